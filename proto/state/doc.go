@@ -1,0 +1,23 @@
+// Package state is the API of the state plane: messages generated from keyframe/state/v1/state.proto; the Connect client
+// and handler are in stateconnect.
+//
+//	client := stateconnect.NewStateServiceClient(http.DefaultClient, "http://127.0.0.1:9094")
+//	answer, err := client.Get(ctx, connect.NewRequest(&state.GetRequest{Topic: "files", Key: []byte("README.md")}))
+//
+// or, without any code:
+//
+//	curl -H 'Content-Type: application/json' -d '{"topic": "files", "key": "UkVBRE1FLm1k"}' \
+//	    http://127.0.0.1:9094/keyframe.state.v1.StateService/Get
+//
+// Every error carries an ErrorDetail beside Connect's code:
+//
+//	not_found            unknown topic, partition, cut or frame
+//	failed_precondition  topic not key-framed, other incarnation, partition that cannot be folded
+//	out_of_range         point below the delta start offset, above the last stable offset, or inside of a batch
+//	invalid_argument     point not given for every partition that is read, malformed request
+//	unavailable          the keyframer is behind; worth a retry
+//	resource_exhausted   too many scans at once; worth a retry
+//
+// Generated code is committed; `make generate` reproduces it with Go alone (the generator is the nested module gen, so
+// that its dependencies are not Keyframe's).
+package state

@@ -1,0 +1,28 @@
+// Package engine opens the two Pebble databases of a data directory, with the options that were measured for them, and
+// guards the directory: one process, one format, never a disk so full that Pebble hangs.
+//
+//	dir, err := engine.OpenDir(engine.Config{Dir: "keyframe-data"})
+//	...
+//	db, err := dir.OpenLogDB()
+//	...
+//	defer dir.Close() // closes the databases, then releases the lock
+//
+// # The directory
+//
+//	VERSION   "keyframe-data 1\n": what this directory is. Written first, durable before anything else is.
+//	LOCK      held (fcntl) while a process has the directory open
+//	PID       decimal process id of the holder, for the error message only
+//	log/      Pebble: the log, the catalog, the groups (package keys has the layouts)
+//	table/    Pebble: the tables
+//
+// A directory that has other files and no VERSION is not a data directory (ErrNotADataDir) and nothing is written into it;
+// a VERSION that is not known is ErrVersion and not corruption.
+//
+// # Failures
+//
+// A failed sync ends in Config.Fatal, once: what is durable is unknown then, and a repeated fsync may report success for
+// pages that the kernel has already dropped. Damaged blocks are not fatal: the read that hits them gets the error.
+//
+// A full disk is kept away from Pebble, which retries a flush for ever and lets writers hang on ENOSPC: Reserve refuses
+// writes while there is still room for everything that Pebble has accepted.
+package engine

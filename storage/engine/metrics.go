@@ -1,0 +1,117 @@
+package engine
+
+import (
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// Metrics of a data directory: plain numbers of one moment. Counters count since the start.
+type Metrics struct {
+	Log, Table DBMetrics
+	Reserve    ReserveState
+}
+
+// DBMetrics of one database.
+type DBMetrics struct {
+	Stalls          uint64 // writes held back by Pebble
+	StallSeconds    float64
+	Flushes         uint64
+	Compactions     uint64
+	BlobRewrites    uint64
+	BlobRewriteIn   uint64 // bytes
+	BlobRewriteOut  uint64 // bytes; missing from Pebble's own level metrics
+	Corruptions     uint64 // damaged blocks met by reads and compactions
+	BackgroundFails uint64 // flushes and compactions that failed and are retried
+	SlowDisk        uint64 // writes that took longer than Pebble's threshold
+
+	DiskBytes     uint64 // files of the database, WAL included
+	WALBytes      uint64
+	WALBytesIn    uint64 // appended by users
+	BlobBytes     uint64
+	MemTableBytes uint64
+	CacheBytes    int64
+	L0Sublevels   int32
+	ReadAmp       int
+	Tables        int64
+}
+
+type counters struct {
+	stalls, stallNs, stallFrom      atomic.Int64
+	flushes, compactions            atomic.Uint64
+	blobRewrites, blobIn, blobOut   atomic.Uint64
+	corruptions, background, slowed atomic.Uint64
+}
+
+// listener counts. Damage is logged and left to the read that met it: Pebble's default would end the process for one
+// flipped bit.
+func (c *counters) listener(log *slog.Logger, now func() time.Time) *pebble.EventListener {
+	return &pebble.EventListener{
+		WriteStallBegin: func(pebble.WriteStallBeginInfo) { c.stalls.Add(1); c.stallFrom.Store(now().UnixNano()) },
+		WriteStallEnd:   func() { c.stallNs.Add(max(0, now().UnixNano()-c.stallFrom.Load())) },
+		FlushEnd:        func(pebble.FlushInfo) { c.flushes.Add(1) },
+		CompactionEnd:   func(pebble.CompactionInfo) { c.compactions.Add(1) },
+		BlobFileRewriteEnd: func(i pebble.BlobFileRewriteInfo) {
+			c.blobRewrites.Add(1)
+			c.blobIn.Add(i.Input.Size)
+			c.blobOut.Add(i.Output.Size)
+		},
+		DataCorruption: func(i pebble.DataCorruptionInfo) {
+			c.corruptions.Add(1)
+			log.Error("damaged data on disk", "details", i.String())
+		},
+		BackgroundError: func(err error) {
+			c.background.Add(1)
+			log.Error("background work failed and is retried", "err", err)
+		},
+		DiskSlow: func(pebble.DiskSlowInfo) { c.slowed.Add(1) }, // must not block: no logging
+	}
+}
+
+// Metrics returns the numbers of this moment. It takes Pebble's locks for some microseconds: scrape, do not poll.
+func (d *Dir) Metrics() Metrics {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	m := Metrics{Log: d.logStats.snapshot(), Table: d.tabStats.snapshot(), Reserve: d.reserve.State()}
+	if d.closed {
+		return m
+	}
+	m.Log.add(d.logDB)
+	m.Table.add(d.tabDB)
+	return m
+}
+
+func (c *counters) snapshot() DBMetrics {
+	return DBMetrics{
+		Stalls:          uint64(c.stalls.Load()),
+		StallSeconds:    time.Duration(c.stallNs.Load()).Seconds(),
+		Flushes:         c.flushes.Load(),
+		Compactions:     c.compactions.Load(),
+		BlobRewrites:    c.blobRewrites.Load(),
+		BlobRewriteIn:   c.blobIn.Load(),
+		BlobRewriteOut:  c.blobOut.Load(),
+		Corruptions:     c.corruptions.Load(),
+		BackgroundFails: c.background.Load(),
+		SlowDisk:        c.slowed.Load(),
+	}
+}
+
+func (m *DBMetrics) add(db *pebble.DB) {
+	if db == nil {
+		return
+	}
+	pm := db.Metrics()
+	m.DiskBytes = pm.DiskSpaceUsage()
+	m.WALBytes = pm.WAL.PhysicalSize
+	m.WALBytesIn = pm.WAL.BytesIn
+	m.BlobBytes = pm.BlobFiles.LiveSize
+	m.MemTableBytes = pm.MemTable.Size
+	m.CacheBytes = pm.BlockCache.Size
+	m.L0Sublevels = pm.Levels[0].Sublevels
+	m.ReadAmp = pm.ReadAmp()
+	for i := range pm.Levels {
+		m.Tables += pm.Levels[i].TablesCount
+	}
+}

@@ -1,0 +1,137 @@
+package engine
+
+import (
+	"fmt"
+	"log/slog"
+	"math"
+	"strings"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/sstable"
+)
+
+// formatVersion is pinned: a newer Pebble must not upgrade a directory by itself, the older program could not open it any
+// more. Value separation needs this one; flushable ingests with excise come long before it.
+const formatVersion = pebble.FormatValueSeparation
+
+// OpenLogDB opens the database of the log, the catalog and the groups. The Dir owns it.
+func (d *Dir) OpenLogDB() (*pebble.DB, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed || d.logDB != nil {
+		return nil, fmt.Errorf("data directory %s: log database opened twice or after Close", d.cfg.Dir)
+	}
+	db, err := pebble.Open(d.cfg.FS.PathJoin(d.cfg.Dir, logDir), d.logOptions())
+	if err != nil {
+		return nil, fmt.Errorf("open log database in %s: %w", d.cfg.Dir, err)
+	}
+	d.logDB = db
+	return db, nil
+}
+
+// OpenTableDB opens the database of the tables, with the options that its sstables are to be written with. It has no
+// WAL: whoever writes it does so by Ingest alone. The Dir owns it.
+func (d *Dir) OpenTableDB() (*pebble.DB, *pebble.Options, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed || d.tabDB != nil {
+		return nil, nil, fmt.Errorf("data directory %s: table database opened twice or after Close", d.cfg.Dir)
+	}
+	opts := d.tableOptions()
+	db, err := pebble.Open(d.cfg.FS.PathJoin(d.cfg.Dir, tableDir), opts)
+	if err != nil {
+		return nil, nil, fmt.Errorf("open table database in %s: %w", d.cfg.Dir, err)
+	}
+	d.tabDB = db
+	return db, opts, nil
+}
+
+// logOptions: batches are large, written once in offset order and dropped from the front. Values go to blob files, so that
+// compaction moves keys only (write amplification 2 instead of 6), and nothing is compressed: batches are already, by
+// their producers. The value separation numbers and the range delete delay are what gives space back after a trim; the
+// Compact that belongs to them is package log's.
+func (d *Dir) logOptions() *pebble.Options {
+	o := d.baseOptions(&d.logStats, "log")
+	o.MemTableSize = uint64(d.cfg.MemTableBytes)
+	o.MemTableStopWritesThreshold = 4
+	o.L0CompactionThreshold = 4
+	o.L0StopWritesThreshold = 64
+	o.LBaseMaxBytes = 256 << 20
+	o.FlushSplitBytes = math.MaxInt64
+	o.CompactionConcurrencyRange = func() (int, int) { return 1, 2 }
+	o.FlushDelayDeleteRange = time.Second
+	o.TargetByteDeletionRate = 0 // not paced: paced deletion let the disk grow to seven times the live bytes
+	policy := pebble.ValueSeparationPolicy{
+		Enabled:               true,
+		MinimumSize:           512,
+		MaxBlobReferenceDepth: 1000,
+		RewriteMinimumAge:     time.Second,
+		TargetGarbageRatio:    0.2,
+	}
+	o.Experimental.ValueSeparationPolicy = func() pebble.ValueSeparationPolicy { return policy }
+	for i := range o.TargetFileSizes {
+		o.TargetFileSizes[i] = 64 << 20
+	}
+	for i := range o.Levels {
+		o.Levels[i].BlockSize = 64 << 10
+		o.Levels[i].IndexBlockSize = 256 << 10
+	}
+	return o
+}
+
+// tableOptions: rows are written once by Ingest, small ones many to a block.
+func (d *Dir) tableOptions() *pebble.Options {
+	o := d.baseOptions(&d.tabStats, "table")
+	o.DisableWAL = true
+	o.MemTableSize = 4 << 20
+	o.L0CompactionThreshold = 4
+	o.L0StopWritesThreshold = 1000
+	o.LBaseMaxBytes = 64 << 20
+	o.CompactionConcurrencyRange = func() (int, int) { return 1, 2 }
+	for i := range o.TargetFileSizes {
+		o.TargetFileSizes[i] = 32 << 20
+	}
+	for i := range o.Levels {
+		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
+		o.Levels[i].BlockSize = 32 << 10
+		o.Levels[i].IndexBlockSize = 256 << 10
+	}
+	o.EnsureDefaults() // for MakeWriterOptions
+	return o
+}
+
+func (d *Dir) baseOptions(stats *counters, name string) *pebble.Options {
+	o := &pebble.Options{
+		FS:                 d.cfg.FS,
+		Cache:              d.cache,
+		FormatMajorVersion: formatVersion,
+		BytesPerSync:       1 << 20,
+		Logger:             pebbleLogger{d: d, log: d.cfg.Logger.With("db", name)},
+		EventListener:      stats.listener(d.cfg.Logger.With("db", name), d.cfg.Now),
+	}
+	for i := range o.Levels {
+		o.Levels[i].Compression = func() *sstable.CompressionProfile { return sstable.NoCompression }
+	}
+	return o
+}
+
+// pebbleLogger turns Pebble's log into ours. Fatalf is what a failed WAL or MANIFEST sync ends in.
+type pebbleLogger struct {
+	d   *Dir
+	log *slog.Logger
+}
+
+func (l pebbleLogger) Infof(format string, args ...any) {
+	l.log.Debug(strings.TrimSpace(fmt.Sprintf(format, args...)))
+}
+
+func (l pebbleLogger) Errorf(format string, args ...any) {
+	l.log.Error(strings.TrimSpace(fmt.Sprintf(format, args...)))
+}
+
+func (l pebbleLogger) Fatalf(format string, args ...any) {
+	l.d.Fatal(fmt.Sprintf("%s: storage engine failed: %s: what is on disk is safe, start again once the disk works",
+		l.d.cfg.Dir, strings.TrimSpace(fmt.Sprintf(format, args...))))
+}

@@ -1,0 +1,32 @@
+// Package keys has the key layouts of the two databases: one file a database, every key and every value that is not
+// another package's format. Integers are big-endian, so that Pebble's byte order is their order. Each value starts with its
+// version; an unknown version is ErrVersion and a value that does not parse is ErrCorrupt: they are different things to a
+// user.
+//
+// # Log database
+//
+//	key                                        value
+//	L  ordinal 4  base offset 8                one record batch v2, byte for byte (its own magic is the version)
+//	M  ordinal 4                               partition: 01, incarnation 16, log start 8, delta start 8, bytes before it 8
+//	P  ordinal 4  producer id 8                idempotent producer: 01, epoch 2, count 1, then count (1..5) batches, oldest
+//	                                           first: first sequence 4, last offset delta 4, base offset 8, append ms 8
+//	E  ordinal 4  leader epoch 4               01, first offset 8 that was written in the epoch
+//	T  ordinal 4  base offset 8                append time index: 01, append ms 8, highest record timestamp before 8,
+//	                                           bytes before 8 (of all batches ever appended below the base offset)
+//	C  name                                    broker-wide values: 01, then 4 or 8 bytes, or text
+//	N  topic name                              topic: 01, id 16, created ms 8, uvarint partitions, each ordinal 4 and
+//	                                           incarnation 16, uvarint configs, each name and value as uvarint length, text
+//	G  group                                   group metadata: 01, then the coordinator's bytes
+//	O  group 00 topic 00 partition 4           committed offset: 01, offset 8, leader epoch 4, commit ms 8, metadata
+//
+// The spaces of one partition (L, M, P, E, T) are dropped with one range delete each. A batch, its producer's state, the
+// epoch's start and the time index entry are written in one Pebble batch, so a crash leaves all of them or none.
+//
+// T has an entry where the append time (broker clock, milliseconds, never going back) changes, and its highest record
+// timestamp never goes down: one index is bisected by either. The bytes give the size of any range of a log without
+// reading it. It is kept from the entry at or below the delta start on.
+//
+// # Table database
+//
+// See table.go.
+package keys

@@ -688,7 +688,7 @@ type ScanRequest struct {
 	// Go on after this row: the next of an earlier answer. For a stable sequence of pages name the as_of of the first
 	// page in at.
 	After *Cursor `protobuf:"bytes,4,opt,name=after,proto3" json:"after,omitempty"`
-	// Rows at most; 0: all.
+	// Rows at most, but rows of one key are never torn apart; 0: all.
 	Limit int64 `protobuf:"varint,5,opt,name=limit,proto3" json:"limit,omitempty"`
 	At    *At   `protobuf:"bytes,6,opt,name=at,proto3" json:"at,omitempty"`
 	// Read the last fold without waiting.
@@ -785,11 +785,10 @@ func (x *ScanRequest) GetMinOffsets() []*PartitionOffset {
 	return nil
 }
 
-// Cursor is a place in the order of Scan: the last row that was seen.
+// Cursor is a place in the order of Scan: the last key that was seen.
 type Cursor struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Key           []byte                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
-	Partition     int32                  `protobuf:"varint,2,opt,name=partition,proto3" json:"partition,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -829,13 +828,6 @@ func (x *Cursor) GetKey() []byte {
 		return x.Key
 	}
 	return nil
-}
-
-func (x *Cursor) GetPartition() int32 {
-	if x != nil {
-		return x.Partition
-	}
-	return 0
 }
 
 type ScanResponse struct {
@@ -1787,10 +1779,9 @@ const file_keyframe_state_v1_state_proto_rawDesc = "" +
 	"\vmin_offsets\x18\b \x03(\v2\".keyframe.state.v1.PartitionOffsetR\n" +
 	"minOffsetsB\f\n" +
 	"\n" +
-	"_partition\"8\n" +
+	"_partition\"\x1a\n" +
 	"\x06Cursor\x12\x10\n" +
-	"\x03key\x18\x01 \x01(\fR\x03key\x12\x1c\n" +
-	"\tpartition\x18\x02 \x01(\x05R\tpartition\"\x97\x01\n" +
+	"\x03key\x18\x01 \x01(\fR\x03key\"\x97\x01\n" +
 	"\fScanResponse\x12*\n" +
 	"\x04rows\x18\x01 \x03(\v2\x16.keyframe.state.v1.RowR\x04rows\x12,\n" +
 	"\x05as_of\x18\x02 \x03(\v2\x17.keyframe.state.v1.AsOfR\x04asOf\x12-\n" +

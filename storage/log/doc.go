@@ -1,0 +1,42 @@
+// Package log is the log on Pebble: partitions of record batches, appended in order, durable before they are visible.
+//
+//	store, err := log.Open(log.Config{DB: db, LeaderEpoch: epoch, Reserve: dir.Reserve(), Fatal: dir.Fatal})
+//	p, err := store.OpenPartition(ordinal, meta)
+//	a, err := p.Append(b)           // written: ordered, not yet durable
+//	err = a.Wait(ctx)               // durable, and visible to readers
+//	batches, err := p.Batches(0, p.Bounds().HighWatermark, 1<<20)
+//
+// The layouts are in package keys; a batch is stored byte for byte as it came, with base offset and leader epoch stamped.
+//
+// # An append
+//
+// Append takes the partition's append lock, checks the producer's sequence, stamps the batch, and applies one Pebble batch
+// {record batch, producer state, time index entry, first offset of a leader epoch}, so that a crash leaves all of it or
+// nothing. It does not wait for the disk: the store's one committer goroutine waits for the syncs in the order of the
+// appends, then moves the high watermark, completes Appended and calls the watchers. All partitions share one write-ahead
+// log, so one fsync serves everything that is waiting.
+//
+//   - The high watermark is the synced end. Nothing at or above it is ever returned, so a crash cannot take back what a
+//     reader saw.
+//   - What is appended and not yet synced is bounded in bytes; beyond it Append waits, with no lock held.
+//   - A sync that fails is never repeated: Config.Fatal is called, once, and every later append is ErrFailed.
+//
+// # Reading
+//
+// The newest batches of all partitions are kept in memory, the very slices that were appended, within one byte budget:
+// a reader at the tail never reaches Pebble. What comes from disk is checked (CRC-32C, base offset, continuity) before it
+// is returned; damage is a *CorruptError with the offset. An iterator lives for one call and for at most maxBytes, because
+// an open iterator keeps everything that it can see on disk.
+//
+// # Trimming
+//
+// TrimTo writes the new delta start and the range delete in one Pebble batch; memory is told first, so a reader that comes
+// too late gets ErrTrimmed and not a hole. The batch with the last offset always stays. A range delete alone gives space
+// back late or never: the store compacts the log's key space in the background, every 256 MiB appended, after a large trim,
+// and when it has become idle with something to free (0.3 s a call: the tables hold keys only, the values are in blob files).
+//
+// # Time
+//
+// The append time is the broker's clock, made monotone per partition. Records have their producers' timestamps, in any
+// order. One index serves both: see package keys, T.
+package log

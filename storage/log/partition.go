@@ -1,0 +1,195 @@
+package log
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"sync"
+
+	"github.com/keyframelog/keyframe/storage/keys"
+)
+
+// Partition is one open partition. All methods may be called at any time from any goroutine.
+type Partition struct {
+	store       *Store
+	id          PartitionID
+	incarnation [16]byte
+
+	// trimming has one place: one trim at a time. A channel, because it is held across a sync.
+	trimming chan struct{}
+
+	appendMu  sync.Mutex // makes the order of appends; held while Pebble applies them, never across a sync
+	writer    writerState
+	producers producers
+
+	mu       sync.Mutex // held for moments only
+	state    state
+	epochs   epochs
+	pending  []*pending // appended, not yet synced, in order
+	tail     tailRing
+	watchers []*watcher // replaced, never changed
+	closed   bool
+}
+
+// writerState is what the next append continues. Guarded by appendMu.
+type writerState struct {
+	next         int64 // log end
+	appendMs     int64 // of the last batch
+	maxTimestamp int64 // highest record timestamp so far; math.MinInt64: none
+	bytes        int64 // of all batches ever appended
+	metaWritten  bool
+	closed       bool
+}
+
+// state is guarded by Partition.mu.
+type state struct {
+	bounds       Bounds
+	lastBase     int64 // base offset of the last synced batch; -1: none
+	maxTimestamp int64 // highest record timestamp below the high watermark; math.MinInt64: none
+	bytesEnd     int64 // bytes of all batches ever appended below the high watermark
+	bytesBefore  int64 // bytes of all batches that are gone
+}
+
+// Bounds are the offsets of a partition at one moment. LogStart <= DeltaStart <= HighWatermark <= LogEnd.
+type Bounds struct {
+	LogStart      int64 // the lowest offset that a consumer may ask for ("earliest")
+	DeltaStart    int64 // N1: from here on the raw record batches are kept, below it only rows
+	HighWatermark int64 // end of what is synced to disk and so visible
+	LastStable    int64 // last stable offset; HighWatermark until transactions exist
+	LogEnd        int64 // end of what is written
+}
+
+type watcher struct{ fn func() }
+
+const noTimestamp = math.MinInt64
+
+// ID is the partition's ordinal.
+func (p *Partition) ID() PartitionID { return p.id }
+
+// Incarnation identifies this life of the log.
+func (p *Partition) Incarnation() [16]byte { return p.incarnation }
+
+// Bounds returns the offsets of this moment.
+func (p *Partition) Bounds() Bounds {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.state.bounds
+}
+
+// SizeBytes is the size of the raw batches that are kept and visible.
+func (p *Partition) SizeBytes() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.state.bytesEnd - p.state.bytesBefore
+}
+
+// Watch calls fn whenever the high watermark or another bound has moved, and when the partition is closed. fn runs on the
+// committer's goroutine, which every partition waits for: it must not block, nor call back into the log; waking somebody
+// through a channel with room is what it is for. A call may still be under way when cancel returns.
+func (p *Partition) Watch(fn func()) (cancel func()) {
+	w := &watcher{fn: fn}
+	p.mu.Lock()
+	p.watchers = append(slices.Clone(p.watchers), w)
+	p.mu.Unlock()
+	return func() {
+		p.mu.Lock()
+		p.watchers = slices.DeleteFunc(slices.Clone(p.watchers), func(x *watcher) bool { return x == w })
+		p.mu.Unlock()
+	}
+}
+
+func (p *Partition) notify() {
+	p.mu.Lock()
+	watchers := p.watchers
+	p.mu.Unlock()
+	for _, w := range watchers {
+		w.fn()
+	}
+}
+
+// close refuses appends and reads from now on, and forgets the tail.
+func (p *Partition) close() {
+	p.appendMu.Lock()
+	p.writer.closed = true
+	p.appendMu.Unlock()
+	p.mu.Lock()
+	p.closed = true
+	p.tail = tailRing{}
+	p.mu.Unlock()
+}
+
+// synced is called by the committer, in the order of the appends.
+func (p *Partition) synced(a *pending) {
+	p.mu.Lock()
+	if len(p.pending) > 0 && p.pending[0] == a {
+		p.pending[0] = nil
+		p.pending = p.pending[1:]
+	}
+	if a.done.err == nil {
+		p.state.bounds.HighWatermark = a.end
+		p.state.bounds.LastStable = a.end
+		p.state.lastBase = a.base
+		p.state.maxTimestamp = max(p.state.maxTimestamp, a.maxTimestamp)
+		p.state.bytesEnd += int64(a.bytes)
+	}
+	watchers := p.watchers
+	p.mu.Unlock()
+	close(a.done.ch)
+	for _, w := range watchers {
+		w.fn()
+	}
+}
+
+// EpochEnd answers OffsetForLeaderEpoch (KIP-101, KIP-320): the largest epoch at or below the one asked for, and where it
+// ends: at the start of the next one, or at the high watermark. (-1, -1) means that nothing is known, as in Kafka.
+func (p *Partition) EpochEnd(epoch int32) (found int32, endOffset int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.epochs.end(epoch, p.store.cfg.LeaderEpoch, p.state.bounds.HighWatermark)
+}
+
+// EpochAt returns the leader epoch in which the record at the offset was written; the current epoch at the log end;
+// -1 when nothing is known.
+func (p *Partition) EpochAt(offset int64) int32 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if offset >= p.state.bounds.LogEnd {
+		return p.store.cfg.LeaderEpoch
+	}
+	return p.epochs.at(offset)
+}
+
+// ProducerState is what DescribeProducers shows of one idempotent producer.
+type ProducerState struct {
+	ProducerID   int64
+	Epoch        int16
+	LastSequence int32
+	LastOffset   int64
+	AppendTimeMs int64
+}
+
+// ProducerStates returns the idempotent producers that have appended within the expiry, by id.
+func (p *Partition) ProducerStates() []ProducerState {
+	p.appendMu.Lock()
+	defer p.appendMu.Unlock()
+	return p.producers.describe(p.store.cfg.Now().UnixMilli())
+}
+
+func (p *Partition) keyBatch(offset int64) []byte {
+	return keys.Batch(make([]byte, 0, keys.OffsetKeyLen), uint32(p.id), offset)
+}
+
+func (p *Partition) keyTime(offset int64) []byte {
+	return keys.Time(make([]byte, 0, keys.OffsetKeyLen), uint32(p.id), offset)
+}
+
+func (p *Partition) corrupt(offset int64, err error) error {
+	return &CorruptError{Partition: p.id, Offset: offset, Err: err}
+}
+
+func (p *Partition) wrap(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("partition %d: %w", p.id, err)
+}

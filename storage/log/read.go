@@ -1,0 +1,170 @@
+package log
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/keyframelog/keyframe/proto/batch"
+	"github.com/keyframelog/keyframe/storage/keys"
+)
+
+// Read appends the raw batches of [from, end) to dst: whole batches, the first one contains from, at least one and then
+// no more than maxBytes. end is cut to the high watermark; with nothing to read dst comes back as it was and next is from.
+// next is the offset after the last batch.
+//
+// Errors: *OffsetRangeError outside [log start, log end], ErrTrimmed below the delta start, *CorruptError, ErrClosed.
+func (p *Partition) Read(from, end int64, maxBytes int, dst []byte) (out []byte, next int64, err error) {
+	var room [64]batch.Batch
+	list, end, hit, err := p.fromTail(from, end, maxBytes, room[:0])
+	if err != nil {
+		return dst, from, err
+	}
+	if hit {
+		next = from
+		for _, b := range list {
+			dst = append(dst, b...)
+			next = b.NextOffset()
+		}
+		return dst, next, nil
+	}
+	next = from
+	err = p.fromDisk(from, end, maxBytes, func(b batch.Batch) {
+		dst = append(dst, b...)
+		next = b.NextOffset()
+	})
+	return dst, next, err
+}
+
+// Batches is Read for readers in the process: at the tail the batches are the log's own slices and must not be changed.
+// Bounds, limits and errors are Read's; an empty result means that there is nothing to read.
+func (p *Partition) Batches(from, end int64, maxBytes int) ([]batch.Batch, error) {
+	list, end, hit, err := p.fromTail(from, end, maxBytes, nil)
+	if err != nil || hit {
+		return list, err
+	}
+	err = p.fromDisk(from, end, maxBytes, func(b batch.Batch) {
+		list = append(list, append(batch.Batch(nil), b...))
+	})
+	return list, err
+}
+
+// fromTail checks the range and serves it from memory if it can: hit. The end comes back cut to the high watermark.
+func (p *Partition) fromTail(from, end int64, maxBytes int, list []batch.Batch) (_ []batch.Batch, cut int64, hit bool, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	b := &p.state.bounds
+	switch {
+	case p.closed:
+		return nil, 0, false, p.wrap(ErrClosed)
+	case from < b.LogStart || from > b.LogEnd:
+		return nil, 0, false, &OffsetRangeError{Partition: p.id, Offset: from, LogStart: b.LogStart, LogEnd: b.LogEnd}
+	case from < b.DeltaStart:
+		return nil, 0, false, p.trimmed(from, b.DeltaStart)
+	}
+	if end = min(end, b.HighWatermark); from >= end {
+		return list, end, true, nil
+	}
+	kept, ok := p.tail.find(from)
+	if !ok {
+		p.store.stats.tailMisses.Add(1)
+		return list, end, false, nil
+	}
+	p.store.stats.tailHits.Add(1)
+	size := 0
+	for _, x := range kept {
+		if size += len(x); x.BaseOffset() >= end || len(list) > 0 && size > maxBytes {
+			break
+		}
+		list = append(list, x)
+	}
+	return list, end, true, nil
+}
+
+func (p *Partition) trimmed(offset, deltaStart int64) error {
+	return fmt.Errorf("partition %d: offset %d is below the delta start offset %d: %w", p.id, offset, deltaStart, ErrTrimmed)
+}
+
+// fromDisk calls visit for the batches of [from, end), from < end <= high watermark, until maxBytes. What visit gets was
+// checked and is only valid during the call. An error comes only when visit was not called at all; damage behind good
+// batches is met by the next read.
+func (p *Partition) fromDisk(from, end int64, maxBytes int, visit func(batch.Batch)) error {
+	if err := p.store.enter(); err != nil {
+		return p.wrap(err)
+	}
+	defer p.store.uses.Done()
+	it, err := p.store.db.NewIter(&pebble.IterOptions{
+		LowerBound: p.keyBatch(0),
+		UpperBound: p.keyBatch(end),
+	})
+	if err != nil {
+		return p.corrupt(from, err)
+	}
+	next, err := p.walk(it, from, end, maxBytes, visit)
+	if cerr := it.Close(); err == nil && cerr != nil {
+		err = p.corrupt(next, cerr)
+	}
+	if err == nil || next > from {
+		return nil
+	}
+	if start := p.Bounds().DeltaStart; from < start { // trimmed while we were on our way
+		return p.trimmed(from, start)
+	}
+	return err
+}
+
+// walk returns the offset after the last batch that it visited; from when it visited none.
+func (p *Partition) walk(it *pebble.Iterator, from, end int64, maxBytes int, visit func(batch.Batch)) (next int64, err error) {
+	next = from
+	size := 0
+	for ok := it.SeekLT(p.keyBatch(from + 1)); ok; ok = it.Next() {
+		b, err := p.stored(it)
+		if err != nil {
+			return next, p.corrupt(next, err)
+		}
+		if first := size == 0; b.NextOffset() <= next || b.BaseOffset() > next || !first && b.BaseOffset() != next {
+			return next, p.corrupt(next, fmt.Errorf("found batch [%d, %d) instead", b.BaseOffset(), b.NextOffset()))
+		}
+		if size += len(b); next > from && size > maxBytes {
+			return next, nil
+		}
+		visit(b)
+		if next = b.NextOffset(); next >= end || size >= maxBytes {
+			return next, nil
+		}
+	}
+	if err := it.Error(); err != nil {
+		return next, p.corrupt(next, err)
+	}
+	return next, p.corrupt(next, errors.New("no batch there"))
+}
+
+// stored checks the batch under the iterator against its key and its CRC.
+func (p *Partition) stored(it *pebble.Iterator) (batch.Batch, error) {
+	offset, err := keys.OffsetOf(it.Key())
+	if err != nil {
+		return nil, err
+	}
+	value, err := it.ValueAndErr()
+	if err != nil {
+		return nil, err
+	}
+	return checkStored(offset, value)
+}
+
+func checkStored(offset int64, value []byte) (batch.Batch, error) {
+	b, rest, err := batch.Split(value)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(rest) > 0:
+		return nil, fmt.Errorf("%w: %d bytes after the batch", keys.ErrCorrupt, len(rest))
+	case b.BaseOffset() != offset:
+		return nil, fmt.Errorf("%w: batch says base offset %d, its key %d", keys.ErrCorrupt, b.BaseOffset(), offset)
+	}
+	if err := b.VerifyCRC(); err != nil {
+		return nil, err
+	}
+	return b, nil
+}

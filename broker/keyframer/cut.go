@@ -1,0 +1,210 @@
+package keyframer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/keyframelog/keyframe/storage/table"
+)
+
+// Cut is a cut of all partitions of a topic.
+type Cut struct {
+	Name   string
+	TimeMs int64
+	// Consistent says that the frames hold whatever was committed anywhere in the topic before anything that they hold.
+	// It is false if an open transaction kept a partition's last stable offset below its synced end, or if the ends would
+	// not stand still for a moment.
+	Consistent bool
+	Frames     []PartitionFrame // by partition; partitions that never had a record have none
+}
+
+// PartitionFrame is a frame and its partition.
+type PartitionFrame struct {
+	Partition *Partition
+	table.Frame
+}
+
+// Cut cuts a key frame of every partition at its synced end. A partition without changes since its newest frame keeps
+// that. Errors: ctx's, ErrUnknownTopic, ErrNotKeyFramed, ErrFailed, ErrClosed.
+func (k *Keyframer) Cut(ctx context.Context, topic string) (Cut, error) {
+	t, ok := k.Topic(topic)
+	if !ok {
+		return Cut{}, fmt.Errorf("%w: %s", ErrUnknownTopic, topic)
+	}
+	if t.Settings().Paused {
+		return Cut{}, fmt.Errorf("%w: %s", ErrNotKeyFramed, topic)
+	}
+	select {
+	case <-t.cutting:
+		defer func() { t.cutting <- struct{}{} }()
+	case <-ctx.Done():
+		return Cut{}, ctx.Err()
+	}
+	return t.cut(ctx)
+}
+
+func (t *Topic) cut(ctx context.Context) (Cut, error) {
+	defer t.unhold()
+	timeMs, err := t.hold()
+	if err != nil {
+		return Cut{}, err
+	}
+	targets, consistent := ends(t.partitions)
+	requests := make([]*request, len(t.partitions))
+	for i, p := range t.partitions {
+		requests[i] = p.ask(targets[i], timeMs)
+	}
+	for i, r := range requests {
+		select {
+		case <-r.done:
+			if r.err != nil {
+				return Cut{}, r.err
+			}
+		case <-ctx.Done():
+			return Cut{}, fmt.Errorf("cut %s/%d at %d: %w", t.Name, t.partitions[i].Index, targets[i], ctx.Err())
+		}
+	}
+	return t.result(targets, consistent)
+}
+
+// hold keeps all partitions from cutting on their own and returns a time later than all cuts so far.
+func (t *Topic) hold() (timeMs int64, err error) {
+	for _, p := range t.partitions {
+		p.mu.Lock()
+		p.held = true
+		timeMs = max(timeMs, p.k.nowMs(), p.lastCutMs+1)
+		err = errors.Join(err, p.errLocked())
+		p.mu.Unlock()
+	}
+	return timeMs, err
+}
+
+// unhold lets all partitions go and withdraws what was not done.
+func (t *Topic) unhold() {
+	for _, p := range t.partitions {
+		p.mu.Lock()
+		p.held, p.request = false, nil
+		p.mu.Unlock()
+		p.k.steps.add(&p.steps)
+	}
+}
+
+// ask requests a frame at target.
+func (p *Partition) ask(target, timeMs int64) *request {
+	r := &request{target: target, timeMs: timeMs, done: make(chan struct{})}
+	p.mu.Lock()
+	if err := p.errLocked(); err != nil {
+		r.err = err
+		close(r.done)
+	} else {
+		p.request = r
+	}
+	p.mu.Unlock()
+	p.k.steps.add(&p.steps)
+	return r
+}
+
+// endsTries bounds how often the ends are read again because they moved; they move once a group commit.
+const endsTries = 1000
+
+// ends returns the last stable offsets of one moment: they are read until nothing moved between two readings. Otherwise
+// an end that was read late could hold records that depend on ones beyond an end that was read early.
+func ends(partitions []*Partition) (targets []int64, consistent bool) {
+	targets = make([]int64, len(partitions))
+	for try := range endsTries {
+		moved, held := try == 0, false
+		for i, p := range partitions {
+			b := p.log.Bounds()
+			moved = moved || targets[i] != b.LastStable
+			held = held || b.LastStable < b.HighWatermark
+			targets[i] = b.LastStable
+		}
+		if !moved {
+			return targets, !held
+		}
+	}
+	return targets, false
+}
+
+func (t *Topic) result(targets []int64, consistent bool) (Cut, error) {
+	c := Cut{Consistent: consistent}
+	for i, p := range t.partitions {
+		if targets[i] == 0 {
+			continue
+		}
+		f, err := p.table.Frame(targets[i])
+		if err != nil {
+			return Cut{}, fmt.Errorf("%s/%d: %w", t.Name, p.Index, err)
+		}
+		c.TimeMs = max(c.TimeMs, f.CutTimeMs)
+		c.Frames = append(c.Frames, PartitionFrame{Partition: p, Frame: f})
+	}
+	c.Name = cutName(c.TimeMs)
+	return c, nil
+}
+
+// cutLayout is a cut's name: its time in UTC.
+const cutLayout = "cut-20060102T150405.000Z"
+
+func cutName(ms int64) string { return time.UnixMilli(ms).UTC().Format(cutLayout) }
+
+// IsCutName says whether a text has the form of a cut's name.
+func IsCutName(s string) bool {
+	_, err := time.Parse(cutLayout, s)
+	return err == nil && strings.HasPrefix(s, "cut-")
+}
+
+// Resolve returns the offset of each partition, in the order of Partitions, at a named cut. ErrUnknownCut if no frame has
+// the cut's time, or if one that had it was dropped since.
+func (t *Topic) Resolve(name string) ([]int64, error) {
+	at, err := time.Parse(cutLayout, name)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %q is not the name of a cut", ErrUnknownCut, name)
+	}
+	offsets := make([]int64, len(t.partitions))
+	found := false
+	for i, p := range t.partitions {
+		exact, err := p.resolve(at.UnixMilli(), &offsets[i])
+		if err != nil {
+			return nil, fmt.Errorf("%w: %s of %s: %w", ErrUnknownCut, name, t.Name, err)
+		}
+		found = found || exact
+	}
+	if !found {
+		return nil, fmt.Errorf("%w: %s of %s: no frame was cut then, or it was dropped", ErrUnknownCut, name, t.Name)
+	}
+	return offsets, nil
+}
+
+// resolve finds where the partition was cut at a time: at a frame of that very time, else, if nothing was appended since,
+// at the newest frame before it.
+func (p *Partition) resolve(atMs int64, offset *int64) (exact bool, err error) {
+	tab, err := p.Table()
+	if err != nil {
+		return false, err
+	}
+	newest := table.Frame{}
+	for _, f := range tab.Frames() {
+		if f.CutTimeMs <= atMs {
+			newest = f
+		}
+	}
+	*offset = newest.Cut
+	if newest.CutTimeMs == atMs && newest.Cut > 0 {
+		return true, nil
+	}
+	if p.log.Bounds().LastStable == newest.Cut {
+		return false, nil
+	}
+	end, err := p.log.OffsetAtAppendTime(atMs)
+	if err != nil {
+		return false, fmt.Errorf("partition %d: %w", p.Index, err)
+	}
+	if end > newest.Cut {
+		return false, fmt.Errorf("the frame of partition %d was dropped", p.Index)
+	}
+	return false, nil
+}

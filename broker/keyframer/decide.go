@@ -1,0 +1,150 @@
+package keyframer
+
+// situation is all that a step's decision depends on. The decision is a pure function of it, so that every case can be
+// written down in a test.
+type situation struct {
+	nowMs int64
+
+	position   int64 // end of what is applied
+	lastStable int64 // end of what may be applied
+
+	lastCut int64 // newest frame's cut; -1: none
+	since   interval
+
+	paused    bool
+	folding   bool  // one fold of this partition is under way
+	full      bool  // memory wants this partition folded
+	throttled bool  // no memory is left for more deltas
+	retryMs   int64 // after a failed fold: not before this time
+
+	held    bool // a request is being prepared: its cut comes next
+	request *request
+
+	limits Settings
+}
+
+// interval is what was applied since the newest cut.
+type interval struct {
+	records, bytes int64
+	firstMs        int64 // when the first of it was applied; 0: nothing was
+}
+
+// plus joins an interval that could not be cut with what came after it.
+func (i interval) plus(later interval) interval {
+	if i.firstMs == 0 {
+		return later
+	}
+	i.records += later.records
+	i.bytes += later.bytes
+	return i
+}
+
+// request asks for a frame at exactly one offset, which was the synced end when it was made.
+type request struct {
+	target int64
+	timeMs int64 // of the cut; the same in all partitions of a topic
+	done   chan struct{}
+	err    error // readable when done is closed
+}
+
+type actionKind uint8
+
+const (
+	doNothing actionKind = iota // until something happens
+	doApply                     // batches of [position, end)
+	doFold                      // the open interval; a key frame if cut
+	doAnswer                    // the request: its frame is there already
+)
+
+type action struct {
+	kind      actionKind
+	end       int64 // doApply
+	cut       bool  // doFold
+	cutTimeMs int64 // doFold with cut; 0: now
+	wakeMs    int64 // doNothing: look again at this time; 0: only when something happens
+}
+
+// decide says what a partition does next.
+func decide(s *situation) action {
+	if !s.folding {
+		if a, ok := decideFold(s); ok {
+			return a
+		}
+	}
+	if end := applyEnd(s); end > s.position {
+		return action{kind: doApply, end: end}
+	}
+	return action{kind: doNothing, wakeMs: wake(s)}
+}
+
+func decideFold(s *situation) (action, bool) {
+	if s.paused {
+		return action{kind: doFold}, s.full && s.nowMs >= s.retryMs
+	}
+	if s.request != nil && s.position >= s.request.target {
+		if s.position == 0 || s.position == s.lastCut {
+			return action{kind: doAnswer}, true
+		}
+		if s.nowMs >= s.retryMs {
+			return action{kind: doFold, cut: true, cutTimeMs: s.request.timeMs}, true
+		}
+		return action{}, false
+	}
+	if s.nowMs < s.retryMs {
+		return action{}, false
+	}
+	if !s.held && s.request == nil && s.cutDue() {
+		return action{kind: doFold, cut: true}, true
+	}
+	if s.full {
+		return action{kind: doFold}, true
+	}
+	return action{}, false
+}
+
+// cutDue says whether the interval since the last cut has reached one of the topic's limits.
+func (s *situation) cutDue() bool {
+	if s.since.firstMs == 0 || s.position == s.lastCut {
+		return false
+	}
+	return s.reached() || s.limits.IntervalMs > 0 && s.nowMs >= s.since.firstMs+s.limits.IntervalMs
+}
+
+// reached says whether the interval holds as many records or bytes as a frame's interval may.
+func (s *situation) reached() bool {
+	return s.limits.IntervalRecords > 0 && s.since.records >= s.limits.IntervalRecords ||
+		s.limits.IntervalBytes > 0 && s.since.bytes >= s.limits.IntervalBytes
+}
+
+// applyEnd is how far deltas may be applied now. While a fold is under way the next interval fills, but not beyond its
+// limit: a frame's interval is what a seek has to read.
+func applyEnd(s *situation) int64 {
+	if s.paused || s.throttled || s.full {
+		return s.position
+	}
+	if s.request != nil {
+		return min(s.request.target, s.lastStable)
+	}
+	if s.held || s.reached() {
+		return s.position // held: the request that comes names an end that must not be passed
+	}
+	return s.lastStable
+}
+
+// wake is when time alone changes the decision.
+func wake(s *situation) int64 {
+	if s.folding {
+		return 0 // its end is an event
+	}
+	at := int64(0)
+	if s.paused && !s.full {
+		return 0
+	}
+	if s.since.firstMs != 0 && s.limits.IntervalMs > 0 && s.position != s.lastCut {
+		at = s.since.firstMs + s.limits.IntervalMs
+	}
+	if s.retryMs > s.nowMs {
+		at = s.retryMs // nothing is folded before
+	}
+	return at
+}

@@ -1,0 +1,41 @@
+// Package keyframer tails the durable logs of key-framed partitions, folds them, cuts key frames, and trims what the
+// frames replace.
+//
+//	k := keyframer.New(keyframer.Config{Tables: tables, Logger: logger})
+//	defer k.Close()
+//	err := k.Add(keyframer.TopicSpec{Name: "files", ID: id, Fold: fold.LastValue, Partitions: partitions}, settings)
+//	cut, err := k.Cut(ctx, "files")
+//
+// # Partitions are step machines
+//
+// A partition has no goroutine. Events (its log's bounds moved, a time has come, a cut was asked for, a fold ended, its
+// settings changed) put it into a queue; a worker of a fixed pool takes it out and does one step: apply about a MiB of
+// the log to the open interval, or hand the interval to the folder. What a step does is decided by a pure function of the
+// partition's situation (decide). Beside the workers:
+//
+//   - the folder commits the folds of all partitions that wait for it with one table commit, so that they share an ingest
+//     and its fsync; the longer a commit takes, the more share the next one;
+//   - one worker of a second queue thins and trims frames, one partition at a time, since trimming reads a whole frame;
+//   - a clock for each queue wakes partitions whose time has come.
+//
+// # Memory
+//
+// The open intervals of all partitions share Config.MemoryBytes. From half of it on, the largest intervals are folded
+// without a cut; when it is used up, nothing is applied until a fold ends.
+//
+// # What is durable, and in which order
+//
+// The table holds position, digest, frames and rows in one commit; the open interval is read from the log again after a
+// crash. A trim to frame N is: read the rows of N back from disk and compare their digest with the frame's; move the
+// log's delta start offset to N, durably; drop the frames below N. A crash in between leaves frames below the delta start
+// offset; they are dropped when the partition is opened. A digest that differs stops trimming for that partition and is
+// reported (log, metric): rows below the delta start offset are primary data.
+//
+// Only frames at or below the last batch's base offset are trimmed to, because the last raw batch stays: a consumer that
+// reads to the end needs a record there.
+//
+// # Cuts of a whole topic
+//
+// Cut cuts all partitions at their synced ends and stamps all frames with one time, later than every earlier frame's. The
+// name of the cut is that time; it is resolved through the frames' times, so that no other state is needed.
+package keyframer

@@ -1,0 +1,97 @@
+package keyframer
+
+import (
+	"errors"
+	"time"
+
+	"github.com/keyframelog/keyframe/storage/table"
+)
+
+// Failed folds are tried again after retryMin, then twice that, up to retryMax.
+const (
+	retryMin = 200 * time.Millisecond
+	retryMax = 30 * time.Second
+)
+
+var errFolding = errors.New("keyframer: a fold of the partition is under way already")
+
+// startFold moves the open interval aside and hands it to the folder. It is called by the partition's worker, as Apply is.
+func (p *Partition) startFold(a action) {
+	p.mu.Lock()
+	if a.cut && a.cutTimeMs == 0 && p.held {
+		p.mu.Unlock()
+		return // a request came in between, and its cut comes first
+	}
+	if a.cut && a.cutTimeMs == 0 {
+		a.cutTimeMs = max(p.k.nowMs(), p.lastCutMs+1) // times of cuts increase, so that they can name cuts
+	}
+	if a.cut {
+		p.lastCutMs = a.cutTimeMs
+		p.cutting, p.since = p.since, interval{}
+	}
+	p.full = false
+	p.folding = make(chan struct{})
+	p.mu.Unlock()
+	fold, finish, ok := p.live.StartFold(a.cut)
+	if !ok { // p.folding says that there is none
+		p.folded(fold, errFolding)
+		return
+	}
+	fold.CutTimeMs = a.cutTimeMs
+	p.k.folder.add(job{p: p, fold: fold, finish: finish})
+}
+
+// folded is called by the folder.
+func (p *Partition) folded(fold table.Fold, err error) {
+	p.mu.Lock()
+	if err == nil {
+		p.foldedLocked(fold)
+	} else {
+		p.unfoldedLocked(fold)
+	}
+	close(p.folding)
+	p.folding = nil
+	retries, stopped := p.retries, p.stopped
+	p.mu.Unlock()
+
+	p.k.memory.update(p)
+	p.k.memory.release(p.k.steps)
+	switch {
+	case err == nil:
+		if fold.Cut {
+			p.logger.Debug("key frame", "cut", fold.End)
+			p.topic.notify()
+			p.k.upkeep.add(&p.upkeep)
+		}
+	case stopped != nil || errors.Is(err, ErrClosed):
+		return
+	case ofOneTable(err):
+		p.fail(err)
+		return
+	default:
+		p.logger.Error("a fold failed and is tried again", "end", fold.End, "attempt", retries, "error", err)
+	}
+	p.k.steps.add(&p.steps)
+}
+
+func (p *Partition) foldedLocked(fold table.Fold) {
+	p.retries, p.retryMs = 0, 0
+	if !fold.Cut {
+		return
+	}
+	p.lastCut = fold.End
+	p.cutting = interval{}
+	if p.request != nil && p.request.target == fold.End {
+		close(p.request.done)
+		p.request = nil
+	}
+}
+
+func (p *Partition) unfoldedLocked(fold table.Fold) {
+	if fold.Cut {
+		p.since, p.cutting = p.cutting.plus(p.since), interval{}
+	}
+	wait := min(retryMin<<min(p.retries, 10), retryMax)
+	p.retries++
+	p.retryMs = p.k.nowMs() + wait.Milliseconds()
+}

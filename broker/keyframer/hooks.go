@@ -1,0 +1,96 @@
+package keyframer
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/keyframelog/keyframe/broker/topics"
+)
+
+// Hooks follows a registry's topics: key-framed ones are folded, deleted ones removed.
+func (k *Keyframer) Hooks() topics.Hooks {
+	return topics.Hooks{Created: k.created, Deleted: k.deleted, Changed: k.changed}
+}
+
+func (k *Keyframer) created(t *topics.Topic) {
+	if !t.Config().KeyFramed && !hasRows(t) {
+		return
+	}
+	if err := k.Add(specOf(t), settingsOf(t.Config())); err != nil {
+		k.cfg.Logger.Error("a topic is not folded", "topic", t.Name, "error", err)
+	}
+}
+
+// hasRows says whether a topic that is not key-framed was once: its rows stay readable.
+func hasRows(t *topics.Topic) bool {
+	for _, p := range t.Partitions {
+		if b := p.Log.Bounds(); b.LogStart < b.DeltaStart {
+			return true
+		}
+	}
+	return false
+}
+
+func (k *Keyframer) deleted(t *topics.Topic) {
+	if known, ok := k.Topic(t.Name); !ok || known.ID != t.ID {
+		return
+	}
+	if err := k.Remove(k.ctx, t.Name); err != nil {
+		k.cfg.Logger.Error("the tables of a deleted topic stay until the next start", "topic", t.Name, "error", err)
+	}
+}
+
+func (k *Keyframer) changed(t *topics.Topic) {
+	known, ok := k.Topic(t.Name)
+	if ok && known.Fold != t.Config().Fold && t.Config().KeyFramed {
+		k.deleted(t) // allowed while the topic is empty only
+		ok = false
+	}
+	if !ok {
+		k.created(t)
+		return
+	}
+	if err := k.Configure(t.Name, settingsOf(t.Config())); err != nil {
+		k.cfg.Logger.Error("settings not changed", "topic", t.Name, "error", err)
+	}
+}
+
+func specOf(t *topics.Topic) TopicSpec {
+	spec := TopicSpec{Name: t.Name, ID: t.ID, Fold: t.Config().Fold}
+	for _, p := range t.Partitions {
+		spec.Partitions = append(spec.Partitions, PartitionSpec{
+			Index: p.Index, Ordinal: p.Ordinal, Incarnation: p.Incarnation, Log: p.Log,
+		})
+	}
+	return spec
+}
+
+func settingsOf(c *topics.Config) Settings {
+	return Settings{
+		Paused:              !c.KeyFramed,
+		IntervalRecords:     c.IntervalRecords,
+		IntervalBytes:       c.IntervalBytes,
+		IntervalMs:          c.IntervalMs,
+		Retain:              c.Retain,
+		DeltaRetentionMs:    c.DeltaRetentionMs,
+		DeltaRetentionBytes: c.DeltaRetentionBytes,
+		MinCompactionLagMs:  c.MinCompactionLagMs,
+		DeleteRetentionMs:   c.DeleteRetentionMs,
+		StaleFetchError:     c.StaleFetch == topics.StaleFetchError,
+	}
+}
+
+// Rows is Partition.Rows for the Kafka fetch handler.
+func (k *Keyframer) Rows(ctx context.Context, t *topics.Topic, p *topics.Partition, from int64, maxBytes int, dst []byte) (
+	_ []byte, next int64, err error,
+) {
+	known, ok := k.Topic(t.Name)
+	if !ok || known.ID != t.ID {
+		return dst, from, fmt.Errorf("%w: %s", ErrUnknownTopic, t.Name)
+	}
+	partition, err := known.Partition(p.Index)
+	if err != nil {
+		return dst, from, err
+	}
+	return partition.Rows(ctx, from, maxBytes, dst)
+}

@@ -1,0 +1,235 @@
+package keyframer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/keyframelog/keyframe/storage/table"
+)
+
+// Errors of this package. Partition-related errors are wrapped with topic, partition and offset.
+var (
+	ErrClosed           = errors.New("keyframer: closed")
+	ErrUnknownTopic     = errors.New("keyframer: unknown topic")
+	ErrUnknownPartition = errors.New("keyframer: unknown partition")
+	ErrExists           = errors.New("keyframer: the topic is there already")
+	// ErrNotKeyFramed: the topic was key-framed once; its rows are kept, but nothing is folded any more.
+	ErrNotKeyFramed = errors.New("keyframer: the topic is not key-framed")
+	// ErrFailed: the partition cannot be folded; what happened is in the message.
+	ErrFailed = errors.New("keyframer: partition failed")
+	// ErrStaleFetch: the fetch is below the tombstone horizon and the topic says keyframe.stale.fetch=error.
+	ErrStaleFetch = errors.New("keyframer: fetch below the tombstone horizon")
+	// ErrAboveRows: the offset is at or above the delta start offset: read the raw batches.
+	ErrAboveRows = errors.New("keyframer: offset is not below the delta start offset")
+	// ErrUnknownCut: no cut has this name, or one of its frames is no longer retained.
+	ErrUnknownCut = errors.New("keyframer: unknown cut")
+)
+
+// Config of a Keyframer. Tables is required; zero values of the rest mean the defaults.
+type Config struct {
+	Tables *table.DB
+	// Workers apply deltas. Default 2.
+	Workers int
+	// MemoryBytes bounds the open intervals of all partitions. Default 256 MiB.
+	MemoryBytes int64
+	// MaxDecompressed bounds one decompressed batch in bytes. Default as in storage/live.
+	MaxDecompressed int
+	Now             func() time.Time
+	Logger          *slog.Logger
+	Metrics         prometheus.Registerer // nil: not registered
+}
+
+const (
+	defaultWorkers     = 2
+	defaultMemoryBytes = 256 << 20
+)
+
+func (c Config) withDefaults() Config {
+	if c.Workers <= 0 {
+		c.Workers = defaultWorkers
+	}
+	if c.MemoryBytes <= 0 {
+		c.MemoryBytes = defaultMemoryBytes
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+// Keyframer folds the partitions of many topics. Its methods may be called concurrently.
+type Keyframer struct {
+	cfg     Config
+	metrics *metrics
+	steps   *queue // tail, fold, cut
+	upkeep  *queue // thin, trim, expire: one at a time, since trimming reads a whole frame
+	folder  *folder
+	memory  *memory
+
+	ctx     context.Context // ends with Close
+	stop    context.CancelFunc
+	running sync.WaitGroup
+
+	changes sync.Mutex                        // serialises Add, Remove, Close
+	topics  atomic.Pointer[map[string]*Topic] // replaced under changes, never modified
+	closed  bool                              // guarded by changes
+}
+
+// New starts a Keyframer without partitions.
+func New(cfg Config) *Keyframer {
+	cfg = cfg.withDefaults()
+	k := &Keyframer{cfg: cfg, steps: newQueue(), upkeep: newQueue()}
+	k.ctx, k.stop = context.WithCancel(context.Background())
+	k.topics.Store(&map[string]*Topic{})
+	k.memory = newMemory(cfg.MemoryBytes)
+	k.metrics = newMetrics(k)
+	k.folder = newFolder(cfg.Tables, k.metrics, cfg.Now)
+	for range cfg.Workers {
+		k.running.Go(func() { k.steps.work(k.ctx) })
+	}
+	k.running.Go(func() { k.upkeep.work(k.ctx) })
+	k.running.Go(func() { k.folder.run(k.ctx) })
+	for _, q := range []*queue{k.steps, k.upkeep} {
+		k.running.Go(func() { q.clock(k.ctx, k.nowMs) })
+	}
+	if cfg.Metrics != nil {
+		cfg.Metrics.MustRegister(k.metrics)
+	}
+	return k
+}
+
+func (k *Keyframer) nowMs() int64 { return k.cfg.Now().UnixMilli() }
+
+// Close stops all work and waits for it. Folds under way are finished; what is not folded is read from the log again.
+func (k *Keyframer) Close() error {
+	k.changes.Lock()
+	defer k.changes.Unlock()
+	if k.closed {
+		return nil
+	}
+	k.closed = true
+	for _, t := range *k.topics.Load() {
+		t.stop(ErrClosed)
+	}
+	k.stop()
+	k.steps.close()
+	k.upkeep.close()
+	k.running.Wait()
+	if k.cfg.Metrics != nil {
+		k.cfg.Metrics.Unregister(k.metrics)
+	}
+	return nil
+}
+
+// Add starts folding a topic. A partition that cannot be folded does not fail the call: it is there, and its Failure says
+// why. Errors: ErrExists, ErrClosed.
+func (k *Keyframer) Add(spec TopicSpec, settings Settings) error {
+	k.changes.Lock()
+	defer k.changes.Unlock()
+	if k.closed {
+		return ErrClosed
+	}
+	if _, ok := k.Topic(spec.Name); ok {
+		return fmt.Errorf("%w: %s", ErrExists, spec.Name)
+	}
+	t := newTopic(k, spec, settings)
+	k.publish(func(topics map[string]*Topic) { topics[spec.Name] = t })
+	for _, p := range t.partitions {
+		p.start()
+	}
+	return nil
+}
+
+// Configure changes the settings of a topic. ErrUnknownTopic.
+func (k *Keyframer) Configure(name string, settings Settings) error {
+	t, ok := k.Topic(name)
+	if !ok {
+		return fmt.Errorf("%w: %s", ErrUnknownTopic, name)
+	}
+	t.settings.Store(&settings)
+	for _, p := range t.partitions {
+		p.wake()
+	}
+	return nil
+}
+
+// Remove stops folding a topic and deletes its tables. It returns when nothing touches the topic's logs any more.
+func (k *Keyframer) Remove(ctx context.Context, name string) error {
+	k.changes.Lock()
+	defer k.changes.Unlock()
+	t, ok := k.Topic(name)
+	if !ok {
+		return fmt.Errorf("%w: %s", ErrUnknownTopic, name)
+	}
+	k.publish(func(topics map[string]*Topic) { delete(topics, name) })
+	t.stop(fmt.Errorf("%w: %s was deleted", ErrUnknownTopic, name))
+	t.wait()
+	for _, p := range t.partitions {
+		k.memory.forget(p)
+		if err := k.cfg.Tables.Drop(ctx, p.ordinal); err != nil {
+			return fmt.Errorf("drop the table of %s/%d: %w", name, p.Index, err)
+		}
+	}
+	return nil
+}
+
+// Sweep drops the tables of partitions that were not added: of topics whose deletion a crash cut short. Call it when all
+// topics have been added.
+func (k *Keyframer) Sweep(ctx context.Context) error {
+	k.changes.Lock()
+	defer k.changes.Unlock()
+	known := map[uint32]bool{}
+	for _, t := range *k.topics.Load() {
+		for _, p := range t.partitions {
+			known[p.ordinal] = true
+		}
+	}
+	ordinals, err := k.cfg.Tables.Ordinals()
+	if err != nil {
+		return err
+	}
+	for _, ordinal := range ordinals {
+		if known[ordinal] {
+			continue
+		}
+		k.cfg.Logger.Info("dropping the table of a deleted partition", "ordinal", ordinal)
+		if err := k.cfg.Tables.Drop(ctx, ordinal); err != nil {
+			return fmt.Errorf("drop the table of ordinal %d: %w", ordinal, err)
+		}
+	}
+	return nil
+}
+
+func (k *Keyframer) publish(change func(map[string]*Topic)) {
+	topics := map[string]*Topic{}
+	for name, t := range *k.topics.Load() {
+		topics[name] = t
+	}
+	change(topics)
+	k.topics.Store(&topics)
+}
+
+// Topic returns a topic that was added.
+func (k *Keyframer) Topic(name string) (*Topic, bool) {
+	t, ok := (*k.topics.Load())[name]
+	return t, ok
+}
+
+// Partition returns a partition of a topic that was added. ErrUnknownTopic, ErrUnknownPartition.
+func (k *Keyframer) Partition(topic string, index int32) (*Partition, error) {
+	t, ok := k.Topic(topic)
+	if !ok {
+		return nil, fmt.Errorf("%w: %s", ErrUnknownTopic, topic)
+	}
+	return t.Partition(index)
+}

@@ -1,0 +1,105 @@
+package keyframer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/keyframelog/keyframe/storage/live"
+	"github.com/keyframelog/keyframe/storage/log"
+	"github.com/keyframelog/keyframe/storage/table"
+)
+
+// open opens the table and makes it agree with the log. The table is derived data as long as the log reaches back to its
+// start, and is then dropped and rebuilt rather than repaired. Afterwards rows below the delta start offset are the only
+// copy, and whatever does not fit is an error.
+func (p *Partition) open(ctx context.Context) error {
+	bounds := p.log.Bounds()
+	t, err := p.openTable(ctx, bounds)
+	if err != nil {
+		return err
+	}
+	if t, err = p.agree(ctx, t, bounds); err != nil {
+		return err
+	}
+	p.table = t
+	p.live = live.New(t, live.Config{
+		MaxIntervalBytes: p.k.cfg.MemoryBytes, MaxDecompressed: p.k.cfg.MaxDecompressed,
+		Now: p.k.cfg.Now, Logger: p.logger,
+	})
+	p.resume(t)
+	return nil
+}
+
+// rebuildable says whether the log holds everything that was ever in it.
+func rebuildable(b log.Bounds) bool { return b.DeltaStart == 0 }
+
+func (p *Partition) openTable(ctx context.Context, bounds log.Bounds) (*table.Table, error) {
+	t, err := p.k.cfg.Tables.Table(p.ordinal, p.identity())
+	switch {
+	case err == nil:
+		return t, nil
+	case errors.Is(err, table.ErrIdentity), errors.Is(err, table.ErrCorrupt):
+		if !rebuildable(bounds) {
+			return nil, err
+		}
+		return p.rebuild(ctx, err.Error())
+	}
+	return nil, err
+}
+
+func (p *Partition) identity() table.Identity {
+	return table.Identity{TopicID: p.topic.ID, Partition: p.Index, Incarnation: p.Incarnation, Fold: p.topic.Fold}
+}
+
+func (p *Partition) rebuild(ctx context.Context, why string) (*table.Table, error) {
+	p.logger.Warn("the table is dropped and folded from the log again", "reason", why)
+	if err := p.k.cfg.Tables.Drop(ctx, p.ordinal); err != nil {
+		return nil, fmt.Errorf("drop the table: %w", err)
+	}
+	return p.k.cfg.Tables.Table(p.ordinal, p.identity())
+}
+
+// agree compares the table's position and frames with the log's bounds.
+func (p *Partition) agree(ctx context.Context, t *table.Table, b log.Bounds) (*table.Table, error) {
+	position := t.Position()
+	if position > b.LastStable {
+		// Only committed records are folded, so the log has lost some.
+		why := fmt.Sprintf("it is folded to offset %d, but the log ends at %d", position, b.LastStable)
+		if rebuildable(b) {
+			return p.rebuild(ctx, why)
+		}
+		return nil, fmt.Errorf("the table is ahead of its log: %s, and starts at %d: restore both from one backup", why, b.DeltaStart)
+	}
+	if rebuildable(b) {
+		return t, nil
+	}
+	if position < b.DeltaStart {
+		// Nothing is missing if records were only ever dropped by retention: the topic was not key-framed then.
+		if b.LogStart < b.DeltaStart || position != 0 {
+			return nil, fmt.Errorf("the table is folded to offset %d, but the log keeps deltas from %d only: restore it from a backup",
+				position, b.DeltaStart)
+		}
+		err := p.k.cfg.Tables.Commit(ctx, []table.Fold{{Table: t, End: b.DeltaStart, Cut: true, CutTimeMs: p.k.nowMs()}})
+		return t, err
+	}
+	if _, err := t.Frame(b.DeltaStart); err != nil {
+		return nil, fmt.Errorf("no key frame at the delta start offset %d: %w", b.DeltaStart, err)
+	}
+	if frames := t.Frames(); frames[0].Cut < b.DeltaStart {
+		// A crash came between the log's trim and the table's.
+		return t, t.Trim(ctx, b.DeltaStart)
+	}
+	return t, nil
+}
+
+// resume sets what is known of the open interval from what is durable. Its bytes are counted as they are read again.
+func (p *Partition) resume(t *table.Table) {
+	if frames := t.Frames(); len(frames) > 0 {
+		newest := frames[len(frames)-1]
+		p.lastCut, p.lastCutMs = newest.Cut, newest.CutTimeMs
+	}
+	if folded := t.Position() - max(p.lastCut, 0); folded > 0 {
+		p.since = interval{records: folded, firstMs: p.k.nowMs()}
+	}
+}

@@ -1,0 +1,238 @@
+package keyframer
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+
+	"github.com/keyframelog/keyframe/storage/live"
+	"github.com/keyframelog/keyframe/storage/log"
+	"github.com/keyframelog/keyframe/storage/table"
+)
+
+// Partition is one partition that is folded.
+type Partition struct {
+	Index       int32
+	Incarnation [16]byte
+
+	k       *Keyframer
+	topic   *Topic
+	ordinal uint32
+	log     Log
+	logger  *slog.Logger
+	steps   task // tail, fold, cut
+	upkeep  task // thin, trim, expire
+	unwatch func()
+
+	// Set by open, before anything else runs; nil if that failed.
+	table *table.Table
+	live  *live.Partition
+
+	keep upkeepState // owned by the upkeep task
+
+	mu sync.Mutex // guards the rest
+	// failure is why the partition cannot be folded until it is opened again; stopped is why it is gone.
+	failure, stopped error
+	folding          chan struct{} // not nil while a fold is under way; closed at its end
+	full             bool          // memory wants a fold
+	retryMs          int64
+	retries          int
+	lastCut          int64 // newest frame's cut, or -1
+	lastCutMs        int64 // its time; also of one that is being cut
+	since, cutting   interval
+	held             bool
+	request          *request
+	waiters          []waiter
+	behindMs         int64 // since when deltas wait to be applied; 0: none do
+}
+
+type waiter struct {
+	offset int64
+	done   chan error
+}
+
+func newPartition(k *Keyframer, t *Topic, spec PartitionSpec) *Partition {
+	p := &Partition{
+		Index: spec.Index, Incarnation: spec.Incarnation, k: k, topic: t, ordinal: spec.Ordinal, log: spec.Log, lastCut: -1,
+		logger: k.cfg.Logger.With("topic", t.Name, "partition", spec.Index),
+	}
+	p.steps.step, p.upkeep.step = p.step, p.maintain
+	return p
+}
+
+func (p *Partition) start() {
+	if err := p.open(p.k.ctx); err != nil {
+		p.fail(err)
+		return
+	}
+	p.unwatch = p.log.Watch(func() { p.k.steps.add(&p.steps) })
+	p.wake()
+}
+
+func (p *Partition) wake() {
+	p.k.steps.add(&p.steps)
+	p.k.upkeep.add(&p.upkeep)
+}
+
+// stop ends the partition; wait returns when nothing touches it any more.
+func (p *Partition) stop(why error) {
+	if p.unwatch != nil {
+		p.unwatch()
+	}
+	p.k.steps.remove(&p.steps)
+	p.k.upkeep.remove(&p.upkeep)
+	p.mu.Lock()
+	p.stopped = why
+	p.releaseLocked(why)
+	p.mu.Unlock()
+}
+
+func (p *Partition) wait() {
+	<-p.k.steps.remove(&p.steps)
+	<-p.k.upkeep.remove(&p.upkeep)
+	p.mu.Lock()
+	folding := p.folding
+	p.mu.Unlock()
+	if folding != nil {
+		<-folding
+	}
+}
+
+// fail ends folding until the partition is opened again. What was folded stays readable.
+func (p *Partition) fail(err error) {
+	err = fmt.Errorf("%w: %s/%d: %w", ErrFailed, p.topic.Name, p.Index, err)
+	p.logger.Error("this partition is not folded any more", "error", err)
+	p.mu.Lock()
+	p.failure = err
+	p.releaseLocked(err)
+	p.mu.Unlock()
+	p.k.memory.forget(p)
+	p.k.memory.release(p.k.steps)
+	p.topic.notify()
+}
+
+// releaseLocked answers everybody who waits.
+func (p *Partition) releaseLocked(err error) {
+	for _, w := range p.waiters {
+		w.done <- err
+	}
+	p.waiters = nil
+	if p.request != nil {
+		p.request.err = err
+		close(p.request.done)
+		p.request = nil
+	}
+}
+
+// Failure is why the partition cannot be folded, or nil.
+func (p *Partition) Failure() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.failure
+}
+
+func (p *Partition) errLocked() error {
+	if p.stopped != nil {
+		return p.stopped
+	}
+	return p.failure
+}
+
+// Live returns the partition's state, which reads through the open interval. Errors: ErrFailed, ErrUnknownTopic,
+// ErrClosed.
+func (p *Partition) Live() (*live.Partition, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := p.errLocked(); err != nil {
+		return nil, err
+	}
+	return p.live, nil
+}
+
+// Table returns the folded table, also of a partition whose deltas cannot be folded any more.
+func (p *Partition) Table() (*table.Table, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.stopped != nil {
+		return nil, p.stopped
+	}
+	if p.table == nil {
+		return nil, p.failure
+	}
+	return p.table, nil
+}
+
+// Bounds returns the bounds of the partition's log.
+func (p *Partition) Bounds() log.Bounds { return p.log.Bounds() }
+
+// Log returns the partition's log.
+func (p *Partition) Log() Log { return p.log }
+
+// Position is the end of what is applied.
+func (p *Partition) Position() int64 {
+	if p.live == nil {
+		return 0
+	}
+	return p.live.Position()
+}
+
+// WaitApplied waits until everything below offset is applied. Errors: ctx's, or as Live.
+func (p *Partition) WaitApplied(ctx context.Context, offset int64) error {
+	p.mu.Lock()
+	if err := p.errLocked(); err != nil {
+		p.mu.Unlock()
+		return err
+	}
+	if p.live.Position() >= offset {
+		p.mu.Unlock()
+		return nil
+	}
+	w := waiter{offset: offset, done: make(chan error, 1)}
+	p.waiters = append(p.waiters, w)
+	p.mu.Unlock()
+	select {
+	case err := <-w.done:
+		return err
+	case <-ctx.Done():
+		p.forget(w)
+		return ctx.Err()
+	}
+}
+
+func (p *Partition) forget(w waiter) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i := range p.waiters {
+		if p.waiters[i].done == w.done {
+			p.waiters = append(p.waiters[:i], p.waiters[i+1:]...)
+			return
+		}
+	}
+}
+
+// appliedLocked answers those who waited for the position.
+func (p *Partition) appliedLocked(position int64) {
+	kept := p.waiters[:0]
+	for _, w := range p.waiters {
+		if w.offset <= position {
+			w.done <- nil
+		} else {
+			kept = append(kept, w)
+		}
+	}
+	clear(p.waiters[len(kept):])
+	p.waiters = kept
+}
+
+// Failures lists why partitions are not folded.
+func (k *Keyframer) Failures() (failures []error) {
+	for _, t := range *k.topics.Load() {
+		for _, p := range t.partitions {
+			if err := p.Failure(); err != nil {
+				failures = append(failures, err)
+			}
+		}
+	}
+	return failures
+}

@@ -1,0 +1,68 @@
+package keyframer
+
+import (
+	"context"
+
+	"github.com/keyframelog/keyframe/proto/batch"
+	"github.com/keyframelog/keyframe/proto/fold"
+	"github.com/keyframelog/keyframe/storage/log"
+)
+
+// Log is the log of one partition. *log.Partition is one; a partition of an existing Kafka cluster can be another.
+type Log interface {
+	// Bounds returns the offsets of this moment. The keyframer reads [DeltaStart, LastStable).
+	Bounds() log.Bounds
+	// Batches returns whole batches of [from, end), at least one, the first holding from; maxBytes bounds the rest.
+	Batches(from, end int64, maxBytes int) ([]batch.Batch, error)
+	// Watch calls fn, which does not block, whenever bounds have changed.
+	Watch(fn func()) (cancel func())
+	// TrimTo drops the raw batches below deltaStart, durably when it returns. The batch of the last offset stays.
+	TrimTo(ctx context.Context, deltaStart int64) error
+	// EpochAt returns the leader epoch of the record at offset.
+	EpochAt(offset int64) int32
+	// OffsetAtAppendTime returns the first offset that was appended at or after a time, ms since the Unix epoch.
+	OffsetAtAppendTime(ms int64) (int64, error)
+	// SizeBytes is what the raw batches take.
+	SizeBytes() int64
+}
+
+// TopicSpec is one key-framed topic, or the partitions of it that this process folds.
+type TopicSpec struct {
+	Name       string
+	ID         [16]byte
+	Fold       fold.Kind
+	Partitions []PartitionSpec
+}
+
+// PartitionSpec is one partition of a TopicSpec.
+type PartitionSpec struct {
+	Index       int32
+	Ordinal     uint32 // of its table; never reused
+	Incarnation [16]byte
+	Log         Log
+}
+
+// Settings are a topic's settings that may change while it is folded. Sizes in bytes, times in milliseconds.
+type Settings struct {
+	// Paused keeps the rows readable and folds nothing: the topic is not key-framed any more.
+	Paused bool
+
+	// A key frame is cut when one of these is reached; 0 or less: no limit.
+	IntervalRecords int64
+	IntervalBytes   int64
+	IntervalMs      int64 // only if something changed
+
+	// Retain is how many frames are kept above N1, the newest included; at least one is.
+	Retain int
+
+	// Raw deltas older, or more, than this are trimmed; -1: no limit.
+	DeltaRetentionMs    int64
+	DeltaRetentionBytes int64
+	// MinCompactionLagMs: younger raw deltas are never trimmed.
+	MinCompactionLagMs int64
+
+	// DeleteRetentionMs is how long a tombstone's row outlives the trim of its delta.
+	DeleteRetentionMs int64
+	// StaleFetchError answers a stale fetch with ErrStaleFetch, where Kafka would answer with what is left.
+	StaleFetchError bool
+}

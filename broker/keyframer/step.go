@@ -1,0 +1,119 @@
+package keyframer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/keyframelog/keyframe/proto/batch"
+	"github.com/keyframelog/keyframe/storage/live"
+	"github.com/keyframelog/keyframe/storage/log"
+)
+
+// stepBytes is about how much of the log one step applies, so that partitions take turns.
+const stepBytes = 1 << 20
+
+// step does the next thing for the partition, whatever it is. It runs in one worker at a time.
+func (p *Partition) step(ctx context.Context) (again bool, wakeMs int64) {
+	s, ok := p.situation()
+	if !ok {
+		return false, 0
+	}
+	switch a := decide(&s); a.kind {
+	case doApply:
+		err := p.apply(&s, a.end)
+		if errors.Is(err, log.ErrClosed) {
+			return false, 0 // the partition is about to be removed, or the process stops
+		}
+		if err != nil {
+			p.fail(err)
+		}
+		return err == nil, 0
+	case doFold:
+		p.startFold(a)
+		return true, 0
+	case doAnswer:
+		p.answer()
+		return true, 0
+	default:
+		return false, a.wakeMs
+	}
+}
+
+// situation collects what decide needs; false if the partition is not folded.
+func (p *Partition) situation() (situation, bool) {
+	nowMs, bounds := p.k.nowMs(), p.log.Bounds()
+	throttled := p.k.memory.exhausted(p)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.errLocked() != nil {
+		return situation{}, false
+	}
+	s := situation{
+		nowMs: nowMs, position: p.live.Position(), lastStable: bounds.LastStable, lastCut: p.lastCut, since: p.since,
+		folding: p.folding != nil, full: p.full, throttled: throttled, retryMs: p.retryMs,
+		held: p.held, request: p.request, limits: *p.topic.Settings(),
+	}
+	s.paused = s.limits.Paused
+	p.lagLocked(&s)
+	return s, true
+}
+
+// lagLocked notes since when the partition has been behind.
+func (p *Partition) lagLocked(s *situation) {
+	switch {
+	case s.position >= s.lastStable || s.paused:
+		p.behindMs = 0
+	case p.behindMs == 0:
+		p.behindMs = s.nowMs
+	}
+}
+
+// apply reads batches of [position, end) and applies them until the interval reaches its limit.
+func (p *Partition) apply(s *situation, end int64) error {
+	from := s.position
+	batches, err := p.log.Batches(from, end, stepBytes)
+	if err != nil {
+		return fmt.Errorf("read the log at offset %d: %w", from, err)
+	}
+	for _, b := range batches {
+		if b.NextOffset() > end {
+			return fmt.Errorf("the batch at offset %d ends at %d, beyond the committed end %d", b.BaseOffset(), b.NextOffset(), end)
+		}
+		if done, err := p.applyBatch(s, b); done || err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// applyBatch applies one batch; done: look at the situation again before the next one.
+func (p *Partition) applyBatch(s *situation, b batch.Batch) (done bool, err error) {
+	err = p.live.Apply(b)
+	if errors.Is(err, live.ErrFull) {
+		p.mu.Lock()
+		p.full = true
+		p.mu.Unlock()
+		return true, nil
+	}
+	if err != nil {
+		return true, fmt.Errorf("apply the batch at offset %d: %w", b.BaseOffset(), err)
+	}
+	p.mu.Lock()
+	p.since = p.since.plus(interval{records: int64(b.NumRecords()), bytes: int64(len(b)), firstMs: s.nowMs})
+	s.since, s.position = p.since, p.live.Position()
+	p.appliedLocked(s.position)
+	full := p.full
+	p.mu.Unlock()
+	return p.k.memory.update(p) || full || s.reached(), nil
+}
+
+// answer completes a request whose frame is there already.
+func (p *Partition) answer() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.request != nil {
+		close(p.request.done)
+		p.request = nil
+	}
+}

@@ -1,0 +1,135 @@
+package keyframer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/keyframelog/keyframe/storage/log"
+	"github.com/keyframelog/keyframe/storage/table"
+)
+
+// upkeepState is what the upkeep task of a partition remembers.
+type upkeepState struct {
+	// stopped: a frame's rows did not hash to its digest. Nothing is trimmed before the partition is opened again.
+	stopped bool
+	retryMs int64
+}
+
+const (
+	// expireEveryMs is how often tombstones are looked at, at most and at least.
+	expireEveryMinMs = 1000
+	expireEveryMaxMs = 10 * 60 * 1000
+	// upkeepRetryMs is when upkeep that failed is tried again.
+	upkeepRetryMs = 5000
+)
+
+// maintain does one step of upkeep: thin a frame, trim to a frame, expire tombstones. It runs in one worker at a time, of
+// all partitions.
+func (p *Partition) maintain(ctx context.Context) (again bool, wakeMs int64) {
+	p.mu.Lock()
+	ok := p.errLocked() == nil
+	p.mu.Unlock()
+	if !ok || p.keep.stopped {
+		return false, 0
+	}
+	again, wakeMs, err := p.maintainOnce(ctx)
+	if err == nil {
+		return again, wakeMs
+	}
+	switch {
+	case ctx.Err() != nil || errors.Is(err, log.ErrClosed) || errors.Is(err, table.ErrClosed):
+		return false, 0
+	case errors.Is(err, table.ErrDigest) || errors.Is(err, table.ErrCorrupt):
+		p.keep.stopped = true
+		p.k.metrics.verifyFailed.WithLabelValues(p.topic.Name, p.label()).Inc()
+		p.logger.Error("a key frame does not hash to its digest: nothing of this partition is trimmed any more; "+
+			"restore it from a backup, or rebuild it while its log reaches back to the start", "error", err)
+		return false, 0
+	default:
+		p.logger.Error("upkeep failed and is tried again", "error", err)
+		return false, p.k.nowMs() + upkeepRetryMs
+	}
+}
+
+func (p *Partition) maintainOnce(ctx context.Context) (again bool, wakeMs int64, err error) {
+	nowMs, settings := p.k.nowMs(), p.topic.Settings()
+	if settings.Paused {
+		return false, 0, nil
+	}
+	h := p.holdings()
+	target, trimMs := trimTarget(&h, settings, nowMs)
+	if target >= 0 {
+		return true, 0, p.trim(ctx, target)
+	}
+	if cut := thinTarget(h.frames, settings.Retain, h.deltaStart); cut >= 0 {
+		if err := p.table.Thin(ctx, cut); err != nil {
+			return false, 0, fmt.Errorf("thin the frame at %d: %w", cut, err)
+		}
+		p.topic.notify()
+		return true, 0, nil
+	}
+	expireMs, err := p.expire(ctx, settings, nowMs, h.deltaStart)
+	return false, earliest(trimMs, expireMs), err
+}
+
+// holdings reads what retention depends on.
+func (p *Partition) holdings() holdings {
+	b := p.log.Bounds()
+	h := holdings{
+		frames: p.table.Frames(), tableBytes: p.table.Bytes(), deltaBytes: p.log.SizeBytes(),
+		deltaStart: b.DeltaStart, end: b.LastStable,
+	}
+	if b.LastStable > b.DeltaStart {
+		if last, err := p.log.Batches(b.LastStable-1, b.LastStable, 1); err == nil && len(last) > 0 {
+			h.lastBatch = last[0].BaseOffset()
+		}
+	}
+	return h
+}
+
+// trim moves the delta start offset to the frame at cut. The order is what makes it safe, see the package doc.
+func (p *Partition) trim(ctx context.Context, cut int64) error {
+	start := p.k.cfg.Now()
+	if _, err := p.table.Verify(ctx, cut); err != nil {
+		return fmt.Errorf("read the frame at %d back: %w", cut, err)
+	}
+	verified := p.k.cfg.Now()
+	if err := p.log.TrimTo(ctx, cut); err != nil {
+		return fmt.Errorf("trim the log to %d: %w", cut, err)
+	}
+	if err := p.table.Trim(ctx, cut); err != nil {
+		return fmt.Errorf("trim the table to %d: %w", cut, err)
+	}
+	p.k.metrics.trims.WithLabelValues(p.topic.Name, p.label()).Inc()
+	p.k.metrics.verifySeconds.Observe(verified.Sub(start).Seconds())
+	p.logger.Info("trimmed", "delta_start", cut, "verify", verified.Sub(start), "trim", p.k.cfg.Now().Sub(verified))
+	p.topic.notify()
+	return nil
+}
+
+// expire drops tombstones whose deltas were trimmed long enough ago, and returns when to look again.
+func (p *Partition) expire(ctx context.Context, s *Settings, nowMs, deltaStart int64) (int64, error) {
+	if s.DeleteRetentionMs < 0 || deltaStart == 0 {
+		return 0, nil
+	}
+	n, err := p.table.ExpireTombstones(ctx, nowMs-s.DeleteRetentionMs)
+	if err != nil {
+		return 0, fmt.Errorf("expire tombstones: %w", err)
+	}
+	if n > 0 {
+		p.logger.Debug("tombstones expired", "count", n, "horizon", p.table.Horizon())
+	}
+	if p.table.Horizon() >= deltaStart {
+		return 0, nil // none are left below the delta start offset
+	}
+	return nowMs + min(max(s.DeleteRetentionMs/8, expireEveryMinMs), expireEveryMaxMs), nil
+}
+
+// earliest returns the earlier of two times, of which 0 is never.
+func earliest(a, b int64) int64 {
+	if a == 0 || b != 0 && b < a {
+		return b
+	}
+	return a
+}

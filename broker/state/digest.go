@@ -1,0 +1,61 @@
+package state
+
+import (
+	"bytes"
+	"context"
+
+	"connectrpc.com/connect"
+
+	"github.com/keyframelog/keyframe/broker/keyframer"
+	"github.com/keyframelog/keyframe/proto/digest"
+	api "github.com/keyframelog/keyframe/proto/state"
+)
+
+// DigestAt implements the call.
+func (s *service) DigestAt(ctx context.Context, req *connect.Request[api.DigestAtRequest]) (*connect.Response[api.DigestAtResponse], error) {
+	m := req.Msg
+	sel, err := s.selectPartitions(m.Topic, &m.Partition)
+	if err != nil {
+		return nil, err
+	}
+	p := sel.partitions[0]
+	if len(m.Incarnation) > 0 && !bytes.Equal(m.Incarnation, p.Incarnation[:]) {
+		return nil, refuseAt(api.Reason_REASON_OTHER_INCARNATION, sel.topic, p, m.Offset,
+			"partition %d of topic %q was created anew: its incarnation is %x", p.Index, m.Topic, p.Incarnation)
+	}
+	if err := sel.check(p, m.Offset); err != nil {
+		return nil, err
+	}
+	d, err := s.digestAt(ctx, sel, p, m.Offset)
+	if err != nil {
+		return nil, describe(sel.topic, p, err)
+	}
+	sum := d.Sum.Bytes()
+	return connect.NewResponse(&api.DigestAtResponse{AsOf: asOf(p, m.Offset), Count: d.Count, Sum: sum[:]}), nil
+}
+
+// digestAt is a lookup at a frame, and elsewhere a fold of the deltas above the nearest one.
+func (s *service) digestAt(ctx context.Context, sel selection, p *keyframer.Partition, offset int64) (digest.Digest, error) {
+	t, err := p.Table()
+	if err != nil {
+		return digest.Digest{}, err
+	}
+	if f, err := t.Frame(offset); err == nil {
+		return f.Digest, nil
+	}
+	ctx, end, err := s.beginScan(ctx, sel.topic.Name)
+	if err != nil {
+		return digest.Digest{}, err
+	}
+	defer end()
+	l, err := p.Live()
+	if err != nil {
+		return digest.Digest{}, err
+	}
+	past, err := l.At(ctx, offset, p.Log())
+	if err != nil {
+		return digest.Digest{}, err
+	}
+	d, err := past.Digest()
+	return d, firstError(err, past.Close())
+}

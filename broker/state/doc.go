@@ -1,0 +1,24 @@
+// Package state serves the state plane: one HTTP server (HTTP/1.1 and h2c) with
+//
+//	/keyframe.state.v1.StateService/*                    the Connect service of proto/state
+//	/v1/topics/{topic}/partitions/{p}/frames/{N|latest}  key frames as resources
+//	/metrics, /livez, /readyz
+//
+// # Key frames
+//
+// GET streams the frame in the format of proto/frame. ETag is the frame's pub in hex; If-None-Match answers 304. The bytes
+// of a frame are a function of its content, so that a range of one response continues another: Range (one range, bytes)
+// answers 206, as If-Range allows. Without a range zstd and gzip are negotiated; such a response has the weak form of the
+// ETag, since its bytes are others. "latest" names its frame in Content-Location. Keyframe-Cut is the frame's cut.
+//
+// # Reads
+//
+// Get and Scan are linearizable by default: they wait, for Config.WaitTimeout at most, until everything that was committed
+// when they came is applied. folded and min_offsets ask for less, at for the past.
+//
+// # Who may ask
+//
+// There is no authentication yet, so the server is for loopback. A web page elsewhere could still reach it through the
+// user's browser; therefore a request is refused unless its Host is a name of this server (or the very address that it
+// came in on), and its Origin, if it has one, is that host (DNS rebinding).
+package state

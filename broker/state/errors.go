@@ -1,0 +1,90 @@
+package state
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"connectrpc.com/connect"
+
+	"github.com/keyframelog/keyframe/broker/keyframer"
+	api "github.com/keyframelog/keyframe/proto/state"
+	"github.com/keyframelog/keyframe/storage/log"
+	"github.com/keyframelog/keyframe/storage/table"
+)
+
+// codes maps the reasons to Connect's codes.
+func codeOf(reason api.Reason) connect.Code {
+	switch reason {
+	case api.Reason_REASON_UNKNOWN_TOPIC, api.Reason_REASON_UNKNOWN_PARTITION, api.Reason_REASON_UNKNOWN_CUT,
+		api.Reason_REASON_UNKNOWN_FRAME:
+		return connect.CodeNotFound
+	case api.Reason_REASON_NOT_KEY_FRAMED, api.Reason_REASON_OTHER_INCARNATION, api.Reason_REASON_PARTITION_FAILED:
+		return connect.CodeFailedPrecondition
+	case api.Reason_REASON_BELOW_DELTA_START, api.Reason_REASON_ABOVE_LAST_STABLE, api.Reason_REASON_INSIDE_BATCH:
+		return connect.CodeOutOfRange
+	case api.Reason_REASON_BEHIND:
+		return connect.CodeUnavailable
+	case api.Reason_REASON_TOO_MANY_SCANS:
+		return connect.CodeResourceExhausted
+	case api.Reason_REASON_AMBIGUOUS_POINT:
+		return connect.CodeInvalidArgument
+	}
+	return connect.CodeInternal
+}
+
+// refuse is an error with a reason. The detail's reason is filled in.
+func refuse(reason api.Reason, detail *api.ErrorDetail, format string, args ...any) *connect.Error {
+	err := connect.NewError(codeOf(reason), fmt.Errorf(format, args...))
+	detail.Reason = reason
+	if d, encodeErr := connect.NewErrorDetail(detail); encodeErr == nil {
+		err.AddDetail(d)
+	}
+	return err
+}
+
+// refuseAt is refuse for a point of one partition.
+func refuseAt(reason api.Reason, t *keyframer.Topic, p *keyframer.Partition, offset int64, format string, args ...any) *connect.Error {
+	b := p.Bounds()
+	return refuse(reason, &api.ErrorDetail{
+		Topic: t.Name, Partition: &p.Index, Offset: offset, DeltaStartOffset: b.DeltaStart, LastStableOffset: b.LastStable,
+	}, format, args...)
+}
+
+// describe maps errors of the layers below.
+func describe(t *keyframer.Topic, p *keyframer.Partition, err error) error {
+	var known *connect.Error
+	if err == nil || errors.As(err, &known) {
+		return err
+	}
+	detail := &api.ErrorDetail{Topic: t.Name}
+	if p != nil {
+		detail.Partition = &p.Index
+	}
+	for _, m := range []struct {
+		err    error
+		reason api.Reason
+	}{
+		{keyframer.ErrFailed, api.Reason_REASON_PARTITION_FAILED},
+		{keyframer.ErrUnknownTopic, api.Reason_REASON_UNKNOWN_TOPIC},
+		{keyframer.ErrUnknownPartition, api.Reason_REASON_UNKNOWN_PARTITION},
+		{keyframer.ErrNotKeyFramed, api.Reason_REASON_NOT_KEY_FRAMED},
+		{keyframer.ErrUnknownCut, api.Reason_REASON_UNKNOWN_CUT},
+		{table.ErrNoFrame, api.Reason_REASON_UNKNOWN_FRAME},
+		{log.ErrTrimmed, api.Reason_REASON_BELOW_DELTA_START},
+		{log.ErrNoTime, api.Reason_REASON_BELOW_DELTA_START},
+	} {
+		if errors.Is(err, m.err) {
+			return refuse(m.reason, detail, "%w", err)
+		}
+	}
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return connect.NewError(connect.CodeDeadlineExceeded, err)
+	case errors.Is(err, context.Canceled):
+		return connect.NewError(connect.CodeCanceled, err)
+	case errors.Is(err, keyframer.ErrClosed), errors.Is(err, log.ErrClosed), errors.Is(err, table.ErrClosed):
+		return connect.NewError(connect.CodeUnavailable, err)
+	}
+	return connect.NewError(connect.CodeInternal, err)
+}

@@ -1,0 +1,109 @@
+package state
+
+import (
+	"context"
+	"errors"
+
+	"connectrpc.com/connect"
+
+	"github.com/keyframelog/keyframe/broker/keyframer"
+	api "github.com/keyframelog/keyframe/proto/state"
+)
+
+// Frames implements the call.
+func (s *service) Frames(ctx context.Context, req *connect.Request[api.FramesRequest], stream *connect.ServerStream[api.FramesResponse]) error {
+	m := req.Msg
+	sel, err := s.selectPartitions(m.Topic, m.Partition)
+	if err != nil {
+		return err
+	}
+	changed := sel.topic.Changed()
+	seen := map[int32]int64{} // newest cut that was sent
+	first := &api.FramesResponse{}
+	for _, p := range sel.partitions {
+		first.Partitions = append(first.Partitions, partitionOf(sel.topic, p))
+	}
+	if first.Frames, err = newFrames(sel, seen); err != nil {
+		return err
+	}
+	if err := stream.Send(first); err != nil || !m.Follow {
+		return err
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return describe(sel.topic, nil, ctx.Err())
+		case <-s.closing:
+			return connect.NewError(connect.CodeUnavailable, errors.New("the broker is shutting down"))
+		case <-changed:
+		}
+		changed = sel.topic.Changed()
+		frames, err := newFrames(sel, seen)
+		if err != nil {
+			return err
+		}
+		if len(frames) == 0 {
+			continue
+		}
+		if err := stream.Send(&api.FramesResponse{Frames: frames}); err != nil {
+			return err
+		}
+	}
+}
+
+// newFrames lists the frames above those seen.
+func newFrames(sel selection, seen map[int32]int64) (frames []*api.Frame, err error) {
+	for _, p := range sel.partitions {
+		t, err := p.Table()
+		if errors.Is(err, keyframer.ErrFailed) {
+			continue // its description says so
+		}
+		if err != nil {
+			return nil, describe(sel.topic, p, err)
+		}
+		for _, f := range t.Frames() {
+			if newest, ok := seen[p.Index]; ok && f.Cut <= newest {
+				continue
+			}
+			seen[p.Index] = f.Cut
+			frames = append(frames, frameOf(sel.topic, p, t, f))
+		}
+	}
+	return frames, nil
+}
+
+func partitionOf(t *keyframer.Topic, p *keyframer.Partition) *api.Partition {
+	b := p.Bounds()
+	d := &api.Partition{
+		Partition: p.Index, TopicId: t.ID[:], Incarnation: p.Incarnation[:], Fold: t.Fold.String(), LogStartOffset: b.LogStart,
+		DeltaStartOffset: b.DeltaStart, LastStableOffset: b.LastStable, Position: p.Position(),
+	}
+	if err := p.Failure(); err != nil {
+		d.Failure = err.Error()
+	}
+	if tab, err := p.Table(); err == nil {
+		d.FoldedPosition, d.Horizon = tab.Position(), tab.Horizon()
+	}
+	return d
+}
+
+// Cut implements the call.
+func (s *service) Cut(ctx context.Context, req *connect.Request[api.CutRequest]) (*connect.Response[api.CutResponse], error) {
+	t, err := s.topic(req.Msg.Topic)
+	if err != nil {
+		return nil, err
+	}
+	cut, err := s.cfg.Keyframer.Cut(ctx, t.Name)
+	if err != nil {
+		return nil, describe(t, nil, err)
+	}
+	answer := &api.CutResponse{Name: cut.Name, Consistent: cut.Consistent}
+	for _, f := range cut.Frames {
+		tab, err := f.Partition.Table()
+		if err != nil {
+			return nil, describe(t, f.Partition, err)
+		}
+		answer.Frames = append(answer.Frames, frameOf(t, f.Partition, tab, f.Frame))
+	}
+	return connect.NewResponse(answer), nil
+}

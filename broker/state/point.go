@@ -1,0 +1,211 @@
+package state
+
+import (
+	"context"
+	"errors"
+
+	"connectrpc.com/connect"
+
+	"github.com/keyframelog/keyframe/broker/keyframer"
+	api "github.com/keyframelog/keyframe/proto/state"
+	"github.com/keyframelog/keyframe/storage/log"
+)
+
+// selection is the partitions that a request reads.
+type selection struct {
+	topic      *keyframer.Topic
+	partitions []*keyframer.Partition
+}
+
+// topic finds a key-framed topic.
+func (s *Server) topic(name string) (*keyframer.Topic, error) {
+	if t, ok := s.cfg.Keyframer.Topic(name); ok {
+		return t, nil
+	}
+	if s.cfg.TopicExists(name) {
+		return nil, refuse(api.Reason_REASON_NOT_KEY_FRAMED, &api.ErrorDetail{Topic: name},
+			"topic %q is not key-framed: its cleanup.policy has no compact", name)
+	}
+	return nil, refuse(api.Reason_REASON_UNKNOWN_TOPIC, &api.ErrorDetail{Topic: name}, "there is no topic %q", name)
+}
+
+// selectPartitions finds one partition of a topic, or all of them.
+func (s *Server) selectPartitions(topic string, partition *int32) (selection, error) {
+	t, err := s.topic(topic)
+	if err != nil {
+		return selection{}, err
+	}
+	if partition == nil {
+		return selection{topic: t, partitions: t.Partitions()}, nil
+	}
+	p, err := t.Partition(*partition)
+	if err != nil {
+		return selection{}, refuse(api.Reason_REASON_UNKNOWN_PARTITION, &api.ErrorDetail{Topic: topic, Partition: partition},
+			"topic %q has no partition %d", topic, *partition)
+	}
+	return selection{topic: t, partitions: []*keyframer.Partition{p}}, nil
+}
+
+// onlyPartition is selectPartitions for what is read of one partition at a time.
+func (s *Server) onlyPartition(topic string, partition *int32) (selection, error) {
+	sel, err := s.selectPartitions(topic, partition)
+	if err == nil && len(sel.partitions) != 1 {
+		return sel, refuse(api.Reason_REASON_AMBIGUOUS_POINT, &api.ErrorDetail{Topic: topic},
+			"topic %q has %d partitions: name one", topic, len(sel.partitions))
+	}
+	return sel, err
+}
+
+// resolve returns the offset of each selected partition at a point.
+func (sel selection) resolve(at *api.At) ([]int64, error) {
+	var offsets []int64
+	var err error
+	switch point := at.Point.(type) {
+	case *api.At_Offset:
+		offsets, err = sel.bareOffset(point.Offset)
+	case *api.At_Offsets:
+		offsets, err = sel.listed(point.Offsets.GetOffsets())
+	case *api.At_TimeMs:
+		offsets, err = sel.atTime(point.TimeMs)
+	case *api.At_Cut:
+		offsets, err = sel.atCut(point.Cut)
+	default:
+		err = connect.NewError(connect.CodeInvalidArgument, errors.New("at names no point"))
+	}
+	if err != nil {
+		return nil, err
+	}
+	for i, p := range sel.partitions {
+		if err := sel.check(p, offsets[i]); err != nil {
+			return nil, err
+		}
+	}
+	return offsets, nil
+}
+
+func (sel selection) ambiguous(format string, args ...any) error {
+	return refuse(api.Reason_REASON_AMBIGUOUS_POINT, &api.ErrorDetail{Topic: sel.topic.Name}, format, args...)
+}
+
+func (sel selection) bareOffset(offset int64) ([]int64, error) {
+	if len(sel.partitions) != 1 {
+		return nil, sel.ambiguous("an offset alone is a point in one partition only, and %d are read: name an offset for each, "+
+			"a time, or a cut", len(sel.partitions))
+	}
+	return []int64{offset}, nil
+}
+
+func (sel selection) listed(points []*api.PartitionOffset) ([]int64, error) {
+	byPartition, err := sel.byPartition(points)
+	if err != nil {
+		return nil, err
+	}
+	offsets := make([]int64, len(sel.partitions))
+	for i, p := range sel.partitions {
+		offset, ok := byPartition[p.Index]
+		if !ok {
+			return nil, sel.ambiguous("no offset is named for partition %d", p.Index)
+		}
+		offsets[i] = offset
+	}
+	return offsets, nil
+}
+
+// byPartition checks a list of points.
+func (sel selection) byPartition(points []*api.PartitionOffset) (map[int32]int64, error) {
+	offsets := map[int32]int64{}
+	for _, point := range points {
+		if _, twice := offsets[point.Partition]; twice {
+			return nil, sel.ambiguous("partition %d is named twice", point.Partition)
+		}
+		if _, err := sel.topic.Partition(point.Partition); err != nil {
+			return nil, refuse(api.Reason_REASON_UNKNOWN_PARTITION,
+				&api.ErrorDetail{Topic: sel.topic.Name, Partition: &point.Partition},
+				"topic %q has no partition %d", sel.topic.Name, point.Partition)
+		}
+		offsets[point.Partition] = point.Offset
+	}
+	return offsets, nil
+}
+
+// atTime is where each log stood at a time: the end of what was appended before it.
+func (sel selection) atTime(ms int64) ([]int64, error) {
+	offsets := make([]int64, len(sel.partitions))
+	for i, p := range sel.partitions {
+		b := p.Bounds()
+		offset, err := p.Log().OffsetAtAppendTime(ms)
+		if errors.Is(err, log.ErrNoTime) {
+			return nil, refuseAt(api.Reason_REASON_BELOW_DELTA_START, sel.topic, p, 0,
+				"the time lies before what partition %d still has deltas of", p.Index)
+		}
+		if err != nil {
+			return nil, describe(sel.topic, p, err)
+		}
+		offsets[i] = min(offset, b.LastStable)
+	}
+	return offsets, nil
+}
+
+func (sel selection) atCut(name string) ([]int64, error) {
+	all, err := sel.topic.Resolve(name)
+	if err != nil {
+		return nil, describe(sel.topic, nil, err)
+	}
+	offsets := make([]int64, 0, len(sel.partitions))
+	for i, p := range sel.topic.Partitions() {
+		if len(sel.partitions) == 1 && sel.partitions[0] != p {
+			continue
+		}
+		offsets = append(offsets, all[i])
+	}
+	return offsets, nil
+}
+
+// check says whether the state at an offset is defined: between the delta start offset and the last stable offset.
+func (sel selection) check(p *keyframer.Partition, offset int64) error {
+	b := p.Bounds()
+	switch {
+	case offset < 0 || offset < b.DeltaStart:
+		return refuseAt(api.Reason_REASON_BELOW_DELTA_START, sel.topic, p, offset,
+			"offset %d of partition %d is below the delta start offset %d: only rows are left there", offset, p.Index, b.DeltaStart)
+	case offset > b.LastStable:
+		return refuseAt(api.Reason_REASON_ABOVE_LAST_STABLE, sel.topic, p, offset,
+			"offset %d of partition %d is above the last stable offset %d", offset, p.Index, b.LastStable)
+	}
+	return nil
+}
+
+// wait waits until the keyframer has reached what the request asks for: what was committed when it came, or other points.
+func (s *Server) wait(ctx context.Context, sel selection, minOffsets []*api.PartitionOffset) error {
+	var targets map[int32]int64
+	if len(minOffsets) > 0 {
+		var err error
+		if targets, err = sel.byPartition(minOffsets); err != nil {
+			return err
+		}
+	} else {
+		targets = make(map[int32]int64, len(sel.partitions))
+		for _, p := range sel.partitions {
+			targets[p.Index] = p.Bounds().LastStable
+		}
+	}
+	bounded, cancel := context.WithTimeout(ctx, s.cfg.WaitTimeout)
+	defer cancel()
+	for _, p := range sel.partitions {
+		target, ok := targets[p.Index]
+		if !ok {
+			continue
+		}
+		err := p.WaitApplied(bounded, target)
+		if err != nil && bounded.Err() != nil && ctx.Err() == nil {
+			s.metrics.waits.WithLabelValues("behind").Inc()
+			return refuseAt(api.Reason_REASON_BEHIND, sel.topic, p, target,
+				"partition %d has been applied up to %d and not yet up to %d: try again, or read the last fold", p.Index, p.Position(), target)
+		}
+		if err != nil {
+			return describe(sel.topic, p, err)
+		}
+	}
+	s.metrics.waits.WithLabelValues("reached").Inc()
+	return nil
+}

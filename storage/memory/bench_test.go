@@ -1,0 +1,114 @@
+package memory_test
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/keyframelog/keyframe/proto/batch"
+	"github.com/keyframelog/keyframe/proto/digest"
+	"github.com/keyframelog/keyframe/proto/fold"
+	"github.com/keyframelog/keyframe/proto/frame"
+	"github.com/keyframelog/keyframe/storage/memory"
+)
+
+const benchRows = 1_000_000
+
+func benchKey(i int) []byte { return fmt.Appendf(nil, "key-%012d", i) }
+
+// benchFrame is a frame of 1 M rows with keys of 16 and values of 100 bytes.
+func benchFrame(b *testing.B) []byte {
+	noise := make([]byte, 1<<20)
+	_, _ = rand.NewChaCha8([32]byte{1}).Read(noise)
+	var out bytes.Buffer
+	w := frame.NewWriter(&out, frame.Header{TopicID: id.TopicID, Partition: id.Partition, Incarnation: id.Incarnation, Cut: benchRows, Since: -1, Fold: fold.LastValue})
+	var h digest.Hasher
+	var d digest.Digest
+	for i := range benchRows {
+		row := frame.Row{Key: benchKey(i), Value: noise[(i*7919)%(len(noise)-100):][:100], Offset: int64(i), Timestamp: 1_700_000_000_000 + int64(i)}
+		d.Add(h.Entry(row.Key, row.Value))
+		require.NoError(b, w.Append(&row))
+	}
+	pub := d.Pub(digest.FrameID{TopicID: id.TopicID, Partition: id.Partition, Incarnation: id.Incarnation, Cut: benchRows})
+	require.NoError(b, w.Close(frame.Footer{Digest: d, Rows: benchRows, Pub: pub}))
+	return out.Bytes()
+}
+
+func benchTable(b *testing.B) *memory.Table {
+	t, _, err := memory.Load(bytes.NewReader(benchFrame(b)), memory.Config{})
+	require.NoError(b, err)
+	return t
+}
+
+func BenchmarkLoadMemory(b *testing.B) {
+	encoded := benchFrame(b)
+	b.SetBytes(int64(len(encoded)))
+	for b.Loop() {
+		_, _, err := memory.Load(bytes.NewReader(encoded), memory.Config{})
+		require.NoError(b, err)
+	}
+	b.ReportMetric(benchRows*float64(b.N)/b.Elapsed().Seconds(), "rows/s")
+}
+
+func BenchmarkGet(b *testing.B) {
+	t := benchTable(b)
+	keys := make([][]byte, 1<<16)
+	for i := range keys {
+		keys[i] = benchKey(rand.IntN(benchRows))
+	}
+	b.ReportAllocs()
+	i := 0
+	for b.Loop() {
+		if _, ok := t.Get(keys[i&(1<<16-1)]); !ok {
+			b.Fatal("key is missing")
+		}
+		i++
+	}
+}
+
+// BenchmarkApply overwrites random keys of a table of 1 M rows, in runs of 1,000 records.
+func BenchmarkApply(b *testing.B) {
+	t := benchTable(b)
+	value := bytes.Repeat([]byte("v"), 100)
+	recs := make([]batch.Record, 1000)
+	offset, n := int64(benchRows), 0
+	b.ReportAllocs()
+	for b.Loop() {
+		b.StopTimer()
+		for i := range recs {
+			recs[i] = batch.Record{Offset: offset, Key: benchKey(rand.IntN(benchRows)), Value: value}
+			offset++
+		}
+		b.StartTimer()
+		require.NoError(b, t.Apply(recs, offset, nil))
+		n += len(recs)
+	}
+	b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "deltas/s")
+}
+
+// BenchmarkDigestUpkeep is what Apply spends on the digest for each changed row: an entry out, an entry in.
+func BenchmarkDigestUpkeep(b *testing.B) {
+	var h digest.Hasher
+	var d digest.Digest
+	key, old, now := benchKey(1), bytes.Repeat([]byte("o"), 100), bytes.Repeat([]byte("n"), 100)
+	for b.Loop() {
+		d.Sub(h.Entry(key, old))
+		d.Add(h.Entry(key, now))
+	}
+}
+
+func BenchmarkFirstScan(b *testing.B) {
+	encoded := benchFrame(b)
+	for b.Loop() {
+		b.StopTimer()
+		t, _, err := memory.Load(bytes.NewReader(encoded), memory.Config{})
+		require.NoError(b, err)
+		b.StartTimer()
+		for range t.Scan(nil, nil) {
+			break
+		}
+	}
+}

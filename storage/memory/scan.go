@@ -1,0 +1,118 @@
+package memory
+
+import (
+	"bytes"
+	"iter"
+
+	"github.com/keyframelog/keyframe/proto/digest"
+	"github.com/keyframelog/keyframe/proto/frame"
+)
+
+// scanRows is how many rows Scan reads at a time under the lock.
+const scanRows = 256
+
+// Scan yields the live rows whose key starts with prefix and is above after (nil: from the first), in key
+// order. It reads 256 rows at a time: rows that change meanwhile are yielded as they are when their turn comes. Snapshot has
+// all rows of one moment. The first Scan of a table sorts it (0.5 s for 1 M rows; writes wait, reads do not).
+func (t *Table) Scan(prefix, after []byte) iter.Seq[frame.Row] {
+	return func(yield func(frame.Row) bool) {
+		o := t.ordered()
+		from := prefix
+		if after != nil {
+			if next := append(bytes.Clone(after), 0); bytes.Compare(next, from) > 0 {
+				from = next
+			}
+		}
+		var rows []frame.Row
+		for {
+			rows = t.scanSome(o, prefix, from, rows[:0])
+			for _, row := range rows {
+				if !yield(row) {
+					return
+				}
+			}
+			if len(rows) < scanRows {
+				return
+			}
+			from = append(bytes.Clone(rows[len(rows)-1].Key), 0)
+		}
+	}
+}
+
+func (t *Table) scanSome(o *order, prefix, from []byte, rows []frame.Row) []frame.Row {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	leaf, pos := o.seek(from, t.keyLocked)
+	for ; leaf < len(o.leaves); leaf, pos = leaf+1, 0 {
+		for _, id := range o.leaves[leaf][pos:] {
+			row, _, _ := t.chunks.get(t.rows[id])
+			if !bytes.HasPrefix(row.Key, prefix) || len(rows) == scanRows {
+				return rows
+			}
+			rows = append(rows, row)
+		}
+	}
+	return rows
+}
+
+// ordered returns the key order, built on first use. The read lock keeps writers out while it is built and stored.
+func (t *Table) ordered() *order {
+	if o := t.order.Load(); o != nil {
+		return o
+	}
+	t.orderMu.Lock()
+	defer t.orderMu.Unlock()
+	if o := t.order.Load(); o != nil {
+		return o
+	}
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	o := buildOrder(t.rows, t.keyLocked)
+	t.order.Store(o)
+	return o
+}
+
+// Snapshot is all rows of one moment. It costs a copy of 8 bytes a row, and keeps chunks that
+// the table drops later.
+type Snapshot struct {
+	ID       Identity
+	Position int64
+	Digest   digest.Digest
+	rows     []ref
+	chunks   chunks
+}
+
+// Snapshot returns the rows, position and digest of this moment.
+func (t *Table) Snapshot() *Snapshot {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return &Snapshot{
+		ID: t.id, Position: t.position, Digest: t.digest,
+		rows:   append([]ref(nil), t.rows...),
+		chunks: chunks{list: append([]chunk(nil), t.chunks.list...)},
+	}
+}
+
+// All yields the rows in no particular order.
+func (s *Snapshot) All() iter.Seq[frame.Row] {
+	return func(yield func(frame.Row) bool) {
+		for _, r := range s.rows {
+			if r == 0 {
+				continue
+			}
+			if row, _, ok := s.chunks.get(r); ok && !yield(row) {
+				return
+			}
+		}
+	}
+}
+
+// Scrub hashes the snapshot's rows anew. A result that differs from Digest is damaged memory, not drift.
+func (s *Snapshot) Scrub() digest.Digest {
+	var h digest.Hasher
+	var d digest.Digest
+	for row := range s.All() {
+		d.Add(h.Entry(row.Key, row.Value))
+	}
+	return d
+}

@@ -1,0 +1,197 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"time"
+
+	"github.com/keyframelog/keyframe/proto/frame"
+)
+
+// establish gives the partition a state to follow from. It tries until it has one or ctx ends; every failed attempt is an event.
+func (p *partition) establish(ctx context.Context, fresh bool) error {
+	if !fresh {
+		ok, err := p.resume(ctx)
+		if ok || err != nil {
+			return err
+		}
+	}
+	for try := 0; ; try++ {
+		err := p.bootstrap(ctx)
+		if err == nil {
+			return nil
+		}
+		p.r.fail(p.no, err)
+		p.r.event(Event{Kind: FrameRejected, Partition: p.no, Err: err})
+		if err := sleep(ctx, p.r.cfg.Retry<<min(try, 5)); err != nil {
+			return err
+		}
+	}
+}
+
+// resume goes on with a stored state, if there is one that fits the log.
+func (p *partition) resume(context.Context) (bool, error) {
+	s, ok, err := p.r.stores.open(p.no)
+	if err != nil || !ok {
+		return false, err
+	}
+	p.mu.Lock()
+	info := p.info
+	p.mu.Unlock()
+	if info != nil {
+		if why, bad := unfit(s, *info); bad {
+			p.r.event(Event{Kind: why.event, Partition: p.no, Offset: s.position(), Err: why.err})
+			return false, s.close()
+		}
+	}
+	if err := p.adopt(s, 0, Resumed); err != nil {
+		return false, err
+	}
+	p.askNow()
+	return true, nil
+}
+
+func (p *partition) bootstrap(ctx context.Context) error {
+	if p.r.plane == nil || p.r.cfg.From == FromEarliest && p.rows() == nil {
+		return p.beginEarliest(ctx)
+	}
+	err := p.beginFrame(ctx)
+	if errors.Is(err, errNoFrame) {
+		return p.beginEarliest(ctx)
+	}
+	return err
+}
+
+// beginFrame loads the newest frame. At most BootstrapParallel partitions do so at a time.
+func (p *partition) beginFrame(ctx context.Context) error {
+	select {
+	case p.r.loading <- struct{}{}:
+		defer func() { <-p.r.loading }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	began := p.r.cfg.Now()
+	body, err := p.r.plane.download(ctx, p.no, -1, p.r.cfg.Retry)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	s, h, err := p.r.stores.load(p.no, body)
+	if err != nil {
+		return err
+	}
+	if h.Partition != p.no {
+		return errors.Join(fmt.Errorf("asked for partition %d, got a frame of partition %d", p.no, h.Partition), s.close())
+	}
+	p.log.Info("loaded a key frame", "cut", h.Cut, "bytes", body.at, "took", p.r.cfg.Now().Sub(began).Round(time.Millisecond))
+	return p.adopt(s, h.Start, Bootstrapped)
+}
+
+// beginEarliest starts without rows at the log start.
+func (p *partition) beginEarliest(ctx context.Context) error {
+	topic, err := p.r.tail.describe(ctx)
+	if err != nil {
+		return err
+	}
+	id := identity{TopicID: topic.id, Partition: p.no}
+	if p.r.plane != nil {
+		err := p.r.plane.frames(ctx, false, func(parts []partitionInfo, _ []frameInfo) error {
+			for _, info := range parts {
+				if info.partition == p.no {
+					id.TopicID, id.Incarnation = info.topicID, info.incarnation
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("incarnation of partition %d: %w", p.no, err)
+		}
+	}
+	s, err := p.r.stores.empty(id, topic.starts[p.no], topic.fold)
+	if err != nil {
+		return err
+	}
+	return p.adopt(s, topic.starts[p.no], Bootstrapped)
+}
+
+// adopt makes s the partition's state, at once for all readers; watchers see the difference to the former one.
+func (p *partition) adopt(s rows, start int64, kind EventKind) error {
+	d, at, err := s.digest()
+	if err != nil {
+		return errors.Join(err, s.close())
+	}
+	position := Position{s.identity().Incarnation, at}
+	p.mu.Lock()
+	old := p.rows()
+	select {
+	case <-p.restart: // was meant for the former state
+	default:
+	}
+	if old == nil {
+		p.history.begin(position)
+	} else {
+		p.history.replace(difference(old, s, p.position(), position), position)
+	}
+	p.ring.reset(s.perRecord())
+	p.ring.add(at, d)
+	p.pending, p.compared, p.start = nil, at, start
+	p.following = true
+	p.current.Store(&s)
+	p.mu.Unlock()
+	if old == nil {
+		close(p.ready)
+	} else if err := old.close(); err != nil {
+		p.log.Warn("closing the former state", "err", err)
+	}
+	p.moved.notify()
+	p.r.changed.notify()
+	p.r.event(Event{Kind: kind, Partition: p.no, Offset: at, Rows: d.Count})
+	return nil
+}
+
+// difference yields what a holder of the old state must change to have the new one. All but the last resume at the
+// old position.
+func difference(old, now rows, oldAt, nowAt Position) iter.Seq[Change] {
+	id := now.identity()
+	return func(yield func(Change) bool) {
+		var held *Change
+		emit := func(c Change) bool {
+			ok := held == nil || yield(*held)
+			held = &c
+			return ok
+		}
+		news, _ := now.all()
+		for row, err := range news {
+			if err != nil {
+				continue
+			}
+			before, ok, _ := old.get(row.Key)
+			if ok && bytes.Equal(before.Value, row.Value) {
+				continue
+			}
+			if !emit(toChange(id, &row, oldAt)) {
+				return
+			}
+		}
+		olds, _ := old.all()
+		for row, err := range olds {
+			if err != nil {
+				continue
+			}
+			if _, ok, _ := now.get(row.Key); ok {
+				continue
+			}
+			gone := frame.Row{Key: row.Key, Offset: nowAt.Offset - 1, Timestamp: row.Timestamp, Tombstone: true}
+			if !emit(toChange(id, &gone, oldAt)) {
+				return
+			}
+		}
+		if held != nil {
+			held.Next = nowAt
+			yield(*held)
+		}
+	}
+}

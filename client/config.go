@@ -1,0 +1,142 @@
+package client
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/keyframelog/keyframe/proto/fold"
+	"github.com/keyframelog/keyframe/storage/table"
+)
+
+// From says where a replica that holds nothing starts.
+type From int
+
+const (
+	// FromFrame loads the newest key frame and follows the log from its cut. Where the
+	// state plane has no frame yet, the replica starts at earliest.
+	FromFrame From = iota
+	// FromEarliest reads the log from its first offset. It needs no state plane, and costs what
+	// the log holds.
+	FromEarliest
+)
+
+// Policy says what a replica does when a digest proves that it has drifted.
+type Policy int
+
+const (
+	// Report publishes the verdict (log, event, metric callback) and goes on.
+	Report Policy = iota
+	// Halt publishes the verdict and stops following the partition; Err tells why.
+	Halt
+	// Rebootstrap publishes the verdict and loads the newest key frame anew.
+	Rebootstrap
+)
+
+// Store chooses where a replica keeps its rows: Memory or Dir.
+type Store struct{ dir string }
+
+// Memory keeps the rows in this process. A restart bootstraps again.
+func Memory() Store { return Store{} }
+
+// Dir keeps the rows in a directory of their own, with position, incarnation and digest in
+// the same commit, so that a restart goes on where the replica was. The directory is
+// locked while the replica is open.
+func Dir(path string) Store { return Store{dir: path} }
+
+// Config describes a replica. Brokers (or KafkaOptions that name them) and Topic are required.
+type Config struct {
+	// Brokers are the seed brokers of the data plane, host:port.
+	Brokers []string
+	// StateURL is the state plane, such as http://127.0.0.1:9094. Without it there are no frames
+	// to load and nothing to verify against: every verdict is inconclusive.
+	StateURL string
+	// Topic is the key-framed topic. Partitions limits the replica to some of its partitions; nil means all.
+	Topic      string
+	Partitions []int32
+
+	Store Store
+	From  From
+	// OnDrift is the policy for a replica that is proved to differ. Default: Report.
+	OnDrift Policy
+
+	// Fold of the topic; 0 reads `keyframe.fold` from the topic's configs.
+	Fold fold.Kind
+	// MaxRowBytes bounds key plus value of a row; must equal the broker's. Default 16 MiB.
+	MaxRowBytes int
+
+	// BootstrapParallel is how many partitions load a frame at the same time. Default 4.
+	BootstrapParallel int
+	// RingEntries is how many recent (position, Count, Sum) a partition remembers at most, 48 bytes each, to compare with
+	// frames that are announced after the replica has passed them. Default 65,536.
+	RingEntries int
+	// WatchChanges is how many recent changes a partition keeps for its watchers. Default 16,384.
+	WatchChanges int
+	// CommitBytes and CommitInterval bound what a Dir store collects before it commits. Defaults 32 MiB, 5 s.
+	CommitBytes    int64
+	CommitInterval time.Duration
+	// Retry is the first pause after a failed call; it doubles up to 30 times itself. Default 100 ms.
+	Retry time.Duration
+
+	// OnVerdict and OnEvent, where set, are called for each verdict and event, one at a time
+	// per partition. They must not block for long: the partition waits for them.
+	OnVerdict func(Verdict)
+	OnEvent   func(Event)
+
+	// Metrics, where set, gets counters of verdicts and events.
+	Metrics      prometheus.Registerer
+	Logger       *slog.Logger
+	Now          func() time.Time
+	HTTPClient   *http.Client
+	KafkaOptions []kgo.Opt
+}
+
+// ErrConfig wraps what Validate finds wrong.
+var ErrConfig = errors.New("invalid client configuration")
+
+func (c Config) withDefaults() Config {
+	setDefault(&c.MaxRowBytes, table.DefaultRowBytesMax)
+	setDefault(&c.BootstrapParallel, 4)
+	setDefault(&c.RingEntries, 1<<16)
+	setDefault(&c.WatchChanges, 1<<14)
+	setDefault(&c.CommitBytes, 32<<20)
+	setDefault(&c.CommitInterval, 5*time.Second)
+	setDefault(&c.Retry, 100*time.Millisecond)
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.HTTPClient == nil {
+		c.HTTPClient = &http.Client{}
+	}
+	return c
+}
+
+// Validate tells what is missing or contradicts itself.
+func (c Config) Validate() error {
+	switch {
+	case c.Topic == "":
+		return fmt.Errorf("%w: Topic is empty", ErrConfig)
+	case len(c.Brokers) == 0 && len(c.KafkaOptions) == 0:
+		return fmt.Errorf("%w: Brokers is empty", ErrConfig)
+	case c.From == FromFrame && c.StateURL == "":
+		return fmt.Errorf("%w: key frames come from the state plane: set StateURL, or From: FromEarliest", ErrConfig)
+	case c.BootstrapParallel < 0 || c.RingEntries < 0 || c.WatchChanges < 0 || c.MaxRowBytes < 0 || c.CommitBytes < 0:
+		return fmt.Errorf("%w: a bound is negative", ErrConfig)
+	}
+	return nil
+}
+
+func setDefault[T comparable](p *T, v T) {
+	var zero T
+	if *p == zero {
+		*p = v
+	}
+}

@@ -1,0 +1,99 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+)
+
+// downloadTries is how often in a row a broken stream is opened again without a byte of progress.
+const downloadTries = 5
+
+// download reads a frame's bytes and goes on with a Range request where the connection broke. It is
+// the reader's business to verify what it reads.
+type download struct {
+	ctx       context.Context
+	plane     *plane
+	partition int32
+	cut       int64 // -1: the newest; the first answer's ETag holds the rest to the same frame
+	pause     time.Duration
+
+	body  io.ReadCloser
+	etag  string
+	at    int64
+	tries int
+}
+
+func (p *plane) download(ctx context.Context, partition int32, cut int64, pause time.Duration) (*download, error) {
+	d := &download{ctx: ctx, plane: p, partition: partition, cut: cut, pause: pause}
+	body, etag, err := p.frame(ctx, partition, cut, 0, "")
+	if err != nil {
+		return nil, err
+	}
+	d.body, d.etag = body, etag
+	return d, nil
+}
+
+func (d *download) Read(b []byte) (int, error) {
+	for {
+		if d.body == nil {
+			if err := d.reopen(); err != nil {
+				return 0, err
+			}
+		}
+		n, err := d.body.Read(b)
+		d.at += int64(n)
+		if n > 0 {
+			d.tries = 0
+		}
+		if err == nil || errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+			return n, err
+		}
+		d.body.Close()
+		d.body = nil
+		if d.etag == "" {
+			return n, err
+		}
+		if n > 0 {
+			return n, nil
+		}
+	}
+}
+
+func (d *download) reopen() error {
+	for {
+		if d.tries++; d.tries > 1 {
+			if err := sleep(d.ctx, d.pause<<min(d.tries, 5)); err != nil {
+				return err
+			}
+		}
+		body, _, err := d.plane.frame(d.ctx, d.partition, d.cut, d.at, d.etag)
+		if err == nil {
+			d.body = body
+			return nil
+		}
+		if d.tries >= downloadTries || d.ctx.Err() != nil || errors.Is(err, errFrameChanged) || errors.Is(err, errNoFrame) {
+			return err
+		}
+	}
+}
+
+func (d *download) Close() error {
+	if d.body == nil {
+		return nil
+	}
+	return d.body.Close()
+}
+
+// sleep waits, or returns the context's error.
+func sleep(ctx context.Context, pause time.Duration) error {
+	t := time.NewTimer(pause)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

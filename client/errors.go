@@ -1,0 +1,52 @@
+package client
+
+import (
+	"errors"
+	"fmt"
+)
+
+var (
+	// ErrClosed is returned by calls on a closed replica.
+	ErrClosed = errors.New("the replica is closed")
+	// ErrNoPartition is wrapped where a partition is not one of the replica's.
+	ErrNoPartition = errors.New("the replica does not hold this partition")
+	// ErrDrifted is wrapped by the error of a partition that halted because it differs from the log.
+	ErrDrifted = errors.New("the replica has drifted from the log")
+	// ErrNoStatePlane is returned where a call needs the state plane and none is configured.
+	ErrNoStatePlane = errors.New("no state plane configured")
+)
+
+// SlowWatcherError ends a Watch whose reader fell behind the changes that the replica keeps.
+// Watch(ctx, e.Resume) goes on without a loss, from rows where the single changes are gone.
+type SlowWatcherError struct{ Resume Positions }
+
+func (e *SlowWatcherError) Error() string {
+	return "the watcher fell behind the changes that the replica keeps; resume from the position in this error"
+}
+
+// WatchResetError ends a Watch that cannot be resumed: what was deleted since From is no
+// longer known, or the partition's log is another one (incarnation). Watch(ctx, nil) starts anew.
+type WatchResetError struct {
+	Partition int32
+	From      Position
+	Horizon   Position // the oldest position that can be resumed
+}
+
+func (e *WatchResetError) Error() string {
+	return fmt.Sprintf("partition %d cannot be watched from offset %d of incarnation %x: the oldest position is %d of %x; watch from the start",
+		e.Partition, e.From.Offset, e.From.Incarnation, e.Horizon.Offset, e.Horizon.Incarnation)
+}
+
+// PartitionError names the partition and position at which following it failed.
+type PartitionError struct {
+	Topic     string
+	Partition int32
+	Offset    int64
+	Err       error
+}
+
+func (e *PartitionError) Error() string {
+	return fmt.Sprintf("topic %s partition %d at offset %d: %v", e.Topic, e.Partition, e.Offset, e.Err)
+}
+
+func (e *PartitionError) Unwrap() error { return e.Err }

@@ -1,0 +1,101 @@
+package client
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/keyframelog/keyframe/proto/digest"
+)
+
+// Position is a place in one life of a partition's log: everything below Offset is applied.
+// It means nothing in another incarnation.
+type Position struct {
+	Incarnation [16]byte
+	Offset      int64
+}
+
+// Positions maps a partition to a position.
+type Positions map[int32]Position
+
+// Outcome of a comparison. Only Equal passes.
+type Outcome int
+
+const (
+	Equal        Outcome = iota + 1 // same count and sum at the same cut of the same incarnation
+	Drifted                         // proved to differ
+	Inconclusive                    // could not be compared: no state plane, position gone from the log, another incarnation
+	Error                           // the comparison failed: network, broker, local read
+)
+
+func (o Outcome) String() string {
+	switch o {
+	case Equal:
+		return "equal"
+	case Drifted:
+		return "drifted"
+	case Inconclusive:
+		return "inconclusive"
+	case Error:
+		return "error"
+	}
+	return fmt.Sprintf("outcome(%d)", int(o))
+}
+
+// Verdict is the result of one comparison of a partition with the log.
+type Verdict struct {
+	Topic     string
+	Partition int32
+	At        int64 // the offset compared: everything below it is applied
+	Outcome   Outcome
+	Ours      digest.Digest
+	Logs      digest.Digest
+	Reason    string // for a person; empty when equal
+	Err       error
+	Time      time.Time
+}
+
+// EventKind names what happened to a partition of a replica.
+type EventKind int
+
+const (
+	Bootstrapped   EventKind = iota + 1 // a frame was loaded and verified, or following began at earliest
+	Resumed                             // a stored state was opened and is followed on
+	FrameRejected                       // a frame stream did not verify; nothing of it became visible
+	OutOfRange                          // our position is not in the log any more; a new bootstrap follows
+	NewIncarnation                      // the log is another one (topic created anew, or records lost); a new bootstrap follows
+	DriftFound                          // a digest differs; see the verdict
+	TailFailed                          // reading the log failed; it is tried again
+	Stopped                             // following the partition ended for good; see Err
+)
+
+var eventNames = [...]string{"", "bootstrapped", "resumed", "frame rejected", "out of range", "new incarnation", "drift found", "tail failed", "stopped"}
+
+func (k EventKind) String() string {
+	if k > 0 && int(k) < len(eventNames) {
+		return eventNames[k]
+	}
+	return fmt.Sprintf("event(%d)", int(k))
+}
+
+// Event tells what happened to a partition; none of these is ever silent.
+type Event struct {
+	Kind      EventKind
+	Topic     string
+	Partition int32
+	Offset    int64
+	Rows      int64 // rows loaded, for Bootstrapped
+	Err       error
+	Time      time.Time
+}
+
+// Change is one change of the state, as a watcher sees it.
+type Change struct {
+	Partition int32
+	Offset    int64 // of the delta; of a key that a new frame no longer has: its cut - 1
+	Timestamp int64 // ms since the epoch
+	Key       []byte
+	Value     []byte // the whole new value, not the delta
+	Deleted   bool
+	// Next is where to resume once this change is dealt with: Positions[Partition] = Next.
+	Next Position
+}

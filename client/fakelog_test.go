@@ -1,0 +1,278 @@
+package client
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/keyframelog/keyframe/proto/batch"
+	"github.com/keyframelog/keyframe/proto/digest"
+	"github.com/keyframelog/keyframe/proto/fold"
+	"github.com/keyframelog/keyframe/proto/frame"
+)
+
+// fakeLog is a topic in memory, with the naive fold as its keyframer.
+type fakeLog struct {
+	topic   string
+	kind    fold.Kind
+	changed notifier
+
+	mu sync.Mutex
+	// Guarded by mu.
+	topicID [16]byte
+	parts   map[int32]*fakePartition
+}
+
+type fakePartition struct {
+	incarnation [16]byte
+	start       int64 // records below are gone
+	end         int64
+	batches     []segment // a marker is a segment without records
+	cuts        []int64
+	states      map[int64]map[string]frame.Row // by cut
+}
+
+func newFakeLog(kind fold.Kind, partitions int32) *fakeLog {
+	l := &fakeLog{topic: "t", kind: kind, parts: map[int32]*fakePartition{}}
+	l.create(1, partitions)
+	return l
+}
+
+// create makes the topic anew.
+func (l *fakeLog) create(life byte, partitions int32) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.topicID = [16]byte{0: 't', 15: life}
+	for p := range partitions {
+		l.parts[p] = &fakePartition{incarnation: [16]byte{0: 'i', 1: byte(p), 15: life}, states: map[int64]map[string]frame.Row{}}
+	}
+	l.changed.notify()
+}
+
+// append writes one batch: key, value, key, value...; a value of "-" deletes.
+func (l *fakeLog) append(p int32, kv ...string) int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	part := l.parts[p]
+	var recs []batch.Record
+	for i := 0; i < len(kv); i += 2 {
+		rec := batch.Record{Offset: part.end, Timestamp: 1_700_000_000_000 + part.end, Key: []byte(kv[i])}
+		if kv[i+1] != "-" {
+			rec.Value = []byte(kv[i+1])
+		}
+		recs = append(recs, rec)
+		part.end++
+	}
+	part.batches = append(part.batches, segment{partition: p, records: recs, next: part.end})
+	l.changed.notify()
+	return part.end
+}
+
+// marker writes a control batch, which takes one offset.
+func (l *fakeLog) marker(p int32) int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	part := l.parts[p]
+	part.end++
+	part.batches = append(part.batches, segment{partition: p, next: part.end})
+	l.changed.notify()
+	return part.end
+}
+
+// cut makes a key frame at the end.
+func (l *fakeLog) cut(p int32) int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	part := l.parts[p]
+	part.cuts = append(part.cuts, part.end)
+	part.states[part.end] = l.stateLocked(p, part.end)
+	l.changed.notify()
+	return part.end
+}
+
+// trim drops the batches below the newest frame.
+func (l *fakeLog) trim(p int32) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	part := l.parts[p]
+	part.start = part.cuts[len(part.cuts)-1]
+}
+
+// stateLocked is the naive fold of everything below offset, which trimmed batches are still part of.
+func (l *fakeLog) stateLocked(p int32, offset int64) map[string]frame.Row {
+	out := map[string]frame.Row{}
+	folder := fold.NewFolder(l.kind, 1<<20)
+	for _, b := range l.parts[p].batches {
+		for _, rec := range b.records {
+			if rec.Offset >= offset {
+				return out
+			}
+			d, err := l.kind.Delta(rec.Key, rec.Value, rec.Headers)
+			if err != nil {
+				continue
+			}
+			prev, ok := out[string(rec.Key)]
+			state, rejected := folder.Apply(fold.State{Exists: ok, Value: prev.Value}, d)
+			switch {
+			case rejected != 0:
+			case state.Exists:
+				out[string(rec.Key)] = frame.Row{Key: rec.Key, Value: bytes.Clone(state.Value), Offset: rec.Offset, Timestamp: rec.Timestamp}
+			default:
+				delete(out, string(rec.Key))
+			}
+		}
+	}
+	return out
+}
+
+func (l *fakeLog) state(p int32) map[string]string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	out := map[string]string{}
+	for k, row := range l.stateLocked(p, l.parts[p].end) {
+		out[k] = string(row.Value)
+	}
+	return out
+}
+
+func digestOf(rows map[string]frame.Row) (d digest.Digest) {
+	var h digest.Hasher
+	for _, row := range rows {
+		d.Add(h.Entry(row.Key, row.Value))
+	}
+	return d
+}
+
+func (l *fakeLog) frameID(p int32, cut int64) digest.FrameID {
+	return digest.FrameID{TopicID: l.topicID, Partition: p, Incarnation: l.parts[p].incarnation, Cut: cut}
+}
+
+// encode is the frame at a cut (-1: the newest); false if there is none.
+func (l *fakeLog) encode(p int32, cut int64) (data []byte, pub [32]byte, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	part := l.parts[p]
+	if part == nil || len(part.cuts) == 0 {
+		return nil, pub, false
+	}
+	if cut < 0 {
+		cut = part.cuts[len(part.cuts)-1]
+	}
+	rows, ok := part.states[cut]
+	if !ok {
+		return nil, pub, false
+	}
+	id := l.frameID(p, cut)
+	var b bytes.Buffer
+	w := frame.NewWriter(&b, frame.Header{TopicID: id.TopicID, Partition: p, Incarnation: id.Incarnation, Cut: cut, Since: -1, Fold: l.kind})
+	sorted := slices.SortedFunc(maps.Values(rows), func(a, b frame.Row) int { return cmp.Compare(a.Offset, b.Offset) })
+	for i := range sorted {
+		if w.Append(&sorted[i]) != nil {
+			return nil, pub, false
+		}
+	}
+	d := digestOf(rows)
+	pub = d.Pub(id)
+	if w.Close(frame.Footer{Digest: d, Pub: pub, Rows: uint64(len(rows))}) != nil {
+		return nil, pub, false
+	}
+	return b.Bytes(), pub, true
+}
+
+// fakeTail reads a fakeLog as the Kafka tail reads a broker. fault may alter each segment on its way.
+type fakeTail struct {
+	log   *fakeLog
+	fault func(segment) []segment
+
+	mu       sync.Mutex
+	assigned map[int32]fakeAssignment
+	changed  notifier
+}
+
+type fakeAssignment struct {
+	offset  int64
+	topicID [16]byte
+}
+
+func newFakeTail(l *fakeLog) *fakeTail {
+	return &fakeTail{log: l, assigned: map[int32]fakeAssignment{}}
+}
+
+func (f *fakeTail) describe(context.Context) (topicInfo, error) {
+	f.log.mu.Lock()
+	defer f.log.mu.Unlock()
+	info := topicInfo{id: f.log.topicID, fold: f.log.kind, starts: map[int32]int64{}}
+	for p, part := range f.log.parts {
+		info.partitions = append(info.partitions, p)
+		info.starts[p] = part.start
+	}
+	return info, nil
+}
+
+func (f *fakeTail) assign(p int32, offset int64) {
+	f.log.mu.Lock()
+	id := f.log.topicID
+	f.log.mu.Unlock()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.assigned[p] = fakeAssignment{offset, id}
+}
+
+func (f *fakeTail) remove(p int32) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.assigned, p)
+}
+
+func (f *fakeTail) close() {}
+
+func (f *fakeTail) poll(ctx context.Context) ([]segment, error) {
+	for {
+		changed := f.log.changed.wait()
+		if out := f.pollOnce(); len(out) > 0 {
+			return out, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+func (f *fakeTail) pollOnce() []segment {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.log.mu.Lock()
+	defer f.log.mu.Unlock()
+	var out []segment
+	for p, a := range f.assigned {
+		part := f.log.parts[p]
+		switch {
+		case a.topicID != f.log.topicID:
+			out = append(out, segment{partition: p, err: errTopicReplace})
+			delete(f.assigned, p)
+			continue
+		case a.offset < part.start || a.offset > part.end:
+			out = append(out, segment{partition: p, err: errOutOfRange})
+			delete(f.assigned, p)
+			continue
+		}
+		for _, b := range part.batches {
+			if b.next <= a.offset || b.next <= part.start {
+				continue
+			}
+			segs := []segment{b}
+			if f.fault != nil {
+				segs = f.fault(b)
+			}
+			out = append(out, segs...)
+			a.offset = b.next
+		}
+		f.assigned[p] = a
+	}
+	return out
+}

@@ -1,0 +1,159 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"connectrpc.com/connect"
+
+	"github.com/keyframelog/keyframe/proto/state"
+	"github.com/keyframelog/keyframe/proto/state/stateconnect"
+)
+
+// fakePlane serves a fakeLog's state plane.
+type fakePlane struct {
+	stateconnect.UnimplementedStateServiceHandler
+	log    *fakeLog
+	url    string
+	hidden atomic.Bool                                    // frames are not announced
+	fault  atomic.Pointer[func(try int, b []byte) []byte] // of the frame's bytes that are left to send; a short result breaks the connection
+	tries  atomic.Int64
+	asked  atomic.Int64 // DigestAt
+}
+
+func newFakePlane(t testing.TB, l *fakeLog) *fakePlane {
+	p := &fakePlane{log: l}
+	mux := http.NewServeMux()
+	mux.Handle(stateconnect.NewStateServiceHandler(p))
+	mux.HandleFunc("GET /v1/topics/{topic}/partitions/{p}/frames/{cut}", p.serveFrame)
+	s := httptest.NewServer(mux)
+	t.Cleanup(func() { s.CloseClientConnections(); s.Close() })
+	p.url = s.URL
+	return p
+}
+
+func (f *fakePlane) serveFrame(w http.ResponseWriter, r *http.Request) {
+	no, _ := strconv.Atoi(r.PathValue("p"))
+	cut := int64(-1)
+	if s := r.PathValue("cut"); s != "latest" {
+		cut, _ = strconv.ParseInt(s, 10, 64)
+	}
+	data, pub, ok := f.log.encode(int32(no), cut)
+	if !ok || r.PathValue("topic") != f.log.topic {
+		http.Error(w, "no such frame", http.StatusNotFound)
+		return
+	}
+	try := int(f.tries.Add(1))
+	w.Header().Set("ETag", fmt.Sprintf("%q", fmt.Sprintf("%x", pub)))
+	fault := f.fault.Load()
+	if fault == nil {
+		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(data))
+		return
+	}
+	from := 0
+	if s := r.Header.Get("Range"); s != "" {
+		_, _ = fmt.Sscanf(s, "bytes=%d-", &from)
+		w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", from, len(data)-1, len(data)))
+		w.Header().Set("Content-Length", strconv.Itoa(len(data)-from))
+		w.WriteHeader(http.StatusPartialContent)
+	} else {
+		w.Header().Set("Content-Length", strconv.Itoa(len(data)))
+	}
+	out := (*fault)(try, bytes.Clone(data[from:]))
+	_, _ = w.Write(out)
+	if len(out) < len(data)-from {
+		w.(http.Flusher).Flush()
+		panic(http.ErrAbortHandler)
+	}
+}
+
+func (f *fakePlane) Frames(ctx context.Context, req *connect.Request[state.FramesRequest], s *connect.ServerStream[state.FramesResponse]) error {
+	sent := map[string]bool{}
+	for first := true; ; first = false {
+		changed := f.log.changed.wait()
+		m := f.framesMessage(first, sent)
+		if first || len(m.Frames) > 0 {
+			if err := s.Send(m); err != nil {
+				return err
+			}
+		}
+		if !req.Msg.Follow {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (f *fakePlane) framesMessage(first bool, sent map[string]bool) *state.FramesResponse {
+	f.log.mu.Lock()
+	defer f.log.mu.Unlock()
+	m := &state.FramesResponse{}
+	for p, part := range f.log.parts {
+		id := f.log.frameID(p, 0)
+		if first {
+			m.Partitions = append(m.Partitions, &state.Partition{
+				Partition: p, TopicId: id.TopicID[:], Incarnation: id.Incarnation[:], Fold: f.log.kind.String(),
+				DeltaStartOffset: part.start, LastStableOffset: part.end, Position: part.end, Horizon: part.start,
+			})
+		}
+		if f.hidden.Load() {
+			continue
+		}
+		for _, cut := range part.cuts {
+			id.Cut = cut
+			key := fmt.Sprintf("%x/%d/%d", id.Incarnation, p, cut)
+			if sent[key] {
+				continue
+			}
+			sent[key] = true
+			d := digestOf(part.states[cut])
+			pub, sum := d.Pub(id), d.Sum.Bytes()
+			m.Frames = append(m.Frames, &state.Frame{
+				Partition: p, TopicId: id.TopicID[:], Incarnation: id.Incarnation[:], Cut: cut, Pub: pub[:], Sum: sum[:], Count: d.Count,
+			})
+		}
+	}
+	return m
+}
+
+func (f *fakePlane) DigestAt(_ context.Context, req *connect.Request[state.DigestAtRequest]) (*connect.Response[state.DigestAtResponse], error) {
+	f.asked.Add(1)
+	f.log.mu.Lock()
+	defer f.log.mu.Unlock()
+	m := req.Msg
+	part := f.log.parts[m.Partition]
+	fail := func(code connect.Code, why state.Reason) error {
+		err := connect.NewError(code, fmt.Errorf("%v", why))
+		if d, derr := connect.NewErrorDetail(&state.ErrorDetail{Reason: why}); derr == nil {
+			err.AddDetail(d)
+		}
+		return err
+	}
+	switch {
+	case part == nil:
+		return nil, fail(connect.CodeNotFound, state.Reason_REASON_UNKNOWN_PARTITION)
+	case len(m.Incarnation) > 0 && !bytes.Equal(m.Incarnation, part.incarnation[:]):
+		return nil, fail(connect.CodeFailedPrecondition, state.Reason_REASON_OTHER_INCARNATION)
+	case m.Offset < part.start:
+		return nil, fail(connect.CodeOutOfRange, state.Reason_REASON_BELOW_DELTA_START)
+	case m.Offset > part.end:
+		return nil, fail(connect.CodeOutOfRange, state.Reason_REASON_ABOVE_LAST_STABLE)
+	}
+	d := digestOf(f.log.stateLocked(m.Partition, m.Offset))
+	sum := d.Sum.Bytes()
+	return connect.NewResponse(&state.DigestAtResponse{
+		AsOf:  &state.AsOf{Partition: m.Partition, Incarnation: part.incarnation[:], Offset: m.Offset},
+		Count: d.Count, Sum: sum[:],
+	}), nil
+}

@@ -1,0 +1,121 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+)
+
+// learnOnce asks for what the state plane knows of the partitions, once: a plane that is down must not keep a stored
+// replica from opening.
+func (r *Replica) learnOnce(ctx context.Context) {
+	if r.plane == nil {
+		return
+	}
+	if err := r.plane.frames(ctx, false, r.learn); err != nil && ctx.Err() == nil {
+		r.cfg.Logger.Warn("replica: the state plane did not answer", "topic", r.cfg.Topic, "err", err)
+	}
+}
+
+// followFrames keeps the Frames stream open and tells the partitions of what is cut.
+func (r *Replica) followFrames(ctx context.Context) {
+	if r.plane == nil {
+		return
+	}
+	_ = r.retry(ctx, func() error {
+		if err := r.plane.frames(ctx, true, r.learn); err != nil {
+			return err
+		}
+		return io.ErrUnexpectedEOF // it is not meant to end
+	}, func(err error) {
+		r.cfg.Logger.Warn("replica: the stream of frames broke", "topic", r.cfg.Topic, "err", err)
+	})
+}
+
+func (r *Replica) learn(parts []partitionInfo, frames []frameInfo) error {
+	for _, info := range parts {
+		if p := r.partitions[info.partition]; p != nil {
+			p.observe(info)
+		}
+	}
+	for _, f := range frames {
+		if p := r.partitions[f.partition]; p != nil {
+			p.announce(f)
+		}
+	}
+	return nil
+}
+
+func (r *Replica) assign(partition int32, offset int64) {
+	r.order(order{partition: partition, offset: offset})
+}
+func (r *Replica) unassign(partition int32) { r.order(order{partition: partition, remove: true}) }
+
+// order queues an assignment. The tail goroutine carries it out between two polls, so that no segment of a former
+// assignment can be taken for one of the new.
+func (r *Replica) order(o order) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.orders = append(r.orders, o)
+	if r.wakeTail != nil {
+		r.wakeTail()
+	}
+}
+
+// runTail polls the log and applies what comes, partitions beside each other.
+func (r *Replica) runTail(ctx context.Context) {
+	_ = r.retry(ctx, func() error {
+		for {
+			pollCtx := r.carryOut(ctx)
+			segments, err := r.tail.poll(pollCtx)
+			var all sync.WaitGroup
+			for _, byPartition := range group(segments) {
+				all.Go(func() {
+					for _, s := range byPartition {
+						if p := r.partitions[s.partition]; p != nil {
+							p.apply(s)
+						}
+					}
+				})
+			}
+			all.Wait()
+			if ctx.Err() != nil {
+				return nil
+			}
+			if err != nil && !errors.Is(err, context.Canceled) {
+				return err
+			}
+		}
+	}, func(err error) { r.event(Event{Kind: TailFailed, Partition: -1, Offset: -1, Err: err}) })
+}
+
+// carryOut does what was ordered and returns the context of the next poll, which the next order ends.
+func (r *Replica) carryOut(ctx context.Context) context.Context {
+	r.mu.Lock()
+	orders := r.orders
+	r.orders = nil
+	pollCtx, cancel := context.WithCancel(ctx)
+	if r.wakeTail != nil {
+		r.wakeTail() // releases the former context
+	}
+	r.wakeTail = cancel
+	r.mu.Unlock()
+	for _, o := range orders {
+		if o.remove {
+			r.tail.remove(o.partition)
+		} else {
+			r.tail.assign(o.partition, o.offset)
+		}
+	}
+	return pollCtx
+}
+
+// group sorts segments by partition and keeps their order within one.
+func group(segments []segment) map[int32][]segment {
+	out := make(map[int32][]segment, len(segments))
+	for _, s := range segments {
+		out[s.partition] = append(out[s.partition], s)
+	}
+	return out
+}

@@ -1,0 +1,163 @@
+package client
+
+import (
+	"iter"
+	"sync"
+)
+
+// history is what a partition keeps for its watchers: the latest changes, each with a sequence number, and which keys
+// were deleted lately. A watcher is a cursor into it and costs nothing else.
+type history struct {
+	mu sync.Mutex
+	// Guarded by mu.
+	capacity int
+	changes  []Change // ring; changes[seq % capacity]
+	first    uint64   // sequence numbers kept: [first, end)
+	end      uint64
+
+	// New watchers may start at changes from sequence `base` on, where everything from the position on is in: [base, end).
+	base     uint64
+	position Position
+
+	// tombs are the keys deleted since horizon.
+	tombs   []tomb // oldest first, at most capacity
+	horizon Position
+}
+
+type tomb struct {
+	key       string
+	offset    int64
+	timestamp int64
+}
+
+func newHistory(capacity int) *history {
+	return &history{capacity: capacity, changes: make([]Change, 0, min(capacity, 64))}
+}
+
+// begin forgets everything: the state is another one, of which only position is known.
+func (h *history) begin(at Position) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.first = h.end
+	h.restartLocked(at)
+	h.tombs, h.horizon = nil, at
+}
+
+func (h *history) restartLocked(at Position) { h.base, h.position = h.end, at }
+
+func (h *history) add(c Change) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.addLocked(c)
+	if c.Deleted {
+		h.buryLocked(tomb{string(c.Key), c.Offset, c.Timestamp})
+	}
+}
+
+func (h *history) addLocked(c Change) {
+	if h.end-h.first == uint64(h.capacity) {
+		if h.base == h.first {
+			h.base++
+			h.position = h.changes[h.first%uint64(h.capacity)].Next
+		}
+		h.first++
+	}
+	if len(h.changes) < h.capacity {
+		h.growLocked()
+	}
+	h.changes[h.end%uint64(h.capacity)] = c
+	h.end++
+}
+
+// growLocked makes room for sequence number end. The ring's slots are used in order from 0, so it grows until it is whole.
+func (h *history) growLocked() {
+	if want := int(h.end%uint64(h.capacity)) + 1; want > len(h.changes) {
+		h.changes = append(h.changes, make([]Change, want-len(h.changes))...)
+	}
+}
+
+func (h *history) buryLocked(t tomb) {
+	if len(h.tombs) == h.capacity {
+		drop := 1 + h.capacity/8
+		h.horizon.Offset = max(h.horizon.Offset, h.tombs[drop-1].offset+1)
+		h.tombs = append(h.tombs[:0:0], h.tombs[drop:]...)
+	}
+	h.tombs = append(h.tombs, t)
+}
+
+// replace adds the difference between the old state and a new one that begins at `at`. Open watchers see it; later ones begin
+// behind it. Deletions stay known within one incarnation.
+func (h *history) replace(diff iter.Seq[Change], at Position) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	same := h.horizon.Incarnation == at.Incarnation
+	if !same {
+		h.tombs, h.horizon = nil, at
+	}
+	for c := range diff {
+		h.addLocked(c)
+		if same && c.Deleted {
+			h.buryLocked(tomb{string(c.Key), c.Offset, c.Timestamp})
+		}
+	}
+	h.restartLocked(at)
+}
+
+// since copies up to len(buf) changes from seq on. ok is false if they are no longer kept.
+func (h *history) since(seq uint64, buf []Change) (n int, ok bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if seq < h.first {
+		return 0, false
+	}
+	for n < len(buf) && seq+uint64(n) < h.end {
+		buf[n] = h.changes[(seq+uint64(n))%uint64(h.capacity)]
+		n++
+	}
+	return n, true
+}
+
+// start tells where a watcher from an offset begins: at a kept change, if all from there on are kept.
+func (h *history) start(offset int64) (seq uint64, ok bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if offset < h.position.Offset {
+		return h.end, false
+	}
+	for seq = h.base; seq < h.end; seq++ {
+		if h.changes[seq%uint64(h.capacity)].Offset >= offset {
+			break
+		}
+	}
+	return seq, true
+}
+
+// deletedSince returns the deletions from offset on, and false if some are no longer known.
+func (h *history) deletedSince(offset int64) ([]tomb, bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if offset < h.horizon.Offset {
+		return nil, false
+	}
+	var out []tomb
+	for _, t := range h.tombs {
+		if t.offset >= offset {
+			out = append(out, t)
+		}
+	}
+	return out, true
+}
+
+// last is the sequence number behind the latest change.
+func (h *history) last() uint64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.end
+}
+
+// oldest is the lowest position that can be resumed.
+func (h *history) oldest() Position {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.horizon
+}

@@ -1,0 +1,318 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+
+	"github.com/keyframelog/keyframe/proto/digest"
+	"github.com/keyframelog/keyframe/proto/frame"
+)
+
+// pendingFrames bounds the announced frames above a partition's position that wait to be compared.
+const pendingFrames = 64
+
+// partition is one partition of a replica. Its life: establish a state (stored, frame or earliest), follow the tail until something
+// calls for a restart, again. run owns that; the replica's tail goroutine applies segments; the replica's frame follower announces frames.
+type partition struct {
+	r   *Replica
+	no  int32
+	log *slog.Logger
+
+	history *history
+	moved   notifier      // position or state changed, or the partition stopped
+	ready   chan struct{} // closed once there is a state
+	stopped chan struct{} // closed when run has ended
+	restart chan restart  // capacity 1: the first reason counts
+	ask     chan struct{} // capacity 1: compare at the own position
+
+	current atomic.Pointer[rows] // for readers; nil before ready
+
+	mu sync.Mutex
+	// Guarded by mu, which is held while a segment is applied.
+	following bool
+	start     int64 // log start offset in force at our state
+	ring      ring
+	pending   []frameInfo // ascending by cut, all above the position
+	compared  int64       // frames at or below were compared or never will be
+	info      *partitionInfo
+	err       error
+}
+
+// restart says why following ends. A nil halt means: establish a new state.
+type restart struct {
+	event EventKind
+	err   error
+	halt  bool
+}
+
+func newPartition(r *Replica, no int32) *partition {
+	return &partition{
+		r: r, no: no, log: r.cfg.Logger.With("topic", r.cfg.Topic, "partition", no),
+		history: newHistory(r.cfg.WatchChanges),
+		ready:   make(chan struct{}), stopped: make(chan struct{}),
+		restart: make(chan restart, 1), ask: make(chan struct{}, 1),
+		ring: ring{capacity: r.cfg.RingEntries},
+	}
+}
+
+func (p *partition) rows() rows {
+	if s := p.current.Load(); s != nil {
+		return *s
+	}
+	return nil
+}
+
+func (p *partition) position() Position {
+	s := p.rows()
+	if s == nil {
+		return Position{}
+	}
+	return Position{Incarnation: s.identity().Incarnation, Offset: s.position()}
+}
+
+// run is the partition's goroutine.
+func (p *partition) run(ctx context.Context) {
+	defer close(p.stopped)
+	defer p.moved.notify()
+	fresh := false
+	for {
+		if err := p.establish(ctx, fresh); err != nil {
+			p.stop(ctx, err)
+			return
+		}
+		p.r.assign(p.no, p.rows().position())
+		why, ok := p.wait(ctx)
+		p.r.unassign(p.no)
+		p.mu.Lock()
+		p.following = false
+		p.mu.Unlock()
+		if !ok {
+			return
+		}
+		p.r.event(Event{Kind: why.event, Partition: p.no, Offset: p.position().Offset, Err: why.err})
+		if why.halt {
+			p.stop(ctx, why.err)
+			return
+		}
+		fresh = true
+	}
+}
+
+// wait runs comparisons until a restart is asked for; false when the replica closes.
+func (p *partition) wait(ctx context.Context) (restart, bool) {
+	for {
+		select {
+		case <-ctx.Done():
+			return restart{}, false
+		case why := <-p.restart:
+			return why, true
+		case <-p.ask:
+			p.publish(p.compareNow(ctx))
+		}
+	}
+}
+
+func (p *partition) stop(ctx context.Context, err error) {
+	if ctx.Err() != nil {
+		err = ErrClosed
+	}
+	err = &PartitionError{Topic: p.r.cfg.Topic, Partition: p.no, Offset: p.position().Offset, Err: err}
+	p.mu.Lock()
+	p.err = err
+	p.mu.Unlock()
+	if ctx.Err() == nil {
+		p.r.event(Event{Kind: Stopped, Partition: p.no, Offset: p.position().Offset, Err: err})
+	}
+}
+
+func (p *partition) failure() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.err
+}
+
+// restartWith ends following at once and asks run for a new state, or to halt; a reason that is already waiting stays.
+func (p *partition) restartWith(why restart) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.restartLocked(why)
+}
+
+func (p *partition) restartLocked(why restart) {
+	p.following = false
+	select {
+	case p.restart <- why:
+	default:
+	}
+}
+
+func (p *partition) askNow() {
+	select {
+	case p.ask <- struct{}{}:
+	default:
+	}
+}
+
+// apply takes a segment of the tail. It is called by the tail goroutine alone.
+func (p *partition) apply(seg segment) {
+	p.mu.Lock()
+	if !p.following {
+		p.mu.Unlock()
+		return
+	}
+	if seg.err != nil {
+		kind := OutOfRange
+		if errors.Is(seg.err, errTopicReplace) {
+			kind = NewIncarnation
+		}
+		p.restartLocked(restart{event: kind, err: seg.err})
+		p.mu.Unlock()
+		return
+	}
+	verdicts, err := p.applyLocked(seg)
+	if err != nil {
+		p.restartLocked(restart{event: TailFailed, err: err, halt: true})
+	}
+	p.mu.Unlock()
+	p.moved.notify()
+	p.r.changed.notify()
+	p.publish(verdicts...)
+}
+
+// applyLocked folds a segment, stopping at the cut of each announced frame to compare with it.
+func (p *partition) applyLocked(seg segment) (verdicts []Verdict, err error) {
+	s := p.rows()
+	id := s.identity()
+	changed := func(offset int64, d digest.Digest, row *frame.Row) {
+		if s.perRecord() {
+			p.ring.add(offset+1, d)
+		}
+		if row != nil {
+			p.history.add(toChange(id, row, Position{id.Incarnation, offset + 1}))
+		}
+	}
+	records := seg.records
+	for {
+		next, rest := seg.next, records[len(records):]
+		if len(p.pending) > 0 && p.pending[0].cut < seg.next {
+			next = max(p.pending[0].cut, s.position())
+			n := 0
+			for n < len(records) && records[n].Offset < next {
+				n++
+			}
+			records, rest = records[:n], records[n:]
+		}
+		if err := s.apply(records, next, changed); err != nil {
+			return verdicts, err
+		}
+		for len(p.pending) > 0 && p.pending[0].cut <= next {
+			v, err := p.comparePendingLocked(s)
+			if err != nil {
+				return verdicts, err
+			}
+			verdicts = append(verdicts, v)
+		}
+		if records = rest; next >= seg.next {
+			return verdicts, nil
+		}
+	}
+}
+
+// comparePendingLocked compares with the lowest pending frame, whose cut is the position of s.
+func (p *partition) comparePendingLocked(s rows) (Verdict, error) {
+	f := p.pending[0]
+	p.pending = p.pending[1:]
+	p.compared = max(p.compared, f.cut)
+	d, at, err := s.digest()
+	if err != nil {
+		return Verdict{}, err
+	}
+	if !s.perRecord() {
+		p.ring.add(at, d)
+	}
+	if at != f.cut {
+		p.askNow()
+		return p.verdict(f.cut, Inconclusive, d, f.digest, fmt.Sprintf("position is %d when the frame is due", at), nil), nil
+	}
+	return p.judgeLocked(f, d), nil
+}
+
+// announce tells the partition of a frame of the log, new or old.
+func (p *partition) announce(f frameInfo) {
+	p.mu.Lock()
+	s := p.rows()
+	if s == nil || !p.following {
+		p.mu.Unlock()
+		return
+	}
+	if f.incarnation != s.identity().Incarnation {
+		p.restartLocked(restart{event: NewIncarnation, err: fmt.Errorf("%w: frame %d is of %x, ours is %x", errOtherIncarnation, f.cut, f.incarnation, s.identity().Incarnation)})
+		p.mu.Unlock()
+		return
+	}
+	var verdicts []Verdict
+	switch position := s.position(); {
+	case f.cut <= p.compared:
+	case f.cut > position:
+		p.waitForLocked(f)
+	default:
+		p.compared = f.cut
+		if d, ok := p.ring.digestAt(f.cut); ok {
+			verdicts = append(verdicts, p.judgeLocked(f, d))
+		} else {
+			p.askNow() // passed, and no longer known: compare where we are
+		}
+	}
+	p.mu.Unlock()
+	p.publish(verdicts...)
+}
+
+// waitForLocked keeps a frame to be compared when its cut is reached; of too many the earliest go.
+func (p *partition) waitForLocked(f frameInfo) {
+	i := len(p.pending)
+	for i > 0 && p.pending[i-1].cut >= f.cut {
+		if p.pending[i-1].cut == f.cut {
+			return
+		}
+		i--
+	}
+	p.pending = append(p.pending[:i], append([]frameInfo{f}, p.pending[i:]...)...)
+	if len(p.pending) > pendingFrames {
+		p.pending = p.pending[1:]
+	}
+}
+
+// observe takes what the state plane says about the partition's log.
+func (p *partition) observe(info partitionInfo) {
+	p.mu.Lock()
+	p.info = &info
+	defer p.mu.Unlock()
+	if s := p.rows(); s != nil && p.following {
+		if why, bad := unfit(s, info); bad {
+			p.restartLocked(why)
+		}
+	}
+}
+
+// unfit tells why a state cannot follow the log that info describes.
+func unfit(s rows, info partitionInfo) (restart, bool) {
+	id, at := s.identity(), s.position()
+	switch {
+	case id.Incarnation != info.incarnation || id.TopicID != info.topicID:
+		return restart{event: NewIncarnation, err: fmt.Errorf("%w: the log is %x, ours is %x", errOtherIncarnation, info.incarnation, id.Incarnation)}, true
+	case at < info.deltaStart && at < info.horizon:
+		return restart{event: OutOfRange, err: fmt.Errorf("%w: at %d, but what was deleted below %d is no longer known", errOutOfRange, at, info.horizon)}, true
+	}
+	return restart{}, false
+}
+
+func toChange(id identity, row *frame.Row, next Position) Change {
+	return Change{
+		Partition: id.Partition, Offset: row.Offset, Timestamp: row.Timestamp, Key: row.Key, Value: row.Value,
+		Deleted: row.Tombstone, Next: next,
+	}
+}

@@ -1,0 +1,148 @@
+package client
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/keyframelog/keyframe/proto/batch"
+	"github.com/keyframelog/keyframe/proto/delta"
+	"github.com/keyframelog/keyframe/proto/fold"
+)
+
+// ProducerConfig describes a producer for one key-framed topic.
+type ProducerConfig struct {
+	Brokers []string
+	Topic   string
+	// Fold of the topic; 0 reads `keyframe.fold` from the topic's configs.
+	Fold fold.Kind
+	// Options go to franz-go after ours (acks all, idempotent) and may override them.
+	Options []kgo.Opt
+}
+
+// Producer writes deltas. It checks each one as the broker will, before it is put into a batch, because
+// the broker refuses a batch as a whole; and it sets the op header where the op is not the fold's default.
+type Producer struct {
+	cl    *kgo.Client
+	topic string
+	kind  fold.Kind
+}
+
+// NewProducer connects, and learns the topic's fold if it is not given. ctx bounds that.
+func NewProducer(ctx context.Context, cfg ProducerConfig) (*Producer, error) {
+	if cfg.Topic == "" {
+		return nil, fmt.Errorf("%w: Topic is empty", ErrConfig)
+	}
+	opts := []kgo.Opt{kgo.RequiredAcks(kgo.AllISRAcks()), kgo.DefaultProduceTopic(cfg.Topic)}
+	if len(cfg.Brokers) > 0 {
+		opts = append(opts, kgo.SeedBrokers(cfg.Brokers...))
+	}
+	cl, err := kgo.NewClient(append(opts, cfg.Options...)...)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	p := &Producer{cl: cl, topic: cfg.Topic, kind: cfg.Fold}
+	if p.kind == 0 {
+		if p.kind, err = topicFold(ctx, kadm.NewClient(cl), cfg.Topic); err != nil {
+			cl.Close()
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+// Fold is the topic's fold.
+func (p *Producer) Fold() fold.Kind { return p.kind }
+
+// Client is the franz-go client beneath.
+func (p *Producer) Client() *kgo.Client { return p.cl }
+
+// Close flushes nothing: call Flush first if Produce was used.
+func (p *Producer) Close() { p.cl.Close() }
+
+// Flush waits until everything that was handed to Produce is acknowledged or failed.
+func (p *Producer) Flush(ctx context.Context) error { return p.cl.Flush(ctx) }
+
+// Put is the record that sets a key to a value.
+func (p *Producer) Put(key, value []byte) *kgo.Record {
+	if value == nil {
+		value = []byte{} // a null value would delete
+	}
+	return p.record(delta.Put, key, value)
+}
+
+// Delete is the record that deletes a key.
+func (p *Producer) Delete(key []byte) *kgo.Record { return p.record(delta.Delete, key, nil) }
+
+// Merge is the record that merges an RFC 7396 patch into a key's document. Fold json-merge-patch only.
+func (p *Producer) Merge(key, patch []byte) *kgo.Record { return p.record(delta.Merge, key, patch) }
+
+// Add is the record that adds n to a key's counter. Fold counter only.
+func (p *Producer) Add(key []byte, n int64) *kgo.Record {
+	return p.record(delta.Add, key, strconv.AppendInt(nil, n, 10))
+}
+
+func (p *Producer) record(op delta.Op, key, value []byte) *kgo.Record {
+	r := &kgo.Record{Topic: p.topic, Key: key, Value: value}
+	if op != defaultOp(p.kind, value) {
+		r.Headers = []kgo.RecordHeader{{Key: delta.HeaderOp, Value: []byte(op.String())}}
+	}
+	return r
+}
+
+// defaultOp is what a record without the op header means.
+func defaultOp(kind fold.Kind, value []byte) delta.Op {
+	switch {
+	case value == nil:
+		return delta.Delete
+	case kind == fold.JSONMergePatch:
+		return delta.Merge
+	case kind == fold.Counter:
+		return delta.Add
+	}
+	return delta.Put
+}
+
+// Check tells whether the topic's fold takes a record; the error is a *delta.Refusal, as the broker would put it.
+func (p *Producer) Check(r *kgo.Record) error {
+	if r.Topic != "" && r.Topic != p.topic {
+		return fmt.Errorf("%w: this producer writes to topic %s, the record is for %s", ErrConfig, p.topic, r.Topic)
+	}
+	var headers batch.Headers
+	if len(r.Headers) > 0 {
+		hs := make([]batch.Header, len(r.Headers))
+		for i, h := range r.Headers {
+			hs[i] = batch.Header{Key: h.Key, Value: h.Value}
+		}
+		headers = batch.AppendHeaders(nil, hs...)
+	}
+	if _, err := p.kind.Delta(r.Key, r.Value, headers); err != nil {
+		return fmt.Errorf("topic %s, key %q: %w", p.topic, r.Key, err)
+	}
+	return nil
+}
+
+// Produce checks a record and hands it to franz-go; promise (may be nil) is called once it is acknowledged or failed, at once
+// where the check fails.
+func (p *Producer) Produce(ctx context.Context, r *kgo.Record, promise func(*kgo.Record, error)) {
+	if err := p.Check(r); err != nil {
+		if promise != nil {
+			promise(r, err)
+		}
+		return
+	}
+	p.cl.Produce(ctx, r, promise)
+}
+
+// ProduceSync checks all records, writes them and waits for the acknowledgements. If a check fails nothing is written.
+func (p *Producer) ProduceSync(ctx context.Context, records ...*kgo.Record) kgo.ProduceResults {
+	for _, r := range records {
+		if err := p.Check(r); err != nil {
+			return kgo.ProduceResults{{Record: r, Err: err}}
+		}
+	}
+	return p.cl.ProduceSync(ctx, records...)
+}

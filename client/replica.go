@@ -1,0 +1,340 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/keyframelog/keyframe/proto/digest"
+)
+
+// Replica is a local copy of a topic's state that follows the log and proves itself against it. See the package
+// documentation. All methods may be called beside each other.
+type Replica struct {
+	cfg    Config
+	plane  *plane // nil without a state plane
+	tail   tail
+	stores stores
+
+	numbers    []int32 // ascending
+	partitions map[int32]*partition
+	loading    chan struct{} // one token for each frame that is being loaded
+	changed    notifier      // any partition
+	metrics    *metrics
+
+	cancel  context.CancelFunc
+	done    <-chan struct{}
+	running sync.WaitGroup
+	closing sync.Once
+	closed  error
+
+	callbacks sync.Mutex // OnVerdict and OnEvent, one at a time
+
+	mu sync.Mutex
+	// Guarded by mu.
+	orders   []order         // for the tail goroutine, which alone touches assignments
+	wakeTail func()          // ends the poll that is under way
+	failures map[int32]error // why a partition has no state yet
+}
+
+// order is an assignment of a partition to the tail, or its end.
+type order struct {
+	partition int32
+	offset    int64
+	remove    bool
+}
+
+// OpenReplica opens, bootstraps and follows. It returns once every partition has a state: that of the newest key frame,
+// that of the directory, or none at the log's start; WaitFor waits for a later offset. ctx bounds the opening only.
+func OpenReplica(ctx context.Context, cfg Config) (*Replica, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	t, err := newKafkaTail(&cfg)
+	if err != nil {
+		return nil, err
+	}
+	return openReplica(ctx, cfg, t)
+}
+
+// openReplica takes over the tail.
+func openReplica(ctx context.Context, cfg Config, t tail) (*Replica, error) {
+	topic, err := t.describe(ctx)
+	if err != nil {
+		t.close()
+		return nil, err
+	}
+	r := &Replica{
+		cfg: cfg, tail: t, partitions: map[int32]*partition{}, loading: make(chan struct{}, cfg.BootstrapParallel),
+		failures: map[int32]error{}, metrics: newMetrics(cfg.Metrics),
+	}
+	if cfg.StateURL != "" {
+		r.plane = newPlane(cfg.HTTPClient, cfg.StateURL, cfg.Topic)
+	}
+	if r.numbers, err = choosePartitions(cfg, topic); err == nil {
+		r.stores, err = openStores(cfg, topic)
+	}
+	if err != nil {
+		t.close()
+		return nil, err
+	}
+	for _, no := range r.numbers {
+		r.partitions[no] = newPartition(r, no)
+	}
+	r.begin()
+	if err := r.awaitReady(ctx); err != nil {
+		return nil, errors.Join(err, r.Close())
+	}
+	return r, nil
+}
+
+func choosePartitions(cfg Config, topic topicInfo) ([]int32, error) {
+	numbers := slices.Sorted(slices.Values(topic.partitions))
+	if cfg.Partitions == nil {
+		return numbers, nil
+	}
+	for _, no := range cfg.Partitions {
+		if !slices.Contains(numbers, no) {
+			return nil, fmt.Errorf("%w: topic %s has no partition %d", ErrNoPartition, cfg.Topic, no)
+		}
+	}
+	return slices.Compact(slices.Sorted(slices.Values(cfg.Partitions))), nil
+}
+
+// begin starts the goroutines: one to follow the frames, one for the tail, one for each partition.
+func (r *Replica) begin() {
+	ctx, cancel := context.WithCancel(context.Background())
+	r.cancel, r.done = cancel, ctx.Done()
+	r.running.Go(func() {
+		r.learnOnce(ctx) // so that stored states are checked before they are followed
+		for _, p := range r.partitions {
+			r.running.Go(func() { p.run(ctx) })
+		}
+		r.running.Go(func() { r.runTail(ctx) })
+		r.followFrames(ctx)
+	})
+}
+
+// awaitReady waits for a state in every partition.
+func (r *Replica) awaitReady(ctx context.Context) error {
+	for _, no := range r.numbers {
+		p := r.partitions[no]
+		select {
+		case <-p.ready:
+		case <-p.stopped:
+			return p.failure()
+		case <-ctx.Done():
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			return fmt.Errorf("topic %s partition %d has no state yet: %w", r.cfg.Topic, no, errors.Join(ctx.Err(), r.failures[no]))
+		}
+	}
+	return nil
+}
+
+// Close ends following and waits for all goroutines. What a Dir store has applied is committed.
+func (r *Replica) Close() error {
+	r.closing.Do(func() {
+		r.cancel()
+		r.changed.notify()
+		r.running.Wait()
+		r.tail.close()
+		for _, p := range r.partitions {
+			if s := p.rows(); s != nil {
+				r.closed = errors.Join(r.closed, s.close())
+			}
+		}
+		r.closed = errors.Join(r.closed, r.stores.close())
+		r.cfg.HTTPClient.CloseIdleConnections()
+	})
+	return r.closed
+}
+
+// Err joins the reasons why partitions are no longer followed; nil if all are.
+func (r *Replica) Err() error {
+	var errs []error
+	for _, no := range r.numbers {
+		errs = append(errs, r.partitions[no].failure())
+	}
+	return errors.Join(errs...)
+}
+
+// Partitions lists the partitions that the replica holds, ascending.
+func (r *Replica) Partitions() []int32 { return slices.Clone(r.numbers) }
+
+func (r *Replica) partition(no int32) (*partition, error) {
+	p, ok := r.partitions[no]
+	if !ok {
+		return nil, fmt.Errorf("%w: %d of topic %s", ErrNoPartition, no, r.cfg.Topic)
+	}
+	return p, nil
+}
+
+// Position is how far a partition is: everything below its Offset is applied.
+func (r *Replica) Position(partition int32) (Position, error) {
+	p, err := r.partition(partition)
+	if err != nil {
+		return Position{}, err
+	}
+	return p.position(), nil
+}
+
+// Positions is how far every partition is.
+func (r *Replica) Positions() Positions {
+	out := make(Positions, len(r.numbers))
+	for _, no := range r.numbers {
+		out[no] = r.partitions[no].position()
+	}
+	return out
+}
+
+// WaitFor returns once everything below offset is applied to the partition.
+func (r *Replica) WaitFor(ctx context.Context, partition int32, offset int64) error {
+	p, err := r.partition(partition)
+	if err != nil {
+		return err
+	}
+	for {
+		moved := p.moved.wait()
+		if p.position().Offset >= offset {
+			return nil
+		}
+		select {
+		case <-moved:
+		case <-p.stopped:
+			if p.position().Offset >= offset {
+				return nil
+			}
+			return errors.Join(p.failure(), r.closedErr())
+		case <-r.done:
+			return ErrClosed
+		case <-ctx.Done():
+			return fmt.Errorf("topic %s partition %d is at %d, not yet at %d: %w", r.cfg.Topic, partition, p.position().Offset, offset, ctx.Err())
+		}
+	}
+}
+
+func (r *Replica) closedErr() error {
+	select {
+	case <-r.done:
+		return ErrClosed
+	default:
+		return nil
+	}
+}
+
+// Digest is the sum of all partitions' digests: copies of a topic with equal digests hold the same keys and values, however they
+// are partitioned.
+func (r *Replica) Digest() (digest.Digest, error) {
+	var sum digest.Digest
+	for _, no := range r.numbers {
+		p := r.partitions[no]
+		p.mu.Lock()
+		d, _, err := p.rows().digest()
+		p.mu.Unlock()
+		if err != nil {
+			return sum, &PartitionError{r.cfg.Topic, no, p.position().Offset, err}
+		}
+		sum.Merge(d)
+	}
+	return sum, nil
+}
+
+// Verify compares every partition with the log, at the partition's own position. Verdicts are published as those of frames are.
+func (r *Replica) Verify(ctx context.Context) []Verdict {
+	out := make([]Verdict, len(r.numbers))
+	var all sync.WaitGroup
+	for i, no := range r.numbers {
+		all.Go(func() {
+			p := r.partitions[no]
+			out[i] = p.compareNow(ctx)
+			p.publish(out[i])
+		})
+	}
+	all.Wait()
+	return out
+}
+
+// Scrub hashes the stored rows of every partition anew and compares with the digest that was kept while they were applied. A
+// verdict of Drifted is damage of the rows here (memory, disk), whatever the log says.
+func (r *Replica) Scrub(context.Context) []Verdict {
+	out := make([]Verdict, len(r.numbers))
+	for i, no := range r.numbers {
+		p := r.partitions[no]
+		stored, kept, at, err := p.rows().scrub()
+		switch {
+		case err != nil:
+			out[i] = p.verdict(at, Error, stored, kept, "the rows cannot be read", err)
+		case stored != kept:
+			out[i] = p.verdict(at, Drifted, stored, kept, "the stored rows are not what was applied", nil)
+		default:
+			out[i] = p.verdict(at, Equal, stored, kept, "", nil)
+		}
+		r.publishVerdict(out[i])
+	}
+	return out
+}
+
+func (r *Replica) publishVerdict(v Verdict) {
+	r.metrics.verdict(v)
+	l := r.cfg.Logger.With("topic", v.Topic, "partition", v.Partition, "at", v.At, "outcome", v.Outcome.String())
+	switch v.Outcome {
+	case Equal:
+		l.Debug("compared with the log")
+	case Drifted:
+		l.Error("the replica has drifted", "reason", v.Reason, "count", v.Ours.Count, "log_count", v.Logs.Count,
+			"sum", fmt.Sprintf("%x", v.Ours.Sum.Bytes()), "log_sum", fmt.Sprintf("%x", v.Logs.Sum.Bytes()))
+	default:
+		l.Warn("could not compare with the log", "reason", v.Reason, "err", v.Err)
+	}
+	if r.cfg.OnVerdict != nil {
+		r.callbacks.Lock()
+		defer r.callbacks.Unlock()
+		r.cfg.OnVerdict(v)
+	}
+}
+
+func (r *Replica) event(e Event) {
+	e.Topic, e.Time = r.cfg.Topic, r.cfg.Now()
+	r.metrics.event(e)
+	l := r.cfg.Logger.With("topic", e.Topic, "partition", e.Partition, "offset", e.Offset)
+	if e.Err != nil {
+		l.Warn("replica: "+e.Kind.String(), "err", e.Err)
+	} else {
+		l.Info("replica: "+e.Kind.String(), "rows", e.Rows)
+	}
+	if r.cfg.OnEvent != nil {
+		r.callbacks.Lock()
+		defer r.callbacks.Unlock()
+		r.cfg.OnEvent(e)
+	}
+}
+
+// fail remembers why a partition has no state yet, for who waits in OpenReplica.
+func (r *Replica) fail(partition int32, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.failures[partition] = err
+}
+
+// retry runs fn until it succeeds, ctx ends, or forever, with growing pauses; each failure goes to onError.
+func (r *Replica) retry(ctx context.Context, fn func() error, onError func(error)) error {
+	for try := 0; ; try++ {
+		began := r.cfg.Now()
+		err := fn()
+		if err == nil || ctx.Err() != nil {
+			return ctx.Err()
+		}
+		onError(err)
+		if r.cfg.Now().Sub(began) > time.Minute {
+			try = 0
+		}
+		if err := sleep(ctx, r.cfg.Retry<<min(try, 5)); err != nil {
+			return err
+		}
+	}
+}

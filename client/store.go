@@ -1,0 +1,117 @@
+package client
+
+import (
+	"io"
+	"iter"
+
+	"github.com/keyframelog/keyframe/proto/batch"
+	"github.com/keyframelog/keyframe/proto/digest"
+	"github.com/keyframelog/keyframe/proto/fold"
+	"github.com/keyframelog/keyframe/proto/frame"
+	"github.com/keyframelog/keyframe/storage/memory"
+)
+
+// identity names a partition and the life of its log that a store follows.
+type identity = memory.Identity
+
+// stores opens the rows of the replica's partitions: in memory or in a directory.
+type stores interface {
+	// open returns the stored state of a partition; false if there is none.
+	open(partition int32) (rows, bool, error)
+	// load reads a whole frame and returns it as a partition's rows once it is verified. What was stored before stays
+	// readable until the result is returned.
+	load(partition int32, r io.Reader) (rows, frame.Header, error)
+	// empty returns a partition without rows at position.
+	empty(id identity, position int64, kind fold.Kind) (rows, error)
+	close() error
+}
+
+// rows is the state of one partition. One writer; readers beside it.
+type rows interface {
+	identity() identity
+	position() int64
+	// digest commits what was applied and returns its digest and position.
+	digest() (digest.Digest, int64, error)
+	// scrub hashes the stored rows anew: what digest should be, at the same position.
+	scrub() (stored, kept digest.Digest, at int64, err error)
+	// apply folds records and moves the position to next, in one commit. changed is called for what changed, in offset
+	// order; see memory.Applied. perRecord: with the digest after each record.
+	apply(records []batch.Record, next int64, changed memory.Applied) error
+	perRecord() bool
+	get(key []byte) (frame.Row, bool, error)
+	scan(prefix, after []byte) iter.Seq2[frame.Row, error]
+	// all yields every row of one moment, in no particular order, and its position.
+	all() (iter.Seq2[frame.Row, error], int64)
+	close() error
+}
+
+// memoryStores keeps rows in this process.
+type memoryStores struct{ cfg memory.Config }
+
+// newMemoryStores takes the fold that frames must have; 0: what they say.
+func newMemoryStores(kind fold.Kind, maxRowBytes int) *memoryStores {
+	return &memoryStores{memory.Config{Fold: kind, MaxRowBytes: maxRowBytes}}
+}
+
+func (m *memoryStores) open(int32) (rows, bool, error) { return nil, false, nil }
+func (m *memoryStores) close() error                   { return nil }
+
+func (m *memoryStores) load(_ int32, r io.Reader) (rows, frame.Header, error) {
+	t, h, err := memory.Load(r, m.cfg)
+	if err != nil {
+		return nil, h, err
+	}
+	return memoryRows{t}, h, nil
+}
+
+func (m *memoryStores) empty(id identity, position int64, kind fold.Kind) (rows, error) {
+	cfg := m.cfg
+	cfg.Fold = kind
+	return memoryRows{memory.New(id, position, cfg)}, nil
+}
+
+// memoryRows is a table in memory: each apply is one commit under the table's lock.
+type memoryRows struct{ t *memory.Table }
+
+func (m memoryRows) identity() identity { return m.t.Identity() }
+func (m memoryRows) position() int64    { return m.t.Position() }
+func (m memoryRows) perRecord() bool    { return true }
+func (m memoryRows) close() error       { return nil }
+
+func (m memoryRows) digest() (digest.Digest, int64, error) {
+	d, at := m.t.Digest()
+	return d, at, nil
+}
+
+func (m memoryRows) scrub() (stored, kept digest.Digest, at int64, err error) {
+	s := m.t.Snapshot()
+	return s.Scrub(), s.Digest, s.Position, nil
+}
+
+func (m memoryRows) apply(records []batch.Record, next int64, changed memory.Applied) error {
+	return m.t.Apply(records, next, changed)
+}
+
+func (m memoryRows) get(key []byte) (frame.Row, bool, error) {
+	row, ok := m.t.Get(key)
+	return row, ok, nil
+}
+
+func (m memoryRows) scan(prefix, after []byte) iter.Seq2[frame.Row, error] {
+	return withoutError(m.t.Scan(prefix, after))
+}
+
+func (m memoryRows) all() (iter.Seq2[frame.Row, error], int64) {
+	s := m.t.Snapshot()
+	return withoutError(s.All()), s.Position
+}
+
+func withoutError(seq iter.Seq[frame.Row]) iter.Seq2[frame.Row, error] {
+	return func(yield func(frame.Row, error) bool) {
+		for row := range seq {
+			if !yield(row, nil) {
+				return
+			}
+		}
+	}
+}

@@ -1,0 +1,187 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/keyframelog/keyframe/proto/batch"
+	"github.com/keyframelog/keyframe/proto/fold"
+)
+
+var (
+	errOutOfRange   = errors.New("the position is not in the log")
+	errTopicReplace = errors.New("the topic was created anew")
+)
+
+// segment is a run of whole record batches of one partition, control records left out: next lies behind the last
+// record or marker. An err of errOutOfRange or errTopicReplace ends the partition's reading until it is assigned again.
+type segment struct {
+	partition int32
+	records   []batch.Record
+	next      int64
+	err       error
+}
+
+// tail reads the log from given offsets. Poll is called by one goroutine; the rest may be called beside it.
+type tail interface {
+	describe(ctx context.Context) (topicInfo, error)
+	assign(partition int32, offset int64)
+	remove(partition int32)
+	poll(ctx context.Context) ([]segment, error)
+	close()
+}
+
+// topicInfo is what the data plane says about a topic.
+type topicInfo struct {
+	id         [16]byte
+	partitions []int32
+	fold       fold.Kind
+	starts     map[int32]int64 // log start offsets
+}
+
+// kafkaTail is the tail on franz-go: assigned partitions, committed records only, never an offset reset.
+type kafkaTail struct {
+	cl    *kgo.Client
+	topic string
+}
+
+func newKafkaTail(cfg *Config) (*kafkaTail, error) {
+	opts := []kgo.Opt{kgo.FetchMinBytes(1)}
+	if len(cfg.Brokers) > 0 {
+		opts = append(opts, kgo.SeedBrokers(cfg.Brokers...))
+	}
+	opts = append(opts, cfg.KafkaOptions...)
+	// Not for the caller to choose: correctness rests on these.
+	opts = append(opts,
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.KeepControlRecords(),
+		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
+		kgo.KeepRetryableFetchErrors(),
+	)
+	cl, err := kgo.NewClient(opts...)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	return &kafkaTail{cl: cl, topic: cfg.Topic}, nil
+}
+
+func (k *kafkaTail) assign(partition int32, offset int64) {
+	k.cl.AddConsumePartitions(map[string]map[int32]kgo.Offset{k.topic: {partition: kgo.NewOffset().At(offset)}})
+}
+
+func (k *kafkaTail) remove(partition int32) {
+	k.cl.RemoveConsumePartitions(map[string][]int32{k.topic: {partition}})
+}
+
+func (k *kafkaTail) close() { k.cl.Close() }
+
+func (k *kafkaTail) poll(ctx context.Context) ([]segment, error) {
+	fetches := k.cl.PollFetches(ctx)
+	if fetches.IsClientClosed() {
+		return nil, ErrClosed
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	var out []segment
+	var failed error
+	fetches.EachPartition(func(p kgo.FetchTopicPartition) {
+		if len(p.Records) > 0 {
+			out = append(out, toSegment(p.Partition, p.Records))
+		}
+		if p.Err == nil {
+			return
+		}
+		if err := fatalTail(p.Err); err != nil {
+			out = append(out, segment{partition: p.Partition, err: err})
+		} else if p.Topic == "" || !kerr.IsRetriable(p.Err) {
+			failed = p.Err
+		}
+	})
+	return out, failed
+}
+
+// fatalTail sorts out the errors after which the client does not go on by itself.
+func fatalTail(err error) error {
+	var loss *kgo.ErrDataLoss
+	switch {
+	case errors.Is(err, kerr.OffsetOutOfRange), errors.As(err, &loss):
+		return fmt.Errorf("%w: %w", errOutOfRange, err)
+	case errors.Is(err, kerr.UnknownTopicID), errors.Is(err, kerr.InconsistentTopicID):
+		return fmt.Errorf("%w: %w", errTopicReplace, err)
+	}
+	return nil
+}
+
+func toSegment(partition int32, records []*kgo.Record) segment {
+	s := segment{partition: partition, next: records[len(records)-1].Offset + 1, records: make([]batch.Record, 0, len(records))}
+	for _, r := range records {
+		if r.Attrs.IsControl() {
+			continue
+		}
+		rec := batch.Record{Offset: r.Offset, Timestamp: r.Timestamp.UnixMilli(), Key: r.Key, Value: r.Value}
+		if len(r.Headers) > 0 {
+			hs := make([]batch.Header, len(r.Headers))
+			for i, h := range r.Headers {
+				hs[i] = batch.Header{Key: h.Key, Value: h.Value}
+			}
+			rec.Headers = batch.AppendHeaders(nil, hs...)
+		}
+		s.records = append(s.records, rec)
+	}
+	return s
+}
+
+// describe asks for the topic's id, partitions, fold and log start offsets.
+func (k *kafkaTail) describe(ctx context.Context) (topicInfo, error) {
+	adm := kadm.NewClient(k.cl)
+	topics, err := adm.ListTopics(ctx, k.topic)
+	if err != nil {
+		return topicInfo{}, fmt.Errorf("topic %s: %w", k.topic, err)
+	}
+	detail := topics[k.topic]
+	if detail.Err != nil {
+		return topicInfo{}, fmt.Errorf("topic %s: %w", k.topic, detail.Err)
+	}
+	info := topicInfo{id: detail.ID, starts: map[int32]int64{}, partitions: detail.Partitions.Numbers()}
+	if info.fold, err = topicFold(ctx, adm, k.topic); err != nil {
+		return info, err
+	}
+	starts, err := adm.ListStartOffsets(ctx, k.topic)
+	if err != nil {
+		return info, fmt.Errorf("topic %s: %w", k.topic, err)
+	}
+	starts.Each(func(o kadm.ListedOffset) {
+		if o.Err != nil {
+			err = fmt.Errorf("topic %s partition %d: %w", k.topic, o.Partition, o.Err)
+		}
+		info.starts[o.Partition] = o.Offset
+	})
+	return info, err
+}
+
+// topicFold reads keyframe.fold from a topic's configs. A broker that knows no such config has compacted topics only: last-value.
+func topicFold(ctx context.Context, adm *kadm.Client, topic string) (fold.Kind, error) {
+	configs, err := adm.DescribeTopicConfigs(ctx, topic)
+	if err != nil {
+		return 0, fmt.Errorf("configs of topic %s: %w", topic, err)
+	}
+	c, err := configs.On(topic, nil)
+	if err == nil {
+		err = c.Err
+	}
+	if err != nil {
+		return 0, fmt.Errorf("configs of topic %s: %w", topic, err)
+	}
+	for _, x := range c.Configs {
+		if x.Key == "keyframe.fold" && x.MaybeValue() != "" {
+			return fold.ParseKind(x.MaybeValue())
+		}
+	}
+	return fold.LastValue, nil
+}

@@ -1,0 +1,119 @@
+package live
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/binary"
+	"slices"
+
+	"github.com/keyframelog/keyframe/storage/table"
+)
+
+// StartFold moves the open interval aside, where readers still see it, and returns what is to be committed; cut asks for a key frame
+// at the end. The caller hands the fold to table.DB.Commit, alone or with those of other partitions, and then calls finish with the
+// result. After a failure the next StartFold includes what was not committed. One fold of a partition at a time: StartFold waits
+// for nothing, so calling it before finish is a programming error, reported by ok = false.
+func (p *Partition) StartFold(cut bool) (f table.Fold, finish func(error), ok bool) {
+	if p.inFold.Swap(true) {
+		return f, nil, false
+	}
+	p.mu.Lock()
+	folding := p.open
+	if p.folding != nil { // failed before
+		p.mu.Unlock()
+		folding = p.absorbed(p.folding, p.open)
+		p.mu.Lock()
+	}
+	p.folding, p.open = folding, newInterval()
+	p.generation++
+	end := p.position
+	p.mu.Unlock()
+	f = table.Fold{Table: p.table, Changes: folding.changes(), End: end, Cut: cut, CutTimeMs: p.cfg.Now().UnixMilli(), Skipped: folding.rejects}
+	return f, p.finishFold, true
+}
+
+func (p *Partition) finishFold(err error) {
+	if err == nil {
+		p.mu.Lock()
+		p.folding = nil
+		p.generation++
+		p.mu.Unlock()
+	}
+	p.inFold.Store(false)
+}
+
+// changes lists what the interval does to each key, in key order.
+func (iv *interval) changes() []table.Change {
+	type ranked struct {
+		head uint64 // of the key: decides most comparisons
+		e    *entry
+	}
+	order := make([]ranked, 0, len(iv.entries))
+	deltas := 0
+	for _, e := range iv.entries {
+		if e.head == nil || e.head.kind == unchanged {
+			continue
+		}
+		order = append(order, ranked{headOf(e.key), e})
+		deltas += int(e.head.length)
+	}
+	slices.SortFunc(order, func(a, b ranked) int {
+		if c := cmp.Compare(a.head, b.head); c != 0 {
+			return c
+		}
+		return bytes.Compare(a.e.key, b.e.key)
+	})
+	changes := make([]table.Change, 0, len(order))
+	all := make([]table.Delta, 0, deltas)
+	var chain []*node
+	for _, o := range order {
+		begin := len(all)
+		chain = o.e.head.oldestFirst(chain[:0])
+		for _, n := range chain {
+			all = append(all, n.delta(o.e.key))
+		}
+		changes = append(changes, table.Change{Key: o.e.key, Deltas: all[begin:len(all):len(all)], Folded: o.e.head.kind == known})
+	}
+	return changes
+}
+
+func headOf(key []byte) uint64 {
+	if len(key) >= 8 {
+		return binary.BigEndian.Uint64(key)
+	}
+	var b [8]byte
+	copy(b[:], key)
+	return binary.BigEndian.Uint64(b[:])
+}
+
+// absorbed returns an interval that does what a does and then b. Both stay as they are: readers may hold them.
+func (p *Partition) absorbed(a, b *interval) *interval {
+	m := newInterval()
+	m.rejects = a.rejects
+	m.rejects.Add(&b.rejects)
+	m.records = a.records + b.records
+	var chain []*node
+	for _, e := range a.entries {
+		if e.head == nil {
+			continue
+		}
+		chain = e.head.oldestFirst(chain[:0])
+		for _, n := range chain {
+			m.push(m.touch(e.key), *n)
+		}
+	}
+	for _, e := range b.entries {
+		switch {
+		case e.head == nil || e.head.kind == unchanged:
+		case e.head.kind == known:
+			m.push(m.touch(e.key), *e.head)
+		default:
+			t := m.touch(e.key)
+			chain = e.head.oldestFirst(chain[:0])
+			for _, n := range chain {
+				p.collapse(m, t, n.delta(e.key))
+			}
+		}
+	}
+	return m
+}

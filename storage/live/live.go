@@ -1,0 +1,223 @@
+package live
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/keyframelog/keyframe/proto/batch"
+	"github.com/keyframelog/keyframe/proto/fold"
+	"github.com/keyframelog/keyframe/storage/table"
+)
+
+// ErrFull is returned by Apply when the open interval is at its bound: fold, then apply again. Nothing was applied.
+var ErrFull = errors.New("live: the open interval is full")
+
+// GapError is returned by Apply for a batch that begins above the position.
+type GapError struct {
+	Position, BaseOffset int64
+}
+
+func (e *GapError) Error() string {
+	return fmt.Sprintf("live: batch at offset %d, want %d", e.BaseOffset, e.Position)
+}
+
+// Config bounds the memory of one partition's intervals.
+type Config struct {
+	MaxIntervalBytes int64            // of the open interval; Apply returns ErrFull from there on. 0 = 64 MiB
+	MaxDecompressed  int              // bytes of one decompressed batch. 0 = 64 MiB
+	MaxSeekBytes     int64            // what At may hold of deltas above a frame, collapsed. 0 = 256 MiB
+	Now              func() time.Time // nil = time.Now
+	Logger           *slog.Logger     // nil = slog.Default()
+}
+
+func (c Config) withDefaults() Config {
+	if c.MaxIntervalBytes == 0 {
+		c.MaxIntervalBytes = 64 << 20
+	}
+	if c.MaxDecompressed == 0 {
+		c.MaxDecompressed = 64 << 20
+	}
+	if c.MaxSeekBytes == 0 {
+		c.MaxSeekBytes = 256 << 20
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	return c
+}
+
+const (
+	lockRecords = 256      // applied under one hold of the lock, so that readers wait microseconds
+	chainMax    = 32       // pending deltas of one key before the row below them is read
+	chainBytes  = 64 << 10 // or so many bytes of them
+)
+
+// Partition is the table of one partition with its open interval on top. One goroutine applies and folds; any number reads.
+type Partition struct {
+	table   *table.Table
+	cfg     Config
+	inFold  atomic.Bool
+	sorting sync.Mutex // one reader at a time sorts the open interval's new keys
+	folders sync.Pool  // *fold.Folder, for readers
+
+	// of the writer
+	collapser
+	reader *batch.Reader
+
+	mu sync.RWMutex
+	// guarded by mu; the writer alone changes them, finishFold aside
+	open       *interval
+	folding    *interval // frozen; nil if none
+	position   int64
+	generation int64 // counts the moves of intervals
+}
+
+// New starts at the table's position with an empty interval.
+func New(t *table.Table, cfg Config) *Partition {
+	cfg = cfg.withDefaults()
+	p := &Partition{table: t, cfg: cfg, open: newInterval(), position: t.Position(), collapser: newCollapser(t),
+		reader: batch.NewReader(cfg.MaxDecompressed)}
+	p.folders.New = func() any { return fold.NewFolder(t.Identity().Fold, t.RowBytesMax()) }
+	return p
+}
+
+// Table returns the table below the intervals.
+func (p *Partition) Table() *table.Table { return p.table }
+
+// Position returns the exclusive end of what is applied.
+func (p *Partition) Position() int64 {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return p.position
+}
+
+// FoldedPosition returns the exclusive end of what is folded and durable.
+func (p *Partition) FoldedPosition() int64 { return p.table.Position() }
+
+// IntervalBytes returns the memory that the open interval and the one that is being folded take, about.
+func (p *Partition) IntervalBytes() int64 {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	n := p.open.bytes
+	if p.folding != nil {
+		n += p.folding.bytes
+	}
+	return n
+}
+
+// IntervalRecords returns how many records the open interval has taken.
+func (p *Partition) IntervalRecords() int64 {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return p.open.records
+}
+
+// Apply collapses one batch into the open interval. What lies below Position is skipped, so a batch may come again; one that begins
+// above it is a *GapError. Control batches only move the position. Records without a key, and those that the fold's own check
+// refuses (an external log refuses nothing), are skipped and counted. After another error, Position tells how far it came.
+func (p *Partition) Apply(b batch.Batch) error {
+	position := p.position
+	if b.NextOffset() <= position {
+		return nil
+	}
+	if b.BaseOffset() > position {
+		return &GapError{position, b.BaseOffset()}
+	}
+	if p.open.bytes >= p.cfg.MaxIntervalBytes {
+		return ErrFull
+	}
+	if !b.IsControl() {
+		if err := p.applyBatch(b); err != nil {
+			return err
+		}
+	}
+	p.advance(b.NextOffset())
+	return nil
+}
+
+func (p *Partition) applyBatch(b batch.Batch) error {
+	if err := p.reader.Reset(b); err != nil {
+		return fmt.Errorf("live: batch at offset %d: %w", b.BaseOffset(), err)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for n := 1; ; n++ {
+		r, ok, err := p.reader.Next()
+		if err != nil {
+			return fmt.Errorf("live: batch at offset %d: %w", b.BaseOffset(), err)
+		}
+		if !ok {
+			return nil
+		}
+		if err := p.applyRecordLocked(&r); err != nil {
+			return err
+		}
+		if n%lockRecords == 0 {
+			p.mu.Unlock() // readers that wait go first
+			p.mu.Lock()
+		}
+	}
+}
+
+// ApplyRecords does what Apply does, for records that somebody else decoded, as a Kafka client does. Their offsets ascend, gaps
+// are allowed, and end becomes the position. What is kept of the records is copied.
+func (p *Partition) ApplyRecords(records []batch.Record, end int64) error {
+	if p.open.bytes >= p.cfg.MaxIntervalBytes {
+		return ErrFull
+	}
+	p.mu.Lock()
+	for i := range records {
+		if err := p.applyRecordLocked(&records[i]); err != nil {
+			p.mu.Unlock()
+			return err
+		}
+	}
+	p.mu.Unlock()
+	p.advance(end)
+	return nil
+}
+
+func (p *Partition) advance(end int64) {
+	p.mu.Lock()
+	p.position = max(p.position, end)
+	p.mu.Unlock()
+	if !p.open.wasteful() {
+		return
+	}
+	heads := p.open.compact()
+	p.mu.Lock()
+	for i, h := range heads {
+		p.open.entries[i].head = h
+	}
+	p.mu.Unlock()
+}
+
+// applyRecordLocked may let go of the lock for a while, to read the table.
+func (p *Partition) applyRecordLocked(r *batch.Record) error {
+	if r.Offset < p.position {
+		return nil
+	}
+	iv := p.open
+	d, why := p.parse(r)
+	if why != 0 {
+		iv.rejects.Count(why)
+	} else {
+		e := iv.touch(d.Key)
+		if crowded(e.head) {
+			if err := p.resolveLocked(iv, e); err != nil {
+				return err
+			}
+		}
+		p.collapse(iv, e, table.Delta{Delta: d, Offset: r.Offset, Timestamp: r.Timestamp, Headers: r.Headers})
+	}
+	iv.records++
+	p.position = r.Offset + 1
+	return nil
+}

@@ -1,0 +1,316 @@
+package live
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+
+	"github.com/keyframelog/keyframe/proto/batch"
+	"github.com/keyframelog/keyframe/proto/digest"
+	"github.com/keyframelog/keyframe/proto/frame"
+	"github.com/keyframelog/keyframe/storage/table"
+)
+
+// Source is the log that At reads deltas from.
+type Source interface {
+	// Batches returns the batches that hold [from, end), as many as fit into maxBytes and at least one; the first holds from.
+	Batches(from, end int64, maxBytes int) ([]batch.Batch, error)
+}
+
+// ErrSeek is returned by At where the deltas between the nearest key frame and the offset do not fit into Config.MaxSeekBytes.
+var ErrSeek = errors.New("live: too far above the nearest key frame")
+
+// seekRead is how much At reads from its source at a time.
+const seekRead = 1 << 20
+
+// Past is the state of a partition at one offset: the nearest key frame at or below it, and the deltas up to it, collapsed. It serves
+// one goroutine, and pins sstables until it is closed.
+type Past struct {
+	collapser
+	view     *table.View // nil: nothing is folded below the deltas
+	offset   int64
+	position int64
+	iv       *interval
+	bytesMax int64
+}
+
+// At returns the state with every delta below x folded and none at or above. Below the oldest key frame it begins with an empty table
+// at offset 0, if the source still reaches that far back; else the source's error is returned. A batch that x divides counts up to x.
+func (p *Partition) At(ctx context.Context, x int64, src Source) (*Past, error) {
+	s := &Past{collapser: newCollapser(p.table), offset: x, iv: newInterval(), bytesMax: p.cfg.MaxSeekBytes}
+	var err error
+	if s.view, err = nearest(p.table, x); err != nil {
+		return nil, err
+	}
+	if s.view != nil {
+		s.position = s.view.End()
+	}
+	if err := s.read(ctx, src, batch.NewReader(p.cfg.MaxDecompressed)); err != nil {
+		return nil, errors.Join(fmt.Errorf("live: state at offset %d: %w", x, err), s.Close())
+	}
+	return s, nil
+}
+
+// nearest opens the newest table at or below x, nil if there is none.
+func nearest(t *table.Table, x int64) (*table.View, error) {
+	for {
+		cut := table.Current
+		if t.Position() > x {
+			frames := t.Frames()
+			i := len(frames) - 1
+			for i >= 0 && frames[i].Cut > x {
+				i--
+			}
+			if i < 0 {
+				return nil, nil
+			}
+			cut = frames[i].Cut
+		}
+		v, err := t.View(cut)
+		if errors.Is(err, table.ErrNoFrame) {
+			continue // thinned or trimmed since
+		}
+		if err != nil || v.End() <= x {
+			return v, err
+		}
+		if err := v.Close(); err != nil { // folded past x since
+			return nil, err
+		}
+	}
+}
+
+func (s *Past) read(ctx context.Context, src Source, r *batch.Reader) error {
+	for s.position < s.offset {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		batches, err := src.Batches(s.position, s.offset, seekRead)
+		if err != nil {
+			return err
+		}
+		if len(batches) == 0 {
+			return fmt.Errorf("no batch at offset %d", s.position)
+		}
+		for _, b := range batches {
+			if b.NextOffset() <= s.position {
+				continue
+			}
+			if b.BaseOffset() > s.position {
+				return &GapError{s.position, b.BaseOffset()}
+			}
+			if err := s.apply(b, r); err != nil {
+				return err
+			}
+			s.position = min(b.NextOffset(), s.offset)
+		}
+		if s.iv.wasteful() {
+			for i, h := range s.iv.compact() {
+				s.iv.entries[i].head = h
+			}
+		}
+		if s.iv.bytes > s.bytesMax {
+			return fmt.Errorf("%w: %d bytes from %d to %d", ErrSeek, s.iv.bytes, s.base(), s.position)
+		}
+	}
+	return nil
+}
+
+func (s *Past) base() int64 {
+	if s.view == nil {
+		return 0
+	}
+	return s.view.End()
+}
+
+func (s *Past) apply(b batch.Batch, r *batch.Reader) error {
+	if b.IsControl() {
+		return nil
+	}
+	if err := r.Reset(b); err != nil {
+		return err
+	}
+	for {
+		rec, ok, err := r.Next()
+		if err != nil || !ok || rec.Offset >= s.offset {
+			return err
+		}
+		if rec.Offset < s.position {
+			continue
+		}
+		d, why := s.parse(&rec)
+		if why != 0 {
+			s.iv.rejects.Count(why)
+			continue
+		}
+		e := s.iv.touch(d.Key)
+		if crowded(e.head) {
+			below, exists, err := s.below(d.Key)
+			if err != nil {
+				return err
+			}
+			n, rejects, err := s.settle(&column{key: e.key, layers: [2]*node{nil, e.head}}, below, exists)
+			if err != nil {
+				return err
+			}
+			s.iv.rejects.Add(&rejects)
+			s.iv.install(e, n)
+		}
+		s.collapse(s.iv, e, table.Delta{Delta: d, Offset: rec.Offset, Timestamp: rec.Timestamp, Headers: rec.Headers})
+	}
+}
+
+func (s *Past) below(key []byte) (frame.Row, bool, error) {
+	if s.view == nil {
+		return frame.Row{}, false, nil
+	}
+	return s.view.Get(key)
+}
+
+// Close releases the sstables.
+func (s *Past) Close() error {
+	if s.view == nil {
+		return nil
+	}
+	return s.view.Close()
+}
+
+// Offset returns the offset whose state this is.
+func (s *Past) Offset() int64 { return s.offset }
+
+// Get returns the key's row; it is valid until the next call.
+func (s *Past) Get(key []byte) (frame.Row, bool, error) {
+	e := s.iv.find(key)
+	if e == nil || e.head == nil {
+		return s.below(key)
+	}
+	r, err := s.row(e)
+	return r.row, r.exists && err == nil, err
+}
+
+// row folds an entry's chain.
+func (s *Past) row(e *entry) (r result, err error) {
+	c := column{key: e.key, layers: [2]*node{nil, e.head}}
+	var below frame.Row
+	exists := false
+	if c.needsRow() {
+		if below, exists, err = s.below(e.key); err != nil {
+			return r, err
+		}
+	}
+	return c.apply(s.kind, s.folder, below, exists)
+}
+
+// Scan yields the live rows in key order: the keys with the prefix above after (nil: all with it). A row is valid until the next.
+func (s *Past) Scan(prefix, after []byte) iter.Seq2[frame.Row, error] {
+	return func(yield func(frame.Row, error) bool) {
+		rows := func(func(frame.Row, error) bool) {}
+		if s.view != nil {
+			rows = s.view.Scan(prefix, after)
+		}
+		merge(s.kind, s.folder, rows, s.iv.columns(prefix, after, 1), yield)
+	}
+}
+
+// Export yields the rows whose last delta lies in [from, Offset), in offset order, with tombstones if asked for. A row is valid until
+// the next.
+func (s *Past) Export(from int64, tombstones bool) iter.Seq2[frame.Row, error] {
+	return func(yield func(frame.Row, error) bool) {
+		if err := s.export(from, tombstones, yield); err != nil {
+			yield(frame.Row{}, err)
+		}
+	}
+}
+
+// touched is an entry that changed its key's row, and the offset at which.
+type touched struct {
+	e      *entry
+	offset int64
+}
+
+// changed lists the entries that changed their rows, in the offset order of the new ones. Values are not kept: they are folded once
+// more when it is their turn.
+func (s *Past) changed() (list []touched, keys map[*entry]struct{}, err error) {
+	keys = make(map[*entry]struct{}, len(s.iv.entries))
+	for _, e := range s.iv.entries {
+		if e.head == nil {
+			continue
+		}
+		r, err := s.row(e)
+		if err != nil {
+			return nil, nil, err
+		}
+		if r.touched {
+			list = append(list, touched{e, r.row.Offset})
+			keys[e] = struct{}{}
+		}
+	}
+	slices.SortFunc(list, func(a, b touched) int { return int(a.offset - b.offset) })
+	return list, keys, nil
+}
+
+// export returns an error only if yield was not told to stop.
+func (s *Past) export(from int64, tombstones bool, yield func(frame.Row, error) bool) error {
+	list, keys, err := s.changed()
+	if err != nil {
+		return err
+	}
+	if s.view != nil {
+		for row, err := range s.view.Offsets(from, tombstones) {
+			if err != nil {
+				return err
+			}
+			if e := s.iv.find(row.Key); e != nil {
+				if _, ok := keys[e]; ok {
+					continue
+				}
+			}
+			if !yield(row, nil) {
+				return nil
+			}
+		}
+	}
+	for _, x := range list {
+		if x.offset < from {
+			continue
+		}
+		r, err := s.row(x.e)
+		if err != nil {
+			return err
+		}
+		if (r.exists || tombstones) && !yield(r.row, nil) {
+			return nil
+		}
+	}
+	return nil
+}
+
+// Digest returns the digest of the live rows: that of the frame below, with the rows exchanged that the deltas changed.
+func (s *Past) Digest() (d digest.Digest, err error) {
+	if s.view != nil {
+		d = s.view.Frame().Digest
+	}
+	var h digest.Hasher
+	for _, e := range s.iv.entries {
+		if e.head == nil {
+			continue
+		}
+		below, exists, err := s.below(e.key)
+		if err != nil {
+			return d, err
+		}
+		if exists {
+			d.Sub(h.Entry(e.key, below.Value))
+		}
+		c := column{key: e.key, layers: [2]*node{nil, e.head}}
+		r, err := c.apply(s.kind, s.folder, below, exists)
+		if err != nil {
+			return d, err
+		}
+		if r.exists {
+			d.Add(h.Entry(e.key, r.row.Value))
+		}
+	}
+	return d, nil
+}

@@ -1,0 +1,258 @@
+package table
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/keyframelog/keyframe/storage/keys"
+)
+
+// Config says where the tables are. DB, Options, FS and Dir are required.
+type Config struct {
+	DB      *pebble.DB      // written by Ingest alone: nobody else may write to it
+	Options *pebble.Options // the options that DB was opened with
+	FS      vfs.FS
+	Dir     string           // for sstables that are being written: on DB's file system, emptied by Open
+	Now     func() time.Time // nil = time.Now
+	Logger  *slog.Logger     // nil = slog.Default()
+	Limits  Limits
+}
+
+// DB holds the tables of many partitions in one Pebble database. The database belongs to the caller, who closes it after DB.
+type DB struct {
+	cfg      Config
+	sequence atomic.Int64 // names sstables in the making
+	writers  sync.WaitGroup
+	mu       sync.Mutex
+	// guarded by mu
+	closed bool
+	tables map[uint32]*Table
+}
+
+// Open prepares the database: sstables that an interrupted commit left behind are removed, and so are entries of ordinals without
+// a meta entry, which are what an interrupted Drop or Load leaves. No table is read before it is asked for.
+func Open(cfg Config) (*DB, error) {
+	if cfg.DB == nil || cfg.Options == nil || cfg.FS == nil || cfg.Dir == "" {
+		return nil, errors.New("table: DB, Options, FS and Dir are required")
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	if cfg.Limits.RowBytesMax == 0 {
+		cfg.Limits.RowBytesMax = DefaultRowBytesMax
+	}
+	db := &DB{cfg: cfg, tables: map[uint32]*Table{}}
+	if err := removeLeftovers(cfg.FS, cfg.Dir); err != nil {
+		return nil, err
+	}
+	if err := db.removeOrphans(context.Background()); err != nil {
+		return nil, err
+	}
+	return db, nil
+}
+
+// Close refuses new writes and waits for those under way. Views must be closed before the Pebble database is.
+func (db *DB) Close() error {
+	db.mu.Lock()
+	db.closed = true
+	db.mu.Unlock()
+	db.writers.Wait()
+	return nil
+}
+
+// begin registers a writer; the returned function ends it.
+func (db *DB) begin() (end func(), err error) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	if db.closed {
+		return nil, ErrClosed
+	}
+	db.writers.Add(1)
+	return db.writers.Done, nil
+}
+
+// Table opens the table of an ordinal, or an empty one where nothing is stored; it is stored by its first commit. The error is
+// ErrIdentity where the ordinal holds the table of another topic, partition, incarnation or fold.
+func (db *DB) Table(ordinal uint32, id Identity) (*Table, error) {
+	end, err := db.begin()
+	if err != nil {
+		return nil, err
+	}
+	defer end()
+	if t := db.opened(ordinal); t != nil {
+		return t, t.check(id)
+	}
+	m, err := readMeta(db.cfg.DB, ordinal)
+	if err != nil {
+		return nil, err
+	}
+	if m == nil {
+		m = &meta{id: id}
+	}
+	t := newTable(db, ordinal, m)
+	if err := t.check(id); err != nil {
+		return nil, err
+	}
+	return db.register(t), nil
+}
+
+func (db *DB) opened(ordinal uint32) *Table {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	return db.tables[ordinal]
+}
+
+// register returns the one Table of an ordinal, of those opened at the same time the first.
+func (db *DB) register(t *Table) *Table {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	if first := db.tables[t.ordinal]; first != nil {
+		return first
+	}
+	db.tables[t.ordinal] = t
+	return t
+}
+
+func newTable(db *DB, ordinal uint32, m *meta) *Table {
+	t := &Table{db: db, ordinal: ordinal, id: m.id, limits: db.cfg.Limits, writer: make(chan struct{}, 1)}
+	t.writer <- struct{}{}
+	t.state.Store(m)
+	return t
+}
+
+func (t *Table) check(id Identity) error {
+	if t.id != id {
+		return fmt.Errorf("%w: ordinal %d holds partition %d of topic %x, incarnation %x, fold %s", ErrIdentity, t.ordinal,
+			t.id.Partition, t.id.TopicID, t.id.Incarnation, t.id.Fold)
+	}
+	return nil
+}
+
+// readMeta returns an ordinal's stored meta, nil if there is none.
+func readMeta(r pebble.Reader, ordinal uint32) (*meta, error) {
+	v, c, err := r.Get(keys.AppendTablePrefix(nil, keys.TableMeta, ordinal))
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("table: read meta of ordinal %d: %w", ordinal, err)
+	}
+	defer c.Close()
+	return decodeMeta(ordinal, v)
+}
+
+// Ordinals lists the ordinals that have a stored table, ascending.
+func (db *DB) Ordinals() ([]uint32, error) {
+	return db.ordinals(keys.TableMeta)
+}
+
+// ordinals lists those with an entry in a key space: one seek each.
+func (db *DB) ordinals(space keys.TableSpace) (list []uint32, err error) {
+	it, err := db.cfg.DB.NewIter(&pebble.IterOptions{LowerBound: []byte{byte(space)}, UpperBound: []byte{byte(space) + 1}})
+	if err != nil {
+		return nil, fmt.Errorf("table: %w", err)
+	}
+	for ok := it.First(); ok; {
+		_, ordinal, _, valid := keys.ParseTableKey(it.Key())
+		if !valid {
+			return nil, errors.Join(&CorruptError{What: "key", Offset: -1, Why: "too short"}, it.Close())
+		}
+		list = append(list, ordinal)
+		_, after := keys.TableSpan(space, ordinal)
+		ok = it.SeekGE(after)
+	}
+	return list, errors.Join(it.Error(), it.Close())
+}
+
+// Drop deletes all that an ordinal has, whether its table is open or not. The meta entry goes first: from then on there is no such
+// table, and what a crash leaves of the rest is removed by Open. Views keep what they see.
+func (db *DB) Drop(ctx context.Context, ordinal uint32) error {
+	end, err := db.begin()
+	if err != nil {
+		return err
+	}
+	defer end()
+	t := db.opened(ordinal)
+	if t != nil {
+		if err := t.lock(ctx); err != nil {
+			return err
+		}
+		defer t.unlock()
+	}
+	s := db.sink()
+	s.delete(keys.TableMeta, keys.AppendTablePrefix(nil, keys.TableMeta, ordinal))
+	if err := s.commit(ctx, nil); err != nil {
+		return err
+	}
+	if t != nil {
+		t.dropped.Store(true)
+		db.mu.Lock()
+		delete(db.tables, ordinal)
+		db.mu.Unlock()
+	}
+	return db.exciseAll(ctx, ordinal)
+}
+
+func (db *DB) exciseAll(ctx context.Context, ordinal uint32) error {
+	for _, space := range keys.TableSpaces() {
+		start, end := keys.TableSpan(space, ordinal)
+		if err := db.cfg.DB.Excise(context.WithoutCancel(ctx), pebble.KeyRange{Start: start, End: end}); err != nil {
+			return fmt.Errorf("table: drop ordinal %d: %w", ordinal, err)
+		}
+	}
+	return nil
+}
+
+// removeOrphans drops what ordinals without a meta entry have.
+func (db *DB) removeOrphans(ctx context.Context) error {
+	known, err := db.Ordinals()
+	if err != nil {
+		return err
+	}
+	var orphans []uint32
+	for _, space := range keys.TableSpaces() {
+		list, err := db.ordinals(space)
+		if err != nil {
+			return err
+		}
+		for _, o := range list {
+			if _, ok := slices.BinarySearch(known, o); !ok && !slices.Contains(orphans, o) {
+				orphans = append(orphans, o)
+			}
+		}
+	}
+	for _, o := range orphans {
+		if err := db.exciseAll(ctx, o); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lock waits for the table's writers; it fails once the table is dropped or the context done.
+func (t *Table) lock(ctx context.Context) error {
+	select {
+	case <-t.writer:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if t.dropped.Load() {
+		t.unlock()
+		return ErrClosed
+	}
+	return nil
+}
+
+func (t *Table) unlock() { t.writer <- struct{}{} }

@@ -1,0 +1,252 @@
+package table
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/keyframelog/keyframe/proto/delta"
+	"github.com/keyframelog/keyframe/proto/digest"
+	"github.com/keyframelog/keyframe/proto/fold"
+	"github.com/keyframelog/keyframe/proto/frame"
+	"github.com/keyframelog/keyframe/storage/keys"
+)
+
+const (
+	// windowBytesMax bounds the folded values that are held in memory at a time.
+	windowBytesMax = 64 << 20
+	// segmentRowsMax bounds what is rewritten to get rid of one dead row.
+	segmentRowsMax = 1 << 16
+)
+
+// rowWriter is the second pass of a fold: it folds the changes and writes their rows in offset order, window by window. Within a
+// window the rows that are needed as a base are read in the order in which they lie.
+type rowWriter struct {
+	*job
+	hasher  digest.Hasher
+	folder  *fold.Folder
+	bases   *walker
+	k, v    []byte
+	arena   []byte
+	results []result
+	seg     segment
+	last    int64 // offset of the last row written
+}
+
+// result is a folded change that is not written yet.
+type result struct {
+	change int32
+	by     int32 // the delta that touched the row last
+	live   bool
+	offset int64
+	value  []byte // aliases the delta or the arena
+}
+
+// at is a change and the offset that it is sorted by.
+type at struct {
+	offset int64
+	change int32
+}
+
+func byOffset(a, b at) int { return cmp.Compare(a.offset, b.offset) }
+
+func (w *rowWriter) run() (err error) {
+	w.folder = fold.NewFolder(w.t.id.Fold, w.t.limits.RowBytesMax)
+	w.last = -1
+	w.seg = segment{lo: w.old.position}
+	defer func() {
+		if w.bases != nil {
+			if e := w.bases.it.Close(); err == nil {
+				err = e
+			}
+		}
+	}()
+	order := make([]at, len(w.f.Changes))
+	for i := range w.f.Changes {
+		ds := w.f.Changes[i].Deltas
+		order[i] = at{ds[len(ds)-1].Offset, int32(i)}
+		if o, ok := w.moved[int32(i)]; ok {
+			order[i].offset = o
+		}
+	}
+	slices.SortFunc(order, byOffset)
+	moved := false
+	for len(order) > 0 {
+		n := w.window(order)
+		if err := w.fold(order[:n]); err != nil {
+			return err
+		}
+		moved = w.write(moved) || moved
+		order = order[n:]
+	}
+	if moved {
+		return errMoved
+	}
+	w.endSegment(w.f.End)
+	return nil
+}
+
+// window returns how many changes are folded together.
+func (w *rowWriter) window(order []at) int {
+	n := int64(0)
+	for i, o := range order {
+		c := &w.f.Changes[o.change]
+		if len(c.Deltas) > 1 || !w.alone(c) {
+			n += int64(w.prior[o.change].valueLen)
+			for k := range c.Deltas {
+				n += int64(len(c.Deltas[k].Value))
+			}
+		}
+		if n > windowBytesMax && i > 0 {
+			return i
+		}
+	}
+	return len(order)
+}
+
+// alone tells whether a change is folded without the row it replaces.
+func (w *rowWriter) alone(c *Change) bool {
+	return c.Folded || w.t.id.Fold.Resets(c.Deltas[0].Op)
+}
+
+func (w *rowWriter) fold(order []at) error {
+	w.results, w.arena = w.results[:0], w.arena[:0]
+	var based []at
+	for _, o := range order {
+		p := &w.prior[o.change]
+		if c := &w.f.Changes[o.change]; !w.alone(c) && p.found && !p.tombstone {
+			based = append(based, at{p.offset, o.change})
+			continue
+		}
+		w.apply(o.change, fold.State{})
+	}
+	if len(based) == 0 {
+		return nil
+	}
+	slices.SortFunc(based, byOffset)
+	if w.bases == nil {
+		it, err := iterate(w.t.db.cfg.DB, keys.TableRows, w.t.ordinal)
+		if err != nil {
+			return err
+		}
+		w.bases = newWalker(it, int64(len(based)), w.old.digest.Count)
+	}
+	w.bases.restart()
+	for _, b := range based {
+		row, err := w.bases.row(w.t.ordinal, b.offset, w.f.Changes[b.change].Key)
+		if err != nil {
+			return err
+		}
+		w.apply(b.change, fold.State{Exists: true, Value: row.Value})
+	}
+	return nil
+}
+
+// apply folds one change. A rejected delta leaves state and offset as they are.
+func (w *rowWriter) apply(change int32, s fold.State) {
+	c := &w.f.Changes[change]
+	by := -1
+	if c.Folded {
+		s, by = fold.State{Exists: c.Deltas[0].Op != delta.Delete, Value: c.Deltas[0].Value}, 0
+	} else {
+		copied := w.t.id.Fold != fold.LastValue
+		for i := range c.Deltas {
+			next, why := w.folder.Apply(s, c.Deltas[i].Delta)
+			if why != 0 {
+				w.next.rejects.Count(why)
+				continue
+			}
+			s, by = next, i
+			if copied && s.Exists { // the folder's own buffer, which the next Apply uses
+				s.Value = w.keep(s.Value)
+			}
+		}
+	}
+	if by >= 0 {
+		w.results = append(w.results, result{change, int32(by), s.Exists, c.Deltas[by].Offset, s.Value})
+	}
+}
+
+// keep copies b into the window's arena. The arena grows by allocating anew, so that what was handed out stays.
+func (w *rowWriter) keep(b []byte) []byte {
+	if cap(w.arena)-len(w.arena) < len(b) {
+		w.arena = make([]byte, 0, max(len(b), min(2*cap(w.arena)+4096, 1<<20)))
+	}
+	n := len(w.arena)
+	w.arena = append(w.arena, b...)
+	return w.arena[n:len(w.arena):len(w.arena)]
+}
+
+// write writes the window's rows. It returns true if a row belongs before what was written already; dry then, it notes where the
+// moved rows of the rest belong.
+func (w *rowWriter) write(dry bool) (moved bool) {
+	slices.SortFunc(w.results, func(a, b result) int { return cmp.Compare(a.offset, b.offset) })
+	for i := range w.results {
+		r := &w.results[i]
+		ds := w.f.Changes[r.change].Deltas
+		if int(r.by) != len(ds)-1 {
+			if w.moved == nil {
+				w.moved = map[int32]int64{}
+			}
+			w.moved[r.change] = r.offset
+		}
+		if r.offset <= w.last {
+			moved = true
+		}
+		if dry || moved {
+			continue
+		}
+		w.last = r.offset
+		w.writeRow(r)
+	}
+	return moved
+}
+
+func (w *rowWriter) writeRow(r *result) {
+	c := &w.f.Changes[r.change]
+	d := &c.Deltas[r.by]
+	row := frame.Row{Key: c.Key, Value: r.value, Tombstone: !r.live, Offset: d.Offset, Timestamp: d.Timestamp,
+		Headers: RowHeaders(w.t.id.Fold, !r.live, d.Headers)}
+	e := entry{offset: d.Offset, tombstone: !r.live}
+	if r.live {
+		e.valueLen = uint32(len(r.value))
+		e.hash = w.hasher.Entry(c.Key, r.value)
+	} else {
+		w.k = keys.AppendTableOffset(w.k[:0], keys.TableTombstones, w.t.ordinal, d.Offset)
+		w.v = append(append(w.v[:0], tombstoneVersion), c.Key...)
+		w.s.set(keys.TableTombstones, w.k, w.v)
+	}
+	w.rows[r.change] = indexed{e, true}
+	if w.seg.rows == segmentRowsMax {
+		w.endSegment(d.Offset)
+	}
+	w.seg.rows++
+	w.k = keys.AppendTableOffset(w.k[:0], keys.TableRows, w.t.ordinal, d.Offset)
+	w.v = appendRow(w.v[:0], &row)
+	w.s.set(keys.TableRows, w.k, w.v)
+}
+
+func (w *rowWriter) endSegment(hi int64) {
+	w.seg.hi = hi
+	if w.seg.rows > 0 {
+		putSegment(w.s, w.t.ordinal, &w.seg)
+	}
+	w.seg = segment{lo: hi}
+}
+
+// row reads the row at an offset, which must be that of key. Offsets ascend.
+func (w *walker) row(ordinal uint32, offset int64, key []byte) (frame.Row, error) {
+	w.k = keys.AppendTableOffset(w.k[:0], keys.TableRows, ordinal, offset)
+	found, err := w.find(w.k)
+	if err != nil {
+		return frame.Row{}, fmt.Errorf("table: read row at %d of ordinal %d: %w", offset, ordinal, err)
+	}
+	if !found {
+		return frame.Row{}, &CorruptError{Ordinal: ordinal, What: "row", Offset: offset, Why: "missing"}
+	}
+	v, err := w.it.ValueAndErr()
+	if err != nil {
+		return frame.Row{}, fmt.Errorf("table: read row at %d of ordinal %d: %w", offset, ordinal, err)
+	}
+	return decodeRowOf(ordinal, offset, key, v)
+}

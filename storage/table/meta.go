@@ -1,0 +1,204 @@
+package table
+
+import (
+	"encoding/binary"
+	"slices"
+
+	"github.com/keyframelog/keyframe/proto/digest"
+	"github.com/keyframelog/keyframe/proto/fold"
+)
+
+// meta is all that a table knows besides its rows. It is stored with every commit, in the same Ingest as the rows, and is immutable
+// in memory: a commit makes a new one.
+type meta struct {
+	id       Identity
+	position int64
+	start    int64 // log start offset that the rows respect
+	horizon  int64
+	digest   digest.Digest
+	bytes    int64
+	rejects  Rejects
+	frames   []Frame // ascending cuts
+	trims    []trimmed
+}
+
+// trimmed remembers when the deltas below a cut were given up: the tombstones below it are kept for a time from then on.
+type trimmed struct {
+	cut  int64
+	atMs int64
+}
+
+const (
+	metaVersion  = 1
+	trimsMax     = 64      // remembered; beyond that, every other one is forgotten, which only keeps tombstones longer
+	framesMax    = 1 << 20 // refused at decoding
+	rejectsKinds = len(Rejects{})
+)
+
+// clone returns a copy whose slices may be changed.
+func (m *meta) clone() *meta {
+	c := *m
+	c.frames = slices.Clone(m.frames)
+	c.trims = slices.Clone(m.trims)
+	return &c
+}
+
+// find returns the index of the frame at cut.
+func (m *meta) find(cut int64) (int, bool) {
+	return slices.BinarySearchFunc(m.frames, cut, func(f Frame, c int64) int {
+		switch {
+		case f.Cut < c:
+			return -1
+		case f.Cut > c:
+			return 1
+		}
+		return 0
+	})
+}
+
+func (m *meta) frame(cut int64) (Frame, error) {
+	i, ok := m.find(cut)
+	if !ok {
+		return Frame{}, ErrNoFrame
+	}
+	return m.frames[i], nil
+}
+
+// now is the frame that a cut at the position would make.
+func (m *meta) now(timeMs int64) Frame {
+	return Frame{Cut: m.position, Start: m.start, Digest: m.digest, Bytes: m.bytes, Rejected: m.rejects.Total(), CutTimeMs: timeMs}
+}
+
+// lastCut returns the newest cut; ok is false where nothing was cut, and then no interval needs undo entries.
+func (m *meta) lastCut() (int64, bool) {
+	if len(m.frames) == 0 {
+		return 0, false
+	}
+	return m.frames[len(m.frames)-1].Cut, true
+}
+
+func (m *meta) remember(t trimmed) {
+	m.trims = append(m.trims, t)
+	if len(m.trims) <= trimsMax {
+		return
+	}
+	kept := m.trims[:0]
+	for i := range m.trims {
+		if i%2 == 1 {
+			kept = append(kept, m.trims[i])
+		}
+	}
+	if len(m.trims)%2 == 1 {
+		kept = append(kept, t)
+	}
+	m.trims = kept
+}
+
+func appendDigest(b []byte, d digest.Digest) []byte {
+	s := d.Sum.Bytes()
+	return binary.AppendUvarint(append(b, s[:]...), uint64(d.Count))
+}
+
+func readDigest(r *reader) (d digest.Digest) {
+	if s := r.bytes(32); s != nil {
+		d.Sum = digest.SumFromBytes([32]byte(s))
+	}
+	d.Count = r.offset()
+	return d
+}
+
+func appendMeta(b []byte, m *meta) []byte {
+	b = append(b, metaVersion)
+	b = append(b, m.id.TopicID[:]...)
+	b = binary.BigEndian.AppendUint32(b, uint32(m.id.Partition))
+	b = append(b, m.id.Incarnation[:]...)
+	b = append(b, byte(m.id.Fold))
+	for _, v := range [...]int64{m.position, m.start, m.horizon, m.bytes} {
+		b = binary.AppendUvarint(b, uint64(v))
+	}
+	b = appendDigest(b, m.digest)
+	b = binary.AppendUvarint(b, uint64(rejectsKinds))
+	for _, n := range m.rejects {
+		b = binary.AppendUvarint(b, n)
+	}
+	b = binary.AppendUvarint(b, uint64(len(m.frames)))
+	for i := range m.frames {
+		b = appendFrame(b, &m.frames[i])
+	}
+	b = binary.AppendUvarint(b, uint64(len(m.trims)))
+	for _, t := range m.trims {
+		b = binary.AppendVarint(binary.AppendUvarint(b, uint64(t.cut)), t.atMs)
+	}
+	return seal(b)
+}
+
+func appendFrame(b []byte, f *Frame) []byte {
+	b = binary.AppendUvarint(b, uint64(f.Cut))
+	b = binary.AppendUvarint(b, uint64(f.Start))
+	b = appendDigest(b, f.Digest)
+	b = binary.AppendUvarint(b, uint64(f.Bytes))
+	b = binary.AppendUvarint(b, f.Rejected)
+	return binary.AppendVarint(b, f.CutTimeMs)
+}
+
+func decodeMeta(ordinal uint32, b []byte) (*meta, error) {
+	corrupt := func(why string) (*meta, error) {
+		return nil, &CorruptError{Ordinal: ordinal, What: "meta", Offset: -1, Why: why}
+	}
+	b, err := unseal(ordinal, "meta", -1, b, metaVersion)
+	if err != nil {
+		return nil, err
+	}
+	r := reader{b: b}
+	head := r.bytes(16 + 4 + 16 + 1)
+	if head == nil {
+		return corrupt("too short")
+	}
+	m := &meta{}
+	copy(m.id.TopicID[:], head)
+	m.id.Partition = int32(binary.BigEndian.Uint32(head[16:]))
+	copy(m.id.Incarnation[:], head[20:])
+	m.id.Fold = fold.Kind(head[36])
+	m.position, m.start, m.horizon, m.bytes = r.offset(), r.offset(), r.offset(), r.offset()
+	m.digest = readDigest(&r)
+	if n := r.uvarint(); n > uint64(rejectsKinds) {
+		return corrupt("too many kinds of rejections")
+	} else {
+		for i := range n {
+			m.rejects[i] = r.uvarint()
+		}
+	}
+	if err := m.decodeFrames(ordinal, &r); err != nil {
+		return nil, err
+	}
+	n := r.uvarint()
+	if n > trimsMax {
+		return corrupt("too many trims")
+	}
+	for range n {
+		m.trims = append(m.trims, trimmed{cut: r.offset(), atMs: r.varint()})
+	}
+	if r.bad || len(r.b) != 0 {
+		return corrupt("malformed")
+	}
+	return m, nil
+}
+
+func (m *meta) decodeFrames(ordinal uint32, r *reader) error {
+	n := r.uvarint()
+	if n > framesMax || n > uint64(len(r.b)) {
+		return &CorruptError{Ordinal: ordinal, What: "meta", Offset: -1, Why: "too many frames"}
+	}
+	last := int64(-1)
+	for range n {
+		f := Frame{Cut: r.offset(), Start: r.offset()}
+		f.Digest = readDigest(r)
+		f.Bytes, f.Rejected, f.CutTimeMs = r.offset(), r.uvarint(), r.varint()
+		if r.bad || f.Cut <= last || f.Cut > m.position {
+			return &CorruptError{Ordinal: ordinal, What: "meta", Offset: f.Cut, Why: "frames out of order"}
+		}
+		last = f.Cut
+		m.frames = append(m.frames, f)
+	}
+	return nil
+}

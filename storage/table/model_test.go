@@ -1,0 +1,468 @@
+package table_test
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/keyframelog/keyframe/proto/digest"
+	"github.com/keyframelog/keyframe/proto/fold"
+	"github.com/keyframelog/keyframe/proto/frame"
+	"github.com/keyframelog/keyframe/storage/table"
+)
+
+// setChecks makes a plain run short; KEYFRAME_CHECKS asks for more random histories.
+func setChecks() {
+	n := os.Getenv("KEYFRAME_CHECKS")
+	if n == "" {
+		n = "12"
+	}
+	if err := flag.Set("rapid.checks", n); err != nil {
+		panic(err)
+	}
+}
+
+const rowMax = 60
+
+// modelTable is one partition: the table and what the oracle says of it.
+type modelTable struct {
+	t       *table.Table
+	ordinal uint32
+	kind    oracleKind
+	o       *oracle
+	next    int64
+	frames  map[int64]modelFrame
+	trims   [][2]int64 // cut, time
+	horizon int64
+	gone    map[string]bool // tombstones that expired
+}
+
+type modelFrame struct {
+	state    oracleState
+	rejected uint64
+}
+
+type model struct {
+	*store
+	crash  *vfs.MemFS
+	tables []*modelTable
+	used   uint32
+	clock  int64
+}
+
+func TestModel(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		m := &model{crash: vfs.NewCrashableMem()}
+		m.store = openStore(t, m.crash, &m.clock, rowMax)
+		defer func() { m.close(t) }()
+		for _, k := range []oracleKind{oracleLast, oraclePatch, oracleCounter} {
+			x := &modelTable{ordinal: m.used, kind: k, o: newOracle(k, rowMax), frames: map[int64]modelFrame{}, gone: map[string]bool{}}
+			m.used++
+			m.tables = append(m.tables, x)
+		}
+		m.reopened(t)
+		t.Repeat(map[string]func(*rapid.T){
+			"fold":    m.fold,
+			"fold2":   m.fold,
+			"fold3":   m.fold,
+			"thin":    m.thin,
+			"trim":    m.trim,
+			"expire":  m.expire,
+			"restart": func(t *rapid.T) { m.close(t); m.open(t); m.reopened(t) },
+			"crash":   m.crashed,
+			"load":    m.load,
+			"":        m.check,
+		})
+	})
+}
+
+func (m *model) reopened(t fatal) {
+	for _, x := range m.tables {
+		var err error
+		x.t, err = m.db.Table(x.ordinal, identity(fold.Kind(x.kind), int32(x.ordinal)))
+		require.NoError(t, err)
+		require.Equal(t, x.next, x.t.Position())
+	}
+}
+
+func (m *model) crashed(t *rapid.T) {
+	percent := rapid.SampledFrom([]int{0, 50, 100}).Draw(t, "unsynced")
+	seed := rapid.Uint64().Draw(t, "seed")
+	crash := m.crash.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: rand.New(rand.NewPCG(seed, 0))})
+	m.close(t)
+	m.crash = crash
+	m.store = openStore(t, crash, &m.clock, rowMax)
+	m.reopened(t)
+}
+
+func (x *modelTable) draw(t *rapid.T) []oracleDelta {
+	n := rapid.IntRange(0, 40).Draw(t, "deltas")
+	deltas := make([]oracleDelta, 0, n)
+	for range n {
+		deltas = append(deltas, x.drawDelta(t))
+	}
+	return deltas
+}
+
+var patches = []string{`{"a":1}`, `{"a":null}`, `{"b":{"c":[1,2]}}`, `{"b":{"c":null,"d":"x"}}`, `{"e":9007199254740993}`, `7`, `"text"`, `{}`, `{"b":null,"z":"0123456789012345678901234567890123456789"}`}
+
+func (x *modelTable) drawDelta(t *rapid.T) oracleDelta {
+	d := oracleDelta{key: fmt.Sprintf("k%02d", rapid.IntRange(0, 29).Draw(t, "key")), offset: x.next, time: 1000 + x.next}
+	if rapid.IntRange(0, 7).Draw(t, "long") == 0 {
+		d.key = d.key[:2] // a prefix of others
+	}
+	x.next += int64(rapid.IntRange(1, 3).Draw(t, "gap"))
+	if rapid.IntRange(0, 3).Draw(t, "header") == 0 {
+		d.header = "v"
+	}
+	d.op = rapid.SampledFrom([]oracleOp{oraclePut, oracleDelete, oraclePatchOp, oraclePatchOp}).Draw(t, "op")
+	if d.op == oracleDelete {
+		return d
+	}
+	switch x.kind {
+	case oracleLast:
+		d.op = oraclePut
+		d.value = rapid.SampledFrom([]string{"", "x", "some value", string(bytes.Repeat([]byte("y"), rowMax)), string(bytes.Repeat([]byte("y"), rowMax+1))}).Draw(t, "value")
+		if len(d.value) > 2 {
+			d.value = d.value[:len(d.value)-1] + fmt.Sprint(d.offset%10)
+		}
+	case oraclePatch:
+		d.value = rapid.SampledFrom(patches).Draw(t, "patch")
+	case oracleCounter:
+		if d.op == oraclePatchOp {
+			d.op = oracleAdd
+		}
+		d.value = rapid.SampledFrom([]string{"1", "-5", "9223372036854775807", "-9223372036854775808", "0"}).Draw(t, "n")
+	}
+	return d
+}
+
+// fold commits some of the tables together.
+func (m *model) fold(t *rapid.T) {
+	var folds []table.Fold
+	var done []func()
+	for _, x := range m.tables {
+		if rapid.IntRange(0, 2).Draw(t, "skip") == 0 {
+			continue
+		}
+		deltas := x.draw(t)
+		f := table.Fold{Table: x.t, Changes: collapse(deltas), End: x.next, Cut: rapid.Bool().Draw(t, "cut"), CutTimeMs: m.clock}
+		for _, d := range deltas {
+			x.o.apply(d)
+		}
+		if rapid.Bool().Draw(t, "folded") {
+			x.foldBefore(&f, deltas)
+		}
+		if rapid.Bool().Draw(t, "expect") {
+			want := digestOf(x.o.state)
+			wrong := want
+			wrong.Count++
+			f.Expect = &wrong
+			require.ErrorIs(t, m.db.Commit(background, []table.Fold{f}), table.ErrDigest)
+			f.Expect = &want
+		}
+		folds = append(folds, f)
+		done = append(done, func() {
+			for _, d := range deltas {
+				delete(x.gone, d.key)
+			}
+			if _, ok := x.frames[x.next]; f.Cut && !ok {
+				x.frames[x.next] = modelFrame{x.o.copy(), x.o.rejected}
+			}
+		})
+	}
+	require.NoError(t, m.db.Commit(background, folds))
+	for _, f := range done {
+		f()
+	}
+}
+
+// foldBefore replaces the changes by rows that are folded already, as a collapsed interval or a consolidated delta has them.
+func (x *modelTable) foldBefore(f *table.Fold, deltas []oracleDelta) {
+	if len(deltas) == 0 {
+		return
+	}
+	before := newOracle(x.kind, rowMax)
+	var rows []oracleDelta
+	seen := map[string]bool{}
+	for _, d := range deltas {
+		r, ok := x.o.state[d.key]
+		if seen[d.key] || !ok || r.offset < deltas[0].offset {
+			continue
+		}
+		seen[d.key] = true
+		row := oracleDelta{key: d.key, op: oraclePut, value: r.value, offset: r.offset, time: r.time, header: r.header}
+		if r.dead {
+			row.op = oracleDelete
+		}
+		rows = append(rows, row)
+	}
+	for _, d := range x.o.history {
+		if d.offset < deltas[0].offset {
+			before.apply(d)
+		}
+	}
+	f.Changes = collapse(rows)
+	for i := range f.Changes {
+		f.Changes[i].Folded = true
+	}
+	f.Skipped[0] = x.o.rejected - before.rejected
+}
+
+func (x *modelTable) cuts() []int64 {
+	var cuts []int64
+	for c := range x.frames {
+		cuts = append(cuts, c)
+	}
+	slices.Sort(cuts)
+	return cuts
+}
+
+func (m *model) pick(t *rapid.T) *modelTable { return rapid.SampledFrom(m.tables).Draw(t, "table") }
+
+func (m *model) thin(t *rapid.T) {
+	x := m.pick(t)
+	cuts := x.cuts()
+	if len(cuts) == 0 {
+		require.ErrorIs(t, x.t.Thin(background, 1), table.ErrNoFrame)
+		return
+	}
+	require.ErrorIs(t, x.t.Thin(background, cuts[0]), table.ErrOldestFrame)
+	if len(cuts) > 1 {
+		c := rapid.SampledFrom(cuts[1:]).Draw(t, "cut")
+		require.NoError(t, x.t.Thin(background, c))
+		delete(x.frames, c)
+	}
+}
+
+func (m *model) trim(t *rapid.T) {
+	x := m.pick(t)
+	cuts := x.cuts()
+	if len(cuts) == 0 {
+		return
+	}
+	c := rapid.SampledFrom(cuts).Draw(t, "cut")
+	require.NoError(t, x.t.Trim(background, c))
+	x.trimmed(c, m.clock)
+}
+
+func (x *modelTable) trimmed(c, now int64) {
+	for f := range x.frames {
+		if f < c {
+			delete(x.frames, f)
+		}
+	}
+	if len(x.trims) == 0 || x.trims[len(x.trims)-1][0] < c {
+		x.trims = append(x.trims, [2]int64{c, now})
+	}
+}
+
+func (m *model) expire(t *rapid.T) {
+	x := m.pick(t)
+	m.clock += int64(rapid.IntRange(1, 5).Draw(t, "later"))
+	before := m.clock - int64(rapid.IntRange(0, 4).Draw(t, "age"))
+	limit := int64(0)
+	for _, c := range x.trims {
+		if c[1] < before {
+			limit = max(limit, c[0])
+		}
+	}
+	n := 0
+	for k, r := range x.o.state {
+		if r.dead && r.offset < limit && !x.gone[k] {
+			x.gone[k] = true
+			x.horizon = max(x.horizon, r.offset+1)
+			n++
+		}
+	}
+	got, err := x.t.ExpireTombstones(background, before)
+	require.NoError(t, err)
+	require.Equal(t, n, got)
+}
+
+// load moves a frame into a table of its own, by way of the frame format, and goes on with that.
+func (m *model) load(t *rapid.T) {
+	i := rapid.IntRange(0, len(m.tables)-1).Draw(t, "table")
+	x := m.tables[i]
+	if len(x.frames) == 0 {
+		return
+	}
+	cuts := x.cuts()
+	cut := cuts[len(cuts)-1]
+	if cut != x.next {
+		return
+	}
+	id := identity(fold.Kind(x.kind), int32(m.used))
+	bad := m.export(t, x, cut, id, true)
+	_, err := m.load1(t, id, bad)
+	require.ErrorIs(t, err, table.ErrDigest)
+	y, err := m.load1(t, id, m.export(t, x, cut, id, false))
+	require.NoError(t, err)
+	_, err = m.load1(t, id, m.export(t, x, cut, id, false))
+	require.ErrorIs(t, err, table.ErrExists)
+	require.NoError(t, m.db.Drop(background, x.ordinal))
+	_, err = x.t.View(table.Current)
+	require.ErrorIs(t, err, table.ErrClosed)
+	x.t, x.ordinal = y, m.used
+	m.used++
+	x.horizon, x.trims = cut, nil
+	x.frames = map[int64]modelFrame{cut: x.frames[cut]}
+	for k, r := range x.o.state {
+		if r.dead {
+			x.gone[k] = true
+		}
+	}
+}
+
+func (m *model) load1(t fatal, id table.Identity, b []byte) (*table.Table, error) {
+	r, err := frame.NewReader(bytes.NewReader(b), 1<<20)
+	require.NoError(t, err)
+	return m.db.Load(background, m.used, id, r)
+}
+
+func (m *model) export(t fatal, x *modelTable, cut int64, id table.Identity, damage bool) []byte {
+	v, err := x.t.View(cut)
+	require.NoError(t, err)
+	defer v.Close()
+	f := v.Frame()
+	var b bytes.Buffer
+	h := frame.Header{TopicID: id.TopicID, Partition: id.Partition, Incarnation: id.Incarnation, Cut: cut, Since: -1, Fold: id.Fold, CutTimeMs: f.CutTimeMs}
+	w := frame.NewWriter(&b, h)
+	foot := frame.Footer{Digest: f.Digest, Rejected: f.Rejected, Rows: uint64(f.Rows())}
+	foot.Pub = f.Digest.Pub(digest.FrameID{TopicID: id.TopicID, Partition: id.Partition, Incarnation: id.Incarnation, Cut: cut})
+	if damage {
+		foot.Digest.Count++
+	}
+	for r, err := range v.Offsets(0, false) {
+		require.NoError(t, err)
+		require.NoError(t, w.Append(&r))
+	}
+	require.NoError(t, w.Close(foot))
+	return b.Bytes()
+}
+
+func (m *model) check(t *rapid.T) {
+	list, err := m.db.Ordinals()
+	require.NoError(t, err)
+	for _, o := range list {
+		require.True(t, slices.ContainsFunc(m.tables, func(x *modelTable) bool { return x.ordinal == o }))
+	}
+	for _, x := range m.tables {
+		x.check(t, rapid.Int64Range(0, max(1, x.next)).Draw(t, "since"))
+	}
+}
+
+func (x *modelTable) check(t fatal, since int64) {
+	require.Equal(t, x.next, x.t.Position())
+	require.Equal(t, digestOf(x.o.state), x.t.Digest())
+	rejects := x.t.Rejected()
+	require.Equal(t, x.o.rejected, rejects.Total())
+	require.Equal(t, x.horizon, x.t.Horizon())
+	cuts := x.cuts()
+	frames := x.t.Frames()
+	require.Len(t, frames, len(cuts))
+	for i, c := range cuts {
+		f := x.frames[c]
+		require.Equal(t, c, frames[i].Cut)
+		require.Equal(t, digestOf(f.state), frames[i].Digest)
+		require.Equal(t, f.rejected, frames[i].Rejected)
+		require.Equal(t, sizeOf(f.state), frames[i].Bytes)
+		x.checkView(t, c, f.state, since)
+	}
+	x.checkView(t, table.Current, x.o.state, since)
+	for k := range 31 {
+		key := fmt.Sprintf("k%02d", k)
+		row, ok, err := x.t.Get([]byte(key))
+		require.NoError(t, err)
+		want, have := x.o.state[key]
+		require.Equal(t, have && !want.dead, ok)
+		if ok {
+			requireRow(t, x.kind, want, row)
+		}
+	}
+}
+
+func sizeOf(s oracleState) (n int64) {
+	for k, r := range s {
+		if !r.dead {
+			n += int64(len(k) + len(r.value))
+		}
+	}
+	return n
+}
+
+func (x *modelTable) checkView(t fatal, cut int64, want oracleState, since int64) {
+	_, err := x.t.Verify(background, cut)
+	require.NoError(t, err)
+	v, err := x.t.View(cut)
+	require.NoError(t, err)
+	defer v.Close()
+	live := 0
+	for k, r := range want {
+		row, ok, err := v.Get([]byte(k))
+		require.NoError(t, err)
+		require.Equal(t, !r.dead, ok, "%s at %d", k, cut)
+		if ok {
+			live++
+			requireRow(t, x.kind, r, row)
+		}
+	}
+	_, ok, err := v.Get([]byte("nothing"))
+	require.NoError(t, err)
+	require.False(t, ok)
+	n, last := 0, int64(-1)
+	for row, err := range v.Offsets(0, false) {
+		require.NoError(t, err)
+		require.Greater(t, row.Offset, last)
+		requireRow(t, x.kind, want[string(row.Key)], row)
+		last = row.Offset
+		n++
+	}
+	require.Equal(t, live, n)
+	x.checkScan(t, v, want, nil, nil)
+	x.checkScan(t, v, want, []byte("k1"), nil)
+	x.checkScan(t, v, want, []byte("k"), []byte("k1"))
+	x.checkScan(t, v, want, []byte("k1"), []byte("k15"))
+	x.checkSince(t, v, want, max(since, v.Horizon()))
+}
+
+func (x *modelTable) checkScan(t fatal, v *table.View, want oracleState, prefix, after []byte) {
+	var keys []string
+	for k, r := range want {
+		if !r.dead && bytes.HasPrefix([]byte(k), prefix) && (after == nil || k > string(after)) {
+			keys = append(keys, k)
+		}
+	}
+	slices.Sort(keys)
+	var got []string
+	for row, err := range v.Scan(prefix, after) {
+		require.NoError(t, err)
+		requireRow(t, x.kind, want[string(row.Key)], row)
+		got = append(got, string(row.Key))
+	}
+	require.Equal(t, keys, got)
+}
+
+// checkSince applies what changed since c to the state at c.
+func (x *modelTable) checkSince(t fatal, v *table.View, want oracleState, c int64) {
+	state := x.o.at(c)
+	last := c - 1
+	for row, err := range v.Offsets(c, true) {
+		require.NoError(t, err)
+		require.Greater(t, row.Offset, last)
+		last = row.Offset
+		requireRow(t, x.kind, want[string(row.Key)], row)
+		state[string(row.Key)] = want[string(row.Key)]
+	}
+	if c <= v.End() {
+		require.Equal(t, want, state)
+	}
+}

@@ -1,0 +1,103 @@
+package table
+
+import (
+	"errors"
+	"fmt"
+	"iter"
+	"math"
+
+	"github.com/keyframelog/keyframe/proto/frame"
+	"github.com/keyframelog/keyframe/storage/keys"
+)
+
+// markWindow is how many offsets are marked dead or alive at a time: 32 KiB of bits, whatever range a scan covers.
+const markWindow = 1 << 18
+
+// marks tells for a window of offsets which are dead. The window moves up with the scan.
+type marks struct {
+	list *deadList
+	lo   int64
+	hi   int64
+	bits [markWindow / 64]uint64
+}
+
+// dead tells whether the row at an offset is dead; offsets ascend.
+func (m *marks) dead(offset int64) (bool, error) {
+	if offset >= m.hi {
+		if m.hi > m.lo {
+			clear(m.bits[:])
+		}
+		m.lo = offset
+		m.hi = offset + min(markWindow, math.MaxInt64-offset)
+		err := m.list.below(m.hi, func(o int64) {
+			if i := o - m.lo; i >= 0 {
+				m.bits[i/64] |= 1 << (i % 64)
+			}
+		})
+		if err != nil {
+			return false, err
+		}
+	}
+	i := offset - m.lo
+	return m.bits[i/64]&(1<<(i%64)) != 0, nil
+}
+
+// Offsets yields the rows as of the view whose last delta lies in [from, End), in offset order: from = 0 without tombstones is the
+// whole frame; from = c with tombstones, for c at or above Horizon, is what changed since c. A row is valid until the next.
+func (v *View) Offsets(from int64, tombstones bool) iter.Seq2[frame.Row, error] {
+	return func(yield func(frame.Row, error) bool) {
+		stopped, err := v.offsets(max(from, 0), tombstones, func(r *frame.Row) bool { return yield(*r, nil) })
+		if err != nil && !stopped {
+			yield(frame.Row{}, err)
+		}
+	}
+}
+
+func (v *View) offsets(from int64, tombstones bool, fn func(*frame.Row) bool) (stopped bool, err error) {
+	if from >= v.f.Cut {
+		return false, nil
+	}
+	list, err := newDeadList(v.base, v.t.ordinal, from, v.f.Cut)
+	if err != nil {
+		return false, err
+	}
+	defer func() { err = errors.Join(err, list.close()) }()
+	it, err := v.clone(keys.AppendTableOffset(nil, keys.TableRows, v.t.ordinal, from),
+		keys.AppendTableOffset(nil, keys.TableRows, v.t.ordinal, v.f.Cut))
+	if err != nil {
+		return false, err
+	}
+	defer func() { err = errors.Join(err, it.Close()) }()
+	m := &marks{list: list}
+	for ok := it.First(); ok; ok = it.Next() {
+		offset, good := keys.ParseTableOffset(it.Key()[keys.TablePrefixLen:])
+		if !good {
+			return false, &CorruptError{Ordinal: v.t.ordinal, What: "key", Offset: -1, Why: "malformed"}
+		}
+		dead, err := m.dead(offset)
+		if err != nil {
+			return false, err
+		}
+		if dead {
+			continue
+		}
+		b, err := it.ValueAndErr()
+		if err != nil {
+			return false, fmt.Errorf("table: read row at %d of ordinal %d: %w", offset, v.t.ordinal, err)
+		}
+		row, err := decodeRow(v.t.ordinal, offset, b)
+		if err != nil {
+			return false, err
+		}
+		if row.Tombstone && !tombstones {
+			continue
+		}
+		if !fn(&row) {
+			return true, nil
+		}
+	}
+	if err := it.Error(); err != nil {
+		return false, fmt.Errorf("table: read rows of ordinal %d: %w", v.t.ordinal, err)
+	}
+	return false, nil
+}

@@ -1,0 +1,241 @@
+package table
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/keyframelog/keyframe/storage/keys"
+)
+
+const (
+	vectorVersion    = 1
+	vectorPieceMax   = 4096 // offsets in one stored piece
+	tombstoneVersion = 1    // of a TableTombstones value: version, key
+)
+
+// writeVector stores the ascending offsets that the fold ending at end superseded, in pieces, so that a scan holds one piece of each
+// vector and not the whole.
+func writeVector(s *sink, ordinal uint32, end int64, offsets []int64) {
+	var k, v []byte
+	for len(offsets) > 0 {
+		n := min(len(offsets), vectorPieceMax)
+		k = keys.AppendTableVector(k[:0], ordinal, end, offsets[0])
+		v = seal(appendOffsets(append(v[:0], vectorVersion), offsets[0], offsets[:n]))
+		s.set(keys.TableVectors, k, v)
+		offsets = offsets[n:]
+	}
+}
+
+func putSegment(s *sink, ordinal uint32, g *segment) {
+	s.set(keys.TableSegments, keys.AppendTableOffset(nil, keys.TableSegments, ordinal, g.lo), appendSegment(nil, g))
+}
+
+// cursor walks over one ascending list of dead offsets, which is stored in pieces: the vector of one fold, or what the segments
+// hold. It keeps one piece in memory.
+type cursor struct {
+	offsets
+	piece []byte
+	// end names the fold; -1 for the segments
+	end  int64
+	next int64 // the next piece begins at or above
+}
+
+// deadList merges all that is dead in a frame, for a reader that goes through the offsets upwards. One iterator serves all vectors.
+type deadList struct {
+	ordinal uint32
+	it      *pebble.Iterator // over vectors and segments
+	cursors []*cursor
+	k       []byte
+}
+
+// newDeadList prepares what the frame at cut end has dead at or above from. base is cloned.
+func newDeadList(base *pebble.Iterator, ordinal uint32, from, end int64) (*deadList, error) {
+	lower, _ := keys.TableSpan(keys.TableSegments, ordinal)
+	_, upper := keys.TableSpan(keys.TableVectors, ordinal)
+	it, err := base.Clone(pebble.CloneOptions{IterOptions: &pebble.IterOptions{LowerBound: lower, UpperBound: upper}})
+	if err != nil {
+		return nil, fmt.Errorf("table: %w", err)
+	}
+	l := &deadList{ordinal: ordinal, it: it}
+	err = l.openSegments(from)
+	if err == nil {
+		err = l.openVectors(from, end)
+	}
+	if err != nil {
+		return nil, errors.Join(err, it.Close())
+	}
+	return l, nil
+}
+
+// newVectorList prepares the vectors up to end alone, without what the segments hold.
+func newVectorList(base *pebble.Iterator, ordinal uint32, end int64) (*deadList, error) {
+	lower, upper := keys.TableSpan(keys.TableVectors, ordinal)
+	it, err := base.Clone(pebble.CloneOptions{IterOptions: &pebble.IterOptions{LowerBound: lower, UpperBound: upper}})
+	if err != nil {
+		return nil, fmt.Errorf("table: %w", err)
+	}
+	l := &deadList{ordinal: ordinal, it: it}
+	if err := l.openVectors(0, end); err != nil {
+		return nil, errors.Join(err, it.Close())
+	}
+	return l, nil
+}
+
+func (l *deadList) close() error { return l.it.Close() }
+
+// openSegments starts with the segment that holds from.
+func (l *deadList) openSegments(from int64) error {
+	c := &cursor{end: -1, next: from}
+	lower, _ := keys.TableSpan(keys.TableSegments, l.ordinal)
+	if l.it.SeekLT(keys.AppendTableOffset(nil, keys.TableSegments, l.ordinal, from+1)) && string(l.it.Key()) >= string(lower) {
+		lo, err := l.offsetOf(keys.TableSegments)
+		if err != nil {
+			return err
+		}
+		c.next = lo
+	} else if err := l.it.Error(); err != nil {
+		return err
+	}
+	return l.add(c, from)
+}
+
+// openVectors finds every vector up to end; of each, the piece that may hold from.
+func (l *deadList) openVectors(from, end int64) error {
+	for fold := int64(0); fold <= end; {
+		if !l.it.SeekGE(keys.AppendTableOffset(l.k[:0], keys.TableVectors, l.ordinal, fold)) {
+			return l.it.Error()
+		}
+		at, err := l.offsetOf(keys.TableVectors)
+		if err != nil {
+			return err
+		}
+		if at > end {
+			return nil
+		}
+		c := &cursor{end: at, next: 0}
+		// The last piece that begins at or below from, if the vector has one.
+		if l.it.SeekLT(keys.AppendTableVector(l.k[:0], l.ordinal, at, from+1)) {
+			space, ordinal, rest, _ := keys.ParseTableKey(l.it.Key())
+			if space == keys.TableVectors && ordinal == l.ordinal && len(rest) == 16 {
+				if e, _ := keys.ParseTableOffset(rest); e == at {
+					c.next, _ = keys.ParseTableOffset(rest[8:])
+				}
+			}
+		} else if err := l.it.Error(); err != nil {
+			return err
+		}
+		if err := l.add(c, from); err != nil {
+			return err
+		}
+		fold = at + 1
+	}
+	return nil
+}
+
+// offsetOf reads the offset after the prefix of the current key.
+func (l *deadList) offsetOf(want keys.TableSpace) (int64, error) {
+	space, ordinal, rest, _ := keys.ParseTableKey(l.it.Key())
+	o, good := keys.ParseTableOffset(rest)
+	if !good || space != want || ordinal != l.ordinal {
+		return 0, &CorruptError{Ordinal: l.ordinal, What: "key", Offset: -1, Why: "malformed"}
+	}
+	return o, nil
+}
+
+// add keeps a cursor that has something at or above from.
+func (l *deadList) add(c *cursor, from int64) error {
+	if err := l.load(c); err != nil {
+		return err
+	}
+	for c.ok && c.at < from {
+		if err := l.advance(c); err != nil {
+			return err
+		}
+	}
+	if c.ok {
+		l.cursors = append(l.cursors, c)
+	}
+	return nil
+}
+
+// advance moves a cursor on; at the end of its list, it is not ok.
+func (l *deadList) advance(c *cursor) error {
+	c.offsets.next()
+	if c.ok {
+		return nil
+	}
+	return l.load(c)
+}
+
+// load reads pieces until one has an offset.
+func (l *deadList) load(c *cursor) error {
+	for !c.ok {
+		if c.bad {
+			return &CorruptError{Ordinal: l.ordinal, What: "deletion vector", Offset: c.at, Why: "malformed"}
+		}
+		found, err := l.piece(c)
+		if err != nil || !found {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *deadList) piece(c *cursor) (found bool, err error) {
+	if c.end < 0 {
+		l.k = keys.AppendTableOffset(l.k[:0], keys.TableSegments, l.ordinal, c.next)
+	} else {
+		l.k = keys.AppendTableVector(l.k[:0], l.ordinal, c.end, c.next)
+	}
+	if !l.it.SeekGE(l.k) {
+		return false, l.it.Error()
+	}
+	space, ordinal, rest, _ := keys.ParseTableKey(l.it.Key())
+	if ordinal != l.ordinal || c.end < 0 && space != keys.TableSegments || c.end >= 0 && space != keys.TableVectors {
+		return false, nil
+	}
+	first, good := keys.ParseTableOffset(rest)
+	if c.end >= 0 {
+		if !good || len(rest) != 16 || first != c.end {
+			return false, nil
+		}
+		first, good = keys.ParseTableOffset(rest[8:])
+	}
+	if !good {
+		return false, &CorruptError{Ordinal: l.ordinal, What: "key", Offset: -1, Why: "malformed"}
+	}
+	c.next = first + 1
+	v, err := l.it.ValueAndErr()
+	if err != nil {
+		return false, fmt.Errorf("table: read deletion vector of ordinal %d: %w", l.ordinal, err)
+	}
+	c.piece = append(c.piece[:0], v...)
+	if c.end >= 0 {
+		b, err := unseal(l.ordinal, "deletion vector", first, c.piece, vectorVersion)
+		c.offsets = newOffsets(first, b)
+		return true, err
+	}
+	g, err := decodeSegment(l.ordinal, first, c.piece)
+	c.offsets = newOffsets(first, g.vector)
+	return true, err
+}
+
+// below calls fn for every dead offset below limit that was not passed yet, list by list.
+func (l *deadList) below(limit int64, fn func(offset int64)) error {
+	kept := l.cursors[:0]
+	for _, c := range l.cursors {
+		for c.ok && c.at < limit {
+			fn(c.at)
+			if err := l.advance(c); err != nil {
+				return err
+			}
+		}
+		if c.ok {
+			kept = append(kept, c)
+		}
+	}
+	l.cursors = kept
+	return nil
+}

@@ -1,0 +1,231 @@
+package table
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/keyframelog/keyframe/proto/frame"
+	"github.com/keyframelog/keyframe/storage/keys"
+)
+
+// Current names the table at Position, in View and Verify.
+const Current = int64(-1)
+
+// View reads one key frame, or the current table, as it was when the view was opened: folds and trims that come later change nothing
+// in it. All its reads come from iterators cloned from one, which pins the sstables; so a view is to be closed soon, within
+// seconds to minutes, or their space does not come back. A view serves one goroutine.
+type View struct {
+	t      *Table
+	base   *pebble.Iterator
+	m      *meta
+	f      Frame
+	undo   []int64 // cuts whose intervals follow the frame, ascending
+	point  *pebble.Iterator
+	k      []byte
+	closed bool
+}
+
+// View opens the frame at cut, or the table at Position for Current.
+func (t *Table) View(cut int64) (*View, error) {
+	if t.dropped.Load() {
+		return nil, ErrClosed
+	}
+	base, err := t.db.cfg.DB.NewIter(&pebble.IterOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("table: %w", err)
+	}
+	v := &View{t: t, base: base}
+	if err := v.open(cut); err != nil {
+		return nil, errors.Join(err, base.Close())
+	}
+	return v, nil
+}
+
+// open reads the meta entry through the base iterator: it describes exactly the rows that the view sees.
+func (v *View) open(cut int64) error {
+	k := keys.AppendTablePrefix(nil, keys.TableMeta, v.t.ordinal)
+	v.m = &meta{id: v.t.id}
+	if v.base.SeekPrefixGE(k) && string(v.base.Key()) == string(k) {
+		b, err := v.base.ValueAndErr()
+		if err != nil {
+			return fmt.Errorf("table: read meta of ordinal %d: %w", v.t.ordinal, err)
+		}
+		if v.m, err = decodeMeta(v.t.ordinal, b); err != nil {
+			return err
+		}
+	} else if err := v.base.Error(); err != nil {
+		return fmt.Errorf("table: read meta of ordinal %d: %w", v.t.ordinal, err)
+	}
+	if cut == Current {
+		v.f = v.m.now(0)
+		return nil
+	}
+	i, ok := v.m.find(cut)
+	if !ok {
+		return fmt.Errorf("%w: %d of ordinal %d", ErrNoFrame, cut, v.t.ordinal)
+	}
+	v.f = v.m.frames[i]
+	for _, f := range v.m.frames[i:] {
+		v.undo = append(v.undo, f.Cut)
+	}
+	return nil
+}
+
+// Close releases the sstables. It may be called twice.
+func (v *View) Close() error {
+	if v.closed {
+		return nil
+	}
+	v.closed = true
+	var err error
+	if v.point != nil {
+		err = v.point.Close()
+	}
+	return errors.Join(err, v.base.Close())
+}
+
+// Frame returns the frame that the view shows; for Current, what a cut at Position would be, without a time.
+func (v *View) Frame() Frame { return v.f }
+
+// End returns the exclusive end of what is folded into the view.
+func (v *View) End() int64 { return v.f.Cut }
+
+// Horizon returns the tombstone horizon as of the view: Offsets is complete from there on.
+func (v *View) Horizon() int64 { return v.m.horizon }
+
+// iterate opens an iterator over one partition's keys in a space.
+func iterate(r pebble.Reader, space keys.TableSpace, ordinal uint32) (*pebble.Iterator, error) {
+	lower, upper := keys.TableSpan(space, ordinal)
+	it, err := r.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
+	if err != nil {
+		return nil, fmt.Errorf("table: %w", err)
+	}
+	return it, nil
+}
+
+// clone opens an iterator over [lower, upper) of what the view sees.
+func (v *View) clone(lower, upper []byte) (*pebble.Iterator, error) {
+	if v.closed {
+		return nil, ErrClosed
+	}
+	it, err := v.base.Clone(pebble.CloneOptions{IterOptions: &pebble.IterOptions{LowerBound: lower, UpperBound: upper}})
+	if err != nil {
+		return nil, fmt.Errorf("table: %w", err)
+	}
+	return it, nil
+}
+
+func (v *View) space(space keys.TableSpace) (*pebble.Iterator, error) {
+	return v.clone(keys.TableSpan(space, v.t.ordinal))
+}
+
+// currentEntry decodes the index or undo entry that an iterator stands at.
+func currentEntry(it *pebble.Iterator, ordinal uint32) (entry, error) {
+	b, err := it.ValueAndErr()
+	if err != nil {
+		return entry{}, fmt.Errorf("table: read index of ordinal %d: %w", ordinal, err)
+	}
+	return decodeEntry(ordinal, b)
+}
+
+// Get returns the key's row as of the view. ok is false for a key that is absent or deleted. The row is valid until the next call
+// on the view.
+func (v *View) Get(key []byte) (row frame.Row, ok bool, err error) {
+	e, ok, err := v.lookUp(key)
+	if err != nil || !ok || e.tombstone {
+		return frame.Row{}, false, err
+	}
+	v.k = keys.AppendTableOffset(v.k[:0], keys.TableRows, v.t.ordinal, e.offset)
+	b, found, err := v.value(v.k)
+	if err != nil {
+		return row, false, err
+	}
+	if !found {
+		return row, false, &CorruptError{Ordinal: v.t.ordinal, What: "row", Offset: e.offset, Why: "missing"}
+	}
+	row, err = decodeRowOf(v.t.ordinal, e.offset, key, b)
+	return row, err == nil, err
+}
+
+// lookUp finds the key's entry: the first interval after the frame that touched the key kept what the frame saw; if none
+// did, the index still says it.
+func (v *View) lookUp(key []byte) (e entry, ok bool, err error) {
+	for _, cut := range v.undo {
+		v.k = keys.AppendTableUndo(v.k[:0], v.t.ordinal, cut, key)
+		b, found, err := v.value(v.k)
+		if err != nil || found && len(b) == 0 {
+			return e, false, err
+		}
+		if found {
+			e, err = decodeEntry(v.t.ordinal, b)
+			return e, err == nil, err
+		}
+	}
+	v.k = keys.AppendTableIndex(v.k[:0], v.t.ordinal, key)
+	b, found, err := v.value(v.k)
+	if err != nil || !found {
+		return e, false, err
+	}
+	e, err = decodeEntry(v.t.ordinal, b)
+	return e, err == nil, err
+}
+
+// value reads one key. Prefix seeks let Bloom filters skip sstables, the whole key being its prefix.
+func (v *View) value(k []byte) (b []byte, found bool, err error) {
+	if v.point == nil {
+		if v.point, err = v.clone(nil, nil); err != nil {
+			return nil, false, err
+		}
+	}
+	if !v.point.SeekPrefixGE(k) || string(v.point.Key()) != string(k) {
+		return nil, false, v.point.Error()
+	}
+	b, err = v.point.ValueAndErr()
+	if err != nil {
+		return nil, false, fmt.Errorf("table: read ordinal %d: %w", v.t.ordinal, err)
+	}
+	return b, true, nil
+}
+
+// Get returns the key's live row at Position; the row is the caller's. It is cheaper than a view: two lookups.
+func (t *Table) Get(key []byte) (row frame.Row, ok bool, err error) {
+	if t.dropped.Load() {
+		return row, false, ErrClosed
+	}
+	k := keys.AppendTableIndex(make([]byte, 0, keys.TablePrefixLen+max(8, len(key))), t.ordinal, key)
+	offset := int64(-1)
+	for {
+		e, found, err := t.indexEntry(k)
+		if err != nil || !found || e.tombstone {
+			return row, false, err
+		}
+		b, c, err := t.db.cfg.DB.Get(keys.AppendTableOffset(nil, keys.TableRows, t.ordinal, e.offset))
+		if errors.Is(err, pebble.ErrNotFound) && e.offset != offset {
+			// A fold replaced the row and a trim removed it since the index was read: the index says where it is now.
+			offset = e.offset
+			continue
+		}
+		if errors.Is(err, pebble.ErrNotFound) {
+			return row, false, &CorruptError{Ordinal: t.ordinal, What: "row", Offset: e.offset, Why: "missing"}
+		}
+		if err != nil {
+			return row, false, fmt.Errorf("table: read row at %d of ordinal %d: %w", e.offset, t.ordinal, err)
+		}
+		row, err = decodeRowOf(t.ordinal, e.offset, key, append([]byte(nil), b...))
+		return row, err == nil, errors.Join(err, c.Close())
+	}
+}
+
+func (t *Table) indexEntry(k []byte) (e entry, found bool, err error) {
+	b, c, err := t.db.cfg.DB.Get(k)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return e, false, nil
+	}
+	if err != nil {
+		return e, false, fmt.Errorf("table: read index of ordinal %d: %w", t.ordinal, err)
+	}
+	e, err = decodeEntry(t.ordinal, b)
+	return e, err == nil, errors.Join(err, c.Close())
+}

@@ -1,0 +1,59 @@
+package table
+
+import (
+	"bytes"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// denseShare: where more than one key in so many is looked up, stepping to the next is cheaper than seeking it.
+const (
+	denseShare = 6
+	denseSteps = 8
+)
+
+// walker looks up ascending keys with one iterator.
+type walker struct {
+	it    *pebble.Iterator
+	steps int
+	begun bool
+	valid bool
+	k     []byte
+}
+
+func newWalker(it *pebble.Iterator, lookups, stored int64) *walker {
+	w := &walker{it: it}
+	if lookups*denseShare > stored {
+		w.steps = denseSteps
+	}
+	return w
+}
+
+// find positions the iterator at k and tells whether it is there. Keys ascend from call to call, until restart.
+func (w *walker) find(k []byte) (bool, error) {
+	if w.begun {
+		if !w.valid {
+			return false, w.it.Error()
+		}
+		for i := 0; ; i++ {
+			c := bytes.Compare(w.it.Key(), k)
+			if c >= 0 {
+				return c == 0, nil
+			}
+			if i >= w.steps {
+				break
+			}
+			if w.valid = w.it.Next(); !w.valid {
+				return false, w.it.Error()
+			}
+		}
+	}
+	w.begun = true
+	if w.valid = w.it.SeekGE(k); !w.valid {
+		return false, w.it.Error()
+	}
+	return bytes.Equal(w.it.Key(), k), nil
+}
+
+// restart allows the next key to lie before the last.
+func (w *walker) restart() { w.begun = false }

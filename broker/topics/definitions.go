@@ -1,0 +1,138 @@
+package topics
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/keyframelog/keyframe/proto/fold"
+)
+
+const (
+	policyConfig = "cleanup.policy"
+	foldConfig   = "keyframe.fold"
+	noEffect     = " Accepted for the sake of Kafka's tools; it has no effect here."
+)
+
+// definitions is every topic config, by name. A value is accepted only when it is honoured, except where Doc says that it
+// has no effect. A fixed table: never changed.
+var definitions = []Definition{
+	{Name: policyConfig, Type: TypeList, Default: "delete", Synonym: "log.cleanup.policy",
+		Doc:   "delete: old records go by retention.ms and retention.bytes. compact: the topic is key-framed, its records are deltas that are folded per key into key frames.",
+		check: cleanupPolicy,
+		apply: func(c *Config, v string) {
+			for _, p := range policies(v) {
+				c.Compact = c.Compact || p == "compact"
+				c.Delete = c.Delete || p == "delete"
+			}
+		}},
+	{Name: "compression.type", Type: TypeString, Default: "producer", Synonym: "compression.type",
+		Doc:   "Batches are stored as the producer compressed them.",
+		check: only("batches are stored as they came", "producer")},
+	{Name: "delete.retention.ms", Type: TypeLong, Default: "86400000", Synonym: "log.cleaner.delete.retention.ms",
+		Doc:   "How long the tombstone row of a key outlives the trim of its delta, in milliseconds: the time a reader that starts at the beginning has to finish.",
+		check: integer(0, int64Max), apply: func(c *Config, v string) { c.DeleteRetentionMs = number(v) }},
+	{Name: "file.delete.delay.ms", Type: TypeLong, Default: "60000", Synonym: "log.segment.delete.delay.ms",
+		Doc: "The time before a file is deleted." + noEffect, check: integer(0, int64Max)},
+	{Name: "flush.messages", Type: TypeLong, Default: "1", Synonym: "log.flush.interval.messages",
+		Doc:   "1: every record is on disk before it is acknowledged and before any consumer sees it.",
+		check: only("every record is synced before it is acknowledged", "1")},
+	{Name: "flush.ms", Type: TypeLong, Default: "9223372036854775807", Synonym: "log.flush.interval.ms",
+		Doc: "The longest time that a record stays unsynced. With flush.messages=1 nothing waits for it.", check: integer(0, int64Max)},
+	{Name: "index.interval.bytes", Type: TypeInt, Default: "4096", Synonym: "log.index.interval.bytes",
+		Doc: "How densely a segment is indexed." + noEffect, check: integer(0, int32Max)},
+	{Name: "keyframe.delta.retention.bytes", Type: TypeLong, Default: "1073741824",
+		Doc:   "How many bytes of raw deltas are kept per partition; above it the delta start offset moves on to the next key frame. -1: no limit.",
+		check: integer(-1, int64Max), apply: func(c *Config, v string) { c.DeltaRetentionBytes = number(v) }},
+	{Name: "keyframe.delta.retention.ms", Type: TypeLong, Default: "86400000",
+		Doc:   "How long raw deltas are kept at least, in milliseconds; the delta start offset moves to the newest key frame that is older. -1: for ever.",
+		check: integer(-1, int64Max), apply: func(c *Config, v string) { c.DeltaRetentionMs = number(v) }},
+	{Name: foldConfig, Type: TypeString, Default: fold.LastValue.String(),
+		Doc:   "How a delta changes the state of its key: last-value, json-merge-patch or counter. Set while the topic is empty.",
+		check: foldKind, apply: func(c *Config, v string) { c.Fold, _ = fold.ParseKind(v) }},
+	{Name: "keyframe.interval.bytes", Type: TypeLong, Default: "67108864",
+		Doc:   "A key frame is cut after this many bytes of deltas.",
+		check: integer(1024, int64Max), apply: func(c *Config, v string) { c.IntervalBytes = number(v) }},
+	{Name: "keyframe.interval.ms", Type: TypeLong, Default: "60000",
+		Doc:   "A key frame is cut after this time, in milliseconds, if anything changed.",
+		check: integer(1, int64Max), apply: func(c *Config, v string) { c.IntervalMs = number(v) }},
+	{Name: "keyframe.interval.records", Type: TypeLong, Default: "-1",
+		Doc:   "A key frame is cut after this many deltas. -1: no limit.",
+		check: integer(-1, int64Max), apply: func(c *Config, v string) { c.IntervalRecords = number(v) }},
+	{Name: "keyframe.retain", Type: TypeInt, Default: "24",
+		Doc:   "How many key frames are kept between the delta start offset and the end; the others are thinned out.",
+		check: integer(1, 10_000), apply: func(c *Config, v string) { c.Retain = int(number(v)) }},
+	{Name: "keyframe.stale.fetch", Type: TypeString, Default: "kafka",
+		Doc:   "What a fetch below the tombstone horizon gets, where deletes may have been forgotten: kafka answers with rows as a compacted topic does, error with OFFSET_OUT_OF_RANGE.",
+		check: oneOf("kafka", "error"), apply: func(c *Config, v string) {
+			if v == "error" {
+				c.StaleFetch = StaleFetchError
+			}
+		}},
+	{Name: "max.compaction.lag.ms", Type: TypeLong, Default: "9223372036854775807", Synonym: "log.cleaner.max.compaction.lag.ms",
+		Doc:   "How long a record may stay uncompacted. Key frames are cut by keyframe.interval.*; see keyframe.delta.retention.ms for trimming.",
+		check: only("set keyframe.delta.retention.ms instead", "9223372036854775807")},
+	{Name: "max.message.bytes", Type: TypeInt, Default: "1048588", Synonym: "message.max.bytes",
+		Doc:   "The largest record batch, in bytes, as it is stored.",
+		check: integer(0, int32Max), apply: func(c *Config, v string) { c.MaxMessageBytes = int(number(v)) }},
+	{Name: "message.timestamp.after.max.ms", Type: TypeLong, Default: "3600000", Synonym: "log.message.timestamp.after.max.ms",
+		Doc:   "How far a record's timestamp may lie in the future, in milliseconds, with message.timestamp.type=CreateTime.",
+		check: integer(0, int64Max), apply: func(c *Config, v string) { c.TimestampAfterMs = number(v) }},
+	{Name: "message.timestamp.before.max.ms", Type: TypeLong, Default: "9223372036854775807", Synonym: "log.message.timestamp.before.max.ms",
+		Doc:   "How far a record's timestamp may lie in the past, in milliseconds, with message.timestamp.type=CreateTime.",
+		check: integer(0, int64Max), apply: func(c *Config, v string) { c.TimestampBeforeMs = number(v) }},
+	{Name: "message.timestamp.type", Type: TypeString, Default: "CreateTime", Synonym: "log.message.timestamp.type",
+		Doc:   "CreateTime keeps the producer's timestamps, LogAppendTime replaces them by the broker's time.",
+		check: oneOf("CreateTime", "LogAppendTime"), apply: func(c *Config, v string) { c.LogAppendTime = v == "LogAppendTime" }},
+	{Name: "min.cleanable.dirty.ratio", Type: TypeDouble, Default: "0.5", Synonym: "log.cleaner.min.cleanable.ratio",
+		Doc: "How dirty a log gets before the cleaner takes it." + noEffect, check: fraction},
+	{Name: "min.compaction.lag.ms", Type: TypeLong, Default: "0", Synonym: "log.cleaner.min.compaction.lag.ms",
+		Doc:   "How long a delta stays raw at least, in milliseconds.",
+		check: integer(0, int64Max), apply: func(c *Config, v string) { c.MinCompactionLagMs = number(v) }},
+	{Name: "min.insync.replicas", Type: TypeInt, Default: "1", Synonym: "min.insync.replicas",
+		Doc:   "There is one replica: with more than 1, acks=all is answered NOT_ENOUGH_REPLICAS.",
+		check: integer(1, int32Max), apply: func(c *Config, v string) { c.MinInsyncReplicas = int(number(v)) }},
+	{Name: "preallocate", Type: TypeBoolean, Default: "false", Synonym: "log.preallocate",
+		Doc: "Whether files are allocated in advance." + noEffect, check: boolean},
+	{Name: "remote.storage.enable", Type: TypeBoolean, Default: "false",
+		Doc: "Tiered storage.", check: only("there is no tiered storage", "false")},
+	{Name: "retention.bytes", Type: TypeLong, Default: "-1", Synonym: "log.retention.bytes",
+		Doc:   "With cleanup.policy=delete: the size above which the oldest records of a partition are deleted. -1: no limit.",
+		check: integer(-1, int64Max), apply: func(c *Config, v string) { c.RetentionBytes = number(v) }},
+	{Name: "retention.ms", Type: TypeLong, Default: "604800000", Synonym: "log.retention.ms",
+		Doc:   "With cleanup.policy=delete: the age in milliseconds above which records are deleted. -1: for ever.",
+		check: integer(-1, int64Max), apply: func(c *Config, v string) { c.RetentionMs = number(v) }},
+	{Name: "segment.bytes", Type: TypeInt, Default: "1073741824", Synonym: "log.segment.bytes",
+		Doc: "The size of a segment file." + noEffect, check: integer(1024, int32Max)},
+	{Name: "segment.index.bytes", Type: TypeInt, Default: "10485760", Synonym: "log.index.size.max.bytes",
+		Doc: "The size of a segment's index." + noEffect, check: integer(4, int32Max)},
+	{Name: "segment.jitter.ms", Type: TypeLong, Default: "0", Synonym: "log.roll.jitter.ms",
+		Doc: "How much segments differ in age." + noEffect, check: integer(0, int64Max)},
+	{Name: "segment.ms", Type: TypeLong, Default: "604800000", Synonym: "log.roll.ms",
+		Doc: "The age of a segment file." + noEffect, check: integer(1, int64Max)},
+	{Name: "unclean.leader.election.enable", Type: TypeBoolean, Default: "false", Synonym: "unclean.leader.election.enable",
+		Doc: "Whether a replica that is behind may lead; there is one replica." + noEffect, check: boolean},
+}
+
+func policies(value string) []string {
+	var list []string
+	for p := range strings.SplitSeq(value, ",") {
+		if p = strings.TrimSpace(p); p != "" {
+			list = append(list, p)
+		}
+	}
+	return list
+}
+
+func cleanupPolicy(value string) error {
+	for _, p := range policies(value) {
+		if p != "compact" && p != "delete" {
+			return fmt.Errorf("String must be one of: compact, delete")
+		}
+	}
+	return nil
+}
+
+func foldKind(value string) error {
+	_, err := fold.ParseKind(value)
+	return err
+}

@@ -1,0 +1,285 @@
+package topics
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/keyframelog/keyframe/storage/catalog"
+	"github.com/keyframelog/keyframe/storage/log"
+)
+
+// Registry knows the topics of the broker. Readers work on an immutable view and never wait; changes are serial.
+type Registry struct {
+	opts Options
+	view atomic.Pointer[view]
+
+	changes sync.Mutex // one change at a time, its disk writes included; no reader takes it
+	hooks   []Hooks    // guarded by changes
+	closed  bool       // guarded by changes
+
+	stop    context.CancelFunc
+	stopped sync.WaitGroup
+}
+
+// view is one state of the registry; never changed once it is published.
+type view struct {
+	byName map[string]*Topic
+	byID   map[[16]byte]*Topic
+	list   []*Topic // by name
+}
+
+// Open loads the topics of the catalog and opens their logs.
+func Open(opts Options) (*Registry, error) {
+	r := &Registry{opts: opts.withDefaults()}
+	v := &view{byName: map[string]*Topic{}, byID: map[[16]byte]*Topic{}}
+	for _, ct := range r.opts.Catalog.List() {
+		t, err := r.open(ct)
+		if err != nil {
+			return nil, fmt.Errorf("open topic %q: %w", ct.Name, err)
+		}
+		v.byName[t.Name], v.byID[t.ID] = t, t
+	}
+	v.list = sortedTopics(v.byName)
+	r.view.Store(v)
+	ctx, cancel := context.WithCancel(context.Background())
+	r.stop = cancel
+	if r.opts.RetentionCheck > 0 {
+		r.stopped.Go(func() { r.retain(ctx) })
+	}
+	return r, nil
+}
+
+// Close stops the retention loop and refuses further changes. The logs stay open; their store closes them.
+func (r *Registry) Close() error {
+	r.stop()
+	r.stopped.Wait()
+	r.changes.Lock()
+	defer r.changes.Unlock()
+	r.closed = true
+	return nil
+}
+
+// Get returns the topic with the name.
+func (r *Registry) Get(name string) (*Topic, bool) {
+	t, ok := r.view.Load().byName[name]
+	return t, ok
+}
+
+// ByID returns the topic with the id.
+func (r *Registry) ByID(id [16]byte) (*Topic, bool) {
+	t, ok := r.view.Load().byID[id]
+	return t, ok
+}
+
+// List returns all topics in the order of their names. The slice is shared: do not change it.
+func (r *Registry) List() []*Topic { return r.view.Load().list }
+
+// AddHooks adds hooks and calls Created for every topic there is. After it every change reaches them.
+func (r *Registry) AddHooks(h Hooks) {
+	r.changes.Lock()
+	defer r.changes.Unlock()
+	r.hooks = append(r.hooks, h)
+	if h.Created == nil {
+		return
+	}
+	for _, t := range r.List() {
+		h.Created(t)
+	}
+}
+
+// Check validates a spec as Create would, without creating anything, and returns it with the defaults filled in and its
+// effective configuration.
+func (r *Registry) Check(spec Spec) (Spec, *Config, error) {
+	if err := CheckName(spec.Name); err != nil {
+		return spec, nil, err
+	}
+	if _, ok := r.Get(spec.Name); ok {
+		return spec, nil, fmt.Errorf("%w: topic '%s' already exists", ErrExists, spec.Name)
+	}
+	if err := r.checkCollision(spec.Name); err != nil {
+		return spec, nil, err
+	}
+	if spec.Partitions == -1 {
+		spec.Partitions = r.opts.Partitions
+	}
+	if err := checkPartitions(spec.Partitions); err != nil {
+		return spec, nil, err
+	}
+	spec.Configs = r.withFold(spec.Name, spec.Configs)
+	cfg, err := ParseConfig(spec.Configs)
+	return spec, cfg, err
+}
+
+// withFold adds the fold that the broker's patterns give to a key-framed topic.
+func (r *Registry) withFold(name string, configs map[string]string) map[string]string {
+	kind, ok := r.opts.foldFor(name)
+	if _, set := configs[foldConfig]; !ok || set || !strings.Contains(configs[policyConfig], "compact") {
+		return configs
+	}
+	configs = maps.Clone(configs)
+	configs[foldConfig] = kind.String()
+	return configs
+}
+
+// Create makes a topic durable and opens it. Errors: *NameError, *ConfigError, *PartitionsError, ErrExists, ErrClosed.
+func (r *Registry) Create(ctx context.Context, spec Spec) (*Topic, error) {
+	r.changes.Lock()
+	defer r.changes.Unlock()
+	if r.closed {
+		return nil, ErrClosed
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	spec, _, err := r.Check(spec)
+	if err != nil {
+		return nil, err
+	}
+	ct, err := r.opts.Catalog.Create(catalog.Spec{
+		Name: spec.Name, Partitions: int(spec.Partitions), Configs: catalogConfigs(spec.Configs),
+	})
+	if errors.Is(err, catalog.ErrTopicExists) {
+		return nil, fmt.Errorf("%w: topic '%s' already exists", ErrExists, spec.Name)
+	} else if err != nil {
+		return nil, fmt.Errorf("create topic %q: %w", spec.Name, err)
+	}
+	t, err := r.open(ct)
+	if err != nil {
+		return nil, fmt.Errorf("create topic %q: %w", spec.Name, err)
+	}
+	r.publish(func(byName map[string]*Topic) { byName[t.Name] = t })
+	r.opts.Logger.Info("topic created", "topic", t.Name, "partitions", len(t.Partitions), "key_framed", t.Config().KeyFramed)
+	for _, h := range r.hooks {
+		if h.Created != nil {
+			h.Created(t)
+		}
+	}
+	return t, nil
+}
+
+// Delete removes a topic and its records. Readers stop to find it first, then the hooks run, then it is gone from disk.
+// Errors: ErrNotFound, ErrClosed.
+func (r *Registry) Delete(ctx context.Context, name string) error {
+	r.changes.Lock()
+	defer r.changes.Unlock()
+	if r.closed {
+		return ErrClosed
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	t, ok := r.Get(name)
+	if !ok {
+		return fmt.Errorf("%w: topic '%s'", ErrNotFound, name)
+	}
+	r.publish(func(byName map[string]*Topic) { delete(byName, name) })
+	close(t.gone)
+	for _, h := range r.hooks {
+		if h.Deleted != nil {
+			h.Deleted(t)
+		}
+	}
+	for _, p := range t.Partitions {
+		if err := r.opts.Log.DropPartition(log.PartitionID(p.Ordinal)); err != nil {
+			return fmt.Errorf("delete topic %q: partition %d: %w", name, p.Index, err)
+		}
+	}
+	if err := r.opts.Catalog.Delete(name); err != nil {
+		return fmt.Errorf("delete topic %q: %w", name, err)
+	}
+	r.opts.Logger.Info("topic deleted", "topic", name)
+	return nil
+}
+
+// SetConfigs replaces everything that is set on the topic itself. Errors: ErrNotFound, *ConfigError, ErrClosed.
+func (r *Registry) SetConfigs(ctx context.Context, name string, configs map[string]string) error {
+	r.changes.Lock()
+	defer r.changes.Unlock()
+	if r.closed {
+		return ErrClosed
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	t, ok := r.Get(name)
+	if !ok {
+		return fmt.Errorf("%w: topic '%s'", ErrNotFound, name)
+	}
+	next, err := ParseConfig(configs)
+	if err != nil {
+		return err
+	}
+	if err := checkChange(t, next); err != nil {
+		return err
+	}
+	if err := r.opts.Catalog.SetConfigs(name, catalogConfigs(configs)); err != nil {
+		return fmt.Errorf("configure topic %q: %w", name, err)
+	}
+	t.config.Store(next)
+	for _, h := range r.hooks {
+		if h.Changed != nil {
+			h.Changed(t)
+		}
+	}
+	return nil
+}
+
+// open opens the logs of a topic of the catalog.
+func (r *Registry) open(ct catalog.Topic) (*Topic, error) {
+	cfg, err := ParseConfig(configMap(ct.Configs))
+	if err != nil {
+		return nil, err
+	}
+	t := &Topic{ID: ct.ID, Name: ct.Name, CreatedMs: ct.CreatedMs, gone: make(chan struct{})}
+	t.config.Store(cfg)
+	for i, cp := range ct.Partitions {
+		p, err := r.opts.Log.OpenPartition(log.PartitionID(cp.Ordinal), cp)
+		if err != nil {
+			return nil, fmt.Errorf("partition %d: %w", i, err)
+		}
+		t.Partitions = append(t.Partitions, &Partition{
+			Index: int32(i), Ordinal: uint32(cp.Ordinal), Incarnation: cp.Incarnation, Log: p,
+		})
+	}
+	return t, nil
+}
+
+// publish replaces the view by a changed copy; r.changes is held.
+func (r *Registry) publish(change func(byName map[string]*Topic)) {
+	byName := maps.Clone(r.view.Load().byName)
+	change(byName)
+	v := &view{byName: byName, byID: make(map[[16]byte]*Topic, len(byName)), list: sortedTopics(byName)}
+	for _, t := range byName {
+		v.byID[t.ID] = t
+	}
+	r.view.Store(v)
+}
+
+func sortedTopics(byName map[string]*Topic) []*Topic {
+	return slices.SortedFunc(maps.Values(byName), func(a, b *Topic) int { return strings.Compare(a.Name, b.Name) })
+}
+
+func catalogConfigs(m map[string]string) []catalog.Config {
+	var configs []catalog.Config
+	for _, name := range slices.Sorted(maps.Keys(m)) {
+		configs = append(configs, catalog.Config{Name: name, Value: m[name]})
+	}
+	return configs
+}
+
+func configMap(configs []catalog.Config) map[string]string {
+	m := make(map[string]string, len(configs))
+	for _, c := range configs {
+		m[c.Name] = c.Value
+	}
+	return m
+}
+
+// DefaultPartitions is the number of partitions of a topic that is created without one.
+func (r *Registry) DefaultPartitions() int32 { return r.opts.Partitions }

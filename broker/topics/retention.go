@@ -1,0 +1,115 @@
+package topics
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/keyframelog/keyframe/storage/log"
+)
+
+// retain enforces retention in every RetentionCheck until ctx is done.
+func (r *Registry) retain(ctx context.Context) {
+	ticker := time.NewTicker(r.opts.RetentionCheck)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			r.Retain(ctx)
+		}
+	}
+}
+
+// Retain deletes what retention.ms and retention.bytes allow in all topics with cleanup.policy=delete. A partition that
+// fails is logged and tried again in the next pass.
+func (r *Registry) Retain(ctx context.Context) {
+	for _, t := range r.List() {
+		cfg := t.Config()
+		if !cfg.Delete || cfg.KeyFramed {
+			continue
+		}
+		for _, p := range t.Partitions {
+			if ctx.Err() != nil {
+				return
+			}
+			if err := r.retainPartition(ctx, t, p, cfg); err != nil && ctx.Err() == nil && !errors.Is(err, log.ErrClosed) {
+				r.opts.Logger.Error("cannot delete old records", "topic", t.Name, "partition", p.Index, "error", err)
+			}
+		}
+	}
+}
+
+// retainPartition moves the log start and then drops the raw batches below it. Both are durable; a crash in between leaves
+// batches that nobody can ask for, and the next pass drops them.
+func (r *Registry) retainPartition(ctx context.Context, t *Topic, p *Partition, cfg *Config) error {
+	b := p.Log.Bounds()
+	start, why := b.LogStart, ""
+	if cfg.RetentionMs >= 0 {
+		byAge, err := expired(p.Log, b, r.opts.Now().UnixMilli()-cfg.RetentionMs)
+		if err != nil {
+			return err
+		}
+		if byAge > start {
+			start, why = byAge, "retention.ms"
+		}
+	}
+	if cfg.RetentionBytes >= 0 {
+		bySize, err := excess(p.Log, b, cfg.RetentionBytes)
+		if err != nil {
+			return err
+		}
+		if bySize > start {
+			start, why = bySize, "retention.bytes"
+		}
+	}
+	if start > b.LogStart {
+		if err := p.Log.SetLogStart(ctx, start); err != nil {
+			return fmt.Errorf("move the log start to %d: %w", start, err)
+		}
+		r.opts.Logger.Info("old records deleted", "topic", t.Name, "partition", p.Index, "from", b.LogStart, "to", start, "by", why)
+	}
+	if b = p.Log.Bounds(); b.DeltaStart < b.LogStart {
+		return p.Log.TrimTo(ctx, b.LogStart)
+	}
+	return nil
+}
+
+// expired returns the offset below which every record is older than a time.
+func expired(p *log.Partition, b log.Bounds, beforeMs int64) (int64, error) {
+	offset, _, _, ok, err := p.OffsetForTimestamp(beforeMs)
+	if err != nil {
+		return 0, err
+	}
+	if !ok {
+		return b.HighWatermark, nil
+	}
+	// Whole batches only: a batch goes when its last record may go.
+	batches, err := p.Batches(offset, b.HighWatermark, 1)
+	if err != nil || len(batches) == 0 {
+		return b.LogStart, err
+	}
+	return min(batches[0].BaseOffset(), b.HighWatermark), nil
+}
+
+// excess returns the offset below which batches have to go so that no more than limit bytes are left.
+func excess(p *log.Partition, b log.Bounds, limit int64) (int64, error) {
+	const pieceBytes = 1 << 20
+	over := p.SizeBytes() - limit
+	from := max(b.DeltaStart, b.LogStart)
+	for over > 0 && from < b.HighWatermark {
+		batches, err := p.Batches(from, b.HighWatermark, pieceBytes)
+		if err != nil || len(batches) == 0 {
+			return b.LogStart, err
+		}
+		for _, one := range batches {
+			if over -= int64(len(one)); over < 0 {
+				return from, nil // Kafka's rule: what is deleted leaves at least limit bytes
+			}
+			from = one.NextOffset()
+		}
+	}
+	return from, nil
+}

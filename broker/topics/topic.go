@@ -1,0 +1,42 @@
+package topics
+
+import (
+	"sync/atomic"
+
+	"github.com/keyframelog/keyframe/storage/log"
+)
+
+// Topic is one life of a topic: a topic that is deleted and created again is another Topic with another ID. Everything
+// but the configuration is immutable.
+type Topic struct {
+	ID         [16]byte
+	Name       string
+	CreatedMs  int64
+	Partitions []*Partition // by index
+
+	config atomic.Pointer[Config]
+	gone   chan struct{}
+}
+
+// Config returns the topic's configuration of this moment. The value is immutable: hold it for the length of one request,
+// not longer.
+func (t *Topic) Config() *Config { return t.config.Load() }
+
+// Partition returns the partition with the index, or nil.
+func (t *Topic) Partition(index int32) *Partition {
+	if index < 0 || int(index) >= len(t.Partitions) {
+		return nil
+	}
+	return t.Partitions[index]
+}
+
+// Gone is closed when the topic has been deleted.
+func (t *Topic) Gone() <-chan struct{} { return t.gone }
+
+// Partition is one partition of a topic and its log.
+type Partition struct {
+	Index       int32
+	Ordinal     uint32   // the catalog's number of this partition, never reused
+	Incarnation [16]byte // see CONTRACTS: a position means something within one incarnation only
+	Log         *log.Partition
+}

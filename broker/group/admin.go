@@ -1,0 +1,109 @@
+package group
+
+import (
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+)
+
+// Listing is a group as ListGroups shows it.
+type Listing struct {
+	Group        string
+	ProtocolType string
+	State        State
+}
+
+// Description is a group as DescribeGroups shows it. Only a stable group shows its protocol and what that means to the
+// members.
+type Description struct {
+	State        State
+	ProtocolType string
+	Protocol     string
+	Members      []MemberDescription
+}
+
+// MemberDescription is a member of a described group.
+type MemberDescription struct {
+	MemberID, InstanceID string
+	ClientID, ClientHost string
+	Metadata, Assignment []byte
+}
+
+// Describe is the group as it is now. The byte slices are shared and not to be changed.
+func (g *Group) Describe() Description {
+	d := Description{State: g.state, ProtocolType: g.protocolType}
+	if g.state == Stable {
+		d.Protocol = g.protocol
+	}
+	for _, m := range g.members {
+		md := MemberDescription{MemberID: m.id, InstanceID: m.instanceID, ClientID: m.clientID, ClientHost: m.clientHost}
+		if g.state == Stable {
+			md.Metadata, md.Assignment = m.metadata(g.protocol), m.assignment
+		}
+		d.Members = append(d.Members, md)
+	}
+	return d
+}
+
+// List is all groups, in no order.
+func (c *Coordinator) List() []Listing {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	all := make([]Listing, 0, len(c.entries))
+	for name, e := range c.entries {
+		if e.group != nil {
+			all = append(all, Listing{Group: name, ProtocolType: e.group.protocolType, State: e.group.state})
+		}
+	}
+	return all
+}
+
+// Describe is one group; false if there is no such group.
+func (c *Coordinator) Describe(name string) (Description, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e := c.groupLocked(name)
+	if e == nil {
+		return Description{}, false
+	}
+	return e.group.Describe(), true
+}
+
+// Delete removes a group without members, and its offsets. done is called once: during Delete with GROUP_ID_NOT_FOUND or
+// NON_EMPTY_GROUP, or with the outcome when that is durable.
+func (c *Coordinator) Delete(name string, done func(*kerr.Error)) {
+	c.mu.Lock()
+	e := c.groupLocked(name)
+	switch {
+	case c.closed:
+		c.mu.Unlock()
+		done(kerr.CoordinatorNotAvailable)
+		return
+	case e == nil:
+		c.mu.Unlock()
+		done(kerr.GroupIDNotFound)
+		return
+	case e.group.state != Empty:
+		c.mu.Unlock()
+		done(kerr.NonEmptyGroup)
+		return
+	}
+	c.removeLocked(e, c.cfg.Now(), func(err error) {
+		if err != nil {
+			done(kerr.CoordinatorNotAvailable)
+			return
+		}
+		done(nil)
+	})
+	c.mu.Unlock()
+}
+
+// removeLocked makes the group unknown at once and removes it from the store. A group in the state Empty has nobody who
+// waits.
+func (c *Coordinator) removeLocked(e *entry, now time.Time, done func(error)) {
+	e.group.Kill(now, kerr.CoordinatorNotAvailable)
+	c.timers.remove(e)
+	e.group = nil
+	clear(e.offsets)
+	c.enqueueLocked(e, write{remove: true, done: done})
+}

@@ -1,0 +1,146 @@
+package group
+
+import (
+	"time"
+	"unicode/utf16"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/keyframelog/keyframe/storage/catalog"
+)
+
+// Offset is a committed offset.
+type Offset struct {
+	Offset      int64
+	LeaderEpoch int32 // -1: unknown
+	Metadata    string
+	CommitMs    int64 // Unix milliseconds
+}
+
+func offsetOf(o catalog.OffsetCommit) Offset {
+	return Offset{Offset: o.Offset, LeaderEpoch: o.LeaderEpoch, Metadata: o.Metadata, CommitMs: o.CommitMs}
+}
+
+// PartitionOffset is an offset and where it belongs.
+type PartitionOffset struct {
+	Topic     string
+	Partition int32
+	Offset
+}
+
+// Commit stores offsets; their CommitMs is set here. done is called once, when they are durable, with one error per
+// offset in their order. For a group that does not exist the error is GROUP_ID_NOT_FOUND, except that a commit without a
+// generation creates the group.
+func (c *Coordinator) Commit(name string, ref MemberRef, offsets []PartitionOffset, done func([]*kerr.Error)) {
+	errs := make([]*kerr.Error, len(offsets))
+	all := func(err *kerr.Error) {
+		for i := range errs {
+			errs[i] = err
+		}
+		done(errs)
+	}
+	c.mu.Lock()
+	now := c.cfg.Now()
+	if err := c.commitCheckLocked(name, ref, now); err != nil {
+		c.mu.Unlock()
+		all(err)
+		return
+	}
+	e := c.entries[name]
+	commits := make([]catalog.OffsetCommit, 0, len(offsets))
+	for i, o := range offsets {
+		if tooLong(o.Metadata, c.cfg.MaxOffsetMetadata) {
+			errs[i] = kerr.OffsetMetadataTooLarge
+			continue
+		}
+		commits = append(commits, catalog.OffsetCommit{
+			Topic: o.Topic, Partition: o.Partition, Offset: o.Offset.Offset,
+			LeaderEpoch: o.LeaderEpoch, Metadata: o.Metadata, CommitMs: now.UnixMilli(),
+		})
+	}
+	if len(commits) == 0 {
+		c.mu.Unlock()
+		done(errs)
+		return
+	}
+	c.enqueueLocked(e, write{commits: commits, done: func(err error) {
+		if err != nil {
+			all(kerr.CoordinatorNotAvailable)
+			return
+		}
+		c.metrics.commits.Add(float64(len(commits)))
+		done(errs)
+	}})
+	c.mu.Unlock()
+}
+
+func (c *Coordinator) commitCheckLocked(name string, ref MemberRef, now time.Time) *kerr.Error {
+	if c.closed {
+		return kerr.CoordinatorNotAvailable
+	}
+	e := c.groupLocked(name)
+	if e == nil {
+		if ref.Generation >= 0 {
+			return kerr.GroupIDNotFound
+		}
+		e = c.createLocked(name, now)
+	}
+	err := e.group.Commit(now, ref)
+	c.timers.set(e)
+	return err
+}
+
+// tooLong counts in UTF-16 units, as Kafka does.
+func tooLong(s string, most int) bool {
+	if len(s) <= most {
+		return false
+	}
+	n := 0
+	for _, r := range s {
+		n += utf16.RuneLen(r)
+	}
+	return n > most
+}
+
+// Offset is the committed offset of one partition; false if there is none, or no such group.
+func (c *Coordinator) Offset(name, topic string, partition int32) (Offset, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e := c.groupLocked(name)
+	if e == nil {
+		return Offset{}, false
+	}
+	o, ok := e.offsets[topicPartition{topic, partition}]
+	return o, ok
+}
+
+// Offsets are all committed offsets of a group in no order; none if there is no such group.
+func (c *Coordinator) Offsets(name string) []PartitionOffset {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e := c.groupLocked(name)
+	if e == nil {
+		return nil
+	}
+	all := make([]PartitionOffset, 0, len(e.offsets))
+	for key, o := range e.offsets {
+		all = append(all, PartitionOffset{Topic: key.topic, Partition: key.partition, Offset: o})
+	}
+	return all
+}
+
+// DropTopic forgets the offsets of a deleted topic in all groups. It returns before that is durable: what a crash leaves
+// behind is dropped at the next start.
+func (c *Coordinator) DropTopic(topic string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return
+	}
+	is := func(t string) bool { return t == topic }
+	for _, e := range c.entries {
+		if e.group != nil && (e.writing || len(e.droppedBy(is)) > 0) {
+			c.enqueueLocked(e, write{drop: is})
+		}
+	}
+}

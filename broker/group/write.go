@@ -1,0 +1,116 @@
+package group
+
+import (
+	"github.com/keyframelog/keyframe/storage/catalog"
+)
+
+// write is one change to a group's durable state. Exactly one of save, commits, drop and remove is set.
+type write struct {
+	save    *Save
+	commits []catalog.OffsetCommit
+	drop    func(topic string) bool // removes the offsets of these topics, as they are when the write's turn comes
+	remove  bool                    // removes the group and its offsets
+	done    func(error)             // may be nil; called without the lock
+}
+
+// enqueueLocked gives a write to the group's writer. Writes of one group happen in the order of this call, one at a time,
+// so that what is in memory and what is durable agree; those of different groups share the store's group commit. The
+// queue holds at most what the requests under way hold.
+func (c *Coordinator) enqueueLocked(e *entry, w write) {
+	e.queue = append(e.queue, w)
+	if !e.writing {
+		e.writing = true
+		c.writers.Go(func() { c.write(e) })
+	}
+}
+
+// write does the writes of one group until there are none left.
+func (c *Coordinator) write(e *entry) {
+	for {
+		c.mu.Lock()
+		if len(e.queue) == 0 {
+			e.writing, e.queue = false, nil
+			if e.group == nil {
+				delete(c.entries, e.name)
+			}
+			c.mu.Unlock()
+			return
+		}
+		run := e.takeRun()
+		var commits []catalog.OffsetCommit
+		for _, w := range run {
+			commits = append(commits, w.commits...)
+		}
+		if run[0].drop != nil {
+			commits = e.droppedBy(run[0].drop)
+		}
+		g := e.group
+		c.mu.Unlock()
+
+		err := c.perform(e.name, run[0], commits)
+		if err != nil {
+			c.cfg.Logger.Error("cannot make a group's state durable", "group", e.name, "error", err)
+		}
+
+		c.mu.Lock()
+		var out outbox
+		if err == nil && e.group == g && g != nil {
+			e.publish(commits)
+		}
+		if save := run[0].save; save != nil && e.group == g && g != nil {
+			now := c.cfg.Now()
+			c.stepLocked(e, now, func() Effects { return g.Saved(now, save.Seq, err) }, &out)
+		}
+		c.mu.Unlock()
+		out.deliver()
+		for _, w := range run {
+			if w.done != nil {
+				w.done(err)
+			}
+		}
+	}
+}
+
+// takeRun takes the writes off the queue that can be done at once: all commits in front, else one write.
+func (e *entry) takeRun() []write {
+	n := 1
+	for e.queue[0].commits != nil && n < len(e.queue) && e.queue[n].commits != nil {
+		n++
+	}
+	run := e.queue[:n:n]
+	e.queue = e.queue[n:]
+	return run
+}
+
+func (c *Coordinator) perform(name string, w write, commits []catalog.OffsetCommit) error {
+	switch {
+	case w.save != nil:
+		return c.cfg.Store.PutGroup(name, w.save.Metadata.Append(nil))
+	case w.remove:
+		return c.cfg.Store.DeleteGroup(name)
+	case len(commits) > 0:
+		return c.cfg.Store.PutOffsets(name, commits)
+	}
+	return nil
+}
+
+// publish makes durable offsets visible.
+func (e *entry) publish(commits []catalog.OffsetCommit) {
+	for _, o := range commits {
+		key := topicPartition{o.Topic, o.Partition}
+		if o.Delete {
+			delete(e.offsets, key)
+		} else {
+			e.offsets[key] = offsetOf(o)
+		}
+	}
+}
+
+func (e *entry) droppedBy(drop func(topic string) bool) (gone []catalog.OffsetCommit) {
+	for key := range e.offsets {
+		if drop(key.topic) {
+			gone = append(gone, catalog.OffsetCommit{Topic: key.topic, Partition: key.partition, Delete: true})
+		}
+	}
+	return gone
+}

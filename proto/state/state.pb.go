@@ -410,7 +410,7 @@ type At_Offset struct {
 }
 
 type At_TimeMs struct {
-	// Broker append time, milliseconds since the Unix epoch: the records appended before it.
+	// Broker append time, milliseconds since the Unix epoch: the records appended at or before it.
 	TimeMs int64 `protobuf:"varint,2,opt,name=time_ms,json=timeMs,proto3,oneof"`
 }
 

@@ -1,0 +1,130 @@
+package batch
+
+import (
+	"encoding/binary"
+	"iter"
+)
+
+// Record is one decoded record. nil and empty keys and values differ: a nil value is a tombstone. The slices alias the reader's
+// buffer or the batch, see Reader.
+type Record struct {
+	Offset    int64
+	Timestamp int64 // Unix milliseconds
+	Key       []byte
+	Value     []byte
+	Headers   Headers
+}
+
+// Reader decodes the records of one batch after the other. It reuses its buffer: records are valid until the next Reset, and those of
+// an uncompressed batch alias the batch. The zero value is not usable: see NewReader.
+type Reader struct {
+	limit    int
+	decoders decoders
+	buf      []byte // decompressed records
+	rest     []byte
+
+	baseOffset, baseTimestamp, appendTime int64
+	logAppendTime                         bool
+	index, count                          int
+	lastDelta                             int64
+}
+
+// NewReader makes a reader that refuses batches whose records decompress to more than maxDecompressedBytes.
+func NewReader(maxDecompressedBytes int) *Reader { return &Reader{limit: maxDecompressedBytes} }
+
+// Reset starts with a batch, decompressing it if need be. The batch must have passed Split.
+// Errors: ErrTruncated, ErrCodec, ErrTooLarge, ErrCompressed, ErrCount.
+func (r *Reader) Reset(b Batch) error {
+	r.rest, r.count, r.index = nil, 0, 0
+	if len(b) < HeaderSize {
+		return ErrTruncated
+	}
+	records := []byte(b[HeaderSize:])
+	if codec := b.Codec(); codec != None {
+		out, err := r.decoders.decompress(codec, r.buf[:0], records, r.limit)
+		if err != nil {
+			return err
+		}
+		r.buf, records = out, out
+	}
+	count := int(b.NumRecords())
+	if count < 0 || count > len(records)/minRecordSize {
+		return ErrCount
+	}
+	r.rest, r.count = records, count
+	r.baseOffset, r.baseTimestamp, r.appendTime = b.BaseOffset(), b.BaseTimestamp(), b.MaxTimestamp()
+	r.logAppendTime, r.lastDelta = b.IsLogAppendTime(), int64(b.LastOffsetDelta())
+	return nil
+}
+
+// minRecordSize is the smallest record: length, attributes, two deltas, null key, null value, no headers.
+const minRecordSize = 7
+
+// Next decodes the next record; false at the end. Error: *RecordError.
+func (r *Reader) Next() (Record, bool, error) {
+	if r.index == r.count {
+		if len(r.rest) != 0 {
+			return Record{}, false, &RecordError{r.index, "bytes after the last record"}
+		}
+		return Record{}, false, nil
+	}
+	length, n := binary.Varint(r.rest)
+	if n <= 0 || length < minRecordSize-1 || length > int64(len(r.rest)-n) {
+		return Record{}, false, &RecordError{r.index, "length"}
+	}
+	body := r.rest[n : n+int(length)]
+	record, why := r.decode(body)
+	if why != "" {
+		return Record{}, false, &RecordError{r.index, why}
+	}
+	r.rest = r.rest[n+int(length):]
+	r.index++
+	return record, true, nil
+}
+
+// decode reads one record's body; why names the part that is wrong.
+func (r *Reader) decode(body []byte) (record Record, why string) {
+	c := cursor{b: body[1:]} // the record's own attributes are unused
+	timestampDelta, offsetDelta := c.varint(), c.varint()
+	if c.failed || offsetDelta < 0 || offsetDelta > r.lastDelta {
+		return record, "offset or timestamp delta"
+	}
+	if n := c.varint(); n != -1 {
+		record.Key = c.bytes(n)
+	}
+	if n := c.varint(); n != -1 {
+		record.Value = c.bytes(n)
+	}
+	if c.failed {
+		return record, "key or value"
+	}
+	if len(c.b) != 1 || c.b[0] != 0 { // the common case, no headers, is one zero byte
+		record.Headers = Headers(c.b)
+		if len(c.b) == 0 || record.Headers.Validate() != nil {
+			return record, "headers"
+		}
+		if record.Headers.Len() == 0 {
+			record.Headers = nil
+		}
+	}
+	record.Offset = r.baseOffset + offsetDelta
+	if record.Timestamp = r.baseTimestamp + timestampDelta; r.logAppendTime {
+		record.Timestamp = r.appendTime
+	}
+	return record, ""
+}
+
+// All yields the records from here on; it ends after the first error.
+func (r *Reader) All() iter.Seq2[Record, error] {
+	return func(yield func(Record, error) bool) {
+		for {
+			record, ok, err := r.Next()
+			if !ok && err == nil {
+				return
+			}
+			if !yield(record, err) || err != nil {
+				return
+			}
+		}
+	}
+}

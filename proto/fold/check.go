@@ -1,0 +1,81 @@
+package fold
+
+import (
+	"slices"
+
+	"github.com/keyframelog/keyframe/proto/batch"
+	"github.com/keyframelog/keyframe/proto/delta"
+)
+
+// ops are the operations that a fold admits; the first is what a record without keyframe.op and with a value means.
+func (k Kind) ops() []delta.Op {
+	switch k {
+	case LastValue:
+		return []delta.Op{delta.Put, delta.Delete}
+	case JSONMergePatch:
+		return []delta.Op{delta.Merge, delta.Put, delta.Delete}
+	case Counter:
+		return []delta.Op{delta.Add, delta.Put, delta.Delete}
+	}
+	return nil
+}
+
+// Resets reports whether the result of the operation does not depend on the state that it meets.
+func (k Kind) Resets(op delta.Op) bool { return op == delta.Put || op == delta.Delete }
+
+// Delta reads a record as a delta and checks what the delta alone shows. The error is a *delta.Refusal. The slices alias the record.
+func (k Kind) Delta(key, value []byte, headers batch.Headers) (delta.Delta, error) {
+	if !k.known() {
+		return delta.Delta{}, delta.Refuse("unknown %s", k)
+	}
+	if key == nil {
+		return delta.Delta{}, delta.Refuse("the key is null: a key-framed topic needs one")
+	}
+	op, err := k.op(value, headers)
+	if err != nil {
+		return delta.Delta{}, err
+	}
+	if op == delta.Delete {
+		if len(value) > 0 {
+			return delta.Delta{}, delta.Refuse("a delete has a value")
+		}
+		return delta.Delta{Op: op, Key: key}, nil
+	}
+	if value == nil {
+		return delta.Delta{}, delta.Refuse("a %s needs a value", op)
+	}
+	if err := k.checkValue(value); err != nil {
+		return delta.Delta{}, err
+	}
+	return delta.Delta{Op: op, Key: key, Value: value}, nil
+}
+
+func (k Kind) op(value []byte, headers batch.Headers) (delta.Op, error) {
+	named, ok := headers.Get(delta.HeaderOp)
+	if !ok {
+		if value == nil {
+			return delta.Delete, nil
+		}
+		return k.ops()[0], nil
+	}
+	op, err := delta.ParseOp(string(named))
+	if err != nil {
+		return 0, err
+	}
+	if !slices.Contains(k.ops(), op) {
+		return 0, delta.Refuse("the fold %s has no %s", k, op)
+	}
+	return op, nil
+}
+
+func (k Kind) checkValue(value []byte) error {
+	switch k {
+	case JSONMergePatch:
+		return checkJSON(value)
+	case Counter:
+		if _, ok := parseCounter(value); !ok {
+			return delta.Refuse("%.40q is no counter value: decimal, 64 bits, no plus sign, no leading zeros", value)
+		}
+	}
+	return nil
+}

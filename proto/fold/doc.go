@@ -1,0 +1,25 @@
+// Package fold holds the pure functions that turn the state of a key and a delta into the next state of the key. Server, replica and
+// every tool use these and no others.
+//
+//	d, err := fold.Counter.Delta(record.Key, record.Value, record.Headers) // what the delta alone shows; *delta.Refusal
+//	f := fold.NewFolder(fold.Counter, 1<<20)
+//	next, rejected := f.Apply(state, d)                                     // total: what only the state shows
+//
+// # The folds, version 1
+//
+//	fold               ops                   without keyframe.op    state
+//	last-value         put, delete           put                    the last value
+//	json-merge-patch   put, delete, merge    merge                  a JSON document, canonical
+//	counter            put, delete, add      add                    ASCII decimal int64
+//
+// A null value without an operation is a delete. A put needs a value, a delete has none. Adding to an absent key starts at 0, merging into
+// one starts from nothing (RFC 7396).
+//
+// # Canonical JSON
+//
+// The fold emits canonical bytes, so that equal documents hash equal: no white space, members sorted by UTF-16 code units and strings
+// escaped as in RFC 8785. Numbers keep their exact decimal value, which RFC 8785 does not: 9007199254740993 stays what it is. Equal
+// numbers have one spelling (1.0, 1e0 and 1 become 1; -0 becomes 0): the digits without leading or trailing zeros, laid out as
+// ECMAScript lays out numbers. Duplicate members, bad UTF-8, lone surrogates, nesting beyond 1,000 levels and numbers beyond the range
+// of IEEE 754 doubles are refused.
+package fold

@@ -65,6 +65,8 @@ type walker struct {
 	failed   string // the field
 }
 
+func (w *walker) fail(name string) { w.failed = "field " + name }
+
 func (w *walker) fields(fields []field) {
 	for i := range fields {
 		f := &fields[i]
@@ -99,7 +101,7 @@ func (w *walker) length(width int, name string) int64 {
 		return max(int64(w.uvarint(name))-1, 0)
 	}
 	if len(w.b) < width {
-		w.failed = name
+		w.fail(name)
 		return 0
 	}
 	var n int64
@@ -110,7 +112,7 @@ func (w *walker) length(width int, name string) int64 {
 	}
 	w.b = w.b[width:]
 	if n < -1 {
-		w.failed = name
+		w.fail(name)
 	}
 	return max(n, 0)
 }
@@ -120,7 +122,7 @@ func (w *walker) skip(n int64, name string) {
 		return
 	}
 	if n < 0 || n > int64(len(w.b)) {
-		w.failed = name
+		w.fail(name)
 		return
 	}
 	w.b = w.b[n:]
@@ -129,7 +131,7 @@ func (w *walker) skip(n int64, name string) {
 func (w *walker) uvarint(name string) uint32 {
 	v, n := binary.Uvarint(w.b)
 	if n <= 0 || v > 1<<32-1 {
-		w.failed = name
+		w.fail(name)
 		return 0
 	}
 	w.b = w.b[n:]
@@ -143,7 +145,7 @@ func (w *walker) array(f *field) {
 	}
 	// Every element takes at least a byte, so that the loop ends with the bytes.
 	if n > int64(len(w.b)) || n*int64(f.memory) > int64(w.memory) {
-		w.failed = f.name + ": " + "count"
+		w.fail("count of " + f.name)
 		return
 	}
 	w.memory -= int(n) * f.memory
@@ -162,19 +164,19 @@ func (w *walker) tags(known []field) {
 	}
 	n := w.uvarint("tag count")
 	if int64(n)*2 > int64(len(w.b)) { // a tag takes two bytes at least
-		w.failed = "tag count"
+		w.fail("tag count")
 		return
 	}
 	const tagMemory = 64 // kmsg keeps unknown tags in a map
 	if int(n)*tagMemory > w.memory {
-		w.failed = "tag count"
+		w.fail("tag count")
 		return
 	}
 	w.memory -= int(n) * tagMemory
 	for ; n > 0 && w.failed == ""; n-- {
 		tag, size := w.uvarint("tag"), int64(w.uvarint("tag size"))
 		if w.failed != "" || size > int64(len(w.b)) {
-			w.failed = "tag size"
+			w.fail("tag size")
 			return
 		}
 		content := w.b[:size]

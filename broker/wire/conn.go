@@ -1,0 +1,256 @@
+package wire
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Conn is one client connection.
+type Conn struct {
+	ID uint64 // unique within this process
+
+	s       *Server
+	nc      net.Conn
+	ctx     context.Context
+	cancel  context.CancelFunc
+	window  window
+	pending chan pending // reader to writer, in request order; its capacity never blocks: window admits fewer
+
+	client atomic.Pointer[client]
+	local  sync.Map
+
+	read sync.Mutex // orders deadlines: stopReading's is the last one
+	stop bool       // guarded by read
+}
+
+type client struct{ software, version string }
+
+// pending is a request whose answer is not out yet.
+type pending struct {
+	r        *Request
+	response Response
+	bytes    int // in the windows
+}
+
+func newConn(s *Server, nc net.Conn) *Conn {
+	c := &Conn{ID: s.lastConn.Add(1), s: s, nc: nc, pending: make(chan pending, s.cfg.MaxConnRequests)}
+	c.ctx, c.cancel = context.WithCancel(s.ctx)
+	c.window.init(s.cfg.MaxConnBytes, s.cfg.MaxConnRequests)
+	return c
+}
+
+// RemoteAddr is the peer's address.
+func (c *Conn) RemoteAddr() net.Addr { return c.nc.RemoteAddr() }
+
+// LocalAddr is the address the peer connected to.
+func (c *Conn) LocalAddr() net.Addr { return c.nc.LocalAddr() }
+
+// Draining is closed when the server is closing: waits that may be cut short should end and answer with what they have.
+func (c *Conn) Draining() <-chan struct{} { return c.s.draining }
+
+// Local holds what a handler wants to remember for the life of the connection.
+func (c *Conn) Local() *sync.Map { return &c.local }
+
+// SetClient notes the client library's name and version (ApiVersions v3).
+func (c *Conn) SetClient(software, version string) { c.client.Store(&client{software, version}) }
+
+// Client returns what SetClient noted, or two empty strings.
+func (c *Conn) Client() (software, version string) {
+	if cl := c.client.Load(); cl != nil {
+		return cl.software, cl.version
+	}
+	return "", ""
+}
+
+// serve runs the connection to its end.
+func (c *Conn) serve() {
+	log := c.s.cfg.Logger.With("conn", c.ID, "remote", c.nc.RemoteAddr().String())
+	if tcp, ok := c.nc.(*net.TCPConn); ok {
+		tcp.SetNoDelay(true)
+	}
+	var writer sync.WaitGroup
+	writer.Go(func() {
+		if err := c.writeLoop(); err != nil && c.ctx.Err() == nil {
+			log.Debug("Kafka connection: cannot write", "error", err)
+		}
+		// The peer takes no more answers, so there is no use in more requests.
+		c.cancel()
+		c.nc.Close()
+	})
+	err := c.readLoop()
+	var protocol *ProtocolError
+	switch {
+	case c.stopped(): // the server's Close bounds what is in work
+	case errors.As(err, &protocol): // the earlier requests were good ones
+		c.s.metrics.closed.Inc()
+		defer time.AfterFunc(c.s.cfg.ReadTimeout, c.cancel).Stop()
+	default:
+		c.cancel() // the peer is gone: do not wait for records or rebalances on its behalf
+	}
+	close(c.pending)
+	writer.Wait()
+	c.cancel()
+	c.nc.Close()
+	c.release()
+	logEnd(log, err)
+}
+
+// release gives back what answers that never went out hold.
+func (c *Conn) release() {
+	for p := range c.pending {
+		c.finish(p)
+	}
+}
+
+// readLoop reads requests and dispatches them until the peer is gone, misbehaves, or the server drains.
+func (c *Conn) readLoop() error {
+	// 1 KiB holds most requests other than Produce, whose bodies bypass it.
+	in := bufio.NewReaderSize(&countingReader{c.nc, c.s.metrics.bytesIn}, 1024)
+	for first := true; ; first = false {
+		frame, err := c.readFrame(in, first)
+		if err != nil {
+			return err
+		}
+		r, err := parseRequest(frame)
+		if err != nil {
+			c.releaseBytes(len(frame))
+			return err
+		}
+		r.Conn, r.Received = c, c.s.cfg.Now()
+		response := c.s.cfg.Handler.Handle(c.ctx, r)
+		c.pending <- pending{r: r, response: response, bytes: len(frame)}
+		if response.Close != "" {
+			return &ProtocolError{Reason: response.Close}
+		}
+	}
+}
+
+// readFrame waits for a frame, for room in the windows, and reads it into memory of its own.
+func (c *Conn) readFrame(in *bufio.Reader, first bool) ([]byte, error) {
+	var head [4]byte
+	if err := c.awaitFrame(in); err != nil {
+		return nil, err
+	}
+	if err := c.readFull(in, head[:]); err != nil {
+		return nil, err
+	}
+	size, err := frameSize(head, c.s.cfg.MaxFrameBytes, first)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.window.acquire(c.ctx, c.s.draining, size); err != nil {
+		return nil, err
+	}
+	if err := c.s.budget.Acquire(c.ctx, c.s.budgetOf(size)); err != nil {
+		c.window.release(size)
+		return nil, err
+	}
+	frame, err := c.readBody(in, size)
+	if err != nil {
+		c.releaseBytes(size)
+		return nil, err
+	}
+	return frame, nil
+}
+
+// finish ends a request: its answer is out or dropped.
+func (c *Conn) finish(p pending) {
+	if p.response.Done != nil {
+		p.response.Done()
+	}
+	c.releaseBytes(p.bytes)
+}
+
+func (c *Conn) releaseBytes(size int) {
+	c.s.budget.Release(c.s.budgetOf(size))
+	c.window.release(size)
+}
+
+// budgetOf is what a frame takes of the server's budget: one frame always fits.
+func (s *Server) budgetOf(size int) int64 { return min(int64(size), s.cfg.MaxRequestBytes) }
+
+// awaitFrame waits for the first byte of a frame, up to the idle timeout; a connection with an answer due is not idle.
+func (c *Conn) awaitFrame(in *bufio.Reader) error {
+	for {
+		if err := c.setReadDeadline(c.s.cfg.IdleTimeout); err != nil {
+			return err
+		}
+		_, err := in.Peek(1)
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, os.ErrDeadlineExceeded) || c.stopped() {
+			return err
+		}
+		if c.window.idle() {
+			return errIdle
+		}
+	}
+}
+
+// readBody reads size bytes, allocating as they arrive: a peer that announces 100 MiB and sends nothing costs 64 KiB.
+func (c *Conn) readBody(in *bufio.Reader, size int) ([]byte, error) {
+	const firstPiece, growth = 64 << 10, 8
+	frame := make([]byte, min(size, firstPiece))
+	if err := c.readFull(in, frame); err != nil {
+		return nil, err
+	}
+	for have := len(frame); have < size; have = len(frame) {
+		grown := make([]byte, min(size, have*growth))
+		copy(grown, frame)
+		if err := c.readFull(in, grown[have:]); err != nil {
+			return nil, err
+		}
+		frame = grown
+	}
+	return frame, nil
+}
+
+// readFull reads all of b; every piece of 256 KiB has to arrive within the read timeout.
+func (c *Conn) readFull(in *bufio.Reader, b []byte) error {
+	const piece = 256 << 10
+	for len(b) > 0 {
+		n := min(len(b), piece)
+		if in.Buffered() < n {
+			if err := c.setReadDeadline(c.s.cfg.ReadTimeout); err != nil {
+				return err
+			}
+		}
+		if _, err := io.ReadFull(in, b[:n]); err != nil {
+			return err
+		}
+		b = b[n:]
+	}
+	return nil
+}
+
+// setReadDeadline gives the next read a time limit. Deadlines are the operating system's, so they are in its time.
+func (c *Conn) setReadDeadline(d time.Duration) error {
+	c.read.Lock()
+	defer c.read.Unlock()
+	if c.stop {
+		return errDraining
+	}
+	return c.nc.SetReadDeadline(time.Now().Add(d))
+}
+
+// stopReading ends the reader at the next frame's boundary or, inside a frame, at once: the request never came.
+func (c *Conn) stopReading() {
+	c.read.Lock()
+	defer c.read.Unlock()
+	c.stop = true
+	c.nc.SetReadDeadline(time.Unix(1, 0))
+}
+
+func (c *Conn) stopped() bool {
+	c.read.Lock()
+	defer c.read.Unlock()
+	return c.stop
+}

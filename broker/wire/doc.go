@@ -1,0 +1,28 @@
+// Package wire is the Kafka protocol's transport: connections, frames, request headers, and responses in request order.
+// What a request means is the business of a Handler (broker/kafka).
+//
+//	s := wire.New(wire.Config{Handler: h, Logger: logger})
+//	go s.Serve(listener)
+//	...
+//	s.Close(ctx) // stops accepting, lets answers in work go out, waits for every goroutine
+//
+// A frame, both ways, big-endian:
+//
+//	int32   size of what follows
+//	int16   API key            \
+//	int16   API version         | request header; a response has the correlation id only,
+//	int32   correlation id      | and an empty tag section when its version is flexible
+//	string  client id           | (never for ApiVersions: its reader may not know the version yet)
+//	tags    flexible versions  /
+//	...     body
+//
+// Each connection has two goroutines. The reader reads a frame, checks it before anything decodes it (proto/guard) and
+// hands it to the handler; the writer sends the answers in the order of the requests, waiting for those that are not ready
+// (Response.Finish). So a producer's requests overlap with the fsync of the ones before, and a fetch that waits for records
+// holds the writer, not the reader.
+//
+// What a peer can make the server hold is bounded: the bytes and the number of requests in work per connection and the bytes
+// of all connections together (the reader stops reading: TCP pushes back), the size of a frame, the number of connections,
+// and the time a frame may take to arrive, an answer to be taken and a connection to be idle. A frame's buffer grows with
+// the bytes that arrive, not with the size that was announced.
+package wire

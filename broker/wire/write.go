@@ -1,0 +1,90 @@
+package wire
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+	"sync"
+	"time"
+)
+
+// buffers are for encoding responses; kept only up to bufferKeepBytes, so that one large fetch does not stay in memory.
+var buffers = sync.Pool{New: func() any { return new([]byte) }}
+
+const bufferKeepBytes = 2 << 20
+
+const keyApiVersions = 18
+
+// writeLoop sends the answers in the order of the requests.
+func (c *Conn) writeLoop() error {
+	for p := range c.pending {
+		err := c.answer(p)
+		c.finish(p)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// answer waits for one answer and sends it.
+func (c *Conn) answer(p pending) error {
+	m := p.response.Message
+	if p.response.Finish != nil {
+		m = p.response.Finish(c.ctx)
+	}
+	if err := c.ctx.Err(); err != nil {
+		return err
+	}
+	if m == nil {
+		c.s.metrics.request(p.r, c.s.cfg.Now())
+		return nil
+	}
+	buf := buffers.Get().(*[]byte)
+	defer func() {
+		if cap(*buf) <= bufferKeepBytes {
+			buffers.Put(buf)
+		}
+	}()
+	var err error
+	if *buf, err = appendResponse((*buf)[:0], p.r.CorrelationID, m); err != nil {
+		return err
+	}
+	c.s.metrics.request(p.r, c.s.cfg.Now())
+	return c.write(*buf)
+}
+
+// appendResponse encodes a whole response frame.
+func appendResponse(dst []byte, correlationID int32, m Message) ([]byte, error) {
+	start := len(dst)
+	dst = append(dst, 0, 0, 0, 0)
+	dst = binary.BigEndian.AppendUint32(dst, uint32(correlationID))
+	if m.IsFlexible() && m.Key() != keyApiVersions {
+		dst = append(dst, 0) // no tags
+	}
+	dst = m.AppendTo(dst)
+	size := len(dst) - start - 4
+	if size > math.MaxInt32 {
+		return dst, fmt.Errorf("response of %d bytes to API key %d does not fit a frame", size, m.Key())
+	}
+	binary.BigEndian.PutUint32(dst[start:], uint32(size))
+	return dst, nil
+}
+
+// write sends b; every MiB has to be taken within the write timeout.
+func (c *Conn) write(b []byte) error {
+	const piece = 1 << 20
+	for len(b) > 0 {
+		n := min(len(b), piece)
+		if err := c.nc.SetWriteDeadline(time.Now().Add(c.s.cfg.WriteTimeout)); err != nil {
+			return err
+		}
+		n, err := c.nc.Write(b[:n])
+		c.s.metrics.bytesOut.Add(float64(n))
+		if err != nil {
+			return err
+		}
+		b = b[n:]
+	}
+	return nil
+}

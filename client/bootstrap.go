@@ -130,10 +130,10 @@ func (p *partition) adopt(s rows, start int64, kind EventKind) error {
 	case <-p.restart: // was meant for the former state
 	default:
 	}
-	if old == nil {
+	if old == nil || !s.perRecord() && !p.watched {
 		p.history.begin(position)
-	} else {
-		p.history.replace(difference(old, s, p.position(), position), position)
+	} else if err := p.history.replace(difference(old, s, p.position(), position), position); err != nil {
+		p.log.Warn("watchers must begin anew: the former state cannot be read", "err", err)
 	}
 	p.ring.reset(s.perRecord())
 	p.ring.add(at, d)
@@ -143,8 +143,8 @@ func (p *partition) adopt(s rows, start int64, kind EventKind) error {
 	p.mu.Unlock()
 	if old == nil {
 		close(p.ready)
-	} else if err := old.close(); err != nil {
-		p.log.Warn("closing the former state", "err", err)
+	} else if err := old.discard(); err != nil {
+		p.log.Warn("removing the former state", "err", err)
 	}
 	p.moved.notify()
 	p.r.changed.notify()
@@ -153,45 +153,35 @@ func (p *partition) adopt(s rows, start int64, kind EventKind) error {
 }
 
 // difference yields what a holder of the old state must change to have the new one. All but the last resume at the
-// old position.
-func difference(old, now rows, oldAt, nowAt Position) iter.Seq[Change] {
+// old position. A row that cannot be read ends it: the watcher's next position is then the old one still.
+func difference(old, now rows, oldAt, nowAt Position) iter.Seq2[Change, error] {
 	id := now.identity()
-	return func(yield func(Change) bool) {
-		var held *Change
-		emit := func(c Change) bool {
-			ok := held == nil || yield(*held)
-			held = &c
-			return ok
-		}
-		news, _ := now.all()
-		for row, err := range news {
+	return holdLast(nowAt, func(yield func(Change, error) bool) {
+		for row, err := range now.all() {
 			if err != nil {
+				yield(Change{}, err)
+				return
+			}
+			before, ok, err := old.get(row.Key)
+			if err == nil && ok && bytes.Equal(before.Value, row.Value) {
 				continue
 			}
-			before, ok, _ := old.get(row.Key)
-			if ok && bytes.Equal(before.Value, row.Value) {
-				continue
-			}
-			if !emit(toChange(id, &row, oldAt)) {
+			if !yield(toChange(id, &row, oldAt), nil) {
 				return
 			}
 		}
-		olds, _ := old.all()
-		for row, err := range olds {
+		for row, err := range old.all() {
 			if err != nil {
-				continue
+				yield(Change{}, err)
+				return
 			}
-			if _, ok, _ := now.get(row.Key); ok {
+			if _, ok, err := now.get(row.Key); ok && err == nil {
 				continue
 			}
 			gone := frame.Row{Key: row.Key, Offset: nowAt.Offset - 1, Timestamp: row.Timestamp, Tombstone: true}
-			if !emit(toChange(id, &gone, oldAt)) {
+			if !yield(toChange(id, &gone, oldAt), nil) {
 				return
 			}
 		}
-		if held != nil {
-			held.Next = nowAt
-			yield(*held)
-		}
-	}
+	})
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -39,15 +40,21 @@ const (
 )
 
 // Store chooses where a replica keeps its rows: Memory or Dir.
-type Store struct{ dir string }
+type Store struct {
+	dir string
+	fs  vfs.FS // nil: the operating system's
+}
 
 // Memory keeps the rows in this process. A restart bootstraps again.
 func Memory() Store { return Store{} }
 
-// Dir keeps the rows in a directory of their own, with position, incarnation and digest in
-// the same commit, so that a restart goes on where the replica was. The directory is
-// locked while the replica is open.
+// Dir keeps the rows in a directory of their own, one for each topic, with position, incarnation and digest in the same
+// commit, so that a restart goes on where the replica was. The directory is locked while the replica is open. If the disk
+// fails to sync, the process ends with a message: nothing that was not written may be taken for written.
 func Dir(path string) Store { return Store{dir: path} }
+
+// DirFS is Dir on another file system, for tests and simulations.
+func DirFS(fs vfs.FS, path string) Store { return Store{dir: path, fs: fs} }
 
 // Config describes a replica. Brokers (or KafkaOptions that name them) and Topic are required.
 type Config struct {

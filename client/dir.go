@@ -1,5 +1,383 @@
 package client
 
-func openStores(cfg Config, _ topicInfo) (stores, error) {
-	return newMemoryStores(cfg.Fold, cfg.MaxRowBytes), nil
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/keyframelog/keyframe/proto/batch"
+	"github.com/keyframelog/keyframe/proto/digest"
+	"github.com/keyframelog/keyframe/proto/fold"
+	"github.com/keyframelog/keyframe/proto/frame"
+	"github.com/keyframelog/keyframe/storage/engine"
+	"github.com/keyframelog/keyframe/storage/live"
+	"github.com/keyframelog/keyframe/storage/memory"
+	"github.com/keyframelog/keyframe/storage/table"
+)
+
+const (
+	// trimCommits is after how many commits the rows that were overwritten since are given back.
+	trimCommits = 16
+	// tombstonesKept is how long a deletion stays known to watchers that resume.
+	tombstonesKept = 24 * time.Hour
+)
+
+// dirStores keeps rows on Pebble: the broker's own table, one ordinal for each state of a partition. Which ordinal is a
+// partition's state stands in a file beside it (dirState), which is replaced after a new state is durable and before the
+// former one is dropped.
+type dirStores struct {
+	cfg  Config
+	fs   vfs.FS
+	dir  *engine.Dir
+	db   *table.DB
+	gate gate // readers and commits
+
+	mu sync.Mutex
+	// Guarded by mu.
+	state dirState
+	next  uint32 // ordinal
 }
+
+func openStores(cfg Config, topic topicInfo) (stores, error) {
+	if cfg.Store.dir == "" {
+		return newMemoryStores(cfg.Fold, cfg.MaxRowBytes), nil
+	}
+	s, err := openDirStores(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("replica directory %s: %w", cfg.Store.dir, err)
+	}
+	return s, nil
+}
+
+func openDirStores(cfg Config) (_ *dirStores, err error) {
+	s := &dirStores{cfg: cfg, fs: cfg.Store.fs}
+	if s.fs == nil {
+		s.fs = vfs.Default
+	}
+	if err := refuseBrokerDir(s.fs, cfg.Store.dir); err != nil {
+		return nil, err
+	}
+	if s.dir, err = engine.OpenDir(engine.Config{Dir: cfg.Store.dir, FS: s.fs, Logger: cfg.Logger, Now: cfg.Now}); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.dir.Close())
+		}
+	}()
+	db, opts, err := s.dir.OpenTableDB()
+	if err != nil {
+		return nil, err
+	}
+	s.db, err = table.Open(table.Config{
+		DB: db, Options: opts, FS: s.fs, Dir: s.fs.PathJoin(cfg.Store.dir, "loading"), Now: cfg.Now, Logger: cfg.Logger,
+		Limits: table.Limits{RowBytesMax: cfg.MaxRowBytes},
+	})
+	if err != nil {
+		return nil, err
+	}
+	if s.state, err = readDirState(s.fs, cfg.Store.dir, cfg.Topic); err != nil {
+		return nil, err
+	}
+	return s, s.dropLeftovers()
+}
+
+// dropLeftovers removes the ordinals that are no partition's state: what a crash between two states leaves.
+func (s *dirStores) dropLeftovers() error {
+	ordinals, err := s.db.Ordinals()
+	if err != nil {
+		return err
+	}
+	for _, p := range s.state.Partitions {
+		s.next = max(s.next, p.Ordinal+1)
+	}
+	for _, o := range ordinals {
+		s.next = max(s.next, o+1)
+		if !slices.ContainsFunc(s.state.Partitions, func(p dirPartition) bool { return p.Ordinal == o }) {
+			if err := s.db.Drop(context.Background(), o); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// close waits for reads under way: loops over rows end with ErrClosed at their next row.
+func (s *dirStores) close() error {
+	s.gate.close()
+	return errors.Join(s.db.Close(), s.dir.Close())
+}
+
+func (s *dirStores) open(partition int32) (rows, bool, error) {
+	s.mu.Lock()
+	i := slices.IndexFunc(s.state.Partitions, func(p dirPartition) bool { return p.Partition == partition })
+	if i < 0 {
+		s.mu.Unlock()
+		return nil, false, nil
+	}
+	entry := s.state.Partitions[i]
+	s.mu.Unlock()
+	id, err := entry.identity()
+	if err != nil {
+		return nil, false, err
+	}
+	t, err := s.db.Table(entry.Ordinal, id)
+	if err != nil {
+		return nil, false, err
+	}
+	return s.rowsOf(t), true, nil
+}
+
+func (s *dirStores) rowsOf(t *table.Table) *dirRows {
+	return &dirRows{
+		s: s, t: t, committed: s.cfg.Now(),
+		p: live.New(t, live.Config{MaxIntervalBytes: s.cfg.CommitBytes, Now: s.cfg.Now, Logger: s.cfg.Logger}),
+	}
+}
+
+func (s *dirStores) newOrdinal() uint32 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.next++
+	return s.next - 1
+}
+
+func (s *dirStores) load(partition int32, r io.Reader) (rows, frame.Header, error) {
+	fr, err := frame.NewReader(r, s.cfg.MaxRowBytes+1<<20)
+	if err != nil {
+		return nil, frame.Header{}, fmt.Errorf("key frame header: %w", err)
+	}
+	h := fr.Header()
+	if h.Partition != partition || s.cfg.Fold != 0 && s.cfg.Fold != h.Fold {
+		return nil, h, fmt.Errorf("%w: partition %d, fold %v", memory.ErrFrame, h.Partition, h.Fold)
+	}
+	id := table.Identity{TopicID: h.TopicID, Partition: partition, Incarnation: h.Incarnation, Fold: h.Fold}
+	t, err := s.db.Load(context.Background(), s.newOrdinal(), id, fr)
+	if err != nil {
+		return nil, h, err
+	}
+	return s.rowsOf(t), h, s.remember(t)
+}
+
+func (s *dirStores) empty(id identity, _ int64, kind fold.Kind) (rows, error) {
+	t, err := s.db.Table(s.newOrdinal(), table.Identity{TopicID: id.TopicID, Partition: id.Partition, Incarnation: id.Incarnation, Fold: kind})
+	if err != nil {
+		return nil, err
+	}
+	return s.rowsOf(t), s.remember(t)
+}
+
+// remember makes a table the state of its partition, durably.
+func (s *dirStores) remember(t *table.Table) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	state := s.state.with(newDirPartition(t.Ordinal(), t.Identity()))
+	if err := writeDirState(s.fs, s.cfg.Store.dir, state); err != nil {
+		return err
+	}
+	s.state = state
+	return nil
+}
+
+// dirRows is a table with its open interval. Commits come when the interval is at its bound, after CommitInterval, and where a digest
+// is asked for.
+type dirRows struct {
+	s *dirStores
+	t *table.Table
+	p *live.Partition
+
+	// Of the writer.
+	committed time.Time
+	commits   int
+}
+
+func (d *dirRows) identity() identity {
+	id := d.t.Identity()
+	return identity{TopicID: id.TopicID, Partition: id.Partition, Incarnation: id.Incarnation}
+}
+
+func (d *dirRows) position() int64 { return d.p.Position() }
+func (d *dirRows) perRecord() bool { return false }
+
+func (d *dirRows) digest() (digest.Digest, int64, error) {
+	err := d.commit()
+	return d.t.Digest(), d.t.Position(), err
+}
+
+// commit stores rows, position and digest of everything applied, as one.
+func (d *dirRows) commit() error {
+	if err := d.s.gate.enter(); err != nil {
+		return err
+	}
+	defer d.s.gate.leave()
+	if d.p.Position() == d.t.Position() {
+		return nil
+	}
+	d.commits++
+	trim := d.commits%trimCommits == 0
+	f, finish, ok := d.p.StartFold(trim)
+	if !ok {
+		return errors.New("two commits of a partition at once")
+	}
+	ctx := context.Background() // a commit under way is finished
+	err := d.s.db.Commit(ctx, []table.Fold{f})
+	finish(err)
+	d.committed = d.s.cfg.Now()
+	if err == nil && trim {
+		err = d.t.Trim(ctx, f.End)
+		if err == nil {
+			_, err = d.t.ExpireTombstones(ctx, d.committed.Add(-tombstonesKept).UnixMilli())
+		}
+	}
+	return err
+}
+
+func (d *dirRows) apply(records []batch.Record, next int64, changed memory.Applied) error {
+	position := d.p.Position()
+	if next <= position {
+		return nil
+	}
+	err := d.p.ApplyRecords(records, next)
+	if errors.Is(err, live.ErrFull) {
+		if err = d.commit(); err == nil {
+			err = d.p.ApplyRecords(records, next)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if changed != nil {
+		if err := d.tell(records, position, changed); err != nil {
+			return err
+		}
+	}
+	if d.p.IntervalBytes() >= d.s.cfg.CommitBytes || d.s.cfg.Now().Sub(d.committed) >= d.s.cfg.CommitInterval {
+		return d.commit()
+	}
+	return nil
+}
+
+// tell reads the keys that the records touched, each once, as they are now, in the order of their last record.
+func (d *dirRows) tell(records []batch.Record, from int64, changed memory.Applied) error {
+	seen := make(map[string]bool, len(records))
+	var last []*batch.Record
+	for i := len(records) - 1; i >= 0 && records[i].Offset >= from; i-- {
+		if r := &records[i]; r.Key != nil && !seen[string(r.Key)] {
+			seen[string(r.Key)] = true
+			last = append(last, r)
+		}
+	}
+	slices.SortFunc(last, func(a, b *batch.Record) int { return cmp.Compare(a.Offset, b.Offset) })
+	for _, r := range last {
+		row, _, ok, err := d.p.Get(r.Key)
+		switch {
+		case err != nil:
+			return err
+		case !ok:
+			row = frame.Row{Key: bytes.Clone(r.Key), Tombstone: true, Offset: r.Offset, Timestamp: r.Timestamp}
+		case row.Offset < from:
+			continue // the fold skipped it
+		}
+		changed(r.Offset, digest.Digest{}, &row)
+	}
+	return nil
+}
+
+func (d *dirRows) get(key []byte) (frame.Row, bool, error) {
+	if err := d.s.gate.enter(); err != nil {
+		return frame.Row{}, false, err
+	}
+	defer d.s.gate.leave()
+	row, _, ok, err := d.p.Get(key)
+	return row, ok, err
+}
+
+func (d *dirRows) scan(prefix, after []byte) iter.Seq2[frame.Row, error] {
+	return func(yield func(frame.Row, error) bool) {
+		if err := d.s.gate.enter(); err != nil {
+			yield(frame.Row{}, err)
+			return
+		}
+		defer d.s.gate.leave()
+		_, rows, _, err := d.p.Scan(prefix, after)
+		if err != nil {
+			yield(frame.Row{}, err)
+			return
+		}
+		d.yieldRows(rows, yield)
+	}
+}
+
+// yieldRows hands copies of rows on until the store closes.
+func (d *dirRows) yieldRows(rows iter.Seq2[frame.Row, error], yield func(frame.Row, error) bool) {
+	for row, err := range rows {
+		if d.s.gate.closing.Load() {
+			yield(frame.Row{}, ErrClosed)
+			return
+		}
+		if !yield(kept(row), err) {
+			return
+		}
+	}
+}
+
+// kept copies a row that is valid until the next only.
+func kept(row frame.Row) frame.Row {
+	row.Key, row.Value, row.Headers = bytes.Clone(row.Key), bytes.Clone(row.Value), batch.Headers(bytes.Clone(row.Headers))
+	return row
+}
+
+func (d *dirRows) all() iter.Seq2[frame.Row, error] { return d.scan(nil, nil) }
+
+// since reads the table's rows in offset order, tombstones down to the horizon.
+func (d *dirRows) since(from int64, tombstones bool) (iter.Seq2[frame.Row, error], bool, error) {
+	if err := d.commit(); err != nil {
+		return nil, false, err
+	}
+	if err := d.s.gate.enter(); err != nil {
+		return nil, false, err
+	}
+	v, err := d.t.View(table.Current)
+	if err != nil {
+		d.s.gate.leave()
+		return nil, false, err
+	}
+	if tombstones && from < v.Horizon() {
+		defer d.s.gate.leave()
+		return nil, false, v.Close()
+	}
+	return func(yield func(frame.Row, error) bool) {
+		defer d.s.gate.leave()
+		defer v.Close()
+		d.yieldRows(v.Offsets(from, tombstones), yield)
+	}, tombstones, nil
+}
+
+func (d *dirRows) scrub() (stored, kept digest.Digest, at int64, err error) {
+	if err := d.s.gate.enter(); err != nil {
+		return stored, kept, at, err
+	}
+	defer d.s.gate.leave()
+	kept, at = d.t.Digest(), d.t.Position()
+	stored, err = d.t.Verify(context.Background(), table.Current)
+	switch {
+	case err == nil:
+		kept = stored // a commit may have come between
+	case errors.Is(err, table.ErrDigest):
+		err = nil
+	}
+	return stored, kept, at, err
+}
+
+func (d *dirRows) close() error { return d.commit() }
+
+func (d *dirRows) discard() error { return d.s.db.Drop(context.Background(), d.t.Ordinal()) }

@@ -86,21 +86,28 @@ func (h *history) buryLocked(t tomb) {
 }
 
 // replace adds the difference between the old state and a new one that begins at `at`. Open watchers see it; later ones begin
-// behind it. Deletions stay known within one incarnation.
-func (h *history) replace(diff iter.Seq[Change], at Position) {
+// behind it. Deletions stay known within one incarnation. After an error nothing older than `at` can be resumed.
+func (h *history) replace(diff iter.Seq2[Change, error], at Position) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	same := h.horizon.Incarnation == at.Incarnation
 	if !same {
 		h.tombs, h.horizon = nil, at
 	}
-	for c := range diff {
+	for c, err := range diff {
+		if err != nil {
+			h.first = h.end
+			h.restartLocked(at)
+			h.tombs, h.horizon = nil, at
+			return err
+		}
 		h.addLocked(c)
 		if same && c.Deleted {
 			h.buryLocked(tomb{string(c.Key), c.Offset, c.Timestamp})
 		}
 	}
 	h.restartLocked(at)
+	return nil
 }
 
 // since copies up to len(buf) changes from seq on. ok is false if they are no longer kept.

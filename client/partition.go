@@ -10,6 +10,7 @@ import (
 
 	"github.com/keyframelog/keyframe/proto/digest"
 	"github.com/keyframelog/keyframe/proto/frame"
+	"github.com/keyframelog/keyframe/storage/memory"
 )
 
 // pendingFrames bounds the announced frames above a partition's position that wait to be compared.
@@ -39,6 +40,7 @@ type partition struct {
 	pending   []frameInfo // ascending by cut, all above the position
 	compared  int64       // frames at or below were compared or never will be
 	info      *partitionInfo
+	watched   bool // somebody watches, or did: history is recorded
 	err       error
 }
 
@@ -111,7 +113,9 @@ func (p *partition) wait(ctx context.Context) (restart, bool) {
 		case why := <-p.restart:
 			return why, true
 		case <-p.ask:
-			p.publish(p.compareNow(ctx))
+			if v := p.compareNow(ctx); ctx.Err() == nil {
+				p.publish(v)
+			}
 		}
 	}
 }
@@ -186,14 +190,9 @@ func (p *partition) apply(seg segment) {
 // applyLocked folds a segment, stopping at the cut of each announced frame to compare with it.
 func (p *partition) applyLocked(seg segment) (verdicts []Verdict, err error) {
 	s := p.rows()
-	id := s.identity()
-	changed := func(offset int64, d digest.Digest, row *frame.Row) {
-		if s.perRecord() {
-			p.ring.add(offset+1, d)
-		}
-		if row != nil {
-			p.history.add(toChange(id, row, Position{id.Incarnation, offset + 1}))
-		}
+	var changed memory.Applied
+	if s.perRecord() || p.watched {
+		changed = p.recordLocked(s)
 	}
 	records := seg.records
 	for {
@@ -218,6 +217,19 @@ func (p *partition) applyLocked(seg segment) (verdicts []Verdict, err error) {
 		}
 		if records = rest; next >= seg.next {
 			return verdicts, nil
+		}
+	}
+}
+
+// recordLocked returns what keeps the ring and the history while records are applied to s.
+func (p *partition) recordLocked(s rows) memory.Applied {
+	id := s.identity()
+	return func(offset int64, d digest.Digest, row *frame.Row) {
+		if s.perRecord() {
+			p.ring.add(offset+1, d)
+		}
+		if row != nil {
+			p.history.add(toChange(id, row, Position{id.Incarnation, offset + 1}))
 		}
 	}
 }

@@ -35,7 +35,12 @@ func (r *Replica) GetFrom(_ context.Context, partition int32, key []byte) (Row, 
 	if err := r.closedErr(); err != nil {
 		return Row{}, false, err
 	}
-	row, ok, err := p.rows().get(key)
+	s := p.rows()
+	row, ok, err := s.get(key)
+	for err != nil && p.rows() != s { // it was replaced meanwhile
+		s = p.rows()
+		row, ok, err = s.get(key)
+	}
 	if err != nil {
 		return Row{}, false, &PartitionError{r.cfg.Topic, partition, p.position().Offset, err}
 	}

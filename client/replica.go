@@ -136,7 +136,8 @@ func (r *Replica) awaitReady(ctx context.Context) error {
 	return nil
 }
 
-// Close ends following and waits for all goroutines. What a Dir store has applied is committed.
+// Close ends following and waits for all goroutines, and on a Dir store for reads under way: it must not be called from within a
+// loop over Scan or Watch. What a Dir store has applied is committed.
 func (r *Replica) Close() error {
 	r.closing.Do(func() {
 		r.cancel()

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
@@ -52,6 +53,12 @@ func newRig(t *testing.T, kind fold.Kind, partitions int32) *rig {
 		},
 	}
 	return g
+}
+
+// eachStore runs a test on every kind of store; store makes a new one each time.
+func eachStore(t *testing.T, test func(t *testing.T, store func() Store)) {
+	t.Run("memory", func(t *testing.T) { test(t, Memory) })
+	t.Run("dir", func(t *testing.T) { test(t, func() Store { return DirFS(vfs.NewMem(), "replica") }) })
 }
 
 func testContext(t *testing.T) context.Context {
@@ -145,227 +152,249 @@ func (g *rig) requireState(p int32) {
 }
 
 func TestBootstrapAndFollow(t *testing.T) {
-	for _, from := range []From{FromFrame, FromEarliest} {
-		t.Run(fmt.Sprint(from), func(t *testing.T) {
-			g := newRig(t, fold.LastValue, 1)
-			g.cfg.From = from
-			g.log.append(0, "a", "1", "b", "2")
-			g.log.append(0, "b", "-", "c", "3")
-			g.log.cut(0)
-			g.log.append(0, "c", "4")
-			g.open()
-			g.requireState(0)
-			row, ok, err := g.r.Get(context.Background(), []byte("c"))
-			require.NoError(t, err)
-			require.True(t, ok)
-			require.Equal(t, "4", string(row.Value))
-			require.Equal(t, int64(4), row.Offset)
-			_, ok, _ = g.r.Get(context.Background(), []byte("b"))
-			require.False(t, ok)
+	eachStore(t, func(t *testing.T, store func() Store) {
+		for _, from := range []From{FromFrame, FromEarliest} {
+			t.Run(fmt.Sprint(from), func(t *testing.T) {
+				g := newRig(t, fold.LastValue, 1)
+				g.cfg.Store = store()
+				g.cfg.From = from
+				g.log.append(0, "a", "1", "b", "2")
+				g.log.append(0, "b", "-", "c", "3")
+				g.log.cut(0)
+				g.log.append(0, "c", "4")
+				g.open()
+				g.requireState(0)
+				row, ok, err := g.r.Get(context.Background(), []byte("c"))
+				require.NoError(t, err)
+				require.True(t, ok)
+				require.Equal(t, "4", string(row.Value))
+				require.Equal(t, int64(4), row.Offset)
+				_, ok, _ = g.r.Get(context.Background(), []byte("b"))
+				require.False(t, ok)
 
-			g.log.append(0, "d", "5")
-			end := g.log.marker(0)
-			require.NoError(t, g.r.WaitFor(testContext(t), 0, end), "a marker moves the position")
-			g.awaitVerdict(g.log.cut(0), Equal)
-			for _, v := range g.r.Verify(testContext(t)) {
-				require.Equal(t, Equal, v.Outcome)
-				require.Equal(t, end, v.At)
-			}
-			for _, v := range g.r.Scrub(testContext(t)) {
-				require.Equal(t, Equal, v.Outcome)
-			}
-			require.Zero(t, g.outcomes()[Drifted])
-		})
-	}
+				g.log.append(0, "d", "5")
+				end := g.log.marker(0)
+				require.NoError(t, g.r.WaitFor(testContext(t), 0, end), "a marker moves the position")
+				g.awaitVerdict(g.log.cut(0), Equal)
+				for _, v := range g.r.Verify(testContext(t)) {
+					require.Equal(t, Equal, v.Outcome)
+					require.Equal(t, end, v.At)
+				}
+				for _, v := range g.r.Scrub(testContext(t)) {
+					require.Equal(t, Equal, v.Outcome)
+				}
+				require.Zero(t, g.outcomes()[Drifted])
+			})
+		}
+	})
 }
 
 func TestFolds(t *testing.T) {
-	g := newRig(t, fold.Counter, 1)
-	g.log.append(0, "n", "40")
-	g.log.cut(0)
-	g.open()
-	g.log.append(0, "n", "2", "m", "-7", "n", "9223372036854775807")
-	g.requireState(0)
-	require.Equal(t, map[string]string{"n": "42", "m": "-7"}, g.state())
-	g.awaitVerdict(g.log.cut(0), Equal)
+	eachStore(t, func(t *testing.T, store func() Store) {
+		g := newRig(t, fold.Counter, 1)
+		g.cfg.Store = store()
+		g.log.append(0, "n", "40")
+		g.log.cut(0)
+		g.open()
+		g.log.append(0, "n", "2", "m", "-7", "n", "9223372036854775807")
+		g.requireState(0)
+		require.Equal(t, map[string]string{"n": "42", "m": "-7"}, g.state())
+		g.awaitVerdict(g.log.cut(0), Equal)
+	})
 }
 
 func TestManyPartitions(t *testing.T) {
-	g := newRig(t, fold.LastValue, 8)
-	want := map[string]string{}
-	for i := range 400 {
-		k := fmt.Sprintf("k%03d", i)
-		g.log.append(int32(i%8), k, "v")
-		want[k] = "v"
-		if i == 200 {
-			for p := range int32(7) {
-				g.log.cut(p)
+	eachStore(t, func(t *testing.T, store func() Store) {
+		g := newRig(t, fold.LastValue, 8)
+		g.cfg.Store = store()
+		want := map[string]string{}
+		for i := range 400 {
+			k := fmt.Sprintf("k%03d", i)
+			g.log.append(int32(i%8), k, "v")
+			want[k] = "v"
+			if i == 200 {
+				for p := range int32(7) {
+					g.log.cut(p)
+				}
 			}
 		}
-	}
-	g.open()
-	for p := range int32(8) {
-		require.NoError(t, g.r.WaitFor(testContext(t), p, 50))
-	}
-	require.Equal(t, want, g.state())
-	last := ""
-	for row, err := range g.r.Scan(context.Background(), []byte("k1")) {
+		g.open()
+		for p := range int32(8) {
+			require.NoError(t, g.r.WaitFor(testContext(t), p, 50))
+		}
+		require.Equal(t, want, g.state())
+		last := ""
+		for row, err := range g.r.Scan(context.Background(), []byte("k1")) {
+			require.NoError(t, err)
+			require.Greater(t, string(row.Key), last)
+			last = string(row.Key)
+		}
+		require.Equal(t, "k199", last)
+		d, err := g.r.Digest()
 		require.NoError(t, err)
-		require.Greater(t, string(row.Key), last)
-		last = string(row.Key)
-	}
-	require.Equal(t, "k199", last)
-	d, err := g.r.Digest()
-	require.NoError(t, err)
-	require.Equal(t, int64(400), d.Count)
+		require.Equal(t, int64(400), d.Count)
+	})
 }
 
 // A frame's stream that breaks is read on from where it broke.
 func TestBrokenFrameStreamIsResumed(t *testing.T) {
-	g := newRig(t, fold.LastValue, 1)
-	for i := range 200 {
-		g.log.append(0, fmt.Sprint(i), strings.Repeat("v", 10_000))
-	}
-	g.log.cut(0)
-	cutShort := func(try int, b []byte) []byte {
-		if try < 6 {
-			return b[:min(len(b), 300_000)]
+	eachStore(t, func(t *testing.T, store func() Store) {
+		g := newRig(t, fold.LastValue, 1)
+		g.cfg.Store = store()
+		for i := range 200 {
+			g.log.append(0, fmt.Sprint(i), strings.Repeat("v", 10_000))
 		}
-		return b
-	}
-	g.plane.fault.Store(&cutShort)
-	g.open()
-	g.requireState(0)
-	require.Equal(t, int64(6), g.plane.tries.Load())
-	_, rejected := g.saw(FrameRejected)
-	require.False(t, rejected)
+		g.log.cut(0)
+		cutShort := func(try int, b []byte) []byte {
+			if try < 6 {
+				return b[:min(len(b), 300_000)]
+			}
+			return b
+		}
+		g.plane.fault.Store(&cutShort)
+		g.open()
+		g.requireState(0)
+		require.Equal(t, int64(6), g.plane.tries.Load())
+		_, rejected := g.saw(FrameRejected)
+		require.False(t, rejected)
+	})
 }
 
 // What does not verify is never visible: the replica tries again until a frame does.
 func TestDamagedFrameIsNeverVisible(t *testing.T) {
-	g := newRig(t, fold.LastValue, 1)
-	for i := range 100 {
-		g.log.append(0, fmt.Sprint(i), strings.Repeat("v", 10_000))
-	}
-	g.log.cut(0)
-	flip := func(try int, b []byte) []byte {
-		if try < 4 {
-			b[len(b)/(try+1)] ^= 1
-		}
-		return b
-	}
-	g.plane.fault.Store(&flip)
-	g.open()
-	g.requireState(0)
-	_, rejected := g.saw(FrameRejected)
-	require.True(t, rejected)
-	require.Equal(t, int64(4), g.plane.tries.Load())
-
-	t.Run("for as long as it takes", func(t *testing.T) {
+	eachStore(t, func(t *testing.T, store func() Store) {
 		g := newRig(t, fold.LastValue, 1)
-		g.log.append(0, "k", "v")
+		g.cfg.Store = store()
+		for i := range 100 {
+			g.log.append(0, fmt.Sprint(i), strings.Repeat("v", 10_000))
+		}
 		g.log.cut(0)
-		always := func(_ int, b []byte) []byte { b[len(b)/2] ^= 1; return b }
-		g.plane.fault.Store(&always)
-		ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
-		defer cancel()
-		_, err := openReplica(ctx, g.cfg.withDefaults(), g.tail)
-		require.ErrorIs(t, err, context.DeadlineExceeded)
+		flip := func(try int, b []byte) []byte {
+			if try < 4 {
+				b[len(b)/(try+1)] ^= 1
+			}
+			return b
+		}
+		g.plane.fault.Store(&flip)
+		g.open()
+		g.requireState(0)
+		_, rejected := g.saw(FrameRejected)
+		require.True(t, rejected)
+		require.Equal(t, int64(4), g.plane.tries.Load())
+
+		t.Run("for as long as it takes", func(t *testing.T) {
+			g := newRig(t, fold.LastValue, 1)
+			g.cfg.Store = store()
+			g.log.append(0, "k", "v")
+			g.log.cut(0)
+			always := func(_ int, b []byte) []byte { b[len(b)/2] ^= 1; return b }
+			g.plane.fault.Store(&always)
+			ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+			defer cancel()
+			_, err := openReplica(ctx, g.cfg.withDefaults(), g.tail)
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+		})
 	})
 }
 
 // Drift on the way is found at the next frame, whatever kind it is.
 func TestDriftIsDetected(t *testing.T) {
-	clone := func(s segment) segment {
-		s.records = append([]batch.Record(nil), s.records...)
-		return s
-	}
-	faults := map[string]func(s segment) []segment{
-		"dropped": func(s segment) []segment {
-			s = clone(s)
-			s.records = s.records[:len(s.records)-1]
-			return []segment{s}
-		},
-		"dropped batch": func(segment) []segment { return nil },
-		"mutated": func(s segment) []segment {
-			s = clone(s)
-			s.records[0].Value = []byte("13")
-			return []segment{s}
-		},
-		"wrong key": func(s segment) []segment {
-			s = clone(s)
-			s.records[0].Key = []byte("k9")
-			return []segment{s}
-		},
-		"doubled": func(s segment) []segment { // under the next offset, as a producer without idempotence does
-			s = clone(s)
-			twice := s.records[0]
-			twice.Offset = s.next
-			s.records, s.next = append(s.records, twice), s.next+1
-			return []segment{s}
-		},
-		"swapped": func(s segment) []segment {
-			s = clone(s)
-			a, b := &s.records[1], &s.records[2]
-			a.Key, b.Key, a.Value, b.Value = b.Key, a.Key, b.Value, a.Value
-			return []segment{s}
-		},
-	}
-	for name, fault := range faults {
-		for _, policy := range []Policy{Report, Halt, Rebootstrap} {
-			t.Run(fmt.Sprintf("%s/%d", name, policy), func(t *testing.T) {
-				kind := fold.Counter
-				if name == "swapped" {
-					kind = fold.LastValue
-				}
-				g := newRig(t, kind, 1)
-				g.cfg.OnDrift = policy
-				hit := int64(-1) // base offset of the batch that is damaged
-				g.tail.fault = func(s segment) []segment {
-					if len(s.records) == 0 || s.records[0].Offset != hit {
-						return []segment{s}
-					}
-					return fault(s)
-				}
-				g.log.append(0, "k0", "1", "k1", "1", "k2", "1")
-				g.log.cut(0)
-				hit = 3
-				g.open()
-				g.log.append(0, "k0", "5", "k1", "6", "k1", "7")
-				g.log.append(0, "k2", "1")
-				require.NoError(t, g.r.WaitFor(testContext(t), 0, 7))
-				cut := g.log.cut(0)
-				g.awaitVerdict(cut, Drifted)
-				g.await("the event", func() bool { _, ok := g.saw(DriftFound); return ok })
-				switch policy {
-				case Halt:
-					require.ErrorIs(t, g.r.WaitFor(testContext(t), 0, 8), ErrDrifted)
-					require.ErrorIs(t, g.r.Err(), ErrDrifted)
-				case Report:
-					g.log.append(0, "k3", "1")
-					require.NoError(t, g.r.WaitFor(testContext(t), 0, 8))
-					require.NoError(t, g.r.Err())
-				case Rebootstrap:
-					g.await("the right state", func() bool { return fmt.Sprint(g.state()) == fmt.Sprint(g.log.state(0)) })
-					g.log.append(0, "k3", "1")
-					g.requireState(0)
-					g.awaitVerdict(g.log.cut(0), Equal)
-				}
-			})
+	eachStore(t, func(t *testing.T, store func() Store) {
+		clone := func(s segment) segment {
+			s.records = append([]batch.Record(nil), s.records...)
+			return s
 		}
-	}
+		faults := map[string]func(s segment) []segment{
+			"dropped": func(s segment) []segment {
+				s = clone(s)
+				s.records = s.records[:len(s.records)-1]
+				return []segment{s}
+			},
+			"dropped batch": func(segment) []segment { return nil },
+			"mutated": func(s segment) []segment {
+				s = clone(s)
+				s.records[0].Value = []byte("13")
+				return []segment{s}
+			},
+			"wrong key": func(s segment) []segment {
+				s = clone(s)
+				s.records[0].Key = []byte("k9")
+				return []segment{s}
+			},
+			"doubled": func(s segment) []segment { // under the next offset, as a producer without idempotence does
+				s = clone(s)
+				twice := s.records[0]
+				twice.Offset = s.next
+				s.records, s.next = append(s.records, twice), s.next+1
+				return []segment{s}
+			},
+			"swapped": func(s segment) []segment {
+				s = clone(s)
+				a, b := &s.records[1], &s.records[2]
+				a.Key, b.Key, a.Value, b.Value = b.Key, a.Key, b.Value, a.Value
+				return []segment{s}
+			},
+		}
+		for name, fault := range faults {
+			for _, policy := range []Policy{Report, Halt, Rebootstrap} {
+				t.Run(fmt.Sprintf("%s/%d", name, policy), func(t *testing.T) {
+					kind := fold.Counter
+					if name == "swapped" {
+						kind = fold.LastValue
+					}
+					g := newRig(t, kind, 1)
+					g.cfg.Store = store()
+					g.cfg.OnDrift = policy
+					hit := int64(-1) // base offset of the batch that is damaged
+					g.tail.fault = func(s segment) []segment {
+						if len(s.records) == 0 || s.records[0].Offset != hit {
+							return []segment{s}
+						}
+						return fault(s)
+					}
+					g.log.append(0, "k0", "1", "k1", "1", "k2", "1")
+					g.log.cut(0)
+					hit = 3
+					g.open()
+					g.log.append(0, "k0", "5", "k1", "6", "k1", "7")
+					g.log.append(0, "k2", "1")
+					require.NoError(t, g.r.WaitFor(testContext(t), 0, 7))
+					cut := g.log.cut(0)
+					g.awaitVerdict(cut, Drifted)
+					g.await("the event", func() bool { _, ok := g.saw(DriftFound); return ok })
+					switch policy {
+					case Halt:
+						require.ErrorIs(t, g.r.WaitFor(testContext(t), 0, 8), ErrDrifted)
+						require.ErrorIs(t, g.r.Err(), ErrDrifted)
+					case Report:
+						g.log.append(0, "k3", "1")
+						require.NoError(t, g.r.WaitFor(testContext(t), 0, 8))
+						require.NoError(t, g.r.Err())
+					case Rebootstrap:
+						g.await("the right state", func() bool { return fmt.Sprint(g.state()) == fmt.Sprint(g.log.state(0)) })
+						g.log.append(0, "k3", "1")
+						g.requireState(0)
+						g.awaitVerdict(g.log.cut(0), Equal)
+					}
+				})
+			}
+		}
+	})
 }
 
 // A delta that comes twice under its own offset is applied once.
 func TestRepeatedSegmentsAreAppliedOnce(t *testing.T) {
-	g := newRig(t, fold.Counter, 1)
-	g.tail.fault = func(s segment) []segment { return []segment{s, s} }
-	g.log.append(0, "n", "1")
-	g.log.cut(0)
-	g.open()
-	g.log.append(0, "n", "1")
-	g.requireState(0)
-	g.awaitVerdict(g.log.cut(0), Equal)
+	eachStore(t, func(t *testing.T, store func() Store) {
+		g := newRig(t, fold.Counter, 1)
+		g.cfg.Store = store()
+		g.tail.fault = func(s segment) []segment { return []segment{s, s} }
+		g.log.append(0, "n", "1")
+		g.log.cut(0)
+		g.open()
+		g.log.append(0, "n", "1")
+		g.requireState(0)
+		g.awaitVerdict(g.log.cut(0), Equal)
+	})
 }
 
 // A frame that is announced long after the replica passed it: the log is asked at our own position.
@@ -390,47 +419,53 @@ func TestFrameOutsideOfTheRing(t *testing.T) {
 }
 
 func TestTopicCreatedAnew(t *testing.T) {
-	g := newRig(t, fold.LastValue, 1)
-	g.log.append(0, "a", "1", "b", "1")
-	g.log.cut(0)
-	g.open()
-	g.requireState(0)
-	before, err := g.r.Position(0)
-	require.NoError(t, err)
-	g.log.create(2, 1)
-	g.log.append(0, "b", "2")
-	g.log.cut(0)
-	g.await("the new state", func() bool { return fmt.Sprint(g.state()) == "map[b:2]" })
-	_, seen := g.saw(NewIncarnation)
-	require.True(t, seen)
-	after, _ := g.r.Position(0)
-	require.NotEqual(t, before.Incarnation, after.Incarnation)
+	eachStore(t, func(t *testing.T, store func() Store) {
+		g := newRig(t, fold.LastValue, 1)
+		g.cfg.Store = store()
+		g.log.append(0, "a", "1", "b", "1")
+		g.log.cut(0)
+		g.open()
+		g.requireState(0)
+		before, err := g.r.Position(0)
+		require.NoError(t, err)
+		g.log.create(2, 1)
+		g.log.append(0, "b", "2")
+		g.log.cut(0)
+		g.await("the new state", func() bool { return fmt.Sprint(g.state()) == "map[b:2]" })
+		_, seen := g.saw(NewIncarnation)
+		require.True(t, seen)
+		after, _ := g.r.Position(0)
+		require.NotEqual(t, before.Incarnation, after.Incarnation)
+	})
 }
 
 func TestPositionGoneFromTheLog(t *testing.T) {
-	g := newRig(t, fold.LastValue, 1)
-	g.log.append(0, "a", "1")
-	g.log.cut(0)
-	lagging := make(chan struct{})
-	g.tail.fault = func(s segment) []segment {
-		if s.next == 2 {
-			<-lagging
+	eachStore(t, func(t *testing.T, store func() Store) {
+		g := newRig(t, fold.LastValue, 1)
+		g.cfg.Store = store()
+		g.log.append(0, "a", "1")
+		g.log.cut(0)
+		lagging := make(chan struct{})
+		g.tail.fault = func(s segment) []segment {
+			if s.next == 2 {
+				<-lagging
+			}
+			return []segment{s}
 		}
-		return []segment{s}
-	}
-	g.open()
-	g.log.append(0, "a", "-")
-	close(lagging)
-	g.requireState(0)
-	// The tail is thrown back by hand: a position below what the log still has.
-	g.log.append(0, "b", "1")
-	g.requireState(0)
-	g.log.cut(0)
-	g.log.trim(0)
-	g.r.assign(0, 0)
-	g.await("the event", func() bool { _, ok := g.saw(OutOfRange); return ok })
-	g.log.append(0, "c", "1")
-	g.requireState(0)
+		g.open()
+		g.log.append(0, "a", "-")
+		close(lagging)
+		g.requireState(0)
+		// The tail is thrown back by hand: a position below what the log still has.
+		g.log.append(0, "b", "1")
+		g.requireState(0)
+		g.log.cut(0)
+		g.log.trim(0)
+		g.r.assign(0, 0)
+		g.await("the event", func() bool { _, ok := g.saw(OutOfRange); return ok })
+		g.log.append(0, "c", "1")
+		g.requireState(0)
+	})
 }
 
 func TestWithoutStatePlane(t *testing.T) {
@@ -445,20 +480,23 @@ func TestWithoutStatePlane(t *testing.T) {
 }
 
 func TestClosedReplica(t *testing.T) {
-	g := newRig(t, fold.LastValue, 1)
-	g.log.append(0, "a", "1")
-	r := g.open()
-	waiting := make(chan error, 1)
-	go func() { waiting <- r.WaitFor(context.Background(), 0, 100) }()
-	require.NoError(t, r.Close())
-	require.ErrorIs(t, <-waiting, ErrClosed)
-	_, _, err := r.Get(context.Background(), []byte("a"))
-	require.ErrorIs(t, err, ErrClosed)
-	for _, err := range r.Watch(context.Background(), nil) {
-		if err != nil {
-			require.ErrorIs(t, err, ErrClosed)
+	eachStore(t, func(t *testing.T, store func() Store) {
+		g := newRig(t, fold.LastValue, 1)
+		g.cfg.Store = store()
+		g.log.append(0, "a", "1")
+		r := g.open()
+		waiting := make(chan error, 1)
+		go func() { waiting <- r.WaitFor(context.Background(), 0, 100) }()
+		require.NoError(t, r.Close())
+		require.ErrorIs(t, <-waiting, ErrClosed)
+		_, _, err := r.Get(context.Background(), []byte("a"))
+		require.ErrorIs(t, err, ErrClosed)
+		for _, err := range r.Watch(context.Background(), nil) {
+			if err != nil {
+				require.ErrorIs(t, err, ErrClosed)
+			}
 		}
-	}
+	})
 }
 
 func TestBadConfig(t *testing.T) {
@@ -479,32 +517,35 @@ func TestBadConfig(t *testing.T) {
 }
 
 func TestTypedView(t *testing.T) {
-	type file struct {
-		Mode string `json:"mode"`
-	}
-	g := newRig(t, fold.JSONMergePatch, 1)
-	g.log.append(0, "x", `{"mode":"644"}`, "y", `[1]`)
-	g.log.cut(0)
-	g.open()
-	g.log.append(0, "x", `{"mode":"755"}`)
-	g.requireState(0)
-	files := NewTyped(g.r, JSON[file]{})
-	v, ok, err := files.Get(context.Background(), "x")
-	require.NoError(t, err)
-	require.True(t, ok)
-	require.Equal(t, file{"755"}, v)
-	_, _, err = files.Get(context.Background(), "y")
-	var bad *DecodeError
-	require.ErrorAs(t, err, &bad)
-	require.Equal(t, "y", bad.Key)
-	n := 0
-	for row, err := range files.Scan(context.Background(), "x") {
+	eachStore(t, func(t *testing.T, store func() Store) {
+		type file struct {
+			Mode string `json:"mode"`
+		}
+		g := newRig(t, fold.JSONMergePatch, 1)
+		g.cfg.Store = store()
+		g.log.append(0, "x", `{"mode":"644"}`, "y", `[1]`)
+		g.log.cut(0)
+		g.open()
+		g.log.append(0, "x", `{"mode":"755"}`)
+		g.requireState(0)
+		files := NewTyped(g.r, JSON[file]{})
+		v, ok, err := files.Get(context.Background(), "x")
 		require.NoError(t, err)
-		require.Equal(t, "755", row.Value.Mode)
-		n++
-	}
-	require.Equal(t, 1, n)
-	b, err := JSON[file]{}.Encode(file{"<644>"})
-	require.NoError(t, err)
-	require.True(t, bytes.Equal([]byte(`{"mode":"<644>"}`), b))
+		require.True(t, ok)
+		require.Equal(t, file{"755"}, v)
+		_, _, err = files.Get(context.Background(), "y")
+		var bad *DecodeError
+		require.ErrorAs(t, err, &bad)
+		require.Equal(t, "y", bad.Key)
+		n := 0
+		for row, err := range files.Scan(context.Background(), "x") {
+			require.NoError(t, err)
+			require.Equal(t, "755", row.Value.Mode)
+			n++
+		}
+		require.Equal(t, 1, n)
+		b, err := JSON[file]{}.Encode(file{"<644>"})
+		require.NoError(t, err)
+		require.True(t, bytes.Equal([]byte(`{"mode":"<644>"}`), b))
+	})
 }

@@ -32,17 +32,22 @@ type rows interface {
 	position() int64
 	// digest commits what was applied and returns its digest and position.
 	digest() (digest.Digest, int64, error)
-	// scrub hashes the stored rows anew: what digest should be, at the same position.
+	// scrub hashes the stored rows anew; kept is the digest that was maintained, at the same position. Any goroutine may call it.
 	scrub() (stored, kept digest.Digest, at int64, err error)
 	// apply folds records and moves the position to next, in one commit. changed is called for what changed, in offset
-	// order; see memory.Applied. perRecord: with the digest after each record.
+	// order; see memory.Applied. It may be nil. perRecord: with the digest after each record; else with none, and each key once.
 	apply(records []batch.Record, next int64, changed memory.Applied) error
 	perRecord() bool
 	get(key []byte) (frame.Row, bool, error)
 	scan(prefix, after []byte) iter.Seq2[frame.Row, error]
-	// all yields every row of one moment, in no particular order, and its position.
-	all() (iter.Seq2[frame.Row, error], int64)
+	// all yields every row of one moment, in no particular order.
+	all() iter.Seq2[frame.Row, error]
+	// since yields the rows from an offset on, as of now, and on request the tombstones: known says that all of these are
+	// there. The sequence is to be ranged over once, and is nil where tombstones were asked for and are nowhere known.
+	since(from int64, tombstones bool) (changed iter.Seq2[frame.Row, error], known bool, err error)
+	// close keeps what is stored, discard removes it.
 	close() error
+	discard() error
 }
 
 // memoryStores keeps rows in this process.
@@ -77,6 +82,7 @@ func (m memoryRows) identity() identity { return m.t.Identity() }
 func (m memoryRows) position() int64    { return m.t.Position() }
 func (m memoryRows) perRecord() bool    { return true }
 func (m memoryRows) close() error       { return nil }
+func (m memoryRows) discard() error     { return nil }
 
 func (m memoryRows) digest() (digest.Digest, int64, error) {
 	d, at := m.t.Digest()
@@ -101,9 +107,18 @@ func (m memoryRows) scan(prefix, after []byte) iter.Seq2[frame.Row, error] {
 	return withoutError(m.t.Scan(prefix, after))
 }
 
-func (m memoryRows) all() (iter.Seq2[frame.Row, error], int64) {
-	s := m.t.Snapshot()
-	return withoutError(s.All()), s.Position
+func (m memoryRows) all() iter.Seq2[frame.Row, error] { return withoutError(m.t.Snapshot().All()) }
+
+// since knows no tombstones: the partition's history has the recent ones.
+func (m memoryRows) since(from int64, _ bool) (iter.Seq2[frame.Row, error], bool, error) {
+	all := m.t.Snapshot().All()
+	return func(yield func(frame.Row, error) bool) {
+		for row := range all {
+			if row.Offset >= from && !yield(row, nil) {
+				return
+			}
+		}
+	}, false, nil
 }
 
 func withoutError(seq iter.Seq[frame.Row]) iter.Seq2[frame.Row, error] {

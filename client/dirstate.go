@@ -1,0 +1,125 @@
+package client
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/keyframelog/keyframe/proto/fold"
+	"github.com/keyframelog/keyframe/storage/table"
+)
+
+const (
+	dirStateFile    = "replica.json"
+	dirStateVersion = 1
+)
+
+// ErrDir is wrapped when a directory is not one that this replica may use.
+var ErrDir = errors.New("not this replica's directory")
+
+// dirState is the file replica.json of a replica's directory: whose state each table ordinal is.
+type dirState struct {
+	Version    int            `json:"version"`
+	Topic      string         `json:"topic"`
+	Partitions []dirPartition `json:"partitions"`
+}
+
+type dirPartition struct {
+	Partition   int32  `json:"partition"`
+	Ordinal     uint32 `json:"ordinal"`
+	TopicID     string `json:"topic_id"`    // hex
+	Incarnation string `json:"incarnation"` // hex
+	Fold        string `json:"fold"`
+}
+
+func newDirPartition(ordinal uint32, id table.Identity) dirPartition {
+	return dirPartition{
+		Partition: id.Partition, Ordinal: ordinal, TopicID: hex.EncodeToString(id.TopicID[:]),
+		Incarnation: hex.EncodeToString(id.Incarnation[:]), Fold: id.Fold.String(),
+	}
+}
+
+func (p dirPartition) identity() (id table.Identity, err error) {
+	id.Partition = p.Partition
+	topic, err1 := hex.DecodeString(p.TopicID)
+	incarnation, err2 := hex.DecodeString(p.Incarnation)
+	id.Fold, err = fold.ParseKind(p.Fold)
+	if err := errors.Join(err, err1, err2, fill(id.TopicID[:], topic), fill(id.Incarnation[:], incarnation)); err != nil {
+		return id, fmt.Errorf("%s, partition %d: %w", dirStateFile, p.Partition, err)
+	}
+	return id, nil
+}
+
+// with returns a copy in which p replaces what was there of its partition.
+func (s dirState) with(p dirPartition) dirState {
+	s.Partitions = slices.DeleteFunc(slices.Clone(s.Partitions), func(x dirPartition) bool { return x.Partition == p.Partition })
+	s.Partitions = append(s.Partitions, p)
+	return s
+}
+
+// readDirState reads the file; a directory without one has no state yet.
+func readDirState(fs vfs.FS, dir, topic string) (dirState, error) {
+	fresh := dirState{Version: dirStateVersion, Topic: topic}
+	f, err := fs.Open(fs.PathJoin(dir, dirStateFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return fresh, nil
+	}
+	if err != nil {
+		return fresh, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, 64<<20))
+	if err != nil {
+		return fresh, err
+	}
+	var s dirState
+	if err := json.Unmarshal(b, &s); err != nil {
+		return fresh, fmt.Errorf("%s: %w", dirStateFile, err)
+	}
+	if s.Version != dirStateVersion {
+		return fresh, fmt.Errorf("%w: %s has version %d, this program knows %d: use the version that wrote it", ErrDir, dirStateFile, s.Version, dirStateVersion)
+	}
+	if s.Topic != topic {
+		return fresh, fmt.Errorf("%w: it holds topic %q, not %q: use a directory for each topic", ErrDir, s.Topic, topic)
+	}
+	return s, nil
+}
+
+// writeDirState replaces the file, durably.
+func writeDirState(fs vfs.FS, dir string, s dirState) error {
+	b, err := json.MarshalIndent(s, "", "  ")
+	if err != nil {
+		return err
+	}
+	tmp := fs.PathJoin(dir, dirStateFile+".tmp")
+	f, err := fs.Create(tmp, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(append(b, '\n'))
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := fs.Rename(tmp, fs.PathJoin(dir, dirStateFile)); err != nil {
+		return err
+	}
+	d, err := fs.OpenDir(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// refuseBrokerDir protects a broker's data directory, which has the same marker, from being opened as a replica's.
+func refuseBrokerDir(fs vfs.FS, dir string) error {
+	if _, err := fs.Stat(fs.PathJoin(dir, "log")); err == nil {
+		return fmt.Errorf("%w: it has a log, so it is a broker's data directory", ErrDir)
+	}
+	return nil
+}

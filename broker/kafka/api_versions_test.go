@@ -1,0 +1,90 @@
+package kafka_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+func apiVersionsRequest(version int16) *kmsg.ApiVersionsRequest {
+	req := kmsg.NewPtrApiVersionsRequest()
+	req.Version, req.ClientSoftwareName, req.ClientSoftwareVersion = version, "test", "1.0"
+	return req
+}
+
+func TestApiVersions(t *testing.T) {
+	c := start(t).dial(t)
+	for version := range int16(5) {
+		resp := do[*kmsg.ApiVersionsResponse](c, apiVersionsRequest(version))
+		require.Zero(t, resp.ErrorCode)
+		offered := map[int16][2]int16{}
+		for _, k := range resp.ApiKeys {
+			offered[k.ApiKey] = [2]int16{k.MinVersion, k.MaxVersion}
+		}
+		for key, versions := range map[int16][2]int16{
+			0: {0, 13}, 1: {4, 18}, 2: {1, 11}, 3: {0, 13}, 18: {0, 4}, 19: {2, 7}, 20: {1, 6}, 22: {0, 5}, 23: {2, 4}, 32: {1, 4},
+		} {
+			require.Equal(t, versions, offered[key], "API %d", key)
+		}
+	}
+}
+
+func TestApiVersionsUnknownVersion(t *testing.T) {
+	c := start(t).dial(t)
+	// The answer to a version that the broker does not know is in v0 (KIP-511).
+	_, err := c.Write([]byte{0, 0, 0, 15, 0, 18, 0, 77, 0, 0, 0, 1, 0, 0, 0, 1, 1, 1, 0})
+	require.NoError(t, err)
+	v0 := apiVersionsRequest(0)
+	resp, id := c.receive(v0)
+	require.Equal(t, int32(1), id)
+	versions := resp.(*kmsg.ApiVersionsResponse)
+	require.Equal(t, int16(35), versions.ErrorCode)
+	require.Len(t, versions.ApiKeys, 1)
+	require.Equal(t, int16(18), versions.ApiKeys[0].ApiKey)
+	require.Equal(t, int16(4), versions.ApiKeys[0].MaxVersion)
+	require.Zero(t, do[*kmsg.ApiVersionsResponse](c, apiVersionsRequest(3)).ErrorCode, "the connection goes on")
+}
+
+func TestApiVersionsBadSoftware(t *testing.T) {
+	b := start(t)
+	for _, name := range []string{"", "-x", "x-", "a b", "a/b"} {
+		req := apiVersionsRequest(3)
+		req.ClientSoftwareName = name
+		require.Equal(t, int16(42), do[*kmsg.ApiVersionsResponse](b.dial(t), req).ErrorCode, "%q", name)
+	}
+}
+
+func TestOtherUnknownVersionsClose(t *testing.T) {
+	b := start(t)
+	for name, frame := range map[string][]byte{
+		"metadata v99":   {0, 0, 0, 10, 0, 3, 0, 99, 0, 0, 0, 1, 0, 0},
+		"unknown API":    {0, 0, 0, 10, 3, 3, 0, 0, 0, 0, 0, 1, 0, 0},
+		"produce v2":     {0, 0, 0, 10, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0},
+		"oversized":      {0x7f, 0xff, 0xff, 0xff, 0, 3, 0, 1, 0, 0, 0, 1},
+		"malformed body": {0, 0, 0, 14, 0, 3, 0, 1, 0, 0, 0, 1, 0, 0, 0x7f, 0, 0, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := b.dial(t)
+			_, err := c.Write(frame)
+			require.NoError(t, err)
+			c.requireClosed()
+		})
+	}
+}
+
+func TestPipelinedRequestsAreAnsweredInOrder(t *testing.T) {
+	c := start(t).dial(t)
+	tp := createTopic(c, 1)
+	slow := fetchFrom(tp, 0, 12)
+	slow.MaxWaitMillis = 100
+	sent := []kmsg.Request{slow, apiVersionsRequest(3), produceTo(tp, 0, 9, seal(newBatch(kv("k", "v")))), apiVersionsRequest(0)}
+	var ids []int32
+	for _, req := range sent {
+		ids = append(ids, c.send(req))
+	}
+	for i, req := range sent {
+		_, id := c.receive(req)
+		require.Equal(t, ids[i], id)
+	}
+}

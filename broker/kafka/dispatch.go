@@ -1,0 +1,41 @@
+package kafka
+
+import (
+	"context"
+	"maps"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/keyframelog/keyframe/broker/wire"
+)
+
+// handlerFunc answers one decoded request; see wire.Handler for the goroutine it runs in and wire.Response for answers
+// that have to wait.
+type handlerFunc func(h *Handler, ctx context.Context, r *wire.Request, req kmsg.Request) wire.Response
+
+// handle adapts a handler method of one request type to the dispatch table.
+func handle[R kmsg.Request](f func(*Handler, context.Context, *wire.Request, R) wire.Response) handlerFunc {
+	return func(h *Handler, ctx context.Context, r *wire.Request, req kmsg.Request) wire.Response {
+		return f(h, ctx, r, req.(R))
+	}
+}
+
+const keyApiVersions = 18
+
+// handlers is the dispatch table: API key to handler.
+func handlers() map[int16]handlerFunc {
+	table := map[int16]handlerFunc{
+		0:              handle((*Handler).produce),
+		1:              handle((*Handler).fetch),
+		2:              handle((*Handler).listOffsets),
+		3:              handle((*Handler).metadata),
+		keyApiVersions: handle((*Handler).apiVersions),
+		19:             handle((*Handler).createTopics),
+		20:             handle((*Handler).deleteTopics),
+		22:             handle((*Handler).initProducerID),
+		23:             handle((*Handler).offsetForLeaderEpoch),
+		32:             handle((*Handler).describeConfigs),
+	}
+	maps.Copy(table, groupHandlers())
+	return table
+}

@@ -1,0 +1,168 @@
+package kafka
+
+import (
+	"context"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/keyframelog/keyframe/broker/topics"
+	"github.com/keyframelog/keyframe/broker/wire"
+)
+
+// fetch reads batches from many partitions. When there is not enough, one waiter watches all of them in the connection's
+// writer goroutine: no goroutine and no timer per partition, no polling.
+//
+// There are no fetch sessions: every fetch is a full one, and the session id 0 in the answer tells the client so (KIP-227).
+func (h *Handler) fetch(ctx context.Context, r *wire.Request, req *kmsg.FetchRequest) wire.Response {
+	if req.SessionEpoch > 0 {
+		resp := req.ResponseKind().(*kmsg.FetchResponse)
+		resp.ErrorCode = fetchSessionIDNotFound
+		return wire.Reply(resp)
+	}
+	f := h.newFetch(r, req)
+	wait := time.Duration(max(req.MaxWaitMillis, 0)) * time.Millisecond
+	response := wire.Later(func(ctx context.Context) wire.Message {
+		f.await(ctx, r.Conn.Draining(), wait-h.cfg.Now().Sub(r.Received))
+		return f.read(ctx)
+	})
+	response.Done = f.release
+	return response
+}
+
+// fetching is one fetch request in work.
+type fetching struct {
+	h          *Handler
+	conn       *wire.Conn
+	req        *kmsg.FetchRequest
+	topics     []fetchTopic
+	partitions []*fetchPartition // of all topics, in the order they are served
+	held       int64             // bytes counted in h.fetching
+}
+
+type fetchTopic struct {
+	name       string
+	id         [16]byte
+	partitions []*fetchPartition
+}
+
+// fetchPartition is one partition of a fetch. p is nil when code says that it cannot be read.
+type fetchPartition struct {
+	req  kmsg.FetchRequestTopicPartition
+	t    *topics.Topic
+	p    *topics.Partition
+	code int16
+
+	counted   int64 // await has counted the bytes of [FetchOffset, counted)
+	available int   // of them, at most PartitionMaxBytes
+	skipped   bool  // had records, but the response was full
+	answer    kmsg.FetchResponseTopicPartition
+}
+
+func (h *Handler) newFetch(r *wire.Request, req *kmsg.FetchRequest) *fetching {
+	f := &fetching{h: h, conn: r.Conn, req: req}
+	for _, rt := range req.Topics {
+		t, code := h.lookup(topicRef{name: rt.Topic, id: rt.TopicID, byID: req.Version >= 13})
+		ft := fetchTopic{name: rt.Topic, id: rt.TopicID}
+		for _, rp := range rt.Partitions {
+			fp := &fetchPartition{req: rp, t: t, counted: rp.FetchOffset}
+			fp.p, fp.code = partitionOf(t, code, rp.Partition)
+			ft.partitions = append(ft.partitions, fp)
+		}
+		f.topics = append(f.topics, ft)
+		f.partitions = append(f.partitions, ft.partitions...)
+	}
+	f.rotate()
+	return f
+}
+
+// fetchStart is the connection's memory of where the last response ran full.
+type fetchStart struct{}
+
+type partitionKey struct {
+	topic     string
+	id        [16]byte
+	partition int32
+}
+
+// rotate starts with the first partition that the last response of this connection had no room for, so that none starves.
+// Without sessions it is the client's part to rotate, and some do not.
+func (f *fetching) rotate() {
+	v, ok := f.conn.Local().Load(fetchStart{})
+	if !ok {
+		return
+	}
+	start := v.(partitionKey)
+	for i, fp := range f.partitions {
+		if fp.t != nil && fp.t.ID == start.id && fp.req.Partition == start.partition {
+			rotated := append([]*fetchPartition{}, f.partitions[i:]...)
+			f.partitions = append(rotated, f.partitions[:i]...)
+			return
+		}
+	}
+}
+
+// remember notes where the next response of the connection starts.
+func (f *fetching) remember() {
+	for _, fp := range f.partitions {
+		if fp.skipped {
+			f.conn.Local().Store(fetchStart{}, partitionKey{id: fp.t.ID, partition: fp.req.Partition})
+			return
+		}
+	}
+	f.conn.Local().Delete(fetchStart{})
+}
+
+// read makes the response out of what is there now.
+func (f *fetching) read(ctx context.Context) wire.Message {
+	budget := f.responseBytes()
+	empty := true
+	for _, fp := range f.partitions {
+		fp.answer = emptyAnswer(fp.req.Partition)
+		f.readPartition(ctx, fp, budget, empty)
+		budget -= len(fp.answer.RecordBatches)
+		empty = empty && len(fp.answer.RecordBatches) == 0
+		f.hold(len(fp.answer.RecordBatches))
+	}
+	f.remember()
+	resp := f.req.ResponseKind().(*kmsg.FetchResponse)
+	for _, ft := range f.topics {
+		out := kmsg.FetchResponseTopic{Topic: ft.name, TopicID: ft.id}
+		for _, fp := range ft.partitions {
+			out.Partitions = append(out.Partitions, fp.answer)
+		}
+		resp.Topics = append(resp.Topics, out)
+	}
+	return resp
+}
+
+// responseBytes is the room for records in this response. Slow readers hold what they do not take: when all of them hold too
+// much, responses shrink to one batch.
+func (f *fetching) responseBytes() int {
+	limit := f.h.cfg.FetchMaxBytes
+	if f.req.Version >= 3 {
+		limit = min(limit, int(f.req.MaxBytes))
+	}
+	room := f.h.cfg.FetchOutstandingMax - f.h.fetching.Load()
+	return int(max(min(int64(limit), room), 0))
+}
+
+func (f *fetching) hold(n int) {
+	f.held += int64(n)
+	f.h.fetching.Add(int64(n))
+}
+
+// release gives the response's bytes back once it is sent or dropped.
+func (f *fetching) release() {
+	f.h.fetching.Add(-f.held)
+	f.held = 0
+}
+
+func emptyAnswer(partition int32) kmsg.FetchResponseTopicPartition {
+	a := kmsg.NewFetchResponseTopicPartition()
+	a.Partition = partition
+	a.HighWatermark, a.LastStableOffset, a.LogStartOffset = -1, -1, -1
+	a.PreferredReadReplica = -1
+	a.RecordBatches = []byte{}
+	return a
+}

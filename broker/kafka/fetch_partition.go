@@ -1,0 +1,140 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/keyframelog/keyframe/storage/log"
+)
+
+// readPartition fills one partition's answer. budget is what is left of the response; the first partition with records gives
+// at least one batch, however large (KIP-74).
+func (f *fetching) readPartition(ctx context.Context, fp *fetchPartition, budget int, first bool) {
+	if code := f.check(fp); code != none {
+		fp.answer.ErrorCode = code
+		return
+	}
+	b := fp.p.Log.Bounds()
+	f.describe(fp, b)
+	if fp.answer.DivergingEpoch.Epoch >= 0 {
+		return
+	}
+	end := f.end(b)
+	if fp.req.FetchOffset >= end {
+		return
+	}
+	limit := min(int(fp.req.PartitionMaxBytes), budget)
+	if limit <= 0 && !first {
+		fp.skipped = true
+		return
+	}
+	records, err := f.readRecords(ctx, fp, b, end, max(limit, 0))
+	if err != nil {
+		f.fail(fp, err)
+		return
+	}
+	if len(records) > limit && !first {
+		fp.skipped = true // one batch alone is larger than what is left
+		return
+	}
+	fp.answer.RecordBatches = records
+}
+
+// check says whether the partition can be read at the offset; a code other than none ends a wait at once.
+func (f *fetching) check(fp *fetchPartition) int16 {
+	if fp.code != none {
+		return fp.code
+	}
+	select {
+	case <-fp.t.Gone():
+		if f.req.Version >= 13 {
+			return unknownTopicID
+		}
+		return unknownTopicOrPartition
+	default:
+	}
+	if code := f.h.checkEpoch(fp.req.CurrentLeaderEpoch); code != none {
+		return code
+	}
+	known, diverges := f.diverges(fp)
+	if !known {
+		return offsetOutOfRange // an epoch of the future: the client read another log
+	}
+	// A client whose log parted from ours has to know where, not that its offset is beyond the end.
+	if b := fp.p.Log.Bounds(); !diverges && (fp.req.FetchOffset < b.LogStart || fp.req.FetchOffset > b.LogEnd) {
+		return offsetOutOfRange
+	}
+	return none
+}
+
+// describe fills in the partition's bounds and where the client's log and ours parted.
+func (f *fetching) describe(fp *fetchPartition, b log.Bounds) {
+	a := &fp.answer
+	a.HighWatermark, a.LastStableOffset, a.LogStartOffset = b.HighWatermark, b.LastStable, b.LogStart
+	if f.req.IsolationLevel == 1 {
+		a.AbortedTransactions = []kmsg.FetchResponseTopicPartitionAbortedTransaction{}
+	}
+	if _, diverges := f.diverges(fp); diverges {
+		a.DivergingEpoch.Epoch, a.DivergingEpoch.EndOffset = fp.p.Log.EpochEnd(fp.req.LastFetchedEpoch)
+	}
+}
+
+// diverges says whether the epoch that the client read last ended before its offset (v12 on), and whether it is known at all.
+func (f *fetching) diverges(fp *fetchPartition) (known, diverges bool) {
+	if fp.req.LastFetchedEpoch < 0 {
+		return true, false
+	}
+	epoch, end := fp.p.Log.EpochEnd(fp.req.LastFetchedEpoch)
+	return epoch >= 0, epoch >= 0 && (epoch < fp.req.LastFetchedEpoch || end < fp.req.FetchOffset)
+}
+
+// end is the first offset that the client may not see.
+func (f *fetching) end(b log.Bounds) int64 {
+	if f.req.IsolationLevel == 1 {
+		return b.LastStable
+	}
+	return b.HighWatermark
+}
+
+// readRecords returns rows below the delta start offset and raw batches from there on. Trimming may move the delta start
+// offset in between; then the offset is among the rows now.
+func (f *fetching) readRecords(ctx context.Context, fp *fetchPartition, b log.Bounds, end int64, limit int) ([]byte, error) {
+	const attempts = 3
+	from := fp.req.FetchOffset
+	var records []byte
+	for range attempts {
+		var err error
+		if from < b.DeltaStart {
+			if f.h.cfg.Rows == nil {
+				return nil, log.ErrTrimmed
+			}
+			if records, from, err = f.h.cfg.Rows.Rows(ctx, fp.t, fp.p, from, limit, records); err != nil {
+				return nil, err
+			}
+			if from < b.DeltaStart || len(records) >= limit || from >= end {
+				return records, nil
+			}
+		}
+		before := len(records)
+		records, _, err = fp.p.Log.Read(from, end, limit-before, records)
+		if before > 0 && (err != nil || len(records) > limit) {
+			return records[:before], nil // there are rows to give; the rest comes next time
+		}
+		if !errors.Is(err, log.ErrTrimmed) {
+			return records, err
+		}
+		b = fp.p.Log.Bounds()
+	}
+	return nil, log.ErrTrimmed
+}
+
+func (f *fetching) fail(fp *fetchPartition, err error) {
+	code := codeOf(err)
+	if code != offsetOutOfRange {
+		f.h.cfg.Logger.Error("fetch failed", "topic", fp.t.Name, "partition", fp.req.Partition, "offset", fp.req.FetchOffset, "error", err)
+	}
+	fp.answer = emptyAnswer(fp.req.Partition)
+	fp.answer.ErrorCode = code
+}

@@ -1,0 +1,174 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/keyframelog/keyframe/broker/topics"
+	"github.com/keyframelog/keyframe/broker/wire"
+	"github.com/keyframelog/keyframe/proto/batch"
+	"github.com/keyframelog/keyframe/storage/engine"
+	"github.com/keyframelog/keyframe/storage/log"
+)
+
+const (
+	acksNone = 0
+	acksAll  = -1
+)
+
+// appended is a partition's answer in work: the append was accepted and waits for its sync.
+type appended struct {
+	answer *kmsg.ProduceResponseTopicPartition
+	append *log.Appended
+	topic  *topics.Topic
+}
+
+// produce appends one batch to each partition of the request. Appending happens here, in request order; the answer waits for
+// the syncs in the connection's writer. acks=1 and acks=all both wait: there is one replica, and less than its disk is no
+// acknowledgement. Partitions fail independently.
+func (h *Handler) produce(ctx context.Context, r *wire.Request, req *kmsg.ProduceRequest) wire.Response {
+	resp := req.ResponseKind().(*kmsg.ProduceResponse)
+	var waiting []appended
+	var failed error // the first, for acks=0
+	resp.Topics = make([]kmsg.ProduceResponseTopic, len(req.Topics))
+	for i, rt := range req.Topics {
+		out := &resp.Topics[i]
+		out.Topic, out.TopicID = rt.Topic, rt.TopicID
+		t, code := h.lookup(topicRef{name: rt.Topic, id: rt.TopicID, byID: req.Version >= 13})
+		out.Partitions = make([]kmsg.ProduceResponseTopicPartition, len(rt.Partitions))
+		for j, rp := range rt.Partitions {
+			answer := &out.Partitions[j]
+			*answer = kmsg.ProduceResponseTopicPartition{
+				Partition: rp.Partition, BaseOffset: -1, LogAppendTime: -1, LogStartOffset: -1,
+				CurrentLeader: kmsg.NewProduceResponseTopicPartitionCurrentLeader(),
+			}
+			a, err := h.producePartition(t, code, req, &rp)
+			if err != nil {
+				h.refuseBatch(answer, t, err)
+				failed = errors.Join(failed, err)
+				continue
+			}
+			waiting = append(waiting, appended{answer, a, t})
+		}
+	}
+	if req.Acks == acksNone {
+		if failed != nil {
+			// Nobody reads an answer; a closed connection makes the client look again, as Kafka does.
+			return wire.Response{Close: "produce with acks=0 failed: " + failed.Error()}
+		}
+		return wire.Response{None: true}
+	}
+	if len(waiting) == 0 {
+		return wire.Reply(resp)
+	}
+	return wire.Later(func(ctx context.Context) wire.Message {
+		for _, w := range waiting {
+			if err := w.append.Wait(ctx); err != nil {
+				if ctx.Err() == nil {
+					h.cfg.Logger.Error("a produced batch did not become durable", "topic", w.topic.Name, "partition", w.answer.Partition, "error", err)
+				}
+				h.refuseBatch(w.answer, w.topic, err)
+				continue
+			}
+			w.answer.BaseOffset, w.answer.LogStartOffset = w.append.BaseOffset, w.append.LogStart
+			if w.topic.Config().LogAppendTime {
+				w.answer.LogAppendTime = w.append.AppendTimeMs
+			}
+		}
+		return resp
+	})
+}
+
+// producePartition checks one partition's batch and appends it.
+func (h *Handler) producePartition(t *topics.Topic, code int16, req *kmsg.ProduceRequest, rp *kmsg.ProduceRequestTopicPartition) (*log.Appended, error) {
+	if req.Acks < acksAll || req.Acks > 1 {
+		return nil, &refusal{invalidRequiredAcks, fmt.Sprintf("acks=%d: only -1, 0 and 1 exist", req.Acks)}
+	}
+	p, code := partitionOf(t, code, rp.Partition)
+	if code != none {
+		return nil, &refusal{code, "This server does not host this topic-partition."}
+	}
+	b, err := oneBatch(rp.Records)
+	if err != nil {
+		return nil, err
+	}
+	cfg := t.Config()
+	if b.IsTransactional() {
+		return nil, refuseTransactional(req)
+	}
+	if b.Codec() == batch.Zstd && req.Version < 7 {
+		return nil, &refusal{unsupportedCompressionType, "Produce requests below version 7 cannot carry zstd"}
+	}
+	if len(b) > cfg.MaxMessageBytes {
+		return nil, &refusal{messageTooLarge, fmt.Sprintf("The record batch size in the append to %s-%d is %d bytes which exceeds the maximum configured value of %d.",
+			t.Name, p.Index, len(b), cfg.MaxMessageBytes)}
+	}
+	if req.Acks == acksAll && cfg.MinInsyncReplicas > 1 {
+		return nil, &refusal{notEnoughReplicas, fmt.Sprintf("min.insync.replicas is %d and there is one replica", cfg.MinInsyncReplicas)}
+	}
+	if err := h.checkBatch(cfg, b); err != nil {
+		return nil, err
+	}
+	a, err := p.Log.Append(b)
+	if err != nil {
+		return nil, fmt.Errorf("append to %s-%d: %w", t.Name, p.Index, err)
+	}
+	return a, nil
+}
+
+// oneBatch frames the only batch of a partition's records.
+func oneBatch(records []byte) (batch.Batch, error) {
+	if len(records) == 0 {
+		return nil, &refusal{invalidRecord, "Produce requests must have exactly one record batch per partition, this one has none"}
+	}
+	b, rest, err := batch.Split(records)
+	if err != nil {
+		return nil, &refusal{splitCode(err), err.Error()}
+	}
+	if len(rest) > 0 {
+		return nil, &refusal{invalidRecord, "Produce requests must have exactly one record batch per partition"}
+	}
+	return b, nil
+}
+
+func splitCode(err error) int16 {
+	if errors.Is(err, batch.ErrMagic) {
+		return invalidRecord // magic 0 and 1: KIP-724
+	}
+	return corruptMessage
+}
+
+// refuseTransactional: there are no transactions yet, so no batch can belong to one.
+func refuseTransactional(req *kmsg.ProduceRequest) error {
+	switch {
+	case req.TransactionID == nil:
+		return &refusal{transactionalIDAuthorization, "transactional records without a transactional id"}
+	case req.Version == 11:
+		return &refusal{transactionAbortable, "transactions are not supported yet"}
+	}
+	return &refusal{invalidTxnState, "transactions are not supported yet"}
+}
+
+// refuseBatch writes an error into a partition's answer.
+func (h *Handler) refuseBatch(answer *kmsg.ProduceResponseTopicPartition, t *topics.Topic, err error) {
+	var refused *refusal
+	var records *recordsError
+	switch {
+	case errors.As(err, &records):
+		answer.ErrorCode, answer.ErrorMessage = records.code, ptr(records.Error())
+		answer.ErrorRecords = records.culprits
+	case errors.As(err, &refused):
+		answer.ErrorCode, answer.ErrorMessage = refused.code, ptr(refused.text)
+	default:
+		answer.ErrorCode, answer.ErrorMessage = codeOf(err), ptr(err.Error())
+	}
+	switch {
+	case errors.Is(err, engine.ErrDiskFull):
+		h.metrics.diskFull.Inc()
+	case answer.ErrorCode == unknownServerError:
+		h.cfg.Logger.Error("produce failed", "topic", t.Name, "partition", answer.Partition, "error", err)
+	}
+}

@@ -1,0 +1,130 @@
+package kafka
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/keyframelog/keyframe/broker/topics"
+	"github.com/keyframelog/keyframe/proto/batch"
+)
+
+// culpritsMax bounds the records that one refusal names; a batch may hold millions.
+const culpritsMax = 1000
+
+// recordsError refuses a batch because of some of its records (KIP-467).
+type recordsError struct {
+	code     int16
+	total    int
+	culprits []kmsg.ProduceResponseTopicPartitionErrorRecord
+}
+
+func (e *recordsError) Error() string {
+	return fmt.Sprintf("One or more records have been rejected due to %d record errors in total, of which the first %d are listed.", e.total, len(e.culprits))
+}
+
+func (e *recordsError) add(code int16, index int, text string) {
+	if e.total == 0 || code == invalidTimestamp {
+		e.code = code
+	}
+	e.total++
+	if len(e.culprits) < culpritsMax {
+		e.culprits = append(e.culprits, kmsg.ProduceResponseTopicPartitionErrorRecord{RelativeOffset: int32(index), ErrorMessage: &text})
+	}
+}
+
+// checkBatch decides whether a client's batch may be appended as it is. After it, everything that anyone will read from the
+// batch was read once: a batch that cannot be decompressed or parsed never gets an offset.
+func (h *Handler) checkBatch(cfg *topics.Config, b batch.Batch) error {
+	if err := b.Validate(); err != nil {
+		if errors.Is(err, batch.ErrCRC) {
+			return &refusal{corruptMessage, err.Error()}
+		}
+		return &refusal{invalidRecord, err.Error()}
+	}
+	switch {
+	case b.IsControl():
+		return &refusal{invalidRecord, "Clients are not allowed to write control records"}
+	case b.BaseOffset() != 0:
+		return &refusal{invalidRecord, fmt.Sprintf("The baseOffset of the record batch should be 0, but it is %d", b.BaseOffset())}
+	case b.ProducerID() >= 0 && (b.BaseSequence() < 0 || b.ProducerEpoch() < 0):
+		return &refusal{invalidRecord, fmt.Sprintf("Invalid sequence number %d or epoch %d in record batch with producerId %d", b.BaseSequence(), b.ProducerEpoch(), b.ProducerID())}
+	case b.IsLogAppendTime():
+		b.StampCreateTime(b.MaxTimestamp()) // the topic decides that, not the producer
+	}
+	return h.checkRecords(cfg, b)
+}
+
+// checkRecords reads every record once: structure, timestamp, key, and in a key-framed topic the delta. It sets the header's
+// timestamps as the topic wants them.
+func (h *Handler) checkRecords(cfg *topics.Config, b batch.Batch) error {
+	reader := h.readers.Get().(*batch.Reader)
+	defer h.readers.Put(reader)
+	if err := reader.Reset(b); err != nil {
+		return &refusal{unreadable(err), err.Error()}
+	}
+	var refused recordsError
+	now := h.nowMs()
+	maxTimestamp := int64(-1)
+	index := 0
+	for ; ; index++ {
+		r, more, err := reader.Next()
+		if err != nil {
+			return &refusal{unreadable(err), err.Error()}
+		}
+		if !more {
+			break
+		}
+		if r.Offset != int64(index) {
+			return &refusal{invalidRecord, fmt.Sprintf("record %d of the batch has offset delta %d", index, r.Offset)}
+		}
+		maxTimestamp = max(maxTimestamp, r.Timestamp)
+		if text := timestampError(cfg, r.Timestamp, now); text != "" {
+			refused.add(invalidTimestamp, index, text)
+			continue
+		}
+		if !cfg.KeyFramed {
+			continue
+		}
+		if r.Key == nil {
+			refused.add(invalidRecord, index, "Compacted topic cannot accept message without key in topic partition.")
+			continue
+		}
+		if _, err := cfg.Fold.Delta(r.Key, r.Value, r.Headers); err != nil {
+			refused.add(invalidRecord, index, err.Error())
+		}
+	}
+	if refused.total > 0 {
+		return &refused
+	}
+	switch {
+	case cfg.LogAppendTime:
+		b.StampAppendTime(now)
+	case maxTimestamp != b.MaxTimestamp():
+		b.StampCreateTime(maxTimestamp)
+	}
+	return nil
+}
+
+// timestampError says what is wrong with a record's time, or nothing.
+func timestampError(cfg *topics.Config, ts, now int64) string {
+	if cfg.LogAppendTime || ts < 0 {
+		return ""
+	}
+	if ts > now && ts-now > cfg.TimestampAfterMs {
+		return fmt.Sprintf("Timestamp %d of message is more than %d ms after the broker's time %d (message.timestamp.after.max.ms)", ts, cfg.TimestampAfterMs, now)
+	}
+	if ts < now && now-ts > cfg.TimestampBeforeMs {
+		return fmt.Sprintf("Timestamp %d of message is more than %d ms before the broker's time %d (message.timestamp.before.max.ms)", ts, cfg.TimestampBeforeMs, now)
+	}
+	return ""
+}
+
+// unreadable is the code of records that cannot be read.
+func unreadable(err error) int16 {
+	if errors.Is(err, batch.ErrTooLarge) {
+		return messageTooLarge // it would decompress to more than the broker allows
+	}
+	return invalidRecord
+}

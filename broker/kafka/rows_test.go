@@ -1,0 +1,92 @@
+package kafka_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/keyframelog/keyframe/broker/kafka"
+	"github.com/keyframelog/keyframe/broker/topics"
+)
+
+// fakeRows has a row at every second offset below the delta start offset, in batches of one.
+type fakeRows struct {
+	base int64 // timestamp of offset 0; one second an offset
+	err  error
+}
+
+func (f *fakeRows) Rows(_ context.Context, _ *topics.Topic, p *topics.Partition, from int64, maxBytes int, dst []byte) ([]byte, int64, error) {
+	if f.err != nil {
+		return nil, 0, f.err
+	}
+	end := p.Log.Bounds().DeltaStart
+	n := 0
+	for offset := (from + 1) / 2 * 2; offset < end; offset += 2 {
+		b := newBatch(kv("row", "value"))
+		b.FirstOffset, b.LastOffsetDelta = offset, 1
+		b.FirstTimestamp = f.base + offset*1000
+		b.MaxTimestamp = b.FirstTimestamp
+		raw := seal(b)
+		if n > 0 && n+len(raw) > maxBytes {
+			return dst, offset, nil
+		}
+		dst, n = append(dst, raw...), n+len(raw)
+	}
+	return dst, end, nil
+}
+
+func TestBelowTheDeltaStartAreRows(t *testing.T) {
+	rows := &fakeRows{base: time.Now().UnixMilli() - 100_000}
+	b := startOwn(t, options{kafka: func(cfg *kafka.Config) { cfg.Rows = rows }})
+	c := b.dial(t)
+	tp := createTopic(c, 1, "cleanup.policy", "compact")
+	for range 10 {
+		mustProduce(c, tp, kv("k", "v"))
+	}
+	tt, _ := b.registry.Get(tp.name)
+	require.NoError(t, tt.Partitions[0].Log.TrimTo(t.Context(), 6))
+
+	offsets := func(from int64, partitionMax int32) (got []int64) {
+		req := fetchFrom(tp, from, 12)
+		req.Topics[0].Partitions[0].PartitionMaxBytes = partitionMax
+		p := fetchAs(c, req)
+		require.Zero(t, p.ErrorCode)
+		require.Zero(t, p.LogStartOffset, "earliest does not move with a trim")
+		for _, batch := range batchesOf(c, p.RecordBatches) {
+			got = append(got, batch.FirstOffset)
+		}
+		return got
+	}
+	require.Equal(t, []int64{0, 2, 4, 6, 7, 8, 9}, offsets(0, 1<<20), "rows, then raw batches")
+	require.Equal(t, []int64{2, 4, 6, 7, 8, 9}, offsets(1, 1<<20))
+	require.Equal(t, []int64{6, 7, 8, 9}, offsets(6, 1<<20))
+	require.Equal(t, []int64{0}, offsets(0, 1))
+	require.Equal(t, []int64{4}, offsets(3, 1))
+	require.Equal(t, int64(0), listOffset(c, tp, 0, -2).Offset)
+
+	p := listOffset(c, tp, 0, rows.base+1000)
+	require.Equal(t, [2]int64{2, rows.base + 2000}, [2]int64{p.Offset, p.Timestamp}, "a time among the rows")
+	p = listOffset(c, tp, 0, rows.base+5000)
+	require.Equal(t, int64(6), p.Offset, "a time after the rows")
+	p = listOffset(c, tp, 0, -3)
+	require.GreaterOrEqual(t, p.Offset, int64(6))
+
+	rows.err = kafka.ErrStaleFetch
+	require.Equal(t, int16(1), fetchAt(c, tp, 0).ErrorCode)
+	require.Zero(t, fetchAt(c, tp, 6).ErrorCode)
+}
+
+func TestWithoutRowsBelowTheDeltaStartIsOutOfRange(t *testing.T) {
+	b := startOwn(t, options{})
+	c := b.dial(t)
+	tp := createTopic(c, 1, "cleanup.policy", "compact")
+	for range 3 {
+		mustProduce(c, tp, kv("k", "v"))
+	}
+	tt, _ := b.registry.Get(tp.name)
+	require.NoError(t, tt.Partitions[0].Log.TrimTo(t.Context(), 2))
+	require.Equal(t, int16(1), fetchAt(c, tp, 0).ErrorCode)
+	require.Len(t, batchesOf(c, fetchAt(c, tp, 2).RecordBatches), 1)
+}

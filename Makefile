@@ -1,0 +1,40 @@
+# make demo    the main job on a real Git history (GIT=path to read another repository)
+# make test    the tests
+
+GO      ?= go
+GIT     ?= .
+DEMO    ?=
+export CGO_ENABLED ?= 0
+
+.PHONY: build demo test race bench generate lint cross
+
+build:
+	$(GO) build -o bin/keyframe ./cmd/keyframe
+
+# Builds into a temporary directory and removes it again, whatever happens.
+demo:
+	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT INT TERM && \
+	$(GO) build -o "$$dir/keyframe" ./cmd/keyframe && "$$dir/keyframe" demo --git "$(GIT)" $(DEMO)
+
+test:
+	$(GO) test ./...
+
+race:
+	CGO_ENABLED=1 $(GO) test -race ./...
+
+bench:
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+# Generated code is committed; this reproduces it.
+generate:
+	sh proto/state/generate.sh
+
+lint:
+	@files=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$files" ]; then echo "not gofmt-ed: $$files"; exit 1; fi
+	$(GO) vet ./...
+	$(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
+
+# The binary for every platform that is supported, without cgo.
+cross:
+	@for target in linux/amd64 linux/arm64 darwin/amd64 darwin/arm64; do \
+	  echo "build $$target"; GOOS=$${target%/*} GOARCH=$${target#*/} $(GO) build -o /dev/null ./cmd/keyframe || exit 1; done

@@ -1,0 +1,89 @@
+package produce
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+const (
+	pairs      = 5
+	runSeconds = 8
+)
+
+// BenchmarkProduce fills eight partitions of a broker of our own, in a process of its own, with 1 KiB records, acks=all; every
+// acknowledgement is fsynced. With KEYFRAME_PEER=host:port the same is done to that broker in turn, A B A B, and the median of the
+// pairs' ratios is printed:
+//
+//	KEYFRAME_PEER=127.0.0.1:19092 go test -run '^$' -bench Produce -benchtime 1x ./bench/produce
+func BenchmarkProduce(b *testing.B) {
+	ours := startBroker(b)
+	peer := os.Getenv("KEYFRAME_PEER")
+	for range b.N {
+		var rates, ratios []float64
+		for pair := range pairs {
+			a := run(b, ours, pair)
+			rates = append(rates, a)
+			if peer == "" {
+				continue
+			}
+			other := run(b, peer, pair)
+			ratios = append(ratios, a/other)
+			b.Logf("pair %d: ours, fsync before the answer: %.0f MB/s; peer, its own durability: %.0f MB/s; ratio %.2f", pair+1, a, other, a/other)
+		}
+		b.ReportMetric(median(rates), "MB/s")
+		if len(ratios) > 0 {
+			b.ReportMetric(median(ratios), "x-of-peer")
+		}
+	}
+}
+
+func run(b *testing.B, addr string, pair int) float64 {
+	b.Helper()
+	r, err := Run(b.Context(), Config{Brokers: []string{addr}, Topic: fmt.Sprintf("bench-produce-%d-%d", os.Getpid(), pair),
+		Partitions: 8, RecordBytes: 1024, Duration: runSeconds * time.Second})
+	require.NoError(b, err)
+	return r.MBPerSecond()
+}
+
+func median(v []float64) float64 {
+	v = slices.Sorted(slices.Values(v))
+	return v[len(v)/2]
+}
+
+// startBroker builds the binary and serves from a temporary directory on ports that the system chooses.
+func startBroker(b *testing.B) (addr string) {
+	b.Helper()
+	dir := b.TempDir()
+	binary := filepath.Join(dir, "keyframe")
+	out, err := exec.Command("go", "build", "-o", binary, "github.com/keyframelog/keyframe/cmd/keyframe").CombinedOutput()
+	require.NoError(b, err, "%s", out)
+	cmd := exec.Command(binary, "serve", "--data-dir", filepath.Join(dir, "data"), "--kafka-addr", "127.0.0.1:0", "--state-addr", "127.0.0.1:0", "--log-format", "json")
+	stderr, err := cmd.StderrPipe()
+	require.NoError(b, err)
+	require.NoError(b, cmd.Start())
+	b.Cleanup(func() {
+		_ = cmd.Process.Signal(os.Interrupt)
+		_ = cmd.Wait()
+	})
+	lines := bufio.NewScanner(stderr)
+	for addr == "" && lines.Scan() {
+		if _, rest, ok := strings.Cut(lines.Text(), `"kafka_addr":"`); ok {
+			addr, _, _ = strings.Cut(rest, `"`)
+		}
+	}
+	require.NotEmpty(b, addr, "the broker did not say where it listens")
+	go func() {
+		for lines.Scan() { // keep the pipe empty
+		}
+	}()
+	return addr
+}

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"time"
+
+	"connectrpc.com/connect"
+	"github.com/spf13/cobra"
+
+	"github.com/keyframelog/keyframe/proto/state"
+)
+
+func newFramesCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "frames", Short: "List the key frames of a topic, or cut one"}
+	cmd.AddCommand(newFramesListCommand(), newFramesCutCommand())
+	return cmd
+}
+
+func frameColumns() []string {
+	return []string{"partition", "cut", "rows", "bytes", "time", "rejected", "pub"}
+}
+
+func frameRow(f *state.Frame) []any {
+	return []any{f.Partition, f.Cut, f.Count, f.Bytes, time.UnixMilli(f.CutTimeMs).UTC().Format(time.RFC3339Nano), f.Rejected, hex.EncodeToString(f.Pub)}
+}
+
+func newFramesListCommand() *cobra.Command {
+	var follow bool
+	cmd := &cobra.Command{
+		Use:   "list TOPIC",
+		Short: "List the retained key frames: cut, rows, bytes, time and digest",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := loadConfig(cmd)
+			if err != nil {
+				return err
+			}
+			if follow && c.str("format") == "table" {
+				return errors.New("--follow needs --format jsonl: a table has no end")
+			}
+			out, err := newOutput(cmd, c, frameColumns()...)
+			if err != nil {
+				return err
+			}
+			stream, err := stateClient(c).Frames(cmd.Context(), connect.NewRequest(&state.FramesRequest{Topic: args[0], Follow: follow}))
+			if err != nil {
+				return stateError(c, err)
+			}
+			defer stream.Close()
+			for stream.Receive() {
+				for _, f := range stream.Msg().Frames {
+					if err := out.row(frameRow(f)...); err != nil {
+						return err
+					}
+				}
+				if err := out.flush(); err != nil {
+					return err
+				}
+			}
+			if err := stream.Err(); err != nil && cmd.Context().Err() == nil {
+				return stateError(c, err)
+			}
+			return out.close()
+		},
+	}
+	cmd.Flags().BoolVar(&follow, "follow", false, "go on and print every new frame")
+	addSettings(cmd, "state-url", "format")
+	return cmd
+}
+
+func newFramesCutCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "cut TOPIC",
+		Short: "Cut a key frame of every partition now, and name the cut",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := loadConfig(cmd)
+			if err != nil {
+				return err
+			}
+			answer, err := stateClient(c).Cut(cmd.Context(), connect.NewRequest(&state.CutRequest{Topic: args[0]}))
+			if err != nil {
+				return stateError(c, err)
+			}
+			consistency := "consistent"
+			if !answer.Msg.Consistent {
+				consistency = "not consistent: an open transaction held a partition back"
+			}
+			fmt.Fprintf(cmd.ErrOrStderr(), "cut %s, %s\n", answer.Msg.Name, consistency)
+			out, err := newOutput(cmd, c, frameColumns()...)
+			if err != nil {
+				return err
+			}
+			for _, f := range answer.Msg.Frames {
+				if err := out.row(frameRow(f)...); err != nil {
+					return err
+				}
+			}
+			return out.close()
+		},
+	}
+	addSettings(cmd, "state-url", "format")
+	return cmd
+}

@@ -1,0 +1,44 @@
+// Command keyframe is the whole product in one binary: the broker (serve), the tools to look into it and the demo.
+//
+//	keyframe serve                       a broker on 127.0.0.1:9092, its state plane on 127.0.0.1:9094
+//	keyframe topic create users --cleanup-policy compact
+//	keyframe produce users < lines       key and value, separated by a tab
+//	keyframe state get users alice       the folded state
+//	keyframe replica run users           a verified copy that follows
+//	keyframe check --data-dir DIR        verify a stopped broker's directory
+//
+// Settings come from flags, KEYFRAME_* variables and a YAML file, in this order; package cmd/keyframe is the only place that
+// reads them.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	root := newRootCommand()
+	err := root.ExecuteContext(ctx)
+	stop()
+	var silent exitError
+	switch {
+	case err == nil:
+	case errors.As(err, &silent):
+		os.Exit(int(silent))
+	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+		os.Exit(130) // interrupted by the user, as a shell reports it
+	default:
+		fmt.Fprintln(os.Stderr, "keyframe: "+explain(err))
+		os.Exit(1)
+	}
+}
+
+// exitError ends the process with a status; what there was to say has been printed.
+type exitError int
+
+func (e exitError) Error() string { return fmt.Sprintf("exit status %d", int(e)) }

@@ -1,0 +1,225 @@
+package main
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/kadm"
+
+	"github.com/keyframelog/keyframe/client"
+)
+
+func newReplicaCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "replica", Short: "Run a verified copy of a topic's state"}
+	cmd.AddCommand(newReplicaRunCommand())
+	return cmd
+}
+
+type replicaFlags struct {
+	dir      string
+	from     string
+	policy   string
+	exit     bool
+	interval time.Duration
+}
+
+func newReplicaRunCommand() *cobra.Command {
+	var flags replicaFlags
+	cmd := &cobra.Command{
+		Use:   "run TOPIC",
+		Short: "Follow a topic into memory or a directory, and print position, digest and verdicts",
+		Long: `Bootstraps from the newest key frame, follows the log, and compares its digest with the log's at every key frame. A directory
+keeps rows, position and digest in one commit, so that the next run goes on where this one ended.
+
+It runs until it is interrupted; --exit ends it when it has reached the end that the topic had at the start and has verified
+itself there. The exit status is 1 unless every verdict at the end is "equal".`,
+		Example: `  keyframe replica run users
+  keyframe replica run users --dir ./users-replica --exit`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := loadConfig(cmd)
+			if err != nil {
+				return err
+			}
+			return runReplica(cmd, c, args[0], flags)
+		},
+	}
+	cmd.Flags().StringVar(&flags.dir, "dir", "", "keep the copy in this directory (default: in memory)")
+	cmd.Flags().StringVar(&flags.from, "from", "frame", "start a new copy from the newest key frame, or from earliest")
+	cmd.Flags().StringVar(&flags.policy, "on-drift", "report", "report, halt or rebootstrap")
+	cmd.Flags().BoolVarP(&flags.exit, "exit", "e", false, "stop at the end, after verifying")
+	cmd.Flags().DurationVar(&flags.interval, "interval", 10*time.Second, "how often the position is printed while following")
+	addSettings(cmd, "brokers", "state-url")
+	return cmd
+}
+
+func (f replicaFlags) config(c *config, topic string, log *replicaLog) (client.Config, error) {
+	cfg := client.Config{
+		Brokers: c.list("brokers"), StateURL: c.str("state-url"), Topic: topic, Store: client.Memory(),
+		OnVerdict: log.verdict, OnEvent: log.event,
+	}
+	if f.dir != "" {
+		cfg.Store = client.Dir(f.dir)
+	}
+	switch f.from {
+	case "frame":
+		cfg.From = client.FromFrame
+	case "earliest":
+		cfg.From = client.FromEarliest
+	default:
+		return cfg, fmt.Errorf("--from %q: use frame or earliest", f.from)
+	}
+	switch f.policy {
+	case "report":
+		cfg.OnDrift = client.Report
+	case "halt":
+		cfg.OnDrift = client.Halt
+	case "rebootstrap":
+		cfg.OnDrift = client.Rebootstrap
+	default:
+		return cfg, fmt.Errorf("--on-drift %q: use report, halt or rebootstrap", f.policy)
+	}
+	return cfg, nil
+}
+
+func runReplica(cmd *cobra.Command, c *config, topic string, flags replicaFlags) error {
+	ctx := cmd.Context()
+	log := &replicaLog{to: cmd.OutOrStdout()}
+	cfg, err := flags.config(c, topic, log)
+	if err != nil {
+		return err
+	}
+	ends, err := endOffsets(ctx, c, topic)
+	if err != nil {
+		return err
+	}
+	began := time.Now()
+	replica, err := client.OpenReplica(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	err = followReplica(ctx, replica, ends, flags, log, began)
+	return errors.Join(err, replica.Close())
+}
+
+func endOffsets(ctx context.Context, c *config, topic string) (map[int32]int64, error) {
+	ends := map[int32]int64{}
+	err := withAdmin(ctx, c, func(admin *kadm.Client) error {
+		listed, err := admin.ListEndOffsets(ctx, topic)
+		if err := errors.Join(err, listed.Error()); err != nil {
+			return err
+		}
+		listed.Each(func(o kadm.ListedOffset) { ends[o.Partition] = o.Offset })
+		return nil
+	})
+	return ends, topicError("replicate", topic, err, "")
+}
+
+func followReplica(ctx context.Context, replica *client.Replica, ends map[int32]int64, flags replicaFlags, log *replicaLog, began time.Time) error {
+	for p, end := range ends {
+		if err := replica.WaitFor(ctx, p, end); err != nil {
+			return interruptedIsFine(ctx, err)
+		}
+	}
+	log.printf("current after %s", time.Since(began).Round(time.Millisecond))
+	if flags.exit {
+		log.positions(replica)
+		return verifyNow(ctx, replica, log)
+	}
+	ticker := time.NewTicker(flags.interval)
+	defer ticker.Stop()
+	for {
+		log.positions(replica)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+			if err := replica.Err(); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func interruptedIsFine(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// verifyNow compares every partition; only equal passes.
+func verifyNow(ctx context.Context, replica *client.Replica, log *replicaLog) error {
+	failed := 0
+	for _, v := range replica.Verify(ctx) {
+		log.verdict(v)
+		if v.Outcome != client.Equal {
+			failed++
+		}
+	}
+	if failed > 0 {
+		return fmt.Errorf("%d partition(s) are not proved equal to the log", failed)
+	}
+	return nil
+}
+
+// replicaLog prints what happens, one line each; verdicts and events come from the partitions' goroutines.
+type replicaLog struct {
+	mu sync.Mutex
+	to io.Writer
+}
+
+func (l *replicaLog) printf(format string, args ...any) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	fmt.Fprintf(l.to, format+"\n", args...)
+}
+
+func (l *replicaLog) verdict(v client.Verdict) {
+	text := fmt.Sprintf("partition %d at %d: %s", v.Partition, v.At, v.Outcome)
+	switch v.Outcome {
+	case client.Equal:
+		text += fmt.Sprintf(", %d rows, digest %s", v.Ours.Count, shortSum(v.Ours.Sum.Bytes()))
+	case client.Drifted:
+		text += fmt.Sprintf(": ours %d rows %s, the log's %d rows %s", v.Ours.Count, shortSum(v.Ours.Sum.Bytes()), v.Logs.Count, shortSum(v.Logs.Sum.Bytes()))
+	}
+	if v.Reason != "" {
+		text += " (" + v.Reason + ")"
+	}
+	if v.Err != nil {
+		text += ": " + v.Err.Error()
+	}
+	l.printf("%s", text)
+}
+
+func (l *replicaLog) event(e client.Event) {
+	text := fmt.Sprintf("partition %d at %d: %s", e.Partition, e.Offset, e.Kind)
+	if e.Rows > 0 {
+		text += fmt.Sprintf(", %d rows", e.Rows)
+	}
+	if e.Err != nil {
+		text += ": " + e.Err.Error()
+	}
+	l.printf("%s", text)
+}
+
+func (l *replicaLog) positions(r *client.Replica) {
+	positions := r.Positions()
+	for _, p := range slices.Sorted(maps.Keys(positions)) {
+		l.printf("partition %d position %d", p, positions[p].Offset)
+	}
+	if d, err := r.Digest(); err == nil {
+		l.printf("topic: %d rows, digest %s", d.Count, shortSum(d.Sum.Bytes()))
+	}
+}
+
+// shortSum is enough of a sum to compare by eye.
+func shortSum(sum [32]byte) string { return hex.EncodeToString(sum[:8]) }

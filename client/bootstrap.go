@@ -139,6 +139,7 @@ func (p *partition) adopt(s rows, start int64, kind EventKind) error {
 	p.ring.add(at, d)
 	p.pending, p.compared, p.start = nil, at, start
 	p.following = true
+	p.generation++
 	p.current.Store(&s)
 	p.mu.Unlock()
 	if old == nil {

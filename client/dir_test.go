@@ -150,7 +150,8 @@ func TestDirDropsTheFormerState(t *testing.T) {
 	g.log.append(0, "a", "1")
 	g.log.cut(0)
 	g.open()
-	g.requireState(0)
+	g.log.append(0, "c", "1")
+	g.requireState(0) // so the tail is assigned
 	g.log.create(2, 1)
 	g.log.append(0, "b", "2")
 	g.log.cut(0)

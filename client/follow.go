@@ -47,11 +47,6 @@ func (r *Replica) learn(parts []partitionInfo, frames []frameInfo) error {
 	return nil
 }
 
-func (r *Replica) assign(partition int32, offset int64) {
-	r.order(order{partition: partition, offset: offset})
-}
-func (r *Replica) unassign(partition int32) { r.order(order{partition: partition, remove: true}) }
-
 // order queues an assignment. The tail goroutine carries it out between two polls, so that no segment of a former
 // assignment can be taken for one of the new.
 func (r *Replica) order(o order) {
@@ -106,6 +101,7 @@ func (r *Replica) carryOut(ctx context.Context) context.Context {
 			r.tail.remove(o.partition)
 		} else {
 			r.tail.assign(o.partition, o.offset)
+			r.partitions[o.partition].attach(o.generation)
 		}
 	}
 	return pollCtx

@@ -35,13 +35,17 @@ type partition struct {
 	mu sync.Mutex
 	// Guarded by mu, which is held while a segment is applied.
 	following bool
-	start     int64 // log start offset in force at our state
-	ring      ring
-	pending   []frameInfo // ascending by cut, all above the position
-	compared  int64       // frames at or below were compared or never will be
-	info      *partitionInfo
-	watched   bool // somebody watches, or did: history is recorded
-	err       error
+	// A segment is applied only if the tail was assigned for the state that is there now: states are numbered, and the tail's
+	// goroutine notes the number of its latest assignment. Else a segment of a former assignment, already on its way, could be
+	// applied to a new state, with a gap before it.
+	generation, attached int
+	start                int64 // log start offset in force at our state
+	ring                 ring
+	pending              []frameInfo // ascending by cut, all above the position
+	compared             int64       // frames at or below were compared or never will be
+	info                 *partitionInfo
+	watched              bool // somebody watches, or did: history is recorded
+	err                  error
 }
 
 // restart says why following ends. A nil halt means: establish a new state.
@@ -86,9 +90,12 @@ func (p *partition) run(ctx context.Context) {
 			p.stop(ctx, err)
 			return
 		}
-		p.r.assign(p.no, p.rows().position())
+		p.mu.Lock()
+		o := order{partition: p.no, offset: p.rows().position(), generation: p.generation}
+		p.mu.Unlock()
+		p.r.order(o)
 		why, ok := p.wait(ctx)
-		p.r.unassign(p.no)
+		p.r.order(order{partition: p.no, remove: true})
 		p.mu.Lock()
 		p.following = false
 		p.mu.Unlock()
@@ -161,10 +168,17 @@ func (p *partition) askNow() {
 	}
 }
 
+// attach notes which state the tail reads for. It is called by the tail goroutine alone.
+func (p *partition) attach(generation int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.attached = generation
+}
+
 // apply takes a segment of the tail. It is called by the tail goroutine alone.
 func (p *partition) apply(seg segment) {
 	p.mu.Lock()
-	if !p.following {
+	if !p.following || p.attached != p.generation {
 		p.mu.Unlock()
 		return
 	}

@@ -59,8 +59,7 @@ func (r *Replica) Scan(ctx context.Context, prefix []byte) iter.Seq2[Row, error]
 			}
 		}()
 		for _, no := range r.numbers {
-			s := newSource(no, r.partitions[no].rows().scan(prefix, nil))
-			sources = append(sources, s)
+			sources = append(sources, r.partitions[no].source(prefix))
 		}
 		for n := 0; ; n++ {
 			s := lowest(sources)
@@ -95,11 +94,18 @@ type source struct {
 	ok        bool
 }
 
-func newSource(partition int32, seq iter.Seq2[frame.Row, error]) *source {
-	s := &source{partition: partition}
-	s.next, s.stop = iter.Pull2(seq)
-	s.advance()
-	return s
+// source begins a scan of the partition's rows; if they are replaced before it has begun, of the new ones.
+func (p *partition) source(prefix []byte) *source {
+	for {
+		rows := p.rows()
+		s := &source{partition: p.no}
+		s.next, s.stop = iter.Pull2(rows.scan(prefix, nil))
+		s.advance()
+		if s.err == nil || p.rows() == rows {
+			return s
+		}
+		s.stop()
+	}
 }
 
 func (s *source) advance() { s.row, s.err, s.ok = s.next() }

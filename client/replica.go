@@ -42,9 +42,10 @@ type Replica struct {
 
 // order is an assignment of a partition to the tail, or its end.
 type order struct {
-	partition int32
-	offset    int64
-	remove    bool
+	partition  int32
+	offset     int64
+	generation int // of the state that it is for
+	remove     bool
 }
 
 // OpenReplica opens, bootstraps and follows. It returns once every partition has a state: that of the newest key frame,

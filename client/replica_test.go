@@ -425,7 +425,8 @@ func TestTopicCreatedAnew(t *testing.T) {
 		g.log.append(0, "a", "1", "b", "1")
 		g.log.cut(0)
 		g.open()
-		g.requireState(0)
+		g.log.append(0, "c", "1")
+		g.requireState(0) // so the tail is assigned
 		before, err := g.r.Position(0)
 		require.NoError(t, err)
 		g.log.create(2, 1)
@@ -461,7 +462,11 @@ func TestPositionGoneFromTheLog(t *testing.T) {
 		g.requireState(0)
 		g.log.cut(0)
 		g.log.trim(0)
-		g.r.assign(0, 0)
+		p := g.r.partitions[0]
+		p.mu.Lock()
+		generation := p.generation
+		p.mu.Unlock()
+		g.r.order(order{partition: 0, offset: 0, generation: generation})
 		g.await("the event", func() bool { _, ok := g.saw(OutOfRange); return ok })
 		g.log.append(0, "c", "1")
 		g.requireState(0)

@@ -1,6 +1,7 @@
 package group
 
 import (
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -11,7 +12,7 @@ func (c *Coordinator) Join(name string, r JoinRequest, done func(JoinReply)) {
 	refuse := func(err *kerr.Error) {
 		done(JoinReply{Err: err, MemberID: r.MemberID, Generation: -1})
 	}
-	if name == "" {
+	if !validName(name) {
 		refuse(kerr.InvalidGroupID)
 		return
 	}
@@ -57,7 +58,7 @@ func (c *Coordinator) Join(name string, r JoinRequest, done func(JoinReply)) {
 
 // Sync is a SyncGroup. done is called once, during Sync or later.
 func (c *Coordinator) Sync(name string, r SyncRequest, done func(SyncReply)) {
-	if name == "" {
+	if !validName(name) {
 		done(SyncReply{Err: kerr.InvalidGroupID})
 		return
 	}
@@ -79,7 +80,7 @@ func (c *Coordinator) Sync(name string, r SyncRequest, done func(SyncReply)) {
 
 // Heartbeat keeps a member's session.
 func (c *Coordinator) Heartbeat(name string, ref MemberRef) *kerr.Error {
-	if name == "" {
+	if !validName(name) {
 		return kerr.InvalidGroupID
 	}
 	c.mu.Lock()
@@ -95,7 +96,7 @@ func (c *Coordinator) Heartbeat(name string, ref MemberRef) *kerr.Error {
 
 // Leave removes members; the errors are per member, or one for all.
 func (c *Coordinator) Leave(name string, refs []MemberRef) (errs []*kerr.Error, all *kerr.Error) {
-	if name == "" {
+	if !validName(name) {
 		return nil, kerr.InvalidGroupID
 	}
 	c.mu.Lock()
@@ -114,6 +115,9 @@ func (c *Coordinator) Leave(name string, refs []MemberRef) (errs []*kerr.Error, 
 	out.deliver()
 	return errs, nil
 }
+
+// validName says whether a group can have this name: one that the store can keep.
+func validName(name string) bool { return name != "" && strings.IndexByte(name, 0) < 0 }
 
 // liveLocked finds the group of a request by one of its members.
 func (c *Coordinator) liveLocked(name string) (*entry, *kerr.Error) {

@@ -107,6 +107,11 @@ func (m *Metadata) Append(dst []byte) []byte {
 		}
 		dst = appendBytes(dst, mm.Assignment)
 	}
+	return appendSum(dst, start)
+}
+
+// appendSum appends the checksum of dst[start:].
+func appendSum(dst []byte, start int) []byte {
 	return binary.BigEndian.AppendUint32(dst, crc32.Checksum(dst[start:], castagnoli()))
 }
 

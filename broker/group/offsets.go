@@ -80,6 +80,9 @@ func (c *Coordinator) commitCheckLocked(name string, ref MemberRef, now time.Tim
 	}
 	e := c.groupLocked(name)
 	if e == nil {
+		if !validName(name) {
+			return kerr.InvalidGroupID
+		}
 		if ref.Generation >= 0 {
 			return kerr.GroupIDNotFound
 		}

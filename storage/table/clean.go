@@ -10,12 +10,6 @@ import (
 	"github.com/keyframelog/keyframe/storage/keys"
 )
 
-const (
-	cleanRowsMax  = 1 << 18 // rows of one rewrite
-	smallSegment  = 4096    // rows; neighbours below it are joined ...
-	smallNeigbors = 16      // ... once there are so many
-)
-
 func undoSpan(ordinal uint32, cut int64) *pebble.IterOptions {
 	return &pebble.IterOptions{
 		LowerBound: keys.AppendTableOffset(nil, keys.TableUndo, ordinal, cut),
@@ -47,7 +41,7 @@ func (t *Table) clean(ctx context.Context) error {
 	defer s.discard()
 	changed := false
 	for len(segments) > 0 {
-		n := due(segments)
+		n := t.db.sizes.due(segments)
 		if n == 0 {
 			segments = segments[1:]
 			continue
@@ -90,19 +84,19 @@ func (t *Table) segments() (list []segment, err error) {
 }
 
 // due returns how many segments from the first on are to be rewritten as one.
-func due(list []segment) int {
+func (z *sizes) due(list []segment) int {
 	n, rows := 0, int64(0)
-	for n < len(list) && list[n].dead*2 >= list[n].rows && rows < cleanRowsMax {
+	for n < len(list) && list[n].dead*2 >= list[n].rows && rows < z.cleanRows {
 		rows += list[n].rows
 		n++
 	}
 	if n > 0 {
 		return n
 	}
-	for n < len(list) && n < smallNeigbors && list[n].rows < smallSegment {
+	for n < len(list) && n < smallRun && list[n].rows < z.smallRows {
 		n++
 	}
-	if n < smallNeigbors {
+	if n < smallRun {
 		return 0
 	}
 	return n

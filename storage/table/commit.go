@@ -13,7 +13,7 @@ import (
 
 // Commit folds changes into many tables with one Ingest: rows, index, undo entries, deletion vectors, positions, digests and cuts of
 // all of them become visible and durable together, or nothing does. Memory: about 100 bytes a change, and the folded values of one
-// window (windowBytesMax) where values are not those of the deltas.
+// window where values are not those of the deltas.
 func (db *DB) Commit(ctx context.Context, folds []Fold) error {
 	end, err := db.begin()
 	if err != nil {
@@ -75,7 +75,11 @@ func (db *DB) try(ctx context.Context, jobs []*job) error {
 	moved := false
 	for _, j := range jobs {
 		j.s = s
+		j.scratch = db.scratch.Get().(*scratch)
 		err := j.run(ctx)
+		clear(j.results) // it points at the changes
+		db.scratch.Put(j.scratch)
+		j.scratch = nil
 		switch {
 		case errors.Is(err, errMoved):
 			moved = true
@@ -92,17 +96,25 @@ func (db *DB) try(ctx context.Context, jobs []*job) error {
 // errMoved asks for another try, see Commit.
 var errMoved = errors.New("table: rows moved")
 
-// job is the fold of one table: where each change stands between the passes.
+// job is the fold of one table.
 type job struct {
-	t     *Table
-	f     *Fold
-	s     *sink
-	old   *meta
-	next  *meta
-	prior []indexed // by change: what the index held
-	rows  []indexed // by change: what it shall hold; not found where nothing changes
-	dead  []int64   // offsets of replaced rows
-	moved map[int32]int64
+	t    *Table
+	f    *Fold
+	s    *sink
+	old  *meta
+	next *meta
+	*scratch
+	moved map[int32]int64 // changes whose last delta was rejected, and where their rows go; kept for another try
+}
+
+// scratch says where each change stands between the passes. It is large, and the next fold uses it again.
+type scratch struct {
+	prior   []indexed // by change: what the index held
+	rows    []indexed // by change: what it shall hold; not found where nothing changes
+	dead    []int64   // offsets of replaced rows
+	order   []at
+	results []result
+	places  []at
 }
 
 type indexed struct {

@@ -30,12 +30,35 @@ type Config struct {
 // DB holds the tables of many partitions in one Pebble database. The database belongs to the caller, who closes it after DB.
 type DB struct {
 	cfg      Config
+	sizes    sizes
+	scratch  sync.Pool    // *scratch
 	sequence atomic.Int64 // names sstables in the making
 	writers  sync.WaitGroup
 	mu       sync.Mutex
 	// guarded by mu
 	closed bool
 	tables map[uint32]*Table
+}
+
+// sizes bound what is held in memory or written at a time. They are variables so that tests reach every branch with little data.
+type sizes struct {
+	windowBytes int64 // folded values held by one fold
+	segmentRows int64 // of a new segment: what is rewritten to get rid of its dead rows
+	pieceLen    int   // offsets in one stored piece of a deletion vector
+	cleanRows   int64 // of one rewrite
+	smallRows   int64 // segments below are joined, once smallRun of them are neighbours
+	expireRows  int   // tombstones removed by one commit
+	loadBytes   int   // index entries sorted at a time by Load
+	streamBytes int   // a stream of a commit that grows beyond gets an sstable of its own
+	tableBytes  int   // of one sstable
+}
+
+// smallRun is how many small segments in a row are joined.
+const smallRun = 16
+
+func defaultSizes() sizes {
+	return sizes{windowBytes: 64 << 20, segmentRows: 1 << 16, pieceLen: 4096, cleanRows: 1 << 18, smallRows: 4096, expireRows: 1 << 16,
+		loadBytes: 128 << 20, streamBytes: 1 << 20, tableBytes: 64 << 20}
 }
 
 // Open prepares the database: sstables that an interrupted commit left behind are removed, and so are entries of ordinals without
@@ -53,7 +76,8 @@ func Open(cfg Config) (*DB, error) {
 	if cfg.Limits.RowBytesMax == 0 {
 		cfg.Limits.RowBytesMax = DefaultRowBytesMax
 	}
-	db := &DB{cfg: cfg, tables: map[uint32]*Table{}}
+	db := &DB{cfg: cfg, sizes: defaultSizes(), tables: map[uint32]*Table{}}
+	db.scratch.New = func() any { return new(scratch) }
 	if err := removeLeftovers(cfg.FS, cfg.Dir); err != nil {
 		return nil, err
 	}

@@ -11,9 +11,6 @@ import (
 	"github.com/keyframelog/keyframe/storage/keys"
 )
 
-// expireMax is how many tombstones one commit removes.
-const expireMax = 1 << 16
-
 // ExpireTombstones removes the tombstones whose deltas were given up (by Trim) before beforeMs, ms since the epoch, and moves the
 // horizon past them. It returns how many rows went. Tombstones above the oldest frame never expire: frames between hang on their
 // index entries.
@@ -51,7 +48,7 @@ type tombstone struct {
 	key    []byte
 }
 
-// expire removes up to expireMax tombstones below limit in one commit.
+// expire removes up to expireRows tombstones below limit in one commit.
 func (t *Table) expire(ctx context.Context, limit int64) (removed int, more bool, err error) {
 	list, err := t.tombstones(limit)
 	if err != nil || len(list) == 0 {
@@ -80,7 +77,7 @@ func (t *Table) expire(ctx context.Context, limit int64) (removed int, more bool
 		return 0, false, err
 	}
 	t.state.Store(m)
-	return len(gone), len(list) == expireMax, nil
+	return len(gone), len(list) == t.db.sizes.expireRows, nil
 }
 
 func (t *Table) tombstones(limit int64) (list []tombstone, err error) {
@@ -90,7 +87,7 @@ func (t *Table) tombstones(limit int64) (list []tombstone, err error) {
 	if err != nil {
 		return nil, err
 	}
-	for ok := it.First(); ok && len(list) < expireMax && err == nil; ok = it.Next() {
+	for ok := it.First(); ok && len(list) < t.db.sizes.expireRows && err == nil; ok = it.Next() {
 		offset, good := keys.ParseTableOffset(it.Key()[keys.TablePrefixLen:])
 		var v []byte
 		if v, err = it.ValueAndErr(); err != nil {

@@ -12,40 +12,34 @@ import (
 	"github.com/keyframelog/keyframe/storage/keys"
 )
 
-const (
-	// windowBytesMax bounds the folded values that are held in memory at a time.
-	windowBytesMax = 64 << 20
-	// segmentRowsMax bounds what is rewritten to get rid of one dead row.
-	segmentRowsMax = 1 << 16
-)
-
-// rowWriter is the second pass of a fold: it folds the changes and writes their rows in offset order, window by window. Within a
-// window the rows that are needed as a base are read in the order in which they lie.
+// rowWriter is the second pass of a fold: it folds the changes and writes their rows in offset order. The folded values of a window are
+// in memory together; mostly all of a fold are one window, and then they are folded in the order in which they came, which is kinder
+// to the processor's caches than any other. Rows that are needed as a base are read in the order in which they lie.
 type rowWriter struct {
 	*job
-	hasher  digest.Hasher
-	folder  *fold.Folder
-	bases   *walker
-	k, v    []byte
-	arena   []byte
-	results []result
-	seg     segment
-	last    int64 // offset of the last row written
+	hasher digest.Hasher
+	folder *fold.Folder
+	bases  *walker
+	k, v   []byte
+	arena  []byte
+	seg    segment
+	last   int64 // offset of the last row written
 }
 
 // result is a folded change that is not written yet.
 type result struct {
-	change int32
-	by     int32 // the delta that touched the row last
-	live   bool
-	offset int64
+	key    []byte
 	value  []byte // aliases the delta or the arena
+	by     *Delta // the delta that touched the row last
+	change int32
+	live   bool
+	early  bool // later deltas were rejected
 }
 
-// at is a change and the offset that it is sorted by.
+// at is an index and the offset that it is sorted by.
 type at struct {
 	offset int64
-	change int32
+	i      int32
 }
 
 func byOffset(a, b at) int { return cmp.Compare(a.offset, b.offset) }
@@ -61,18 +55,26 @@ func (w *rowWriter) run() (err error) {
 			}
 		}
 	}()
-	order := make([]at, len(w.f.Changes))
+	order := resize(w.order, len(w.f.Changes))
+	w.order = order
+	total := int64(0)
 	for i := range w.f.Changes {
 		ds := w.f.Changes[i].Deltas
 		order[i] = at{ds[len(ds)-1].Offset, int32(i)}
 		if o, ok := w.moved[int32(i)]; ok {
 			order[i].offset = o
 		}
+		total += w.valueBytes(i)
 	}
-	slices.SortFunc(order, byOffset)
+	if total > w.t.db.sizes.windowBytes {
+		slices.SortFunc(order, byOffset)
+	}
 	moved := false
 	for len(order) > 0 {
-		n := w.window(order)
+		n := len(order)
+		if total > w.t.db.sizes.windowBytes {
+			n = w.window(order)
+		}
 		if err := w.fold(order[:n]); err != nil {
 			return err
 		}
@@ -86,18 +88,24 @@ func (w *rowWriter) run() (err error) {
 	return nil
 }
 
+// valueBytes estimates the memory that the folded value of a change takes.
+func (w *rowWriter) valueBytes(i int) int64 {
+	c := &w.f.Changes[i]
+	if len(c.Deltas) == 1 && w.alone(c) && (c.Folded || w.t.id.Fold == fold.LastValue) {
+		return 0 // it is the delta's
+	}
+	n := int64(w.prior[i].valueLen)
+	for k := range c.Deltas {
+		n += int64(len(c.Deltas[k].Value))
+	}
+	return n
+}
+
 // window returns how many changes are folded together.
 func (w *rowWriter) window(order []at) int {
 	n := int64(0)
 	for i, o := range order {
-		c := &w.f.Changes[o.change]
-		if len(c.Deltas) > 1 || !w.alone(c) {
-			n += int64(w.prior[o.change].valueLen)
-			for k := range c.Deltas {
-				n += int64(len(c.Deltas[k].Value))
-			}
-		}
-		if n > windowBytesMax && i > 0 {
+		if n += w.valueBytes(int(o.i)); n > w.t.db.sizes.windowBytes && i > 0 {
 			return i
 		}
 	}
@@ -113,12 +121,12 @@ func (w *rowWriter) fold(order []at) error {
 	w.results, w.arena = w.results[:0], w.arena[:0]
 	var based []at
 	for _, o := range order {
-		p := &w.prior[o.change]
-		if c := &w.f.Changes[o.change]; !w.alone(c) && p.found && !p.tombstone {
-			based = append(based, at{p.offset, o.change})
+		p := &w.prior[o.i]
+		if c := &w.f.Changes[o.i]; !w.alone(c) && p.found && !p.tombstone {
+			based = append(based, at{p.offset, o.i})
 			continue
 		}
-		w.apply(o.change, fold.State{})
+		w.apply(o.i, fold.State{})
 	}
 	if len(based) == 0 {
 		return nil
@@ -133,11 +141,11 @@ func (w *rowWriter) fold(order []at) error {
 	}
 	w.bases.restart()
 	for _, b := range based {
-		row, err := w.bases.row(w.t.ordinal, b.offset, w.f.Changes[b.change].Key)
+		row, err := w.bases.row(w.t.ordinal, b.offset, w.f.Changes[b.i].Key)
 		if err != nil {
 			return err
 		}
-		w.apply(b.change, fold.State{Exists: true, Value: row.Value})
+		w.apply(b.i, fold.State{Exists: true, Value: row.Value})
 	}
 	return nil
 }
@@ -149,7 +157,6 @@ func (w *rowWriter) apply(change int32, s fold.State) {
 	if c.Folded {
 		s, by = fold.State{Exists: c.Deltas[0].Op != delta.Delete, Value: c.Deltas[0].Value}, 0
 	} else {
-		copied := w.t.id.Fold != fold.LastValue
 		for i := range c.Deltas {
 			next, why := w.folder.Apply(s, c.Deltas[i].Delta)
 			if why != 0 {
@@ -157,13 +164,13 @@ func (w *rowWriter) apply(change int32, s fold.State) {
 				continue
 			}
 			s, by = next, i
-			if copied && s.Exists { // the folder's own buffer, which the next Apply uses
+			if w.t.id.Fold != fold.LastValue && s.Exists { // the folder's own buffer, which the next Apply uses
 				s.Value = w.keep(s.Value)
 			}
 		}
 	}
 	if by >= 0 {
-		w.results = append(w.results, result{change, int32(by), s.Exists, c.Deltas[by].Offset, s.Value})
+		w.results = append(w.results, result{c.Key, s.Value, &c.Deltas[by], change, s.Exists, by < len(c.Deltas)-1})
 	}
 }
 
@@ -180,44 +187,44 @@ func (w *rowWriter) keep(b []byte) []byte {
 // write writes the window's rows. It returns true if a row belongs before what was written already; dry then, it notes where the
 // moved rows of the rest belong.
 func (w *rowWriter) write(dry bool) (moved bool) {
-	slices.SortFunc(w.results, func(a, b result) int { return cmp.Compare(a.offset, b.offset) })
+	w.places = w.places[:0]
 	for i := range w.results {
 		r := &w.results[i]
-		ds := w.f.Changes[r.change].Deltas
-		if int(r.by) != len(ds)-1 {
+		w.places = append(w.places, at{r.by.Offset, int32(i)})
+		if r.early {
 			if w.moved == nil {
 				w.moved = map[int32]int64{}
 			}
-			w.moved[r.change] = r.offset
+			w.moved[r.change] = r.by.Offset
 		}
-		if r.offset <= w.last {
-			moved = true
-		}
-		if dry || moved {
-			continue
-		}
-		w.last = r.offset
-		w.writeRow(r)
 	}
-	return moved
+	slices.SortFunc(w.places, byOffset)
+	for _, p := range w.places {
+		moved = moved || p.offset <= w.last
+		if dry || moved {
+			return moved
+		}
+		w.last = p.offset
+		w.writeRow(&w.results[p.i])
+	}
+	return false
 }
 
 func (w *rowWriter) writeRow(r *result) {
-	c := &w.f.Changes[r.change]
-	d := &c.Deltas[r.by]
-	row := frame.Row{Key: c.Key, Value: r.value, Tombstone: !r.live, Offset: d.Offset, Timestamp: d.Timestamp,
+	d := r.by
+	row := frame.Row{Key: r.key, Value: r.value, Tombstone: !r.live, Offset: d.Offset, Timestamp: d.Timestamp,
 		Headers: RowHeaders(w.t.id.Fold, !r.live, d.Headers)}
 	e := entry{offset: d.Offset, tombstone: !r.live}
 	if r.live {
 		e.valueLen = uint32(len(r.value))
-		e.hash = w.hasher.Entry(c.Key, r.value)
+		e.hash = w.hasher.Entry(r.key, r.value)
 	} else {
 		w.k = keys.AppendTableOffset(w.k[:0], keys.TableTombstones, w.t.ordinal, d.Offset)
-		w.v = append(append(w.v[:0], tombstoneVersion), c.Key...)
+		w.v = append(append(w.v[:0], tombstoneVersion), r.key...)
 		w.s.set(keys.TableTombstones, w.k, w.v)
 	}
 	w.rows[r.change] = indexed{e, true}
-	if w.seg.rows == segmentRowsMax {
+	if w.seg.rows == w.t.db.sizes.segmentRows {
 		w.endSegment(d.Offset)
 	}
 	w.seg.rows++

@@ -35,12 +35,13 @@ type fatal interface {
 
 // store is a table database and what it lies in.
 type store struct {
-	fs    vfs.FS
-	pdb   *pebble.DB
-	opts  *pebble.Options
-	db    *table.DB
-	clock *int64 // ms
-	max   int
+	fs     vfs.FS
+	pdb    *pebble.DB
+	opts   *pebble.Options
+	db     *table.DB
+	clock  *int64 // ms
+	max    int
+	shrunk bool // small bounds: many windows, pieces, segments, sstables
 }
 
 type silent struct{}
@@ -75,9 +76,9 @@ func options(fs vfs.FS, small bool) *pebble.Options {
 	return o
 }
 
-func openStore(t fatal, fs vfs.FS, clock *int64, max int) *store {
+func openStore(t fatal, fs vfs.FS, clock *int64, max int, shrunk bool) *store {
 	t.Helper()
-	s := &store{fs: fs, clock: clock, max: max}
+	s := &store{fs: fs, clock: clock, max: max, shrunk: shrunk}
 	s.opts = options(fs, true)
 	s.open(t)
 	return s
@@ -91,6 +92,9 @@ func (s *store) open(t fatal) {
 	s.db, err = table.Open(table.Config{DB: s.pdb, Options: s.opts, FS: s.fs, Dir: "tmp", Limits: table.Limits{RowBytesMax: s.max},
 		Now: func() time.Time { return time.UnixMilli(*s.clock) }})
 	require.NoError(t, err)
+	if s.shrunk {
+		s.db.Shrink()
+	}
 	if m, ok := s.fs.(*vfs.MemFS); ok {
 		for _, dir := range []string{"", "tmp"} { // the directories themselves must outlive a crash
 			f, err := m.OpenDir(dir)

@@ -20,8 +20,7 @@ type FrameSource interface {
 }
 
 const (
-	loadBlocks  = 8 // in flight between reading and hashing
-	loadKeysMax = 128 << 20
+	loadBlocks = 8 // in flight between reading and hashing
 )
 
 // Load makes an ordinal's table from a whole key frame, in bulk: rows go to sstables as they come, in offset order; a second
@@ -29,7 +28,7 @@ const (
 // hashed to the footer's digest (else ErrDigest), and no table is there before the meta entry, which goes last; what a crash leaves
 // is removed by Open. The table then has one frame, the one loaded. ErrExists where the ordinal has a table.
 //
-// Memory: up to loadKeysMax bytes of keys, beyond which the index is written and ingested in several sorted runs.
+// Memory: about 128 MiB of index entries, beyond which the index is written and ingested in several sorted runs.
 func (db *DB) Load(ctx context.Context, ordinal uint32, id Identity, src FrameSource) (*Table, error) {
 	end, err := db.begin()
 	if err != nil {
@@ -160,7 +159,7 @@ func (l *loader) row(r *frame.Row) error {
 		return &CorruptError{Ordinal: l.ordinal, What: "frame", Offset: r.Offset, Why: "row out of order, beyond the cut or deleted"}
 	}
 	l.last = r.Offset
-	if l.seg.rows == segmentRowsMax {
+	if l.seg.rows == l.db.sizes.segmentRows {
 		l.endSegment(r.Offset)
 	}
 	l.seg.rows++

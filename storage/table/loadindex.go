@@ -54,7 +54,7 @@ func (x *indexer) block(b frame.Block) error {
 		x.found = append(x.found, e)
 		x.digest.Add(e.entry.hash)
 		x.bytes += int64(len(r.Key)) + int64(len(r.Value))
-		if len(x.keys)+len(x.found)*64 >= loadKeysMax {
+		if len(x.keys)+len(x.found)*64 >= x.db.sizes.loadBytes {
 			if err := x.endRun(); err != nil {
 				return err
 			}

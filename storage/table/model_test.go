@@ -61,7 +61,7 @@ type model struct {
 func TestModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := &model{crash: vfs.NewCrashableMem()}
-		m.store = openStore(t, m.crash, &m.clock, rowMax)
+		m.store = openStore(t, m.crash, &m.clock, rowMax, rapid.Bool().Draw(t, "shrunk"))
 		defer func() { m.close(t) }()
 		for _, k := range []oracleKind{oracleLast, oraclePatch, oracleCounter} {
 			x := &modelTable{ordinal: m.used, kind: k, o: newOracle(k, rowMax), frames: map[int64]modelFrame{}, gone: map[string]bool{}}
@@ -99,7 +99,7 @@ func (m *model) crashed(t *rapid.T) {
 	crash := m.crash.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: rand.New(rand.NewPCG(seed, 0))})
 	m.close(t)
 	m.crash = crash
-	m.store = openStore(t, crash, &m.clock, rowMax)
+	m.store = openStore(t, crash, &m.clock, rowMax, m.shrunk)
 	m.reopened(t)
 }
 
@@ -172,7 +172,9 @@ func (m *model) fold(t *rapid.T) {
 		folds = append(folds, f)
 		done = append(done, func() {
 			for _, d := range deltas {
-				delete(x.gone, d.key)
+				if x.o.state[d.key].offset >= d.offset { // not rejected
+					delete(x.gone, d.key)
+				}
 			}
 			if _, ok := x.frames[x.next]; f.Cut && !ok {
 				x.frames[x.next] = modelFrame{x.o.copy(), x.o.rejected}

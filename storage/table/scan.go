@@ -104,10 +104,10 @@ func (p *page) lookUp() error {
 	spans := make([]span, len(p.entries))
 	for _, o := range p.order {
 		begin := 0
-		if o.change > 0 {
-			begin = p.ends[o.change-1]
+		if o.i > 0 {
+			begin = p.ends[o.i-1]
 		}
-		r, err := p.rows.row(p.ordinal, o.offset, p.keys[begin:p.ends[o.change]])
+		r, err := p.rows.row(p.ordinal, o.offset, p.keys[begin:p.ends[o.i]])
 		if err != nil {
 			return err
 		}
@@ -116,9 +116,9 @@ func (p *page) lookUp() error {
 		s.value = len(p.values)
 		p.values = append(p.values, r.Value...)
 		s.end = len(p.values)
-		spans[o.change] = s
-		f := &p.found[o.change]
-		*f = frame.Row{Key: p.keys[begin:p.ends[o.change]:p.ends[o.change]], Offset: r.Offset, Timestamp: r.Timestamp}
+		spans[o.i] = s
+		f := &p.found[o.i]
+		*f = frame.Row{Key: p.keys[begin:p.ends[o.i]:p.ends[o.i]], Offset: r.Offset, Timestamp: r.Timestamp}
 		if r.Headers != nil {
 			f.Headers = batch.Headers{} // filled in below, when p.values no longer moves
 		}

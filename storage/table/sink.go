@@ -15,11 +15,6 @@ import (
 	"github.com/keyframelog/keyframe/storage/keys"
 )
 
-const (
-	streamBytesMax = 1 << 20  // a stream that grows beyond this gets an sstable of its own
-	tableBytesMax  = 64 << 20 // and another one each time
-)
-
 // sink collects the writes of one commit, one sorted stream per key space, and makes them visible and durable with one Ingest. Small
 // streams share an sstable: closing and ingesting one costs two to three milliseconds, whatever is in it.
 //
@@ -76,14 +71,14 @@ func (s *sink) add(space keys.TableSpace, o op, k, v []byte) {
 		b := binary.AppendUvarint(append(st.pending, byte(o)), uint64(len(k)))
 		b = binary.AppendUvarint(append(b, k...), uint64(len(v)))
 		st.pending = append(b, v...)
-		if len(st.pending) >= streamBytesMax {
+		if len(st.pending) >= s.db.sizes.streamBytes {
 			s.failed = s.spill(st)
 		}
 		return
 	}
 	st.bytes += len(k) + len(v)
 	s.failed = write(st.w, o, k, v)
-	if s.failed == nil && st.bytes >= tableBytesMax {
+	if s.failed == nil && st.bytes >= s.db.sizes.tableBytes {
 		s.failed = st.w.Close()
 		st.w, st.bytes = nil, 0
 	}

@@ -11,8 +11,7 @@ import (
 
 const (
 	vectorVersion    = 1
-	vectorPieceMax   = 4096 // offsets in one stored piece
-	tombstoneVersion = 1    // of a TableTombstones value: version, key
+	tombstoneVersion = 1 // of a TableTombstones value: version, key
 )
 
 // writeVector stores the ascending offsets that the fold ending at end superseded, in pieces, so that a scan holds one piece of each
@@ -20,7 +19,7 @@ const (
 func writeVector(s *sink, ordinal uint32, end int64, offsets []int64) {
 	var k, v []byte
 	for len(offsets) > 0 {
-		n := min(len(offsets), vectorPieceMax)
+		n := min(len(offsets), s.db.sizes.pieceLen)
 		k = keys.AppendTableVector(k[:0], ordinal, end, offsets[0])
 		v = seal(appendOffsets(append(v[:0], vectorVersion), offsets[0], offsets[:n]))
 		s.set(keys.TableVectors, k, v)

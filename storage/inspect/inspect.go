@@ -1,0 +1,131 @@
+package inspect
+
+import (
+	"cmp"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/keyframelog/keyframe/proto/fold"
+	"github.com/keyframelog/keyframe/storage/catalog"
+	"github.com/keyframelog/keyframe/storage/engine"
+	"github.com/keyframelog/keyframe/storage/log"
+	"github.com/keyframelog/keyframe/storage/table"
+)
+
+// Dir is an opened data directory.
+type Dir struct {
+	engine     *engine.Dir
+	log        *log.Store
+	tables     *table.DB
+	partitions []Partition
+}
+
+// Partition is one partition as it is stored.
+type Partition struct {
+	Topic       string
+	TopicID     [16]byte
+	Index       int32
+	Ordinal     uint32 // its number in both databases
+	Incarnation [16]byte
+	KeyFramed   bool
+	Fold        fold.Kind // of a key-framed partition
+
+	Log   *log.Partition
+	Table *table.Table // nil where nothing was folded or the table cannot be opened
+	// Err is why log or table could not be opened.
+	Err error
+}
+
+func (p Partition) String() string { return fmt.Sprintf("%s/%d", p.Topic, p.Index) }
+
+// Open opens a directory. It must exist; it is locked until Close. Errors: engine's (ErrLocked, ErrVersion, ErrNotADataDir), Pebble's.
+func Open(cfg engine.Config) (_ *Dir, err error) {
+	d := &Dir{}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, d.Close())
+		}
+	}()
+	if d.engine, err = engine.OpenDir(cfg); err != nil {
+		return nil, err
+	}
+	logDB, err := d.engine.OpenLogDB()
+	if err != nil {
+		return nil, fmt.Errorf("the log of %s: %w", cfg.Dir, err)
+	}
+	tableDB, options, err := d.engine.OpenTableDB()
+	if err != nil {
+		return nil, fmt.Errorf("the tables of %s: %w", cfg.Dir, err)
+	}
+	topics, err := catalog.Open(logDB, time.Now, rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	if d.log, err = log.Open(log.Config{DB: logDB, Logger: cfg.Logger, Fatal: d.engine.Fatal, CompactEveryBytes: -1}); err != nil {
+		return nil, err
+	}
+	if d.tables, err = table.Open(table.Config{DB: tableDB, Options: options, FS: options.FS, Dir: options.FS.PathJoin(cfg.Dir, "ingest"), Logger: cfg.Logger}); err != nil {
+		return nil, err
+	}
+	for _, t := range topics.List() {
+		for i, p := range t.Partitions {
+			d.partitions = append(d.partitions, d.open(t, int32(i), p))
+		}
+	}
+	return d, nil
+}
+
+func (d *Dir) open(t catalog.Topic, index int32, stored catalog.Partition) Partition {
+	p := Partition{Topic: t.Name, TopicID: t.ID, Index: index, Ordinal: stored.Ordinal, Incarnation: stored.Incarnation}
+	p.KeyFramed, p.Fold, p.Err = foldOf(t)
+	var err error
+	if p.Log, err = d.log.OpenPartition(log.PartitionID(p.Ordinal), stored); err != nil {
+		p.Err = errors.Join(p.Err, err)
+	}
+	if !p.KeyFramed {
+		return p
+	}
+	if p.Table, err = d.tables.Table(p.Ordinal, table.Identity{TopicID: t.ID, Partition: index, Incarnation: p.Incarnation, Fold: p.Fold}); err != nil {
+		p.Err = errors.Join(p.Err, err)
+	}
+	return p
+}
+
+// foldOf reads the two configs that decide what a topic's records are.
+func foldOf(t catalog.Topic) (keyFramed bool, kind fold.Kind, err error) {
+	name := ""
+	for _, c := range t.Configs {
+		switch c.Name {
+		case "cleanup.policy":
+			keyFramed = strings.Contains(c.Value, "compact")
+		case "keyframe.fold":
+			name = c.Value
+		}
+	}
+	if !keyFramed {
+		return false, 0, nil
+	}
+	kind, err = fold.ParseKind(cmp.Or(name, fold.LastValue.String()))
+	return true, kind, err
+}
+
+// Partitions lists all partitions by topic and index.
+func (d *Dir) Partitions() []Partition { return d.partitions }
+
+// Close releases the directory.
+func (d *Dir) Close() error {
+	var errs []error
+	if d.tables != nil {
+		errs = append(errs, d.tables.Close())
+	}
+	if d.log != nil {
+		errs = append(errs, d.log.Close())
+	}
+	if d.engine != nil {
+		errs = append(errs, d.engine.Close())
+	}
+	return errors.Join(errs...)
+}

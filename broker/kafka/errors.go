@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 
+	"github.com/keyframelog/keyframe/broker/keyframer"
 	"github.com/keyframelog/keyframe/broker/topics"
 	"github.com/keyframelog/keyframe/proto/batch"
 	"github.com/keyframelog/keyframe/storage/catalog"
 	"github.com/keyframelog/keyframe/storage/engine"
 	"github.com/keyframelog/keyframe/storage/log"
+	"github.com/keyframelog/keyframe/storage/table"
 )
 
 // Kafka's error codes, by Kafka's names.
@@ -47,9 +49,6 @@ const (
 	unknownTopicID               int16 = 100
 	transactionAbortable         int16 = 120
 )
-
-// ErrStaleFetch: a fetch below the tombstone horizon, on a topic with keyframe.stale.fetch=error.
-var ErrStaleFetch = errors.New("fetch below the tombstone horizon")
 
 // codeOf is the one table from what the broker's parts report to Kafka's codes. Typed errors first, then sentinels;
 // unknownServerError is an error nobody has thought of yet.
@@ -95,7 +94,15 @@ var sentinels = []struct {
 	{log.ErrFailed, kafkaStorageError},
 	{log.ErrClosed, unknownTopicOrPartition}, // dropped between lookup and use, or shutting down: look it up again
 	{log.ErrTrimmed, offsetOutOfRange},
-	{ErrStaleFetch, offsetOutOfRange},
+	{keyframer.ErrStaleFetch, offsetOutOfRange},
+	{keyframer.ErrUnknownTopic, unknownTopicOrPartition}, // deleted in between
+	{keyframer.ErrUnknownPartition, unknownTopicOrPartition},
+	{keyframer.ErrNotKeyFramed, kafkaStorageError},
+	{keyframer.ErrFailed, kafkaStorageError},
+	{keyframer.ErrClosed, kafkaStorageError},
+	{table.ErrCorrupt, kafkaStorageError},
+	{table.ErrDigest, kafkaStorageError},
+	{table.ErrClosed, kafkaStorageError},
 	{topics.ErrExists, topicAlreadyExists},
 	{topics.ErrNotFound, unknownTopicOrPartition},
 	{topics.ErrClosed, kafkaStorageError},

@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -38,6 +39,7 @@ type fetching struct {
 	topics     []fetchTopic
 	partitions []*fetchPartition // of all topics, in the order they are served
 	held       int64             // bytes counted in h.fetching
+	buffers    []*[]byte         // of the answers' records, given back when the response is out
 }
 
 type fetchTopic struct {
@@ -152,10 +154,29 @@ func (f *fetching) hold(n int) {
 	f.h.fetching.Add(int64(n))
 }
 
+// fetchBuffers hold the records of a partition's answer until they are encoded; a partition's usual limit is 1 MiB.
+var fetchBuffers = sync.Pool{New: func() any { return new([]byte) }}
+
+const fetchBufferKeepBytes = 2 << 20
+
+// buffer returns an empty buffer for one partition's records.
+func (f *fetching) buffer() *[]byte {
+	b := fetchBuffers.Get().(*[]byte)
+	*b = (*b)[:0]
+	f.buffers = append(f.buffers, b)
+	return b
+}
+
 // release gives the response's bytes back once it is sent or dropped.
 func (f *fetching) release() {
 	f.h.fetching.Add(-f.held)
 	f.held = 0
+	for _, b := range f.buffers {
+		if cap(*b) <= fetchBufferKeepBytes {
+			fetchBuffers.Put(b)
+		}
+	}
+	f.buffers = nil
 }
 
 func emptyAnswer(partition int32) kmsg.FetchResponseTopicPartition {

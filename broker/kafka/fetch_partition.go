@@ -6,6 +6,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/keyframelog/keyframe/broker/keyframer"
 	"github.com/keyframelog/keyframe/storage/log"
 )
 
@@ -30,7 +31,11 @@ func (f *fetching) readPartition(ctx context.Context, fp *fetchPartition, budget
 		fp.skipped = true
 		return
 	}
-	records, err := f.readRecords(ctx, fp, b, end, max(limit, 0))
+	buf := f.buffer()
+	records, err := f.readRecords(ctx, fp, b, end, max(limit, 0), *buf)
+	if cap(records) > cap(*buf) {
+		*buf = records
+	}
 	if err != nil {
 		f.fail(fp, err)
 		return
@@ -98,36 +103,47 @@ func (f *fetching) end(b log.Bounds) int64 {
 	return b.HighWatermark
 }
 
-// readRecords returns rows below the delta start offset and raw batches from there on. Trimming may move the delta start
+// readRecords appends to records: rows below the delta start offset and raw batches from there on. Trimming may move the delta start
 // offset in between; then the offset is among the rows now.
-func (f *fetching) readRecords(ctx context.Context, fp *fetchPartition, b log.Bounds, end int64, limit int) ([]byte, error) {
+func (f *fetching) readRecords(ctx context.Context, fp *fetchPartition, b log.Bounds, end int64, limit int, records []byte) ([]byte, error) {
 	const attempts = 3
 	from := fp.req.FetchOffset
-	var records []byte
 	for range attempts {
 		var err error
 		if from < b.DeltaStart {
 			if f.h.cfg.Rows == nil {
 				return nil, log.ErrTrimmed
 			}
+			ctx := keyframer.WithSession(ctx, sessionOf(f.conn))
 			if records, from, err = f.h.cfg.Rows.Rows(ctx, fp.t, fp.p, from, limit, records); err != nil {
 				return nil, err
 			}
-			if from < b.DeltaStart || len(records) >= limit || from >= end {
+			if from < b.DeltaStart || len(records) > 0 && len(records) >= limit || from >= end {
 				return records, nil
 			}
 		}
 		before := len(records)
-		records, _, err = fp.p.Log.Read(from, end, limit-before, records)
-		if before > 0 && (err != nil || len(records) > limit) {
+		grown, next, err := fp.p.Log.Read(from, end, limit-before, records)
+		switch {
+		case before > 0 && (err != nil || len(grown) > limit):
 			return records[:before], nil // there are rows to give; the rest comes next time
-		}
-		if !errors.Is(err, log.ErrTrimmed) {
-			return records, err
+		case err == nil:
+			f.passed(fp, b, from, next)
+			return grown, nil
+		case !errors.Is(err, log.ErrTrimmed):
+			return nil, err
 		}
 		b = fp.p.Log.Bounds()
 	}
 	return nil, log.ErrTrimmed
+}
+
+// passed notes a read of raw batches of a key-framed topic: a consumer that reads from the start may fall among the rows when
+// the delta start offset overtakes it.
+func (f *fetching) passed(fp *fetchPartition, b log.Bounds, from, next int64) {
+	if f.h.cfg.Rows != nil && fp.t.Config().KeyFramed {
+		sessionOf(f.conn).Fetched(fp.t.ID, fp.p.Index, from, next, b.LogStart, b.LogEnd)
+	}
 }
 
 func (f *fetching) fail(fp *fetchPartition, err error) {

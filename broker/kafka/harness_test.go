@@ -46,7 +46,7 @@ type options struct {
 }
 
 // start gives a test its broker.
-func start(t *testing.T) *broker {
+func start(t testing.TB) *broker {
 	t.Helper()
 	if addr := os.Getenv(addressEnv); addr != "" {
 		return &broker{addr: addr, foreign: true}
@@ -55,7 +55,7 @@ func start(t *testing.T) *broker {
 }
 
 // startOwn gives a test a broker in this process.
-func startOwn(t *testing.T, o options) *broker {
+func startOwn(t testing.TB, o options) *broker {
 	t.Helper()
 	if os.Getenv(addressEnv) != "" {
 		t.Skip("only for the broker in this process")
@@ -106,12 +106,12 @@ func (quiet) Fatalf(format string, a ...any) { panic(fmt.Sprintf(format, a...)) 
 
 // conn speaks raw requests.
 type conn struct {
-	t *testing.T
+	t testing.TB
 	net.Conn
 	correlation int32
 }
 
-func (b *broker) dial(t *testing.T) *conn {
+func (b *broker) dial(t testing.TB) *conn {
 	t.Helper()
 	c, err := net.Dial("tcp", b.addr)
 	require.NoError(t, err)
@@ -183,7 +183,7 @@ func asTimeout(err error, ne *net.Error) bool {
 var names atomic.Int64
 
 // topicName is a name that no other test or run uses, as the broker may outlive the test.
-func topicName(t *testing.T) string {
+func topicName(t testing.TB) string {
 	return fmt.Sprintf("%s-%d-%d", strings.NewReplacer("/", "-", ",", "-").Replace(t.Name()), time.Now().UnixNano(), names.Add(1))
 }
 
@@ -246,7 +246,7 @@ func describe(c *conn, name string) kmsg.MetadataResponseTopic {
 	return resp.Topics[0]
 }
 
-func requireCode(t *testing.T, want, got int16, message *string) {
+func requireCode(t testing.TB, want, got int16, message *string) {
 	t.Helper()
 	text := ""
 	if message != nil {

@@ -3,13 +3,28 @@ package kafka
 import (
 	"context"
 
+	"github.com/keyframelog/keyframe/broker/keyframer"
 	"github.com/keyframelog/keyframe/broker/topics"
+	"github.com/keyframelog/keyframe/broker/wire"
 )
 
 // RowSource gives Kafka consumers what is left below a partition's delta start offset N1: rows, as record batches. See
 // CONTRACTS, "What Kafka consumers see on a key-framed topic".
 type RowSource interface {
 	// Rows appends whole batches of rows with offsets in [from, N1) to dst, at least one and otherwise at most maxBytes, and
-	// returns the offset to go on from: N1 at the end. ErrStaleFetch refuses a fetch below the tombstone horizon.
+	// returns the offset to go on from: N1 at the end, where nothing may have been appended. keyframer.ErrStaleFetch refuses
+	// a fetch below the tombstone horizon; ctx carries the connection's keyframer.Session.
 	Rows(ctx context.Context, t *topics.Topic, p *topics.Partition, from int64, maxBytes int, dst []byte) (_ []byte, next int64, err error)
+}
+
+// sessionKey is where a connection keeps its keyframer.Session.
+type sessionKey struct{}
+
+// sessionOf returns the connection's memory of what it has read from the log start on without a gap.
+func sessionOf(c *wire.Conn) *keyframer.Session {
+	if s, ok := c.Local().Load(sessionKey{}); ok {
+		return s.(*keyframer.Session)
+	}
+	s, _ := c.Local().LoadOrStore(sessionKey{}, &keyframer.Session{})
+	return s.(*keyframer.Session)
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/keyframelog/keyframe/broker/kafka"
+	"github.com/keyframelog/keyframe/broker/keyframer"
 	"github.com/keyframelog/keyframe/broker/topics"
 )
 
@@ -73,7 +74,7 @@ func TestBelowTheDeltaStartAreRows(t *testing.T) {
 	p = listOffset(c, tp, 0, -3)
 	require.GreaterOrEqual(t, p.Offset, int64(6))
 
-	rows.err = kafka.ErrStaleFetch
+	rows.err = keyframer.ErrStaleFetch
 	require.Equal(t, int16(1), fetchAt(c, tp, 0).ErrorCode)
 	require.Zero(t, fetchAt(c, tp, 6).ErrorCode)
 }

@@ -42,8 +42,7 @@ func (r *Registry) Retain(ctx context.Context) {
 	}
 }
 
-// retainPartition moves the log start and then drops the raw batches below it. Both are durable; a crash in between leaves
-// batches that nobody can ask for, and the next pass drops them.
+// retainPartition moves the log start up to where the topic's limits allow; the raw batches below it go with it.
 func (r *Registry) retainPartition(ctx context.Context, t *Topic, p *Partition, cfg *Config) error {
 	b := p.Log.Bounds()
 	start, why := b.LogStart, ""
@@ -65,15 +64,13 @@ func (r *Registry) retainPartition(ctx context.Context, t *Topic, p *Partition, 
 			start, why = bySize, "retention.bytes"
 		}
 	}
-	if start > b.LogStart {
-		if err := p.Log.SetLogStart(ctx, start); err != nil {
-			return fmt.Errorf("move the log start to %d: %w", start, err)
-		}
-		r.opts.Logger.Info("old records deleted", "topic", t.Name, "partition", p.Index, "from", b.LogStart, "to", start, "by", why)
+	if start <= b.LogStart {
+		return nil
 	}
-	if b = p.Log.Bounds(); b.DeltaStart < b.LogStart {
-		return p.Log.TrimTo(ctx, b.LogStart)
+	if err := p.Log.SetLogStart(ctx, start); err != nil {
+		return fmt.Errorf("move the log start to %d: %w", start, err)
 	}
+	r.opts.Logger.Info("old records deleted", "topic", t.Name, "partition", p.Index, "from", b.LogStart, "to", start, "by", why)
 	return nil
 }
 

@@ -23,6 +23,8 @@ type Conn struct {
 	window  window
 	pending chan pending // reader to writer, in request order; its capacity never blocks: window admits fewer
 
+	trusted int // size of the largest frame that came whole; the reader's alone
+
 	client atomic.Pointer[client]
 	local  sync.Map
 
@@ -195,10 +197,11 @@ func (c *Conn) awaitFrame(in *bufio.Reader) error {
 	}
 }
 
-// readBody reads size bytes, allocating as they arrive: a peer that announces 100 MiB and sends nothing costs 64 KiB.
+// readBody reads size bytes, allocating as they arrive: a peer that announces 100 MiB and sends nothing costs 64 KiB. One that
+// has sent a frame before is trusted with another of that size, so that a producer's frames are allocated once.
 func (c *Conn) readBody(in *bufio.Reader, size int) ([]byte, error) {
-	const firstPiece, growth = 64 << 10, 8
-	frame := make([]byte, min(size, firstPiece))
+	const firstPiece, growth, trustMax = 64 << 10, 8, 4 << 20
+	frame := make([]byte, min(size, max(firstPiece, c.trusted)))
 	if err := c.readFull(in, frame); err != nil {
 		return nil, err
 	}
@@ -210,6 +213,7 @@ func (c *Conn) readBody(in *bufio.Reader, size int) ([]byte, error) {
 		}
 		frame = grown
 	}
+	c.trusted = min(max(c.trusted, size), trustMax)
 	return frame, nil
 }
 

@@ -6,7 +6,8 @@
 //	err = w.Close(frame.Footer{Digest: d, Pub: pub, Rows: n})
 //
 //	r, err := frame.NewReader(in, 0)
-//	for { block, err := r.Next(nil); ... for row, err := range block.Rows() { ... } }
+//	block, err := r.Next(nil)                // until io.EOF
+//	for row, err := range block.Rows() { ... }
 //	footer, ok := r.Footer()
 //
 // # Bytes
@@ -22,9 +23,13 @@
 //	          uvarint length, key, [uvarint length, header section as in a record], [uvarint length, value]
 //	footer  = 0 u32, count u64, sum 32, pub 32, rejected u64, rows u64, checksum u32 of all before, the 0 included
 //
-// A tombstone has no value. Everything in a row is relative to its block, so that a row can be decoded at its position without those
-// before it: a copy in memory keeps the blocks as they came. A block is closed when its payload has reached 256 KiB; a larger
-// row makes a larger block. Equal rows make equal bytes.
+// A tombstone has no value. Offsets ascend through the whole frame, from since (or 0) to below the cut. Everything in a row is relative
+// to its block, so that a row can be decoded at its position without those before it: a copy in memory keeps the blocks as they came
+// and 31-bit positions into them. A block is closed when its payload has reached 256 KiB; a row whose key, value and headers
+// have that size is alone in a block. So equal rows make equal bytes.
 //
-// A frame without a footer is truncated, never complete. An unknown version (ErrVersion) is not a corruption (ErrCorrupt).
+// The version covers everything behind it; the first 8 bytes of a frame are the same in all versions. An unknown version
+// (ErrVersion) is not a corruption (ErrCorrupt), and a frame without a footer is truncated (ErrTruncated), never complete. Nothing
+// behind the footer is read. What the checksums do not prove, that these are the rows of the topic at the cut, the footer's digest does:
+// who loads a frame hashes its rows (proto/digest).
 package frame

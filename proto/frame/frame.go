@@ -19,7 +19,7 @@ var (
 	ErrCorrupt = errors.New("frame is corrupt")
 	// ErrTruncated: the stream ends before the footer. errors.Is(err, io.ErrUnexpectedEOF) is true as well.
 	ErrTruncated = fmt.Errorf("frame is truncated: %w", io.ErrUnexpectedEOF)
-	// ErrTooLarge: a block is larger than the reader admits.
+	// ErrTooLarge: a block is larger than the reader admits, or a row than any block.
 	ErrTooLarge = errors.New("frame block is larger than the limit")
 )
 
@@ -46,6 +46,7 @@ type Header struct {
 }
 
 // Footer says what must have been in the frame. For a frame since an offset Digest and Pub are those of the whole table at the cut.
+// Writer and Reader hold it against the number of rows; digest and pub are the loader's to compare, who hashes the rows.
 type Footer struct {
 	Digest   digest.Digest
 	Pub      [32]byte
@@ -56,6 +57,7 @@ type Footer struct {
 const (
 	magic       = "KFRM"
 	version     = 1
+	versionSize = 8 // magic, version, fold, 0: what is read before anything else is believed
 	headerSize  = 80
 	footerSize  = 4 + 8 + 32 + 32 + 8 + 8 + 4
 	blockHead   = 8  // length and checksum
@@ -63,6 +65,9 @@ const (
 
 	// BlockBytes is the payload size at which a block is closed.
 	BlockBytes = 256 << 10
+
+	// payloadMax keeps every position in a block within 31 bits.
+	payloadMax = 1<<31 - 1
 
 	flagTombstone = 1
 	flagHeaders   = 2
@@ -83,13 +88,18 @@ func (h Header) append(b []byte) []byte {
 	return binary.BigEndian.AppendUint32(b, checksum(b[start:]))
 }
 
-func parseHeader(b []byte) (h Header, err error) {
+// checkVersion looks at the first versionSize bytes. The header of another version may have another length.
+func checkVersion(b []byte) error {
 	if string(b[:4]) != magic {
-		return h, fmt.Errorf("%w: it does not begin with %s", ErrCorrupt, magic)
+		return fmt.Errorf("%w: it does not begin with %s", ErrCorrupt, magic)
 	}
 	if b[4] != version {
-		return h, fmt.Errorf("%w %d", ErrVersion, b[4])
+		return fmt.Errorf("%w %d: this program knows %d", ErrVersion, b[4], version)
 	}
+	return nil
+}
+
+func parseHeader(b []byte) (h Header, err error) {
 	if checksum(b[:headerSize-4]) != binary.BigEndian.Uint32(b[headerSize-4:]) {
 		return h, fmt.Errorf("%w: header checksum", ErrCorrupt)
 	}

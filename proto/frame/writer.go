@@ -7,12 +7,13 @@ import (
 	"io"
 )
 
+var errClosed = errors.New("frame is closed")
+
 // Writer encodes one frame. It belongs to one goroutine. After an error every call returns it.
 type Writer struct {
 	w          io.Writer
 	head       Header
 	wroteHead  bool
-	closed     bool
 	block      []byte // block head, payload head, rows
 	rows       uint32 // in the block
 	total      uint64
@@ -22,7 +23,7 @@ type Writer struct {
 	err        error
 }
 
-// NewWriter starts a frame; the header is written with the first block.
+// NewWriter starts a frame; the header is written with the first block. A block is one Write.
 func NewWriter(w io.Writer, h Header) *Writer {
 	return &Writer{w: w, head: h, lastOffset: -1, block: make([]byte, blockHead+payloadHead, BlockBytes+BlockBytes/4)}
 }
@@ -38,6 +39,14 @@ func (w *Writer) Append(r *Row) error {
 	case r.Tombstone && w.head.Since < 0:
 		return w.fail(fmt.Errorf("a whole frame takes no tombstone (offset %d)", r.Offset))
 	}
+	if size := len(r.Key) + len(r.Value) + len(r.Headers); size >= BlockBytes {
+		if size > payloadMax-payloadHead-rowHeadMax {
+			return w.fail(fmt.Errorf("%w: row of %d bytes at offset %d", ErrTooLarge, size, r.Offset))
+		}
+		if err := w.flush(); err != nil { // it gets a block of its own
+			return err
+		}
+	}
 	if w.rows == 0 {
 		w.base, w.baseTime = r.Offset, r.Timestamp
 	}
@@ -45,11 +54,14 @@ func (w *Writer) Append(r *Row) error {
 	w.block = appendRow(w.block, r, w.base, w.baseTime)
 	w.rows++
 	w.total++
-	if len(w.block) >= BlockBytes {
+	if len(w.block) >= blockHead+BlockBytes {
 		return w.flush()
 	}
 	return nil
 }
+
+// rowHeadMax bounds what a row takes beside key, value and headers: flags and five varints.
+const rowHeadMax = 1 + 5*binary.MaxVarintLen64
 
 func appendRow(b []byte, r *Row, base, baseTime int64) []byte {
 	var flags byte
@@ -93,6 +105,9 @@ func (w *Writer) flush() error {
 		return w.fail(err)
 	}
 	w.block, w.rows = w.block[:blockHead+payloadHead], 0
+	if cap(w.block) > 4*BlockBytes { // one huge row must not keep its memory for the whole frame
+		w.block = make([]byte, blockHead+payloadHead, BlockBytes+BlockBytes/4)
+	}
 	return nil
 }
 
@@ -101,19 +116,16 @@ func (w *Writer) Close(f Footer) error {
 	if w.err != nil {
 		return w.err
 	}
-	if w.closed {
-		return errors.New("frame is closed")
-	}
 	if f.Rows != w.total {
 		return w.fail(fmt.Errorf("frame has %d rows, its footer %d", w.total, f.Rows))
 	}
 	if err := w.flush(); err != nil {
 		return err
 	}
-	w.closed = true
 	if _, err := w.w.Write(f.append(nil)); err != nil {
 		return w.fail(err)
 	}
+	w.err = errClosed
 	return nil
 }
 

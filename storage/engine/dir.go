@@ -21,6 +21,8 @@ const (
 	pidFile     = "PID"
 	logDir      = "log"
 	tableDir    = "table"
+
+	createdSuffix = ".created"
 )
 
 // Dir is an open data directory: this process holds its lock.

@@ -12,6 +12,7 @@
 //	VERSION   "keyframe-data 1\n": what this directory is. Written first, durable before anything else is.
 //	LOCK      held (fcntl) while a process has the directory open
 //	PID       decimal process id of the holder, for the error message only
+//	log.created, table.created   the database was created: if its files are gone, that is an error and not a new database
 //	log/      Pebble: the log, the catalog, the groups (package keys has the layouts)
 //	table/    Pebble: the tables
 //

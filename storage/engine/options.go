@@ -1,9 +1,11 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"math"
+	"os"
 	"strings"
 	"time"
 
@@ -23,9 +25,9 @@ func (d *Dir) OpenLogDB() (*pebble.DB, error) {
 	if d.closed || d.logDB != nil {
 		return nil, fmt.Errorf("data directory %s: log database opened twice or after Close", d.cfg.Dir)
 	}
-	db, err := pebble.Open(d.cfg.FS.PathJoin(d.cfg.Dir, logDir), d.logOptions())
+	db, err := d.open(logDir, d.logOptions())
 	if err != nil {
-		return nil, fmt.Errorf("open log database in %s: %w", d.cfg.Dir, err)
+		return nil, err
 	}
 	d.logDB = db
 	return db, nil
@@ -40,12 +42,38 @@ func (d *Dir) OpenTableDB() (*pebble.DB, *pebble.Options, error) {
 		return nil, nil, fmt.Errorf("data directory %s: table database opened twice or after Close", d.cfg.Dir)
 	}
 	opts := d.tableOptions()
-	db, err := pebble.Open(d.cfg.FS.PathJoin(d.cfg.Dir, tableDir), opts)
+	db, err := d.open(tableDir, opts)
 	if err != nil {
-		return nil, nil, fmt.Errorf("open table database in %s: %w", d.cfg.Dir, err)
+		return nil, nil, err
 	}
 	d.tabDB = db
 	return db, opts, nil
+}
+
+// open opens or creates a database. Once it was created, a database whose files are gone is an error, never a new one.
+func (d *Dir) open(name string, opts *pebble.Options) (*pebble.DB, error) {
+	fs := d.cfg.FS
+	created := fs.PathJoin(d.cfg.Dir, name+createdSuffix)
+	_, err := fs.Stat(created)
+	isNew := errors.Is(err, os.ErrNotExist)
+	if err != nil && !isNew {
+		return nil, fmt.Errorf("open %s database in %s: %w", name, d.cfg.Dir, err)
+	}
+	opts.ErrorIfNotExists = !isNew
+	db, err := pebble.Open(fs.PathJoin(d.cfg.Dir, name), opts)
+	if err != nil {
+		return nil, fmt.Errorf("open %s database in %s: %w", name, d.cfg.Dir, err)
+	}
+	if isNew {
+		err = writeFile(fs, created, versionText+"\n")
+		if err == nil {
+			err = syncDir(fs, d.cfg.Dir)
+		}
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("create %s database in %s: %w", name, d.cfg.Dir, err), db.Close())
+		}
+	}
+	return db, nil
 }
 
 // logOptions: batches are large, written once in offset order and dropped from the front. Values go to blob files, so that
@@ -104,7 +132,7 @@ func (d *Dir) tableOptions() *pebble.Options {
 
 func (d *Dir) baseOptions(stats *counters, name string) *pebble.Options {
 	o := &pebble.Options{
-		FS:                 d.cfg.FS,
+		FS:                 markerFS{d.cfg.FS},
 		Cache:              d.cache,
 		FormatMajorVersion: formatVersion,
 		BytesPerSync:       1 << 20,

@@ -1,0 +1,210 @@
+package catalog
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+	"github.com/stretchr/testify/require"
+
+	"github.com/keyframelog/keyframe/storage/keys"
+)
+
+func open(t *testing.T, fs vfs.FS) (*Catalog, *pebble.DB) {
+	t.Helper()
+	db, err := pebble.Open("db", &pebble.Options{FS: fs, FormatMajorVersion: pebble.FormatValueSeparation})
+	require.NoError(t, err)
+	c, err := Open(db, func() time.Time { return time.UnixMilli(1_700_000_000_000) }, rand.NewChaCha8([32]byte{1}))
+	require.NoError(t, err)
+	return c, db
+}
+
+func TestTopicsSurviveARestart(t *testing.T) {
+	fs := vfs.NewMem()
+	c, db := open(t, fs)
+	a, err := c.Create(Spec{Name: "a", Partitions: 2, Configs: []Config{{"z", "1"}, {"b", "2"}}})
+	require.NoError(t, err)
+	require.Equal(t, []Config{{"b", "2"}, {"z", "1"}}, a.Configs)
+	_, err = c.Create(Spec{Name: "a", Partitions: 1})
+	require.ErrorIs(t, err, ErrTopicExists)
+	for _, bad := range []Spec{{Name: "", Partitions: 1}, {Name: "x"}, {Name: "x\x00y", Partitions: 1},
+		{Name: "x", Partitions: 1, Configs: []Config{{"a", "1"}, {"a", "2"}}}} {
+		_, err = c.Create(bad)
+		require.ErrorIs(t, err, ErrInvalid)
+	}
+	b, err := c.Create(Spec{Name: "b", Partitions: 3})
+	require.NoError(t, err)
+	require.Equal(t, []uint32{2, 3, 4}, []uint32{b.Partitions[0].Ordinal, b.Partitions[1].Ordinal, b.Partitions[2].Ordinal})
+	require.NotEqual(t, b.Partitions[0].Incarnation, b.Partitions[1].Incarnation)
+	require.NoError(t, c.SetConfigs("b", []Config{{"k", "v"}}))
+	require.ErrorIs(t, c.SetConfigs("nope", nil), ErrTopicNotFound)
+	b, _ = c.Get("b")
+	cluster := c.ClusterID()
+	require.Len(t, cluster, 22)
+	require.NoError(t, db.Close())
+
+	c, db = open(t, fs)
+	require.Equal(t, cluster, c.ClusterID())
+	require.Equal(t, []Topic{a, b}, c.List())
+	got, ok := c.ByID(b.ID)
+	require.True(t, ok)
+	require.Equal(t, b, got)
+
+	// Deleting takes the partitions' keys with it, and nobody else's.
+	for _, ordinal := range []uint32{0, 1, 2} {
+		for _, space := range []byte(keys.PartitionSpaces) {
+			require.NoError(t, db.Set(keys.Partition(nil, space, ordinal), nil, pebble.Sync))
+		}
+	}
+	require.NoError(t, c.Delete("a"))
+	require.ErrorIs(t, c.Delete("a"), ErrTopicNotFound)
+	for ordinal, want := range []error{pebble.ErrNotFound, pebble.ErrNotFound, nil} {
+		for _, space := range []byte(keys.PartitionSpaces) {
+			_, closer, err := db.Get(keys.Partition(nil, space, uint32(ordinal)))
+			require.ErrorIs(t, err, want)
+			if err == nil {
+				require.NoError(t, closer.Close())
+			}
+		}
+	}
+	again, err := c.Create(Spec{Name: "a", Partitions: 1})
+	require.NoError(t, err)
+	require.Equal(t, uint32(5), again.Partitions[0].Ordinal) // never reused
+	require.NotEqual(t, a.ID, again.ID)
+	require.NoError(t, db.Close())
+}
+
+func TestEpochsAndProducerIDsNeverRepeat(t *testing.T) {
+	fs := vfs.NewMem()
+	seen := map[int64]bool{}
+	for run := range int32(3) {
+		c, db := open(t, fs)
+		epoch, err := c.BeginEpoch()
+		require.NoError(t, err)
+		require.Equal(t, run, epoch)
+		var mu sync.Mutex
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() {
+				for range producerBlock {
+					id, err := c.NextProducerID()
+					mu.Lock()
+					if err != nil || seen[id] {
+						t.Errorf("id %d: %v", id, err)
+					}
+					seen[id] = true
+					mu.Unlock()
+				}
+			})
+		}
+		wg.Wait()
+		require.NoError(t, db.Close())
+	}
+	require.Len(t, seen, 3*4*producerBlock)
+}
+
+func TestGroups(t *testing.T) {
+	fs := vfs.NewMem()
+	c, db := open(t, fs)
+	commit := func(topic string, p int32, offset int64) OffsetCommit {
+		return OffsetCommit{Topic: topic, Partition: p, Offset: offset, LeaderEpoch: -1, Metadata: "m", CommitMs: 5}
+	}
+	require.NoError(t, c.PutOffsets("g", []OffsetCommit{commit("t", 1, 10), commit("t", 0, 11), commit("s", 0, 12)}))
+	require.NoError(t, c.PutOffsets("g", []OffsetCommit{commit("t", 1, 20), {Topic: "s", Delete: true}}))
+	require.NoError(t, c.PutOffsets("gg", []OffsetCommit{commit("t", 0, 1)}))
+	require.NoError(t, c.PutGroup("h", []byte("state")))
+	require.NoError(t, c.PutOffsets("g", nil))
+	require.ErrorIs(t, c.PutOffsets("g\x00", nil), ErrInvalid)
+	require.ErrorIs(t, c.PutOffsets("g", []OffsetCommit{commit("t", -1, 1)}), ErrInvalid)
+	require.NoError(t, db.Close())
+
+	c, db = open(t, fs)
+	got, err := c.Offsets("g")
+	require.NoError(t, err)
+	require.Equal(t, []OffsetCommit{commit("t", 0, 11), commit("t", 1, 20)}, got)
+	names, err := c.Groups()
+	require.NoError(t, err)
+	require.Equal(t, []string{"g", "gg", "h"}, names)
+	value, ok, err := c.GetGroup("h")
+	require.NoError(t, err)
+	require.True(t, ok)
+	require.Equal(t, "state", string(value))
+	require.NoError(t, c.DeleteGroup("g"))
+	require.NoError(t, c.DeleteGroup("h"))
+	got, err = c.Offsets("g")
+	require.NoError(t, err)
+	require.Empty(t, got)
+	_, ok, err = c.GetGroup("h")
+	require.NoError(t, err)
+	require.False(t, ok)
+	names, err = c.Groups()
+	require.NoError(t, err)
+	require.Equal(t, []string{"gg"}, names)
+	require.NoError(t, db.Close())
+}
+
+func TestManyCommitsShareASync(t *testing.T) {
+	var slow sync.RWMutex // locked: syncs do not end
+	var syncs atomic.Int64
+	fs := errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if op.Kind == errorfs.OpFileSync || op.Kind == errorfs.OpFileSyncData {
+			slow.RLock()
+			defer slow.RUnlock()
+			syncs.Add(1)
+		}
+		return nil
+	}))
+	c, db := open(t, fs)
+	slow.Lock()
+	before := syncs.Load()
+	var wg sync.WaitGroup
+	for i := range 64 {
+		wg.Go(func() {
+			if err := c.PutOffsets(fmt.Sprintf("g%d", i), []OffsetCommit{{Topic: "t", Offset: 1}}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	// All 64 are in the write-ahead log before the first sync ends.
+	require.Eventually(t, func() bool { return db.Metrics().WAL.BytesIn > 64*40 }, 30*time.Second, time.Millisecond)
+	slow.Unlock()
+	wg.Wait()
+	require.Less(t, syncs.Load()-before, int64(16))
+	require.NoError(t, db.Close())
+}
+
+func TestDamagedTopic(t *testing.T) {
+	fs := vfs.NewMem()
+	_, db := open(t, fs)
+	for value, want := range map[string]error{"": keys.ErrCorrupt, "\x02": keys.ErrVersion, "\x01abc": keys.ErrCorrupt} {
+		require.NoError(t, db.Set(keys.Topic("x"), []byte(value), pebble.Sync))
+		_, err := Open(db, time.Now, rand.NewChaCha8([32]byte{}))
+		require.ErrorIs(t, err, want)
+		require.ErrorContains(t, err, `"x"`)
+	}
+	require.NoError(t, db.Close())
+}
+
+func FuzzTopic(f *testing.F) {
+	f.Add(encodeTopic(&Topic{Name: "t", ID: [16]byte{1}, Partitions: []Partition{{Ordinal: 4}}, Configs: []Config{{"a", "b"}}}))
+	f.Add(encodeOffset(OffsetCommit{Offset: 4, Metadata: "x"}))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if topic, err := decodeTopic("t", b); err == nil {
+			again, err := decodeTopic("t", encodeTopic(topic))
+			require.NoError(t, err)
+			require.Equal(t, topic, again)
+		} else if !errors.Is(err, keys.ErrCorrupt) {
+			require.ErrorIs(t, err, keys.ErrVersion)
+		}
+		if o, err := decodeOffset(b); err == nil {
+			require.Equal(t, b, encodeOffset(o))
+		}
+	})
+}

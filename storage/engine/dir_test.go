@@ -1,0 +1,157 @@
+package engine
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/stretchr/testify/require"
+)
+
+func put(t *testing.T, fs vfs.FS, path, text string) {
+	t.Helper()
+	require.NoError(t, fs.MkdirAll(fs.PathDir(path), 0o755))
+	require.NoError(t, writeFile(fs, path, text))
+}
+
+func TestOpenDir(t *testing.T) {
+	for _, fs := range map[string]vfs.FS{"memory": vfs.NewMem(), "crashable": vfs.NewCrashableMem(), "disk": vfs.Default} {
+		dir := "/data/a"
+		if fs == vfs.Default {
+			dir = filepath.Join(t.TempDir(), "a", "b")
+		}
+		d, err := OpenDir(Config{Dir: dir, FS: fs})
+		require.NoError(t, err)
+		text, err := readFile(fs, fs.PathJoin(dir, versionFile))
+		require.NoError(t, err)
+		require.Equal(t, "keyframe-data 1\n", text)
+
+		_, err = OpenDir(Config{Dir: dir, FS: fs})
+		require.ErrorIs(t, err, ErrLocked)
+		var locked *LockedError
+		require.ErrorAs(t, err, &locked)
+		require.Equal(t, []any{dir, os.Getpid()}, []any{locked.Dir, locked.PID})
+
+		db, err := d.OpenLogDB()
+		require.NoError(t, err)
+		require.Equal(t, pebble.FormatValueSeparation, db.FormatMajorVersion())
+		require.NoError(t, db.Set([]byte("a"), []byte("b"), pebble.Sync))
+		_, err = d.OpenLogDB()
+		require.Error(t, err)
+		tables, opts, err := d.OpenTableDB()
+		require.NoError(t, err)
+		require.True(t, opts.DisableWAL)
+		require.Equal(t, pebble.FormatValueSeparation, tables.FormatMajorVersion())
+		require.Positive(t, d.Metrics().Log.WALBytesIn)
+		require.NoError(t, d.Close())
+		require.NoError(t, d.Close())
+		d.Metrics()
+
+		d, err = OpenDir(Config{Dir: dir, FS: fs})
+		require.NoError(t, err)
+		db, err = d.OpenLogDB()
+		require.NoError(t, err)
+		_, closer, err := db.Get([]byte("a"))
+		require.NoError(t, err)
+		require.NoError(t, closer.Close())
+		require.NoError(t, d.Close())
+	}
+}
+
+func TestForeignDirectoryStaysUntouched(t *testing.T) {
+	fs := vfs.NewMem()
+	put(t, fs, "/home/thesis.tex", "x")
+	_, err := OpenDir(Config{Dir: "/home", FS: fs})
+	require.ErrorIs(t, err, ErrNotADataDir)
+	require.ErrorContains(t, err, "thesis.tex")
+	names, err := fs.List("/home")
+	require.NoError(t, err)
+	require.Equal(t, []string{"thesis.tex"}, names)
+
+	put(t, fs, "/new/VERSION", "keyframe-data 7\n")
+	_, err = OpenDir(Config{Dir: "/new", FS: fs})
+	require.ErrorIs(t, err, ErrVersion)
+	require.ErrorContains(t, err, "keyframe-data 7")
+
+	put(t, fs, "/mount/lost+found/x", "") // a fresh mount point
+	d, err := OpenDir(Config{Dir: "/mount", FS: fs})
+	require.NoError(t, err)
+	require.NoError(t, d.Close())
+	_, err = OpenDir(Config{})
+	require.Error(t, err)
+}
+
+func TestLostDatabaseIsNotANewOne(t *testing.T) {
+	fs := vfs.NewMem()
+	d, err := OpenDir(Config{Dir: "/d", FS: fs})
+	require.NoError(t, err)
+	_, err = d.OpenLogDB()
+	require.NoError(t, err)
+	require.NoError(t, d.Close())
+	require.NoError(t, fs.RemoveAll("/d/log"))
+	d, err = OpenDir(Config{Dir: "/d", FS: fs})
+	require.NoError(t, err)
+	_, err = d.OpenLogDB()
+	require.ErrorIs(t, err, pebble.ErrDBDoesNotExist)
+	require.NoError(t, d.Close())
+}
+
+func TestEmptyStartIsQuick(t *testing.T) {
+	start := time.Now()
+	d, err := OpenDir(Config{Dir: t.TempDir()})
+	require.NoError(t, err)
+	_, err = d.OpenLogDB()
+	require.NoError(t, err)
+	_, _, err = d.OpenTableDB()
+	require.NoError(t, err)
+	took := time.Since(start)
+	require.NoError(t, d.Close())
+	t.Logf("%v", took)
+	require.Less(t, took, 3*time.Second) // a guard; the figure is 100 ms
+}
+
+func TestFatalOnce(t *testing.T) {
+	var said []string
+	d, err := OpenDir(Config{Dir: "/d", FS: vfs.NewMem(), Fatal: func(msg string) { said = append(said, msg) }})
+	require.NoError(t, err)
+	defer d.Close()
+	d.logOptions().Logger.Fatalf("MANIFEST sync failed: %v\n", os.ErrInvalid)
+	d.Fatal("again")
+	require.Len(t, said, 1)
+	require.True(t, strings.HasPrefix(said[0], "/d: storage engine failed: MANIFEST sync failed: invalid argument"), said[0])
+}
+
+func TestReserve(t *testing.T) {
+	fs := vfs.NewMem()
+	now := time.UnixMilli(1000)
+	free := func(mib uint64) { fs.TestingSetDiskUsage(vfs.DiskUsage{AvailBytes: mib << 20, TotalBytes: 1 << 40}) }
+	cfg := Config{Dir: "/d", FS: fs, MemTableBytes: 32 << 20, Now: func() time.Time { return now }}
+	free(127)
+	_, err := OpenDir(cfg)
+	require.ErrorIs(t, err, ErrDiskFull) // not even four memtables
+	free(1000)
+	d, err := OpenDir(cfg)
+	require.NoError(t, err)
+	defer d.Close()
+	r := d.Reserve()
+	require.NoError(t, r.Admit(1))
+	free(255)
+	require.NoError(t, r.Admit(1)) // not looked at again yet
+	require.ErrorIs(t, r.Admit(pollEveryBytes), ErrDiskFull)
+	require.ErrorIs(t, r.Admit(1), ErrDiskFull)
+	free(270)
+	now = now.Add(pollEvery)
+	require.ErrorIs(t, r.Admit(1), ErrDiskFull) // does not flap
+	free(300)
+	now = now.Add(pollEvery)
+	require.Equal(t, ReserveState{FreeBytes: 300 << 20, ReserveBytes: 256 << 20, Refused: 3}, r.State())
+	require.NoError(t, r.Admit(1))
+	fs.TestingSetDiskUsage(vfs.DiskUsage{}) // unknown
+	now = now.Add(pollEvery)
+	require.Equal(t, int64(-1), r.State().FreeBytes)
+	require.NoError(t, r.Admit(1))
+}

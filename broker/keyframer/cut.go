@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -142,39 +144,69 @@ func (t *Topic) result(targets []int64, consistent bool) (Cut, error) {
 		c.TimeMs = max(c.TimeMs, f.CutTimeMs)
 		c.Frames = append(c.Frames, PartitionFrame{Partition: p, Frame: f})
 	}
-	c.Name = cutName(c.TimeMs)
+	c.Name = cutName{timeMs: c.TimeMs, frames: framesAt(c.Frames, c.TimeMs)}.String()
 	return c, nil
 }
 
-// cutLayout is a cut's name: its time in UTC.
-const cutLayout = "cut-20060102T150405.000Z"
-
-func cutName(ms int64) string { return time.UnixMilli(ms).UTC().Format(cutLayout) }
-
-// IsCutName says whether a text has the form of a cut's name.
-func IsCutName(s string) bool {
-	_, err := time.Parse(cutLayout, s)
-	return err == nil && strings.HasPrefix(s, "cut-")
+func framesAt(frames []PartitionFrame, timeMs int64) (n int) {
+	for _, f := range frames {
+		if f.CutTimeMs == timeMs {
+			n++
+		}
+	}
+	return n
 }
 
-// Resolve returns the offset of each partition, in the order of Partitions, at a named cut. ErrUnknownCut if no frame has
-// the cut's time, or if one that had it was dropped since.
+// cutName is a cut's time, and how many partitions got a frame then: the others had not changed since an older one. The
+// number tells those from partitions whose frame was dropped since.
+type cutName struct {
+	timeMs int64
+	frames int
+}
+
+// cutLayout is the first part of a cut's name, in UTC.
+const cutLayout = "cut-20060102T150405.000Z"
+
+func (n cutName) String() string {
+	return time.UnixMilli(n.timeMs).UTC().Format(cutLayout) + "-" + strconv.Itoa(n.frames)
+}
+
+func parseCutName(s string) (n cutName, ok bool) {
+	i := strings.LastIndexByte(s, '-')
+	if i < 0 {
+		return n, false
+	}
+	at, err := time.Parse(cutLayout, s[:i])
+	frames, err2 := strconv.ParseUint(s[i+1:], 10, 31)
+	return cutName{timeMs: at.UnixMilli(), frames: int(frames)}, err == nil && err2 == nil
+}
+
+// IsCutName says whether a text has the form of a cut's name: cut-20060102T150405.000Z-2.
+func IsCutName(s string) bool {
+	_, ok := parseCutName(s)
+	return ok
+}
+
+// Resolve returns the offset of each partition, in the order of Partitions, at a named cut. ErrUnknownCut if there was no
+// such cut, or if one of its frames was dropped since.
 func (t *Topic) Resolve(name string) ([]int64, error) {
-	at, err := time.Parse(cutLayout, name)
-	if err != nil {
+	n, ok := parseCutName(name)
+	if !ok {
 		return nil, fmt.Errorf("%w: %q is not the name of a cut", ErrUnknownCut, name)
 	}
 	offsets := make([]int64, len(t.partitions))
-	found := false
+	found := 0
 	for i, p := range t.partitions {
-		exact, err := p.resolve(at.UnixMilli(), &offsets[i])
+		exact, err := p.resolve(n.timeMs, &offsets[i])
 		if err != nil {
 			return nil, fmt.Errorf("%w: %s of %s: %w", ErrUnknownCut, name, t.Name, err)
 		}
-		found = found || exact
+		if exact {
+			found++
+		}
 	}
-	if !found {
-		return nil, fmt.Errorf("%w: %s of %s: no frame was cut then, or it was dropped", ErrUnknownCut, name, t.Name)
+	if found != n.frames || found == 0 && slices.ContainsFunc(offsets, func(o int64) bool { return o > 0 }) {
+		return nil, fmt.Errorf("%w: %s of %s: %d of its %d frames are there", ErrUnknownCut, name, t.Name, found, n.frames)
 	}
 	return offsets, nil
 }
@@ -199,7 +231,7 @@ func (p *Partition) resolve(atMs int64, offset *int64) (exact bool, err error) {
 	if p.log.Bounds().LastStable == newest.Cut {
 		return false, nil
 	}
-	end, err := p.log.OffsetAtAppendTime(atMs)
+	end, err := p.log.OffsetAtAppendTime(atMs - 1) // what came with the cut's time came behind it, or has a frame of that time
 	if err != nil {
 		return false, fmt.Errorf("partition %d: %w", p.Index, err)
 	}

@@ -131,20 +131,18 @@ func applyEnd(s *situation) int64 {
 	return s.lastStable
 }
 
-// wake is when time alone changes the decision.
+// wake is when time alone changes the decision; 0: never.
 func wake(s *situation) int64 {
-	if s.folding {
-		return 0 // its end is an event
-	}
-	at := int64(0)
-	if s.paused && !s.full {
+	switch {
+	case s.folding, s.held && s.request == nil:
+		return 0 // the end of that is an event
+	case s.retryMs > s.nowMs:
+		return s.retryMs // nothing is folded before
+	case s.paused || s.since.firstMs == 0 || s.limits.IntervalMs <= 0 || s.position == s.lastCut:
 		return 0
 	}
-	if s.since.firstMs != 0 && s.limits.IntervalMs > 0 && s.position != s.lastCut {
-		at = s.since.firstMs + s.limits.IntervalMs
+	if at := s.since.firstMs + s.limits.IntervalMs; at > s.nowMs {
+		return at
 	}
-	if s.retryMs > s.nowMs {
-		at = s.retryMs // nothing is folded before
-	}
-	return at
+	return 0
 }

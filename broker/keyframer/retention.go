@@ -89,28 +89,18 @@ func trimByBytes(h *holdings, s *Settings, nowMs int64) int64 {
 	return best
 }
 
-// thinTarget returns the cut of a frame to drop so that at most retain are left above the delta start offset, or -1. The
-// newest stays. Among the others the one goes that leaves the shortest gap in time, so that what is left is spread out.
-func thinTarget(frames []table.Frame, retain int, deltaStart int64) int64 {
-	above := frames
-	previousMs := int64(0)
-	for len(above) > 0 && above[0].Cut <= deltaStart {
-		previousMs = above[0].CutTimeMs
-		above = above[1:]
-	}
-	if len(above) <= max(retain, 1) {
+// thinTarget returns the cut of a frame to drop so that at most retain are left above the oldest one, or -1. The oldest
+// (N1, once something was trimmed) and the newest stay. Among the others the one goes that leaves the shortest gap in
+// time, so that what is left is spread out.
+func thinTarget(frames []table.Frame, retain int) int64 {
+	if len(frames) <= max(retain, 1)+1 {
 		return -1
 	}
-	if previousMs == 0 {
-		// Nothing was trimmed yet: the gap before the oldest frame reaches back to the log's start, of unknown time.
-		previousMs = above[0].CutTimeMs - (above[1].CutTimeMs - above[0].CutTimeMs)
-	}
 	best, bestGap := int64(-1), int64(0)
-	for i, f := range above[:len(above)-1] {
-		if gap := above[i+1].CutTimeMs - previousMs; best < 0 || gap < bestGap {
-			best, bestGap = f.Cut, gap
+	for i := 1; i < len(frames)-1; i++ {
+		if gap := frames[i+1].CutTimeMs - frames[i-1].CutTimeMs; best < 0 || gap < bestGap {
+			best, bestGap = frames[i].Cut, gap
 		}
-		previousMs = f.CutTimeMs
 	}
 	return best
 }

@@ -20,7 +20,8 @@ type Log interface {
 	TrimTo(ctx context.Context, deltaStart int64) error
 	// EpochAt returns the leader epoch of the record at offset.
 	EpochAt(offset int64) int32
-	// OffsetAtAppendTime returns the first offset that was appended at or after a time, ms since the Unix epoch.
+	// OffsetAtAppendTime returns the end of what was appended at or before a time, ms since the Unix epoch. log.ErrNoTime
+	// if the log does not know so far back.
 	OffsetAtAppendTime(ms int64) (int64, error)
 	// SizeBytes is what the raw batches take.
 	SizeBytes() int64
@@ -52,7 +53,7 @@ type Settings struct {
 	IntervalBytes   int64
 	IntervalMs      int64 // only if something changed
 
-	// Retain is how many frames are kept above N1, the newest included; at least one is.
+	// Retain is how many frames are kept above the oldest one, which is N1's, the newest included; at least one is.
 	Retain int
 
 	// Raw deltas older, or more, than this are trimmed; -1: no limit.

@@ -62,7 +62,7 @@ func (p *Partition) maintainOnce(ctx context.Context) (again bool, wakeMs int64,
 	if target >= 0 {
 		return true, 0, p.trim(ctx, target)
 	}
-	if cut := thinTarget(h.frames, settings.Retain, h.deltaStart); cut >= 0 {
+	if cut := thinTarget(h.frames, settings.Retain); cut >= 0 {
 		if err := p.table.Thin(ctx, cut); err != nil {
 			return false, 0, fmt.Errorf("thin the frame at %d: %w", cut, err)
 		}

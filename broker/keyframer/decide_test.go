@@ -1,0 +1,57 @@
+package keyframer
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// Every row is one situation and what is done in it.
+func TestDecide(t *testing.T) {
+	limits := Settings{IntervalRecords: 100, IntervalBytes: 1000, IntervalMs: 60}
+	some := interval{records: 10, bytes: 100, firstMs: 1000}
+	ask := &request{target: 50, timeMs: 7}
+	for _, c := range []struct {
+		name string
+		s    situation
+		want action
+	}{
+		{"nothing there", situation{lastCut: -1}, action{}},
+		{"caught up, nothing changed", situation{position: 50, lastStable: 50, lastCut: 50, nowMs: 9999}, action{}},
+		{"behind", situation{lastStable: 50, lastCut: -1}, action{kind: doApply, end: 50}},
+		{"caught up, wait for the interval", situation{nowMs: 1001, position: 50, lastStable: 50, lastCut: -1, since: some}, action{wakeMs: 1060}},
+		{"interval.ms", situation{nowMs: 1060, position: 50, lastStable: 50, lastCut: -1, since: some}, action{kind: doFold, cut: true}},
+		{"interval.ms before more deltas", situation{nowMs: 1060, position: 50, lastStable: 60, lastCut: -1, since: some}, action{kind: doFold, cut: true}},
+		{"interval.records", situation{nowMs: 1001, position: 50, lastStable: 60, lastCut: -1, since: interval{records: 100, firstMs: 1000}}, action{kind: doFold, cut: true}},
+		{"interval.bytes", situation{nowMs: 1001, position: 50, lastStable: 60, lastCut: -1, since: interval{bytes: 1000, firstMs: 1000}}, action{kind: doFold, cut: true}},
+		{"the next interval fills while one is folded", situation{nowMs: 1001, position: 50, lastStable: 60, lastCut: -1, folding: true, since: some}, action{kind: doApply, end: 60}},
+		{"... but not beyond its limit", situation{nowMs: 1001, position: 50, lastStable: 60, lastCut: -1, folding: true, since: interval{records: 100, firstMs: 1000}}, action{}},
+		{"memory asks for a fold", situation{nowMs: 1001, position: 50, lastStable: 60, lastCut: -1, full: true, since: some}, action{kind: doFold}},
+		{"full while folding", situation{nowMs: 1001, position: 50, lastStable: 60, lastCut: -1, full: true, folding: true, since: some}, action{}},
+		{"no memory left", situation{nowMs: 1001, position: 50, lastStable: 60, lastCut: -1, throttled: true, since: some}, action{wakeMs: 1060}},
+		{"a failed fold waits", situation{nowMs: 2000, position: 50, lastStable: 50, lastCut: -1, retryMs: 2100, since: some}, action{wakeMs: 2100}},
+		{"... and is tried again", situation{nowMs: 2100, position: 50, lastStable: 50, lastCut: -1, retryMs: 2100, since: some}, action{kind: doFold, cut: true}},
+		{"a request: apply up to it, not beyond", situation{position: 40, lastStable: 60, lastCut: -1, since: some, request: ask, held: true}, action{kind: doApply, end: 50}},
+		{"a request: cut with its time", situation{position: 50, lastStable: 60, lastCut: -1, since: some, request: ask, held: true}, action{kind: doFold, cut: true, cutTimeMs: 7}},
+		{"a request: there already", situation{position: 50, lastStable: 60, lastCut: 50, request: ask, held: true}, action{kind: doAnswer}},
+		{"a request of an empty partition", situation{lastCut: -1, request: &request{}, held: true}, action{kind: doAnswer}},
+		{"a request waits for the fold under way", situation{position: 50, lastStable: 60, lastCut: -1, folding: true, request: ask, held: true}, action{}},
+		{"no interval cut while a request waits", situation{nowMs: 5000, position: 40, lastStable: 60, lastCut: -1, since: some, request: ask, held: true}, action{kind: doApply, end: 50}},
+		{"held: neither cut nor apply", situation{nowMs: 5000, position: 40, lastStable: 60, lastCut: -1, since: some, held: true}, action{}},
+		{"paused", situation{nowMs: 5000, position: 40, lastStable: 60, lastCut: -1, since: some, paused: true}, action{}},
+		{"paused, but memory is needed", situation{nowMs: 5000, position: 40, lastStable: 60, lastCut: -1, since: some, paused: true, full: true}, action{kind: doFold}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			c.s.limits = limits
+			require.Equal(t, c.want, decide(&c.s))
+		})
+	}
+}
+
+func TestIntervalPlus(t *testing.T) {
+	failed := interval{records: 10, bytes: 100, firstMs: 5}
+	later := interval{records: 1, bytes: 2, firstMs: 9}
+	require.Equal(t, interval{records: 11, bytes: 102, firstMs: 5}, failed.plus(later))
+	require.Equal(t, later, interval{}.plus(later))
+	require.Equal(t, failed, failed.plus(interval{}))
+}

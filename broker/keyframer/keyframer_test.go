@@ -1,0 +1,318 @@
+package keyframer_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/keyframelog/keyframe/broker/keyframer"
+	"github.com/keyframelog/keyframe/broker/keyframer/memlog"
+	"github.com/keyframelog/keyframe/proto/batch"
+	"github.com/keyframelog/keyframe/proto/fold"
+)
+
+func TestCutsOnRecords(t *testing.T) {
+	n := newNode(t, keyframer.Config{})
+	s := calm()
+	s.IntervalRecords = 4
+	l := n.add(fold.LastValue, s, 1)[0]
+	for i := range 3 {
+		l.Append(memlog.Put("a", fmt.Sprint(i)), memlog.Put(fmt.Sprint("k", i), "v"))
+	}
+	n.eventually("a frame of two batches", func() bool { return len(cuts(n.table(0))) == 1 })
+	n.applied()
+	require.Equal(t, []int64{4}, cuts(n.table(0)), "on a batch boundary, and not before the limit")
+	require.EqualValues(t, 3, n.table(0).Digest().Count)
+	v, ok := n.get(0, "a")
+	require.True(t, ok)
+	require.Equal(t, "2", v, "reads go through the open interval")
+}
+
+func TestCutsOnBytes(t *testing.T) {
+	n := newNode(t, keyframer.Config{})
+	s := calm()
+	s.IntervalBytes = 1000
+	l := n.add(fold.LastValue, s, 1)[0]
+	l.Append(memlog.Put("a", strings.Repeat("x", 600)))
+	n.applied()
+	require.Empty(t, cuts(n.table(0)))
+	l.Append(memlog.Put("b", strings.Repeat("x", 600)))
+	n.eventually("a frame", func() bool { return len(cuts(n.table(0))) == 1 })
+}
+
+func TestCutsOnTimeOnlyIfSomethingChanged(t *testing.T) {
+	n := newNode(t, keyframer.Config{})
+	s := calm()
+	s.IntervalMs = 60_000
+	l := n.add(fold.LastValue, s, 1)[0]
+	n.clock.advance(time.Hour)
+	n.settle(s)
+	l.Append(memlog.Put("a", "1"))
+	n.applied()
+	n.clock.advance(59 * time.Second)
+	n.settle(s)
+	require.Empty(t, cuts(n.table(0)))
+	n.clock.advance(time.Second)
+	n.settle(s)
+	n.eventually("a frame", func() bool { return len(cuts(n.table(0))) == 1 })
+	n.clock.advance(time.Hour)
+	n.settle(s)
+	n.cut()
+	require.Equal(t, []int64{1}, cuts(n.table(0)), "nothing has changed")
+}
+
+// With the process's clock, no event but time is needed.
+func TestClockWakes(t *testing.T) {
+	n := newNode(t, keyframer.Config{})
+	n.clock.ms.Store(time.Now().UnixMilli())
+	s := calm()
+	s.IntervalMs = 1
+	l := n.add(fold.LastValue, s, 1)[0]
+	l.Append(memlog.Put("a", "1"))
+	n.applied()
+	n.clock.advance(time.Second)
+	n.eventually("a frame", func() bool { return len(cuts(n.table(0))) == 1 })
+}
+
+func TestCutOfAllPartitions(t *testing.T) {
+	n := newNode(t, keyframer.Config{})
+	logs := n.add(fold.LastValue, calm(), 3)
+	logs[0].Append(memlog.Put("a", "1"))
+	logs[1].Append(memlog.Put("b", "1"), memlog.Put("c", "1"))
+	first := n.cut()
+	require.True(t, first.Consistent)
+	require.True(t, keyframer.IsCutName(first.Name), first.Name)
+	require.Len(t, first.Frames, 2, "the third partition never had a record")
+	require.Equal(t, first.Frames[0].CutTimeMs, first.Frames[1].CutTimeMs, "one time")
+
+	logs[2].Append(memlog.Put("d", "1"))
+	logs[0].Append(memlog.Put("a", "2"))
+	second := n.cut() // the clock stands still
+	require.Greater(t, second.TimeMs, first.TimeMs, "times of cuts increase")
+	require.Len(t, second.Frames, 3)
+
+	topic, _ := n.k.Topic(topicName)
+	at, err := topic.Resolve(first.Name)
+	require.NoError(t, err)
+	require.Equal(t, []int64{1, 2, 0}, at)
+	at, err = topic.Resolve(second.Name)
+	require.NoError(t, err)
+	require.Equal(t, []int64{2, 2, 1}, at)
+
+	third := n.cut()
+	require.Equal(t, second.Name, third.Name, "nothing has changed")
+	_, err = topic.Resolve("cut-20200101T000000.000Z-1")
+	require.ErrorIs(t, err, keyframer.ErrUnknownCut)
+	_, err = topic.Resolve("nonsense")
+	require.ErrorIs(t, err, keyframer.ErrUnknownCut)
+}
+
+func TestCutNameOfADroppedFrameIsRefused(t *testing.T) {
+	n := newNode(t, keyframer.Config{})
+	logs := n.add(fold.LastValue, calm(), 2)
+	var names []string
+	for i := range 3 {
+		n.clock.advance(time.Second)
+		logs[0].Append(memlog.Put("a", fmt.Sprint(i)))
+		if i != 1 {
+			logs[1].Append(memlog.Put("b", fmt.Sprint(i)))
+		}
+		names = append(names, n.cut().Name)
+	}
+	topic, _ := n.k.Topic(topicName)
+	require.NoError(t, n.table(0).Thin(context.Background(), 2))
+	_, err := topic.Resolve(names[1])
+	require.ErrorIs(t, err, keyframer.ErrUnknownCut, "partition 0 has changed in between")
+	at, err := topic.Resolve(names[0])
+	require.NoError(t, err)
+	require.Equal(t, []int64{1, 1}, at)
+}
+
+func TestCutHeldBackByAnOpenTransaction(t *testing.T) {
+	n := newNode(t, keyframer.Config{})
+	l := n.add(fold.LastValue, calm(), 1)[0]
+	l.Append(memlog.Put("a", "1"))
+	l.Hold(true)
+	l.Append(memlog.Put("a", "2"))
+	c := n.cut()
+	require.False(t, c.Consistent)
+	require.Equal(t, []int64{1}, cuts(n.table(0)), "never past the last stable offset")
+	v, _ := n.get(0, "a")
+	require.Equal(t, "1", v)
+	l.Hold(false)
+	require.True(t, n.cut().Consistent)
+	require.Equal(t, []int64{1, 2}, cuts(n.table(0)))
+}
+
+func TestCutErrors(t *testing.T) {
+	n := newNode(t, keyframer.Config{})
+	_, err := n.k.Cut(context.Background(), topicName)
+	require.ErrorIs(t, err, keyframer.ErrUnknownTopic)
+	s := calm()
+	l := n.add(fold.LastValue, s, 1)[0]
+	s.Paused = true
+	n.settle(s)
+	_, err = n.k.Cut(context.Background(), topicName)
+	require.ErrorIs(t, err, keyframer.ErrNotKeyFramed)
+	s.Paused = false
+	n.settle(s)
+	l.Fail(errors.New("bad sector"))
+	l.Append(memlog.Put("a", "1"))
+	_, err = n.k.Cut(context.Background(), topicName)
+	require.ErrorIs(t, err, keyframer.ErrFailed)
+	require.ErrorContains(t, err, "bad sector")
+	require.ErrorContains(t, err, "files/0")
+	require.Len(t, n.k.Failures(), 1)
+	require.EqualValues(t, 1, n.metric("keyframe_keyframer_failed"))
+}
+
+// A restart goes on from the table's position, and what was not folded is read from the log again.
+func TestRestart(t *testing.T) {
+	n := newNode(t, keyframer.Config{})
+	l := n.add(fold.Counter, calm(), 1)[0]
+	l.Append(memlog.Put("a", "1"), memlog.Put("b", "1"))
+	n.cut()
+	l.Append(memlog.Put("a", "5"))
+	n.applied()
+	n.restart()
+	require.Zero(t, l.Watchers(), "nobody watches after Close")
+	require.NoError(t, n.k.Add(spec(fold.Counter, l), calm()))
+	n.applied()
+	v, _ := n.get(0, "a")
+	require.Equal(t, "6", v)
+	require.EqualValues(t, 2, n.table(0).Position())
+	require.Equal(t, []int64{2}, cuts(n.table(0)))
+	n.cut()
+	v, _ = n.get(0, "a")
+	require.Equal(t, "6", v, "not counted twice")
+}
+
+func TestBoundedMemory(t *testing.T) {
+	const limit = 256 << 10
+	n := newNode(t, keyframer.Config{MemoryBytes: limit})
+	logs := n.add(fold.LastValue, calm(), 4)
+	value := strings.Repeat("x", 1000)
+	for i := range 500 {
+		for p, l := range logs {
+			l.Append(memlog.Put(fmt.Sprintf("%d-%d", p, i), value))
+		}
+	}
+	n.applied()
+	require.Less(t, n.metric("keyframe_keyframer_memory_bytes"), float64(limit+64<<10))
+	n.cut()
+	for p := range logs {
+		require.EqualValues(t, 500, n.table(int32(p)).Digest().Count)
+		require.Len(t, cuts(n.table(int32(p))), 1, "folds for memory cut no frames")
+	}
+	require.Greater(t, n.metric("keyframe_folds_total"), float64(4))
+}
+
+// A batch that is larger than the bound passes.
+func TestOneLargeBatch(t *testing.T) {
+	n := newNode(t, keyframer.Config{MemoryBytes: 1 << 10})
+	l := n.add(fold.LastValue, calm(), 1)[0]
+	l.Append(memlog.Put("a", strings.Repeat("x", 8<<10)))
+	l.Append(memlog.Put("b", strings.Repeat("x", 8<<10)))
+	n.applied()
+	n.cut()
+	require.EqualValues(t, 2, n.table(0).Digest().Count)
+}
+
+func TestRejectedDeltasAreCounted(t *testing.T) {
+	n := newNode(t, keyframer.Config{})
+	l := n.add(fold.Counter, calm(), 1)[0]
+	l.Append(memlog.Put("a", "9223372036854775807"))
+	l.Append(memlog.Put("a", "1"))
+	n.cut()
+	require.EqualValues(t, 1, n.metric("keyframe_fold_rejected_total"))
+	require.EqualValues(t, 1, n.table(0).Frames()[0].Rejected)
+	v, _ := n.get(0, "a")
+	require.Equal(t, "9223372036854775807", v, "skipped, the row stays")
+}
+
+func TestRemoveDropsTheTable(t *testing.T) {
+	n := newNode(t, keyframer.Config{})
+	l := n.add(fold.LastValue, calm(), 1)[0]
+	l.Append(memlog.Put("a", "1"))
+	n.cut()
+	waiting := make(chan error)
+	p := n.partition(0)
+	go func() { waiting <- p.WaitApplied(context.Background(), 99) }()
+	topic, _ := n.k.Topic(topicName)
+	gone := topic.Changed()
+	require.NoError(t, n.k.Remove(context.Background(), topicName))
+	<-gone
+	require.ErrorIs(t, <-waiting, keyframer.ErrUnknownTopic)
+	require.Zero(t, l.Watchers())
+	ordinals, err := n.tables.Ordinals()
+	require.NoError(t, err)
+	require.Empty(t, ordinals)
+	_, err = p.Live()
+	require.ErrorIs(t, err, keyframer.ErrUnknownTopic)
+	require.ErrorIs(t, n.k.Remove(context.Background(), topicName), keyframer.ErrUnknownTopic)
+}
+
+func TestSweepDropsUnknownTables(t *testing.T) {
+	n := newNode(t, keyframer.Config{})
+	logs := n.add(fold.LastValue, calm(), 2)
+	for _, l := range logs {
+		l.Append(memlog.Put("a", "1"))
+	}
+	n.cut()
+	n.restart()
+	require.NoError(t, n.k.Add(spec(fold.LastValue, logs[0]), calm()))
+	require.NoError(t, n.k.Sweep(context.Background()))
+	ordinals, err := n.tables.Ordinals()
+	require.NoError(t, err)
+	require.Equal(t, []uint32{1}, ordinals)
+}
+
+func TestAddTwiceAndAfterClose(t *testing.T) {
+	n := newNode(t, keyframer.Config{})
+	n.add(fold.LastValue, calm(), 1)
+	require.ErrorIs(t, n.k.Add(spec(fold.LastValue), calm()), keyframer.ErrExists)
+	require.NoError(t, n.k.Close())
+	require.ErrorIs(t, n.k.Add(keyframer.TopicSpec{Name: "x"}, calm()), keyframer.ErrClosed)
+}
+
+func TestPausedTopicsKeepTheirRows(t *testing.T) {
+	n := newNode(t, keyframer.Config{})
+	s := calm()
+	l := n.add(fold.LastValue, s, 1)[0]
+	l.Append(memlog.Put("a", "1"))
+	n.cut()
+	s.Paused = true
+	n.settle(s)
+	l.Append(memlog.Put("a", "2"))
+	v, _ := n.get(0, "a")
+	require.Equal(t, "1", v)
+	s.Paused = false
+	n.settle(s)
+	n.applied()
+	v, _ = n.get(0, "a")
+	require.Equal(t, "2", v)
+}
+
+func TestWaitAppliedHonoursItsContext(t *testing.T) {
+	n := newNode(t, keyframer.Config{})
+	n.add(fold.LastValue, calm(), 1)
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	require.ErrorIs(t, n.partition(0).WaitApplied(ctx, 5), context.Canceled)
+	require.NoError(t, n.partition(0).WaitApplied(ctx, 0))
+}
+
+// A null key, which an external log does not refuse, is skipped and counted.
+func TestNullKeysAreSkipped(t *testing.T) {
+	n := newNode(t, keyframer.Config{})
+	l := n.add(fold.LastValue, calm(), 1)[0]
+	l.Append(batch.Record{Value: []byte("x")}, memlog.Put("a", "1"))
+	n.cut()
+	require.EqualValues(t, 1, n.table(0).Digest().Count)
+	require.EqualValues(t, 1, n.metric("keyframe_fold_rejected_total"))
+}

@@ -1,0 +1,233 @@
+package keyframer_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/stretchr/testify/require"
+
+	"github.com/keyframelog/keyframe/broker/keyframer"
+	"github.com/keyframelog/keyframe/broker/keyframer/memlog"
+	"github.com/keyframelog/keyframe/proto/fold"
+	"github.com/keyframelog/keyframe/storage/table"
+)
+
+func TestTrimsToFramesThatAreOldEnough(t *testing.T) {
+	n := newNode(t, keyframer.Config{})
+	s := calm()
+	l := n.add(fold.LastValue, s, 1)[0]
+	for i := range 4 {
+		l.Append(memlog.Put("a", fmt.Sprint(i)), memlog.Put(fmt.Sprint("k", i), "v"))
+		n.cut()
+		n.clock.advance(4 * time.Second)
+	}
+	s.DeltaRetentionMs = 10_000 // the frames at 2, 4, 6, 8 are 16, 12, 8 and 4 s old
+	n.settle(s)
+	n.eventually("a trim", func() bool { return l.Bounds().DeltaStart == 4 && len(cuts(n.table(0))) == 3 })
+	require.Equal(t, []int64{4, 6, 8}, cuts(n.table(0)), "N1 is the oldest frame")
+	require.EqualValues(t, 1, n.metric("keyframe_trims_total"))
+	require.EqualValues(t, 1, n.metric("keyframe_frame_verify_seconds"))
+
+	n.clock.advance(time.Hour)
+	n.settle(s)
+	n.eventually("the next trim", func() bool { return l.Bounds().DeltaStart == 6 && len(cuts(n.table(0))) == 2 })
+	require.Equal(t, []int64{6, 8}, cuts(n.table(0)), "the batch with the last offset stays")
+}
+
+func TestTrimsWhatIsTooMuch(t *testing.T) {
+	n := newNode(t, keyframer.Config{})
+	s := calm()
+	l := n.add(fold.LastValue, s, 1)[0]
+	for i := range 10 {
+		l.Append(memlog.Put("a", fmt.Sprint(i)))
+		n.clock.advance(time.Second)
+		n.cut()
+	}
+	s.DeltaRetentionBytes = l.SizeBytes() / 2
+	n.settle(s)
+	n.eventually("a trim", func() bool { return l.Bounds().DeltaStart == 5 && len(cuts(n.table(0))) == 6 })
+	s.DeltaRetentionBytes = 0
+	n.settle(s)
+	n.eventually("all but the last batch", func() bool { return l.Bounds().DeltaStart == 9 })
+}
+
+func TestThinsToRetain(t *testing.T) {
+	n := newNode(t, keyframer.Config{})
+	s := calm()
+	s.Retain = 3
+	l := n.add(fold.LastValue, s, 1)[0]
+	for i := range 10 {
+		l.Append(memlog.Put("a", fmt.Sprint(i)))
+		n.clock.advance(time.Second)
+		n.cut()
+	}
+	n.eventually("three frames above the oldest", func() bool { return len(cuts(n.table(0))) == 4 })
+	require.EqualValues(t, 1, cuts(n.table(0))[0])
+	require.EqualValues(t, 10, cuts(n.table(0))[3])
+}
+
+func TestTombstonesExpireAfterTheirTrim(t *testing.T) {
+	n := newNode(t, keyframer.Config{})
+	s := calm()
+	s.DeltaRetentionMs, s.DeleteRetentionMs = 0, 5000
+	l := n.add(fold.LastValue, s, 1)[0]
+	l.Append(memlog.Put("a", "1"), memlog.Put("b", "1"))
+	l.Append(memlog.Delete("a"))
+	n.cut()
+	l.Append(memlog.Put("b", "2"))
+	n.eventually("a trim", func() bool {
+		n.settle(s)
+		return l.Bounds().DeltaStart == 3
+	})
+	require.Len(t, records(t, rows(t, n, 0, 0)), 2, "b and the tombstone of a")
+	n.clock.advance(4 * time.Second)
+	n.settle(s)
+	require.Zero(t, n.table(0).Horizon())
+	n.clock.advance(2 * time.Second)
+	n.eventually("expiry", func() bool {
+		n.settle(s)
+		return n.table(0).Horizon() == 3
+	})
+	require.Len(t, records(t, rows(t, n, 0, 0)), 1)
+}
+
+// A frame whose rows are not what was folded stops trimming and is reported; reads go on.
+func TestDamagedRowsStopTrimming(t *testing.T) {
+	n := newNode(t, keyframer.Config{})
+	s := calm()
+	l := n.add(fold.LastValue, s, 1)[0]
+	for i := range 50 {
+		l.Append(memlog.Put(fmt.Sprint("k", i), "value value value"))
+	}
+	n.cut()
+	l.Append(memlog.Put("z", "1"))
+	n.applied()
+	damage(t, n, []byte("value value value"))
+	s.DeltaRetentionMs = 0
+	n.settle(s)
+	n.eventually("the alarm", func() bool { return n.metric("keyframe_frame_verify_failed_total") == 1 })
+	require.Contains(t, n.logged.String(), "ERROR a key frame does not hash to its digest")
+	require.Zero(t, l.Bounds().DeltaStart, "nothing was trimmed")
+	l.Append(memlog.Put("z", "2"))
+	n.applied()
+	v, _ := n.get(0, "z")
+	require.Equal(t, "2", v)
+	n.settle(s)
+	n.cut()
+	require.Zero(t, l.Bounds().DeltaStart, "and nothing will be")
+	require.EqualValues(t, 1, n.metric("keyframe_frame_verify_failed_total"))
+}
+
+// damage changes a value in the table's database behind its back.
+func damage(t *testing.T, n *node, value []byte) {
+	it, err := n.pdb.NewIter(nil)
+	require.NoError(t, err)
+	var key, changed []byte
+	for ok := it.First(); ok; ok = it.Next() {
+		if bytes.Contains(it.Value(), value) {
+			key = bytes.Clone(it.Key())
+			changed = bytes.Replace(it.Value(), value, bytes.ToUpper(value), 1)
+			break
+		}
+	}
+	require.NoError(t, it.Close())
+	require.NotEmpty(t, key)
+	require.NoError(t, n.pdb.Set(key, changed, pebble.NoSync))
+}
+
+// A crash between the log's trim and the table's is made good when the partition is opened.
+func TestInterruptedTrim(t *testing.T) {
+	n := newNode(t, keyframer.Config{})
+	l := n.add(fold.LastValue, calm(), 1)[0]
+	for i := range 3 {
+		l.Append(memlog.Put("a", fmt.Sprint(i)))
+		n.cut()
+	}
+	n.stop()
+	require.NoError(t, l.TrimTo(context.Background(), 2))
+	n.start()
+	require.NoError(t, n.k.Add(spec(fold.LastValue, l), calm()))
+	require.Equal(t, []int64{2, 3}, cuts(n.table(0)))
+}
+
+// The table is derived data as long as the log reaches back to its start.
+func TestRebuild(t *testing.T) {
+	n := newNode(t, keyframer.Config{})
+	l := n.add(fold.JSONMergePatch, calm(), 1)[0]
+	for i := range 100 {
+		l.Append(memlog.Put(fmt.Sprint("k", i%30), fmt.Sprintf(`{"n%d":%d}`, i%7, i)))
+	}
+	n.cut()
+	before := n.table(0).Digest()
+	pub := n.table(0).Pub(n.table(0).Frames()[0])
+	require.NoError(t, n.k.Remove(context.Background(), topicName))
+	require.NoError(t, n.k.Add(spec(fold.JSONMergePatch, l), calm()))
+	require.Zero(t, n.table(0).Position())
+	n.cut()
+	require.Equal(t, before, n.table(0).Digest())
+	require.Equal(t, pub, n.table(0).Pub(n.table(0).Frames()[0]))
+}
+
+func TestTableAheadOfItsLog(t *testing.T) {
+	n := newNode(t, keyframer.Config{})
+	l := n.add(fold.LastValue, calm(), 1)[0]
+	for i := range 4 {
+		l.Append(memlog.Put(fmt.Sprint("k", i), "v"))
+		n.cut()
+	}
+	n.stop()
+	l.Truncate(3)
+	n.start()
+	require.NoError(t, n.k.Add(spec(fold.LastValue, l), calm()))
+	n.cut()
+	require.EqualValues(t, 3, n.table(0).Digest().Count, "the log reaches its start: rebuilt from it")
+	require.Contains(t, n.logged.String(), "folded to offset 4, but the log ends at 3")
+
+	n.stop()
+	require.NoError(t, l.TrimTo(context.Background(), 2))
+	l.Truncate(2)
+	n.start()
+	require.NoError(t, n.k.Add(spec(fold.LastValue, l), calm()))
+	require.ErrorIs(t, n.partition(0).Failure(), keyframer.ErrFailed)
+	require.ErrorContains(t, n.partition(0).Failure(), "ahead of its log")
+	_, err := n.partition(0).Live()
+	require.ErrorIs(t, err, keyframer.ErrFailed)
+	l.Append(memlog.Put("a", "1")) // wakes nobody
+}
+
+func TestRowsThatAreLost(t *testing.T) {
+	n := newNode(t, keyframer.Config{})
+	l := n.add(fold.LastValue, calm(), 1)[0]
+	for i := range 4 {
+		l.Append(memlog.Put(fmt.Sprint("k", i), "v"))
+	}
+	n.cut()
+	require.NoError(t, n.k.Remove(context.Background(), topicName)) // takes the rows with it
+	require.NoError(t, l.TrimTo(context.Background(), 2))
+	require.NoError(t, n.k.Add(spec(fold.LastValue, l), calm()))
+	require.ErrorContains(t, n.partition(0).Failure(), "the log keeps deltas from 2 only")
+}
+
+// Another identity under the same ordinal is dropped where the log can rebuild it, and an error where it cannot.
+func TestOtherIdentity(t *testing.T) {
+	n := newNode(t, keyframer.Config{})
+	l := n.add(fold.LastValue, calm(), 1)[0]
+	l.Append(memlog.Put("a", "1"))
+	l.Append(memlog.Put("b", "1"))
+	n.cut()
+	n.restart()
+	other := spec(fold.LastValue, l)
+	other.Partitions[0].Incarnation = [16]byte{0xff}
+	require.NoError(t, n.k.Add(other, calm()))
+	n.cut()
+	require.EqualValues(t, 2, n.table(0).Digest().Count)
+	require.Equal(t, [16]byte{0xff}, n.table(0).Identity().Incarnation)
+	n.restart()
+	require.NoError(t, l.TrimTo(context.Background(), 1))
+	require.NoError(t, n.k.Add(spec(fold.LastValue, l), calm()))
+	require.ErrorIs(t, n.partition(0).Failure(), table.ErrIdentity)
+}

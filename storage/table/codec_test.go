@@ -1,0 +1,162 @@
+package table
+
+import (
+	"encoding/hex"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/keyframelog/keyframe/proto/batch"
+	"github.com/keyframelog/keyframe/proto/digest"
+	"github.com/keyframelog/keyframe/proto/fold"
+	"github.com/keyframelog/keyframe/proto/frame"
+	"github.com/keyframelog/keyframe/storage/keys"
+)
+
+var rewrite = flag.Bool("rewrite", false, "write the golden files anew")
+
+func sampleMeta() *meta {
+	d := digest.Digest{Sum: digest.SumFromBytes([32]byte{1, 2, 31: 9}), Count: 3}
+	return &meta{id: Identity{TopicID: [16]byte{1, 15: 2}, Partition: 7, Incarnation: [16]byte{3}, Fold: fold.Counter},
+		position: 1000, horizon: 12, digest: d, bytes: 400, rejects: Rejects{1: 5, 4: 1},
+		frames: []Frame{{Cut: 500, Digest: d, Bytes: 300, Rejected: 2, CutTimeMs: 1700000000000}, {Cut: 900, Digest: d, Bytes: 400, CutTimeMs: -1}},
+		trims:  []trimmed{{cut: 500, atMs: 1700000000001}}}
+}
+
+func sampleRows() []frame.Row {
+	h := batch.AppendHeaders(nil, batch.Header{Key: "a", Value: []byte("b")})
+	return []frame.Row{
+		{Key: []byte("key"), Value: []byte("value"), Offset: 1 << 40, Timestamp: 1700000000000, Headers: h},
+		{Key: []byte{}, Value: []byte{}, Offset: 0, Timestamp: -1},
+		{Key: []byte("gone"), Tombstone: true, Offset: 5, Timestamp: 6},
+	}
+}
+
+// TestGolden pins the bytes of everything that is stored.
+func TestGolden(t *testing.T) {
+	var b strings.Builder
+	put := func(what string, v []byte) { fmt.Fprintf(&b, "%s %s\n", what, hex.EncodeToString(v)) }
+	put("index-entry", appendEntry(nil, &entry{offset: 300, valueLen: 5, hash: digest.Entry{1, 31: 2}}))
+	put("index-entry-tombstone", appendEntry(nil, &entry{offset: 300, tombstone: true}))
+	for i, r := range sampleRows() {
+		put(fmt.Sprintf("row-%d", i), appendRow(nil, &r))
+	}
+	put("meta", appendMeta(nil, sampleMeta()))
+	put("segment", appendSegment(nil, &segment{lo: 100, hi: 200, rows: 50, dead: 3, vector: appendOffsets(nil, 100, []int64{100, 130, 199})}))
+	put("vector", seal(appendOffsets([]byte{vectorVersion}, 7, []int64{7, 8, 1000})))
+	put("key-index", keys.AppendTableIndex(nil, 258, []byte("k")))
+	put("key-row", keys.AppendTableOffset(nil, keys.TableRows, 258, 300))
+	put("key-vector", keys.AppendTableVector(nil, 258, 300, 299))
+	put("key-undo", keys.AppendTableUndo(nil, 258, 300, []byte("k")))
+	const file = "testdata/formats.golden"
+	if *rewrite {
+		require.NoError(t, os.MkdirAll("testdata", 0o755))
+		require.NoError(t, os.WriteFile(file, []byte(b.String()), 0o644))
+	}
+	want, err := os.ReadFile(file)
+	require.NoError(t, err)
+	require.Equal(t, string(want), b.String())
+}
+
+func TestRoundTrip(t *testing.T) {
+	for _, r := range sampleRows() {
+		got, err := decodeRow(1, r.Offset, appendRow(nil, &r))
+		require.NoError(t, err)
+		require.Equal(t, r, got)
+		_, err = decodeRow(1, r.Offset+1, appendRow(nil, &r))
+		require.ErrorIs(t, err, ErrCorrupt, "a row at another's place")
+	}
+	m := sampleMeta()
+	got, err := decodeMeta(1, appendMeta(nil, m))
+	require.NoError(t, err)
+	require.Equal(t, m, got)
+	g := segment{lo: 100, hi: 200, rows: 50, dead: 2, vector: appendOffsets(nil, 100, []int64{100, 130})}
+	s, err := decodeSegment(1, 100, appendSegment(nil, &g))
+	require.NoError(t, err)
+	require.Equal(t, g, s)
+}
+
+// A newer version is not damage, and damage is not a newer version.
+func TestVersionAndCorruption(t *testing.T) {
+	b := appendMeta(nil, sampleMeta())
+	newer := append([]byte{metaVersion + 1}, b[1:len(b)-sealLen]...)
+	_, err := decodeMeta(1, seal(newer))
+	require.ErrorIs(t, err, ErrVersion)
+	require.NotErrorIs(t, err, ErrCorrupt)
+	for i := range b {
+		damaged := append([]byte(nil), b...)
+		damaged[i] ^= 0x40
+		_, err := decodeMeta(1, damaged)
+		require.ErrorIs(t, err, ErrCorrupt)
+		_, err = decodeMeta(1, b[:i])
+		require.ErrorIs(t, err, ErrCorrupt)
+	}
+	r := sampleRows()[0]
+	row := appendRow(nil, &r)
+	for i := range row {
+		damaged := append([]byte(nil), row...)
+		damaged[i] ^= 1
+		_, err := decodeRow(1, r.Offset, damaged)
+		require.ErrorIs(t, err, ErrCorrupt)
+	}
+	_, err = decodeEntry(1, []byte{2 << 4})
+	require.ErrorIs(t, err, ErrVersion)
+}
+
+// The time at which a trimmed tombstone may go is remembered in bounded space, and forgetting makes it later, never earlier.
+func TestTrimsForgotten(t *testing.T) {
+	m := &meta{}
+	for i := range int64(1000) {
+		m.remember(trimmed{cut: i, atMs: i})
+		require.LessOrEqual(t, len(m.trims), trimsMax)
+		require.Equal(t, trimmed{i, i}, m.trims[len(m.trims)-1])
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	f.Add(appendMeta(nil, sampleMeta()))
+	for _, r := range sampleRows() {
+		f.Add(appendRow(nil, &r))
+	}
+	f.Add(appendSegment(nil, &segment{lo: 1, hi: 9, rows: 2, dead: 1, vector: []byte{3}}))
+	f.Add(appendEntry(nil, &entry{offset: 1}))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		check := func(err error) {
+			require.True(t, err == nil || errors.Is(err, ErrCorrupt) || errors.Is(err, ErrVersion), "%v", err)
+		}
+		for _, sealed := range [][]byte{b, seal(append([]byte{1}, b...))} { // past the checksum too
+			m, err := decodeMeta(1, sealed)
+			check(err)
+			if err == nil {
+				_, err = decodeMeta(1, appendMeta(nil, m))
+				require.NoError(t, err)
+			}
+			g, err := decodeSegment(1, 5, sealed)
+			check(err)
+			if err == nil {
+				_, err = g.deadOffsets(1)
+				check(err)
+			}
+		}
+		_, err := decodeEntry(1, b)
+		check(err)
+		_, err = decodeRow(1, 5, b)
+		check(err)
+		r, err := decodeRow(1, 5, append(b[:len(b):len(b)], be32(rowSum(5, b))...))
+		check(err)
+		if err == nil {
+			_, err = decodeRow(1, 5, appendRow(nil, &r))
+			require.NoError(t, err)
+		}
+		for o := newOffsets(3, b); o.ok; o.next() {
+			require.GreaterOrEqual(t, o.at, int64(3))
+		}
+	})
+}
+
+func be32(v uint32) []byte { return []byte{byte(v >> 24), byte(v >> 16), byte(v >> 8), byte(v)} }

@@ -1,0 +1,247 @@
+package table_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+	"github.com/stretchr/testify/require"
+
+	"github.com/keyframelog/keyframe/proto/fold"
+	"github.com/keyframelog/keyframe/storage/table"
+)
+
+// recorder clones the file system before every write, as a crash at that moment would leave it.
+type recorder struct {
+	fs *vfs.MemFS
+	mu sync.Mutex
+	// guarded by mu
+	on     bool
+	images []*vfs.MemFS
+}
+
+func (r *recorder) MaybeError(op errorfs.Op) error {
+	if op.Kind.ReadOrWrite() != errorfs.OpIsWrite {
+		return nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.on {
+		r.clone()
+	}
+	return nil
+}
+
+func (r *recorder) String() string { return "recorder" }
+
+func (r *recorder) clone() {
+	percent := []int{0, 50, 100}[len(r.images)%3]
+	r.images = append(r.images, r.fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: rand.New(rand.NewPCG(uint64(len(r.images)), 7))}))
+}
+
+func (r *recorder) record(on bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.on = on
+}
+
+// TestCrash crashes at every write to the file system during a fold, a trim, a thinning, an expiry and a drop. Afterwards every row of
+// every frame that is left is as the oracle has it, and the same call brings the table where it should be.
+func TestCrash(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		// do changes the table; it must be repeatable
+		do func(t *testing.T, m *model, x *modelTable)
+		// done tells the oracle, once the table shows that it was done
+		done func(x *modelTable)
+		was  func(x *modelTable) bool
+	}{
+		{"trim", func(t *testing.T, m *model, x *modelTable) {
+			require.NoError(t, x.t.Trim(background, x.cuts()[len(x.cuts())-1]))
+		}, func(x *modelTable) { x.trimmed(x.cuts()[len(x.cuts())-1], 0) }, func(x *modelTable) bool { return len(x.t.Frames()) < len(x.frames) }},
+		{"thin", func(t *testing.T, m *model, x *modelTable) {
+			if cuts := x.cuts(); len(x.t.Frames()) == 5 {
+				require.NoError(t, x.t.Thin(background, cuts[2]))
+			}
+		}, func(x *modelTable) { delete(x.frames, x.cuts()[2]) }, func(x *modelTable) bool { return len(x.t.Frames()) < len(x.frames) }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var clock int64
+			mem := vfs.NewCrashableMem()
+			rec := &recorder{fs: mem}
+			s := &store{fs: errorfs.Wrap(mem, rec), clock: &clock, max: rowMax, shrunk: true}
+			s.opts = options(s.fs, true)
+			m := &model{store: s, crash: mem}
+			x := crashTable(t, m)
+			syncDirs(t, mem)
+			m.fill(t, x)
+			rec.record(true)
+			c.do(t, m, x)
+			rec.record(false)
+			s.close(t)
+			require.Greater(t, len(rec.images), 5)
+			for i, image := range rec.images {
+				y := *x
+				y.frames = map[int64]modelFrame{}
+				for k, v := range x.frames {
+					y.frames[k] = v
+				}
+				n := &model{crash: image, tables: []*modelTable{&y}}
+				n.store = openStore(t, image, &clock, rowMax, true)
+				n.reopened(t)
+				if c.was(&y) {
+					c.done(&y)
+				}
+				y.check(t, 3)
+				c.do(t, n, &y)
+				if c.was(&y) {
+					c.done(&y)
+				}
+				y.check(t, int64(i))
+				require.Less(t, len(y.t.Frames()), len(x.frames))
+				n.close(t)
+			}
+			t.Logf("%d crashes", len(rec.images))
+		})
+	}
+}
+
+func syncDirs(t *testing.T, m *vfs.MemFS) {
+	for _, dir := range []string{"", "tmp"} {
+		f, err := m.OpenDir(dir)
+		require.NoError(t, err)
+		require.NoError(t, f.Sync())
+		require.NoError(t, f.Close())
+	}
+}
+
+func crashTable(t *testing.T, m *model) *modelTable {
+	m.open(t)
+	x := &modelTable{ordinal: 4, kind: oracleLast, o: newOracle(oracleLast, rowMax), frames: map[int64]modelFrame{}, gone: map[string]bool{}}
+	m.tables = []*modelTable{x}
+	m.reopened(t)
+	return x
+}
+
+// fill folds random deltas of one kind, five frames.
+func (m *model) fill(t *testing.T, x *modelTable) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	for i := range 10 {
+		var deltas []oracleDelta
+		for range 40 {
+			d := oracleDelta{key: fmt.Sprintf("k%02d", rng.IntN(30)), offset: x.next, op: oraclePut, value: fmt.Sprint(rng.Uint64())}
+			if rng.IntN(5) == 0 {
+				d.op, d.value = oracleDelete, ""
+			}
+			x.next += 1 + rng.Int64N(3)
+			x.o.apply(d)
+			deltas = append(deltas, d)
+		}
+		cut := i%2 == 1
+		require.NoError(t, m.db.Commit(background, []table.Fold{{Table: x.t, Changes: collapse(deltas), End: x.next, Cut: cut}}))
+		if cut {
+			x.frames[x.next] = modelFrame{x.o.copy(), 0}
+		}
+	}
+}
+
+// A fold that was interrupted at any write is there or not: position, rows, digest and frame together.
+func TestCrashInFold(t *testing.T) {
+	var clock int64
+	mem := vfs.NewCrashableMem()
+	rec := &recorder{fs: mem}
+	s := &store{fs: errorfs.Wrap(mem, rec), clock: &clock, max: rowMax, shrunk: true}
+	s.opts = options(s.fs, true)
+	m := &model{store: s, crash: mem}
+	x := crashTable(t, m)
+	syncDirs(t, mem)
+	m.fill(t, x)
+	before := *x
+	before.o = newOracle(oracleLast, rowMax)
+	before.o.state, before.o.history = x.o.copy(), append([]oracleDelta(nil), x.o.history...)
+	before.frames = map[int64]modelFrame{}
+	for k, v := range x.frames {
+		before.frames[k] = v
+	}
+	rec.record(true)
+	m.fill(t, x)
+	rec.record(false)
+	s.close(t)
+	states := map[int64]digestState{}
+	for i, image := range rec.images {
+		st := openStore(t, image, &clock, rowMax, true)
+		y, err := st.db.Table(x.ordinal, identity(fold.LastValue, int32(x.ordinal)))
+		require.NoError(t, err)
+		position := y.Position()
+		if _, ok := states[position]; !ok {
+			states[position] = digestState{x.o.at(position)}
+		}
+		require.Equal(t, digestOf(states[position].s), y.Digest(), "crash %d", i)
+		z := *x
+		z.t, z.next = y, position
+		z.o = &oracle{kind: oracleLast, max: rowMax, state: states[position].s, history: x.o.history}
+		z.frames = map[int64]modelFrame{}
+		for c, f := range x.frames {
+			if c <= position {
+				z.frames[c] = f
+			}
+		}
+		z.check(t, position/2)
+		st.close(t)
+	}
+	require.Greater(t, len(states), 5, "crashes at different positions")
+	t.Logf("%d crashes", len(rec.images))
+}
+
+type digestState struct{ s oracleState }
+
+// What is derived can be thrown away: refolded from the log, in other portions, the table has the same digest.
+func TestRefold(t *testing.T) {
+	var clock int64
+	m := &model{store: &store{fs: vfs.NewMem(), clock: &clock, max: rowMax}}
+	m.opts = options(m.fs, true)
+	x := crashTable(t, m)
+	m.fill(t, x)
+	want, frames := x.t.Digest(), x.t.Frames()
+	require.NoError(t, m.db.Drop(background, x.ordinal))
+	list, err := m.db.Ordinals()
+	require.NoError(t, err)
+	require.Empty(t, list)
+	y, err := m.db.Table(x.ordinal, x.t.Identity())
+	require.NoError(t, err)
+	require.Zero(t, y.Position())
+	for len(x.o.history) > 0 {
+		n := min(7, len(x.o.history))
+		part := x.o.history[:n]
+		x.o.history = x.o.history[n:]
+		require.NoError(t, m.db.Commit(background, []table.Fold{{Table: y, Changes: collapse(part), End: part[n-1].offset + 1}}))
+		for _, f := range frames { // the digest at every old cut that this portion ends at
+			if f.Cut == y.Position() {
+				require.Equal(t, f.Digest, y.Digest())
+			}
+		}
+	}
+	require.Equal(t, want, y.Digest())
+	m.close(t)
+}
+
+// An ordinal belongs to one identity, and a fold that breaks the rules changes nothing.
+func TestIdentity(t *testing.T) {
+	var clock int64
+	s := openStore(t, vfs.NewMem(), &clock, rowMax, false)
+	defer s.close(t)
+	a, err := s.db.Table(1, identity(fold.LastValue, 0))
+	require.NoError(t, err)
+	require.NoError(t, s.db.Commit(background, []table.Fold{{Table: a, End: 1}}))
+	_, err = s.db.Table(1, identity(fold.Counter, 0))
+	require.ErrorIs(t, err, table.ErrIdentity)
+	require.ErrorIs(t, s.db.Commit(background, []table.Fold{{Table: a, End: 2}, {Table: a, End: 2}}), table.ErrFold)
+	require.ErrorIs(t, s.db.Commit(background, []table.Fold{{Table: a, End: 0}}), table.ErrFold)
+	_, err = a.View(99)
+	require.ErrorIs(t, err, table.ErrNoFrame)
+	require.NoError(t, s.db.Drop(background, 1))
+	require.ErrorIs(t, s.db.Commit(background, []table.Fold{{Table: a, End: 2}}), table.ErrClosed)
+}

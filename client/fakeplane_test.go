@@ -8,7 +8,6 @@ import (
 	"net/http/httptest"
 	"strconv"
 	"sync/atomic"
-	"testing"
 	"time"
 
 	"connectrpc.com/connect"
@@ -28,7 +27,7 @@ type fakePlane struct {
 	asked  atomic.Int64 // DigestAt
 }
 
-func newFakePlane(t testing.TB, l *fakeLog) *fakePlane {
+func newFakePlane(t interface{ Cleanup(func()) }, l *fakeLog) *fakePlane {
 	p := &fakePlane{log: l}
 	mux := http.NewServeMux()
 	mux.Handle(stateconnect.NewStateServiceHandler(p))

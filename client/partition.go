@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/keyframelog/keyframe/proto/digest"
 	"github.com/keyframelog/keyframe/proto/frame"
@@ -15,6 +16,9 @@ import (
 
 // pendingFrames bounds the announced frames above a partition's position that wait to be compared.
 const pendingFrames = 64
+
+// followedWell is after how long a state counts as good: a restart before it comes with a pause.
+const followedWell = 10 * time.Second
 
 // partition is one partition of a replica. Its life: establish a state (stored, frame or earliest), follow the tail until something
 // calls for a restart, again. run owns that; the replica's tail goroutine applies segments; the replica's frame follower announces frames.
@@ -85,7 +89,10 @@ func (p *partition) run(ctx context.Context) {
 	defer close(p.stopped)
 	defer p.moved.notify()
 	fresh := false
-	for {
+	for quick := 0; ; quick++ {
+		if quick > 0 && sleep(ctx, p.r.cfg.Retry<<min(quick-1, 6)) != nil {
+			return
+		}
 		if err := p.establish(ctx, fresh); err != nil {
 			p.stop(ctx, err)
 			return
@@ -94,6 +101,7 @@ func (p *partition) run(ctx context.Context) {
 		o := order{partition: p.no, offset: p.rows().position(), generation: p.generation}
 		p.mu.Unlock()
 		p.r.order(o)
+		began := p.r.cfg.Now()
 		why, ok := p.wait(ctx)
 		p.r.order(order{partition: p.no, remove: true})
 		p.mu.Lock()
@@ -108,6 +116,9 @@ func (p *partition) run(ctx context.Context) {
 			return
 		}
 		fresh = true
+		if p.r.cfg.Now().Sub(began) > followedWell {
+			quick = -1
+		}
 	}
 }
 

@@ -46,8 +46,9 @@ type topicInfo struct {
 
 // kafkaTail is the tail on franz-go: assigned partitions, committed records only, never an offset reset.
 type kafkaTail struct {
-	cl    *kgo.Client
-	topic string
+	cl       *kgo.Client
+	topic    string
+	assigned map[int32]bool
 }
 
 func newKafkaTail(cfg *Config) (*kafkaTail, error) {
@@ -67,14 +68,16 @@ func newKafkaTail(cfg *Config) (*kafkaTail, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
-	return &kafkaTail{cl: cl, topic: cfg.Topic}, nil
+	return &kafkaTail{cl: cl, topic: cfg.Topic, assigned: map[int32]bool{}}, nil
 }
 
 func (k *kafkaTail) assign(partition int32, offset int64) {
+	k.assigned[partition] = true
 	k.cl.AddConsumePartitions(map[string]map[int32]kgo.Offset{k.topic: {partition: kgo.NewOffset().At(offset)}})
 }
 
 func (k *kafkaTail) remove(partition int32) {
+	delete(k.assigned, partition)
 	k.cl.RemoveConsumePartitions(map[string][]int32{k.topic: {partition}})
 }
 
@@ -89,21 +92,36 @@ func (k *kafkaTail) poll(ctx context.Context) ([]segment, error) {
 		return nil, err
 	}
 	var out []segment
-	var failed error
+	var failed, replaced error
 	fetches.EachPartition(func(p kgo.FetchTopicPartition) {
 		if len(p.Records) > 0 {
 			out = append(out, toSegment(p.Partition, p.Records))
 		}
-		if p.Err == nil {
-			return
-		}
-		if err := fatalTail(p.Err); err != nil {
-			out = append(out, segment{partition: p.Partition, err: err})
-		} else if p.Topic == "" || !kerr.IsRetriable(p.Err) {
+		switch fatal := fatalTail(p.Err); {
+		case p.Err == nil:
+		case errors.Is(fatal, errTopicReplace):
+			replaced = fatal
+		case fatal != nil:
+			out = append(out, segment{partition: p.Partition, err: fatal})
+		case p.Topic == "" || !kerr.IsRetriable(p.Err) || errors.Is(p.Err, kerr.UnknownTopicOrPartition):
 			failed = p.Err
 		}
 	})
+	if replaced != nil {
+		out = append(out, k.forget(replaced)...)
+	}
 	return out, failed
+}
+
+// forget ends all partitions. franz-go holds on to the id of a topic that it knows, and fails until it is purged.
+func (k *kafkaTail) forget(err error) []segment {
+	k.cl.PurgeTopicsFromClient(k.topic)
+	var out []segment
+	for p := range k.assigned {
+		out = append(out, segment{partition: p, err: err})
+	}
+	clear(k.assigned)
+	return out
 }
 
 // fatalTail sorts out the errors after which the client does not go on by itself.

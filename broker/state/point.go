@@ -128,7 +128,7 @@ func (sel selection) byPartition(points []*api.PartitionOffset) (map[int32]int64
 	return offsets, nil
 }
 
-// atTime is where each log stood at a time: the end of what was appended before it.
+// atTime is where each log stood at a time: the end of what was appended at or before it.
 func (sel selection) atTime(ms int64) ([]int64, error) {
 	offsets := make([]int64, len(sel.partitions))
 	for i, p := range sel.partitions {

@@ -1,0 +1,176 @@
+package state_test
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"connectrpc.com/connect"
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/keyframelog/keyframe/broker/keyframer"
+	"github.com/keyframelog/keyframe/broker/keyframer/memlog"
+	"github.com/keyframelog/keyframe/broker/state"
+	"github.com/keyframelog/keyframe/proto/fold"
+	api "github.com/keyframelog/keyframe/proto/state"
+	"github.com/keyframelog/keyframe/proto/state/stateconnect"
+	"github.com/keyframelog/keyframe/storage/engine"
+	"github.com/keyframelog/keyframe/storage/table"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+type clock struct{ ms atomic.Int64 }
+
+func (c *clock) Now() time.Time { return time.UnixMilli(c.ms.Load()) }
+
+// node is a state plane on loopback over logs in memory.
+type node struct {
+	t      *testing.T
+	clock  *clock
+	k      *keyframer.Keyframer
+	server *state.Server
+	url    string
+	http   *http.Client
+	client stateconnect.StateServiceClient
+	logs   []*memlog.Log
+}
+
+const topicName = "files"
+
+func newNode(t *testing.T, partitions int, configure func(*state.Config)) *node {
+	n := &node{t: t, clock: &clock{}}
+	n.clock.ms.Store(1_000_000)
+	dir, err := engine.OpenDir(engine.Config{Dir: "data", FS: vfs.NewMem(), Fatal: func(msg string) { panic(msg) }})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, dir.Close()) })
+	var options *pebble.Options
+	pdb, options, err := dir.OpenTableDB()
+	require.NoError(t, err)
+	tables, err := table.Open(table.Config{DB: pdb, Options: options, FS: options.FS, Dir: "data/ingest", Now: n.clock.Now})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, tables.Close()) })
+	registry := prometheus.NewRegistry()
+	n.k = keyframer.New(keyframer.Config{Tables: tables, Now: n.clock.Now, Metrics: registry})
+	t.Cleanup(func() { require.NoError(t, n.k.Close()) })
+	spec := keyframer.TopicSpec{Name: topicName, ID: [16]byte{7}, Fold: fold.LastValue}
+	for i := range partitions {
+		l := memlog.New(n.clock.Now)
+		n.logs = append(n.logs, l)
+		spec.Partitions = append(spec.Partitions, keyframer.PartitionSpec{
+			Index: int32(i), Ordinal: uint32(i + 1), Incarnation: [16]byte{byte(i), 1}, Log: l,
+		})
+	}
+	require.NoError(t, n.k.Add(spec, calm()))
+	config := state.Config{
+		Keyframer: n.k, Gather: registry, Metrics: registry, Now: n.clock.Now,
+		TopicExists: func(name string) bool { return name == "plain" },
+	}
+	if configure != nil {
+		configure(&config)
+	}
+	n.serve(config)
+	return n
+}
+
+func calm() keyframer.Settings {
+	return keyframer.Settings{Retain: 100, DeltaRetentionMs: -1, DeltaRetentionBytes: -1, DeleteRetentionMs: -1}
+}
+
+func (n *node) serve(config state.Config) {
+	t := n.t
+	n.server = state.New(config)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	n.url = "http://" + listener.Addr().String()
+	served := make(chan error, 1)
+	go func() { served <- n.server.Serve(listener) }()
+	transport := &http.Transport{DisableCompression: true}
+	n.http = &http.Client{Transport: transport, Timeout: 20 * time.Second}
+	n.client = stateconnect.NewStateServiceClient(n.http, n.url)
+	t.Cleanup(func() {
+		transport.CloseIdleConnections()
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		require.NoError(t, n.server.Shutdown(ctx))
+		require.NoError(t, <-served)
+	})
+}
+
+func (n *node) cut() *api.CutResponse {
+	n.t.Helper()
+	answer, err := n.client.Cut(context.Background(), connect.NewRequest(&api.CutRequest{Topic: topicName}))
+	require.NoError(n.t, err)
+	return answer.Msg
+}
+
+func (n *node) get(m *api.GetRequest) (*api.GetResponse, error) {
+	m.Topic = topicName
+	answer, err := n.client.Get(context.Background(), connect.NewRequest(m))
+	if err != nil {
+		return nil, err
+	}
+	return answer.Msg, nil
+}
+
+// scan collects a scan.
+func (n *node) scan(m *api.ScanRequest) (rows []*api.Row, first, last *api.ScanResponse, err error) {
+	m.Topic = topicName
+	stream, err := n.client.Scan(context.Background(), connect.NewRequest(m))
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	defer stream.Close()
+	for stream.Receive() {
+		if first == nil {
+			first = stream.Msg()
+		}
+		last = stream.Msg()
+		rows = append(rows, stream.Msg().Rows...)
+	}
+	return rows, first, last, stream.Err()
+}
+
+// request is a plain HTTP request.
+func (n *node) request(method, path string, headers ...string) (*http.Response, []byte) {
+	n.t.Helper()
+	r, err := http.NewRequest(method, n.url+path, nil)
+	require.NoError(n.t, err)
+	for i := 0; i < len(headers); i += 2 {
+		r.Header.Set(headers[i], headers[i+1])
+		if headers[i] == "Host" {
+			r.Host = headers[i+1]
+		}
+	}
+	answer, err := n.http.Do(r)
+	require.NoError(n.t, err)
+	defer answer.Body.Close()
+	body, err := io.ReadAll(answer.Body)
+	require.NoError(n.t, err)
+	return answer, body
+}
+
+// reason returns the code and the reason of an error.
+func reason(t *testing.T, err error) (connect.Code, api.Reason, *api.ErrorDetail) {
+	t.Helper()
+	require.Error(t, err)
+	var typed *connect.Error
+	require.ErrorAs(t, err, &typed)
+	require.Len(t, typed.Details(), 1, "%v", err)
+	value, err2 := typed.Details()[0].Value()
+	require.NoError(t, err2)
+	detail := value.(*api.ErrorDetail)
+	return typed.Code(), detail.Reason, detail
+}
+
+func ptr[T any](v T) *T { return &v }
+
+func at(offset int64) *api.At { return &api.At{Point: &api.At_Offset{Offset: offset}} }

@@ -106,7 +106,11 @@ func (p *Partition) absorbed(a, b *interval) *interval {
 		switch {
 		case e.head == nil || e.head.kind == unchanged:
 		case e.head.kind == known:
-			m.push(m.touch(e.key), *e.head)
+			t, n := m.touch(e.key), *e.head
+			if t.head != nil && t.head.kind == pending && !p.lastValue {
+				n.kind = pending // a put or delete on top: what the chain below rejects is still to be counted
+			}
+			m.push(t, n)
 		default:
 			t := m.touch(e.key)
 			chain = e.head.oldestFirst(chain[:0])

@@ -1,2 +1,54 @@
-// Package table stores the folded tables of partitions: rows, key frames, digests.
+// Package table stores the folded tables of many partitions in one Pebble database: the rows of each, its retained key frames, and
+// their digests. It is written by Ingest alone: one Ingest commits rows, index, position, digest and cuts of all partitions that a
+// fold concerns, atomically and durably. There is no WAL, and nothing ever goes through the memtable: an ingest beside memtable writes
+// could outlive them in a crash.
+//
+//	db, err := table.Open(table.Config{DB: pdb, Options: opts, FS: vfs.Default, Dir: dir})
+//	t, err := db.Table(ordinal, table.Identity{TopicID: id, Partition: 0, Incarnation: inc, Fold: fold.LastValue})
+//	err = db.Commit(ctx, []table.Fold{{Table: t, Changes: changes, End: 1000, Cut: true}})
+//	v, err := t.View(1000)
+//	for row, err := range v.Offsets(0, false) { ... } // the key frame, in offset order
+//
+// # How it works
+//
+// A row is written once, at the offset of the last delta that touched its key; the index maps the key to that offset and carries what
+// the digest needs to take the row out again, so that a fold reads no row that it replaces. What a fold supersedes it lists in a
+// deletion vector. A frame at cut N in offset order is then one scan: the rows below N, less the vectors of the folds that ended at or
+// below N. Rows whose last delta lies in [c, N) are the same scan from c.
+//
+// For reads by key, the first touch of a key after a cut keeps the index entry as the frame saw it (an undo entry), under the
+// cut that precedes the interval. A key as of a frame: the first undo entry from the frame's interval on, else the index.
+//
+// Rows carry a flag if they are tombstones, and stay until ExpireTombstones, so that a consumer that was away learns of the delete. The
+// horizon is the offset above the last tombstone that expired.
+//
+// # Crash safety
+//
+// Every commit is one Ingest, so recovery is reading the meta entry. Trim takes three steps, each of which leaves a table that reads the
+// same (see Trim); Load and Drop put their visible step last and first, and Open removes entries of ordinals without a meta entry.
+//
+// # Layout
+//
+// Keys are a space byte, the ordinal (4 bytes), and the rest; integers in keys are big-endian. The spaces are in package keys. Varints
+// are those of encoding/binary; "signed" is zigzag. Sealed values are a version byte, the body, and a CRC-32C (4 bytes, big-endian)
+// of both.
+//
+//	0x10 key             index entry: version 1 in the high half of byte 0, flag 1 = tombstone in the low half; offset 8; length of
+//	                     the value 4; digest entry 32 (zero for a tombstone)
+//	0x20 offset          row: version 1 and flags (1 = tombstone, 2 = headers) in byte 0; timestamp signed varint, ms; uvarint length,
+//	                     key; with flag 2: uvarint length, header section as in a record batch; value up to the last 4 bytes;
+//	                     CRC-32C of all before, started from the offset's two halves xored
+//	0x30 offset          segment, sealed, version 1: uvarint of end - offset; uvarint rows stored; uvarint dead ones; their offsets as
+//	                     uvarints, each the distance from the one before, the first from the segment's offset. Rows in it that are
+//	                     listed are dead in every frame, and may be missing
+//	0x31                 meta, sealed, version 1: topic id 16; partition 4; incarnation 16; fold 1; uvarints: position, start, horizon,
+//	                     bytes; digest; uvarint number of rejection counters, each a uvarint; uvarint number of frames, each: uvarints
+//	                     cut, start; digest; uvarints bytes, rejected; signed varint time, ms; uvarint number of trims, each: uvarint
+//	                     cut, signed varint time, ms. A digest is the sum (32 bytes) and the uvarint count
+//	0x32 offset          tombstone: version 1, key
+//	0x33 end, first      piece of a deletion vector, sealed, version 1: offsets as in a segment, the first from first. end is where the
+//	                     fold ended that superseded them
+//	0x34 cut, key        undo entry: the index entry of key as the frame at cut saw it; empty = the frame has no such key
+//
+// An unknown version is a *VersionError, anything else that cannot be what was written a *CorruptError.
 package table

@@ -1,0 +1,141 @@
+package live_test
+
+import (
+	"encoding/binary"
+	"math/rand/v2"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/sstable"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/stretchr/testify/require"
+
+	"github.com/keyframelog/keyframe/proto/batch"
+	"github.com/keyframelog/keyframe/proto/fold"
+	"github.com/keyframelog/keyframe/storage/live"
+	"github.com/keyframelog/keyframe/storage/table"
+)
+
+func benchWorld(b *testing.B) *world {
+	dir := b.TempDir()
+	o := &pebble.Options{DisableWAL: true, FormatMajorVersion: pebble.FormatValueSeparation, Logger: silent{}, L0StopWritesThreshold: 1000}
+	for i := range o.Levels {
+		o.Levels[i].Compression = func() *sstable.CompressionProfile { return sstable.NoCompression }
+		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
+		o.Levels[i].BlockSize = 32 << 10
+	}
+	o.EnsureDefaults()
+	w := &world{}
+	var err error
+	w.pdb, err = pebble.Open(dir+"/db", o)
+	require.NoError(b, err)
+	w.db, err = table.Open(table.Config{DB: w.pdb, Options: o, FS: vfs.Default, Dir: dir + "/tmp"})
+	require.NoError(b, err)
+	tab, err := w.db.Table(1, table.Identity{Fold: fold.LastValue})
+	require.NoError(b, err)
+	w.p = live.New(tab, live.Config{MaxIntervalBytes: 1 << 30})
+	b.Cleanup(func() { w.close(b) })
+	return w
+}
+
+func benchBatch(b *testing.B, rng *rand.Rand, base int64, n int, id func() uint64) batch.Batch {
+	opts := batch.NewOptions()
+	opts.BaseOffset = base
+	x := batch.NewBuilder(opts)
+	value := make([]byte, 100)
+	for i := range n {
+		h := id()
+		key := binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, h*0x9E3779B97F4A7C15), h)
+		binary.BigEndian.PutUint64(value, rng.Uint64())
+		require.NoError(b, x.Append(batch.Record{Offset: base + int64(i), Timestamp: 1700000000000, Key: key, Value: value}))
+	}
+	finished, err := x.Finish()
+	require.NoError(b, err)
+	return finished
+}
+
+// BenchmarkHotSet applies batches of 1,000 deltas to 10,000 keys of a table of 1 M rows, and folds, cuts and trims every 100,000, 16 frames
+// kept; one core.
+func BenchmarkHotSet(b *testing.B) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	w := benchWorld(b)
+	rng := rand.New(rand.NewPCG(1, 2))
+	position := int64(0)
+	fold := func() {
+		f, finish, ok := w.p.StartFold(true)
+		require.True(b, ok)
+		finish(w.db.Commit(background, []table.Fold{f}))
+		if frames := f.Table.Frames(); len(frames) > 16 {
+			require.NoError(b, f.Table.Trim(background, frames[1].Cut))
+		}
+	}
+	next := uint64(0)
+	for range 1000 {
+		x := benchBatch(b, rng, position, 1000, func() uint64 { next++; return next })
+		position += 1000
+		require.NoError(b, w.p.Apply(x))
+	}
+	fold()
+	hot := func() uint64 { return 1 + rng.Uint64N(10_000)*97 }
+	batches := make([]batch.Batch, 100)
+	n := 0
+	b.ResetTimer()
+	for b.Loop() {
+		b.StopTimer()
+		for i := range batches {
+			batches[i] = benchBatch(b, rng, position, 1000, hot)
+			position += 1000
+		}
+		b.StartTimer()
+		for _, x := range batches {
+			require.NoError(b, w.p.Apply(x))
+			n += 1000
+		}
+		fold()
+	}
+	for w.pdb.Metrics().Compact.NumInProgress > 0 {
+		time.Sleep(time.Millisecond)
+	}
+	b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "deltas/s")
+}
+
+// BenchmarkApply collapses deltas of 1 M keys, without folding.
+func BenchmarkApply(b *testing.B) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	var batches []batch.Batch
+	for i := range int64(1000) {
+		batches = append(batches, benchBatch(b, rng, i*1000, 1000, func() uint64 { return rng.Uint64N(1_000_000) }))
+	}
+	w := benchWorld(b)
+	b.ReportAllocs()
+	n := 0
+	for b.Loop() {
+		p := live.New(w.p.Table(), live.Config{MaxIntervalBytes: 1 << 30})
+		for _, x := range batches {
+			require.NoError(b, p.Apply(x))
+			n += 1000
+		}
+	}
+	b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "deltas/s")
+}
+
+func BenchmarkGet(b *testing.B) {
+	w := benchWorld(b)
+	rng := rand.New(rand.NewPCG(1, 2))
+	next := uint64(0)
+	for i := range int64(100) {
+		require.NoError(b, w.p.Apply(benchBatch(b, rng, i*1000, 1000, func() uint64 { next++; return next })))
+	}
+	f, finish, _ := w.p.StartFold(true)
+	finish(w.db.Commit(background, []table.Fold{f}))
+	for b.Loop() {
+		h := 1 + rng.Uint64N(100_000)
+		key := binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, h*0x9E3779B97F4A7C15), h)
+		_, _, ok, err := w.p.Get(key)
+		require.NoError(b, err)
+		require.True(b, ok)
+	}
+}

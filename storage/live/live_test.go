@@ -1,0 +1,437 @@
+package live_test
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+	"pgregory.net/rapid"
+
+	"github.com/keyframelog/keyframe/proto/batch"
+	"github.com/keyframelog/keyframe/proto/digest"
+	"github.com/keyframelog/keyframe/proto/fold"
+	"github.com/keyframelog/keyframe/proto/frame"
+	"github.com/keyframelog/keyframe/storage/live"
+	"github.com/keyframelog/keyframe/storage/table"
+)
+
+func TestMain(m *testing.M) {
+	// A plain run is short; KEYFRAME_CHECKS asks for more random histories.
+	if err := flag.Set("rapid.checks", cmp.Or(os.Getenv("KEYFRAME_CHECKS"), "25")); err != nil {
+		panic(err)
+	}
+	goleak.VerifyTestMain(m)
+}
+
+var background = context.Background()
+
+// fatal is what require needs of a *testing.T or a *rapid.T.
+type fatal interface {
+	Errorf(format string, args ...any)
+	FailNow()
+	Helper()
+}
+
+type silent struct{}
+
+func (silent) Infof(string, ...any)         {}
+func (silent) Errorf(string, ...any)        {}
+func (silent) Fatalf(f string, args ...any) { panic(fmt.Sprintf(f, args...)) }
+
+// world is a partition, its log and the oracle's view of it.
+type world struct {
+	oracle
+	batches []batch.Batch
+	next    int64
+	pdb     *pebble.DB
+	db      *table.DB
+	p       *live.Partition
+	cuts    []int64
+}
+
+func (w *world) open(t fatal, fs vfs.FS, kind fold.Kind, cfg live.Config) {
+	o := &pebble.Options{FS: fs, DisableWAL: true, FormatMajorVersion: pebble.FormatValueSeparation, Logger: silent{}}
+	o.EnsureDefaults()
+	var err error
+	w.pdb, err = pebble.Open("db", o)
+	require.NoError(t, err)
+	w.db, err = table.Open(table.Config{DB: w.pdb, Options: o, FS: fs, Dir: "tmp", Limits: table.Limits{RowBytesMax: rowMax}})
+	require.NoError(t, err)
+	tab, err := w.db.Table(3, table.Identity{Fold: kind})
+	require.NoError(t, err)
+	w.p = live.New(tab, cfg)
+}
+
+func (w *world) close(t fatal) {
+	require.NoError(t, w.db.Close())
+	require.NoError(t, w.pdb.Close())
+}
+
+// produce appends a batch to the log; some begin with offsets of nothing, as after compaction.
+func (w *world) produce(t fatal, codec batch.Codec, records []record) {
+	opts := batch.NewOptions()
+	opts.BaseOffset, opts.Codec = w.next, codec
+	b := batch.NewBuilder(opts)
+	for i := range records {
+		r := &records[i]
+		r.offset = w.next
+		w.next++
+		x := batch.Record{Offset: r.offset, Timestamp: 1000 + r.offset}
+		if !r.null {
+			x.Key = []byte(r.key)
+		}
+		if !r.dead {
+			x.Value = []byte(r.value)
+		}
+		if r.op != "" {
+			x.Headers = batch.AppendHeaders(nil, batch.Header{Key: "keyframe.op", Value: []byte(r.op)})
+		}
+		require.NoError(t, b.Append(x))
+	}
+	w.records = append(w.records, records...)
+	finished, err := b.Finish()
+	require.NoError(t, err)
+	w.batches = append(w.batches, finished)
+}
+
+// Batches makes the world a live.Source.
+func (w *world) Batches(from, end int64, maxBytes int) (list []batch.Batch, err error) {
+	for _, b := range w.batches {
+		if b.NextOffset() > from && b.BaseOffset() < end && (len(list) == 0 || maxBytes > 0) {
+			list = append(list, b)
+			maxBytes -= len(b)
+		}
+	}
+	return list, nil
+}
+
+// catchUp applies everything that was produced, some of it twice.
+func (w *world) catchUp(t fatal) {
+	for _, b := range w.batches {
+		require.NoError(t, w.p.Apply(b))
+	}
+	require.Equal(t, w.next, w.p.Position())
+}
+
+func drawRecords(t *rapid.T, counter bool) []record {
+	records := make([]record, rapid.IntRange(1, 30).Draw(t, "records"))
+	for i := range records {
+		r := &records[i]
+		r.key = fmt.Sprintf("k%d", rapid.IntRange(0, 19).Draw(t, "key"))
+		if rapid.IntRange(0, 3).Draw(t, "hot") == 0 {
+			r.key = "hot" // its chain grows until the row below is read
+		}
+		switch rapid.IntRange(0, 9).Draw(t, "what") {
+		case 0:
+			r.null = true
+		case 1, 2:
+			r.dead = true
+		case 3:
+			r.op = "put"
+			r.value = "1"
+		default:
+			r.value = "x"
+			if counter {
+				r.value = rapid.SampledFrom([]string{"1", "-1", "9223372036854775807", "-9223372036854775808", "not a number"}).Draw(t, "n")
+			} else if rapid.IntRange(0, 5).Draw(t, "large") == 0 {
+				r.value = strings.Repeat("y", rowMax)
+			}
+		}
+	}
+	return records
+}
+
+// TestModel compares gets, scans and states at any offset with the oracle, in every phase of a fold.
+func TestModel(t *testing.T) {
+	for _, kind := range []fold.Kind{fold.LastValue, fold.Counter} {
+		t.Run(kind.String(), func(t *testing.T) {
+			rapid.Check(t, func(t *rapid.T) {
+				w := &world{oracle: oracle{counter: kind == fold.Counter}}
+				fs := vfs.NewMem()
+				w.open(t, fs, kind, live.Config{})
+				defer func() { w.close(t) }()
+				var f table.Fold
+				var finish func(error)
+				t.Repeat(map[string]func(*rapid.T){
+					"produce": func(t *rapid.T) {
+						codec := rapid.SampledFrom([]batch.Codec{batch.None, batch.Zstd}).Draw(t, "codec")
+						w.produce(t, codec, drawRecords(t, w.counter))
+						w.catchUp(t)
+					},
+					"start": func(t *rapid.T) {
+						if finish != nil {
+							_, _, ok := w.p.StartFold(false)
+							require.False(t, ok)
+							return
+						}
+						var ok bool
+						f, finish, ok = w.p.StartFold(rapid.Bool().Draw(t, "cut"))
+						require.True(t, ok)
+					},
+					"commit": func(t *rapid.T) { // and, later, finish: readers see both between
+						if finish == nil || f.Table.Position() == f.End {
+							return
+						}
+						if f.Table.Position() < f.End {
+							require.NoError(t, w.db.Commit(background, []table.Fold{f}))
+						}
+						if f.Cut && (len(w.cuts) == 0 || w.cuts[len(w.cuts)-1] < f.End) {
+							w.cuts = append(w.cuts, f.End)
+						}
+					},
+					"finish": func(t *rapid.T) {
+						if finish == nil {
+							return
+						}
+						if f.Table.Position() < f.End {
+							finish(errors.New("no luck"))
+						} else {
+							if f.Cut && !slices.Contains(w.cuts, f.End) {
+								require.NoError(t, w.db.Commit(background, []table.Fold{{Table: f.Table, End: f.End, Cut: true}}))
+								w.cuts = append(w.cuts, f.End)
+							}
+							finish(nil)
+						}
+						finish = nil
+					},
+					"restart": func(t *rapid.T) {
+						w.close(t)
+						w.open(t, fs, kind, live.Config{})
+						finish = nil
+						require.LessOrEqual(t, w.p.Position(), w.next)
+						w.catchUp(t)
+					},
+					"at": func(t *rapid.T) { w.checkAt(t, rapid.Int64Range(0, w.next).Draw(t, "x")) },
+					"":   func(t *rapid.T) { w.check(t) },
+				})
+				if finish != nil {
+					finish(nil)
+				}
+			})
+		})
+	}
+}
+
+func (w *world) check(t fatal) {
+	s, rejected := w.at(w.next)
+	for _, key := range append(slices.Collect(keys(s)), "nothing") {
+		r, asOf, ok, err := w.p.Get([]byte(key))
+		require.NoError(t, err)
+		require.Equal(t, w.next, asOf)
+		want, have := s[key]
+		require.Equal(t, have && !want.dead, ok, key)
+		if ok {
+			requireRow(t, want, r)
+		}
+	}
+	for _, x := range [][2]string{{"", ""}, {"k1", ""}, {"k", "k15"}, {"hot", ""}} {
+		prefix, after := x[0], x[1]
+		want := s.live(func(k string) bool { return strings.HasPrefix(k, prefix) && (after == "" || k > after) })
+		asOf, rows, _, err := w.p.Scan([]byte(prefix), cond(after))
+		require.NoError(t, err)
+		require.Equal(t, w.next, asOf)
+		var got []string
+		for r, err := range rows {
+			require.NoError(t, err)
+			requireRow(t, s[string(r.Key)], r)
+			got = append(got, string(r.Key))
+		}
+		require.ElementsMatch(t, want, got)
+		require.True(t, slices.IsSorted(got))
+	}
+	if tab := w.p.Table(); tab.Position() == w.next {
+		rejects := tab.Rejected()
+		require.Equal(t, rejected, rejects.Total())
+		require.Equal(t, digestOf(s), tab.Digest())
+	}
+}
+
+func cond(after string) []byte {
+	if after == "" {
+		return nil
+	}
+	return []byte(after)
+}
+
+func keys(s state) func(func(string) bool) {
+	return func(yield func(string) bool) {
+		for k := range s {
+			if !yield(k) {
+				return
+			}
+		}
+	}
+}
+
+func digestOf(s state) (d digest.Digest) {
+	var h digest.Hasher
+	for k, r := range s {
+		if !r.dead {
+			d.Add(h.Entry([]byte(k), []byte(r.value)))
+		}
+	}
+	return d
+}
+
+func requireRow(t fatal, want row, got frame.Row) {
+	require.Equal(t, want.value, string(got.Value))
+	require.Equal(t, want.offset, got.Offset)
+	require.Equal(t, want.dead, got.Tombstone)
+	require.Equal(t, 1000+want.offset, got.Timestamp)
+}
+
+func (w *world) checkAt(t fatal, x int64) {
+	s, _ := w.at(x)
+	past, err := w.p.At(background, x, w)
+	require.NoError(t, err)
+	defer past.Close()
+	require.Equal(t, x, past.Offset())
+	d, err := past.Digest()
+	require.NoError(t, err)
+	require.Equal(t, digestOf(s), d)
+	for key, want := range s {
+		r, ok, err := past.Get([]byte(key))
+		require.NoError(t, err)
+		require.Equal(t, !want.dead, ok)
+		if ok {
+			requireRow(t, want, r)
+		}
+	}
+	var got []string
+	for r, err := range past.Scan([]byte("k"), []byte("k1")) {
+		require.NoError(t, err)
+		requireRow(t, s[string(r.Key)], r)
+		got = append(got, string(r.Key))
+	}
+	require.ElementsMatch(t, s.live(func(k string) bool { return strings.HasPrefix(k, "k") && k > "k1" }), got)
+	require.True(t, slices.IsSorted(got))
+	for _, from := range []int64{0, x / 2} {
+		last, n := from-1, 0
+		for r, err := range past.Export(from, true) {
+			require.NoError(t, err)
+			require.Greater(t, r.Offset, last)
+			last = r.Offset
+			requireRow(t, s[string(r.Key)], r)
+			n++
+		}
+		want := 0
+		for _, r := range s {
+			if r.offset >= from {
+				want++
+			}
+		}
+		require.Equal(t, want, n)
+	}
+}
+
+// A gap is an error, a full interval refuses without applying, and memory stays bounded when one key is overwritten for ever.
+func TestBounds(t *testing.T) {
+	w := &world{}
+	w.open(t, vfs.NewMem(), fold.LastValue, live.Config{MaxIntervalBytes: 10 << 20})
+	defer w.close(t)
+	w.next = 5
+	w.produce(t, batch.None, []record{{key: "a", value: "1"}})
+	var gap *live.GapError
+	require.ErrorAs(t, w.p.Apply(w.batches[0]), &gap)
+	require.Equal(t, live.GapError{Position: 0, BaseOffset: 5}, *gap)
+	require.NoError(t, w.p.ApplyRecords(nil, 5))
+	for range 300 {
+		records := make([]record, 1000)
+		for i := range records {
+			records[i] = record{key: "a", value: strings.Repeat("z", 30)}
+		}
+		w.produce(t, batch.None, records)
+	}
+	w.catchUp(t)
+	require.Less(t, w.p.IntervalBytes(), int64(10<<20), "300,000 records of one key")
+	for w.p.IntervalBytes() < 10<<20 {
+		records := make([]record, 1000)
+		for i := range records {
+			records[i] = record{key: fmt.Sprintf("%d-%d", w.next, i), value: "v"}
+		}
+		w.produce(t, batch.None, records)
+		require.NoError(t, w.p.Apply(w.batches[len(w.batches)-1]))
+	}
+	w.produce(t, batch.None, []record{{key: "a", value: "last"}})
+	position := w.p.Position()
+	require.ErrorIs(t, w.p.Apply(w.batches[len(w.batches)-1]), live.ErrFull)
+	require.Equal(t, position, w.p.Position())
+	f, finish, ok := w.p.StartFold(true)
+	require.True(t, ok)
+	err := w.db.Commit(background, []table.Fold{f})
+	finish(err)
+	require.NoError(t, err)
+	require.NoError(t, w.p.Apply(w.batches[len(w.batches)-1]))
+	r, _, ok, err := w.p.Get([]byte("a"))
+	require.NoError(t, err)
+	require.True(t, ok)
+	require.Equal(t, "last", string(r.Value))
+}
+
+// Readers see every state whole, whatever is applied and folded meanwhile: two keys that are always written together are always equal.
+func TestReadersAndFolds(t *testing.T) {
+	w := &world{oracle: oracle{counter: true}}
+	w.open(t, vfs.NewMem(), fold.Counter, live.Config{})
+	defer w.close(t)
+	done := make(chan struct{})
+	var readers sync.WaitGroup
+	for range 2 {
+		readers.Go(func() {
+			last := int64(-1)
+			for {
+				asOf, rows, _, err := w.p.Scan(nil, nil)
+				if err != nil || asOf < last {
+					t.Errorf("as of %d after %d: %v", asOf, last, err)
+					return
+				}
+				last = asOf
+				sum := int64(0)
+				for r, err := range rows {
+					var n int64
+					_, scanErr := fmt.Sscan(string(r.Value), &n)
+					if err = cmp.Or(err, scanErr); err != nil {
+						t.Error(err)
+						return
+					}
+					sum += n
+				}
+				if sum != asOf { // every record adds one
+					t.Errorf("sum %d as of %d", sum, asOf)
+					return
+				}
+				select {
+				case <-done:
+					return
+				default:
+				}
+			}
+		})
+	}
+	for i := range 60 {
+		records := make([]record, 50)
+		for k := range records {
+			records[k] = record{key: fmt.Sprint(k % 7), value: "1"}
+		}
+		w.produce(t, batch.None, records)
+		require.NoError(t, w.p.Apply(w.batches[i]))
+		if i%3 == 2 {
+			f, finish, ok := w.p.StartFold(i%2 == 0)
+			require.True(t, ok)
+			finish(w.db.Commit(background, []table.Fold{f}))
+		}
+	}
+	close(done)
+	readers.Wait()
+	w.check(t)
+}

@@ -18,12 +18,17 @@ type refusal struct {
 
 func (r *refusal) Error() string { return r.text }
 
+// maxPartitionsPerRequest is Kafka's.
+const maxPartitionsPerRequest = 10_000
+
 // createTopics creates each topic of the request, or only checks it, independently of the others.
 func (h *Handler) createTopics(ctx context.Context, _ *wire.Request, req *kmsg.CreateTopicsRequest) wire.Response {
 	resp := req.ResponseKind().(*kmsg.CreateTopicsResponse)
 	seen := map[string]int{}
+	total := 0
 	for _, rt := range req.Topics {
 		seen[rt.Topic]++
+		total += max(int(rt.NumPartitions), len(rt.ReplicaAssignment), 1)
 	}
 	for _, rt := range req.Topics {
 		n, answered := seen[rt.Topic]
@@ -31,7 +36,9 @@ func (h *Handler) createTopics(ctx context.Context, _ *wire.Request, req *kmsg.C
 			continue // a duplicate, answered once
 		}
 		out := kmsg.CreateTopicsResponseTopic{Topic: rt.Topic, NumPartitions: -1, ReplicationFactor: -1}
-		if n > 1 {
+		if total > maxPartitionsPerRequest {
+			out.ErrorCode, out.ErrorMessage = policyViolation, ptr("Excessively large number of partitions per request.")
+		} else if n > 1 {
 			delete(seen, rt.Topic)
 			out.ErrorCode, out.ErrorMessage = invalidRequest, ptr("Duplicate topic name.")
 		} else if err := h.createTopic(ctx, &rt, req.ValidateOnly, &out); err != nil {

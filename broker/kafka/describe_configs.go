@@ -15,7 +15,17 @@ import (
 // describeConfigs shows the configs of topics and of the broker, with where each value comes from.
 func (h *Handler) describeConfigs(_ context.Context, _ *wire.Request, req *kmsg.DescribeConfigsRequest) wire.Response {
 	resp := req.ResponseKind().(*kmsg.DescribeConfigsResponse)
+	type resource struct {
+		kind kmsg.ConfigResourceType
+		name string
+	}
+	seen := map[resource]bool{} // an answer is a thousand times larger than its question
 	for _, rr := range req.Resources {
+		if r := (resource{rr.ResourceType, rr.ResourceName}); seen[r] {
+			continue
+		} else {
+			seen[r] = true
+		}
 		out := kmsg.DescribeConfigsResponseResource{ResourceType: rr.ResourceType, ResourceName: rr.ResourceName}
 		configs, err := h.configsOf(rr)
 		if err != nil {

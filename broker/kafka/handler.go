@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -54,7 +55,8 @@ type Handler struct {
 	cfg      Config
 	handlers map[int16]handlerFunc
 	metrics  *metrics
-	readers  sync.Pool // of *batch.Reader
+	readers  sync.Pool     // of *batch.Reader
+	reading  chan struct{} // one token for each reader that may be in use: each may hold MaxDecompressedBytes
 	fetching atomic.Int64
 }
 
@@ -84,6 +86,7 @@ func New(cfg Config) *Handler {
 			delete(h.handlers, key)
 		}
 	}
+	h.reading = make(chan struct{}, 2*runtime.GOMAXPROCS(0))
 	h.readers.New = func() any { return batch.NewReader(cfg.MaxDecompressedBytes) }
 	return h
 }
@@ -128,6 +131,16 @@ func (h *Handler) counted(r *wire.Request, resp wire.Response) wire.Response {
 		}
 	}
 	return resp
+}
+
+// reader returns a reader of batches, and what gives it back.
+func (h *Handler) reader() (*batch.Reader, func()) {
+	h.reading <- struct{}{}
+	r := h.readers.Get().(*batch.Reader)
+	return r, func() {
+		h.readers.Put(r)
+		<-h.reading
+	}
 }
 
 // nowMs is the broker's time in Unix milliseconds.

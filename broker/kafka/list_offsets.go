@@ -25,10 +25,21 @@ const (
 func (h *Handler) listOffsets(_ context.Context, _ *wire.Request, req *kmsg.ListOffsetsRequest) wire.Response {
 	return wire.Later(func(ctx context.Context) wire.Message {
 		resp := req.ResponseKind().(*kmsg.ListOffsetsResponse)
+		type asked struct {
+			topic     string
+			partition int32
+		}
+		seen := map[asked]bool{}
 		for _, rt := range req.Topics {
 			t, code := h.lookup(topicRef{name: rt.Topic})
 			out := kmsg.ListOffsetsResponseTopic{Topic: rt.Topic}
 			for _, rp := range rt.Partitions {
+				code := code
+				if a := (asked{rt.Topic, rp.Partition}); seen[a] {
+					code = invalidRequest
+				} else {
+					seen[a] = true
+				}
 				out.Partitions = append(out.Partitions, h.listOffset(ctx, t, code, &rp, req))
 			}
 			resp.Topics = append(resp.Topics, out)
@@ -112,8 +123,7 @@ func (h *Handler) rowByTime(ctx context.Context, t *topics.Topic, p *topics.Part
 		return 0, 0, false, nil
 	}
 	const pieceBytes = 1 << 20
-	reader := h.readers.Get().(*batch.Reader)
-	defer h.readers.Put(reader)
+	reader := batch.NewReader(h.cfg.MaxDecompressedBytes) // rows are not compressed; a long scan must not hold up producers
 	var buf []byte
 	for from := b.LogStart; from < b.DeltaStart && ctx.Err() == nil; {
 		if buf, from, err = h.cfg.Rows.Rows(ctx, t, p, from, pieceBytes, buf[:0]); err != nil {

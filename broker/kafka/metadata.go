@@ -36,7 +36,20 @@ func (h *Handler) metadata(ctx context.Context, r *wire.Request, req *kmsg.Metad
 		}
 		return wire.Reply(resp)
 	}
+	type asked struct {
+		name string
+		id   [16]byte
+	}
+	seen := map[asked]bool{} // each once: an answer may be a thousand times larger than its question
 	for _, rt := range req.Topics {
+		a := asked{id: rt.TopicID}
+		if rt.Topic != nil {
+			a.name = "name " + *rt.Topic
+		}
+		if seen[a] {
+			continue
+		}
+		seen[a] = true
 		resp.Topics = append(resp.Topics, h.metadataTopic(ctx, rt, req))
 	}
 	return wire.Reply(resp)

@@ -131,3 +131,9 @@ func TestMetadataAuthorizedOperations(t *testing.T) {
 	require.Equal(t, int32(0b1_1111_1010_0000), resp.AuthorizedOperations)
 	require.Equal(t, int32(0b1101_1111_1000), resp.Topics[0].AuthorizedOperations)
 }
+
+func TestMetadataAnswersATopicOnce(t *testing.T) {
+	c := start(t).dial(t)
+	tp := createTopic(c, 1)
+	require.Len(t, metadata(c, 9, false, tp.name, tp.name, tp.name).Topics, 1)
+}

@@ -59,8 +59,8 @@ func (h *Handler) checkBatch(cfg *topics.Config, b batch.Batch) error {
 // checkRecords reads every record once: structure, timestamp, key, and in a key-framed topic the delta. It sets the header's
 // timestamps as the topic wants them.
 func (h *Handler) checkRecords(cfg *topics.Config, b batch.Batch) error {
-	reader := h.readers.Get().(*batch.Reader)
-	defer h.readers.Put(reader)
+	reader, done := h.reader()
+	defer done()
 	if err := reader.Reset(b); err != nil {
 		return &refusal{unreadable(err), err.Error()}
 	}

@@ -220,3 +220,12 @@ func TestDeleteTopicsRefusals(t *testing.T) {
 	require.Equal(t, int16(42), deleteTopics(c, 6, tp)[0].ErrorCode, "name and id")
 	require.Zero(t, describe(c, tp.name).ErrorCode)
 }
+
+func TestCreateTopicsTooManyPartitionsInOneRequest(t *testing.T) {
+	c := start(t).dial(t)
+	a, b := topicName(t), topicName(t)
+	for _, answer := range create(c, 7, false, newTopic(a, 6000, 1), newTopic(b, 6000, 1)) {
+		requireCode(t, 44, answer.ErrorCode, answer.ErrorMessage)
+	}
+	require.Equal(t, int16(3), describe(c, a).ErrorCode)
+}

@@ -88,8 +88,11 @@ func (b Batch) ProducerEpoch() int16 { return b.int16(posProducerEpoch) }
 func (b Batch) BaseSequence() int32  { return b.int32(posBaseSequence) }
 func (b Batch) NumRecords() int32    { return b.int32(posNumRecords) }
 
-// LastSequence is the sequence number of the last record; sequences wrap from 2^31-1 to 0.
+// LastSequence is the sequence number of the last record; sequences wrap from 2^31-1 to 0. -1 if the batch has none.
 func (b Batch) LastSequence() int32 {
+	if b.BaseSequence() < 0 {
+		return -1
+	}
 	return int32((int64(b.BaseSequence()) + int64(b.LastOffsetDelta())) & math.MaxInt32)
 }
 

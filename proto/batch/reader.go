@@ -18,16 +18,18 @@ type Record struct {
 // Reader decodes the records of one batch after the other. It reuses its buffer: records are valid until the next Reset, and those of
 // an uncompressed batch alias the batch. The zero value is not usable: see NewReader.
 type Reader struct {
-	limit    int
-	decoders decoders
-	buf      []byte // decompressed records
-	rest     []byte
+	limit int
+	buf   []byte // decompressed records
+	rest  []byte
 
 	baseOffset, baseTimestamp, appendTime int64
 	logAppendTime                         bool
 	index, count                          int
-	lastDelta                             int64
+	delta, lastDelta                      int64 // of the last record read, and of the batch
 }
+
+// keepBuffer is how much memory a Reader keeps from one batch to the next, in bytes: there may be one for every partition.
+const keepBuffer = 1 << 20
 
 // NewReader makes a reader that refuses batches whose records decompress to more than maxDecompressedBytes.
 func NewReader(maxDecompressedBytes int) *Reader { return &Reader{limit: maxDecompressedBytes} }
@@ -35,13 +37,16 @@ func NewReader(maxDecompressedBytes int) *Reader { return &Reader{limit: maxDeco
 // Reset starts with a batch, decompressing it if need be. The batch must have passed Split.
 // Errors: ErrTruncated, ErrCodec, ErrTooLarge, ErrCompressed, ErrCount.
 func (r *Reader) Reset(b Batch) error {
-	r.rest, r.count, r.index = nil, 0, 0
+	r.rest, r.count, r.index, r.delta = nil, 0, 0, -1
 	if len(b) < HeaderSize {
 		return ErrTruncated
 	}
 	records := []byte(b[HeaderSize:])
 	if codec := b.Codec(); codec != None {
-		out, err := r.decoders.decompress(codec, r.buf[:0], records, r.limit)
+		if cap(r.buf) > keepBuffer {
+			r.buf = nil
+		}
+		out, err := decompress(codec, r.buf, records, r.limit)
 		if err != nil {
 			return err
 		}
@@ -56,6 +61,9 @@ func (r *Reader) Reset(b Batch) error {
 	r.logAppendTime, r.lastDelta = b.IsLogAppendTime(), int64(b.LastOffsetDelta())
 	return nil
 }
+
+// Release gives the memory back, and with it the last batch's records. The reader can be used again.
+func (r *Reader) Release() { *r = Reader{limit: r.limit} }
 
 // minRecordSize is the smallest record: length, attributes, two deltas, null key, null value, no headers.
 const minRecordSize = 7
@@ -78,6 +86,7 @@ func (r *Reader) Next() (Record, bool, error) {
 		return Record{}, false, &RecordError{r.index, why}
 	}
 	r.rest = r.rest[n+int(length):]
+	r.delta = record.Offset - r.baseOffset
 	r.index++
 	return record, true, nil
 }
@@ -86,7 +95,7 @@ func (r *Reader) Next() (Record, bool, error) {
 func (r *Reader) decode(body []byte) (record Record, why string) {
 	c := cursor{b: body[1:]} // the record's own attributes are unused
 	timestampDelta, offsetDelta := c.varint(), c.varint()
-	if c.failed || offsetDelta < 0 || offsetDelta > r.lastDelta {
+	if c.failed || offsetDelta <= r.delta || offsetDelta > r.lastDelta {
 		return record, "offset or timestamp delta"
 	}
 	if n := c.varint(); n != -1 {

@@ -134,14 +134,18 @@ func TestCutNameOfADroppedFrameIsRefused(t *testing.T) {
 }
 
 func TestCutHeldBackByAnOpenTransaction(t *testing.T) {
-	n := newNode(t, keyframer.Config{})
-	l := n.add(fold.LastValue, calm(), 1)[0]
+	n := newNode(t, keyframer.Config{Workers: 1})
+	logs := n.add(fold.LastValue, calm(), 2)
+	l, other := logs[0], logs[1]
 	l.Append(memlog.Put("a", "1"))
 	l.Hold(true)
 	l.Append(memlog.Put("a", "2"))
 	c := n.cut()
 	require.False(t, c.Consistent)
+	other.Append(memlog.Put("b", "1"))
+	n.applied() // the only worker came by partition 0 before
 	require.Equal(t, []int64{1}, cuts(n.table(0)), "never past the last stable offset")
+	require.EqualValues(t, 1, n.partition(0).Position())
 	v, _ := n.get(0, "a")
 	require.Equal(t, "1", v)
 	l.Hold(false)

@@ -3,7 +3,10 @@
 // The operation is named by the record header keyframe.op (put, delete, merge, add); without it the topic's fold chooses (proto/fold).
 package delta
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // HeaderOp is the record header that names the operation.
 const HeaderOp = "keyframe.op"
@@ -35,7 +38,8 @@ func ParseOp(s string) (Op, error) {
 			return o, nil
 		}
 	}
-	return 0, Refuse("unknown %s %q: put, delete, merge or add", HeaderOp, s)
+	// The clone keeps s off the heap where it is converted from a header, for every record.
+	return 0, Refuse("unknown %s %.40q: put, delete, merge or add", HeaderOp, strings.Clone(s))
 }
 
 // Delta is one operation on one key. The slices alias the record.

@@ -10,15 +10,20 @@ import (
 	"github.com/keyframelog/keyframe/proto/delta"
 )
 
-// maxDepth bounds the nesting of a document.
-const maxDepth = 1000
+// maxDepth bounds the nesting of a document. Sorting members moves a value once per level that it is in, so that this bounds what
+// a hostile document costs, too.
+const maxDepth = 256
 
 // checkJSON reports what is wrong with a document, as a *delta.Refusal.
 func checkJSON(value []byte) error {
+	if err := checkDepth(value); err != nil {
+		return err
+	}
 	if !jsontext.Value(value).IsValid() {
 		return delta.Refuse("the value is not valid JSON: %v", syntaxError(value))
 	}
-	return checkLimits(value)
+	_, err := checkNumbers(value)
+	return err
 }
 
 // syntaxError finds the words for what IsValid saw.
@@ -33,31 +38,55 @@ func syntaxError(value []byte) error {
 	return errors.New("something follows the document")
 }
 
-// checkLimits checks depth and numbers of a valid document.
-func checkLimits(value []byte) error {
+// checkDepth checks the nesting of bytes that need not be JSON.
+func checkDepth(value []byte) error {
 	depth := 0
 	for i := 0; i < len(value); {
-		switch c := value[i]; {
-		case c == '"':
+		switch value[i] {
+		case '"':
 			i = stringEnd(value, i)
 			continue
-		case c == '{' || c == '[':
+		case '{', '[':
 			if depth++; depth > maxDepth {
 				return delta.Refuse("the document is nested deeper than %d levels", maxDepth)
 			}
-		case c == '}' || c == ']':
+		case '}', ']':
 			depth--
-		case c == '-' || c >= '0' && c <= '9':
-			end := numberEnd(value, i)
-			if !plainInteger(value[i:end]) && !parseNumber(value[i:end]).inRange() {
-				return delta.Refuse("the number %.40s is out of range", value[i:end])
-			}
-			i = end
-			continue
 		}
 		i++
 	}
 	return nil
+}
+
+// checkNumbers checks the range of all numbers of a valid document, and reports whether all are spelled canonically.
+func checkNumbers(value []byte) (canonical bool, err error) {
+	canonical = true
+	for i := 0; i < len(value); {
+		begin, end := nextNumber(value, i)
+		if number := value[begin:end]; begin < end && !isCanonicalNumber(number) {
+			canonical = false
+			if !inRange(number) {
+				return false, delta.Refuse("the number %.40s is out of range", number)
+			}
+		}
+		i = end
+	}
+	return canonical, nil
+}
+
+// nextNumber finds the first number at or behind i in a valid document: [begin, end), which is empty at the document's end.
+func nextNumber(b []byte, i int) (begin, end int) {
+	for i < len(b) {
+		switch c := b[i]; {
+		case c == '"':
+			i = stringEnd(b, i)
+		case c == '-' || c >= '0' && c <= '9':
+			return i, numberEnd(b, i)
+		default:
+			i++
+		}
+	}
+	return i, i
 }
 
 // stringEnd is the position after the string that begins at i, or the end of b.
@@ -82,64 +111,49 @@ func numberEnd(b []byte, i int) int {
 
 // canonicaliser makes canonical documents in memory that it reuses.
 type canonicaliser struct {
-	sorted []byte
-	out    []byte
+	sorted  []byte
+	out     []byte
+	digits  []byte
+	options []jsontext.Options
+}
+
+// formatOptions sort the members and escape strings as RFC 8785 says; numbers stay as they are.
+func formatOptions() []jsontext.Options {
+	return []jsontext.Options{
+		jsontext.ReorderRawObjects(true), jsontext.CanonicalizeRawInts(false), jsontext.CanonicalizeRawFloats(false),
+		jsontext.SpaceAfterColon(false), jsontext.SpaceAfterComma(false),
+	}
 }
 
 // canonical returns the canonical bytes of a document, valid until the next call. The error is a *delta.Refusal.
 func (c *canonicaliser) canonical(document []byte) ([]byte, error) {
+	if err := checkDepth(document); err != nil {
+		return nil, err
+	}
+	if c.options == nil {
+		c.options = formatOptions()
+	}
 	value := jsontext.Value(append(c.sorted[:0], document...))
-	// Members are sorted and strings escaped as RFC 8785 says; numbers stay as they are.
-	err := value.Format(jsontext.ReorderRawObjects(true), jsontext.CanonicalizeRawInts(false), jsontext.CanonicalizeRawFloats(false),
-		jsontext.SpaceAfterColon(false), jsontext.SpaceAfterComma(false))
-	if err != nil {
+	if err := value.Format(c.options...); err != nil {
 		return nil, delta.Refuse("the value is not valid JSON: %v", err)
 	}
 	c.sorted = value
-	if err := checkLimits(value); err != nil {
-		return nil, err
+	if done, err := checkNumbers(value); done || err != nil {
+		return value, err
 	}
-	if !hasOddNumber(value) {
-		return value, nil
-	}
-	c.out = appendCanonicalNumbers(c.out[:0], value)
+	c.out = c.appendCanonicalNumbers(c.out[:0], value)
 	return c.out, nil
 }
 
-// hasOddNumber reports whether any number needs another spelling; most documents have none.
-func hasOddNumber(b []byte) bool {
+func (c *canonicaliser) appendCanonicalNumbers(dst, b []byte) []byte {
 	for i := 0; i < len(b); {
-		switch c := b[i]; {
-		case c == '"':
-			i = stringEnd(b, i)
-		case c == '-' || c >= '0' && c <= '9':
-			end := numberEnd(b, i)
-			if !plainInteger(b[i:end]) {
-				return true
-			}
-			i = end
-		default:
-			i++
+		begin, end := nextNumber(b, i)
+		dst = append(dst, b[i:begin]...)
+		if begin < end {
+			c.digits = append(c.digits[:0], b[begin:end]...)
+			dst = parseNumber(b[begin:end], c.digits).append(dst)
 		}
-	}
-	return false
-}
-
-func appendCanonicalNumbers(dst, b []byte) []byte {
-	for i := 0; i < len(b); {
-		switch c := b[i]; {
-		case c == '"':
-			end := stringEnd(b, i)
-			dst = append(dst, b[i:end]...)
-			i = end
-		case c == '-' || c >= '0' && c <= '9':
-			end := numberEnd(b, i)
-			dst = parseNumber(b[i:end]).append(dst)
-			i = end
-		default:
-			dst = append(dst, c)
-			i++
-		}
+		i = end
 	}
 	return dst
 }

@@ -1,26 +1,27 @@
 package fold
 
 import (
-	"slices"
-
 	"github.com/keyframelog/keyframe/proto/batch"
 	"github.com/keyframelog/keyframe/proto/delta"
 )
 
-// ops are the operations that a fold admits; the first is what a record without keyframe.op and with a value means.
-func (k Kind) ops() []delta.Op {
+// defaultOp is what a record with a value and without keyframe.op means.
+func (k Kind) defaultOp() delta.Op {
 	switch k {
-	case LastValue:
-		return []delta.Op{delta.Put, delta.Delete}
 	case JSONMergePatch:
-		return []delta.Op{delta.Merge, delta.Put, delta.Delete}
+		return delta.Merge
 	case Counter:
-		return []delta.Op{delta.Add, delta.Put, delta.Delete}
+		return delta.Add
 	}
-	return nil
+	return delta.Put
 }
 
-// Resets reports whether the result of the operation does not depend on the state that it meets.
+func (k Kind) admits(op delta.Op) bool {
+	return op == delta.Put || op == delta.Delete || op == k.defaultOp()
+}
+
+// Resets reports whether the result of the operation does not depend on the state that it meets, unless Apply rejects it: then the
+// state stays.
 func (k Kind) Resets(op delta.Op) bool { return op == delta.Put || op == delta.Delete }
 
 // Delta reads a record as a delta and checks what the delta alone shows. The error is a *delta.Refusal. The slices alias the record.
@@ -56,13 +57,13 @@ func (k Kind) op(value []byte, headers batch.Headers) (delta.Op, error) {
 		if value == nil {
 			return delta.Delete, nil
 		}
-		return k.ops()[0], nil
+		return k.defaultOp(), nil
 	}
 	op, err := delta.ParseOp(string(named))
 	if err != nil {
 		return 0, err
 	}
-	if !slices.Contains(k.ops(), op) {
+	if !k.admits(op) {
 		return 0, delta.Refuse("the fold %s has no %s", k, op)
 	}
 	return op, nil

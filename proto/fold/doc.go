@@ -19,7 +19,11 @@
 //
 // The fold emits canonical bytes, so that equal documents hash equal: no white space, members sorted by UTF-16 code units and strings
 // escaped as in RFC 8785. Numbers keep their exact decimal value, which RFC 8785 does not: 9007199254740993 stays what it is. Equal
-// numbers have one spelling (1.0, 1e0 and 1 become 1; -0 becomes 0): the digits without leading or trailing zeros, laid out as
-// ECMAScript lays out numbers. Duplicate members, bad UTF-8, lone surrogates, nesting beyond 1,000 levels and numbers beyond the range
-// of IEEE 754 doubles are refused.
+// numbers have one spelling (1.0, 1e0, 10e-1 and 1 become 1; -0 and 0.0 become 0): all digits but leading and trailing zeros, laid out
+// as ECMAScript lays out numbers, with an exponent from 1e+21 on and below 1e-6.
+//
+// Refused are duplicate members, bad UTF-8, lone surrogates, nesting beyond 256 levels, and numbers that overflow an IEEE 754 double to
+// infinity or underflow it to zero: most readers could not read the row.
+//
+// A merge into a canonical row walks both documents once, in order, and builds no maps.
 package fold

@@ -8,8 +8,9 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// appendMerged appends the result of a merge patch (RFC 7396) to dst. Both documents are canonical, so that their members are sorted and one
-// walk over both makes a canonical result; target nil means that there is none. ok is false where bytes turn out not to be canonical.
+// appendMerged appends the result of a merge patch (RFC 7396) to dst. Both documents are canonical, so that their members are sorted
+// and one walk over both makes a canonical result; target nil means that there is none. ok is false where bytes turn out not to be
+// canonical. The time is linear in both documents: no value is passed twice, however deep the objects.
 func appendMerged(dst, target, patch []byte) (merged []byte, ok bool) {
 	if len(patch) == 0 {
 		return nil, false
@@ -17,40 +18,58 @@ func appendMerged(dst, target, patch []byte) (merged []byte, ok bool) {
 	if patch[0] != '{' {
 		return append(dst, patch...), true
 	}
-	if len(target) == 0 || target[0] != '{' {
-		target = []byte("{}")
+	t, p := cursor{b: target}, cursor{b: patch}
+	if !t.atObject() {
+		t = cursor{b: []byte("{}")}
 	}
-	t, p := members{b: target, at: 1}, members{b: patch, at: 1}
-	t.next()
-	p.next()
+	dst = appendMergedObjects(dst, &t, &p)
+	return dst, t.passed() && p.passed()
+}
+
+// appendMergedObjects merges the object at p into the object at t and moves both behind them. It descends no deeper than the patch.
+func appendMergedObjects(dst []byte, t, p *cursor) []byte {
 	dst = append(dst, '{')
 	begin := len(dst)
-	for !t.done || !p.done {
-		order := compareMembers(&t, &p)
-		switch {
-		case order < 0:
-			dst = append(appendName(dst, begin, t.name), t.value...)
-		case string(p.value) == "null": // removes, or was never there
-		default:
-			var old []byte
-			if order == 0 {
-				old = t.value
-			}
-			if dst, ok = appendMerged(appendName(dst, begin, p.name), old, p.value); !ok {
-				return nil, false
-			}
+	t.at++
+	p.at++
+	old, name := t.member(), p.member()
+	for old != nil || name != nil {
+		order := compareMembers(old, name)
+		if order < 0 {
+			dst = append(appendName(dst, begin, old), t.value()...)
+			old = t.member()
+			continue
 		}
-		if order <= 0 {
-			t.next()
+		dst = appendMergedMember(dst, begin, name, t, p, order == 0)
+		if order == 0 {
+			old = t.member()
 		}
-		if order >= 0 {
-			p.next()
-		}
+		name = p.member()
 	}
-	if t.malformed || p.malformed {
-		return nil, false
+	return append(dst, '}')
+}
+
+// appendMergedMember merges one value of the patch, and moves p, and t where it has the member too, behind their values.
+func appendMergedMember(dst []byte, begin int, name []byte, t, p *cursor, both bool) []byte {
+	if p.atObject() {
+		dst = appendName(dst, begin, name)
+		if both && t.atObject() {
+			return appendMergedObjects(dst, t, p)
+		}
+		if both {
+			t.value()
+		}
+		none := cursor{b: []byte("{}")}
+		return appendMergedObjects(dst, &none, p)
 	}
-	return append(dst, '}'), true
+	if both {
+		t.value()
+	}
+	value := p.value()
+	if string(value) == "null" { // removes, or was never there
+		return dst
+	}
+	return append(appendName(dst, begin, name), value...)
 }
 
 // appendName appends the member's name, quotes included, behind what stands since begin.
@@ -61,39 +80,56 @@ func appendName(dst []byte, begin int, name []byte) []byte {
 	return append(append(dst, name...), ':')
 }
 
-// members walks the members of a canonical object.
-type members struct {
-	b           []byte
-	at          int
-	name, value []byte // name with its quotes
-	done        bool
-	malformed   bool
+// cursor walks a canonical document. Bytes that are not one make it malformed; then it has no more members.
+type cursor struct {
+	b         []byte
+	at        int
+	malformed bool
 }
 
-func (m *members) next() {
-	if m.at < len(m.b) && m.b[m.at] == ',' {
-		m.at++
+func (c *cursor) atObject() bool { return c.at < len(c.b) && c.b[c.at] == '{' }
+
+// passed reports whether exactly one document was walked.
+func (c *cursor) passed() bool { return !c.malformed && c.at == len(c.b) }
+
+// member moves to the next member's value and returns its name with the quotes; nil behind the object's end.
+func (c *cursor) member() []byte {
+	if c.malformed || c.at >= len(c.b) {
+		c.malformed = true
+		return nil
 	}
-	if m.at >= len(m.b) || m.b[m.at] != '"' {
-		m.done = true
-		m.malformed = m.malformed || m.at != len(m.b)-1 || m.b[m.at] != '}'
-		return
+	switch c.b[c.at] {
+	case '}':
+		c.at++
+		return nil
+	case ',':
+		c.at++
 	}
-	end := stringEnd(m.b, m.at)
-	if end >= len(m.b) || m.b[end] != ':' {
-		m.done, m.malformed = true, true
-		return
+	end := c.at
+	if c.at < len(c.b) && c.b[c.at] == '"' {
+		end = stringEnd(c.b, c.at)
 	}
-	m.name = m.b[m.at:end]
-	valueEnd := skipValue(m.b, end+1)
-	m.value, m.at = m.b[end+1:valueEnd], valueEnd
-	if len(m.value) == 0 {
-		m.done, m.malformed = true, true
+	name := c.b[c.at:end]
+	if len(name) < 2 || end+1 >= len(c.b) || c.b[end] != ':' {
+		c.malformed = true
+		return nil
 	}
+	c.at = end + 1
+	return name
 }
 
-// skipValue is the position after the value that begins at i.
-func skipValue(b []byte, i int) int {
+// value moves behind the value and returns it.
+func (c *cursor) value() []byte {
+	begin := c.at
+	c.at = valueEnd(c.b, begin)
+	if c.at == begin {
+		c.malformed = true
+	}
+	return c.b[begin:c.at]
+}
+
+// valueEnd is the position after the value that begins at i.
+func valueEnd(b []byte, i int) int {
 	depth := 0
 	for i < len(b) {
 		switch b[i] {
@@ -122,15 +158,15 @@ func skipValue(b []byte, i int) int {
 	return len(b)
 }
 
-// compareMembers orders two walks by their next names; one that is done comes last.
-func compareMembers(a, b *members) int {
+// compareMembers orders names; nil, the end of an object, comes last.
+func compareMembers(a, b []byte) int {
 	switch {
-	case a.done:
+	case a == nil:
 		return 1
-	case b.done:
+	case b == nil:
 		return -1
 	}
-	return compareNames(a.name, b.name)
+	return compareNames(a, b)
 }
 
 // compareNames orders two quoted names by UTF-16 code units, as RFC 8785 sorts members. Bytes order the same way unless an escape or a

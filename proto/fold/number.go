@@ -2,6 +2,7 @@ package fold
 
 import (
 	"bytes"
+	"math"
 	"strconv"
 )
 
@@ -12,49 +13,59 @@ type number struct {
 	point    int
 }
 
-// Decimal exponents of IEEE 754 doubles: the largest is 1.8e308, the smallest 4.9e-324.
+// Decimal points of the IEEE 754 doubles that are farthest from and nearest to zero: 1.8e308 and 4.9e-324.
 const (
 	pointMax = 309
 	pointMin = -323
+
+	// pointFixedMax and pointFixedMin bound what is written without an exponent, as in ECMAScript.
+	pointFixedMax = 21
+	pointFixedMin = -5
+
+	zeros = "000000000000000000000"
 )
 
-// plainInteger reports whether a valid JSON number is an integer in its canonical spelling already.
-func plainInteger(b []byte) bool {
-	if len(b) > 0 && b[0] == '-' {
-		if b = b[1:]; len(b) == 1 && b[0] == '0' {
+// isCanonicalNumber recognises, without taking them apart, valid JSON numbers in their canonical spelling. It may answer false for
+// one with an exponent, which few documents have.
+func isCanonicalNumber(b []byte) bool {
+	digits := b
+	if b[0] == '-' {
+		digits = b[1:]
+	}
+	dot := -1
+	for i, c := range digits {
+		switch {
+		case c == '.':
+			dot = i
+		case c < '0' || c > '9':
 			return false
 		}
 	}
-	if len(b) > 21 {
+	switch {
+	case dot < 0:
+		return len(digits) <= pointFixedMax && (digits[0] != '0' || len(b) == 1)
+	case digits[len(digits)-1] == '0' || dot > pointFixedMax:
 		return false
 	}
-	for _, c := range b {
-		if c < '0' || c > '9' {
-			return false
-		}
-	}
-	return true
+	return digits[0] != '0' || !bytes.HasPrefix(digits[dot+1:], []byte(zeros[:1-pointFixedMin]))
 }
 
-// parseNumber reads a valid JSON number. An exponent that no int holds counts as far out of range.
-func parseNumber(b []byte) number {
+// isSurelyInRange recognises numbers that are so short that no double of their size is infinite or zero.
+func isSurelyInRange(b []byte) bool { return len(b) <= 300 && !bytes.ContainsAny(b, "eE") }
+
+// parseNumber takes a valid JSON number apart; its digits are put into buffer's memory.
+func parseNumber(b, buffer []byte) number {
 	var n number
 	if b[0] == '-' {
 		n.negative, b = true, b[1:]
 	}
 	exponent := 0
 	if i := bytes.IndexAny(b, "eE"); i >= 0 {
-		var err error
-		if exponent, err = strconv.Atoi(string(b[i+1:])); err != nil {
-			exponent = 1 << 40
-			if b[i+1] == '-' {
-				exponent = -exponent
-			}
-		}
+		exponent = parseExponent(b[i+1:])
 		b = b[:i]
 	}
 	whole, fraction, _ := bytes.Cut(b, []byte{'.'})
-	digits := append(append(make([]byte, 0, len(b)), whole...), fraction...)
+	digits := append(append(buffer[:0], whole...), fraction...)
 	significant := bytes.TrimLeft(digits, "0")
 	n.point = len(whole) - (len(digits) - len(significant)) + exponent
 	n.digits = bytes.TrimRight(significant, "0")
@@ -64,8 +75,40 @@ func parseNumber(b []byte) number {
 	return n
 }
 
-func (n number) inRange() bool {
-	return len(n.digits) == 0 || n.point >= pointMin && n.point <= pointMax
+// parseExponent saturates far beyond what the digits of any document can make up for.
+func parseExponent(b []byte) int {
+	const most = 1<<31 - 1
+	sign := 1
+	if b[0] == '+' || b[0] == '-' {
+		if b[0] == '-' {
+			sign = -1
+		}
+		b = b[1:]
+	}
+	n := int64(0)
+	for _, c := range b {
+		n = min(n*10+int64(c-'0'), most)
+	}
+	return sign * int(n)
+}
+
+// inRange reports whether the nearest double to a valid JSON number is finite, and is zero only where the number is.
+func inRange(b []byte) bool {
+	if isSurelyInRange(b) {
+		return true
+	}
+	var buffer [64]byte
+	n := parseNumber(b, buffer[:])
+	switch {
+	case len(n.digits) == 0:
+		return true
+	case n.point > pointMax || n.point < pointMin:
+		return false
+	case n.point == pointMax || n.point == pointMin:
+		f, err := strconv.ParseFloat(string(b), 64)
+		return err == nil && f != 0 && !math.IsInf(f, 0)
+	}
+	return true
 }
 
 // append writes the number as ECMAScript's Number::toString lays out digits and point.
@@ -78,15 +121,15 @@ func (n number) append(dst []byte) []byte {
 		dst = append(dst, '-')
 	}
 	switch {
-	case k <= n.point && n.point <= 21:
+	case k <= n.point && n.point <= pointFixedMax:
 		dst = append(dst, n.digits...)
-		return append(dst, "000000000000000000000"[:n.point-k]...)
-	case 0 < n.point && n.point <= 21:
+		return append(dst, zeros[:n.point-k]...)
+	case 0 < n.point && n.point <= pointFixedMax:
 		dst = append(append(dst, n.digits[:n.point]...), '.')
 		return append(dst, n.digits[n.point:]...)
-	case -6 < n.point && n.point <= 0:
+	case pointFixedMin <= n.point && n.point <= 0:
 		dst = append(dst, "0."...)
-		dst = append(dst, "000000"[:-n.point]...)
+		dst = append(dst, zeros[:-n.point]...)
 		return append(dst, n.digits...)
 	}
 	dst = append(dst, n.digits[0])

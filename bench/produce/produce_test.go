@@ -75,12 +75,14 @@ func startBroker(b *testing.B) (addr string) {
 		_ = cmd.Wait()
 	})
 	lines := bufio.NewScanner(stderr)
+	var said []string
 	for addr == "" && lines.Scan() {
+		said = append(said, lines.Text())
 		if _, rest, ok := strings.Cut(lines.Text(), `"kafka_addr":"`); ok {
 			addr, _, _ = strings.Cut(rest, `"`)
 		}
 	}
-	require.NotEmpty(b, addr, "the broker did not say where it listens")
+	require.NotEmpty(b, addr, "the broker did not say where it listens: %s", said)
 	go func() {
 		for lines.Scan() { // keep the pipe empty
 		}

@@ -5,6 +5,8 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -106,6 +108,9 @@ func (o *output) close() error {
 	return o.buf.Flush()
 }
 
+// timestamp is Unix milliseconds: a number in JSON, a readable time in a table.
+type timestamp int64
+
 // absent is the value of a column that a row does not have.
 type absent struct{}
 
@@ -130,6 +135,8 @@ func writeJSON(e *jsontext.Encoder, v any) error {
 		return e.WriteToken(jsontext.Int(int64(v)))
 	case int64:
 		return e.WriteToken(jsontext.Int(v))
+	case timestamp:
+		return e.WriteToken(jsontext.Int(int64(v)))
 	case uint64:
 		return e.WriteToken(jsontext.Uint(v))
 	case float64:
@@ -152,6 +159,14 @@ func cell(v any) any {
 			return "base64:" + base64.StdEncoding.EncodeToString(v)
 		}
 		return string(v)
+	case []headerRow:
+		pairs := make([]string, len(v))
+		for i, h := range v {
+			pairs[i] = fmt.Sprintf("%s=%v", h.key, cell(h.value))
+		}
+		return strings.Join(pairs, " ")
+	case timestamp:
+		return time.UnixMilli(int64(v)).UTC().Format(time.RFC3339Nano)
 	default:
 		return v
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -10,9 +11,12 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/keyframelog/keyframe/proto/batch"
 	"github.com/keyframelog/keyframe/proto/delta"
+	"github.com/keyframelog/keyframe/proto/fold"
 )
 
 // maxLineBytes bounds one line of input; a record cannot be larger than a request anyway.
@@ -68,6 +72,10 @@ func produceLines(cmd *cobra.Command, c *config, topic string, flags produceFlag
 		return err
 	}
 	defer client.Close()
+	refuse, err := deltaCheck(cmd.Context(), client, topic)
+	if err != nil {
+		return err
+	}
 	var failures produceFailures
 	lines := 0
 	in := bufio.NewScanner(cmd.InOrStdin())
@@ -76,6 +84,9 @@ func produceLines(cmd *cobra.Command, c *config, topic string, flags produceFlag
 		lines++
 		line := lines
 		record, err := parse(in.Bytes())
+		if err == nil {
+			err = refuse(record)
+		}
 		if err != nil {
 			failures.add(line, err)
 			continue
@@ -90,6 +101,31 @@ func produceLines(cmd *cobra.Command, c *config, topic string, flags produceFlag
 	}
 	fmt.Fprintf(cmd.ErrOrStderr(), "%d record(s) produced to %s\n", lines-failures.count, topic)
 	return failures.report(cmd.ErrOrStderr(), topic)
+}
+
+// deltaCheck returns what a record of a key-framed topic has to pass: the broker refuses a whole batch for one bad record, and its answer
+// does not reach the user in words.
+func deltaCheck(ctx context.Context, client *kgo.Client, topic string) (func(*kgo.Record) error, error) {
+	configs, err := kadm.NewClient(client).DescribeTopicConfigs(ctx, topic)
+	if err != nil {
+		return nil, err
+	}
+	values := configValues(configs, topic)
+	if !strings.Contains(values["cleanup.policy"], "compact") {
+		return func(*kgo.Record) error { return nil }, nil
+	}
+	kind, err := fold.ParseKind(values["keyframe.fold"])
+	if err != nil {
+		return nil, fmt.Errorf("topic %s: %w", topic, err)
+	}
+	return func(r *kgo.Record) error {
+		headers := make([]batch.Header, len(r.Headers))
+		for i, h := range r.Headers {
+			headers[i] = batch.Header{Key: h.Key, Value: h.Value}
+		}
+		_, err := kind.Delta(r.Key, r.Value, batch.AppendHeaders(nil, headers...))
+		return err
+	}, nil
 }
 
 // produceFailures gathers what was refused; the client's callbacks come from its own goroutine.

@@ -103,7 +103,7 @@ func rowPrinter(cmd *cobra.Command, c *config) (out *output, print func(*state.R
 			}
 			headers = list
 		}
-		return out.row(nonNil(r.Key), nonNil(r.Value), r.Offset, r.TimestampMs, r.Partition, headers)
+		return out.row(nonNil(r.Key), nonNil(r.Value), r.Offset, timestamp(r.TimestampMs), r.Partition, headers)
 	}, nil
 }
 

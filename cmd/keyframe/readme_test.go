@@ -1,0 +1,84 @@
+package main
+
+import (
+	"context"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// Every command in the README runs, in order, in one shell per section, and ends with status 0. The two commands at the top are
+// what runs this test, or takes too long here.
+func TestReadmeCommands(t *testing.T) {
+	if _, err := exec.LookPath("curl"); err != nil {
+		t.Skip("SKIPPED LOUDLY: curl is not installed, the README's commands were not run")
+	}
+	readme, err := os.ReadFile("../../README.md")
+	require.NoError(t, err)
+	script := shellBlocks(string(readme))
+	require.Greater(t, strings.Count(script, "keyframe "), 15, "the README's commands were not found")
+
+	bin := t.TempDir()
+	build(t, filepath.Join(bin, "keyframe"))
+	script = strings.ReplaceAll(script, `make build && export PATH="$PWD/bin:$PATH"`, "export PATH="+bin+":$PATH")
+	// The commands use the default ports; a broker that runs on this machine must not be in the way.
+	ports := freePorts(t, 4)
+	for i, standard := range []string{"9092", "9094", "9192", "9194"} {
+		script = strings.ReplaceAll(script, "127.0.0.1:"+standard, "127.0.0.1:"+ports[i])
+	}
+	script = "set -eu\ntrap 'kill $(jobs -p) 2>/dev/null; wait' EXIT\n" + script
+
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "bash", "-c", script)
+	cmd.Dir = t.TempDir()
+	cmd.Env = append(os.Environ(), "KEYFRAME_KAFKA_ADDR=127.0.0.1:"+ports[0], "KEYFRAME_BROKERS=127.0.0.1:"+ports[0],
+		"KEYFRAME_STATE_ADDR=127.0.0.1:"+ports[1], "KEYFRAME_STATE_URL=http://127.0.0.1:"+ports[1])
+	cmd.WaitDelay = 10 * time.Second
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	for _, want := range []string{"alice", "apples", `{"name":"A","tags":{"y":2}}`, "equal, 1 rows", "no problem found"} {
+		require.Contains(t, string(out), want)
+	}
+}
+
+// shellBlocks joins the README's sh blocks, without the one of the two make commands.
+func shellBlocks(text string) string {
+	var script strings.Builder
+	for i, part := range strings.Split(text, "```sh\n") {
+		block, _, ok := strings.Cut(part, "```")
+		if i > 0 && ok && !strings.HasPrefix(block, "make demo") {
+			script.WriteString(block)
+		}
+	}
+	return script.String()
+}
+
+// freePorts are ports that nobody listened on a moment ago.
+func freePorts(t *testing.T, n int) []string {
+	t.Helper()
+	var ports []string
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		defer l.Close() // all are held until the last is chosen
+		_, port, err := net.SplitHostPort(l.Addr().String())
+		require.NoError(t, err)
+		ports = append(ports, port)
+	}
+	return ports
+}
+
+func build(t *testing.T, path string) {
+	t.Helper()
+	cmd := exec.Command("go", "build", "-o", path, ".")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+}

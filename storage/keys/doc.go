@@ -24,7 +24,7 @@
 //
 // T has an entry where the append time (broker clock, milliseconds, never going back) changes, and its highest record
 // timestamp never goes down: one index is bisected by either. The bytes give the size of any range of a log without
-// reading it. It is kept from the entry at or below the delta start on.
+// reading it. It is kept from the last entry below the delta start on.
 //
 // # Table database
 //

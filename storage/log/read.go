@@ -90,6 +90,9 @@ func (p *Partition) trimmed(offset, deltaStart int64) error {
 // checked and is only valid during the call. An error comes only when visit was not called at all; damage behind good
 // batches is met by the next read.
 func (p *Partition) fromDisk(from, end int64, maxBytes int, visit func(batch.Batch)) error {
+	if err := p.knownDamage(from); err != nil {
+		return err
+	}
 	if err := p.store.enter(); err != nil {
 		return p.wrap(err)
 	}
@@ -111,7 +114,34 @@ func (p *Partition) fromDisk(from, end int64, maxBytes int, visit func(batch.Bat
 	if start := p.Bounds().DeltaStart; from < start { // trimmed while we were on our way
 		return p.trimmed(from, start)
 	}
+	p.rememberDamage(from, err)
 	return err
+}
+
+func (p *Partition) knownDamage(offset int64) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	d, ok := p.damaged[offset]
+	if !ok {
+		return nil
+	}
+	if p.store.cfg.Now().UnixMilli() >= d.untilMs {
+		delete(p.damaged, offset)
+		return nil
+	}
+	return d.err
+}
+
+func (p *Partition) rememberDamage(offset int64, err error) {
+	if !pebble.IsCorruptionError(err) { // an input/output error may pass
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.damaged == nil || len(p.damaged) >= damageMax {
+		p.damaged = make(map[int64]damageNote)
+	}
+	p.damaged[offset] = damageNote{err: err, untilMs: p.store.cfg.Now().UnixMilli() + damageMs}
 }
 
 // walk returns the offset after the last batch that it visited; from when it visited none.
@@ -146,11 +176,22 @@ func (p *Partition) stored(it *pebble.Iterator) (batch.Batch, error) {
 	if err != nil {
 		return nil, err
 	}
-	value, err := it.ValueAndErr()
+	value, err := valueOf(it)
 	if err != nil {
 		return nil, err
 	}
 	return checkStored(offset, value)
+}
+
+// valueOf fetches a value. A damaged blob file header makes Pebble 2.1.7 panic while it reports the damage (reportCorruption
+// does not know blob files); for a reader that is damage like any other.
+func valueOf(it *pebble.Iterator) (value []byte, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			value, err = nil, fmt.Errorf("%w: %v", keys.ErrCorrupt, r)
+		}
+	}()
+	return it.ValueAndErr()
 }
 
 func checkStored(offset int64, value []byte) (batch.Batch, error) {

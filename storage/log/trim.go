@@ -82,12 +82,12 @@ func (p *Partition) advance(ctx context.Context, offset int64, target func(state
 type trimCut struct {
 	first       int64 // offset of the first batch that is still there
 	base        int64 // base offset of the batch that contains the new delta start
-	timeBase    int64 // offset of the time index entry at or below it
+	timeBase    int64 // offset of the time index entry below it, or at it if there is none below
 	bytesBefore int64 // bytes of all batches ever below base
 }
 
-// cutAt finds the batch that contains the offset, and the bytes below it: from the time index entry at or below it, and
-// the batches between the two, whose lengths are known without their values.
+// cutAt finds the batch that contains the offset, and the bytes below it: from the time index entry below it, and the
+// batches between the two, whose lengths are known without their values.
 func (p *Partition) cutAt(offset int64) (cut trimCut, err error) {
 	it, err := p.store.db.NewIter(p.spaceBounds(keys.SpaceBatch))
 	if err != nil {
@@ -105,7 +105,8 @@ func (p *Partition) cutAt(offset int64) (cut trimCut, err error) {
 		return cut, p.corrupt(offset, err)
 	}
 	defer times.Close()
-	if !times.SeekLT(p.keyTime(cut.base + 1)) {
+	// The entry strictly below is kept too: it tells which times lie between the two.
+	if !times.SeekLT(p.keyTime(cut.base)) && !times.First() {
 		return cut, p.corrupt(cut.base, errOr(times.Error(), errors.New("no index of append times")))
 	}
 	timeBase, entry, err := p.timeEntry(times)

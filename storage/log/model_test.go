@@ -1,0 +1,98 @@
+package log
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/keyframelog/keyframe/proto/batch"
+)
+
+// Any mix of appends, reads, trims and restarts is what a list of batches would do. rapid prints how to repeat a failure.
+func TestModel(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		fs, c := vfs.NewMem(), &clock{ms: 1000}
+		cfg := nodeConfig{fs: fs, clock: c, memTable: 256 << 10, log: Config{TailBytes: rapid.SampledFrom([]int64{-1, 3000, 1 << 20}).Draw(rt, "tail")}}
+		n := openNode(t, cfg)
+		defer func() { n.close() }()
+		var all []batch.Batch
+		var logStart, deltaStart int64
+		sequence := int32(0)
+		end := func() int64 {
+			if len(all) == 0 {
+				return 0
+			}
+			return all[len(all)-1].NextOffset()
+		}
+		rt.Repeat(map[string]func(*rapid.T){
+			"append": func(rt *rapid.T) {
+				c.ms += rapid.Int64Range(0, 3).Draw(rt, "ms")
+				r := rec{n: rapid.IntRange(1, 6).Draw(rt, "records"), size: rapid.IntRange(8, 1500).Draw(rt, "size"), pid: 3, sequence: sequence, ts: c.ms}
+				b := r.batch(t)
+				a, err := n.parts[0].Append(b)
+				require.NoError(rt, err)
+				require.NoError(rt, a.Wait(context.Background()))
+				require.Equal(rt, end(), a.BaseOffset)
+				require.Equal(rt, logStart, a.LogStart)
+				all = append(all, b)
+				sequence += int32(r.n)
+			},
+			"read": func(rt *rapid.T) {
+				from := rapid.Int64Range(-1, end()+1).Draw(rt, "from")
+				to := rapid.Int64Range(-1, end()+5).Draw(rt, "to")
+				limit := rapid.IntRange(0, 8000).Draw(rt, "bytes")
+				got, err := n.parts[0].Batches(from, to, limit)
+				var outside *OffsetRangeError
+				switch {
+				case from < logStart || from > end():
+					require.ErrorAs(rt, err, &outside)
+					return
+				case from < deltaStart:
+					require.True(rt, errors.Is(err, ErrTrimmed))
+					return
+				}
+				require.NoError(rt, err)
+				var want []batch.Batch
+				size := 0
+				for _, b := range all {
+					if b.NextOffset() <= from || b.BaseOffset() >= to || from >= to {
+						continue
+					}
+					if size += len(b); len(want) > 0 && size > limit {
+						break
+					}
+					want = append(want, b)
+				}
+				require.Equal(rt, len(want), len(got))
+				for i := range want {
+					require.True(rt, bytes.Equal(want[i], got[i]))
+				}
+			},
+			"trim": func(rt *rapid.T) {
+				to := rapid.Int64Range(0, end()).Draw(rt, "to")
+				require.NoError(rt, n.parts[0].TrimTo(context.Background(), to))
+				if len(all) > 0 {
+					deltaStart = max(deltaStart, min(to, all[len(all)-1].BaseOffset()))
+				}
+			},
+			"log start": func(rt *rapid.T) {
+				to := rapid.Int64Range(0, end()).Draw(rt, "to")
+				require.NoError(rt, n.parts[0].SetLogStart(context.Background(), to))
+				logStart, deltaStart = max(logStart, to), max(deltaStart, to)
+			},
+			"restart": func(rt *rapid.T) {
+				n.close()
+				n = openNode(t, cfg)
+			},
+			"": func(rt *rapid.T) {
+				require.Equal(rt, Bounds{LogStart: logStart, DeltaStart: deltaStart, HighWatermark: end(), LastStable: end(), LogEnd: end()}, n.parts[0].Bounds())
+				sizeIs(t, n.parts[0])
+			},
+		})
+	})
+}

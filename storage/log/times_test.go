@@ -1,0 +1,126 @@
+package log
+
+import (
+	"math/rand/v2"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/stretchr/testify/require"
+
+	"github.com/keyframelog/keyframe/proto/batch"
+)
+
+// Every answer of the index against a scan of everything, while the log is trimmed and restarted.
+func TestTimesAgainstAScan(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 1))
+	fs, c := vfs.NewMem(), &clock{ms: 10_000}
+	n := openNode(t, nodeConfig{fs: fs, clock: c})
+	type one struct{ offset, ts, appendMs int64 }
+	var all []one
+	for range 6 {
+		for range 60 {
+			if r.IntN(3) > 0 {
+				c.ms += int64(r.IntN(4)) - 1 // the clock goes back now and then
+			}
+			count, ts := 1+r.IntN(4), 1000+int64(r.IntN(500))
+			a := appendWait(t, n.parts[0], rec{n: count, ts: ts, tag: r.IntN(100)})
+			for i := range count {
+				all = append(all, one{a.BaseOffset + int64(i), ts + int64(i), a.AppendTimeMs})
+			}
+		}
+		p := n.parts[0]
+		start := p.Bounds().DeltaStart
+		for ts := int64(990); ts < 1520; ts += 7 {
+			want := one{offset: -1}
+			for _, o := range all {
+				if o.offset >= start && o.ts >= ts {
+					want = o
+					break
+				}
+			}
+			offset, recordTs, epoch, ok, err := p.OffsetForTimestamp(ts)
+			require.NoError(t, err)
+			require.Equal(t, want.offset >= 0, ok, "ts %d", ts)
+			if ok {
+				require.Equal(t, []int64{want.offset, want.ts}, []int64{offset, recordTs}, "ts %d", ts)
+				require.Equal(t, p.EpochAt(offset), epoch)
+			}
+		}
+		for ms := all[0].appendMs - 2; ms < all[len(all)-1].appendMs+3; ms++ {
+			want := int64(0)
+			for _, o := range all {
+				if o.appendMs <= ms {
+					want = o.offset + 1
+				}
+			}
+			got, err := p.OffsetAtAppendTime(ms)
+			if want < start {
+				require.ErrorIs(t, err, ErrNoTime, "ms %d", ms)
+				continue
+			}
+			require.NoError(t, err)
+			require.Equal(t, want, got, "ms %d", ms)
+		}
+		best := one{ts: -1}
+		for _, o := range all {
+			if o.offset >= start && o.ts > best.ts {
+				best = o
+			}
+		}
+		offset, ts, _, ok, err := p.MaxTimestamp()
+		require.NoError(t, err)
+		require.True(t, ok)
+		require.Equal(t, []int64{best.offset, best.ts}, []int64{offset, ts})
+		sizeIs(t, p)
+
+		require.NoError(t, p.TrimTo(t.Context(), start+r.Int64N(p.Bounds().HighWatermark-start)))
+		sizeIs(t, p)
+		if r.IntN(2) == 0 {
+			n.close()
+			n = openNode(t, nodeConfig{fs: fs, clock: c})
+			sizeIs(t, n.parts[0])
+		}
+	}
+	n.close()
+}
+
+// sizeIs compares SizeBytes with what a scan of the stored batches finds.
+func sizeIs(t *testing.T, p *Partition) {
+	t.Helper()
+	want := 0
+	for _, b := range stored(t, p) {
+		want += len(b)
+	}
+	require.EqualValues(t, want, p.SizeBytes())
+}
+
+// stored returns what is on disk, whatever the bounds say.
+func stored(t *testing.T, p *Partition) (list []batch.Batch) {
+	t.Helper()
+	it, err := p.store.db.NewIter(p.spaceBounds('L'))
+	require.NoError(t, err)
+	for ok := it.First(); ok; ok = it.Next() {
+		b, err := p.stored(it)
+		require.NoError(t, err)
+		list = append(list, append(batch.Batch(nil), b...))
+	}
+	require.NoError(t, it.Close())
+	return list
+}
+
+func TestTimesOfAnEmptyPartition(t *testing.T) {
+	n := openNode(t, nodeConfig{fs: vfs.NewMem()})
+	defer n.close()
+	p := n.parts[0]
+	_, _, _, ok, err := p.OffsetForTimestamp(0)
+	require.NoError(t, err)
+	require.False(t, ok)
+	_, _, _, ok, err = p.MaxTimestamp()
+	require.NoError(t, err)
+	require.False(t, ok)
+	offset, err := p.OffsetAtAppendTime(5)
+	require.NoError(t, err)
+	require.Zero(t, offset)
+}

@@ -1,0 +1,77 @@
+package log
+
+import (
+	"context"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/stretchr/testify/require"
+)
+
+func TestTrim(t *testing.T) {
+	fs := vfs.NewMem()
+	n := openNode(t, nodeConfig{fs: fs, log: Config{TailBytes: -1}})
+	p := n.parts[0]
+	for i := range 10 {
+		appendWait(t, p, rec{n: 2, tag: i})
+	}
+	var outside *OffsetRangeError
+	require.ErrorAs(t, p.TrimTo(t.Context(), 21), &outside)
+	require.NoError(t, p.TrimTo(t.Context(), 7)) // inside [6, 8)
+	require.Equal(t, int64(7), p.Bounds().DeltaStart)
+	require.Equal(t, int64(0), p.Bounds().LogStart)
+	require.Equal(t, int64(6), stored(t, p)[0].BaseOffset())
+	_, _, err := p.Read(6, 20, 1, nil)
+	require.ErrorIs(t, err, ErrTrimmed)
+	require.Len(t, readAll(t, p, 7, 1<<20), 7)
+	require.NoError(t, p.TrimTo(t.Context(), 3)) // down: nothing
+	require.Equal(t, int64(7), p.Bounds().DeltaStart)
+
+	// The batch with the last offset stays.
+	require.NoError(t, p.TrimTo(t.Context(), 20))
+	require.Equal(t, int64(18), p.Bounds().DeltaStart)
+	require.Len(t, readAll(t, p, 18, 1), 1)
+	require.Len(t, stored(t, p), 1)
+
+	// The log start goes to the very end; the last batch is still stored, but not readable.
+	require.NoError(t, p.SetLogStart(t.Context(), 20))
+	require.Equal(t, Bounds{LogStart: 20, DeltaStart: 20, HighWatermark: 20, LastStable: 20, LogEnd: 20}, p.Bounds())
+	_, err = p.Batches(19, 20, 1)
+	require.ErrorAs(t, err, &outside)
+	n.close()
+	n = openNode(t, nodeConfig{fs: fs})
+	defer n.close()
+	p = n.parts[0]
+	require.Equal(t, Bounds{LogStart: 20, DeltaStart: 20, HighWatermark: 20, LastStable: 20, LogEnd: 20}, p.Bounds())
+	require.Equal(t, int64(20), appendWait(t, p, rec{}).BaseOffset)
+	require.Len(t, readAll(t, p, 20, 1), 1)
+	cancelled, cancel := context.WithCancel(t.Context())
+	cancel()
+	p.trimming <- struct{}{} // another trim is under way
+	require.ErrorIs(t, p.TrimTo(cancelled, 20), context.Canceled)
+	<-p.trimming
+}
+
+func TestTrimOfAnEmptyPartition(t *testing.T) {
+	n := openNode(t, nodeConfig{fs: vfs.NewMem()})
+	defer n.close()
+	require.NoError(t, n.parts[0].TrimTo(t.Context(), 0))
+	require.NoError(t, n.parts[0].SetLogStart(t.Context(), 0))
+}
+
+func TestTrimmedSpaceComesBackWhenIdle(t *testing.T) {
+	n := openNode(t, nodeConfig{fs: vfs.NewMem(), log: Config{TailBytes: -1}})
+	defer n.close()
+	p := n.parts[0]
+	for i := range 256 {
+		_, err := p.Append(rec{size: 64 << 10, tag: i}.batch(t))
+		require.NoError(t, err)
+	}
+	appendWait(t, p, rec{})
+	db := p.store.db
+	require.NoError(t, db.Flush())
+	require.Greater(t, db.Metrics().BlobFiles.LiveSize, uint64(14<<20))
+	require.NoError(t, p.TrimTo(t.Context(), 257))
+	require.Eventually(t, func() bool { return db.Metrics().BlobFiles.LiveSize < 1<<20 }, waitLimit, pollEvery)
+	require.Eventually(t, func() bool { return n.store.Metrics().Compactions == 1 }, waitLimit, pollEvery)
+}

@@ -13,8 +13,8 @@ type Listing struct {
 	State        State
 }
 
-// Description is a group as DescribeGroups shows it. Only a stable group shows its protocol and what that means to the
-// members.
+// Description is a group as DescribeGroups shows it. Only a stable group shows its protocol and the members'
+// metadata for it; the assignment is the last one that a member got.
 type Description struct {
 	State        State
 	ProtocolType string
@@ -36,9 +36,10 @@ func (g *Group) Describe() Description {
 		d.Protocol = g.protocol
 	}
 	for _, m := range g.members {
-		md := MemberDescription{MemberID: m.id, InstanceID: m.instanceID, ClientID: m.clientID, ClientHost: m.clientHost}
+		md := MemberDescription{MemberID: m.id, InstanceID: m.instanceID, ClientID: m.clientID, ClientHost: m.clientHost,
+			Assignment: m.assignment}
 		if g.state == Stable {
-			md.Metadata, md.Assignment = m.metadata(g.protocol), m.assignment
+			md.Metadata = m.metadata(g.protocol)
 		}
 		d.Members = append(d.Members, md)
 	}

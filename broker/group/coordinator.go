@@ -92,10 +92,10 @@ func Open(cfg Config) (*Coordinator, error) {
 	return c, nil
 }
 
-// restore loads one group. Before the timer runs nobody else looks at c.
+// restore loads one group by its name in the store. Before the timer runs nobody else looks at c.
 func (c *Coordinator) restore(name string) error {
 	now := c.cfg.Now()
-	e := c.entryLocked(name)
+	e := c.entryLocked(nameInStore(name))
 	raw, ok, err := c.cfg.Store.GetGroup(name)
 	if err != nil {
 		return err

@@ -108,8 +108,8 @@ func TestCoordinatorRefuses(t *testing.T) {
 			require.Equal(t, kerr.InvalidGroupID, c.Heartbeat(name, MemberRef{}))
 			_, err := c.Leave(name, nil)
 			require.Equal(t, kerr.InvalidGroupID, err)
-			require.Equal(t, []*kerr.Error{kerr.InvalidGroupID}, commit(c, name, simple, at("t", 0, 1)))
 		}
+		require.Equal(t, []*kerr.Error{kerr.InvalidGroupID}, commit(c, "a\x00b", simple, at("t", 0, 1)))
 		// A group that does not exist.
 		require.Equal(t, kerr.UnknownMemberID, (<-startJoin(c, "none", joinAs("someone"))).Err)
 		require.Equal(t, kerr.UnknownMemberID, (<-startSync(c, "none", SyncRequest{MemberID: "x"})).Err)
@@ -208,6 +208,7 @@ func TestRestart(t *testing.T) {
 		require.Equal(t, []*kerr.Error{nil}, commit(c, "g", ref, at("t", 0, 5)))
 		require.Equal(t, []*kerr.Error{nil, nil}, commit(c, "g", ref, at("t", 0, 6), at("gone", 0, 6)))
 		require.Equal(t, []*kerr.Error{nil}, commit(c, "simple", simple, at("t", 0, 7)))
+		require.Equal(t, []*kerr.Error{nil}, commit(c, "", simple, at("t", 0, 8)), "there are clients without a group id")
 		require.NoError(t, c.Close())
 
 		time.Sleep(time.Minute)
@@ -221,6 +222,9 @@ func TestRestart(t *testing.T) {
 		require.EqualValues(t, 6, got.Offset)
 		got, _ = c.Offset("simple", "t", 0)
 		require.EqualValues(t, 7, got.Offset)
+		got, _ = c.Offset("", "t", 0)
+		require.EqualValues(t, 8, got.Offset)
+		require.Nil(t, remove(c, ""))
 		require.ElementsMatch(t, []Listing{{"g", "consumer", Stable}, {"simple", "", Empty}}, c.List())
 		time.Sleep(11 * time.Second)
 		synctest.Wait()

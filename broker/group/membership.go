@@ -1,7 +1,6 @@
 package group
 
 import (
-	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -116,8 +115,8 @@ func (c *Coordinator) Leave(name string, refs []MemberRef) (errs []*kerr.Error, 
 	return errs, nil
 }
 
-// validName says whether a group can have this name: one that the store can keep.
-func validName(name string) bool { return name != "" && strings.IndexByte(name, 0) < 0 }
+// validName says whether a group with members can have this name.
+func validName(name string) bool { return name != "" && storable(name) }
 
 // liveLocked finds the group of a request by one of its members.
 func (c *Coordinator) liveLocked(name string) (*entry, *kerr.Error) {

@@ -80,7 +80,7 @@ func (c *Coordinator) commitCheckLocked(name string, ref MemberRef, now time.Tim
 	}
 	e := c.groupLocked(name)
 	if e == nil {
-		if !validName(name) {
+		if !storable(name) {
 			return kerr.InvalidGroupID
 		}
 		if ref.Generation >= 0 {

@@ -1,6 +1,8 @@
 package group
 
 import (
+	"strings"
+
 	"github.com/keyframelog/keyframe/storage/catalog"
 )
 
@@ -47,7 +49,7 @@ func (c *Coordinator) write(e *entry) {
 		g := e.group
 		c.mu.Unlock()
 
-		err := c.perform(e.name, run[0], commits)
+		err := c.perform(storeName(e.name), run[0], commits)
 		if err != nil {
 			c.cfg.Logger.Error("cannot make a group's state durable", "group", e.name, "error", err)
 		}
@@ -113,4 +115,25 @@ func (e *entry) droppedBy(drop func(topic string) bool) (gone []catalog.OffsetCo
 		}
 	}
 	return gone
+}
+
+// emptyName stands in the store for the group "", which consumers without a group id of the early days commit to.
+const emptyName = "\x01"
+
+// storable says whether the store can keep a group of this name.
+func storable(name string) bool { return name != emptyName && strings.IndexByte(name, 0) < 0 }
+
+func storeName(name string) string {
+	if name == "" {
+		return emptyName
+	}
+	return name
+}
+
+// nameInStore is the inverse of storeName.
+func nameInStore(stored string) string {
+	if stored == emptyName {
+		return ""
+	}
+	return stored
 }

@@ -16,8 +16,6 @@ func (h *Handler) describeGroups(_ context.Context, _ *wire.Request, req *kmsg.D
 	for _, name := range req.Groups {
 		out := kmsg.DescribeGroupsResponseGroup{Group: name, AuthorizedOperations: noOperations}
 		switch d, ok := h.cfg.Groups.Describe(name); {
-		case name == "":
-			out.ErrorCode = invalidGroupID
 		case !ok:
 			out.State = group.Dead.String()
 			if req.Version >= 6 {

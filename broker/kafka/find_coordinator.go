@@ -29,15 +29,17 @@ func (h *Handler) findCoordinator(_ context.Context, r *wire.Request, req *kmsg.
 		return wire.Reply(resp)
 	}
 	for _, key := range req.CoordinatorKeys {
-		c.Key = key
+		c.Key, c.ErrorMessage = key, ptr("")
 		resp.Coordinators = append(resp.Coordinators, c)
 	}
 	return wire.Reply(resp)
 }
 
+// coordinatorMessage is Kafka's, which has one for success, too.
 func coordinatorMessage(code int16) *string {
 	if code == none {
 		return ptr("NONE")
 	}
-	return ptr("This most likely occurs because of a request being malformed by the client library.")
+	return ptr("This most likely occurs because of a request being malformed by the client library or the message was sent to an" +
+		" incompatible broker. See the broker logs for more details.")
 }

@@ -17,11 +17,7 @@ type Groups = *group.Coordinator
 // describe configs, alter configs.
 const groupOperations int32 = 1<<3 | 1<<6 | 1<<8 | 1<<10 | 1<<11
 
-// Codes that only the group APIs use.
-const (
-	invalidGroupID  int16 = 24
-	groupIDNotFound int16 = 69
-)
+const groupIDNotFound int16 = 69
 
 // groupHandlers are the classic consumer group APIs: API key to handler, merged into the dispatch table by New. Each API
 // has a file of its own (join_group.go, ...).

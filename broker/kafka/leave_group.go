@@ -3,6 +3,7 @@ package kafka
 import (
 	"context"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/keyframelog/keyframe/broker/group"
@@ -21,6 +22,12 @@ func (h *Handler) leaveGroup(_ context.Context, _ *wire.Request, req *kmsg.Leave
 		refs[i] = group.MemberRef{MemberID: m.MemberID, InstanceID: orEmpty(m.InstanceID)}
 	}
 	errs, err := h.cfg.Groups.Leave(req.Group, refs)
+	if err == kerr.UnknownMemberID { // there is no such group: nobody is a member of it
+		errs, err = make([]*kerr.Error, len(refs)), nil
+		for i := range errs {
+			errs[i] = kerr.UnknownMemberID
+		}
+	}
 	switch {
 	case err != nil:
 		resp.ErrorCode = err.Code

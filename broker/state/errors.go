@@ -9,11 +9,12 @@ import (
 
 	"github.com/keyframelog/keyframe/broker/keyframer"
 	api "github.com/keyframelog/keyframe/proto/state"
+	"github.com/keyframelog/keyframe/storage/live"
 	"github.com/keyframelog/keyframe/storage/log"
 	"github.com/keyframelog/keyframe/storage/table"
 )
 
-// codes maps the reasons to Connect's codes.
+// codeOf maps the reasons to Connect's codes.
 func codeOf(reason api.Reason) connect.Code {
 	switch reason {
 	case api.Reason_REASON_UNKNOWN_TOPIC, api.Reason_REASON_UNKNOWN_PARTITION, api.Reason_REASON_UNKNOWN_CUT,
@@ -79,6 +80,8 @@ func describe(t *keyframer.Topic, p *keyframer.Partition, err error) error {
 		}
 	}
 	switch {
+	case errors.Is(err, live.ErrSeek):
+		return connect.NewError(connect.CodeResourceExhausted, err)
 	case errors.Is(err, context.DeadlineExceeded):
 		return connect.NewError(connect.CodeDeadlineExceeded, err)
 	case errors.Is(err, context.Canceled):

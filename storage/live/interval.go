@@ -70,7 +70,7 @@ type entry struct {
 // interval is the tail of the log collapsed per key. One goroutine writes; readers hold the partition's lock, or have a frozen one.
 type interval struct {
 	seed    maphash.Seed
-	slots   []uint32 // open addressing: index into entries, plus one
+	slots   []*entry // by hash, open addressing
 	entries []*entry
 	runs    [][]*entry // sorted; together the first sorted entries
 	sorted  int
@@ -137,11 +137,8 @@ func (iv *interval) find(key []byte) *entry {
 func (iv *interval) lookUp(key []byte, hash uint64) *entry {
 	mask := uint64(len(iv.slots) - 1)
 	for i := hash & mask; ; i = (i + 1) & mask {
-		s := iv.slots[i]
-		if s == 0 {
-			return nil
-		}
-		if e := iv.entries[s-1]; e.hash == hash && bytes.Equal(e.key, key) {
+		e := iv.slots[i]
+		if e == nil || e.hash == hash && bytes.Equal(e.key, key) {
 			return e
 		}
 	}
@@ -161,24 +158,24 @@ func (iv *interval) touch(key []byte) *entry {
 	e := iv.names.entry()
 	e.key, e.hash = iv.names.copy(key), hash
 	iv.entries = append(iv.entries, e)
-	iv.place(uint32(len(iv.entries)), hash)
+	iv.place(e)
 	iv.bytes += entryBytes + int64(len(key))
 	return e
 }
 
-func (iv *interval) place(slot uint32, hash uint64) {
+func (iv *interval) place(e *entry) {
 	mask := uint64(len(iv.slots) - 1)
-	i := hash & mask
-	for iv.slots[i] != 0 {
+	i := e.hash & mask
+	for iv.slots[i] != nil {
 		i = (i + 1) & mask
 	}
-	iv.slots[i] = slot
+	iv.slots[i] = e
 }
 
 func (iv *interval) grow() {
-	iv.slots = make([]uint32, max(64, 2*len(iv.slots)))
-	for i, e := range iv.entries {
-		iv.place(uint32(i+1), e.hash)
+	iv.slots = make([]*entry, max(64, 2*len(iv.slots)))
+	for _, e := range iv.entries {
+		iv.place(e)
 	}
 }
 

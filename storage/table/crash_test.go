@@ -6,11 +6,13 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/stretchr/testify/require"
 
 	"github.com/keyframelog/keyframe/proto/fold"
+	"github.com/keyframelog/keyframe/storage/keys"
 	"github.com/keyframelog/keyframe/storage/table"
 )
 
@@ -244,4 +246,34 @@ func TestIdentity(t *testing.T) {
 	require.ErrorIs(t, err, table.ErrNoFrame)
 	require.NoError(t, s.db.Drop(background, 1))
 	require.ErrorIs(t, s.db.Commit(background, []table.Fold{{Table: a, End: 2}}), table.ErrClosed)
+}
+
+// Open removes sstables in the making and what belongs to no table.
+func TestLeftovers(t *testing.T) {
+	var clock int64
+	s := openStore(t, vfs.NewMem(), &clock, rowMax, false)
+	a, err := s.db.Table(1, identity(fold.LastValue, 0))
+	require.NoError(t, err)
+	change := collapse([]oracleDelta{{key: "k", op: oraclePut, value: "v"}})
+	require.NoError(t, s.db.Commit(background, []table.Fold{{Table: a, Changes: change, End: 1}}))
+	f, err := s.fs.Create("tmp/000000000099.sst", vfs.WriteCategoryUnspecified)
+	require.NoError(t, err)
+	require.NoError(t, f.Close())
+	for _, o := range []uint32{0, 2} { // as a crash in Load or Drop leaves them
+		require.NoError(t, s.pdb.Set(keys.AppendTableIndex(nil, o, []byte("k")), []byte("x"), pebble.NoSync))
+	}
+	s.db.Close()
+	s.open2(t)
+	names, err := s.fs.List("tmp")
+	require.NoError(t, err)
+	require.Empty(t, names)
+	it, err := s.pdb.NewIter(nil)
+	require.NoError(t, err)
+	for ok := it.First(); ok; ok = it.Next() {
+		_, ordinal, _, ok := keys.ParseTableKey(it.Key())
+		require.True(t, ok)
+		require.Equal(t, uint32(1), ordinal)
+	}
+	require.NoError(t, it.Close())
+	s.close(t)
 }

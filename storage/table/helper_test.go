@@ -89,6 +89,13 @@ func (s *store) open(t fatal) {
 	var err error
 	s.pdb, err = pebble.Open("db", s.opts)
 	require.NoError(t, err)
+	s.open2(t)
+}
+
+// open2 opens the tables of a database that is open.
+func (s *store) open2(t fatal) {
+	t.Helper()
+	var err error
 	s.db, err = table.Open(table.Config{DB: s.pdb, Options: s.opts, FS: s.fs, Dir: "tmp", Limits: table.Limits{RowBytesMax: s.max},
 		Now: func() time.Time { return time.UnixMilli(*s.clock) }})
 	require.NoError(t, err)

@@ -19,6 +19,9 @@ const (
 	rowOverheadLn = 1 + 10 + 5 + 5 + 4 // bytes at most beyond key, headers and value
 )
 
+// putSection is the header section of a folded value whose last delta had no other headers: one header, keyframe.op = put.
+const putSection = "\x02\x16" + delta.HeaderOp + "\x06put"
+
 // rowSum is the row's CRC-32C. It starts from the offset, so that a row at another row's place is found too.
 func rowSum(offset int64, b []byte) uint32 {
 	return crc32.Update(uint32(offset)^uint32(offset>>32), castagnoli(), b)
@@ -97,6 +100,9 @@ func RowHeaders(kind fold.Kind, tombstone bool, h batch.Headers) batch.Headers {
 	}
 	if tombstone {
 		return h
+	}
+	if len(h) == 0 {
+		return batch.Headers(putSection)
 	}
 	return h.With(delta.HeaderOp, []byte(delta.Put.String()))
 }

@@ -13,7 +13,6 @@ import (
 type upkeepState struct {
 	// stopped: a frame's rows did not hash to its digest. Nothing is trimmed before the partition is opened again.
 	stopped bool
-	retryMs int64
 }
 
 const (

@@ -98,7 +98,7 @@ func TestCrashes(t *testing.T) {
 			}
 		}
 		var mu sync.Mutex // guards the promises within model
-		cr := &crasher{mem: fs, rng: rng, left: 1 + rng.IntN(200), model: func() (list []promise) {
+		cr := &crasher{mem: fs, rng: rand.New(rand.NewPCG(seed, uint64(cycle)+2)), left: 1 + rng.IntN(200), model: func() (list []promise) {
 			mu.Lock()
 			defer mu.Unlock()
 			for _, m := range model {
@@ -234,11 +234,10 @@ func workload(t *testing.T, n *node, model []*modelPartition, mu *sync.Mutex, rn
 func TestCrashAtEveryWriteOfATrim(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
-	rng := rand.New(rand.NewPCG(seed, 1))
 	for at := 1; ; at++ {
 		mem, c := vfs.NewCrashableMem(), &clock{ms: 1_700_000_000_000}
 		m := &modelPartition{sequences: map[int64]int32{}}
-		cr := &crasher{mem: mem, rng: rng, left: -1, model: func() []promise { return nil }}
+		cr := &crasher{mem: mem, rng: rand.New(rand.NewPCG(seed, uint64(at)+2)), left: -1, model: func() []promise { return nil }}
 		n := openNode(t, nodeConfig{fs: cr.fs(), clock: c, memTable: 256 << 10, log: Config{TailBytes: -1}})
 		p := n.parts[0]
 		for i := range 40 {

@@ -71,7 +71,7 @@ func testConsumersShareATopic(t *testing.T, balancer kgo.GroupBalancer) {
 	name := topicName(t)
 	consumer := func() *kgo.Client {
 		c, err := kgo.NewClient(kgo.SeedBrokers(b.addr), kgo.ConsumerGroup(name), kgo.ConsumeTopics(tp.name), kgo.Balancers(balancer),
-			kgo.HeartbeatInterval(50*time.Millisecond), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.DisableAutoCommit())
+			kgo.HeartbeatInterval(50*time.Millisecond), kgo.FetchMaxWait(100*time.Millisecond), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.DisableAutoCommit())
 		require.NoError(t, err)
 		return c
 	}

@@ -2,6 +2,7 @@ package keyframer_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -48,6 +50,7 @@ type node struct {
 	registry *prometheus.Registry
 	config   keyframer.Config
 	logged   *logged
+	noTables atomic.Bool // sstables cannot be created
 }
 
 func newNode(t *testing.T, config keyframer.Config) *node {
@@ -64,7 +67,13 @@ func (n *node) start() {
 	var options *pebble.Options
 	n.pdb, options, err = n.dir.OpenTableDB()
 	require.NoError(n.t, err)
-	n.tables, err = table.Open(table.Config{DB: n.pdb, Options: options, FS: n.fs, Dir: "data/ingest", Now: n.clock.Now})
+	fs := errorfs.Wrap(n.fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if n.noTables.Load() && op.Kind == errorfs.OpCreate {
+			return errors.New("no space left on device")
+		}
+		return nil
+	}))
+	n.tables, err = table.Open(table.Config{DB: n.pdb, Options: options, FS: fs, Dir: "data/ingest", Now: n.clock.Now})
 	require.NoError(n.t, err)
 	n.registry = prometheus.NewRegistry()
 	c := n.config

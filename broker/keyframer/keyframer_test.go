@@ -320,3 +320,26 @@ func TestNullKeysAreSkipped(t *testing.T) {
 	require.EqualValues(t, 1, n.table(0).Digest().Count)
 	require.EqualValues(t, 1, n.metric("keyframe_fold_rejected_total"))
 }
+
+// A fold that fails is tried again, with what came since; reads go on all the while.
+func TestFailedFoldsAreTriedAgain(t *testing.T) {
+	n := newNode(t, keyframer.Config{})
+	s := calm()
+	s.IntervalRecords = 2
+	l := n.add(fold.Counter, s, 1)[0]
+	n.noTables.Store(true)
+	l.Append(memlog.Put("a", "1"), memlog.Put("b", "1"))
+	n.eventually("a failure", func() bool { return strings.Contains(n.logged.String(), "a fold failed and is tried again") })
+	v, _ := n.get(0, "a")
+	require.Equal(t, "1", v)
+	require.NoError(t, n.partition(0).Failure())
+	n.noTables.Store(false)
+	n.clock.advance(time.Minute)
+	l.Append(memlog.Put("a", "5"))
+	n.eventually("a frame", func() bool { return len(cuts(n.table(0))) > 0 })
+	n.applied()
+	n.cut()
+	v, _ = n.get(0, "a")
+	require.Equal(t, "6", v)
+	require.EqualValues(t, 2, n.table(0).Digest().Count)
+}

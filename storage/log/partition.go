@@ -43,7 +43,7 @@ type writerState struct {
 }
 
 // damageNote: damage is remembered for a while: for each read of a damaged block Pebble looks for the one flipped bit that explains its
-// checksum, which is 1.3 s of CPU for 64 KiB, and consumers retry.
+// checksum: up to 320,000 checksums of the whole block, seconds for a large one, and consumers retry.
 type damageNote struct {
 	err     error
 	untilMs int64

@@ -3,6 +3,7 @@ package batch
 import (
 	"encoding/binary"
 	"errors"
+	"math/bits"
 
 	"github.com/klauspost/compress/zstd"
 )
@@ -90,15 +91,18 @@ func lz4Claim(src []byte, limit int) (claim, error) {
 	}
 }
 
-// zstdBlockMax is the most that a block decompresses to.
-const zstdBlockMax = 128 << 10
+const (
+	zstdBlockMax  = 128 << 10 // the most that a block decompresses to
+	zstdWindowMin = 1 << 10
+	zstdWindowAt  = 5 // in a frame: behind magic and flags
+)
 
 // zstdClaim walks the blocks of all frames. A raw or repeated-byte block has its size in front, a compressed one holds at most
 // zstdBlockMax.
 func zstdClaim(src []byte, limit int) (claim, error) {
 	var c claim
 	everyFrame := true // declares its size
-	sure := 0
+	sure, total := 0, len(src)
 	for len(src) > 0 {
 		var h zstd.Header
 		if err := h.Decode(src); err != nil {
@@ -114,6 +118,9 @@ func zstdClaim(src []byte, limit int) (claim, error) {
 		}
 		if h.HasFCS && h.FrameContentSize > uint64(limit) {
 			return c, errLimit
+		}
+		if h.WindowSize > uint64(max(limit, zstdWindowMin)) {
+			c.wide = append(c.wide, total-len(src)+zstdWindowAt)
 		}
 		bound, known, rest, err := zstdBlocks(src[h.HeaderSize:])
 		if err != nil {
@@ -168,4 +175,12 @@ func zstdBlocks(src []byte) (bound, sure int, rest []byte, err error) {
 			return bound, sure, src, nil
 		}
 	}
+}
+
+// zstdWindow is the window descriptor for the largest window within a limit: an exponent of two above zstdWindowMin, and eighths of it.
+func zstdWindow(limit int) byte {
+	limit = max(limit, zstdWindowMin)
+	exponent := bits.Len(uint(limit)) - bits.Len(zstdWindowMin)
+	base := zstdWindowMin << exponent
+	return byte(exponent<<3 | (limit-base)/(base/8))
 }

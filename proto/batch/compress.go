@@ -14,8 +14,8 @@ import (
 	"github.com/pierrec/lz4/v4"
 )
 
-// zstdWindow bounds what an encoder, and whoever reads its batches as a stream, has to keep, in bytes.
-const zstdWindow = 1 << 20
+// encoderWindow bounds what a zstd encoder, and whoever reads its batches as a stream, has to keep, in bytes.
+const encoderWindow = 1 << 20
 
 // compressors are shared by all Builders; an encoder is up to a megabyte. Nothing but memory passes through the pool.
 var compressors = sync.Pool{New: func() any { return new(compressor) }}
@@ -54,7 +54,7 @@ func (e *compressor) compress(c Codec, dst, src []byte) ([]byte, error) {
 		return pipe(e.lz4, dst, src)
 	case Zstd:
 		if e.zstd == nil {
-			made, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(zstdWindow), zstd.WithEncoderCRC(false),
+			made, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(encoderWindow), zstd.WithEncoderCRC(false),
 				zstd.WithZeroFrames(true))
 			if err != nil {
 				return nil, err

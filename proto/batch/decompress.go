@@ -12,13 +12,8 @@ import (
 	"github.com/pierrec/lz4/v4"
 )
 
-const (
-	// zstdWindowMax is the window of zstd's highest level, which every client's decoder takes. It costs no memory here: frames are
-	// decoded into the output as a whole, and that is their window.
-	zstdWindowMax = 128 << 20
-	// eagerBuffer is how large a buffer is made at once, in bytes, when the blocks can hold that much and nobody knows whether they do.
-	eagerBuffer = 1 << 20
-)
+// eagerBuffer is how large a buffer is made at once, in bytes, when the blocks can hold that much and nobody knows whether they do.
+const eagerBuffer = 1 << 20
 
 var (
 	errFull  = errors.New("more bytes than the buffer takes")
@@ -27,8 +22,9 @@ var (
 
 // claim is what the compressed bytes say about their size, before anything is decoded.
 type claim struct {
-	declared int // 0: nothing was declared
-	bound    int // no valid input decompresses to more
+	declared int   // 0: nothing was declared
+	bound    int   // no valid input decompresses to more
+	wide     []int // positions of zstd's window descriptors that declare more than the limit
 }
 
 // decompressors are shared by all Readers, because there is one of those for every partition, and decoders are large.
@@ -56,7 +52,9 @@ type decompressor struct {
 	gzip *gzip.Reader
 	lz4  *lz4.Reader
 	zstd *zstd.Decoder
-	over [1]byte
+	// zstdLimit is what zstd was made for: the limit cannot be changed, and is one and the same in a process as a rule.
+	zstdLimit int
+	over      [1]byte
 }
 
 func (d *decompressor) decompress(c Codec, dst, src []byte, limit int) ([]byte, error) {
@@ -67,19 +65,32 @@ func (d *decompressor) decompress(c Codec, dst, src []byte, limit int) ([]byte, 
 	if size.declared > limit {
 		return nil, errLimit
 	}
-	bound := min(size.bound, limit)
+	bound, slack := min(size.bound, limit), 0
+	if c == Zstd {
+		// zstd checks the limit after each block. With room for one more it never has to grow the buffer.
+		slack = zstdBlockMax
+	}
+	if len(size.wide) > 0 {
+		// zstd's highest levels declare 128 MiB whatever they hold, and the decoder takes no window above its limit. Its output is its
+		// window, so that a smaller one costs nothing that would be let through.
+		src = bytes.Clone(src)
+		for _, at := range size.wide {
+			src[at] = zstdWindow(limit)
+		}
+	}
 	want := size.declared
 	if want == 0 {
 		want = max(4*len(src), eagerBuffer)
 	}
-	if want = min(want, bound); cap(dst) < want {
+	if want = min(want, bound) + slack; cap(dst) < want {
 		dst = make([]byte, 0, want)
 	}
 	// The capacity is what stops a decoder. Where the first buffer does not suffice, the next holds whatever may come: no doubling,
 	// and never more than the limit.
-	out, err := d.decode(c, dst[:0:min(cap(dst), limit)], src)
-	if errors.Is(err, errFull) && cap(dst) < bound {
-		out, err = d.decode(c, make([]byte, 0, bound), src)
+	dst = dst[:0:min(cap(dst), limit+slack)]
+	out, err := d.decode(c, dst, src, limit)
+	if err != nil && cap(dst) < bound+slack {
+		out, err = d.decode(c, make([]byte, 0, bound+slack), src, limit)
 	}
 	return out, err
 }
@@ -100,7 +111,7 @@ func claimed(c Codec, src []byte, limit int) (claim, error) {
 }
 
 // decode fills dst[:0] up to its capacity. Error: errFull, or what is wrong with the bytes.
-func (d *decompressor) decode(c Codec, dst, src []byte) ([]byte, error) {
+func (d *decompressor) decode(c Codec, dst, src []byte, limit int) ([]byte, error) {
 	d.src.Reset(src)
 	defer d.src.Reset(nil)
 	switch c {
@@ -121,7 +132,7 @@ func (d *decompressor) decode(c Codec, dst, src []byte) ([]byte, error) {
 		d.lz4.Reset(&d.src)
 		return d.drain(d.lz4, dst)
 	default:
-		return d.unzstd(dst, src)
+		return d.unzstd(dst, src, limit)
 	}
 }
 
@@ -147,17 +158,18 @@ func (d *decompressor) drain(r io.Reader, dst []byte) ([]byte, error) {
 	}
 }
 
-func (d *decompressor) unzstd(dst, src []byte) ([]byte, error) {
-	if d.zstd == nil {
-		made, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
-			zstd.WithDecoderMaxWindow(zstdWindowMax), zstd.WithDecodeAllCapLimit(true))
+// unzstd needs room for zstdBlockMax beyond the limit: the decoder stops behind the block that crosses it.
+func (d *decompressor) unzstd(dst, src []byte, limit int) ([]byte, error) {
+	if d.zstd == nil || d.zstdLimit != limit {
+		made, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecodeAllCapLimit(true),
+			zstd.WithDecoderMaxMemory(uint64(max(limit, zstdWindowMin))))
 		if err != nil {
 			return nil, err
 		}
-		d.zstd = made
+		d.zstd, d.zstdLimit = made, limit
 	}
 	out, err := d.zstd.DecodeAll(src, dst)
-	if errors.Is(err, zstd.ErrDecoderSizeExceeded) {
+	if errors.Is(err, zstd.ErrDecoderSizeExceeded) || len(out) > limit {
 		return nil, errFull
 	}
 	return out, err

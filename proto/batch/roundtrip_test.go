@@ -164,4 +164,3 @@ func TestHeaders(t *testing.T) {
 	require.ErrorIs(t, Headers{2, 1, 0}.Validate(), ErrRecord, "a null key")
 	require.ErrorIs(t, Headers{1}.Validate(), ErrRecord, "a negative count")
 }
-

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/keyframelog/keyframe/proto/frame"
+	"github.com/keyframelog/keyframe/storage/memory"
+	"github.com/keyframelog/keyframe/storage/table"
 )
 
 // establish gives the partition a state to follow from. It tries until it has one or ctx ends; every failed attempt is an event.
@@ -25,11 +27,25 @@ func (p *partition) establish(ctx context.Context, fresh bool) error {
 			return nil
 		}
 		p.r.fail(p.no, err)
-		p.r.event(Event{Kind: FrameRejected, Partition: p.no, Err: err})
+		kind := BootstrapFailed
+		if rejected(err) {
+			kind = FrameRejected
+		}
+		p.r.event(Event{Kind: kind, Partition: p.no, Err: err})
 		if err := sleep(ctx, p.r.cfg.Retry<<min(try, 5)); err != nil {
 			return err
 		}
 	}
+}
+
+// rejected tells whether it was the frame that did not verify.
+func rejected(err error) bool {
+	for _, is := range []error{memory.ErrFrame, memory.ErrDigest, table.ErrDigest, table.ErrIdentity, frame.ErrCorrupt, frame.ErrTruncated, frame.ErrTooLarge, frame.ErrVersion} {
+		if errors.Is(err, is) {
+			return true
+		}
+	}
+	return false
 }
 
 // resume goes on with a stored state, if there is one that fits the log.

@@ -58,17 +58,18 @@ type Verdict struct {
 type EventKind int
 
 const (
-	Bootstrapped   EventKind = iota + 1 // a frame was loaded and verified, or following began at earliest
-	Resumed                             // a stored state was opened and is followed on
-	FrameRejected                       // a frame stream did not verify; nothing of it became visible
-	OutOfRange                          // our position is not in the log any more; a new bootstrap follows
-	NewIncarnation                      // the log is another one (topic created anew, or records lost); a new bootstrap follows
-	DriftFound                          // a digest differs; see the verdict
-	TailFailed                          // reading the log failed; it is tried again
-	Stopped                             // following the partition ended for good; see Err
+	Bootstrapped    EventKind = iota + 1 // a frame was loaded and verified, or following began at earliest
+	Resumed                              // a stored state was opened and is followed on
+	FrameRejected                        // a frame stream did not verify; nothing of it became visible
+	OutOfRange                           // our position is not in the log any more; a new bootstrap follows
+	NewIncarnation                       // the log is another one (topic created anew, or records lost); a new bootstrap follows
+	DriftFound                           // a digest differs; see the verdict
+	TailFailed                           // reading the log failed; it is tried again
+	BootstrapFailed                      // no state could be had: network, broker; it is tried again
+	Stopped                              // following the partition ended for good; see Err
 )
 
-var eventNames = [...]string{"", "bootstrapped", "resumed", "frame rejected", "out of range", "new incarnation", "drift found", "tail failed", "stopped"}
+var eventNames = [...]string{"", "bootstrapped", "resumed", "frame rejected", "out of range", "new incarnation", "drift found", "tail failed", "bootstrap failed", "stopped"}
 
 func (k EventKind) String() string {
 	if k > 0 && int(k) < len(eventNames) {

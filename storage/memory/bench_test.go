@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"github.com/keyframelog/keyframe/proto/batch"
 	"github.com/keyframelog/keyframe/proto/digest"
@@ -46,11 +48,20 @@ func benchTable(b *testing.B) *memory.Table {
 func BenchmarkLoadMemory(b *testing.B) {
 	encoded := benchFrame(b)
 	b.SetBytes(int64(len(encoded)))
+	before := cpuTime(b)
 	for b.Loop() {
 		_, _, err := memory.Load(bytes.NewReader(encoded), memory.Config{})
 		require.NoError(b, err)
 	}
+	b.ReportMetric(float64(cpuTime(b)-before)/float64(benchRows*b.N), "cpu-ns/row")
 	b.ReportMetric(benchRows*float64(b.N)/b.Elapsed().Seconds(), "rows/s")
+}
+
+// cpuTime is what the process has used of all cores, for a machine that has others to serve as well.
+func cpuTime(b *testing.B) time.Duration {
+	var r unix.Rusage
+	require.NoError(b, unix.Getrusage(unix.RUSAGE_SELF, &r))
+	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
 }
 
 func BenchmarkGet(b *testing.B) {

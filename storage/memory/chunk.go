@@ -79,6 +79,16 @@ func (c *chunks) get(r ref) (row frame.Row, size int, ok bool) {
 	return row, next - r.pos(), err == nil
 }
 
+// bytes counts the rows that are current, and what is held for them.
+func (c *chunks) bytes() (live, held int64) {
+	for i := range c.list {
+		ch := &c.list[i]
+		live += int64(ch.live)
+		held += int64(cap(ch.arena) + ch.block.End())
+	}
+	return live, held
+}
+
 // arenaRowBytes is an upper bound of what appendArenaRow writes.
 func arenaRowBytes(row *frame.Row) int {
 	return len(row.Key) + len(row.Value) + len(row.Headers) + 5*binary.MaxVarintLen64

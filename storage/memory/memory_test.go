@@ -218,6 +218,41 @@ func TestRecordsOutOfOrderChangeNothing(t *testing.T) {
 	}
 }
 
+// Overwritten rows are given back, whatever the mixture of those that live long and those that do not.
+func TestMemoryIsBounded(t *testing.T) {
+	m := model{}
+	for i := range 3000 {
+		m.apply(put(int64(i), fmt.Sprintf("k%04d", i), string(bytes.Repeat([]byte{'v'}, 500))))
+	}
+	table, _, err := memory.Load(bytes.NewReader(m.encode(t, 3000, nil)), memory.Config{})
+	require.NoError(t, err)
+	offset := int64(3000)
+	apply := func(rec batch.Record) {
+		offset++
+		m.apply(rec)
+		require.NoError(t, table.Apply([]batch.Record{rec}, offset, nil))
+	}
+	value := string(bytes.Repeat([]byte{'w'}, 500))
+	for round := range 30_000 {
+		apply(put(offset, fmt.Sprintf("hot%d", round%10), value))
+		apply(put(offset, "short-lived", value))
+		apply(del(offset, "short-lived"))
+		if round%50 == 0 {
+			apply(put(offset, fmt.Sprintf("k%04d", round/50*7%3000), value))
+		}
+	}
+	for round := range 30_000 { // nothing else dies in a chunk once it is full
+		apply(put(offset, "short-lived", value))
+		apply(del(offset, "short-lived"))
+		if round%50 == 0 {
+			apply(put(offset, fmt.Sprintf("cold%04d", round), value))
+		}
+	}
+	live, held := table.Bytes()
+	require.Less(t, held, 2*live+4*(256<<10), "live %d", live)
+	requireSame(t, m, table, "")
+}
+
 func TestAppliedTellsEachDigest(t *testing.T) {
 	table := memory.New(id, 0, memory.Config{Fold: fold.LastValue})
 	m := model{}

@@ -88,13 +88,6 @@ func (t *Table) Identity() Identity {
 	return t.id
 }
 
-// SetIncarnation names the life of the log that the table follows, where it was not known at New.
-func (t *Table) SetIncarnation(id Identity) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.id = id
-}
-
 // Digest returns the digest and the position that it belongs to, as one.
 func (t *Table) Digest() (digest.Digest, int64) {
 	t.mu.RLock()
@@ -107,6 +100,13 @@ func (t *Table) Position() int64 {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	return t.position
+}
+
+// Bytes returns the size of the rows as they are stored, and of the memory that is held for them, index and order aside.
+func (t *Table) Bytes() (live, held int64) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.chunks.bytes()
 }
 
 // Skipped counts the records that changed nothing, by reason: null keys, refused deltas, and what the fold rejected.

@@ -1,17 +1,15 @@
 package produce
 
 import (
-	"bufio"
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/keyframelog/keyframe/bench/process"
 )
 
 const (
@@ -25,7 +23,10 @@ const (
 //
 //	KEYFRAME_PEER=127.0.0.1:19092 go test -run '^$' -bench Produce -benchtime 1x ./bench/produce
 func BenchmarkProduce(b *testing.B) {
-	ours := startBroker(b)
+	broker, err := process.Start(b.Context(), b.TempDir())
+	require.NoError(b, err)
+	defer func() { require.NoError(b, broker.Stop()) }()
+	ours := broker.Kafka
 	peer := os.Getenv("KEYFRAME_PEER")
 	for range b.N {
 		var rates, ratios []float64
@@ -57,35 +58,4 @@ func run(b *testing.B, addr string, pair int) float64 {
 func median(v []float64) float64 {
 	v = slices.Sorted(slices.Values(v))
 	return v[len(v)/2]
-}
-
-// startBroker builds the binary and serves from a temporary directory on ports that the system chooses.
-func startBroker(b *testing.B) (addr string) {
-	b.Helper()
-	dir := b.TempDir()
-	binary := filepath.Join(dir, "keyframe")
-	out, err := exec.Command("go", "build", "-o", binary, "github.com/keyframelog/keyframe/cmd/keyframe").CombinedOutput()
-	require.NoError(b, err, "%s", out)
-	cmd := exec.Command(binary, "serve", "--data-dir", filepath.Join(dir, "data"), "--kafka-addr", "127.0.0.1:0", "--state-addr", "127.0.0.1:0", "--log-format", "json")
-	stderr, err := cmd.StderrPipe()
-	require.NoError(b, err)
-	require.NoError(b, cmd.Start())
-	b.Cleanup(func() {
-		_ = cmd.Process.Signal(os.Interrupt)
-		_ = cmd.Wait()
-	})
-	lines := bufio.NewScanner(stderr)
-	var said []string
-	for addr == "" && lines.Scan() {
-		said = append(said, lines.Text())
-		if _, rest, ok := strings.Cut(lines.Text(), `"kafka_addr":"`); ok {
-			addr, _, _ = strings.Cut(rest, `"`)
-		}
-	}
-	require.NotEmpty(b, addr, "the broker did not say where it listens: %s", said)
-	go func() {
-		for lines.Scan() { // keep the pipe empty
-		}
-	}()
-	return addr
 }

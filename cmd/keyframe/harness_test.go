@@ -1,0 +1,64 @@
+package main
+
+import (
+	"bytes"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/keyframelog/keyframe/broker"
+)
+
+// node is a broker in this process whose tools are pointed at it.
+type node struct {
+	dir   string
+	kafka string
+	state string
+	*broker.Broker
+}
+
+func startNode(t *testing.T) *node {
+	t.Helper()
+	return startNodeIn(t, filepath.Join(t.TempDir(), "data"))
+}
+
+func startNodeIn(t *testing.T, dir string) *node {
+	t.Helper()
+	cfg := broker.DefaultConfig()
+	cfg.DataDir, cfg.KafkaAddr, cfg.StateAddr = dir, "127.0.0.1:0", "127.0.0.1:0"
+	cfg.Groups.InitialRebalanceDelay = 0
+	b, err := broker.Start(t.Context(), cfg)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, b.Close()) })
+	return &node{dir: dir, kafka: b.KafkaAddr().String(), state: "http://" + b.StateAddr().String(), Broker: b}
+}
+
+// run is a command line against the node; what it prints comes back.
+func (n *node) run(t *testing.T, stdin string, args ...string) string {
+	t.Helper()
+	out, err := n.try(t, stdin, args...)
+	require.NoError(t, err, "keyframe %s: %s", strings.Join(args, " "), out)
+	return out
+}
+
+func (n *node) try(t *testing.T, stdin string, args ...string) (string, error) {
+	t.Helper()
+	t.Setenv(envName("brokers"), n.kafka)
+	t.Setenv(envName("state-url"), n.state)
+	return command(t, stdin, args...)
+}
+
+// command runs one command line and returns what it printed to both streams.
+func command(t *testing.T, stdin string, args ...string) (string, error) {
+	t.Helper()
+	var out bytes.Buffer
+	root := newRootCommand()
+	root.SetIn(strings.NewReader(stdin))
+	root.SetOut(&out)
+	root.SetErr(&out)
+	root.SetArgs(args)
+	err := root.ExecuteContext(t.Context())
+	return out.String(), err
+}

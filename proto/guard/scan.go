@@ -14,7 +14,7 @@ var ErrUnsupported = errors.New("unsupported request")
 
 // memorySlack is what a small request may decode to whatever its size; memoryFactor is how much more than its bytes a large one may.
 const (
-	memorySlack  = 64 << 10
+	memorySlack  = 48 << 10 // of 64 KiB: allocations are rounded up to size classes and pages
 	memoryFactor = 8
 )
 

@@ -154,6 +154,7 @@ func (p *partition) adopt(s rows, start int64, kind EventKind) error {
 	p.ring.reset(s.perRecord())
 	p.ring.add(at, d)
 	p.pending, p.compared, p.start = nil, at, start
+	p.recallLocked(position.Incarnation, at)
 	p.following = true
 	p.generation++
 	p.current.Store(&s)

@@ -159,3 +159,36 @@ func TestFrameCutWithinAFetch(t *testing.T) {
 		require.Zero(t, g.plane.asked.Load())
 	})
 }
+
+// Frames that were announced before the partition had a state are compared when it reaches them.
+func TestFrameAnnouncedBeforeTheState(t *testing.T) {
+	eachStore(t, func(t *testing.T, store func() Store) {
+		g := newRig(t, fold.LastValue, 1)
+		g.cfg.Store, g.cfg.From = store(), FromEarliest
+		g.log.append(0, "a", "1")
+		first := g.log.cut(0)
+		g.log.append(0, "b", "1")
+		second := g.log.cut(0)
+		r := &Replica{cfg: g.cfg.withDefaults(), tail: g.tail}
+		p := newPartition(r, 0)
+		r.partitions = map[int32]*partition{0: p}
+		r.plane = newPlane(r.cfg.HTTPClient, g.plane.url, g.log.topic)
+		stores, err := openStores(r.cfg, topicInfo{})
+		require.NoError(t, err)
+		r.stores = stores
+		require.NoError(t, r.plane.frames(testContext(t), false, r.learn))
+		require.NoError(t, p.beginEarliest(testContext(t)))
+		p.attach(p.generation)
+		for _, b := range g.log.parts[0].batches {
+			p.apply(b)
+		}
+		for _, at := range []int64{first, second} {
+			v, ok := g.verdict(at)
+			require.True(t, ok, "frame %d", at)
+			require.Equal(t, Equal, v.Outcome)
+		}
+		require.NoError(t, p.rows().close())
+		require.NoError(t, stores.close())
+		r.cfg.HTTPClient.CloseIdleConnections()
+	})
+}

@@ -189,7 +189,6 @@ type fakeTail struct {
 
 	mu       sync.Mutex
 	assigned map[int32]fakeAssignment
-	changed  notifier
 }
 
 type fakeAssignment struct {

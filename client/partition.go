@@ -14,7 +14,7 @@ import (
 	"github.com/keyframelog/keyframe/storage/memory"
 )
 
-// pendingFrames bounds the announced frames above a partition's position that wait to be compared.
+// pendingFrames bounds the announced frames that a partition remembers, and those above its position that wait to be compared.
 const pendingFrames = 64
 
 // followedWell is after how long a state counts as good: a restart before it comes with a pause.
@@ -46,6 +46,7 @@ type partition struct {
 	start                int64 // log start offset in force at our state
 	ring                 ring
 	pending              []frameInfo // ascending by cut, all above the position
+	known                []frameInfo // the latest announced, for a state that is yet to come
 	compared             int64       // frames at or below were compared or never will be
 	info                 *partitionInfo
 	watched              bool // somebody watches, or did: history is recorded
@@ -281,6 +282,9 @@ func (p *partition) comparePendingLocked(s rows) (Verdict, error) {
 // announce tells the partition of a frame of the log, new or old.
 func (p *partition) announce(f frameInfo) {
 	p.mu.Lock()
+	if p.known = append(p.known, f); len(p.known) > pendingFrames {
+		p.known = p.known[1:]
+	}
 	s := p.rows()
 	if s == nil || !p.following {
 		p.mu.Unlock()
@@ -306,6 +310,15 @@ func (p *partition) announce(f frameInfo) {
 	}
 	p.mu.Unlock()
 	p.publish(verdicts...)
+}
+
+// recallLocked takes up the frames that were announced before there was a state to compare with them.
+func (p *partition) recallLocked(incarnation [16]byte, position int64) {
+	for _, f := range p.known {
+		if f.incarnation == incarnation && f.cut > position {
+			p.waitForLocked(f)
+		}
+	}
 }
 
 // waitForLocked keeps a frame to be compared when its cut is reached; of too many the earliest go.

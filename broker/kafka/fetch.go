@@ -82,7 +82,6 @@ func (h *Handler) newFetch(r *wire.Request, req *kmsg.FetchRequest) *fetching {
 type fetchStart struct{}
 
 type partitionKey struct {
-	topic     string
 	id        [16]byte
 	partition int32
 }

@@ -167,12 +167,16 @@ func (w *walker) tags(known []field) {
 		w.fail("tag count")
 		return
 	}
-	const tagMemory = 64 // kmsg keeps unknown tags in a map
-	if int(n)*tagMemory > w.memory {
+	if n == 0 {
+		return
+	}
+	const mapMemory, tagMemory = 384, 192 // kmsg keeps unknown tags in a map, which grows by doubling
+	need := mapMemory + int(n)*tagMemory
+	if need > w.memory {
 		w.fail("tag count")
 		return
 	}
-	w.memory -= int(n) * tagMemory
+	w.memory -= need
 	for ; n > 0 && w.failed == ""; n-- {
 		tag, size := w.uvarint("tag"), int64(w.uvarint("tag size"))
 		if w.failed != "" || size > int64(len(w.b)) {

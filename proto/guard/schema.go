@@ -44,8 +44,8 @@ func i32(name string) field  { return fixedField(name, 4) }
 func i64(name string) field  { return fixedField(name, 8) }
 func uuid(name string) field { return fixedField(name, 16) }
 
-// str is a string, data a byte string; null is walked alike in both, and kmsg refuses it where it may not be.
-func str(name string) field  { return field{name: name, kind: text, to: last, memory: 16} }
+// str is a string, of which a nullable one is a pointer once decoded, data a byte string; null is walked alike in both, and kmsg refuses it where it may not be.
+func str(name string) field  { return field{name: name, kind: text, to: last, memory: 24} }
 func data(name string) field { return field{name: name, kind: blob, to: last, memory: 24} }
 
 // list is an array of structures, strs of strings, i32s of integers.

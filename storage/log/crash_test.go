@@ -28,13 +28,12 @@ func crashCycles(t *testing.T) int {
 
 // modelPartition is what a partition must have after a crash.
 type modelPartition struct {
-	batches    []batch.Batch // as appended, of this line of the log
-	acked      int64         // everything below was acknowledged
-	seen       int64         // the highest end that a reader was shown
-	trimDone   int64         // a trim to here has returned
-	trimTried  int64         // a trim to here was begun
-	sequences  map[int64]int32
-	appendedMs int64
+	batches   []batch.Batch // as appended, of this line of the log
+	acked     int64         // everything below was acknowledged
+	seen      int64         // the highest end that a reader was shown
+	trimDone  int64         // a trim to here has returned
+	trimTried int64         // a trim to here was begun
+	sequences map[int64]int32
 }
 
 func (m *modelPartition) end() int64 {

@@ -31,7 +31,6 @@ type node struct {
 	cat   *catalog.Catalog
 	store *Store
 	parts []*Partition
-	fatal func(string)
 }
 
 type nodeConfig struct {

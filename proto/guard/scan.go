@@ -152,12 +152,13 @@ func (w *walker) array(f *field) {
 	for ; n > 0 && w.failed == ""; n-- {
 		w.fields(f.elem)
 		if !f.isScalar() {
-			w.tags(nil)
+			w.tags(f.tagged)
 		}
 	}
 }
 
-// tags walks the tagged fields that end a structure of a flexible version. known lists structures inside tags.
+// tags walks the tagged fields that end a structure of a flexible version. known are those that kmsg decodes: scalars, which take no
+// more than their place in the structure, and structures.
 func (w *walker) tags(known []field) {
 	if !w.flexible || w.failed != "" {
 		return
@@ -167,16 +168,7 @@ func (w *walker) tags(known []field) {
 		w.fail("tag count")
 		return
 	}
-	if n == 0 {
-		return
-	}
-	const mapMemory, tagMemory = 384, 192 // kmsg keeps unknown tags in a map, which grows by doubling
-	need := mapMemory + int(n)*tagMemory
-	if need > w.memory {
-		w.fail("tag count")
-		return
-	}
-	w.memory -= need
+	unknown := 0
 	for ; n > 0 && w.failed == ""; n-- {
 		tag, size := w.uvarint("tag"), int64(w.uvarint("tag size"))
 		if w.failed != "" || size > int64(len(w.b)) {
@@ -185,9 +177,22 @@ func (w *walker) tags(known []field) {
 		}
 		content := w.b[:size]
 		w.b = w.b[size:]
-		if int(tag) < len(known) && known[tag].elem != nil {
+		if int(tag) >= len(known) {
+			w.unknownTag(&unknown)
+		} else if known[tag].elem != nil {
 			w.inside(content, known[tag].elem)
 		}
+	}
+}
+
+// unknownTag charges for a tag that kmsg keeps in a map of the structure's own, which grows by doubling.
+func (w *walker) unknownTag(unknown *int) {
+	const mapMemory, tagMemory = 384, 192
+	if *unknown++; *unknown == 1 {
+		w.memory -= mapMemory
+	}
+	if w.memory -= tagMemory; w.memory < 0 {
+		w.fail("tag count")
 	}
 }
 

@@ -19,6 +19,7 @@ type field struct {
 	size     int // of a fixed field, in bytes
 	from, to int16
 	elem     []field // of an array; an element of one unnamed field is that field alone
+	tagged   []field // tag 0, 1, ... of an element, as in request
 	memory   int     // what an element takes once decoded, in bytes
 }
 
@@ -29,7 +30,7 @@ type request struct {
 	min, max int16 // versions that we serve
 	flexible int16 // first version with compact lengths and tags
 	fields   []field
-	tagged   []field // tag 0, 1, ... of the outermost structure, where one has a structure of its own inside
+	tagged   []field // tag 0, 1, ... of the outermost structure that kmsg knows; those with elements are structures
 }
 
 const last = math.MaxInt16
@@ -44,7 +45,8 @@ func i32(name string) field  { return fixedField(name, 4) }
 func i64(name string) field  { return fixedField(name, 8) }
 func uuid(name string) field { return fixedField(name, 16) }
 
-// str is a string, of which a nullable one is a pointer once decoded, data a byte string; null is walked alike in both, and kmsg refuses it where it may not be.
+// str is a string, of which a nullable one is a pointer once decoded, data a byte string. Null is walked alike in both; kmsg refuses it
+// where it may not be.
 func str(name string) field  { return field{name: name, kind: text, to: last, memory: 24} }
 func data(name string) field { return field{name: name, kind: blob, to: last, memory: 24} }
 
@@ -70,6 +72,9 @@ func scalars(name string, elem field) field {
 
 // isScalar reports whether the elements of an array are bare values, without a structure and its tags.
 func (f *field) isScalar() bool { return len(f.elem) == 1 && f.elem[0].name == "" }
+
+// knows sets the tagged fields of an array's elements.
+func (f field) knows(tagged ...field) field { f.tagged = tagged; return f }
 
 // since, until and between limit a field to versions, both ends included.
 func (f field) since(v int16) field { f.from = v; return f }

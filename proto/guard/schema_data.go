@@ -13,7 +13,8 @@ func dataRequests() []request {
 			i32("session_id").since(7), i32("session_epoch").since(7),
 			list("topics", str("topic").until(12), uuid("topic_id").since(13),
 				list("partitions", i32("partition"), i32("current_leader_epoch").since(9), i64("fetch_offset"), i32("last_fetched_epoch").since(12),
-					i64("log_start_offset").since(5), i32("partition_max_bytes"), memory("tagged", 24))),
+					i64("log_start_offset").since(5), i32("partition_max_bytes"), memory("tagged", 24)).
+					knows(uuid("replica_directory_id"), i64("high_watermark"))),
 			list("forgotten_topics_data", str("topic").until(12), uuid("topic_id").since(13), i32s("partitions")).since(7),
 			str("rack_id").since(11),
 		}, tagged: []field{

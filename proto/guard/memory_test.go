@@ -179,7 +179,7 @@ func TestWorstMemory(t *testing.T) {
 			}
 			before = names
 			for _, c := range cases(&r, version) {
-				many := sort.Search(most, func(n int) bool { return Scan(r.key, version, c.body(&r, n+1)) != nil })
+				many := sort.Search(most/max(c.outer, 1), func(n int) bool { return Scan(r.key, version, c.body(&r, n+1)) != nil })
 				body := c.body(&r, many)
 				require.NoError(t, Scan(r.key, version, body))
 				used, allowed := decoded(t, r.key, version, body), uint64(8*len(body)+(64<<10))

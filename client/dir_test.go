@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/keyframelog/keyframe/proto/fold"
+	"github.com/keyframelog/keyframe/storage/crashfs"
 )
 
 // A replica in a directory goes on where it was: no frame is loaded, and what it holds is compared with the log.
@@ -42,7 +43,7 @@ func TestDirCrash(t *testing.T) {
 	t.Logf("seed %d", seed)
 	rnd := rand.New(rand.NewPCG(seed, 2))
 	for range 15 {
-		fs := vfs.NewCrashableMem()
+		fs := crashfs.New()
 		g := newRig(t, fold.Counter, 2)
 		g.cfg.Store, g.cfg.CommitBytes = DirFS(fs, "replica"), 1+rnd.Int64N(2000)
 		g.log.append(0, "n", "1")

@@ -149,6 +149,11 @@ func (t *Table) rewrite(ctx context.Context, run []segment) (joined segment, err
 		return joined, &CorruptError{Ordinal: t.ordinal, What: "segment", Offset: joined.lo,
 			Why: fmt.Sprintf("%d rows live, want %d of %d", joined.rows, want, stored)}
 	}
+	if err := s.finish(); err != nil { // the slow part, while readers may still come
+		return joined, fmt.Errorf("table: write sstable: %w", err)
+	}
+	t.replacing.Lock()
+	defer t.replacing.Unlock()
 	return joined, s.commit(ctx, &span)
 }
 

@@ -12,17 +12,18 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/keyframelog/keyframe/proto/fold"
+	"github.com/keyframelog/keyframe/storage/crashfs"
 	"github.com/keyframelog/keyframe/storage/keys"
 	"github.com/keyframelog/keyframe/storage/table"
 )
 
 // recorder clones the file system before every write, as a crash at that moment would leave it.
 type recorder struct {
-	fs *vfs.MemFS
+	fs *crashfs.FS
 	mu sync.Mutex
 	// guarded by mu
 	on     bool
-	images []*vfs.MemFS
+	images []*crashfs.FS
 }
 
 func (r *recorder) MaybeError(op errorfs.Op) error {
@@ -50,8 +51,8 @@ func (r *recorder) record(on bool) {
 	r.on = on
 }
 
-// TestCrash crashes at every write to the file system during a fold, a trim, a thinning, an expiry and a drop. Afterwards every row of
-// every frame that is left is as the oracle has it, and the same call brings the table where it should be.
+// TestCrash crashes at every write to the file system during a trim and a thinning. Afterwards every row of every frame that is left
+// is as the oracle has it, and the same call brings the table where it should be.
 func TestCrash(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -72,7 +73,7 @@ func TestCrash(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var clock int64
-			mem := vfs.NewCrashableMem()
+			mem := crashfs.New()
 			rec := &recorder{fs: mem}
 			s := &store{fs: errorfs.Wrap(mem, rec), clock: &clock, max: rowMax, shrunk: true}
 			s.opts = options(s.fs, true)
@@ -111,7 +112,7 @@ func TestCrash(t *testing.T) {
 	}
 }
 
-func syncDirs(t *testing.T, m *vfs.MemFS) {
+func syncDirs(t *testing.T, m *crashfs.FS) {
 	for _, dir := range []string{"", "tmp"} {
 		f, err := m.OpenDir(dir)
 		require.NoError(t, err)
@@ -153,7 +154,7 @@ func (m *model) fill(t *testing.T, x *modelTable) {
 // A fold that was interrupted at any write is there or not: position, rows, digest and frame together.
 func TestCrashInFold(t *testing.T) {
 	var clock int64
-	mem := vfs.NewCrashableMem()
+	mem := crashfs.New()
 	rec := &recorder{fs: mem}
 	s := &store{fs: errorfs.Wrap(mem, rec), clock: &clock, max: rowMax, shrunk: true}
 	s.opts = options(s.fs, true)

@@ -18,6 +18,7 @@ import (
 	"github.com/keyframelog/keyframe/proto/digest"
 	"github.com/keyframelog/keyframe/proto/fold"
 	"github.com/keyframelog/keyframe/proto/frame"
+	"github.com/keyframelog/keyframe/storage/crashfs"
 	"github.com/keyframelog/keyframe/storage/table"
 )
 
@@ -102,7 +103,7 @@ func (s *store) open2(t fatal) {
 	if s.shrunk {
 		s.db.Shrink()
 	}
-	if m, ok := s.fs.(*vfs.MemFS); ok {
+	if m, ok := s.fs.(*crashfs.FS); ok {
 		for _, dir := range []string{"", "tmp"} { // the directories themselves must outlive a crash
 			f, err := m.OpenDir(dir)
 			require.NoError(t, err)

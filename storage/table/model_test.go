@@ -16,6 +16,7 @@ import (
 	"github.com/keyframelog/keyframe/proto/digest"
 	"github.com/keyframelog/keyframe/proto/fold"
 	"github.com/keyframelog/keyframe/proto/frame"
+	"github.com/keyframelog/keyframe/storage/crashfs"
 	"github.com/keyframelog/keyframe/storage/table"
 )
 
@@ -52,17 +53,25 @@ type modelFrame struct {
 
 type model struct {
 	*store
-	crash  *vfs.MemFS
+	crash  *crashfs.FS
 	tables []*modelTable
 	used   uint32
 	clock  int64
+	held   *heldView
+}
+
+// heldView is a view that stays open while its table is folded, trimmed, even dropped.
+type heldView struct {
+	v    *table.View
+	x    modelTable
+	want oracleState
 }
 
 func TestModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		m := &model{crash: vfs.NewCrashableMem()}
+		m := &model{crash: crashfs.New()}
 		m.store = openStore(t, m.crash, &m.clock, rowMax, rapid.Bool().Draw(t, "shrunk"))
-		defer func() { m.close(t) }()
+		defer func() { m.release(t); m.close(t) }()
 		for _, k := range []oracleKind{oracleLast, oraclePatch, oracleCounter} {
 			x := &modelTable{ordinal: m.used, kind: k, o: newOracle(k, rowMax), frames: map[int64]modelFrame{}, gone: map[string]bool{}}
 			m.used++
@@ -76,7 +85,8 @@ func TestModel(t *testing.T) {
 			"thin":    m.thin,
 			"trim":    m.trim,
 			"expire":  m.expire,
-			"restart": func(t *rapid.T) { m.close(t); m.open(t); m.reopened(t) },
+			"hold":    m.hold,
+			"restart": func(t *rapid.T) { m.release(t); m.close(t); m.open(t); m.reopened(t) },
 			"crash":   m.crashed,
 			"load":    m.load,
 			"":        m.check,
@@ -96,11 +106,37 @@ func (m *model) reopened(t fatal) {
 func (m *model) crashed(t *rapid.T) {
 	percent := rapid.SampledFrom([]int{0, 50, 100}).Draw(t, "unsynced")
 	seed := rapid.Uint64().Draw(t, "seed")
+	m.release(t)
 	crash := m.crash.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: rand.New(rand.NewPCG(seed, 0))})
 	m.close(t)
 	m.crash = crash
 	m.store = openStore(t, crash, &m.clock, rowMax, m.shrunk)
 	m.reopened(t)
+}
+
+// hold checks the view that was held so far and opens another.
+func (m *model) hold(t *rapid.T) {
+	m.release(t)
+	x := m.pick(t)
+	cut, want := table.Current, x.o.copy()
+	if cuts := x.cuts(); len(cuts) > 0 && rapid.Bool().Draw(t, "frame") {
+		cut = rapid.SampledFrom(cuts).Draw(t, "cut")
+		want = x.frames[cut].state
+	}
+	v, err := x.t.View(cut)
+	require.NoError(t, err)
+	h := *x
+	h.o = &oracle{kind: x.o.kind, max: x.o.max, history: slices.Clone(x.o.history)}
+	m.held = &heldView{v, h, want}
+}
+
+// release checks that the held view still shows what it showed.
+func (m *model) release(t fatal) {
+	if h := m.held; h != nil {
+		h.x.compareView(t, h.v, h.want, 0)
+		require.NoError(t, h.v.Close())
+		m.held = nil
+	}
 }
 
 func (x *modelTable) draw(t *rapid.T) []oracleDelta {
@@ -349,122 +385,4 @@ func (m *model) export(t fatal, x *modelTable, cut int64, id table.Identity, dam
 	}
 	require.NoError(t, w.Close(foot))
 	return b.Bytes()
-}
-
-func (m *model) check(t *rapid.T) {
-	list, err := m.db.Ordinals()
-	require.NoError(t, err)
-	for _, o := range list {
-		require.True(t, slices.ContainsFunc(m.tables, func(x *modelTable) bool { return x.ordinal == o }))
-	}
-	for _, x := range m.tables {
-		x.check(t, rapid.Int64Range(0, max(1, x.next)).Draw(t, "since"))
-	}
-}
-
-func (x *modelTable) check(t fatal, since int64) {
-	require.Equal(t, x.next, x.t.Position())
-	require.Equal(t, digestOf(x.o.state), x.t.Digest())
-	rejects := x.t.Rejected()
-	require.Equal(t, x.o.rejected, rejects.Total())
-	require.Equal(t, x.horizon, x.t.Horizon())
-	cuts := x.cuts()
-	frames := x.t.Frames()
-	require.Len(t, frames, len(cuts))
-	for i, c := range cuts {
-		f := x.frames[c]
-		require.Equal(t, c, frames[i].Cut)
-		require.Equal(t, digestOf(f.state), frames[i].Digest)
-		require.Equal(t, f.rejected, frames[i].Rejected)
-		require.Equal(t, sizeOf(f.state), frames[i].Bytes)
-		x.checkView(t, c, f.state, since)
-	}
-	x.checkView(t, table.Current, x.o.state, since)
-	for k := range 31 {
-		key := fmt.Sprintf("k%02d", k)
-		row, ok, err := x.t.Get([]byte(key))
-		require.NoError(t, err)
-		want, have := x.o.state[key]
-		require.Equal(t, have && !want.dead, ok)
-		if ok {
-			requireRow(t, x.kind, want, row)
-		}
-	}
-}
-
-func sizeOf(s oracleState) (n int64) {
-	for k, r := range s {
-		if !r.dead {
-			n += int64(len(k) + len(r.value))
-		}
-	}
-	return n
-}
-
-func (x *modelTable) checkView(t fatal, cut int64, want oracleState, since int64) {
-	_, err := x.t.Verify(background, cut)
-	require.NoError(t, err)
-	v, err := x.t.View(cut)
-	require.NoError(t, err)
-	defer v.Close()
-	live := 0
-	for k, r := range want {
-		row, ok, err := v.Get([]byte(k))
-		require.NoError(t, err)
-		require.Equal(t, !r.dead, ok, "%s at %d", k, cut)
-		if ok {
-			live++
-			requireRow(t, x.kind, r, row)
-		}
-	}
-	_, ok, err := v.Get([]byte("nothing"))
-	require.NoError(t, err)
-	require.False(t, ok)
-	n, last := 0, int64(-1)
-	for row, err := range v.Offsets(0, false) {
-		require.NoError(t, err)
-		require.Greater(t, row.Offset, last)
-		requireRow(t, x.kind, want[string(row.Key)], row)
-		last = row.Offset
-		n++
-	}
-	require.Equal(t, live, n)
-	x.checkScan(t, v, want, nil, nil)
-	x.checkScan(t, v, want, []byte("k1"), nil)
-	x.checkScan(t, v, want, []byte("k"), []byte("k1"))
-	x.checkScan(t, v, want, []byte("k1"), []byte("k15"))
-	x.checkSince(t, v, want, max(since, v.Horizon()))
-}
-
-func (x *modelTable) checkScan(t fatal, v *table.View, want oracleState, prefix, after []byte) {
-	var keys []string
-	for k, r := range want {
-		if !r.dead && bytes.HasPrefix([]byte(k), prefix) && (after == nil || k > string(after)) {
-			keys = append(keys, k)
-		}
-	}
-	slices.Sort(keys)
-	var got []string
-	for row, err := range v.Scan(prefix, after) {
-		require.NoError(t, err)
-		requireRow(t, x.kind, want[string(row.Key)], row)
-		got = append(got, string(row.Key))
-	}
-	require.Equal(t, keys, got)
-}
-
-// checkSince applies what changed since c to the state at c.
-func (x *modelTable) checkSince(t fatal, v *table.View, want oracleState, c int64) {
-	state := x.o.at(c)
-	last := c - 1
-	for row, err := range v.Offsets(c, true) {
-		require.NoError(t, err)
-		require.Greater(t, row.Offset, last)
-		last = row.Offset
-		requireRow(t, x.kind, want[string(row.Key)], row)
-		state[string(row.Key)] = want[string(row.Key)]
-	}
-	if c <= v.End() {
-		require.Equal(t, want, state)
-	}
 }

@@ -1,6 +1,7 @@
 package table
 
 import (
+	"sync"
 	"sync/atomic"
 
 	"github.com/keyframelog/keyframe/proto/digest"
@@ -36,7 +37,10 @@ type Table struct {
 	limits  Limits
 	writer  chan struct{} // holds one token while nobody writes
 	dropped atomic.Bool
-	state   atomic.Pointer[meta] // what the last commit stored; never modified
+	// replacing is held for reading to open an iterator, and for writing while rows are replaced by an IngestAndExcise: Pebble takes
+	// away what it excises a moment before it shows what it ingests, so that an iterator opened in between sees neither.
+	replacing sync.RWMutex
+	state     atomic.Pointer[meta] // what the last commit stored; never modified
 }
 
 // Limits bounds the rows of a table.

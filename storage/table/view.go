@@ -1,6 +1,7 @@
 package table
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 
@@ -32,7 +33,7 @@ func (t *Table) View(cut int64) (*View, error) {
 	if t.dropped.Load() {
 		return nil, ErrClosed
 	}
-	base, err := t.db.cfg.DB.NewIter(&pebble.IterOptions{})
+	base, err := t.snapshot()
 	if err != nil {
 		return nil, fmt.Errorf("table: %w", err)
 	}
@@ -40,7 +41,17 @@ func (t *Table) View(cut int64) (*View, error) {
 	if err := v.open(cut); err != nil {
 		return nil, errors.Join(err, base.Close())
 	}
+	if t.dropped.Load() { // it may have been half gone
+		return nil, errors.Join(ErrClosed, base.Close())
+	}
 	return v, nil
+}
+
+// snapshot opens an iterator over all keys, at no moment in which rows are being replaced.
+func (t *Table) snapshot() (*pebble.Iterator, error) {
+	t.replacing.RLock()
+	defer t.replacing.RUnlock()
+	return t.db.cfg.DB.NewIter(&pebble.IterOptions{})
 }
 
 // open reads the meta entry through the base iterator: it describes exactly the rows that the view sees.
@@ -195,27 +206,31 @@ func (t *Table) Get(key []byte) (row frame.Row, ok bool, err error) {
 		return row, false, ErrClosed
 	}
 	k := keys.AppendTableIndex(make([]byte, 0, keys.TablePrefixLen+max(8, len(key))), t.ordinal, key)
-	offset := int64(-1)
-	for {
-		e, found, err := t.indexEntry(k)
-		if err != nil || !found || e.tombstone {
-			return row, false, err
-		}
-		b, c, err := t.db.cfg.DB.Get(keys.AppendTableOffset(nil, keys.TableRows, t.ordinal, e.offset))
-		if errors.Is(err, pebble.ErrNotFound) && e.offset != offset {
-			// A fold replaced the row and a trim removed it since the index was read: the index says where it is now.
-			offset = e.offset
-			continue
-		}
-		if errors.Is(err, pebble.ErrNotFound) {
-			return row, false, &CorruptError{Ordinal: t.ordinal, What: "row", Offset: e.offset, Why: "missing"}
-		}
-		if err != nil {
-			return row, false, fmt.Errorf("table: read row at %d of ordinal %d: %w", e.offset, t.ordinal, err)
-		}
-		row, err = decodeRowOf(t.ordinal, e.offset, key, append([]byte(nil), b...))
-		return row, err == nil, errors.Join(err, c.Close())
+	e, found, err := t.indexEntry(k)
+	if err != nil || !found || e.tombstone {
+		return row, false, err
 	}
+	b, c, err := t.db.cfg.DB.Get(keys.AppendTableOffset(nil, keys.TableRows, t.ordinal, e.offset))
+	if errors.Is(err, pebble.ErrNotFound) {
+		// A fold replaced the row and a trim removed it since the index was read, or it is being rewritten.
+		return t.getInView(key)
+	}
+	if err != nil {
+		return row, false, fmt.Errorf("table: read row at %d of ordinal %d: %w", e.offset, t.ordinal, err)
+	}
+	row, err = decodeRowOf(t.ordinal, e.offset, key, bytes.Clone(b))
+	return row, err == nil, errors.Join(err, c.Close())
+}
+
+func (t *Table) getInView(key []byte) (row frame.Row, ok bool, err error) {
+	v, err := t.View(Current)
+	if err != nil {
+		return row, false, err
+	}
+	if row, ok, err = v.Get(key); ok {
+		row.Key, row.Value, row.Headers = bytes.Clone(row.Key), bytes.Clone(row.Value), bytes.Clone(row.Headers)
+	}
+	return row, ok, errors.Join(err, v.Close())
 }
 
 func (t *Table) indexEntry(k []byte) (e entry, found bool, err error) {

@@ -1,0 +1,134 @@
+package table_test
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/keyframelog/keyframe/storage/table"
+)
+
+func (m *model) check(t *rapid.T) {
+	list, err := m.db.Ordinals()
+	require.NoError(t, err)
+	for _, o := range list {
+		require.True(t, slices.ContainsFunc(m.tables, func(x *modelTable) bool { return x.ordinal == o }))
+	}
+	for _, x := range m.tables {
+		x.check(t, rapid.Int64Range(0, max(1, x.next)).Draw(t, "since"))
+	}
+}
+
+func (x *modelTable) check(t fatal, since int64) {
+	require.Equal(t, x.next, x.t.Position())
+	require.Equal(t, digestOf(x.o.state), x.t.Digest())
+	rejects := x.t.Rejected()
+	require.Equal(t, x.o.rejected, rejects.Total())
+	require.Equal(t, x.horizon, x.t.Horizon())
+	cuts := x.cuts()
+	frames := x.t.Frames()
+	require.Len(t, frames, len(cuts))
+	for i, c := range cuts {
+		f := x.frames[c]
+		require.Equal(t, c, frames[i].Cut)
+		require.Equal(t, digestOf(f.state), frames[i].Digest)
+		require.Equal(t, f.rejected, frames[i].Rejected)
+		require.Equal(t, sizeOf(f.state), frames[i].Bytes)
+		x.checkView(t, c, f.state, since)
+	}
+	x.checkView(t, table.Current, x.o.state, since)
+	for k := range 31 {
+		key := fmt.Sprintf("k%02d", k)
+		row, ok, err := x.t.Get([]byte(key))
+		require.NoError(t, err)
+		want, have := x.o.state[key]
+		require.Equal(t, have && !want.dead, ok)
+		if ok {
+			requireRow(t, x.kind, want, row)
+		}
+	}
+}
+
+func sizeOf(s oracleState) (n int64) {
+	for k, r := range s {
+		if !r.dead {
+			n += int64(len(k) + len(r.value))
+		}
+	}
+	return n
+}
+
+func (x *modelTable) checkView(t fatal, cut int64, want oracleState, since int64) {
+	_, err := x.t.Verify(background, cut)
+	require.NoError(t, err)
+	v, err := x.t.View(cut)
+	require.NoError(t, err)
+	defer v.Close()
+	x.compareView(t, v, want, since)
+}
+
+func (x *modelTable) compareView(t fatal, v *table.View, want oracleState, since int64) {
+	live := 0
+	for k, r := range want {
+		row, ok, err := v.Get([]byte(k))
+		require.NoError(t, err)
+		require.Equal(t, !r.dead, ok, "%s at %d", k, v.End())
+		if ok {
+			live++
+			requireRow(t, x.kind, r, row)
+		}
+	}
+	_, ok, err := v.Get([]byte("nothing"))
+	require.NoError(t, err)
+	require.False(t, ok)
+	n, last := 0, int64(-1)
+	for row, err := range v.Offsets(0, false) {
+		require.NoError(t, err)
+		require.Greater(t, row.Offset, last)
+		requireRow(t, x.kind, want[string(row.Key)], row)
+		last = row.Offset
+		n++
+	}
+	require.Equal(t, live, n)
+	x.checkScan(t, v, want, nil, nil)
+	x.checkScan(t, v, want, []byte("k1"), nil)
+	x.checkScan(t, v, want, []byte("k"), []byte("k1"))
+	x.checkScan(t, v, want, []byte("k1"), []byte("k15"))
+	x.checkSince(t, v, want, max(since, v.Horizon()))
+}
+
+func (x *modelTable) checkScan(t fatal, v *table.View, want oracleState, prefix, after []byte) {
+	var keys []string
+	for k, r := range want {
+		if !r.dead && bytes.HasPrefix([]byte(k), prefix) && (after == nil || k > string(after)) {
+			keys = append(keys, k)
+		}
+	}
+	slices.Sort(keys)
+	var got []string
+	for row, err := range v.Scan(prefix, after) {
+		require.NoError(t, err)
+		requireRow(t, x.kind, want[string(row.Key)], row)
+		got = append(got, string(row.Key))
+	}
+	require.Equal(t, keys, got)
+}
+
+// checkSince applies what changed since c to the state at c.
+func (x *modelTable) checkSince(t fatal, v *table.View, want oracleState, c int64) {
+	state := x.o.at(c)
+	last := c - 1
+	for row, err := range v.Offsets(c, true) {
+		require.NoError(t, err)
+		require.Greater(t, row.Offset, last)
+		last = row.Offset
+		requireRow(t, x.kind, want[string(row.Key)], row)
+		state[string(row.Key)] = want[string(row.Key)]
+	}
+	if c <= v.End() {
+		require.Equal(t, want, state)
+	}
+}

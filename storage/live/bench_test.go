@@ -8,37 +8,33 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2"
-	"github.com/cockroachdb/pebble/v2/bloom"
-	"github.com/cockroachdb/pebble/v2/sstable"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/stretchr/testify/require"
 
 	"github.com/keyframelog/keyframe/proto/batch"
 	"github.com/keyframelog/keyframe/proto/fold"
+	"github.com/keyframelog/keyframe/storage/engine"
 	"github.com/keyframelog/keyframe/storage/live"
 	"github.com/keyframelog/keyframe/storage/table"
 )
 
+// benchWorld is a partition on the table database of a broker.
 func benchWorld(b *testing.B) *world {
 	dir := b.TempDir()
-	o := &pebble.Options{DisableWAL: true, FormatMajorVersion: pebble.FormatValueSeparation, Logger: silent{}, L0StopWritesThreshold: 1000}
-	for i := range o.Levels {
-		o.Levels[i].Compression = func() *sstable.CompressionProfile { return sstable.NoCompression }
-		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
-		o.Levels[i].BlockSize = 32 << 10
-	}
-	o.EnsureDefaults()
-	w := &world{}
-	var err error
-	w.pdb, err = pebble.Open(dir+"/db", o)
+	d, err := engine.OpenDir(engine.Config{Dir: dir})
 	require.NoError(b, err)
-	w.db, err = table.Open(table.Config{DB: w.pdb, Options: o, FS: vfs.Default, Dir: dir + "/tmp"})
+	pdb, options, err := d.OpenTableDB()
+	require.NoError(b, err)
+	w := &world{pdb: pdb}
+	w.db, err = table.Open(table.Config{DB: pdb, Options: options, FS: vfs.Default, Dir: dir + "/ingest"})
 	require.NoError(b, err)
 	tab, err := w.db.Table(1, table.Identity{Fold: fold.LastValue})
 	require.NoError(b, err)
 	w.p = live.New(tab, live.Config{MaxIntervalBytes: 1 << 30})
-	b.Cleanup(func() { w.close(b) })
+	b.Cleanup(func() {
+		require.NoError(b, w.db.Close())
+		require.NoError(b, d.Close())
+	})
 	return w
 }
 

@@ -58,7 +58,7 @@ const smallRun = 16
 
 func defaultSizes() sizes {
 	return sizes{windowBytes: 64 << 20, segmentRows: 1 << 16, pieceLen: 4096, cleanRows: 1 << 18, smallRows: 4096, expireRows: 1 << 16,
-		loadBytes: 128 << 20, streamBytes: 1 << 20, tableBytes: 64 << 20}
+		loadBytes: 128 << 20, streamBytes: 128 << 10, tableBytes: 64 << 20}
 }
 
 // Open prepares the database: sstables that an interrupted commit left behind are removed, and so are entries of ordinals without

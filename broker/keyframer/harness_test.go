@@ -42,7 +42,7 @@ func (c *clock) advance(d time.Duration) { c.ms.Add(d.Milliseconds()) }
 type node struct {
 	t        *testing.T
 	clock    *clock
-	fs       *vfs.MemFS
+	fs       vfs.FS
 	dir      *engine.Dir
 	pdb      *pebble.DB
 	tables   *table.DB
@@ -54,9 +54,15 @@ type node struct {
 }
 
 func newNode(t *testing.T, config keyframer.Config) *node {
-	n := &node{t: t, clock: newClock(), fs: vfs.NewMem(), config: config, logged: &logged{}}
-	n.start()
+	n := newNodeOn(t, config, newClock(), vfs.NewMem())
 	t.Cleanup(n.stop)
+	return n
+}
+
+// newNodeOn starts on a file system that may have been used before. The caller stops the node.
+func newNodeOn(t *testing.T, config keyframer.Config, c *clock, fs vfs.FS) *node {
+	n := &node{t: t, clock: c, fs: fs, config: config, logged: &logged{}}
+	n.start()
 	return n
 }
 

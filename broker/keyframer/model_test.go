@@ -104,7 +104,12 @@ func runModel(t *testing.T, r *rand.Rand) {
 
 // append appends one batch of random deltas.
 func (m *model) append(r *rand.Rand, l *memlog.Log) {
-	var list []batch.Record
+	l.Append(m.draw(r)...)
+	m.at[l.Bounds().LogEnd] = maps.Clone(m.state)
+}
+
+// draw makes and applies random deltas.
+func (m *model) draw(r *rand.Rand) (list []batch.Record) {
 	for range 1 + r.IntN(20) {
 		key, value, op := fmt.Sprint("key", r.IntN(50)), strconv.Itoa(r.IntN(1000)-500), delta.Op(0)
 		switch r.IntN(8) {
@@ -119,11 +124,10 @@ func (m *model) append(r *rand.Rand, l *memlog.Log) {
 		}
 		m.apply(op, key, value)
 	}
-	l.Append(list...)
-	m.at[l.Bounds().LogEnd] = maps.Clone(m.state)
+	return list
 }
 
-func (m *model) check(t *testing.T, n *node, l *memlog.Log) {
+func (m *model) check(t *testing.T, n *node, l keyframer.Log) {
 	t.Helper()
 	n.applied()
 	require.NoError(t, n.partition(0).Failure())
@@ -147,7 +151,7 @@ func (m *model) check(t *testing.T, n *node, l *memlog.Log) {
 }
 
 // checkPast compares the state at every end of a batch that is still defined.
-func (m *model) checkPast(t *testing.T, n *node, l *memlog.Log) {
+func (m *model) checkPast(t *testing.T, n *node, l keyframer.Log) {
 	t.Helper()
 	live, err := n.partition(0).Live()
 	require.NoError(t, err)
@@ -168,7 +172,7 @@ func (m *model) checkPast(t *testing.T, n *node, l *memlog.Log) {
 }
 
 // checkConsumer reads rows and then raw batches as a Kafka client does, from the start and from where it was before.
-func (m *model) checkConsumer(t *testing.T, n *node, l *memlog.Log) {
+func (m *model) checkConsumer(t *testing.T, n *node, l keyframer.Log) {
 	t.Helper()
 	for start, known := range m.at {
 		if start != 0 && start < n.table(0).Horizon() {

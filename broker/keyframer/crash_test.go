@@ -1,0 +1,209 @@
+package keyframer_test
+
+import (
+	"cmp"
+	"context"
+	cryptorand "crypto/rand"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+	"github.com/stretchr/testify/require"
+
+	"github.com/keyframelog/keyframe/broker/keyframer"
+	"github.com/keyframelog/keyframe/broker/topics"
+	"github.com/keyframelog/keyframe/proto/batch"
+	"github.com/keyframelog/keyframe/storage/catalog"
+	"github.com/keyframelog/keyframe/storage/crashfs"
+	"github.com/keyframelog/keyframe/storage/log"
+)
+
+// core is one run of all that a broker stores: log, catalog, tables and the keyframer between them.
+type core struct {
+	*node
+	store    *log.Store
+	registry *topics.Registry
+	log      *log.Partition
+}
+
+func openCore(t *testing.T, c *clock, fs vfs.FS, config keyframer.Config, fold string) *core {
+	x := &core{node: newNodeOn(t, config, c, fs)}
+	db, err := x.dir.OpenLogDB()
+	require.NoError(t, err)
+	cat, err := catalog.Open(db, c.Now, cryptorand.Reader)
+	require.NoError(t, err)
+	epoch, err := cat.BeginEpoch()
+	require.NoError(t, err)
+	x.store, err = log.Open(log.Config{DB: db, Now: c.Now, LeaderEpoch: epoch})
+	require.NoError(t, err)
+	x.registry, err = topics.Open(topics.Options{Catalog: cat, Log: x.store, Now: c.Now, RetentionCheck: -1})
+	require.NoError(t, err)
+	x.registry.AddHooks(x.k.Hooks())
+	require.NoError(t, x.k.Sweep(t.Context()))
+	topic, ok := x.registry.Get(topicName)
+	if !ok {
+		topic, err = x.registry.Create(t.Context(), topics.Spec{Name: topicName, Partitions: 1, Configs: map[string]string{
+			"cleanup.policy": "compact", "keyframe.fold": fold, "keyframe.interval.records": "60", "keyframe.interval.ms": "3600000", "keyframe.retain": "3",
+			"keyframe.delta.retention.ms": "5000", "delete.retention.ms": "20000"}})
+		require.NoError(t, err)
+	}
+	x.log = topic.Partitions[0].Log
+	return x
+}
+
+// abandon ends the run after its file system was replaced by a crash image.
+func (x *core) abandon() {
+	require.NoError(x.t, x.k.Close())
+	require.NoError(x.t, x.registry.Close())
+	require.NoError(x.t, x.store.Close())
+	x.stop()
+}
+
+// crasher takes the image of a crash at some write, and what was promised until just before.
+type crasher struct {
+	fs *crashfs.FS
+
+	mu sync.Mutex
+	// guarded by mu
+	left     int // writes until the crash
+	unsynced vfs.CrashCloneCfg
+	image    *crashfs.FS
+	end      int64 // everything below was acknowledged, or a reader has seen it
+	promised int64 // end, as of the image
+}
+
+func (c *crasher) MaybeError(op errorfs.Op) error {
+	if op.Kind.ReadOrWrite() != errorfs.OpIsWrite {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.left--; c.left == 0 {
+		c.crashLocked()
+	}
+	return nil
+}
+
+func (c *crasher) String() string { return "crasher" }
+
+func (c *crasher) crashLocked() {
+	if c.image == nil {
+		c.promised = c.end // before the image: what comes later need not be in it
+		c.image = c.fs.CrashClone(c.unsynced)
+	}
+}
+
+func (c *crasher) promise(end int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.end = max(c.end, end)
+}
+
+// Log and tables crash together, again and again, at any write: in appends, folds, cuts, trims, thinning. Afterwards the log is a prefix
+// of what was appended that holds all that was acknowledged or seen; the state, every frame, the state at every offset, and what a Kafka
+// consumer arrives at from any offset are those of that prefix. Rows that replaced raw deltas are as good as the deltas.
+func TestCrashes(t *testing.T) {
+	cycles, err := strconv.Atoi(cmp.Or(os.Getenv("KEYFRAME_CORE_CRASH_CYCLES"), "60"))
+	require.NoError(t, err)
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 1))
+	var m *model
+	var fs *crashfs.FS
+	var c *clock
+	trims := 0
+	for cycle := range cycles {
+		if cycle%20 == 0 { // a new directory now and then, or it only grows
+			m = &model{counter: cycle%40 == 20, state: map[string]string{}, at: map[int64]map[string]string{0: {}}}
+			fs, c = crashfs.New(), newClock()
+		}
+		fold := map[bool]string{false: "last-value", true: "counter"}[m.counter]
+		cr := &crasher{fs: fs, left: 1 + r.IntN(400), unsynced: vfs.CrashCloneCfg{UnsyncedDataPercent: r.IntN(101), RNG: rand.New(rand.NewPCG(seed, uint64(cycle)+2))}}
+		x := openCore(t, c, errorfs.Wrap(fs, cr), keyframer.Config{MemoryBytes: int64(8<<10 + r.IntN(64<<10)), Workers: 2}, fold)
+		m.check(t, x.node, x.log)
+		cr.promise(x.log.Bounds().HighWatermark)
+		unwatch := x.log.Watch(func() { cr.promise(x.log.Bounds().HighWatermark) }) // a reader that sees everything at the first moment
+		from := x.log.Bounds().DeltaStart
+		x.work(m, r, cr)
+		unwatch()
+		if x.log.Bounds().DeltaStart > from {
+			trims++
+		}
+		cr.mu.Lock()
+		cr.crashLocked()
+		fs = cr.image
+		cr.mu.Unlock()
+		x.abandon()
+		m.recover(t, c, fs, fold, cr.promised)
+	}
+	t.Logf("%d crashes, %d runs trimmed", cycles, trims)
+	require.Positive(t, trims, "no trim was crashed: the test proves less than it says")
+}
+
+// work appends, waits, cuts, and moves the clock so that raw deltas become old.
+func (x *core) work(m *model, r *rand.Rand, cr *crasher) {
+	var last *log.Appended
+	for range 10 + r.IntN(40) {
+		switch r.IntN(12) {
+		case 0:
+			x.cut()
+		case 1, 2:
+			x.clock.advance(time.Duration(r.IntN(4)) * time.Second)
+			require.NoError(x.t, x.k.Configure(topicName, *x.topic().Settings()))
+		case 3:
+			if last != nil {
+				require.NoError(x.t, last.Wait(x.t.Context()))
+				cr.promise(last.LastOffset + 1)
+			}
+		default:
+			last = x.append(m, r)
+		}
+	}
+	if r.IntN(2) == 0 {
+		x.applied()
+	}
+}
+
+func (x *core) topic() *keyframer.Topic {
+	topic, ok := x.k.Topic(topicName)
+	require.True(x.t, ok)
+	return topic
+}
+
+func (x *core) append(m *model, r *rand.Rand) *log.Appended {
+	b := batch.NewBuilder(batch.NewOptions())
+	for i, record := range m.draw(r) {
+		record.Offset, record.Timestamp = int64(i), x.clock.Now().UnixMilli()
+		require.NoError(x.t, b.Append(record))
+	}
+	encoded, err := b.Finish()
+	require.NoError(x.t, err)
+	appended, err := x.log.Append(encoded)
+	require.NoError(x.t, err)
+	m.at[appended.LastOffset+1] = maps.Clone(m.state)
+	return appended
+}
+
+// recover opens a crash image, compares it with the model, and cuts the model to what is left.
+func (m *model) recover(t *testing.T, c *clock, fs vfs.FS, fold string, promised int64) {
+	x := openCore(t, c, fs, keyframer.Config{Workers: 2}, fold)
+	defer x.abandon()
+	b := x.log.Bounds()
+	require.GreaterOrEqual(t, b.HighWatermark, promised, "acknowledged or seen, and gone")
+	state, ok := m.at[b.HighWatermark]
+	require.True(t, ok, "%d is no end of a batch", b.HighWatermark)
+	m.state = maps.Clone(state)
+	maps.DeleteFunc(m.at, func(offset int64, _ map[string]string) bool { return offset > b.HighWatermark })
+	m.check(t, x.node, x.log)
+	for _, f := range x.table(0).Frames() {
+		_, err := x.table(0).Verify(context.Background(), f.Cut)
+		require.NoError(t, err, fmt.Sprintf("frame at %d", f.Cut))
+	}
+}

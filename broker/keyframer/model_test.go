@@ -1,6 +1,7 @@
 package keyframer_test
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -61,10 +62,8 @@ func sum(state map[string]string) [32]byte {
 // The keyframer's state is the naive fold's: through cuts, folds for memory, thinning, trims, expiry and restarts, now and
 // at every offset that is still defined; and a Kafka consumer that starts anywhere at or above the horizon arrives at it.
 func TestModel(t *testing.T) {
-	runs := 30
-	if os.Getenv("KEYFRAME_TEST_SHORT") != "" {
-		runs = 5
-	}
+	runs, err := strconv.Atoi(cmp.Or(os.Getenv("KEYFRAME_CHECKS"), "30"))
+	require.NoError(t, err)
 	for range runs {
 		seed := rand.Uint64()
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) { runModel(t, rand.New(rand.NewPCG(seed, 1))) })

@@ -63,7 +63,7 @@ func (c *column) apply(kind fold.Kind, f *fold.Folder, below frame.Row, exists b
 }
 
 func rowOf(kind fold.Kind, key []byte, n *node, s fold.State) frame.Row {
-	r := frame.Row{Key: key, Offset: n.offset, Timestamp: n.timestamp, Tombstone: !s.Exists, Headers: table.RowHeaders(kind, !s.Exists, n.headers)}
+	r := frame.Row{Key: key, Offset: n.offset, Timestamp: n.timestamp, Tombstone: !s.Exists, Headers: kind.RowHeaders(!s.Exists, n.headers)}
 	if s.Exists {
 		r.Value = s.Value
 	}

@@ -14,6 +14,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/keyframelog/keyframe/proto/batch"
+	"github.com/keyframelog/keyframe/proto/delta"
 	"github.com/keyframelog/keyframe/proto/digest"
 	"github.com/keyframelog/keyframe/proto/fold"
 	"github.com/keyframelog/keyframe/proto/frame"
@@ -202,6 +203,30 @@ func TestRecordsThatChangeNothing(t *testing.T) {
 	require.Len(t, table.Skipped(), 3)
 	require.NoError(t, table.Apply([]batch.Record{put(3, "x", "1")}, 9, nil), "all of it was applied before")
 	require.Equal(t, int64(15), table.Position())
+}
+
+// A row shows what the broker's shows: it is a full value, whatever its last delta was.
+func TestRowsSayPut(t *testing.T) {
+	header := func(op string) batch.Headers {
+		return batch.AppendHeaders(nil, batch.Header{Key: delta.HeaderOp, Value: []byte(op)}, batch.Header{Key: "h", Value: []byte("x")})
+	}
+	tab := memory.New(id, 0, memory.Config{Fold: fold.Counter})
+	var told []frame.Row
+	err := tab.Apply([]batch.Record{
+		{Offset: 0, Key: []byte("a"), Value: []byte("1"), Headers: header("add")},
+		{Offset: 1, Key: []byte("b"), Value: []byte("1")},
+	}, 2, func(_ int64, _ digest.Digest, row *frame.Row) { told = append(told, *row) })
+	require.NoError(t, err)
+	for i, key := range []string{"a", "b"} {
+		row, ok := tab.Get([]byte(key))
+		require.True(t, ok)
+		op, _ := row.Headers.Get(delta.HeaderOp)
+		require.Equal(t, "put", string(op))
+		require.Equal(t, row, told[i])
+	}
+	row, _ := tab.Get([]byte("a"))
+	other, _ := row.Headers.Get("h")
+	require.Equal(t, "x", string(other), "other headers stay")
 }
 
 func TestRecordsOutOfOrderChangeNothing(t *testing.T) {

@@ -212,7 +212,8 @@ func (t *Table) applyLocked(rec *batch.Record) (row frame.Row, changed bool, err
 	if !exists && !state.Exists {
 		return row, false, nil
 	}
-	row = frame.Row{Key: rec.Key, Value: state.Value, Offset: rec.Offset, Timestamp: rec.Timestamp, Headers: rec.Headers}
+	row = frame.Row{Key: rec.Key, Value: state.Value, Offset: rec.Offset, Timestamp: rec.Timestamp,
+		Headers: t.cfg.Fold.RowHeaders(!state.Exists, rec.Headers)}
 	if exists {
 		t.digest.Sub(t.hasher.Entry(rec.Key, prev.Value))
 	}

@@ -12,7 +12,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/keyframelog/keyframe/proto/batch"
-	"github.com/keyframelog/keyframe/proto/delta"
 	"github.com/keyframelog/keyframe/proto/digest"
 	"github.com/keyframelog/keyframe/proto/fold"
 	"github.com/keyframelog/keyframe/proto/frame"
@@ -80,19 +79,6 @@ func TestRoundTrip(t *testing.T) {
 	s, err := decodeSegment(1, 100, appendSegment(nil, &g))
 	require.NoError(t, err)
 	require.Equal(t, g, s)
-}
-
-// A folded value says put in place of its last delta's op, and keeps the other headers; a record of a last-value topic stays as it is.
-func TestRowHeaders(t *testing.T) {
-	put := batch.Header{Key: delta.HeaderOp, Value: []byte("put")}
-	other := batch.Header{Key: "a", Value: []byte("b")}
-	add := batch.Header{Key: delta.HeaderOp, Value: []byte("add")}
-	require.Equal(t, batch.AppendHeaders(nil, put), RowHeaders(fold.Counter, false, nil))
-	require.Equal(t, batch.AppendHeaders(nil, put), RowHeaders(fold.Counter, false, batch.AppendHeaders(nil, add)))
-	require.Equal(t, batch.AppendHeaders(nil, other, put), RowHeaders(fold.Counter, false, batch.AppendHeaders(nil, add, other)))
-	require.Equal(t, batch.AppendHeaders(nil, other), RowHeaders(fold.Counter, true, batch.AppendHeaders(nil, add, other)))
-	require.Equal(t, batch.AppendHeaders(nil, put, other), RowHeaders(fold.LastValue, false, batch.AppendHeaders(nil, put, other)))
-	require.Nil(t, RowHeaders(fold.LastValue, false, nil))
 }
 
 // A newer version is not damage, and damage is not a newer version.

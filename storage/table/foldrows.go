@@ -213,7 +213,7 @@ func (w *rowWriter) write(dry bool) (moved bool) {
 func (w *rowWriter) writeRow(r *result) {
 	d := r.by
 	row := frame.Row{Key: r.key, Value: r.value, Tombstone: !r.live, Offset: d.Offset, Timestamp: d.Timestamp,
-		Headers: RowHeaders(w.t.id.Fold, !r.live, d.Headers)}
+		Headers: w.t.id.Fold.RowHeaders(!r.live, d.Headers)}
 	e := entry{offset: d.Offset, tombstone: !r.live}
 	if r.live {
 		e.valueLen = uint32(len(r.value))

@@ -6,8 +6,6 @@ import (
 	"hash/crc32"
 
 	"github.com/keyframelog/keyframe/proto/batch"
-	"github.com/keyframelog/keyframe/proto/delta"
-	"github.com/keyframelog/keyframe/proto/fold"
 	"github.com/keyframelog/keyframe/proto/frame"
 )
 
@@ -18,9 +16,6 @@ const (
 	rowFlags      = rowTombstone | rowHeaders
 	rowOverheadLn = 1 + 10 + 5 + 5 + 4 // bytes at most beyond key, headers and value
 )
-
-// putSection is the header section of a folded value whose last delta had no other headers: one header, keyframe.op = put.
-const putSection = "\x02\x16" + delta.HeaderOp + "\x06put"
 
 // rowSum is the row's CRC-32C. It starts from the offset, so that a row at another row's place is found too.
 func rowSum(offset int64, b []byte) uint32 {
@@ -84,27 +79,6 @@ func decodeRow(ordinal uint32, offset int64, b []byte) (r frame.Row, err error) 
 	}
 	r.Value = d.b
 	return r, nil
-}
-
-// RowHeaders returns the headers that a row carries whose last delta had h. For last-value a row is its last record. For the other
-// folds a live row is a full value, which must never be folded again: it says put in place of its last delta's op.
-func RowHeaders(kind fold.Kind, tombstone bool, h batch.Headers) batch.Headers {
-	if kind == fold.LastValue {
-		return h
-	}
-	if op, ok := h.Get(delta.HeaderOp); ok {
-		if !tombstone && string(op) == delta.Put.String() {
-			return h
-		}
-		h = h.Without(delta.HeaderOp)
-	}
-	if tombstone {
-		return h
-	}
-	if len(h) == 0 {
-		return batch.Headers(putSection)
-	}
-	return h.With(delta.HeaderOp, []byte(delta.Put.String()))
 }
 
 // decodeRowOf decodes the row that the index of key points at.

@@ -246,10 +246,10 @@ func (d *dirRows) apply(records []batch.Record, next int64, changed memory.Appli
 	if next <= position {
 		return nil
 	}
-	err := d.p.ApplyRecords(records, next)
+	err := d.p.ApplyRecords(records, next, -1)
 	if errors.Is(err, live.ErrFull) {
 		if err = d.commit(); err == nil {
-			err = d.p.ApplyRecords(records, next)
+			err = d.p.ApplyRecords(records, next, -1)
 		}
 	}
 	if err != nil {

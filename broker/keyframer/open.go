@@ -80,7 +80,9 @@ func (p *Partition) agree(ctx context.Context, t *table.Table, b log.Bounds) (*t
 			return nil, fmt.Errorf("the table is folded to offset %d, but the log keeps deltas from %d only: restore it from a backup",
 				position, b.DeltaStart)
 		}
-		err := p.k.cfg.Tables.Commit(ctx, []table.Fold{{Table: t, End: b.DeltaStart, Cut: true, CutTimeMs: p.k.nowMs()}})
+		err := p.k.cfg.Tables.Commit(ctx, []table.Fold{{
+			Table: t, End: b.DeltaStart, LeaderEpoch: -1, Cut: true, CutTimeMs: p.k.nowMs(),
+		}})
 		return t, err
 	}
 	if _, err := t.Frame(b.DeltaStart); err != nil {

@@ -26,9 +26,12 @@ func (p *Partition) StartFold(cut bool) (f table.Fold, finish func(error), ok bo
 	}
 	p.folding, p.open = folding, newInterval()
 	p.generation++
-	end := p.position
+	end, epoch := p.position, p.epoch
 	p.mu.Unlock()
-	f = table.Fold{Table: p.table, Changes: folding.changes(), End: end, Cut: cut, CutTimeMs: p.cfg.Now().UnixMilli(), Skipped: folding.rejects}
+	f = table.Fold{
+		Table: p.table, Changes: folding.changes(), End: end, LeaderEpoch: epoch, Cut: cut, CutTimeMs: p.cfg.Now().UnixMilli(),
+		Skipped: folding.rejects,
+	}
 	return f, p.finishFold, true
 }
 

@@ -76,13 +76,14 @@ type Partition struct {
 	open       *interval
 	folding    *interval // frozen; nil if none
 	position   int64
+	epoch      int32 // leader epoch of the last batch applied; -1: not known
 	generation int64 // counts the moves of intervals
 }
 
 // New starts at the table's position with an empty interval.
 func New(t *table.Table, cfg Config) *Partition {
 	cfg = cfg.withDefaults()
-	p := &Partition{table: t, cfg: cfg, open: newInterval(), position: t.Position(), collapser: newCollapser(t),
+	p := &Partition{table: t, cfg: cfg, open: newInterval(), position: t.Position(), epoch: t.LeaderEpoch(), collapser: newCollapser(t),
 		reader: batch.NewReader(cfg.MaxDecompressed)}
 	p.folders.New = func() any { return fold.NewFolder(t.Identity().Fold, t.RowBytesMax()) }
 	return p
@@ -96,6 +97,13 @@ func (p *Partition) Position() int64 {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	return p.position
+}
+
+// LeaderEpoch returns the leader epoch of the last batch applied; -1 where it is not known.
+func (p *Partition) LeaderEpoch() int32 {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return p.epoch
 }
 
 // FoldedPosition returns the exclusive end of what is folded and durable.
@@ -138,7 +146,7 @@ func (p *Partition) Apply(b batch.Batch) error {
 			return err
 		}
 	}
-	p.advance(b.NextOffset())
+	p.advance(b.NextOffset(), b.LeaderEpoch())
 	return nil
 }
 
@@ -167,8 +175,8 @@ func (p *Partition) applyBatch(b batch.Batch) error {
 }
 
 // ApplyRecords does what Apply does, for records that somebody else decoded, as a Kafka client does. Their offsets ascend, gaps
-// are allowed, and end becomes the position. What is kept of the records is copied.
-func (p *Partition) ApplyRecords(records []batch.Record, end int64) error {
+// are allowed, and end becomes the position; epoch is the leader epoch of them all. What is kept of the records is copied.
+func (p *Partition) ApplyRecords(records []batch.Record, end int64, epoch int32) error {
 	if p.open.bytes >= p.cfg.MaxIntervalBytes {
 		return ErrFull
 	}
@@ -180,13 +188,13 @@ func (p *Partition) ApplyRecords(records []batch.Record, end int64) error {
 		}
 	}
 	p.mu.Unlock()
-	p.advance(end)
+	p.advance(end, epoch)
 	return nil
 }
 
-func (p *Partition) advance(end int64) {
+func (p *Partition) advance(end int64, epoch int32) {
 	p.mu.Lock()
-	p.position = max(p.position, end)
+	p.position, p.epoch = max(p.position, end), epoch
 	p.mu.Unlock()
 	if !p.open.wasteful() {
 		return

@@ -335,6 +335,30 @@ func (w *world) checkAt(t fatal, x int64) {
 	}
 }
 
+// The leader epoch of the last batch is stored with the position, whether anything was folded or not.
+func TestLeaderEpoch(t *testing.T) {
+	fs := vfs.NewMem()
+	w := &world{}
+	w.open(t, fs, fold.LastValue, live.Config{})
+	require.Equal(t, int32(-1), w.p.LeaderEpoch())
+	w.produce(t, batch.None, []record{{key: "a", value: "1"}})
+	w.batches[0].Stamp(0, 4)
+	require.NoError(t, w.p.Apply(w.batches[0]))
+	require.Equal(t, int32(4), w.p.LeaderEpoch())
+	require.Equal(t, int32(-1), w.p.Table().LeaderEpoch())
+	for _, epoch := range []int32{4, 6} {
+		f, finish, ok := w.p.StartFold(epoch == 4)
+		require.True(t, ok)
+		finish(w.db.Commit(background, []table.Fold{f}))
+		require.Equal(t, epoch, w.p.Table().LeaderEpoch())
+		w.close(t)
+		w.open(t, fs, fold.LastValue, live.Config{})
+		require.Equal(t, epoch, w.p.LeaderEpoch())
+		require.NoError(t, w.p.ApplyRecords(nil, 2, 6))
+	}
+	w.close(t)
+}
+
 // A gap is an error, a full interval refuses without applying, and memory stays bounded when one key is overwritten for ever.
 func TestBounds(t *testing.T) {
 	w := &world{}
@@ -345,7 +369,7 @@ func TestBounds(t *testing.T) {
 	var gap *live.GapError
 	require.ErrorAs(t, w.p.Apply(w.batches[0]), &gap)
 	require.Equal(t, live.GapError{Position: 0, BaseOffset: 5}, *gap)
-	require.NoError(t, w.p.ApplyRecords(nil, 5))
+	require.NoError(t, w.p.ApplyRecords(nil, 5, -1))
 	for range 300 {
 		records := make([]record, 1000)
 		for i := range records {

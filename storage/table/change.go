@@ -30,7 +30,9 @@ type Fold struct {
 	Table   *Table
 	Changes []Change // sorted by key, each key once
 	End     int64    // position afterwards; every delta lies in [position, End)
-	Cut     bool     // End becomes a key frame
+	// LeaderEpoch is that of the last batch below End; -1: not known.
+	LeaderEpoch int32
+	Cut         bool // End becomes a key frame
 	// CutTimeMs is the frame's time, ms since the epoch.
 	CutTimeMs int64
 	Skipped   Rejects // deltas below End that were skipped before they came here

@@ -23,7 +23,7 @@ var rewrite = flag.Bool("rewrite", false, "write the golden files anew")
 func sampleMeta() *meta {
 	d := digest.Digest{Sum: digest.SumFromBytes([32]byte{1, 2, 31: 9}), Count: 3}
 	return &meta{id: Identity{TopicID: [16]byte{1, 15: 2}, Partition: 7, Incarnation: [16]byte{3}, Fold: fold.Counter},
-		position: 1000, horizon: 12, digest: d, bytes: 400, rejects: Rejects{1: 5, 4: 1},
+		position: 1000, epoch: 3, horizon: 12, digest: d, bytes: 400, rejects: Rejects{1: 5, 4: 1},
 		frames: []Frame{{Cut: 500, Digest: d, Bytes: 300, Rejected: 2, CutTimeMs: 1700000000000}, {Cut: 900, Digest: d, Bytes: 400, CutTimeMs: -1}},
 		trims:  []trimmed{{cut: 500, atMs: 1700000000001}}}
 }

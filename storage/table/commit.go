@@ -125,7 +125,7 @@ type indexed struct {
 func (j *job) run(ctx context.Context) error {
 	j.old = j.t.state.Load()
 	j.next = j.old.clone()
-	j.next.position = j.f.End
+	j.next.position, j.next.epoch = j.f.End, j.f.LeaderEpoch
 	j.next.rejects.Add(&j.f.Skipped)
 	j.dead = j.dead[:0]
 	if err := j.check(); err != nil {

@@ -123,7 +123,7 @@ func (db *DB) Table(ordinal uint32, id Identity) (*Table, error) {
 		return nil, err
 	}
 	if m == nil {
-		m = &meta{id: id}
+		m = newMeta(id)
 	}
 	t := newTable(db, ordinal, m)
 	if err := t.check(id); err != nil {

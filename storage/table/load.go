@@ -100,7 +100,7 @@ func (l *loader) run(ctx context.Context, src FrameSource) (*meta, error) {
 		return nil, io.ErrUnexpectedEOF
 	}
 	h := &l.header
-	m := &meta{id: Identity{h.TopicID, h.Partition, h.Incarnation, h.Fold}, position: h.Cut, start: h.Start, horizon: h.Cut,
+	m := &meta{id: Identity{h.TopicID, h.Partition, h.Incarnation, h.Fold}, position: h.Cut, epoch: -1, start: h.Start, horizon: h.Cut,
 		digest: index.digest, bytes: index.bytes}
 	f := m.now(h.CutTimeMs)
 	f.Rejected = foot.Rejected

@@ -13,6 +13,7 @@ import (
 type meta struct {
 	id       Identity
 	position int64
+	epoch    int32 // leader epoch of the last batch below the position; -1: not known
 	start    int64 // log start offset that the rows respect
 	horizon  int64
 	digest   digest.Digest
@@ -29,11 +30,14 @@ type trimmed struct {
 }
 
 const (
-	metaVersion  = 1
+	metaVersion  = 2
 	trimsMax     = 64      // remembered; beyond that, every other one is forgotten, which only keeps tombstones longer
 	framesMax    = 1 << 20 // refused at decoding
 	rejectsKinds = len(Rejects{})
 )
+
+// newMeta is what is known of a table into which nothing was folded yet.
+func newMeta(id Identity) *meta { return &meta{id: id, epoch: -1} }
 
 // clone returns a copy whose slices may be changed.
 func (m *meta) clone() *meta {
@@ -116,6 +120,7 @@ func appendMeta(b []byte, m *meta) []byte {
 	for _, v := range [...]int64{m.position, m.start, m.horizon, m.bytes} {
 		b = binary.AppendUvarint(b, uint64(v))
 	}
+	b = binary.AppendVarint(b, int64(m.epoch))
 	b = appendDigest(b, m.digest)
 	b = binary.AppendUvarint(b, uint64(rejectsKinds))
 	for _, n := range m.rejects {
@@ -160,6 +165,7 @@ func decodeMeta(ordinal uint32, b []byte) (*meta, error) {
 	copy(m.id.Incarnation[:], head[20:])
 	m.id.Fold = fold.Kind(head[36])
 	m.position, m.start, m.horizon, m.bytes = r.offset(), r.offset(), r.offset(), r.offset()
+	m.epoch = int32(r.varint())
 	m.digest = readDigest(&r)
 	if n := r.uvarint(); n > uint64(rejectsKinds) {
 		return corrupt("too many kinds of rejections")

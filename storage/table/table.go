@@ -63,6 +63,9 @@ func (t *Table) RowBytesMax() int { return t.limits.RowBytesMax }
 // Position returns the offset up to which (exclusive) the log is folded.
 func (t *Table) Position() int64 { return t.state.Load().position }
 
+// LeaderEpoch returns the leader epoch of the last batch that is folded; -1 where it is not known, as after a Load.
+func (t *Table) LeaderEpoch() int32 { return t.state.Load().epoch }
+
 // Digest returns the digest of the live rows at Position.
 func (t *Table) Digest() digest.Digest { return t.state.Load().digest }
 

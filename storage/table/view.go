@@ -57,7 +57,7 @@ func (t *Table) snapshot() (*pebble.Iterator, error) {
 // open reads the meta entry through the base iterator: it describes exactly the rows that the view sees.
 func (v *View) open(cut int64) error {
 	k := keys.AppendTablePrefix(nil, keys.TableMeta, v.t.ordinal)
-	v.m = &meta{id: v.t.id}
+	v.m = newMeta(v.t.id)
 	if v.base.SeekPrefixGE(k) && string(v.base.Key()) == string(k) {
 		b, err := v.base.ValueAndErr()
 		if err != nil {

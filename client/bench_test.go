@@ -97,7 +97,7 @@ func BenchmarkFollow(b *testing.B) {
 					offset++
 				}
 				b.StartTimer()
-				p.apply(segment{next: offset, records: recs})
+				p.apply(b.Context(), segment{first: recs[0].Offset, next: offset, records: recs})
 				n += len(recs)
 			}
 			_, _, err = state.digest()

@@ -74,15 +74,18 @@ func (p *partition) bootstrap(ctx context.Context) error {
 	if p.r.plane == nil || p.r.cfg.From == FromEarliest && p.rows() == nil {
 		return p.beginEarliest(ctx)
 	}
-	err := p.beginFrame(ctx)
+	err := p.beginFrame(ctx, newestFrame)
 	if errors.Is(err, errNoFrame) {
 		return p.beginEarliest(ctx)
 	}
 	return err
 }
 
-// beginFrame loads the newest frame. At most BootstrapParallel partitions do so at a time.
-func (p *partition) beginFrame(ctx context.Context) error {
+// newestFrame stands for the cut of the newest frame.
+const newestFrame = -1
+
+// beginFrame loads the frame at cut. At most BootstrapParallel partitions do so at a time.
+func (p *partition) beginFrame(ctx context.Context, cut int64) error {
 	select {
 	case p.r.loading <- struct{}{}:
 		defer func() { <-p.r.loading }()
@@ -90,7 +93,7 @@ func (p *partition) beginFrame(ctx context.Context) error {
 		return ctx.Err()
 	}
 	began := p.r.cfg.Now()
-	body, err := p.r.plane.download(ctx, p.no, -1, p.r.cfg.Retry)
+	body, err := p.r.plane.download(ctx, p.no, cut, p.r.cfg.Retry)
 	if err != nil {
 		return err
 	}
@@ -100,42 +103,49 @@ func (p *partition) beginFrame(ctx context.Context) error {
 		return err
 	}
 	if h.Partition != p.no {
-		return errors.Join(fmt.Errorf("asked for partition %d, got a frame of partition %d", p.no, h.Partition), s.close())
+		return errors.Join(fmt.Errorf("asked for partition %d, got a frame of partition %d", p.no, h.Partition), s.discard())
 	}
 	p.log.Info("loaded a key frame", "cut", h.Cut, "bytes", body.at, "took", p.r.cfg.Now().Sub(began).Round(time.Millisecond))
 	return p.adopt(s, h.Start, Bootstrapped)
 }
 
-// beginEarliest starts without rows at the log start.
+// beginEarliest starts without rows at the log start; where the log is trimmed, with the frame at the delta start offset, which is
+// what the rows below it add up to. Without a state plane they have to be gathered, see gathering.
 func (p *partition) beginEarliest(ctx context.Context) error {
 	topic, err := p.r.tail.describe(ctx)
 	if err != nil {
 		return err
 	}
+	start := topic.starts[p.no]
 	id := identity{TopicID: topic.id, Partition: p.no}
 	if p.r.plane != nil {
-		err := p.r.plane.frames(ctx, false, func(parts []partitionInfo, _ []frameInfo) error {
-			for _, info := range parts {
-				if info.partition == p.no {
-					id.TopicID, id.Incarnation = info.topicID, info.incarnation
-				}
-			}
-			return nil
-		})
+		info, err := p.r.plane.partition(ctx, p.no)
 		if err != nil {
 			return fmt.Errorf("incarnation of partition %d: %w", p.no, err)
 		}
+		if info.deltaStart > start {
+			return p.beginFrame(ctx, info.deltaStart)
+		}
+		id.TopicID, id.Incarnation = info.topicID, info.incarnation
 	}
-	s, err := p.r.stores.empty(id, topic.starts[p.no], topic.fold)
+	s, err := p.r.stores.empty(id, start, topic.fold)
 	if err != nil {
 		return err
 	}
-	return p.adopt(s, topic.starts[p.no], Bootstrapped)
+	if p.r.plane == nil && p.rows() != nil {
+		if err := p.gather(ctx, s); err != nil {
+			return errors.Join(err, s.discard())
+		}
+	}
+	return p.adopt(s, start, Bootstrapped)
 }
 
 // adopt makes s the partition's state, at once for all readers; watchers see the difference to the former one.
 func (p *partition) adopt(s rows, start int64, kind EventKind) error {
 	d, at, err := s.digest()
+	if err == nil {
+		err = s.remember()
+	}
 	if err != nil {
 		return errors.Join(err, s.close())
 	}

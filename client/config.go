@@ -22,8 +22,8 @@ const (
 	// FromFrame loads the newest key frame and follows the log from its cut. Where the
 	// state plane has no frame yet, the replica starts at earliest.
 	FromFrame From = iota
-	// FromEarliest reads the log from its first offset. It needs no state plane, and costs what
-	// the log holds.
+	// FromEarliest reads the log from its first offset; where deltas were trimmed, it loads the frame that is left of them and reads
+	// on from its cut. It needs no state plane, and costs what the log holds.
 	FromEarliest
 )
 

@@ -165,22 +165,26 @@ func (s *dirStores) load(partition int32, r io.Reader) (rows, frame.Header, erro
 	if err != nil {
 		return nil, h, err
 	}
-	return s.rowsOf(t), h, s.remember(t)
+	return s.rowsOf(t), h, nil
 }
 
-func (s *dirStores) empty(id identity, _ int64, kind fold.Kind) (rows, error) {
+func (s *dirStores) empty(id identity, position int64, kind fold.Kind) (rows, error) {
 	t, err := s.db.Table(s.newOrdinal(), table.Identity{TopicID: id.TopicID, Partition: id.Partition, Incarnation: id.Incarnation, Fold: kind})
 	if err != nil {
 		return nil, err
 	}
-	return s.rowsOf(t), s.remember(t)
+	d := s.rowsOf(t)
+	return d, d.p.ApplyRecords(nil, position, -1)
 }
 
-// remember makes a table the state of its partition, durably.
 func (s *dirStores) remember(t *table.Table) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	state := s.state.with(newDirPartition(t.Ordinal(), t.Identity()))
+	p := newDirPartition(t.Ordinal(), t.Identity())
+	if slices.Contains(s.state.Partitions, p) {
+		return nil
+	}
+	state := s.state.with(p)
 	if err := writeDirState(s.fs, s.cfg.Store.dir, state); err != nil {
 		return err
 	}
@@ -206,6 +210,7 @@ func (d *dirRows) identity() identity {
 }
 
 func (d *dirRows) position() int64 { return d.p.Position() }
+func (d *dirRows) epoch() int32    { return d.p.LeaderEpoch() }
 func (d *dirRows) perRecord() bool { return false }
 
 func (d *dirRows) digest() (digest.Digest, int64, error) {
@@ -241,15 +246,15 @@ func (d *dirRows) commit() error {
 	return err
 }
 
-func (d *dirRows) apply(records []batch.Record, next int64, changed memory.Applied) error {
+func (d *dirRows) apply(records []batch.Record, next int64, epoch int32, changed memory.Applied) error {
 	position := d.p.Position()
 	if next <= position {
 		return nil
 	}
-	err := d.p.ApplyRecords(records, next, -1)
+	err := d.p.ApplyRecords(records, next, epoch)
 	if errors.Is(err, live.ErrFull) {
 		if err = d.commit(); err == nil {
-			err = d.p.ApplyRecords(records, next, -1)
+			err = d.p.ApplyRecords(records, next, epoch)
 		}
 	}
 	if err != nil {
@@ -377,6 +382,8 @@ func (d *dirRows) scrub() (stored, kept digest.Digest, at int64, err error) {
 	}
 	return stored, kept, at, err
 }
+
+func (d *dirRows) remember() error { return d.s.remember(d.t) }
 
 func (d *dirRows) close() error { return d.commit() }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/stretchr/testify/require"
@@ -35,6 +36,37 @@ func TestDirResumes(t *testing.T) {
 	require.Equal(t, map[string]string{"n": "3", "m": "2"}, g.state())
 	require.Equal(t, loads, g.plane.tries.Load())
 	g.await("a comparison", func() bool { return g.outcomes()[Equal] > 0 })
+}
+
+// The leader epoch of the last batch applied is stored with the position, and reading goes on from both.
+func TestDirKeepsTheLeaderEpoch(t *testing.T) {
+	g := newRig(t, fold.LastValue, 1)
+	g.cfg.Store = DirFS(vfs.NewMem(), "replica")
+	g.log.append(0, "a", "1")
+	g.log.cut(0)
+	g.open()
+	epochOf := func() int32 {
+		p := g.r.partitions[0]
+		require.Eventually(t, func() bool {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			return p.attached == p.generation
+		}, 15*time.Second, time.Millisecond)
+		g.tail.mu.Lock()
+		defer g.tail.mu.Unlock()
+		return g.tail.assigned[0].epoch
+	}
+	require.Equal(t, int32(-1), epochOf(), "a frame does not tell")
+	g.log.lead(0, 7)
+	g.log.append(0, "b", "1")
+	g.requireState(0)
+	require.NoError(t, g.r.Close())
+	g.log.lead(0, 8)
+	g.log.append(0, "c", "1")
+	g.open()
+	require.Equal(t, int32(7), epochOf())
+	g.requireState(0)
+	require.Equal(t, int32(8), g.r.partitions[0].rows().epoch())
 }
 
 // Rows, position and digest are one commit: after a crash at any moment the replica follows on from what is stored, and is equal.

@@ -16,14 +16,35 @@
 // committed records only, offsets never reset silently. Rows, position, incarnation and digest change together, under one
 // lock (Memory) or in one commit (Dir).
 //
+// # Rows among the deltas
+//
+// Below the delta start offset N1 the log has rows only, each at the offset of its key's last delta below N1. A replica that lags below
+// N1, or that N1 overtakes, is given rows, and it cannot see that they are rows. Half of them is no state: a key that was overwritten on
+// the way to N1 has its new value at a higher offset, and at the offsets between nothing at all.
+//
+// What is missing is what tells. From a position p with the right state, the record at p itself is applied: it is the delta at p, or
+// the row whose last delta is the one at p, and then that row is what the delta made of its key. Either way the state at p+1 is right,
+// and so on, however often N1 moves meanwhile, for every fold, deletions included. If the next record lies above p, something of what
+// was at p is gone: a delta that a later one replaced, a tombstone below the horizon, one that the fold rejected; or the record of an
+// aborted transaction, which readers of committed records never see. The latter alone can be above N1. So the state plane is asked for
+// N1, after the fetch: N1 never goes back, so if it is at or below p now it was then, and the records are deltas. If not, none of them
+// is applied, the Event is OutOfRange, and the partition loads the newest frame.
+//
+// A replica that begins at earliest begins with the frame at N1 if the log is trimmed. Without a state plane it cannot, nor ask for N1. It
+// then reads rows and deltas from the log's start into a state of its own, which it shows when it has read up to the end that the
+// log had after the last gap; N1 is below that. Any gap makes it do so again, an aborted transaction too. As for every reader of a
+// compacted topic this must take less than delete.retention.ms.
+//
+// # How it compares
+//
 // It learns of every frame that is cut and compares digests at its cut: when it reaches it; from a ring of recent digests, if it has passed it;
 // else the log is asked for its digest at the replica's own position. Each comparison is a Verdict: equal, drifted, inconclusive
 // or error, to the callback, the log and the metrics. Only equal passes. Drift is reported, or also halts the partition, or has
 // it bootstrap anew (Policy).
 //
-// When the position is no longer in the log, or what was deleted since is no longer known, or the log is another one
-// (incarnation), the partition says so in an Event and bootstraps anew; watchers see the difference as changes, and keys that
-// vanished as deletions.
+// When the position is no longer in the log, or only rows are left of what followed it, or the log is another one (incarnation, or a
+// leader epoch that ended below a position that a Dir store resumes), the partition says so in an Event and bootstraps anew; watchers
+// see the difference as changes, and keys that vanished as deletions.
 //
 // # What it proves
 //

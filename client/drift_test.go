@@ -153,7 +153,7 @@ func TestFrameCutWithinAFetch(t *testing.T) {
 		batches := g.log.parts[0].batches
 		whole := segment{records: append(append([]batch.Record(nil), batches[0].records...), batches[1].records...), next: 4}
 		g.log.mu.Unlock()
-		p.apply(whole)
+		p.apply(testContext(t), whole)
 		g.awaitVerdict(cut, Equal)
 		g.requireState(0)
 		require.Zero(t, g.plane.asked.Load())
@@ -176,11 +176,11 @@ func TestFrameAnnouncedBeforeTheState(t *testing.T) {
 		stores, err := openStores(r.cfg, topicInfo{})
 		require.NoError(t, err)
 		r.stores = stores
-		require.NoError(t, r.plane.frames(testContext(t), false, r.learn))
+		require.NoError(t, r.plane.frames(testContext(t), nil, false, r.learn))
 		require.NoError(t, p.beginEarliest(testContext(t)))
 		p.attach(p.generation)
 		for _, b := range g.log.parts[0].batches {
-			p.apply(b)
+			p.apply(testContext(t), b)
 		}
 		for _, at := range []int64{first, second} {
 			v, ok := g.verdict(at)

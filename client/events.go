@@ -61,7 +61,7 @@ const (
 	Bootstrapped    EventKind = iota + 1 // a frame was loaded and verified, or following began at earliest
 	Resumed                              // a stored state was opened and is followed on
 	FrameRejected                        // a frame stream did not verify; nothing of it became visible
-	OutOfRange                           // our position is not in the log any more; a new bootstrap follows
+	OutOfRange                           // our position, or what followed it, is not in the log any more; a new bootstrap follows
 	NewIncarnation                       // the log is another one (topic created anew, or records lost); a new bootstrap follows
 	DriftFound                           // a digest differs; see the verdict
 	TailFailed                           // reading the log failed; it is tried again

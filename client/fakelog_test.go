@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/keyframelog/keyframe/proto/batch"
 	"github.com/keyframelog/keyframe/proto/digest"
@@ -28,8 +29,11 @@ type fakeLog struct {
 
 type fakePartition struct {
 	incarnation [16]byte
-	start       int64 // records below are gone
+	start       int64 // log start offset
+	deltaStart  int64 // below it only rows are left
+	horizon     int64 // tombstones below it are gone
 	end         int64
+	epoch       int32
 	batches     []segment // a marker is a segment without records
 	cuts        []int64
 	states      map[int64]map[string]frame.Row // by cut
@@ -59,14 +63,20 @@ func (l *fakeLog) append(p int32, kv ...string) int64 {
 	part := l.parts[p]
 	var recs []batch.Record
 	for i := 0; i < len(kv); i += 2 {
-		rec := batch.Record{Offset: part.end, Timestamp: 1_700_000_000_000 + part.end, Key: []byte(kv[i])}
+		rec := batch.Record{Offset: part.end + int64(i/2), Timestamp: 1_700_000_000_000 + part.end + int64(i/2), Key: []byte(kv[i])}
 		if kv[i+1] != "-" {
 			rec.Value = []byte(kv[i+1])
 		}
 		recs = append(recs, rec)
-		part.end++
 	}
-	part.batches = append(part.batches, segment{partition: p, records: recs, next: part.end})
+	return l.addLocked(p, int64(len(recs)), recs)
+}
+
+// addLocked writes a batch that takes n offsets.
+func (l *fakeLog) addLocked(p int32, n int64, recs []batch.Record) int64 {
+	part := l.parts[p]
+	part.batches = append(part.batches, segment{partition: p, records: recs, first: part.end, next: part.end + n, epoch: part.epoch})
+	part.end += n
 	l.changed.notify()
 	return part.end
 }
@@ -75,11 +85,15 @@ func (l *fakeLog) append(p int32, kv ...string) int64 {
 func (l *fakeLog) marker(p int32) int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	part := l.parts[p]
-	part.end++
-	part.batches = append(part.batches, segment{partition: p, next: part.end})
-	l.changed.notify()
-	return part.end
+	return l.addLocked(p, 1, nil)
+}
+
+// abort writes n records of a transaction, which nobody gets to see, and the marker that ends it.
+func (l *fakeLog) abort(p int32, n int64) int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.parts[p].end += n
+	return l.addLocked(p, 1, nil)
 }
 
 // cut makes a key frame at the end.
@@ -93,16 +107,47 @@ func (l *fakeLog) cut(p int32) int64 {
 	return part.end
 }
 
-// trim drops the batches below the newest frame.
+// trim drops the batches and frames below the newest frame.
 func (l *fakeLog) trim(p int32) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	part := l.parts[p]
-	part.start = part.cuts[len(part.cuts)-1]
+	if n := len(part.cuts); n > 0 {
+		part.cuts = part.cuts[n-1:]
+		part.deltaStart = part.cuts[0]
+	}
+}
+
+// expire drops the tombstones among the rows.
+func (l *fakeLog) expire(p int32) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.parts[p].horizon = l.parts[p].deltaStart
+}
+
+// lead begins a leader epoch.
+func (l *fakeLog) lead(p, epoch int32) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.parts[p].epoch = epoch
+}
+
+// deleteRecords moves the log start offset to the end.
+func (l *fakeLog) deleteRecords(p int32) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.parts[p].start = l.parts[p].end
 }
 
 // stateLocked is the naive fold of everything below offset, which trimmed batches are still part of.
 func (l *fakeLog) stateLocked(p int32, offset int64) map[string]frame.Row {
+	out := l.rowsLocked(p, offset)
+	maps.DeleteFunc(out, func(_ string, row frame.Row) bool { return row.Tombstone })
+	return out
+}
+
+// rowsLocked is stateLocked with tombstones.
+func (l *fakeLog) rowsLocked(p int32, offset int64) map[string]frame.Row {
 	out := map[string]frame.Row{}
 	folder := fold.NewFolder(l.kind, 1<<20)
 	for _, b := range l.parts[p].batches {
@@ -115,13 +160,12 @@ func (l *fakeLog) stateLocked(p int32, offset int64) map[string]frame.Row {
 				continue
 			}
 			prev, ok := out[string(rec.Key)]
-			state, rejected := folder.Apply(fold.State{Exists: ok, Value: prev.Value}, d)
-			switch {
-			case rejected != 0:
-			case state.Exists:
-				out[string(rec.Key)] = frame.Row{Key: rec.Key, Value: bytes.Clone(state.Value), Offset: rec.Offset, Timestamp: rec.Timestamp}
-			default:
-				delete(out, string(rec.Key))
+			state, rejected := folder.Apply(fold.State{Exists: ok && !prev.Tombstone, Value: prev.Value}, d)
+			if rejected == 0 {
+				out[string(rec.Key)] = frame.Row{
+					Key: rec.Key, Value: bytes.Clone(state.Value), Offset: rec.Offset, Timestamp: rec.Timestamp, Tombstone: !state.Exists,
+					Headers: l.kind.RowHeaders(!state.Exists, rec.Headers),
+				}
 			}
 		}
 	}
@@ -182,10 +226,40 @@ func (l *fakeLog) encode(p int32, cut int64) (data []byte, pub [32]byte, ok bool
 	return b.Bytes(), pub, true
 }
 
+// consolidatedLocked is what a fetch from below the delta start offset gets first: the rows from there on, at most n of them (0: all),
+// and where the next fetch goes on.
+func (l *fakeLog) consolidatedLocked(p int32, from int64, n int) (seg segment, next int64) {
+	part := l.parts[p]
+	rows := slices.SortedFunc(maps.Values(l.rowsLocked(p, part.deltaStart)), func(a, b frame.Row) int { return cmp.Compare(a.Offset, b.Offset) })
+	seg, next = segment{partition: p, epoch: part.epoch}, part.deltaStart
+	for _, row := range rows {
+		if row.Offset < from || row.Tombstone && row.Offset < part.horizon {
+			continue
+		}
+		if len(seg.records) == 0 {
+			seg.first, seg.next = row.Offset, row.Offset
+		}
+		if n > 0 && len(seg.records) == n {
+			next = row.Offset
+			break
+		}
+		rec := batch.Record{Offset: row.Offset, Timestamp: row.Timestamp, Key: row.Key, Value: row.Value, Headers: row.Headers}
+		if row.Tombstone {
+			rec.Value = nil
+		}
+		seg.gaps = seg.gaps || row.Offset != seg.next
+		seg.next = row.Offset + 1
+		seg.records = append(seg.records, rec)
+	}
+	return seg, next
+}
+
 // fakeTail reads a fakeLog as the Kafka tail reads a broker. fault may alter each segment on its way.
 type fakeTail struct {
-	log   *fakeLog
-	fault func(segment) []segment
+	log     *fakeLog
+	fault   func(segment) []segment
+	held    atomic.Bool  // nothing is fetched
+	rowsMax atomic.Int64 // in one fetch; 0: no limit
 
 	mu       sync.Mutex
 	assigned map[int32]fakeAssignment
@@ -193,6 +267,7 @@ type fakeTail struct {
 
 type fakeAssignment struct {
 	offset  int64
+	epoch   int32
 	topicID [16]byte
 }
 
@@ -203,21 +278,29 @@ func newFakeTail(l *fakeLog) *fakeTail {
 func (f *fakeTail) describe(context.Context) (topicInfo, error) {
 	f.log.mu.Lock()
 	defer f.log.mu.Unlock()
-	info := topicInfo{id: f.log.topicID, fold: f.log.kind, starts: map[int32]int64{}}
+	info := topicInfo{id: f.log.topicID, fold: f.log.kind, starts: map[int32]int64{}, ends: map[int32]int64{}}
 	for p, part := range f.log.parts {
 		info.partitions = append(info.partitions, p)
-		info.starts[p] = part.start
+		info.starts[p], info.ends[p] = part.start, part.end
 	}
 	return info, nil
 }
 
-func (f *fakeTail) assign(p int32, offset int64) {
+func (f *fakeTail) assign(p int32, offset int64, epoch int32) {
 	f.log.mu.Lock()
 	id := f.log.topicID
 	f.log.mu.Unlock()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.assigned[p] = fakeAssignment{offset, id}
+	f.assigned[p] = fakeAssignment{offset, epoch, id}
+}
+
+// hold lets nothing be fetched until release.
+func (f *fakeTail) hold() { f.held.Store(true) }
+
+func (f *fakeTail) release() {
+	f.held.Store(false)
+	f.log.changed.notify()
 }
 
 func (f *fakeTail) remove(p int32) {
@@ -243,6 +326,9 @@ func (f *fakeTail) poll(ctx context.Context) ([]segment, error) {
 }
 
 func (f *fakeTail) pollOnce() []segment {
+	if f.held.Load() {
+		return nil
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.log.mu.Lock()
@@ -260,8 +346,14 @@ func (f *fakeTail) pollOnce() []segment {
 			delete(f.assigned, p)
 			continue
 		}
+		if a.offset < part.deltaStart {
+			seg, next := f.log.consolidatedLocked(p, a.offset, int(f.rowsMax.Load()))
+			if a.offset = next; len(seg.records) > 0 {
+				out = append(out, seg)
+			}
+		}
 		for _, b := range part.batches {
-			if b.next <= a.offset || b.next <= part.start {
+			if a.offset < part.deltaStart || b.next <= a.offset {
 				continue
 			}
 			segs := []segment{b}

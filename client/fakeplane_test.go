@@ -103,7 +103,7 @@ func (f *fakePlane) framesMessage(first bool, sent map[string]bool) *state.Frame
 		if first {
 			m.Partitions = append(m.Partitions, &state.Partition{
 				Partition: p, TopicId: id.TopicID[:], Incarnation: id.Incarnation[:], Fold: f.log.kind.String(),
-				DeltaStartOffset: part.start, LastStableOffset: part.end, Position: part.end, Horizon: part.start,
+				LogStartOffset: part.start, DeltaStartOffset: part.deltaStart, LastStableOffset: part.end, Position: part.end, Horizon: part.horizon,
 			})
 		}
 		if f.hidden.Load() {
@@ -144,7 +144,7 @@ func (f *fakePlane) DigestAt(_ context.Context, req *connect.Request[state.Diges
 		return nil, fail(connect.CodeNotFound, state.Reason_REASON_UNKNOWN_PARTITION)
 	case len(m.Incarnation) > 0 && !bytes.Equal(m.Incarnation, part.incarnation[:]):
 		return nil, fail(connect.CodeFailedPrecondition, state.Reason_REASON_OTHER_INCARNATION)
-	case m.Offset < part.start:
+	case m.Offset < part.deltaStart:
 		return nil, fail(connect.CodeOutOfRange, state.Reason_REASON_BELOW_DELTA_START)
 	case m.Offset > part.end:
 		return nil, fail(connect.CodeOutOfRange, state.Reason_REASON_ABOVE_LAST_STABLE)

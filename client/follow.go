@@ -13,7 +13,7 @@ func (r *Replica) learnOnce(ctx context.Context) {
 	if r.plane == nil {
 		return
 	}
-	if err := r.plane.frames(ctx, false, r.learn); err != nil && ctx.Err() == nil {
+	if err := r.plane.frames(ctx, nil, false, r.learn); err != nil && ctx.Err() == nil {
 		r.cfg.Logger.Warn("replica: the state plane did not answer", "topic", r.cfg.Topic, "err", err)
 	}
 }
@@ -24,7 +24,7 @@ func (r *Replica) followFrames(ctx context.Context) {
 		return
 	}
 	_ = r.retry(ctx, func() error {
-		if err := r.plane.frames(ctx, true, r.learn); err != nil {
+		if err := r.plane.frames(ctx, nil, true, r.learn); err != nil {
 			return err
 		}
 		return io.ErrUnexpectedEOF // it is not meant to end
@@ -69,7 +69,7 @@ func (r *Replica) runTail(ctx context.Context) {
 				all.Go(func() {
 					for _, s := range byPartition {
 						if p := r.partitions[s.partition]; p != nil {
-							p.apply(s)
+							p.apply(ctx, s)
 						}
 					}
 				})
@@ -100,7 +100,7 @@ func (r *Replica) carryOut(ctx context.Context) context.Context {
 		if o.remove {
 			r.tail.remove(o.partition)
 		} else {
-			r.tail.assign(o.partition, o.offset)
+			r.tail.assign(o.partition, o.offset, o.epoch)
 			r.partitions[o.partition].attach(o.generation)
 		}
 	}

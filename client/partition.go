@@ -49,7 +49,8 @@ type partition struct {
 	known                []frameInfo // the latest announced, for a state that is yet to come
 	compared             int64       // frames at or below were compared or never will be
 	info                 *partitionInfo
-	watched              bool // somebody watches, or did: history is recorded
+	gathering            *gathering // what is read while there is no state to follow; nil mostly
+	watched              bool       // somebody watches, or did: history is recorded
 	err                  error
 }
 
@@ -99,7 +100,8 @@ func (p *partition) run(ctx context.Context) {
 			return
 		}
 		p.mu.Lock()
-		o := order{partition: p.no, offset: p.rows().position(), generation: p.generation}
+		s := p.rows()
+		o := order{partition: p.no, offset: s.position(), epoch: s.epoch(), generation: p.generation}
 		p.mu.Unlock()
 		p.r.order(o)
 		began := p.r.cfg.Now()
@@ -188,15 +190,29 @@ func (p *partition) attach(generation int) {
 }
 
 // apply takes a segment of the tail. It is called by the tail goroutine alone.
-func (p *partition) apply(seg segment) {
+func (p *partition) apply(ctx context.Context, seg segment) {
+	if s, missing := p.missing(seg); missing {
+		if err := p.deltasKept(ctx, s); err != nil {
+			seg = segment{partition: p.no, err: err}
+		}
+		if ctx.Err() != nil {
+			return
+		}
+	}
 	p.mu.Lock()
+	if g := p.gathering; g != nil && p.attached == p.generation {
+		g.take(seg)
+		p.mu.Unlock()
+		p.moved.notify()
+		return
+	}
 	if !p.following || p.attached != p.generation {
 		p.mu.Unlock()
 		return
 	}
 	if seg.err != nil {
 		kind := OutOfRange
-		if errors.Is(seg.err, errTopicReplace) {
+		if errors.Is(seg.err, errTopicReplace) || errors.Is(seg.err, errOtherIncarnation) {
 			kind = NewIncarnation
 		}
 		p.restartLocked(restart{event: kind, err: seg.err})
@@ -231,7 +247,7 @@ func (p *partition) applyLocked(seg segment) (verdicts []Verdict, err error) {
 			}
 			records, rest = records[:n], records[n:]
 		}
-		if err := s.apply(records, next, changed); err != nil {
+		if err := s.apply(records, next, seg.epoch, changed); err != nil {
 			return verdicts, err
 		}
 		for len(p.pending) > 0 && p.pending[0].cut <= next {

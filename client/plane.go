@@ -56,9 +56,9 @@ type partitionInfo struct {
 	failure              string
 }
 
-// frames streams what is known and, with follow, what is cut later, until on fails or the stream ends.
-func (p *plane) frames(ctx context.Context, follow bool, on func([]partitionInfo, []frameInfo) error) error {
-	stream, err := p.rpc.Frames(ctx, connect.NewRequest(&state.FramesRequest{Topic: p.topic, Follow: follow}))
+// frames streams what is known of a partition (nil: of all) and, with follow, what is cut later, until on fails or the stream ends.
+func (p *plane) frames(ctx context.Context, partition *int32, follow bool, on func([]partitionInfo, []frameInfo) error) error {
+	stream, err := p.rpc.Frames(ctx, connect.NewRequest(&state.FramesRequest{Topic: p.topic, Partition: partition, Follow: follow}))
 	if err != nil {
 		return err
 	}
@@ -89,6 +89,23 @@ func (p *plane) frames(ctx context.Context, follow bool, on func([]partitionInfo
 		}
 	}
 	return stream.Err()
+}
+
+// partition asks what the log of a partition holds at this moment.
+func (p *plane) partition(ctx context.Context, no int32) (info partitionInfo, err error) {
+	found := false
+	err = p.frames(ctx, &no, false, func(parts []partitionInfo, _ []frameInfo) error {
+		for _, x := range parts {
+			if x.partition == no {
+				info, found = x, true
+			}
+		}
+		return nil
+	})
+	if err == nil && !found {
+		err = fmt.Errorf("%w: the state plane does not know partition %d", ErrNoPartition, no)
+	}
+	return info, err
 }
 
 // toFrameInfo checks that a frame's pub is the hash over what else it says.

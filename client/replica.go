@@ -44,12 +44,13 @@ type Replica struct {
 type order struct {
 	partition  int32
 	offset     int64
-	generation int // of the state that it is for
+	epoch      int32 // leader epoch of what lies before it; -1: not known
+	generation int   // of the state that it is for
 	remove     bool
 }
 
-// OpenReplica opens, bootstraps and follows. It returns once every partition has a state: that of the newest key frame,
-// that of the directory, or none at the log's start; WaitFor waits for a later offset. ctx bounds the opening only.
+// OpenReplica opens, bootstraps and follows. It returns once every partition has a state: that of a key frame, that of the
+// directory, or none at the log's start; WaitFor waits for a later offset. ctx bounds the opening only.
 func OpenReplica(ctx context.Context, cfg Config) (*Replica, error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.Validate(); err != nil {

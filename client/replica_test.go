@@ -339,12 +339,12 @@ func TestPositionGoneFromTheLog(t *testing.T) {
 		g.log.append(0, "b", "1")
 		g.requireState(0)
 		g.log.cut(0)
-		g.log.trim(0)
+		g.log.deleteRecords(0)
 		p := g.r.partitions[0]
 		p.mu.Lock()
 		generation := p.generation
 		p.mu.Unlock()
-		g.r.order(order{partition: 0, offset: 0, generation: generation})
+		g.r.order(order{partition: 0, offset: 0, epoch: -1, generation: generation})
 		g.await("the event", func() bool { _, ok := g.saw(OutOfRange); return ok })
 		g.log.append(0, "c", "1")
 		g.requireState(0)

@@ -18,8 +18,8 @@ type identity = memory.Identity
 type stores interface {
 	// open returns the stored state of a partition; false if there is none.
 	open(partition int32) (rows, bool, error)
-	// load reads a whole frame and returns it as a partition's rows once it is verified. What was stored before stays
-	// readable until the result is returned.
+	// load reads a whole frame and returns it as a partition's rows once it is verified. Neither these nor those of empty are what
+	// open returns, until they are told to be.
 	load(partition int32, r io.Reader) (rows, frame.Header, error)
 	// empty returns a partition without rows at position.
 	empty(id identity, position int64, kind fold.Kind) (rows, error)
@@ -30,13 +30,16 @@ type stores interface {
 type rows interface {
 	identity() identity
 	position() int64
+	// epoch is the leader epoch of the last batch applied; -1: not known.
+	epoch() int32
 	// digest commits what was applied and returns its digest and position.
 	digest() (digest.Digest, int64, error)
 	// scrub hashes the stored rows anew; kept is the digest that was maintained, at the same position. Any goroutine may call it.
 	scrub() (stored, kept digest.Digest, at int64, err error)
-	// apply folds records and moves the position to next, in one commit. changed is called for what changed, in offset
-	// order; see memory.Applied. It may be nil. perRecord: with the digest after each record; else with none, and each key once.
-	apply(records []batch.Record, next int64, changed memory.Applied) error
+	// apply folds records, all of one leader epoch, and moves the position to next, in one commit. changed is called for what changed,
+	// in offset order; see memory.Applied. It may be nil. perRecord: with the digest after each record; else with none, and each key
+	// once.
+	apply(records []batch.Record, next int64, epoch int32, changed memory.Applied) error
 	perRecord() bool
 	get(key []byte) (frame.Row, bool, error)
 	scan(prefix, after []byte) iter.Seq2[frame.Row, error]
@@ -45,6 +48,8 @@ type rows interface {
 	// since yields the rows from an offset on, as of now, and on request the tombstones: known says that all of these are
 	// there. The sequence is to be ranged over once, and is nil where tombstones were asked for and are nowhere known.
 	since(from int64, tombstones bool) (changed iter.Seq2[frame.Row, error], known bool, err error)
+	// remember makes the rows the stored state of their partition, durably, in place of what was it before.
+	remember() error
 	// close keeps what is stored, discard removes it.
 	close() error
 	discard() error
@@ -66,51 +71,57 @@ func (m *memoryStores) load(_ int32, r io.Reader) (rows, frame.Header, error) {
 	if err != nil {
 		return nil, h, err
 	}
-	return memoryRows{t}, h, nil
+	return &memoryRows{t, -1}, h, nil
 }
 
 func (m *memoryStores) empty(id identity, position int64, kind fold.Kind) (rows, error) {
 	cfg := m.cfg
 	cfg.Fold = kind
-	return memoryRows{memory.New(id, position, cfg)}, nil
+	return &memoryRows{memory.New(id, position, cfg), -1}, nil
 }
 
 // memoryRows is a table in memory: each apply is one commit under the table's lock.
-type memoryRows struct{ t *memory.Table }
+type memoryRows struct {
+	t         *memory.Table
+	lastEpoch int32 // of the writer
+}
 
-func (m memoryRows) identity() identity { return m.t.Identity() }
-func (m memoryRows) position() int64    { return m.t.Position() }
-func (m memoryRows) perRecord() bool    { return true }
-func (m memoryRows) close() error       { return nil }
-func (m memoryRows) discard() error     { return nil }
+func (m *memoryRows) identity() identity { return m.t.Identity() }
+func (m *memoryRows) position() int64    { return m.t.Position() }
+func (m *memoryRows) epoch() int32       { return m.lastEpoch }
+func (m *memoryRows) perRecord() bool    { return true }
+func (m *memoryRows) remember() error    { return nil }
+func (m *memoryRows) close() error       { return nil }
+func (m *memoryRows) discard() error     { return nil }
 
-func (m memoryRows) digest() (digest.Digest, int64, error) {
+func (m *memoryRows) digest() (digest.Digest, int64, error) {
 	d, at := m.t.Digest()
 	return d, at, nil
 }
 
-func (m memoryRows) scrub() (stored, kept digest.Digest, at int64, err error) {
+func (m *memoryRows) scrub() (stored, kept digest.Digest, at int64, err error) {
 	s := m.t.Snapshot()
 	return s.Scrub(), s.Digest, s.Position, nil
 }
 
-func (m memoryRows) apply(records []batch.Record, next int64, changed memory.Applied) error {
+func (m *memoryRows) apply(records []batch.Record, next int64, epoch int32, changed memory.Applied) error {
+	m.lastEpoch = epoch
 	return m.t.Apply(records, next, changed)
 }
 
-func (m memoryRows) get(key []byte) (frame.Row, bool, error) {
+func (m *memoryRows) get(key []byte) (frame.Row, bool, error) {
 	row, ok := m.t.Get(key)
 	return row, ok, nil
 }
 
-func (m memoryRows) scan(prefix, after []byte) iter.Seq2[frame.Row, error] {
+func (m *memoryRows) scan(prefix, after []byte) iter.Seq2[frame.Row, error] {
 	return withoutError(m.t.Scan(prefix, after))
 }
 
-func (m memoryRows) all() iter.Seq2[frame.Row, error] { return withoutError(m.t.Snapshot().All()) }
+func (m *memoryRows) all() iter.Seq2[frame.Row, error] { return withoutError(m.t.Snapshot().All()) }
 
 // since knows no tombstones: the partition's history has the recent ones.
-func (m memoryRows) since(from int64, _ bool) (iter.Seq2[frame.Row, error], bool, error) {
+func (m *memoryRows) since(from int64, _ bool) (iter.Seq2[frame.Row, error], bool, error) {
 	all := m.t.Snapshot().All()
 	return func(yield func(frame.Row, error) bool) {
 		for row := range all {

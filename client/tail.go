@@ -18,19 +18,23 @@ var (
 	errTopicReplace = errors.New("the topic was created anew")
 )
 
-// segment is a run of whole record batches of one partition, control records left out: next lies behind the last
-// record or marker. An err of errOutOfRange or errTopicReplace ends the partition's reading until it is assigned again.
+// segment is a run of records of one partition and one leader epoch, control records left out: first is the offset of the first
+// record or marker, next lies behind the last. An err of errOutOfRange or errTopicReplace ends the partition's reading until it is
+// assigned again.
 type segment struct {
-	partition int32
-	records   []batch.Record
-	next      int64
-	err       error
+	partition   int32
+	records     []batch.Record
+	first, next int64
+	gaps        bool // between first and next there are offsets without a record or marker
+	epoch       int32
+	err         error
 }
 
 // tail reads the log from given offsets. Poll is called by one goroutine; the rest may be called beside it.
 type tail interface {
 	describe(ctx context.Context) (topicInfo, error)
-	assign(partition int32, offset int64)
+	// assign begins to read at offset. epoch is the leader epoch of what lies before it; -1: not known.
+	assign(partition int32, offset int64, epoch int32)
 	remove(partition int32)
 	poll(ctx context.Context) ([]segment, error)
 	close()
@@ -42,6 +46,7 @@ type topicInfo struct {
 	partitions []int32
 	fold       fold.Kind
 	starts     map[int32]int64 // log start offsets
+	ends       map[int32]int64 // last stable offsets
 }
 
 // kafkaTail is the tail on franz-go: assigned partitions, committed records only, never an offset reset.
@@ -71,9 +76,15 @@ func newKafkaTail(cfg *Config) (*kafkaTail, error) {
 	return &kafkaTail{cl: cl, topic: cfg.Topic, assigned: map[int32]bool{}}, nil
 }
 
-func (k *kafkaTail) assign(partition int32, offset int64) {
+// assign has franz-go ask first where the epoch ended, if it is known, so that a log that parted from what was read is found
+// (KIP-320).
+func (k *kafkaTail) assign(partition int32, offset int64, epoch int32) {
 	k.assigned[partition] = true
-	k.cl.AddConsumePartitions(map[string]map[int32]kgo.Offset{k.topic: {partition: kgo.NewOffset().At(offset)}})
+	at := kgo.NewOffset().At(offset)
+	if epoch >= 0 {
+		at = at.WithEpoch(epoch)
+	}
+	k.cl.AddConsumePartitions(map[string]map[int32]kgo.Offset{k.topic: {partition: at}})
 }
 
 func (k *kafkaTail) remove(partition int32) {
@@ -94,9 +105,7 @@ func (k *kafkaTail) poll(ctx context.Context) ([]segment, error) {
 	var out []segment
 	var failed, replaced error
 	fetches.EachPartition(func(p kgo.FetchTopicPartition) {
-		if len(p.Records) > 0 {
-			out = append(out, toSegment(p.Partition, p.Records))
-		}
+		out = append(out, toSegments(p.Partition, p.Records)...)
 		switch fatal := fatalTail(p.Err); {
 		case p.Err == nil:
 		case errors.Is(fatal, errTopicReplace):
@@ -136,9 +145,26 @@ func fatalTail(err error) error {
 	return nil
 }
 
+func toSegments(partition int32, records []*kgo.Record) (out []segment) {
+	for len(records) > 0 {
+		n := 1
+		for n < len(records) && records[n].LeaderEpoch == records[0].LeaderEpoch {
+			n++
+		}
+		out = append(out, toSegment(partition, records[:n]))
+		records = records[n:]
+	}
+	return out
+}
+
 func toSegment(partition int32, records []*kgo.Record) segment {
-	s := segment{partition: partition, next: records[len(records)-1].Offset + 1, records: make([]batch.Record, 0, len(records))}
+	s := segment{
+		partition: partition, records: make([]batch.Record, 0, len(records)),
+		first: records[0].Offset, next: records[0].Offset, epoch: records[0].LeaderEpoch,
+	}
 	for _, r := range records {
+		s.gaps = s.gaps || r.Offset != s.next
+		s.next = r.Offset + 1
 		if r.Attrs.IsControl() {
 			continue
 		}
@@ -155,7 +181,7 @@ func toSegment(partition int32, records []*kgo.Record) segment {
 	return s
 }
 
-// describe asks for the topic's id, partitions, fold and log start offsets.
+// describe asks for the topic's id, partitions, fold and bounds.
 func (k *kafkaTail) describe(ctx context.Context) (topicInfo, error) {
 	adm := kadm.NewClient(k.cl)
 	topics, err := adm.ListTopics(ctx, k.topic)
@@ -166,21 +192,29 @@ func (k *kafkaTail) describe(ctx context.Context) (topicInfo, error) {
 	if detail.Err != nil {
 		return topicInfo{}, fmt.Errorf("topic %s: %w", k.topic, detail.Err)
 	}
-	info := topicInfo{id: detail.ID, starts: map[int32]int64{}, partitions: detail.Partitions.Numbers()}
+	info := topicInfo{id: detail.ID, partitions: detail.Partitions.Numbers()}
 	if info.fold, err = topicFold(ctx, adm, k.topic); err != nil {
 		return info, err
 	}
-	starts, err := adm.ListStartOffsets(ctx, k.topic)
+	if info.starts, err = offsets(adm.ListStartOffsets(ctx, k.topic)); err == nil {
+		info.ends, err = offsets(adm.ListCommittedOffsets(ctx, k.topic))
+	}
 	if err != nil {
 		return info, fmt.Errorf("topic %s: %w", k.topic, err)
 	}
-	starts.Each(func(o kadm.ListedOffset) {
-		if o.Err != nil {
-			err = fmt.Errorf("topic %s partition %d: %w", k.topic, o.Partition, o.Err)
+	return info, nil
+}
+
+// offsets sorts what was listed by partition.
+func offsets(listed kadm.ListedOffsets, err error) (map[int32]int64, error) {
+	out := map[int32]int64{}
+	listed.Each(func(o kadm.ListedOffset) {
+		if o.Err != nil && err == nil {
+			err = fmt.Errorf("partition %d: %w", o.Partition, o.Err)
 		}
-		info.starts[o.Partition] = o.Offset
+		out[o.Partition] = o.Offset
 	})
-	return info, err
+	return out, err
 }
 
 // topicFold reads keyframe.fold from a topic's configs. A broker that knows no such config has compacted topics only: last-value.

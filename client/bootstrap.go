@@ -13,7 +13,8 @@ import (
 	"github.com/keyframelog/keyframe/storage/table"
 )
 
-// establish gives the partition a state to follow from. It tries until it has one or ctx ends; every failed attempt is an event.
+// establish gives the partition a state to follow from. It tries until it has one, ctx ends, or trying is of no use; every failed
+// attempt is an event.
 func (p *partition) establish(ctx context.Context, fresh bool) error {
 	if !fresh {
 		ok, err := p.resume(ctx)
@@ -32,6 +33,9 @@ func (p *partition) establish(ctx context.Context, fresh bool) error {
 			kind = FrameRejected
 		}
 		p.r.event(Event{Kind: kind, Partition: p.no, Err: err})
+		if errors.Is(err, ErrRefused) || errors.Is(err, ErrPartitions) {
+			return err
+		}
 		if err := sleep(ctx, p.r.cfg.Retry<<min(try, 5)); err != nil {
 			return err
 		}
@@ -71,6 +75,12 @@ func (p *partition) resume(context.Context) (bool, error) {
 }
 
 func (p *partition) bootstrap(ctx context.Context) error {
+	if p.replaced {
+		if err := p.r.checkPartitions(ctx); err != nil {
+			return err
+		}
+		p.replaced = false
+	}
 	if p.r.plane == nil || p.r.cfg.From == FromEarliest && p.rows() == nil {
 		return p.beginEarliest(ctx)
 	}

@@ -73,7 +73,7 @@ func (d *download) reopen() error {
 			d.body = body
 			return nil
 		}
-		if d.tries >= downloadTries || d.ctx.Err() != nil || errors.Is(err, errFrameChanged) || errors.Is(err, errNoFrame) {
+		if d.tries >= downloadTries || d.ctx.Err() != nil || errors.Is(err, errFrameChanged) || errors.Is(err, errNoFrame) || errors.Is(err, ErrRefused) {
 			return err
 		}
 	}

@@ -12,6 +12,11 @@ var (
 	ErrNoPartition = errors.New("the replica does not hold this partition")
 	// ErrDrifted is wrapped by the error of a partition that halted because it differs from the log.
 	ErrDrifted = errors.New("the replica has drifted from the log")
+	// ErrRefused is wrapped where the state plane says that asking again will not help: the topic is not key-framed, or the request is
+	// not admitted.
+	ErrRefused = errors.New("the state plane refuses this replica")
+	// ErrPartitions is wrapped where a topic was created anew with another number of partitions: open the replica again.
+	ErrPartitions = errors.New("the topic has other partitions than the replica")
 	// ErrNoStatePlane is returned where a call needs the state plane and none is configured.
 	ErrNoStatePlane = errors.New("no state plane configured")
 )

@@ -24,6 +24,7 @@ type fakePlane struct {
 	hidden atomic.Bool                                    // frames are not announced
 	fault  atomic.Pointer[func(try int, b []byte) []byte] // of the frame's bytes that are left to send; a short result breaks the connection
 	tries  atomic.Int64
+	refuse atomic.Int64 // HTTP status instead of a frame; 0: none
 	asked  atomic.Int64 // DigestAt
 }
 
@@ -50,6 +51,10 @@ func (f *fakePlane) serveFrame(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	try := int(f.tries.Add(1))
+	if status := f.refuse.Load(); status != 0 {
+		http.Error(w, "no frame for you", int(status))
+		return
+	}
 	w.Header().Set("ETag", fmt.Sprintf("%q", fmt.Sprintf("%x", pub)))
 	fault := f.fault.Load()
 	if fault == nil {

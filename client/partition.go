@@ -34,6 +34,8 @@ type partition struct {
 	restart chan restart  // capacity 1: the first reason counts
 	ask     chan struct{} // capacity 1: compare at the own position
 
+	replaced bool // the topic was created anew, and may have other partitions now; of run's goroutine
+
 	current atomic.Pointer[rows] // for readers; nil before ready
 
 	mu sync.Mutex
@@ -90,7 +92,7 @@ func (p *partition) position() Position {
 func (p *partition) run(ctx context.Context) {
 	defer close(p.stopped)
 	defer p.moved.notify()
-	fresh := false
+	fresh := false // the state that is stored is of no use
 	for quick := 0; ; quick++ {
 		if quick > 0 && sleep(ctx, p.r.cfg.Retry<<min(quick-1, 6)) != nil {
 			return
@@ -119,6 +121,7 @@ func (p *partition) run(ctx context.Context) {
 			return
 		}
 		fresh = true
+		p.replaced = p.replaced || why.event == NewIncarnation
 		if p.r.cfg.Now().Sub(began) > followedWell {
 			quick = -1
 		}

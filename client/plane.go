@@ -220,5 +220,10 @@ func checkFrameAnswer(resp *http.Response, from int64, etag string) error {
 		return errFrameChanged
 	}
 	msg, _ := io.ReadAll(io.LimitReader(resp.Body, 512))
-	return fmt.Errorf("%s: %s", resp.Status, strings.TrimSpace(string(msg)))
+	err := fmt.Errorf("%s: %s", resp.Status, strings.TrimSpace(string(msg)))
+	switch resp.StatusCode {
+	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusConflict:
+		return fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	return err
 }

@@ -107,6 +107,18 @@ func choosePartitions(cfg Config, topic topicInfo) ([]int32, error) {
 	return slices.Compact(slices.Sorted(slices.Values(cfg.Partitions))), nil
 }
 
+// checkPartitions returns ErrPartitions if a replica of all partitions would not be one of the topic as it is now.
+func (r *Replica) checkPartitions(ctx context.Context) error {
+	topic, err := r.tail.describe(ctx)
+	if err != nil || r.cfg.Partitions != nil {
+		return err
+	}
+	if numbers := slices.Sorted(slices.Values(topic.partitions)); !slices.Equal(numbers, r.numbers) {
+		return fmt.Errorf("%w: %s was created anew with %d, the replica was opened with %d", ErrPartitions, r.cfg.Topic, len(numbers), len(r.numbers))
+	}
+	return nil
+}
+
 // begin starts the goroutines: one to follow the frames, one for the tail, one for each partition.
 func (r *Replica) begin() {
 	ctx, cancel := context.WithCancel(context.Background())

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"net/http"
 	"strings"
 	"sync"
 	"testing"
@@ -316,6 +317,45 @@ func TestTopicCreatedAnew(t *testing.T) {
 		after, _ := g.r.Position(0)
 		require.NotEqual(t, before.Incarnation, after.Incarnation)
 	})
+}
+
+// A topic with other partitions than before is another one: the replica says so, and does not go on with a part of it.
+func TestTopicCreatedAnewWithMorePartitions(t *testing.T) {
+	g := newRig(t, fold.LastValue, 1)
+	g.log.append(0, "a", "1")
+	g.log.cut(0)
+	g.open()
+	g.log.append(0, "c", "1")
+	g.requireState(0)
+	g.log.create(2, 3)
+	g.await("the end of following", func() bool { return g.r.Err() != nil })
+	require.ErrorIs(t, g.r.Err(), ErrPartitions)
+	require.ErrorContains(t, g.r.Err(), "with 3, the replica was opened with 1")
+}
+
+// What asking again does not change ends the attempt to open; what may pass is asked again.
+func TestRefusedByTheStatePlane(t *testing.T) {
+	g := newRig(t, fold.LastValue, 1)
+	g.log.append(0, "a", "1")
+	g.log.cut(0)
+	g.plane.refuse.Store(http.StatusConflict)
+	_, err := openReplica(t.Context(), g.cfg.withDefaults(), g.tail)
+	require.ErrorIs(t, err, ErrRefused)
+	require.ErrorContains(t, err, "no frame for you")
+
+	g.plane.refuse.Store(http.StatusServiceUnavailable)
+	g.tail = newFakeTail(g.log)
+	opened := make(chan error)
+	go func() {
+		r, err := openReplica(t.Context(), g.cfg.withDefaults(), g.tail)
+		g.r = r
+		opened <- err
+	}()
+	require.Eventually(t, func() bool { return g.plane.tries.Load() > 3 }, 20*time.Second, time.Millisecond)
+	g.plane.refuse.Store(0)
+	require.NoError(t, <-opened)
+	g.requireState(0)
+	require.NoError(t, g.r.Close())
 }
 
 func TestPositionGoneFromTheLog(t *testing.T) {

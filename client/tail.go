@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -49,6 +50,9 @@ type topicInfo struct {
 	ends       map[int32]int64 // last stable offsets
 }
 
+// fetchWait is how long a fetch waits at the log's end.
+const fetchWait = 250 * time.Millisecond
+
 // kafkaTail is the tail on franz-go: assigned partitions, committed records only, never an offset reset.
 type kafkaTail struct {
 	cl       *kgo.Client
@@ -57,7 +61,8 @@ type kafkaTail struct {
 }
 
 func newKafkaTail(cfg *Config) (*kafkaTail, error) {
-	opts := []kgo.Opt{kgo.FetchMinBytes(1)}
+	// A partition that is assigned while a fetch waits at the end of others is read only after that fetch.
+	opts := []kgo.Opt{kgo.FetchMinBytes(1), kgo.FetchMaxWait(fetchWait)}
 	if len(cfg.Brokers) > 0 {
 		opts = append(opts, kgo.SeedBrokers(cfg.Brokers...))
 	}

@@ -20,11 +20,11 @@ func codeOf(reason api.Reason) connect.Code {
 	case api.Reason_REASON_UNKNOWN_TOPIC, api.Reason_REASON_UNKNOWN_PARTITION, api.Reason_REASON_UNKNOWN_CUT,
 		api.Reason_REASON_UNKNOWN_FRAME:
 		return connect.CodeNotFound
-	case api.Reason_REASON_NOT_KEY_FRAMED, api.Reason_REASON_OTHER_INCARNATION, api.Reason_REASON_PARTITION_FAILED:
+	case api.Reason_REASON_NOT_KEY_FRAMED, api.Reason_REASON_OTHER_INCARNATION:
 		return connect.CodeFailedPrecondition
 	case api.Reason_REASON_BELOW_DELTA_START, api.Reason_REASON_ABOVE_LAST_STABLE, api.Reason_REASON_INSIDE_BATCH:
 		return connect.CodeOutOfRange
-	case api.Reason_REASON_BEHIND:
+	case api.Reason_REASON_BEHIND, api.Reason_REASON_PARTITION_FAILED:
 		return connect.CodeUnavailable
 	case api.Reason_REASON_TOO_MANY_SCANS:
 		return connect.CodeResourceExhausted

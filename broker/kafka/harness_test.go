@@ -15,14 +15,18 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/keyframelog/keyframe/broker/kafka"
+	"github.com/keyframelog/keyframe/broker/keyframer"
 	"github.com/keyframelog/keyframe/broker/topics"
 	"github.com/keyframelog/keyframe/broker/wire"
 	"github.com/keyframelog/keyframe/storage/catalog"
+	"github.com/keyframelog/keyframe/storage/engine"
 	"github.com/keyframelog/keyframe/storage/log"
+	"github.com/keyframelog/keyframe/storage/table"
 )
 
 // addressEnv names a broker to run the tests against instead of one in this process: what these tests expect, Apache Kafka
@@ -36,6 +40,8 @@ type broker struct {
 	registry *topics.Registry
 	catalog  *catalog.Catalog
 	store    *log.Store
+	keyframe *keyframer.Keyframer // nil unless options asked for it
+	metrics  *prometheus.Registry // of the keyframer
 }
 
 // options change the broker of one test.
@@ -43,6 +49,7 @@ type options struct {
 	kafka  func(*kafka.Config)
 	topics func(*topics.Options)
 	fs     vfs.FS // a database to go on with
+	keyed  bool   // key-framed topics are folded
 }
 
 // start gives a test its broker.
@@ -63,27 +70,58 @@ func startOwn(t testing.TB, o options) *broker {
 	if o.fs == nil {
 		o.fs = vfs.NewMem()
 	}
+	b := &broker{}
 	db, err := pebble.Open("log", &pebble.Options{FS: o.fs, FormatMajorVersion: pebble.FormatNewest, Logger: quiet{}})
 	require.NoError(t, err)
-	cat, err := catalog.Open(db, time.Now, rand.Reader)
+	t.Cleanup(func() { require.NoError(t, db.Close()) })
+	b.catalog, err = catalog.Open(db, time.Now, rand.Reader)
 	require.NoError(t, err)
-	epoch, err := cat.BeginEpoch()
+	epoch, err := b.catalog.BeginEpoch()
 	require.NoError(t, err)
-	store, err := log.Open(log.Config{DB: db, LeaderEpoch: epoch})
+	b.store, err = log.Open(log.Config{DB: db, LeaderEpoch: epoch})
 	require.NoError(t, err)
-	topicOptions := topics.Options{Catalog: cat, Log: store, RetentionCheck: -1}
+	t.Cleanup(func() { require.NoError(t, b.store.Close()) })
+	topicOptions := topics.Options{Catalog: b.catalog, Log: b.store, RetentionCheck: -1}
 	if o.topics != nil {
 		o.topics(&topicOptions)
 	}
-	registry, err := topics.Open(topicOptions)
+	b.registry, err = topics.Open(topicOptions)
 	require.NoError(t, err)
-	cfg := kafka.Config{Registry: registry, Producers: cat, ClusterID: cat.ClusterID(), LeaderEpoch: epoch, AdvertisedHost: "127.0.0.1"}
+	t.Cleanup(func() { require.NoError(t, b.registry.Close()) })
+	cfg := kafka.Config{Registry: b.registry, Producers: b.catalog, ClusterID: b.catalog.ClusterID(), LeaderEpoch: epoch, AdvertisedHost: "127.0.0.1"}
+	if o.keyed {
+		b.fold(t)
+		cfg.Rows = b.keyframe
+	}
 	if o.kafka != nil {
 		o.kafka(&cfg)
 	}
-	server := wire.New(wire.Config{Handler: kafka.New(cfg)})
+	b.serve(t, kafka.New(cfg))
+	return b
+}
+
+// fold starts a keyframer over the broker's topics.
+func (b *broker) fold(t testing.TB) {
+	fs := vfs.NewMem()
+	dir, err := engine.OpenDir(engine.Config{Dir: "tables", FS: fs})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, dir.Close()) })
+	db, tableOptions, err := dir.OpenTableDB()
+	require.NoError(t, err)
+	tables, err := table.Open(table.Config{DB: db, Options: tableOptions, FS: fs, Dir: "tables/ingest"})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, tables.Close()) })
+	b.metrics = prometheus.NewRegistry()
+	b.keyframe = keyframer.New(keyframer.Config{Tables: tables, Metrics: b.metrics})
+	t.Cleanup(func() { require.NoError(t, b.keyframe.Close()) })
+	b.registry.AddHooks(b.keyframe.Hooks())
+}
+
+func (b *broker) serve(t testing.TB, h *kafka.Handler) {
+	server := wire.New(wire.Config{Handler: h})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
+	b.addr = l.Addr().String()
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(l) }()
 	t.Cleanup(func() {
@@ -91,11 +129,7 @@ func startOwn(t testing.TB, o options) *broker {
 		defer cancel()
 		require.NoError(t, server.Close(ctx))
 		require.ErrorIs(t, <-served, wire.ErrServerClosed)
-		require.NoError(t, registry.Close())
-		require.NoError(t, store.Close())
-		require.NoError(t, db.Close())
 	})
-	return &broker{addr: l.Addr().String(), registry: registry, catalog: cat, store: store}
 }
 
 type quiet struct{}

@@ -2,12 +2,13 @@ package kafka
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/keyframelog/keyframe/broker/topics"
 	"github.com/keyframelog/keyframe/broker/wire"
-	"github.com/keyframelog/keyframe/proto/batch"
+	"github.com/keyframelog/keyframe/storage/log"
 )
 
 // The special timestamps of ListOffsets.
@@ -72,12 +73,12 @@ func (h *Handler) listOffset(ctx context.Context, t *topics.Topic, code int16, r
 		answer.Offset, answer.LeaderEpoch = b.LogStart, p.Log.EpochAt(b.LogStart)
 	case latestTieredOffset, earliestPendingUpload: // there is no tiered storage
 	default:
-		offset, ts, epoch, ok, err := h.offsetByTime(ctx, t, p, rp.Timestamp)
+		found, ok, err := h.offsetByTime(ctx, t, p, rp.Timestamp)
 		if err != nil {
 			h.cfg.Logger.Error("cannot find an offset by time", "topic", t.Name, "partition", p.Index, "timestamp", rp.Timestamp, "error", err)
 			answer.ErrorCode = codeOf(err)
 		} else if ok {
-			answer.Offset, answer.Timestamp, answer.LeaderEpoch = offset, ts, epoch
+			answer.Offset, answer.Timestamp, answer.LeaderEpoch = found.offset, found.timestamp, found.epoch
 		}
 	}
 	return answer
@@ -95,82 +96,61 @@ func checkSpecial(ts int64, version int16) int16 {
 	return none
 }
 
-// offsetByTime returns the first record at or after a time, or for maxTimestampOffset the record with the largest timestamp.
-// Rows below the delta start offset come first.
-func (h *Handler) offsetByTime(ctx context.Context, t *topics.Topic, p *topics.Partition, ts int64) (offset, recordTs int64, epoch int32, ok bool, err error) {
-	rowOffset, rowTs, rowFound, err := h.rowByTime(ctx, t, p, ts)
-	if err != nil {
-		return 0, 0, 0, false, err
-	}
-	if rowFound && ts != maxTimestampOffset {
-		return rowOffset, rowTs, p.Log.EpochAt(rowOffset), true, nil
-	}
-	if ts == maxTimestampOffset {
-		offset, recordTs, epoch, ok, err = p.Log.MaxTimestamp()
-	} else {
-		offset, recordTs, epoch, ok, err = p.Log.OffsetForTimestamp(ts)
-	}
-	if err == nil && rowFound && (!ok || rowTs >= recordTs) {
-		return rowOffset, rowTs, p.Log.EpochAt(rowOffset), true, nil
-	}
-	return offset, recordTs, epoch, ok, err
+// recordAt is a record that a look-up by time found.
+type recordAt struct {
+	offset, timestamp int64
+	epoch             int32
 }
 
-// rowByTime looks for the first row at or after a time, or the row with the largest timestamp.
-func (h *Handler) rowByTime(ctx context.Context, t *topics.Topic, p *topics.Partition, ts int64) (offset, rowTs int64, found bool, err error) {
+// offsetByTime returns the first record at or after a time, or for maxTimestampOffset the first with the largest timestamp. Rows come
+// first, raw batches from N1 on. A trim in between makes rows of batches that neither look-up has seen then: it begins anew.
+func (h *Handler) offsetByTime(ctx context.Context, t *topics.Topic, p *topics.Partition, ts int64) (found recordAt, ok bool, err error) {
+	const attempts = 10 // each but the last was in vain because of a trim, which are seconds apart
+	for range attempts {
+		row, inRows, n1, err := h.rowByTime(ctx, t, p, ts)
+		if err != nil || inRows && ts != maxTimestampOffset {
+			return row, inRows, err
+		}
+		raw, inRaw, err := rawByTime(p, ts)
+		switch {
+		case p.Log.Bounds().DeltaStart != n1:
+		case err != nil:
+			return recordAt{}, false, err
+		case inRows && (!inRaw || row.timestamp >= raw.timestamp):
+			return row, true, nil
+		default:
+			return raw, inRaw, nil
+		}
+	}
+	return recordAt{}, false, fmt.Errorf("look-up by time: the delta start offset does not stand still: %w", log.ErrTrimmed)
+}
+
+func rawByTime(p *topics.Partition, ts int64) (found recordAt, ok bool, err error) {
+	if ts == maxTimestampOffset {
+		found.offset, found.timestamp, found.epoch, ok, err = p.Log.MaxTimestamp()
+	} else {
+		found.offset, found.timestamp, found.epoch, ok, err = p.Log.OffsetForTimestamp(ts)
+	}
+	return found, ok, err
+}
+
+// rowByTime looks for the first row at or after a time, or the first with the largest timestamp, and returns the N1 that the rows end at.
+func (h *Handler) rowByTime(ctx context.Context, t *topics.Topic, p *topics.Partition, ts int64) (found recordAt, ok bool, n1 int64, err error) {
 	b := p.Log.Bounds()
 	if h.cfg.Rows == nil || b.LogStart >= b.DeltaStart {
-		return 0, 0, false, nil
+		return found, false, b.DeltaStart, nil
 	}
-	const pieceBytes = 1 << 20
-	reader := batch.NewReader(h.cfg.MaxDecompressedBytes) // rows are not compressed; a long scan must not hold up producers
-	var buf []byte
-	for from := b.LogStart; from < b.DeltaStart && ctx.Err() == nil; {
-		if buf, from, err = h.cfg.Rows.Rows(ctx, t, p, from, pieceBytes, buf[:0]); err != nil {
-			return 0, 0, false, err
+	n1, err = h.cfg.Rows.EachRow(ctx, t, p, b.LogStart, func(offset, timestamp int64) (more bool) {
+		if timestamp >= ts && (!ok || timestamp > found.timestamp) {
+			found, ok = recordAt{offset: offset, timestamp: timestamp}, true
 		}
-		for rest := buf; len(rest) > 0; {
-			var rows batch.Batch
-			if rows, rest, err = batch.Split(rest); err != nil {
-				return 0, 0, false, err
-			}
-			least := ts
-			if ts == maxTimestampOffset && found {
-				least = rowTs + 1
-			}
-			if rows.MaxTimestamp() < least {
-				continue
-			}
-			o, when, ok, err := firstAtOrAfter(reader, rows, least, ts == maxTimestampOffset)
-			if err != nil {
-				return 0, 0, false, err
-			}
-			if ok {
-				offset, rowTs, found = o, when, true
-				if ts != maxTimestampOffset {
-					return offset, rowTs, true, nil
-				}
-			}
-		}
+		return !ok || ts == maxTimestampOffset
+	})
+	if err != nil {
+		return recordAt{}, false, 0, err
 	}
-	return offset, rowTs, found, ctx.Err()
-}
-
-// firstAtOrAfter returns a batch's first record at or after a time, or with largest the first of the largest timestamp.
-func firstAtOrAfter(reader *batch.Reader, b batch.Batch, ts int64, largest bool) (offset, recordTs int64, ok bool, err error) {
-	if err := reader.Reset(b); err != nil {
-		return 0, 0, false, err
+	if ok {
+		found.epoch = p.Log.EpochAt(found.offset)
 	}
-	for {
-		r, more, err := reader.Next()
-		if err != nil || !more {
-			return offset, recordTs, ok, err
-		}
-		if r.Timestamp >= ts && (!ok || r.Timestamp > recordTs) {
-			offset, recordTs, ok = r.Offset, r.Timestamp, true
-			if !largest {
-				return offset, recordTs, true, nil
-			}
-		}
-	}
+	return found, ok, n1, nil
 }

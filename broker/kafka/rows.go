@@ -15,6 +15,9 @@ type RowSource interface {
 	// returns the offset to go on from: N1 at the end, where nothing may have been appended. keyframer.ErrStaleFetch refuses
 	// a fetch below the tombstone horizon; ctx carries the connection's keyframer.Session.
 	Rows(ctx context.Context, t *topics.Topic, p *topics.Partition, from int64, maxBytes int, dst []byte) (_ []byte, next int64, err error)
+	// EachRow calls visit for the rows with offsets in [from, N1), in offset order, until it returns false, and returns N1. It is for
+	// look-ups: nobody is given the rows, so nothing is stale.
+	EachRow(ctx context.Context, t *topics.Topic, p *topics.Partition, from int64, visit func(offset, timestamp int64) (more bool)) (n1 int64, err error)
 }
 
 // sessionKey is where a connection keeps its keyframer.Session.

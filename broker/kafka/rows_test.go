@@ -16,6 +16,8 @@ import (
 type fakeRows struct {
 	base int64 // timestamp of offset 0; one second an offset
 	err  error
+
+	looked func() // at the end of EachRow
 }
 
 func (f *fakeRows) Rows(_ context.Context, _ *topics.Topic, p *topics.Partition, from int64, maxBytes int, dst []byte) ([]byte, int64, error) {
@@ -36,6 +38,22 @@ func (f *fakeRows) Rows(_ context.Context, _ *topics.Topic, p *topics.Partition,
 		dst, n = append(dst, raw...), n+len(raw)
 	}
 	return dst, end, nil
+}
+
+func (f *fakeRows) EachRow(_ context.Context, _ *topics.Topic, p *topics.Partition, from int64, visit func(offset, timestamp int64) bool) (int64, error) {
+	if f.err != nil {
+		return 0, f.err
+	}
+	end := p.Log.Bounds().DeltaStart
+	for offset := (from + 1) / 2 * 2; offset < end; offset += 2 {
+		if !visit(offset, f.base+offset*1000) {
+			break
+		}
+	}
+	if f.looked != nil {
+		f.looked()
+	}
+	return end, nil
 }
 
 func TestBelowTheDeltaStartAreRows(t *testing.T) {
@@ -77,6 +95,41 @@ func TestBelowTheDeltaStartAreRows(t *testing.T) {
 	rows.err = keyframer.ErrStaleFetch
 	require.Equal(t, int16(1), fetchAt(c, tp, 0).ErrorCode)
 	require.Zero(t, fetchAt(c, tp, 6).ErrorCode)
+}
+
+// What a trim turns into rows between the two halves of a look-up by time is in neither of them.
+func TestListOffsetsByTimeWhileTrimming(t *testing.T) {
+	rows := &fakeRows{base: time.Now().UnixMilli() - 100_000}
+	b := startOwn(t, options{kafka: func(cfg *kafka.Config) { cfg.Rows = rows }})
+	c := b.dial(t)
+	tp := createTopic(c, 1, "cleanup.policy", "compact")
+	for offset := range int64(10) {
+		batch := newBatch(kv("k", "v"))
+		batch.FirstTimestamp = rows.base + offset*1000
+		batch.MaxTimestamp = batch.FirstTimestamp
+		p := produce(c, tp, seal(batch))
+		requireCode(t, 0, p.ErrorCode, p.ErrorMessage)
+	}
+	tt, _ := b.registry.Get(tp.name)
+	trim := func(to int64) { require.NoError(t, tt.Partitions[0].Log.TrimTo(t.Context(), to)) }
+	trim(2)
+	var trims []int64 // to come, one a look at the rows
+	rows.looked = func() {
+		if len(trims) > 0 {
+			trim(trims[0])
+			trims = trims[1:]
+		}
+	}
+	trims = []int64{4, 7}
+	p := listOffset(c, tp, 0, rows.base+3000)
+	require.Zero(t, p.ErrorCode)
+	require.Equal(t, [2]int64{4, rows.base + 4000}, [2]int64{p.Offset, p.Timestamp}, "of rows [0, 7) and raw batches [7, 10)")
+	require.Empty(t, trims)
+	trims = []int64{8}
+	p = listOffset(c, tp, 0, -3)
+	require.Zero(t, p.ErrorCode)
+	require.Equal(t, [2]int64{9, rows.base + 9000}, [2]int64{p.Offset, p.Timestamp})
+	require.Empty(t, trims)
 }
 
 func TestWithoutRowsBelowTheDeltaStartIsOutOfRange(t *testing.T) {

@@ -84,13 +84,28 @@ func settingsOf(c *topics.Config) Settings {
 func (k *Keyframer) Rows(ctx context.Context, t *topics.Topic, p *topics.Partition, from int64, maxBytes int, dst []byte) (
 	_ []byte, next int64, err error,
 ) {
-	known, ok := k.Topic(t.Name)
-	if !ok || known.ID != t.ID {
-		return dst, from, fmt.Errorf("%w: %s", ErrUnknownTopic, t.Name)
-	}
-	partition, err := known.Partition(p.Index)
+	partition, err := k.partitionOf(t, p)
 	if err != nil {
 		return dst, from, err
 	}
 	return partition.Rows(ctx, from, maxBytes, dst)
+}
+
+// EachRow is Partition.EachRow for the Kafka handler's look-ups by time.
+func (k *Keyframer) EachRow(ctx context.Context, t *topics.Topic, p *topics.Partition, from int64, visit func(offset, timestamp int64) (more bool)) (
+	n1 int64, err error,
+) {
+	partition, err := k.partitionOf(t, p)
+	if err != nil {
+		return 0, err
+	}
+	return partition.EachRow(ctx, from, visit)
+}
+
+func (k *Keyframer) partitionOf(t *topics.Topic, p *topics.Partition) (*Partition, error) {
+	known, ok := k.Topic(t.Name)
+	if !ok || known.ID != t.ID {
+		return nil, fmt.Errorf("%w: %s", ErrUnknownTopic, t.Name)
+	}
+	return known.Partition(p.Index)
 }

@@ -41,6 +41,29 @@ func (p *Partition) Rows(ctx context.Context, from int64, maxBytes int, dst []by
 	return packed, next, nil
 }
 
+// EachRow calls visit for the rows with offsets in [from, N1), tombstones included, in offset order, until it returns false, and
+// returns N1: all as one frame has it. It is for look-ups among what is still there. Nobody is given the rows, and so nobody can
+// miss a delete: the tombstone horizon does not matter here. Errors: ctx's, ErrAboveRows, as Table, and table's.
+func (p *Partition) EachRow(ctx context.Context, from int64, visit func(offset, timestamp int64) (more bool)) (n1 int64, err error) {
+	view, err := p.rowsView(from)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, view.Close()) }()
+	for row, err := range view.Offsets(from, true) {
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err != nil {
+			return 0, fmt.Errorf("%s/%d: rows from offset %d: %w", p.topic.Name, p.Index, from, err)
+		}
+		if !visit(row.Offset, row.Timestamp) {
+			break
+		}
+	}
+	return view.End(), nil
+}
+
 func (p *Partition) pack(view *table.View, from int64, maxBytes int, dst []byte) ([]byte, int64, error) {
 	packer := newRowPacker(dst, maxBytes, view.End(), p.topic.Fold, p.log.EpochAt)
 	for row, err := range view.Offsets(from, true) {

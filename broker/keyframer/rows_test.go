@@ -288,6 +288,47 @@ func TestStaleFetch(t *testing.T) {
 	require.EqualValues(t, 3, n.metric("keyframe_stale_fetches_total"), "counted all the same")
 }
 
+// A look-up among the rows is no fetch: it misses nothing, wherever it begins.
+func TestEachRow(t *testing.T) {
+	s := calm()
+	s.DeleteRetentionMs = 0
+	s.StaleFetchError = true
+	n, l := trimmed(t, fold.LastValue, s, func(n *node, l *memlog.Log) {
+		for i := range 10 {
+			l.Append(memlog.Put(fmt.Sprint("k", i), "v"))
+		}
+		l.Append(memlog.Delete("k3"))
+		l.Append(memlog.Put("k4", "v"))
+	})
+	expire(n, s, 11)
+	var seen []int64
+	n1, err := n.partition(0).EachRow(context.Background(), 5, func(offset, timestamp int64) bool {
+		require.EqualValues(t, 1_000_000, timestamp)
+		seen = append(seen, offset)
+		return offset < 8
+	})
+	require.NoError(t, err)
+	require.Equal(t, l.Bounds().DeltaStart, n1)
+	require.Equal(t, []int64{5, 6, 7, 8}, seen)
+	require.Zero(t, n.metric("keyframe_stale_fetches_total"))
+	_, err = n.partition(0).EachRow(context.Background(), n1, nil)
+	require.ErrorIs(t, err, keyframer.ErrAboveRows)
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	_, err = n.partition(0).EachRow(ctx, 0, nil)
+	require.ErrorIs(t, err, context.Canceled)
+}
+
+// expire lets all tombstones below N1 go.
+func expire(n *node, s keyframer.Settings, horizon int64) {
+	n.t.Helper()
+	n.clock.advance(time.Second)
+	n.eventually("expiry", func() bool {
+		n.settle(s)
+		return n.table(0).Horizon() == horizon
+	})
+}
+
 // Bootstrapping works while keys are deleted, trimmed and expired behind the consumer's back, as long as what expires was
 // there when it began.
 func TestBootstrapWhileTombstonesExpire(t *testing.T) {

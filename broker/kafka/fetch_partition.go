@@ -32,7 +32,7 @@ func (f *fetching) readPartition(ctx context.Context, fp *fetchPartition, budget
 		return
 	}
 	buf := f.buffer()
-	records, err := f.readRecords(ctx, fp, b, end, max(limit, 0), *buf)
+	records, next, err := f.readRecords(ctx, fp, b, end, max(limit, 0), *buf)
 	if cap(records) > cap(*buf) {
 		*buf = records
 	}
@@ -45,6 +45,7 @@ func (f *fetching) readPartition(ctx context.Context, fp *fetchPartition, budget
 		return
 	}
 	fp.answer.RecordBatches = records
+	f.sent(fp, b, next)
 }
 
 // check says whether the partition can be read at the offset; a code other than none ends a wait at once.
@@ -103,46 +104,44 @@ func (f *fetching) end(b log.Bounds) int64 {
 	return b.HighWatermark
 }
 
-// readRecords appends to records: rows below the delta start offset and raw batches from there on. Trimming may move the delta start
-// offset in between; then the offset is among the rows now.
-func (f *fetching) readRecords(ctx context.Context, fp *fetchPartition, b log.Bounds, end int64, limit int, records []byte) ([]byte, error) {
+// readRecords appends to records: rows below the delta start offset and raw batches from there on. next is the end of what they hold.
+// Trimming may move the delta start offset in between; then the offset is among the rows now.
+func (f *fetching) readRecords(ctx context.Context, fp *fetchPartition, b log.Bounds, end int64, limit int, records []byte) (_ []byte, next int64, err error) {
 	const attempts = 3
 	from := fp.req.FetchOffset
 	for range attempts {
-		var err error
 		if from < b.DeltaStart {
 			if f.h.cfg.Rows == nil {
-				return nil, log.ErrTrimmed
+				return nil, from, log.ErrTrimmed
 			}
 			ctx := keyframer.WithSession(ctx, sessionOf(f.conn))
 			if records, from, err = f.h.cfg.Rows.Rows(ctx, fp.t, fp.p, from, limit, records); err != nil {
-				return nil, err
+				return nil, from, err
 			}
 			if from < b.DeltaStart || len(records) > 0 && len(records) >= limit || from >= end {
-				return records, nil
+				return records, from, nil
 			}
 		}
 		before := len(records)
 		grown, next, err := fp.p.Log.Read(from, end, limit-before, records)
 		switch {
 		case before > 0 && (err != nil || len(grown) > limit):
-			return records[:before], nil // there are rows to give; the rest comes next time
+			return records[:before], from, nil // there are rows to give; the rest comes next time
 		case err == nil:
-			f.passed(fp, b, from, next)
-			return grown, nil
+			return grown, next, nil
 		case !errors.Is(err, log.ErrTrimmed):
-			return nil, err
+			return nil, from, err
 		}
 		b = fp.p.Log.Bounds()
 	}
-	return nil, log.ErrTrimmed
+	return nil, from, log.ErrTrimmed
 }
 
-// passed notes a read of raw batches of a key-framed topic: a consumer that reads from the start may fall among the rows when
-// the delta start offset overtakes it.
-func (f *fetching) passed(fp *fetchPartition, b log.Bounds, from, next int64) {
-	if f.h.cfg.Rows != nil && fp.t.Config().KeyFramed {
-		sessionOf(f.conn).Fetched(fp.t.ID, fp.p.Index, from, next, b.LogStart, b.LogEnd)
+// sent notes an answer of a key-framed topic in the connection's session: a consumer that reads from the start may fall among the
+// rows, or behind the tombstone horizon, when they overtake it. b are the bounds from before the answer was read.
+func (f *fetching) sent(fp *fetchPartition, b log.Bounds, next int64) {
+	if f.h.cfg.Rows != nil && (fp.t.Config().KeyFramed || b.LogStart < b.DeltaStart) {
+		sessionOf(f.conn).Fetched(fp.t.ID, fp.p.Index, fp.req.FetchOffset, next, b.LogStart, b.DeltaStart)
 	}
 }
 

@@ -3,26 +3,46 @@ package kafka_test
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/keyframelog/keyframe/broker/kafka"
 	"github.com/keyframelog/keyframe/broker/keyframer"
+	"github.com/keyframelog/keyframe/broker/topics"
 )
 
 // keyed is a key-framed topic of the broker in this process. The test decides when something is cut, trimmed and forgotten.
 type keyed struct {
 	*conn // the producer's
 	topic
-	b       *broker
-	configs map[string]string
+	b        *broker
+	configs  map[string]string
+	answered func() // called once, with the next answer that has rows
+}
+
+// answeredRows calls keyed.answered when an answer was read.
+type answeredRows struct {
+	kafka.RowSource
+	k *keyed
+}
+
+func (r answeredRows) Rows(ctx context.Context, t *topics.Topic, p *topics.Partition, from int64, maxBytes int, dst []byte) ([]byte, int64, error) {
+	dst, next, err := r.RowSource.Rows(ctx, t, p, from, maxBytes, dst)
+	if answered := r.k.answered; answered != nil {
+		r.k.answered = nil
+		answered()
+	}
+	return dst, next, err
 }
 
 func startKeyed(t *testing.T, partitions int32, configs ...string) *keyed {
 	k := &keyed{configs: map[string]string{"cleanup.policy": "compact", "keyframe.delta.retention.ms": "0"}}
-	k.b = startOwn(t, options{keyed: true})
+	k.b = startOwn(t, options{keyed: true, kafka: func(cfg *kafka.Config) { cfg.Rows = answeredRows{cfg.Rows, k} }})
 	k.conn = k.b.dial(t)
 	for i := 0; i < len(configs); i += 2 {
 		k.configs[configs[i]] = configs[i+1]
@@ -119,6 +139,233 @@ func (k *keyed) stale() (sum int) {
 		}
 	}
 	return sum
+}
+
+// bootstrap is a consumer that reads partitions from their start, on a connection of its own, one batch of one row at a time.
+type bootstrap struct {
+	*conn
+	k    *keyed
+	next map[int32]int64
+	rows map[string]string
+}
+
+func (k *keyed) bootstrap() *bootstrap {
+	return &bootstrap{conn: k.b.dial(k.t), k: k, next: map[int32]int64{}, rows: map[string]string{}}
+}
+
+// fetch reads on and applies what comes. Records below the fetch offset are skipped, as clients do.
+func (c *bootstrap) fetch() (code int16) {
+	c.t.Helper()
+	p := c.ask(1, 0)[0]
+	if p.ErrorCode != 0 {
+		return p.ErrorCode
+	}
+	from := c.next[0]
+	for _, b := range batchesOf(c.conn, p.RecordBatches) {
+		for _, r := range recordsOf(c.conn, b) {
+			offset, key := b.FirstOffset+int64(r.OffsetDelta), string(r.Key)
+			switch {
+			case offset < from:
+			case r.Value == nil:
+				delete(c.rows, key)
+			default:
+				c.rows[key] = string(r.Value)
+			}
+		}
+		c.next[0] = b.FirstOffset + int64(b.LastOffsetDelta) + 1
+	}
+	return 0
+}
+
+// ask fetches partitions at where the consumer is.
+func (c *bootstrap) ask(maxBytes int32, partitions ...int32) []kmsg.FetchResponseTopicPartition {
+	c.t.Helper()
+	req := fetchFrom(c.k.topic, 0, 12)
+	req.MaxBytes = maxBytes
+	req.Topics[0].Partitions = nil
+	for _, p := range partitions {
+		req.Topics[0].Partitions = append(req.Topics[0].Partitions, fetchPartition(p, c.next[p]))
+	}
+	resp := do[*kmsg.FetchResponse](c.conn, req)
+	require.Zero(c.t, resp.ErrorCode)
+	return resp.Topics[0].Partitions
+}
+
+// restart begins anew on the same connection, as a consumer with auto.offset.reset=earliest does.
+func (c *bootstrap) restart() { c.next[0], c.rows = 0, map[string]string{} }
+
+func (c *bootstrap) atEnd() bool { return c.next[0] == c.k.partition(0).Bounds().LogEnd }
+
+func recordsOf(c *conn, b kmsg.RecordBatch) (records []kmsg.Record) {
+	c.t.Helper()
+	for raw := b.Records; len(raw) > 0; {
+		size, n := uvarint(raw)
+		var r kmsg.Record
+		require.NoError(c.t, r.ReadFrom(raw[:n+size]))
+		records, raw = append(records, r), raw[n+size:]
+	}
+	return records
+}
+
+// uvarint reads a zigzag length that is not negative.
+func uvarint(raw []byte) (value, n int) {
+	for shift := 0; ; shift += 7 {
+		value |= int(raw[n]&0x7f) << shift
+		n++
+		if raw[n-1] < 0x80 {
+			return value >> 1, n
+		}
+	}
+}
+
+// What expires behind the back of a consumer that bootstraps is no concern of it if it was folded when it began. What was deleted
+// later is: it may have been given the key.
+func TestStaleFetchWhileBootstrapping(t *testing.T) {
+	for _, mode := range []string{"kafka", "error"} {
+		t.Run(mode, func(t *testing.T) {
+			k := startKeyed(t, 1, "keyframe.stale.fetch", mode)
+			for i := range 6 {
+				k.put(0, kv(fmt.Sprint("k", i), "v"))
+			}
+			k.put(0, tombstone("k5")) // 6
+			k.trim()                  // rows [0, 7)
+			k.put(0, tombstone("k0")) // 8, behind "last"; there, but not folded, when the consumer begins
+			c := k.bootstrap()
+			for range 2 {
+				require.Zero(t, c.fetch())
+			}
+			require.Equal(t, map[string]string{"k0": "v", "k1": "v"}, c.rows)
+			k.forget(7)
+			require.Zero(t, c.fetch(), "k5 was deleted before this consumer began")
+			require.Zero(t, k.stale())
+
+			k.trim() // rows [0, 9)
+			require.Zero(t, c.fetch(), "the tombstone of k0 is there yet")
+			require.Zero(t, k.stale())
+			k.forget(9)
+			if mode == "kafka" {
+				for !c.atEnd() {
+					require.Zero(t, c.fetch())
+				}
+				require.Contains(t, c.rows, "k0", "what Kafka does with a consumer that takes longer than delete.retention.ms")
+				require.NotZero(t, k.stale(), "it is counted")
+			} else {
+				require.Equal(t, int16(1), c.fetch())
+				require.Equal(t, 1, k.stale())
+			}
+			before := k.stale()
+			c.restart()
+			for !c.atEnd() {
+				require.Zero(t, c.fetch())
+			}
+			require.Equal(t, map[string]string{"k1": "v", "k2": "v", "k3": "v", "k4": "v", "last": "v"}, c.rows)
+			require.Equal(t, before, k.stale(), "a consumer that begins now")
+			c.next[0] = 2
+			require.Zero(t, c.fetch(), "what was given may be given again")
+			other := k.bootstrap()
+			other.next[0] = 2
+			require.Equal(t, mode == "error", other.fetch() != 0, "a connection that never read from the start")
+			require.Equal(t, before+1, k.stale())
+		})
+	}
+}
+
+// Whatever is deleted, trimmed and forgotten while a consumer bootstraps in small fetches: with error it never ends with a key that is
+// gone, and with kafka only if a stale fetch was counted.
+func TestBootstrapAmongDeletes(t *testing.T) {
+	for _, mode := range []string{"kafka", "error"} {
+		t.Run(mode, func(t *testing.T) {
+			seed := rand.Uint64()
+			t.Logf("seed %d", seed)
+			rng := rand.New(rand.NewPCG(seed, 1))
+			k := startKeyed(t, 1, "keyframe.stale.fetch", mode, "delete.retention.ms", "0")
+			state := map[string]string{}
+			write := func() {
+				key := fmt.Sprint("k", rng.IntN(12))
+				if rng.IntN(2) == 0 {
+					k.put(0, tombstone(key))
+					delete(state, key)
+				} else {
+					value := fmt.Sprint(rng.Uint32())
+					k.put(0, kv(key, value))
+					state[key] = value
+				}
+			}
+			c := k.bootstrap()
+			staleBefore := 0
+			arrived := func() {
+				if now := k.stale(); mode == "error" || now == staleBefore {
+					require.Equal(t, state, c.rows)
+				}
+				staleBefore = k.stale()
+				c.restart()
+			}
+			write()
+			for left := 400; left > 0 || !c.atEnd(); left-- {
+				switch {
+				case left > 0 && rng.IntN(3) == 0:
+					write()
+				case left > 0 && rng.IntN(20) == 0:
+					k.trim()
+					state["last"] = "v"
+				case c.fetch() != 0:
+					require.Equal(t, "error", mode)
+					c.restart()
+				case left > 0 && c.atEnd() && rng.IntN(4) > 0:
+					arrived()
+				}
+			}
+			arrived()
+		})
+	}
+}
+
+// What is deleted, trimmed and forgotten while the first answer is under way is not in that answer.
+func TestStaleFetchBehindTheFirstAnswer(t *testing.T) {
+	k := startKeyed(t, 1, "keyframe.stale.fetch", "error")
+	for i := range 4 {
+		k.put(0, kv(fmt.Sprint("k", i), "v"))
+	}
+	k.trim() // rows [0, 4)
+	k.answered = func() {
+		k.put(0, tombstone("k0")) // 5
+		k.trim()
+		k.forget(6)
+	}
+	c := k.bootstrap()
+	require.Zero(t, c.fetch())
+	require.Equal(t, map[string]string{"k0": "v"}, c.rows)
+	require.Equal(t, int16(1), c.fetch(), "it will not see that k0 is gone")
+}
+
+// An answer that had no room in the response was given to nobody.
+func TestSkippedAnswersAreNotRead(t *testing.T) {
+	k := startKeyed(t, 2, "keyframe.stale.fetch", "error")
+	value := strings.Repeat("v", 10_000)
+	for p := range int32(2) {
+		for i := range 6 {
+			k.put(p, kv(fmt.Sprint("k", i), value))
+		}
+		k.put(p, tombstone("k5")) // 6
+	}
+	k.trim()
+	k.forget(7, 7)
+	c := k.bootstrap()
+	for c.next[1] = range int64(2) {
+		p := c.ask(1, 1)[0]
+		require.Zero(t, p.ErrorCode)
+		require.NotEmpty(t, p.RecordBatches)
+	}
+	c.next[1] = 2
+	both := c.ask(15_000, 0, 1)
+	require.NotEmpty(t, both[0].RecordBatches)
+	require.Empty(t, both[1].RecordBatches, "no room")
+	c.next[1] = 3
+	require.Equal(t, int16(1), c.ask(1, 1)[0].ErrorCode, "[2, 3) was never given")
+	c.next[1] = 2
+	p := c.ask(1, 1)[0]
+	require.Zero(t, p.ErrorCode)
+	require.NotEmpty(t, p.RecordBatches)
 }
 
 // A look-up by time is no fetch, however many rows it has to look at.

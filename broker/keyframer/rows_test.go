@@ -261,24 +261,24 @@ func TestStaleFetch(t *testing.T) {
 		}
 		l.Append(memlog.Delete("k3"))
 	})
-	n.clock.advance(time.Second)
-	n.eventually("expiry", func() bool {
-		n.settle(s)
-		return n.table(0).Horizon() == 11
-	})
+	expire(n, s, 11)
 	p := n.partition(0)
 	_, _, err := p.Rows(context.Background(), 5, 1<<20, nil)
 	require.ErrorIs(t, err, keyframer.ErrStaleFetch)
 	require.EqualValues(t, 1, n.metric("keyframe_stale_fetches_total"))
 
-	session := keyframer.WithSession(context.Background(), &keyframer.Session{})
-	for from := int64(0); from < l.Bounds().DeltaStart; {
-		_, next, err := p.Rows(session, from, 1, nil)
-		require.NoError(t, err, "reading from the log start, at %d", from)
-		from = next
+	c := &consumer{n: n}
+	for c.next < l.Bounds().DeltaStart {
+		require.NoError(t, c.fetch(), "reading from the log start, at %d", c.next)
 	}
-	_, _, err = p.Rows(session, 5, 1, nil)
-	require.ErrorIs(t, err, keyframer.ErrStaleFetch, "a jump is a gap")
+	c.next = 5
+	require.NoError(t, c.fetch(), "what was given may be read again")
+	c = &consumer{n: n}
+	require.NoError(t, c.fetch())
+	c.next = 5
+	require.ErrorIs(t, c.fetch(), keyframer.ErrStaleFetch, "a jump is a gap")
+	c.next = 1
+	require.NoError(t, c.fetch(), "before the gap")
 	require.EqualValues(t, 2, n.metric("keyframe_stale_fetches_total"))
 
 	s.StaleFetchError = false
@@ -286,6 +286,24 @@ func TestStaleFetch(t *testing.T) {
 	_, _, err = p.Rows(context.Background(), 5, 1<<20, nil)
 	require.NoError(t, err, "kafka: what is left")
 	require.EqualValues(t, 3, n.metric("keyframe_stale_fetches_total"), "counted all the same")
+}
+
+// consumer reads a partition's rows one at a time, as one connection.
+type consumer struct {
+	n       *node
+	session keyframer.Session
+	next    int64
+}
+
+func (c *consumer) fetch() error {
+	p := c.n.partition(0)
+	b := p.Bounds()
+	_, next, err := p.Rows(keyframer.WithSession(context.Background(), &c.session), c.next, 1, nil)
+	if err == nil {
+		c.session.Fetched([16]byte{7}, 0, c.next, next, b.LogStart, b.DeltaStart)
+		c.next = next
+	}
+	return err
 }
 
 // A look-up among the rows is no fetch: it misses nothing, wherever it begins.
@@ -329,8 +347,8 @@ func expire(n *node, s keyframer.Settings, horizon int64) {
 	})
 }
 
-// Bootstrapping works while keys are deleted, trimmed and expired behind the consumer's back, as long as what expires was
-// there when it began.
+// Bootstrapping works while keys are deleted, trimmed and expired behind the consumer's back, as long as what expires was folded when
+// it began.
 func TestBootstrapWhileTombstonesExpire(t *testing.T) {
 	s := calm()
 	s.DeleteRetentionMs = 0
@@ -341,31 +359,23 @@ func TestBootstrapWhileTombstonesExpire(t *testing.T) {
 		}
 		l.Append(memlog.Delete("k9"))
 	})
-	p := n.partition(0)
-	session := keyframer.WithSession(context.Background(), &keyframer.Session{})
-	_, next, err := p.Rows(session, 0, 1, nil)
-	require.NoError(t, err)
-	n.clock.advance(time.Second)
-	n.eventually("expiry", func() bool {
-		n.settle(s)
-		return n.table(0).Horizon() == 11
-	})
-	_, next, err = p.Rows(session, next, 1, nil)
-	require.NoError(t, err, "the horizon is still at or below the log end of when the reading began")
+	l.Append(memlog.Delete("k0"), memlog.Delete("k1"))
+	c := &consumer{n: n}
+	require.NoError(t, c.fetch())
+	expire(n, s, 11)
+	require.NoError(t, c.fetch(), "the horizon is still at or below the delta start offset of when the reading began")
 
-	l.Append(memlog.Delete("k1"))
-	l.Append(memlog.Delete("k2"))
 	n1 := n.cut().Frames[0].Cut
 	l.Append(memlog.Put("last", "2"))
 	n.applied()
 	trim(n, l, s, n1)
-	n.clock.advance(time.Second)
-	n.eventually("expiry", func() bool {
-		n.settle(s)
-		return n.table(0).Horizon() == n1
-	})
-	_, _, err = p.Rows(session, next, 1, nil)
-	require.ErrorIs(t, err, keyframer.ErrStaleFetch, "it may have read k1 before its tombstone came and went")
+	require.NoError(t, c.fetch())
+	expire(n, s, n1)
+	require.ErrorIs(t, c.fetch(), keyframer.ErrStaleFetch, "it was given k0 and k1, and their tombstones came and went")
+	c.next = 0
+	for c.next < n1 {
+		require.NoError(t, c.fetch(), "a new reading on the same connection, at %d", c.next)
+	}
 }
 
 // farLog is a log whose raw deltas begin far above 0 and hold nothing yet.

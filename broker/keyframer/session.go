@@ -21,8 +21,8 @@ type sessionKey struct {
 
 // progress is a connection's reading of one partition without a gap from its log start.
 type progress struct {
-	next   int64 // the offset that goes on without a gap
-	logEnd int64 // when the reading began
+	next       int64 // everything below was given
+	deltaStart int64 // N1 when the reading began, or lower
 }
 
 // sessionPartitions bounds what one connection makes us remember.
@@ -40,47 +40,49 @@ func sessionOf(ctx context.Context) *Session {
 	return s
 }
 
-// Fetched notes that the connection was given everything of [from, next). logStart and logEnd are those of the moment.
-func (s *Session) Fetched(topic [16]byte, partition int32, from, next, logStart, logEnd int64) {
+// Fetched notes that the connection was given everything of [from, next): when it is certain that the answer goes out. logStart and
+// deltaStart are those of a moment before the answer was read. What overlaps with what was given before is no gap; what leaves one
+// does not count.
+func (s *Session) Fetched(topic [16]byte, partition int32, from, next, logStart, deltaStart int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	key := sessionKey{topic, partition}
 	p, known := s.read[key]
 	switch {
-	case from == logStart && (!known || p.next != from):
-		if s.read == nil {
-			s.read = map[sessionKey]progress{}
-		}
-		if len(s.read) < sessionPartitions || known {
-			s.read[key] = progress{next: next, logEnd: logEnd}
-		}
-	case known && p.next == from:
-		p.next = next
+	case from == logStart && !(known && p.deltaStart == deltaStart):
+		p = progress{next: next, deltaStart: deltaStart} // a new reading, of other rows
+	case known && from <= p.next:
+		p.next = max(p.next, next)
+	default:
+		return
+	}
+	if s.read == nil {
+		s.read = map[sessionKey]progress{}
+	}
+	if len(s.read) < sessionPartitions || known {
 		s.read[key] = p
-	case known:
-		delete(s.read, key)
 	}
 }
 
-// continues says whether a fetch at from goes on without a gap from the log start, and which log end it began at.
-func (s *Session) continues(topic [16]byte, partition int32, from int64) (logEnd int64, ok bool) {
+// continues says whether a fetch at from goes on without a gap from the log start, and which N1 the reading began at.
+func (s *Session) continues(topic [16]byte, partition int32, from int64) (deltaStart int64, ok bool) {
 	if s == nil {
 		return 0, false
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p, known := s.read[sessionKey{topic, partition}]
-	return p.logEnd, known && p.next == from
+	return p.deltaStart, known && from <= p.next
 }
 
-// stale says whether a fetch at from can miss deletes. A reading from the log start does not as long as every tombstone
-// that expired was there when it began: what it has read so far shows no key as live whose delete it will not see.
+// stale says whether a fetch at from can miss deletes. A reading from the log start does not as long as every tombstone that expired
+// was folded when it began: no row that it was given shows a key as live that such a tombstone had deleted.
 func (p *Partition) stale(ctx context.Context, from, horizon int64) bool {
 	if b := p.log.Bounds(); from >= horizon || from == b.LogStart {
 		return false
 	}
-	logEnd, ok := sessionOf(ctx).continues(p.topic.ID, p.Index, from)
-	return !ok || horizon > logEnd
+	deltaStart, ok := sessionOf(ctx).continues(p.topic.ID, p.Index, from)
+	return !ok || horizon > deltaStart
 }
 
 func (p *Partition) checkStale(ctx context.Context, from, horizon int64) error {
@@ -92,12 +94,4 @@ func (p *Partition) checkStale(ctx context.Context, from, horizon int64) error {
 		return fmt.Errorf("%w: %s/%d: offset %d, horizon %d", ErrStaleFetch, p.topic.Name, p.Index, from, horizon)
 	}
 	return nil
-}
-
-// passed notes a fetch of rows in the connection's session.
-func (p *Partition) passed(ctx context.Context, from, next int64) {
-	if s := sessionOf(ctx); s != nil {
-		b := p.log.Bounds()
-		s.Fetched(p.topic.ID, p.Index, from, next, b.LogStart, b.LogEnd)
-	}
 }

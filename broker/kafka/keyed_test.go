@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/keyframelog/keyframe/broker/kafka"
@@ -391,4 +392,81 @@ func TestListOffsetsByTimeAmongRows(t *testing.T) {
 		}
 		require.Zero(t, k.stale(), "nothing was fetched")
 	}
+}
+
+// consume reads a topic from its start to where it ends now, with a client that reads committed records.
+func (k *keyed) consume() (records []*kgo.Record) {
+	k.t.Helper()
+	cl, err := kgo.NewClient(kgo.SeedBrokers(k.b.addr), kgo.ConsumeTopics(k.name), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()))
+	require.NoError(k.t, err)
+	defer cl.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	for end := k.partition(0).Bounds().LogEnd; len(records) == 0 || records[len(records)-1].Offset < end-1; {
+		fetches := cl.PollFetches(ctx)
+		require.NoError(k.t, fetches.Err())
+		records = append(records, fetches.Records()...)
+	}
+	return records
+}
+
+// Rows keep the time at which the broker appended them. It is their own timestamp by then: records of many batches are packed into
+// one, and LogAppendTime would give them all the same.
+func TestRowsOfLogAppendTime(t *testing.T) {
+	k := startKeyed(t, 1, "message.timestamp.type", "LogAppendTime")
+	for i := range 4 {
+		k.put(0, testRecord{key: fmt.Append(nil, "k", i), value: []byte("v"), timestamp: -50_000}, kv("often", fmt.Sprint(i)))
+	}
+	const appendTime = 1
+	times := map[int64]int64{}
+	for _, r := range k.consume() {
+		require.EqualValues(t, appendTime, r.Attrs.TimestampType())
+		require.InDelta(t, time.Now().UnixMilli(), r.Timestamp.UnixMilli(), 30_000, "not the producer's")
+		times[r.Offset] = r.Timestamp.UnixMilli()
+	}
+	k.trim()
+	var offsets []int64
+	for _, r := range k.consume() {
+		offsets = append(offsets, r.Offset)
+		if r.Offset == 8 {
+			require.EqualValues(t, appendTime, r.Attrs.TimestampType(), "a raw batch")
+			continue
+		}
+		require.Equal(t, times[r.Offset], r.Timestamp.UnixMilli(), "offset %d", r.Offset)
+		require.Zero(t, r.Attrs.TimestampType(), "a row")
+	}
+	require.Equal(t, []int64{0, 2, 4, 6, 7, 8}, offsets)
+	p := listOffset(k.conn, k.topic, 0, times[7]+1)
+	require.Zero(t, p.ErrorCode)
+	require.GreaterOrEqual(t, p.Offset, int64(8), "the times that look-ups know are the rows' too")
+}
+
+// Rows are of committed records: there is nothing to be left out of them.
+func TestRowsReadCommitted(t *testing.T) {
+	k := startKeyed(t, 1)
+	for i := range 4 {
+		k.put(0, kv(fmt.Sprint("k", i%3), fmt.Sprint(i)))
+	}
+	k.put(0, tombstone("k1")) // 4
+	k.trim()
+	for _, version := range []int16{4, 11, 12, 16} {
+		req := fetchFrom(k.topic, 0, version)
+		req.IsolationLevel = 1
+		p := fetchAs(k.conn, req)
+		require.Zero(t, p.ErrorCode)
+		require.EqualValues(t, 6, p.HighWatermark)
+		require.EqualValues(t, 6, p.LastStableOffset)
+		require.Empty(t, p.AbortedTransactions)
+		batches := batchesOf(k.conn, p.RecordBatches)
+		require.Len(t, batches, 2, "the rows and the raw batch behind them")
+		const transactional, control = 0x10, 0x20
+		require.Zero(t, batches[0].Attributes&(transactional|control))
+		require.Equal(t, [3]int64{-1, -1, -1}, [3]int64{batches[0].ProducerID, int64(batches[0].ProducerEpoch), int64(batches[0].FirstSequence)})
+	}
+	var seen []string
+	for _, r := range k.consume() {
+		seen = append(seen, fmt.Sprintf("%d %s=%s", r.Offset, r.Key, r.Value))
+	}
+	require.Equal(t, []string{"2 k2=2", "3 k0=3", "4 k1=", "5 last=v"}, seen)
 }

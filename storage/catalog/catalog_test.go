@@ -81,6 +81,45 @@ func TestTopicsSurviveARestart(t *testing.T) {
 	require.NoError(t, db.Close())
 }
 
+func TestRenewIncarnation(t *testing.T) {
+	fs := vfs.NewMem()
+	c, db := open(t, fs)
+	before, err := c.Create(Spec{Name: "t", Partitions: 2, Configs: []Config{{"k", "v"}}})
+	require.NoError(t, err)
+	bounds := keys.Part{Incarnation: before.Partitions[1].Incarnation, LogStart: 1, DeltaStart: 2, BytesBefore: 3}
+	at := keys.Partition(nil, keys.SpacePart, before.Partitions[1].Ordinal)
+	require.NoError(t, db.Set(at, bounds.Append(nil), pebble.Sync))
+	for index := range int32(2) { // the log of partition 0 was never written
+		drawn, err := c.RenewIncarnation(before.ID, index)
+		require.NoError(t, err)
+		now, _ := c.Get("t")
+		require.Equal(t, drawn, now.Partitions[index].Incarnation)
+		require.NotEqual(t, before.Partitions[index].Incarnation, drawn)
+		bounds.Incarnation = drawn
+	}
+	_, err = c.RenewIncarnation(before.ID, 2)
+	require.ErrorIs(t, err, ErrInvalid)
+	_, err = c.RenewIncarnation([16]byte{}, 0)
+	require.ErrorIs(t, err, ErrTopicNotFound)
+	after, _ := c.ByID(before.ID)
+	require.NoError(t, db.Close())
+
+	c, db = open(t, fs)
+	got, _ := c.Get("t")
+	require.Equal(t, after, got)
+	require.Equal(t, before.Configs, got.Configs)
+	value, ok, err := c.get(at)
+	require.NoError(t, err)
+	require.True(t, ok)
+	stored, err := keys.DecodePart(value)
+	require.NoError(t, err)
+	require.Equal(t, bounds, stored)
+	_, ok, err = c.get(keys.Partition(nil, keys.SpacePart, before.Partitions[0].Ordinal))
+	require.NoError(t, err)
+	require.False(t, ok)
+	require.NoError(t, db.Close())
+}
+
 func TestEpochsAndProducerIDsNeverRepeat(t *testing.T) {
 	fs := vfs.NewMem()
 	seen := map[int64]bool{}

@@ -1,6 +1,6 @@
 // Package catalog is what the broker knows beside the records: topics and their partitions, configs, the leader epoch,
 // producer ids, consumer groups and their committed offsets. It lives in the log's Pebble database, so that deleting a topic
-// and its records is one atomic write.
+// and its records is one atomic write, and so is giving a partition another incarnation, which its log knows as well.
 //
 //	c, err := catalog.Open(db, time.Now, rand.Reader)
 //	epoch, err := c.BeginEpoch() // once, before the log is opened

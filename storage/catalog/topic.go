@@ -135,6 +135,54 @@ func (c *Catalog) SetConfigs(name string, configs []Config) error {
 	return nil
 }
 
+// RenewIncarnation gives a partition another incarnation, because readable records of it are known to be lost. It stands in the topic
+// and in the bounds of the partition's log: both change in one atomic write. Nothing may be appended to the partition or trimmed
+// meanwhile, see log.Partition.RenewIncarnation. Errors: ErrTopicNotFound, ErrInvalid, keys.ErrCorrupt.
+func (c *Catalog) RenewIncarnation(topic [16]byte, index int32) (incarnation [16]byte, err error) {
+	c.writing <- struct{}{}
+	defer func() { <-c.writing }()
+	t, ok := c.ByID(topic)
+	if !ok {
+		return incarnation, fmt.Errorf("incarnation of a partition of topic %x: %w", topic, ErrTopicNotFound)
+	}
+	if index < 0 || int(index) >= len(t.Partitions) {
+		return incarnation, fmt.Errorf("incarnation: %w: topic %q has no partition %d", ErrInvalid, t.Name, index)
+	}
+	if err := c.draw(&incarnation); err != nil {
+		return incarnation, err
+	}
+	t.Partitions = slices.Clone(t.Partitions)
+	p := &t.Partitions[index]
+	p.Incarnation = incarnation
+	pb := c.db.NewBatch()
+	defer pb.Close()
+	must(pb.Set(keys.Topic(t.Name), encodeTopic(&t), nil))
+	if err := c.renewBounds(pb, p); err != nil {
+		return incarnation, fmt.Errorf("incarnation of %s/%d: %w", t.Name, index, err)
+	}
+	if err := c.db.Apply(pb, pebble.Sync); err != nil {
+		return incarnation, fmt.Errorf("incarnation of %s/%d: %w", t.Name, index, err)
+	}
+	c.put(&t)
+	return incarnation, nil
+}
+
+// renewBounds rewrites the bounds of the partition's log; one that was never written has none.
+func (c *Catalog) renewBounds(pb *pebble.Batch, p *Partition) error {
+	key := keys.Partition(nil, keys.SpacePart, p.Ordinal)
+	value, ok, err := c.get(key)
+	if err != nil || !ok {
+		return err
+	}
+	bounds, err := keys.DecodePart(value)
+	if err != nil {
+		return err
+	}
+	bounds.Incarnation = p.Incarnation
+	must(pb.Set(key, bounds.Append(nil), nil))
+	return nil
+}
+
 func (c *Catalog) put(t *Topic) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

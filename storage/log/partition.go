@@ -1,6 +1,7 @@
 package log
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"slices"
@@ -13,12 +14,12 @@ import (
 type Partition struct {
 	store       *Store
 	id          PartitionID
-	incarnation [16]byte
+	incarnation [16]byte // read under any of mu, appendMu and trimming; RenewIncarnation holds all of them to write it
 
 	// trimming has one place: one trim at a time. A channel, because it is held across a sync.
 	trimming chan struct{}
 
-	appendMu  sync.Mutex // makes the order of appends; held while Pebble applies them, never across a sync
+	appendMu  sync.Mutex // makes the order of appends; held while Pebble applies them, never across a sync (but by RenewIncarnation)
 	writer    writerState
 	producers producers
 
@@ -80,7 +81,40 @@ const noTimestamp = math.MinInt64
 func (p *Partition) ID() PartitionID { return p.id }
 
 // Incarnation identifies this life of the log.
-func (p *Partition) Incarnation() [16]byte { return p.incarnation }
+func (p *Partition) Incarnation() [16]byte {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.incarnation
+}
+
+// RenewIncarnation makes this another life of the log: readable records of it are known to be lost, and their offsets will be used
+// again. renew draws the incarnation and makes it durable (catalog.RenewIncarnation). Appends and trims, which write it as well, wait
+// meanwhile. Errors: ErrClosed, the context's, renew's.
+func (p *Partition) RenewIncarnation(ctx context.Context, renew func() ([16]byte, error)) ([16]byte, error) {
+	select {
+	case p.trimming <- struct{}{}:
+		defer func() { <-p.trimming }()
+	case <-ctx.Done():
+		return [16]byte{}, ctx.Err()
+	}
+	if err := p.store.enter(); err != nil {
+		return [16]byte{}, p.wrap(err)
+	}
+	defer p.store.uses.Done()
+	p.appendMu.Lock()
+	defer p.appendMu.Unlock()
+	if p.writer.closed {
+		return [16]byte{}, p.wrap(ErrClosed)
+	}
+	incarnation, err := renew()
+	if err != nil {
+		return [16]byte{}, p.wrap(err)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.incarnation = incarnation
+	return incarnation, nil
+}
 
 // Bounds returns the offsets of this moment.
 func (p *Partition) Bounds() Bounds {

@@ -31,6 +31,11 @@
 // offset; they are dropped when the partition is opened. A digest that differs stops trimming for that partition and is
 // reported (log, metric): rows below the delta start offset are primary data.
 //
+// A table that is folded further than its log reaches shows that the log has lost records that were readable. It is rebuilt while the
+// log reaches back to its start, but the log is given another incarnation first, durably in catalog and log at once: the offsets that
+// are lost will be other records', and replicas must not go on from them. A crash in between leaves a table of the former
+// incarnation, which is rebuilt as well. Where the log does not reach back to its start, the partition fails.
+//
 // Only frames at or below the last batch's base offset are trimmed to, because the last raw batch stays: a consumer that
 // reads to the end needs a record there.
 //

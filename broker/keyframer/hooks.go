@@ -59,7 +59,7 @@ func specOf(t *topics.Topic) TopicSpec {
 	spec := TopicSpec{Name: t.Name, ID: t.ID, Fold: t.Config().Fold}
 	for _, p := range t.Partitions {
 		spec.Partitions = append(spec.Partitions, PartitionSpec{
-			Index: p.Index, Ordinal: p.Ordinal, Incarnation: p.Incarnation, Log: p.Log,
+			Index: p.Index, Ordinal: p.Ordinal, Incarnation: p.Incarnation(), Log: p.Log, RenewIncarnation: p.RenewIncarnation,
 		})
 	}
 	return spec

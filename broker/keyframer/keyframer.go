@@ -143,10 +143,10 @@ func (k *Keyframer) Add(spec TopicSpec, settings Settings) error {
 		return fmt.Errorf("%w: %s", ErrExists, spec.Name)
 	}
 	t := newTopic(k, spec, settings)
-	k.publish(func(topics map[string]*Topic) { topics[spec.Name] = t })
 	for _, p := range t.partitions {
 		p.start()
 	}
+	k.publish(func(topics map[string]*Topic) { topics[spec.Name] = t })
 	return nil
 }
 

@@ -2,6 +2,7 @@ package keyframer
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 
@@ -60,16 +61,36 @@ func (p *Partition) rebuild(ctx context.Context, why string) (*table.Table, erro
 	return p.k.cfg.Tables.Table(p.ordinal, p.identity())
 }
 
+// renew draws another incarnation for a log that has lost records which somebody may have read: others will have their offsets. It is
+// durable before the table goes, since the table alone shows the loss. After a crash in between, the table is one of another
+// incarnation, and is rebuilt as such.
+func (p *Partition) renew(ctx context.Context) error {
+	if p.renewIncarnation == nil {
+		return errors.New("its log cannot be given another incarnation")
+	}
+	incarnation, err := p.renewIncarnation(ctx)
+	if err != nil {
+		return fmt.Errorf("draw another incarnation: %w", err)
+	}
+	p.logger.Error("records that were readable are lost: the log has another incarnation from now on, and replicas begin anew",
+		"was", hex.EncodeToString(p.Incarnation[:]), "incarnation", hex.EncodeToString(incarnation[:]))
+	p.Incarnation = incarnation
+	return nil
+}
+
 // agree compares the table's position and frames with the log's bounds.
 func (p *Partition) agree(ctx context.Context, t *table.Table, b log.Bounds) (*table.Table, error) {
 	position := t.Position()
 	if position > b.LastStable {
 		// Only committed records are folded, so the log has lost some.
 		why := fmt.Sprintf("it is folded to offset %d, but the log ends at %d", position, b.LastStable)
-		if rebuildable(b) {
-			return p.rebuild(ctx, why)
+		if !rebuildable(b) {
+			return nil, fmt.Errorf("the table is ahead of its log: %s, and starts at %d: restore both from one backup", why, b.DeltaStart)
 		}
-		return nil, fmt.Errorf("the table is ahead of its log: %s, and starts at %d: restore both from one backup", why, b.DeltaStart)
+		if err := p.renew(ctx); err != nil {
+			return nil, fmt.Errorf("the table is ahead of its log: %s: %w", why, err)
+		}
+		return p.rebuild(ctx, why)
 	}
 	if rebuildable(b) {
 		return t, nil

@@ -14,7 +14,9 @@ import (
 // Partition is one partition that is folded.
 type Partition struct {
 	Index       int32
-	Incarnation [16]byte
+	Incarnation [16]byte // open may renew it, before anything else runs
+
+	renewIncarnation func(context.Context) ([16]byte, error) // see PartitionSpec
 
 	k       *Keyframer
 	topic   *Topic
@@ -55,7 +57,8 @@ type waiter struct {
 func newPartition(k *Keyframer, t *Topic, spec PartitionSpec) *Partition {
 	p := &Partition{
 		Index: spec.Index, Incarnation: spec.Incarnation, k: k, topic: t, ordinal: spec.Ordinal, log: spec.Log, lastCut: -1,
-		logger: k.cfg.Logger.With("topic", t.Name, "partition", spec.Index),
+		renewIncarnation: spec.RenewIncarnation,
+		logger:           k.cfg.Logger.With("topic", t.Name, "partition", spec.Index),
 	}
 	p.steps.step, p.upkeep.step = p.step, p.maintain
 	return p

@@ -41,6 +41,9 @@ type PartitionSpec struct {
 	Ordinal     uint32 // of its table; never reused
 	Incarnation [16]byte
 	Log         Log
+	// RenewIncarnation draws another incarnation, durable when it returns. It is called when the log is found to have lost
+	// committed records. nil: this log's cannot be renewed, and such a partition fails.
+	RenewIncarnation func(ctx context.Context) ([16]byte, error)
 }
 
 // Settings are a topic's settings that may change while it is folded. Sizes in bytes, times in milliseconds.

@@ -3,6 +3,7 @@ package keyframer_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -173,26 +174,76 @@ func TestRebuild(t *testing.T) {
 	require.Equal(t, pub, n.table(0).Pub(n.table(0).Frames()[0]))
 }
 
+// A log that ends below what was folded has lost records that somebody may have read. The table is rebuilt, in another incarnation: a
+// replica above the loss must not take the records to come for those that it had.
 func TestTableAheadOfItsLog(t *testing.T) {
+	killed := errors.New("killed")
+	for _, tc := range []struct {
+		name    string
+		durable bool  // before the crash
+		crash   error // nil: none
+	}{{"no crash", true, nil}, {"crash before the incarnation", false, killed}, {"crash before the table goes", true, killed}} {
+		t.Run(tc.name, func(t *testing.T) {
+			n := newNode(t, keyframer.Config{})
+			l := n.add(fold.LastValue, calm(), 1)[0]
+			for i := range 4 {
+				l.Append(memlog.Put(fmt.Sprint("k", i), "v"))
+				n.cut()
+			}
+			l.Truncate(3)
+			s := spec(fold.LastValue, l)
+			before, drawn := s.Partitions[0].Incarnation, 0
+			renew := func(crash error, durable bool) func(context.Context) ([16]byte, error) {
+				return func(context.Context) ([16]byte, error) {
+					_, ok := n.k.Topic(topicName)
+					require.False(t, ok, "nobody finds a partition before it is open")
+					if durable {
+						drawn++
+						s.Partitions[0].Incarnation = [16]byte{0xff, byte(drawn)}
+					}
+					return s.Partitions[0].Incarnation, crash
+				}
+			}
+			n.restart()
+			s.Partitions[0].RenewIncarnation = renew(tc.crash, tc.durable)
+			require.NoError(t, n.k.Add(s, calm()))
+			if tc.crash != nil {
+				require.ErrorIs(t, n.partition(0).Failure(), tc.crash)
+				n.restart()
+				s.Partitions[0].RenewIncarnation = renew(nil, true)
+				require.NoError(t, n.k.Add(s, calm()))
+			}
+			n.cut()
+			require.Equal(t, 1, drawn)
+			require.NotEqual(t, before, n.partition(0).Incarnation)
+			require.Equal(t, s.Partitions[0].Incarnation, n.partition(0).Incarnation)
+			require.Equal(t, s.Partitions[0].Incarnation, n.table(0).Identity().Incarnation)
+			require.EqualValues(t, 3, n.table(0).Digest().Count, "the log reaches its start: rebuilt from it")
+			require.Contains(t, n.logged.String(), "folded to offset 4, but the log ends at 3")
+
+			n.restart()
+			require.NoError(t, n.k.Add(s, calm()))
+			require.Equal(t, 1, drawn, "never at a restart")
+			require.EqualValues(t, 3, n.table(0).Position())
+		})
+	}
+}
+
+// Where the log does not reach back to its start nothing can be rebuilt.
+func TestTableAheadOfATrimmedLog(t *testing.T) {
 	n := newNode(t, keyframer.Config{})
 	l := n.add(fold.LastValue, calm(), 1)[0]
-	for i := range 4 {
+	for i := range 3 {
 		l.Append(memlog.Put(fmt.Sprint("k", i), "v"))
 		n.cut()
 	}
 	n.stop()
-	l.Truncate(3)
-	n.start()
-	require.NoError(t, n.k.Add(spec(fold.LastValue, l), calm()))
-	n.cut()
-	require.EqualValues(t, 3, n.table(0).Digest().Count, "the log reaches its start: rebuilt from it")
-	require.Contains(t, n.logged.String(), "folded to offset 4, but the log ends at 3")
-
-	n.stop()
 	require.NoError(t, l.TrimTo(context.Background(), 2))
 	l.Truncate(2)
 	n.start()
-	require.NoError(t, n.k.Add(spec(fold.LastValue, l), calm()))
+	s := spec(fold.LastValue, l)
+	s.Partitions[0].RenewIncarnation = func(context.Context) ([16]byte, error) { panic("nothing is served") }
+	require.NoError(t, n.k.Add(s, calm()))
 	require.ErrorIs(t, n.partition(0).Failure(), keyframer.ErrFailed)
 	require.ErrorContains(t, n.partition(0).Failure(), "ahead of its log")
 	_, err := n.partition(0).Live()

@@ -244,7 +244,8 @@ func (r *Registry) open(ct catalog.Topic) (*Topic, error) {
 			return nil, fmt.Errorf("partition %d: %w", i, err)
 		}
 		t.Partitions = append(t.Partitions, &Partition{
-			Index: int32(i), Ordinal: uint32(cp.Ordinal), Incarnation: cp.Incarnation, Log: p,
+			Index: int32(i), Ordinal: uint32(cp.Ordinal), Log: p,
+			renew: func() ([16]byte, error) { return r.opts.Catalog.RenewIncarnation(ct.ID, int32(i)) },
 		})
 	}
 	return t, nil

@@ -73,7 +73,7 @@ func TestRegistryFindsTopics(t *testing.T) {
 	require.Nil(t, b.Partition(2))
 	require.Nil(t, b.Partition(-1))
 	require.Same(t, b.Partitions[1], b.Partition(1))
-	require.NotEqual(t, b.Partitions[0].Incarnation, b.Partitions[1].Incarnation)
+	require.NotEqual(t, b.Partitions[0].Incarnation(), b.Partitions[1].Incarnation())
 
 	_, err := r.Create(t.Context(), Spec{Name: "a", Partitions: 1})
 	require.ErrorIs(t, err, ErrExists)
@@ -101,7 +101,7 @@ func TestRegistryReopens(t *testing.T) {
 	require.Len(t, r.List(), 1)
 	after := r.List()[0]
 	require.Equal(t, before.ID, after.ID)
-	require.Equal(t, before.Partitions[1].Incarnation, after.Partitions[1].Incarnation)
+	require.Equal(t, before.Partitions[1].Incarnation(), after.Partitions[1].Incarnation())
 	require.Equal(t, before.Config(), after.Config())
 	require.Equal(t, fold.Counter, after.Config().Fold)
 }

@@ -1,13 +1,14 @@
 package topics
 
 import (
+	"context"
 	"sync/atomic"
 
 	"github.com/keyframelog/keyframe/storage/log"
 )
 
 // Topic is one life of a topic: a topic that is deleted and created again is another Topic with another ID. Everything
-// but the configuration is immutable.
+// but the configuration, and the incarnations of its logs, is immutable.
 type Topic struct {
 	ID         [16]byte
 	Name       string
@@ -35,8 +36,18 @@ func (t *Topic) Gone() <-chan struct{} { return t.gone }
 
 // Partition is one partition of a topic and its log.
 type Partition struct {
-	Index       int32
-	Ordinal     uint32   // the catalog's number of this partition, never reused
-	Incarnation [16]byte // see CONTRACTS: a position means something within one incarnation only
-	Log         *log.Partition
+	Index   int32
+	Ordinal uint32 // the catalog's number of this partition, never reused
+	Log     *log.Partition
+
+	renew func() ([16]byte, error) // the catalog's RenewIncarnation
+}
+
+// Incarnation identifies this life of the partition's log, see CONTRACTS: a position means something within one incarnation only.
+func (p *Partition) Incarnation() [16]byte { return p.Log.Incarnation() }
+
+// RenewIncarnation gives the partition another incarnation, durably, because readable records of it are known to be lost. Hooks may
+// call it.
+func (p *Partition) RenewIncarnation(ctx context.Context) ([16]byte, error) {
+	return p.Log.RenewIncarnation(ctx, p.renew)
 }

@@ -68,7 +68,8 @@ func (h Headers) Get(key string) (value []byte, ok bool) {
 	return value, ok
 }
 
-// Validate reports whether the section is well-formed to its last byte. Error: ErrRecord.
+// Validate reports whether the section is well-formed to its last byte. Varints must be as short as they can be, as all clients write
+// them: whoever decodes the headers and encodes them anew has the same bytes then, and counts the same size. Error: ErrRecord.
 func (h Headers) Validate() error {
 	if len(h) == 0 {
 		return nil
@@ -79,7 +80,7 @@ func (h Headers) Validate() error {
 			return &RecordError{Why: "headers"}
 		}
 	}
-	if c.failed || len(c.b) != 0 {
+	if c.failed || c.overlong || len(c.b) != 0 {
 		return &RecordError{Why: "headers"}
 	}
 	return nil
@@ -111,10 +112,11 @@ func (h Headers) except(key string) []Header {
 
 // cursor walks a header section.
 type cursor struct {
-	b       []byte
-	left    int64
-	started bool
-	failed  bool
+	b        []byte
+	left     int64
+	started  bool
+	failed   bool
+	overlong bool // a varint had more bytes than it needs
 }
 
 // begin reads the count once and says whether a header follows.
@@ -149,6 +151,9 @@ func (c *cursor) varint() int64 {
 	if n <= 0 {
 		c.failed = true
 		return 0
+	}
+	if n > 1 && c.b[n-1] == 0 {
+		c.overlong = true
 	}
 	c.b = c.b[n:]
 	return v

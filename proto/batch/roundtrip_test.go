@@ -2,7 +2,9 @@ package batch
 
 import (
 	"bytes"
+	"iter"
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -163,4 +165,25 @@ func TestHeaders(t *testing.T) {
 	require.ErrorIs(t, append(h[:len(h):len(h)], 0).Validate(), ErrRecord, "bytes behind the last header")
 	require.ErrorIs(t, Headers{2, 1, 0}.Validate(), ErrRecord, "a null key")
 	require.ErrorIs(t, Headers{1}.Validate(), ErrRecord, "a negative count")
+	require.NoError(t, Headers{2, 2, 'k', 0}.Validate())
+	for name, overlong := range map[string]Headers{
+		"count":        {0x82, 0, 2, 'k', 0},
+		"key length":   {2, 0x82, 0, 'k', 0},
+		"value length": {2, 2, 'k', 0x80, 0x80, 0},
+		"null value":   {2, 2, 'k', 0x81, 0},
+		"no headers":   {0x80, 0},
+	} {
+		require.Less(t, len(AppendHeaders(nil, slices.Collect(headersIn(overlong))...)), len(overlong), "%s: others see fewer bytes", name)
+		require.ErrorIs(t, overlong.Validate(), ErrRecord, name)
+	}
+}
+
+func headersIn(h Headers) iter.Seq[Header] {
+	return func(yield func(Header) bool) {
+		for k, v := range h.All() {
+			if !yield(Header{k, v}) {
+				return
+			}
+		}
+	}
 }

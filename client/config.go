@@ -12,7 +12,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/keyframelog/keyframe/proto/fold"
-	"github.com/keyframelog/keyframe/storage/table"
 )
 
 // From says where a replica that holds nothing starts.
@@ -74,8 +73,6 @@ type Config struct {
 
 	// Fold of the topic; 0 reads `keyframe.fold` from the topic's configs.
 	Fold fold.Kind
-	// MaxRowBytes bounds key plus value of a row; must equal the broker's. Default 16 MiB.
-	MaxRowBytes int
 
 	// BootstrapParallel is how many partitions load a frame at the same time. Default 4.
 	BootstrapParallel int
@@ -107,7 +104,6 @@ type Config struct {
 var ErrConfig = errors.New("invalid client configuration")
 
 func (c Config) withDefaults() Config {
-	setDefault(&c.MaxRowBytes, table.DefaultRowBytesMax)
 	setDefault(&c.BootstrapParallel, 4)
 	setDefault(&c.RingEntries, 1<<16)
 	setDefault(&c.WatchChanges, 1<<14)
@@ -135,7 +131,7 @@ func (c Config) Validate() error {
 		return fmt.Errorf("%w: Brokers is empty", ErrConfig)
 	case c.From == FromFrame && c.StateURL == "":
 		return fmt.Errorf("%w: key frames come from the state plane: set StateURL, or From: FromEarliest", ErrConfig)
-	case c.BootstrapParallel < 0 || c.RingEntries < 0 || c.WatchChanges < 0 || c.MaxRowBytes < 0 || c.CommitBytes < 0:
+	case c.BootstrapParallel < 0 || c.RingEntries < 0 || c.WatchChanges < 0 || c.CommitBytes < 0:
 		return fmt.Errorf("%w: a bound is negative", ErrConfig)
 	}
 	return nil

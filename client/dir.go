@@ -49,7 +49,7 @@ type dirStores struct {
 
 func openStores(cfg Config, topic topicInfo) (stores, error) {
 	if cfg.Store.dir == "" {
-		return newMemoryStores(cfg.Fold, cfg.MaxRowBytes), nil
+		return newMemoryStores(cfg.Fold), nil
 	}
 	s, err := openDirStores(cfg)
 	if err != nil {
@@ -80,7 +80,6 @@ func openDirStores(cfg Config) (_ *dirStores, err error) {
 	}
 	s.db, err = table.Open(table.Config{
 		DB: db, Options: opts, FS: s.fs, Dir: s.fs.PathJoin(cfg.Store.dir, "loading"), Now: cfg.Now, Logger: cfg.Logger,
-		Limits: table.Limits{RowBytesMax: cfg.MaxRowBytes},
 	})
 	if err != nil {
 		return nil, err
@@ -152,7 +151,7 @@ func (s *dirStores) newOrdinal() uint32 {
 }
 
 func (s *dirStores) load(partition int32, r io.Reader) (rows, frame.Header, error) {
-	fr, err := frame.NewReader(r, s.cfg.MaxRowBytes+1<<20)
+	fr, err := frame.NewReader(r, 0)
 	if err != nil {
 		return nil, frame.Header{}, fmt.Errorf("key frame header: %w", err)
 	}

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -10,7 +11,10 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/stretchr/testify/require"
 
+	"github.com/keyframelog/keyframe/proto/batch"
+	"github.com/keyframelog/keyframe/proto/digest"
 	"github.com/keyframelog/keyframe/proto/fold"
+	"github.com/keyframelog/keyframe/proto/frame"
 	"github.com/keyframelog/keyframe/storage/crashfs"
 )
 
@@ -67,6 +71,29 @@ func TestDirKeepsTheLeaderEpoch(t *testing.T) {
 	require.Equal(t, int32(7), epochOf())
 	g.requireState(0)
 	require.Equal(t, int32(8), g.r.partitions[0].rows().epoch())
+}
+
+// The largest row that a fold makes does not keep a replica from loading its frame, wherever it keeps its rows.
+func TestLargestRowIsLoaded(t *testing.T) {
+	headers := batch.AppendHeaders(nil, batch.Header{Key: "h", Value: make([]byte, fold.RowBytesMax-9)})
+	row := frame.Row{Key: []byte("k"), Value: []byte("v"), Headers: headers}
+	require.Equal(t, fold.RowBytesMax, len(row.Key)+len(row.Value)+len(row.Headers))
+	var encoded bytes.Buffer
+	w := frame.NewWriter(&encoded, frame.Header{Cut: 1, Since: -1, Fold: fold.LastValue})
+	require.NoError(t, w.Append(&row))
+	d := digestOf(map[string]frame.Row{"k": row})
+	require.NoError(t, w.Close(frame.Footer{Digest: d, Pub: d.Pub(digest.FrameID{Cut: 1}), Rows: 1}))
+	for _, store := range []Store{Memory(), DirFS(vfs.NewMem(), "replica")} {
+		s, err := openStores(Config{Store: store, Fold: fold.LastValue}.withDefaults(), topicInfo{})
+		require.NoError(t, err)
+		loaded, _, err := s.load(0, bytes.NewReader(encoded.Bytes()))
+		require.NoError(t, err)
+		got, ok, err := loaded.get([]byte("k"))
+		require.NoError(t, err)
+		require.True(t, ok)
+		require.True(t, bytes.Equal(headers, got.Headers))
+		require.NoError(t, s.close())
+	}
 }
 
 // Rows, position and digest are one commit: after a crash at any moment the replica follows on from what is stored, and is equal.

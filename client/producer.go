@@ -120,7 +120,7 @@ func (p *Producer) Check(r *kgo.Record) error {
 		headers = batch.AppendHeaders(nil, hs...)
 	}
 	if _, err := p.kind.Delta(r.Key, r.Value, headers); err != nil {
-		return fmt.Errorf("topic %s, key %q: %w", p.topic, r.Key, err)
+		return fmt.Errorf("topic %s, key %.40q: %w", p.topic, r.Key, err)
 	}
 	return nil
 }

@@ -55,6 +55,8 @@ func TestProducerChecksBeforeBatching(t *testing.T) {
 		p.Merge([]byte("k"), []byte(`{"a":1,"a":2}`)),
 		p.Add([]byte("k"), 1),
 		{Key: []byte("k"), Value: []byte("{}"), Headers: []kgo.RecordHeader{{Key: delta.HeaderOp, Value: []byte("upsert")}}},
+		{Key: []byte("k"), Value: []byte("{}"), Headers: []kgo.RecordHeader{{Key: "h", Value: make([]byte, fold.RowBytesMax)}}},
+		{Key: make([]byte, fold.RowBytesMax), Value: []byte("{}")},
 	} {
 		var refusal *delta.Refusal
 		require.ErrorAs(t, p.ProduceSync(context.Background(), p.Merge([]byte("good"), []byte("{}")), r).FirstErr(), &refusal)

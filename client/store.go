@@ -59,8 +59,8 @@ type rows interface {
 type memoryStores struct{ cfg memory.Config }
 
 // newMemoryStores takes the fold that frames must have; 0: what they say.
-func newMemoryStores(kind fold.Kind, maxRowBytes int) *memoryStores {
-	return &memoryStores{memory.Config{Fold: kind, MaxRowBytes: maxRowBytes}}
+func newMemoryStores(kind fold.Kind) *memoryStores {
+	return &memoryStores{memory.Config{Fold: kind}}
 }
 
 func (m *memoryStores) open(int32) (rows, bool, error) { return nil, false, nil }

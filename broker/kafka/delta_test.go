@@ -1,6 +1,7 @@
 package kafka_test
 
 import (
+	"bytes"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -52,6 +53,32 @@ func TestProduceRefusesBadDeltas(t *testing.T) {
 			require.Zero(t, listOffset(c, tp, 0, -1).Offset)
 		})
 	}
+}
+
+// TestProduceRefusesTooLargeDeltas: what alone exceeds the limit of a row, in value or headers, would be acknowledged and then skipped.
+func TestProduceRefusesTooLargeDeltas(t *testing.T) {
+	c := startOwn(t, options{}).dial(t)
+	tp := createTopic(c, 1, "cleanup.policy", "compact")
+	large := bytes.Repeat([]byte("a"), fold.RowBytesMax)
+	p := produce(c, tp, sealZstd(newBatch(
+		kv("a", "1"),
+		testRecord{key: []byte("b"), value: large},
+		testRecord{key: []byte("c"), value: []byte("1"), headers: []kmsg.Header{{Key: "h", Value: large}}},
+		testRecord{key: []byte("d"), headers: []kmsg.Header{{Key: "h", Value: large}}},
+	)))
+	requireCode(t, 87, p.ErrorCode, p.ErrorMessage)
+	var culprits []int32
+	for _, r := range p.ErrorRecords {
+		culprits = append(culprits, r.RelativeOffset)
+		require.Contains(t, *r.ErrorMessage, "16777216")
+	}
+	require.Equal(t, []int32{1, 2, 3}, culprits)
+	require.Zero(t, listOffset(c, tp, 0, -1).Offset)
+	require.Zero(t, mustProduce(c, tp, kv("a", "1")))
+
+	plain := createTopic(c, 1) // nobody folds it
+	p = produce(c, plain, sealZstd(newBatch(testRecord{key: []byte("b"), value: large})))
+	requireCode(t, 0, p.ErrorCode, p.ErrorMessage)
 }
 
 // TestFoldPatterns: kafka-topics refuses configs that it does not know, so the broker gives the fold by name.

@@ -6,6 +6,8 @@ package delta
 import (
 	"fmt"
 	"strings"
+
+	"github.com/keyframelog/keyframe/proto/batch"
 )
 
 // HeaderOp is the record header that names the operation.
@@ -44,9 +46,10 @@ func ParseOp(s string) (Op, error) {
 
 // Delta is one operation on one key. The slices alias the record.
 type Delta struct {
-	Op    Op
-	Key   []byte
-	Value []byte // nil for Delete
+	Op      Op
+	Key     []byte
+	Value   []byte // nil for Delete
+	Headers batch.Headers
 }
 
 // Refusal says what a delta alone shows to be wrong: the record must not enter the log.

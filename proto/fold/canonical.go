@@ -127,6 +127,19 @@ func formatOptions() []jsontext.Options {
 
 // canonical returns the canonical bytes of a document, valid until the next call. The error is a *delta.Refusal.
 func (c *canonicaliser) canonical(document []byte) ([]byte, error) {
+	value, err := c.format(document)
+	if err != nil {
+		return nil, err
+	}
+	if done, err := checkNumbers(value); done || err != nil {
+		return value, err
+	}
+	c.out = c.appendCanonicalNumbers(c.out[:0], value)
+	return c.out, nil
+}
+
+// format makes everything canonical but the numbers.
+func (c *canonicaliser) format(document []byte) (jsontext.Value, error) {
 	if err := checkDepth(document); err != nil {
 		return nil, err
 	}
@@ -138,11 +151,30 @@ func (c *canonicaliser) canonical(document []byte) ([]byte, error) {
 		return nil, delta.Refuse("the value is not valid JSON: %v", err)
 	}
 	c.sorted = value
-	if done, err := checkNumbers(value); done || err != nil {
-		return value, err
+	return value, nil
+}
+
+// numberGrowthMax bounds how much longer a document gets by being made canonical. Only numbers grow, at most from 1e20 to 21 digits.
+const numberGrowthMax = 6
+
+// canonicalLen is the length of a document's canonical bytes, counted without building them. The error is a *delta.Refusal.
+func canonicalLen(document []byte) (int, error) {
+	var c canonicaliser
+	value, err := c.format(document)
+	if err != nil {
+		return 0, err
 	}
-	c.out = c.appendCanonicalNumbers(c.out[:0], value)
-	return c.out, nil
+	n := len(value)
+	for i := 0; i < len(value); {
+		begin, end := nextNumber(value, i)
+		if begin < end {
+			c.digits = append(c.digits[:0], value[begin:end]...)
+			c.out = parseNumber(value[begin:end], c.digits).append(c.out[:0])
+			n += len(c.out) - (end - begin)
+		}
+		i = end
+	}
+	return n, nil
 }
 
 func (c *canonicaliser) appendCanonicalNumbers(dst, b []byte) []byte {

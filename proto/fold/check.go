@@ -36,11 +36,16 @@ func (k Kind) Delta(key, value []byte, headers batch.Headers) (delta.Delta, erro
 	if err != nil {
 		return delta.Delta{}, err
 	}
+	if len(key)+len(value)+len(headers) > surelyFits {
+		if err := k.checkSize(op, key, value, headers); err != nil {
+			return delta.Delta{}, err
+		}
+	}
 	if op == delta.Delete {
 		if len(value) > 0 {
 			return delta.Delta{}, delta.Refuse("a delete has a value")
 		}
-		return delta.Delta{Op: op, Key: key}, nil
+		return delta.Delta{Op: op, Key: key, Headers: headers}, nil
 	}
 	if value == nil {
 		return delta.Delta{}, delta.Refuse("a %s needs a value", op)
@@ -48,7 +53,7 @@ func (k Kind) Delta(key, value []byte, headers batch.Headers) (delta.Delta, erro
 	if err := k.checkValue(value); err != nil {
 		return delta.Delta{}, err
 	}
-	return delta.Delta{Op: op, Key: key, Value: value}, nil
+	return delta.Delta{Op: op, Key: key, Value: value, Headers: headers}, nil
 }
 
 func (k Kind) op(value []byte, headers batch.Headers) (delta.Op, error) {

@@ -2,7 +2,7 @@
 // every tool use these and no others.
 //
 //	d, err := fold.Counter.Delta(record.Key, record.Value, record.Headers) // what the delta alone shows; *delta.Refusal
-//	f := fold.NewFolder(fold.Counter, 1<<20)
+//	f := fold.NewFolder(fold.Counter, fold.RowBytesMax)
 //	next, rejected := f.Apply(state, d)                                     // total: what only the state shows
 //
 // # The folds, version 1
@@ -14,6 +14,12 @@
 //
 // A null value without an operation is a delete. A put needs a value, a delete has none. Adding to an absent key starts at 0, merging into
 // one starts from nothing (RFC 7396).
+//
+// # Size
+//
+// Key, value and headers of a row have at most RowBytesMax bytes together, a keyframe.op among the headers included whether it is there
+// yet or not. A delta that exceeds that alone is refused; one that would make a row exceed it is skipped by the fold, a delete too: its
+// tombstone is a row.
 //
 // # Canonical JSON
 //

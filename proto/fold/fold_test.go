@@ -84,9 +84,11 @@ func TestAParsedDeltaAliasesTheRecord(t *testing.T) {
 	require.NoError(t, err)
 	require.Same(t, &key[0], &d.Key[0])
 	require.Same(t, &value[0], &d.Value[0])
-	d, err = LastValue.Delta(key, []byte{}, batch.AppendHeaders(nil, batch.Header{Key: delta.HeaderOp, Value: []byte("delete")}))
+	headers := batch.AppendHeaders(nil, batch.Header{Key: delta.HeaderOp, Value: []byte("delete")})
+	d, err = LastValue.Delta(key, []byte{}, headers)
 	require.NoError(t, err)
-	require.Equal(t, delta.Delta{Op: delta.Delete, Key: key}, d)
+	require.Equal(t, delta.Delta{Op: delta.Delete, Key: key, Headers: headers}, d)
+	require.Same(t, &headers[0], &d.Headers[0])
 }
 
 func TestKinds(t *testing.T) {
@@ -139,14 +141,6 @@ func TestResets(t *testing.T) {
 			}
 		}
 	}
-}
-
-func TestRowTooLarge(t *testing.T) {
-	f := NewFolder(LastValue, 10)
-	_, why := f.Apply(State{}, delta.Delta{Op: delta.Put, Key: []byte("12345"), Value: []byte("123456")})
-	require.Equal(t, RowTooLarge, why)
-	_, why = f.Apply(State{}, delta.Delta{Op: delta.Put, Key: []byte("12345"), Value: []byte("12345")})
-	require.Zero(t, why)
 }
 
 // The state of the Apply before may be handed in although the folder reuses its memory.

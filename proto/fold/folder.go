@@ -21,7 +21,7 @@ type Rejection uint8
 const (
 	CounterOverflow Rejection = iota + 1 // the sum leaves 64 bits
 	NotACounter                          // the state is no counter value
-	RowTooLarge                          // key and value together would exceed the limit
+	RowTooLarge                          // key, value and headers together would exceed the limit
 	Malformed                            // a delta that Delta would have refused: only a log that checks nothing has them
 )
 
@@ -44,14 +44,14 @@ type Folder struct {
 	json    canonicaliser
 }
 
-// NewFolder makes a folder; key and value of a row together have at most maxRowBytes.
+// NewFolder makes a folder; key, value and headers of a row together have at most maxRowBytes: RowBytesMax but in tests.
 func NewFolder(kind Kind, maxRowBytes int) *Folder { return &Folder{kind: kind, rowMax: maxRowBytes} }
 
 // Apply returns the state after the delta. It is total and pure: equal states and deltas give equal results everywhere. A rejected
 // delta leaves the state as it was. The value may alias prev.Value, d.Value or scratch memory that the next Apply overwrites.
 func (f *Folder) Apply(prev State, d delta.Delta) (State, Rejection) {
 	next, why := f.apply(prev, d)
-	if why == 0 && next.Exists && len(d.Key)+len(next.Value) > f.rowMax {
+	if why == 0 && tooLarge(d.Key, len(next.Value), d.Headers, f.rowMax) {
 		why = RowTooLarge
 	}
 	if why != 0 {

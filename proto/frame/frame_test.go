@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"slices"
 	"testing"
 	"testing/iotest"
@@ -168,6 +169,29 @@ func TestHugeRow(t *testing.T) {
 	got, _, err = decode(bytes.NewReader(encoded), 3*frame.BlockBytes)
 	require.ErrorIs(t, err, frame.ErrTooLarge)
 	require.Equal(t, rows[:1], got)
+}
+
+// The largest row that a fold makes is read where no limit is given, whatever its bytes are: key, value or headers.
+func TestLargestRow(t *testing.T) {
+	large := func(n int) []byte { return bytes.Repeat([]byte("x"), n) }
+	headers := batch.AppendHeaders(nil, batch.Header{Key: "h", Value: large(fold.RowBytesMax - 9)})
+	require.Equal(t, fold.RowBytesMax-2, len(headers))
+	for _, r := range []frame.Row{
+		{Key: large(fold.RowBytesMax - 1), Value: []byte("v")},
+		{Key: []byte("k"), Value: large(fold.RowBytesMax - 1)},
+		{Key: []byte("k"), Value: []byte("v"), Headers: headers},
+	} {
+		rows := someRows(3, 100)
+		r.Offset, r.Timestamp = rows[1].Offset, rows[1].Timestamp
+		rows[1] = r
+		got, _, err := decode(bytes.NewReader(encode(t, header(100, -1), rows)), 0)
+		require.NoError(t, err)
+		require.True(t, reflect.DeepEqual(rows, got)) // printed, the difference would be too large
+	}
+	rows := someRows(3, 100)
+	rows[1].Value = large(fold.RowBytesMax + 1000)
+	_, _, err := decode(bytes.NewReader(encode(t, header(100, -1), rows)), 0)
+	require.ErrorIs(t, err, frame.ErrTooLarge)
 }
 
 // The blocks belong to the caller: reused memory is used, and without it each block has its own.

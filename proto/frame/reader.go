@@ -6,10 +6,13 @@ import (
 	"fmt"
 	"io"
 	"slices"
+
+	"github.com/keyframelog/keyframe/proto/fold"
 )
 
-// DefaultMaxBlockBytes is what a reader admits where no limit is given: a row of 64 MiB and its block.
-const DefaultMaxBlockBytes = 65 << 20
+// DefaultMaxBlockBytes is what a reader admits where no limit is given: the largest row there is, alone in its block. No other block
+// comes near that.
+const DefaultMaxBlockBytes = fold.RowBytesMax + payloadHead + rowHeadMax
 
 // Reader decodes one frame, block by block, each checked before it is returned.
 type Reader struct {

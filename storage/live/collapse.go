@@ -91,7 +91,7 @@ func (c *collapser) settle(col *column, below frame.Row, exists bool) (n node, r
 	}
 	n.kind = unchanged
 	for _, x := range col.layers[1].oldestFirst(nil) {
-		next, why := c.folder.Apply(state, delta.Delta{Op: x.op, Key: col.key, Value: x.value})
+		next, why := c.folder.Apply(state, delta.Delta{Op: x.op, Key: col.key, Value: x.value, Headers: x.headers})
 		if why != 0 {
 			rejects.Count(why)
 			continue

@@ -42,7 +42,7 @@ type node struct {
 }
 
 func (n *node) delta(key []byte) table.Delta {
-	return table.Delta{Delta: delta.Delta{Op: n.op, Key: key, Value: n.value}, Offset: n.offset, Timestamp: n.timestamp, Headers: n.headers}
+	return table.Delta{Delta: delta.Delta{Op: n.op, Key: key, Value: n.value, Headers: n.headers}, Offset: n.offset, Timestamp: n.timestamp}
 }
 
 // state is what a known or unchanged node says.

@@ -223,7 +223,7 @@ func (p *Partition) applyRecordLocked(r *batch.Record) error {
 				return err
 			}
 		}
-		p.collapse(iv, e, table.Delta{Delta: d, Offset: r.Offset, Timestamp: r.Timestamp, Headers: r.Headers})
+		p.collapse(iv, e, table.Delta{Delta: d, Offset: r.Offset, Timestamp: r.Timestamp})
 	}
 	iv.records++
 	p.position = r.Offset + 1

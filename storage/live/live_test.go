@@ -403,6 +403,39 @@ func TestBounds(t *testing.T) {
 	require.Equal(t, "last", string(r.Value))
 }
 
+// An external log refuses nothing: what would make a row too large is skipped, whichever of its parts is large, and a delete as well,
+// whose tombstone is a row.
+func TestTooLargeIsSkipped(t *testing.T) {
+	for _, kind := range []fold.Kind{fold.LastValue, fold.Counter} {
+		w := &world{}
+		w.open(t, vfs.NewMem(), kind, live.Config{})
+		headers := batch.AppendHeaders(nil, batch.Header{Key: "h", Value: make([]byte, rowMax)})
+		for _, records := range [][]batch.Record{
+			{{Offset: 0, Key: []byte("k"), Value: []byte("1")}},
+			{{Offset: 1, Key: []byte("k"), Value: []byte("2"), Headers: headers}, {Offset: 2, Key: []byte("k"), Headers: headers}},
+			{{Offset: 3, Key: []byte("k"), Headers: batch.AppendHeaders(nil, batch.Header{Key: "h", Value: make([]byte, fold.RowBytesMax)})}},
+		} {
+			require.NoError(t, w.p.ApplyRecords(records, records[len(records)-1].Offset+1, 0))
+			for _, folded := range []bool{false, true} {
+				if folded {
+					f, finish, ok := w.p.StartFold(false)
+					require.True(t, ok)
+					finish(w.db.Commit(background, []table.Fold{f}))
+				}
+				row, _, ok, err := w.p.Get([]byte("k"))
+				require.NoError(t, err)
+				require.True(t, ok)
+				require.Equal(t, "1", string(row.Value))
+				require.Zero(t, row.Offset)
+			}
+		}
+		rejected := w.p.Table().Rejected()
+		require.EqualValues(t, 3, rejected.Total())
+		require.EqualValues(t, 1, rejected[fold.Malformed], "alone it is larger than any row")
+		w.close(t)
+	}
+}
+
 // Readers see every state whole, whatever is applied and folded meanwhile: two keys that are always written together are always equal.
 func TestReadersAndFolds(t *testing.T) {
 	w := &world{oracle: oracle{counter: true}}

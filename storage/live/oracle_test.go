@@ -33,7 +33,7 @@ type oracle struct {
 	records []record
 }
 
-const rowMax = 40
+const rowMax = 60
 
 // at folds everything below x.
 func (o *oracle) at(x int64) (s state, rejected uint64) {
@@ -68,14 +68,22 @@ func (o *oracle) apply(s state, r record) bool {
 		}
 		value = strconv.FormatInt(n, 10)
 	}
-	if !r.dead && len(r.key)+len(value) > rowMax {
-		return false
-	}
 	if r.dead {
 		value = ""
 	}
+	if len(r.key)+len(value)+headerBytes(r.op) > rowMax {
+		return false
+	}
 	s[r.key] = row{value, r.dead, r.offset}
 	return true
+}
+
+// headerBytes is the size of one header, keyframe.op: the record's, or the longest that its row may be given.
+func headerBytes(op string) int {
+	if op == "" {
+		op = "delete"
+	}
+	return len("keyframe.op") + len(op) + 3
 }
 
 // live lists the live keys in order.

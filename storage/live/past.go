@@ -157,7 +157,7 @@ func (s *Past) apply(b batch.Batch, r *batch.Reader) error {
 			s.iv.rejects.Add(&rejects)
 			s.iv.install(e, n)
 		}
-		s.collapse(s.iv, e, table.Delta{Delta: d, Offset: rec.Offset, Timestamp: rec.Timestamp, Headers: rec.Headers})
+		s.collapse(s.iv, e, table.Delta{Delta: d, Offset: rec.Offset, Timestamp: rec.Timestamp})
 	}
 }
 

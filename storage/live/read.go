@@ -48,7 +48,7 @@ func (c *column) apply(kind fold.Kind, f *fold.Folder, below frame.Row, exists b
 			if exists && n.offset <= below.Offset {
 				continue
 			}
-			next, why := f.Apply(state, delta.Delta{Op: n.op, Key: c.key, Value: n.value})
+			next, why := f.Apply(state, delta.Delta{Op: n.op, Key: c.key, Value: n.value, Headers: n.headers})
 			if why != 0 {
 				r.rejects.Count(why)
 				continue

@@ -23,7 +23,7 @@ var (
 // this goroutine, decoded and hashed by cfg.Workers others.
 func Load(r io.Reader, cfg Config) (*Table, frame.Header, error) {
 	cfg = cfg.withDefaults()
-	fr, err := frame.NewReader(r, cfg.MaxBlock)
+	fr, err := frame.NewReader(r, 0)
 	if err != nil {
 		return nil, frame.Header{}, fmt.Errorf("key frame header: %w", err)
 	}

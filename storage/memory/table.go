@@ -30,19 +30,11 @@ type Identity struct {
 
 // Config of a table.
 type Config struct {
-	Fold        fold.Kind // required
-	MaxRowBytes int       // key + value; rows beyond are rejected by the fold, as on the broker. Default 16 MiB
-	MaxBlock    int       // bytes of a frame's block that are accepted. Default MaxRowBytes + 1 MiB
-	Workers     int       // goroutines that verify a frame while it is loaded. Default 2
+	Fold    fold.Kind // required
+	Workers int       // goroutines that verify a frame while it is loaded. Default 2
 }
 
 func (c Config) withDefaults() Config {
-	if c.MaxRowBytes == 0 {
-		c.MaxRowBytes = 16 << 20
-	}
-	if c.MaxBlock == 0 {
-		c.MaxBlock = c.MaxRowBytes + 1<<20
-	}
 	if c.Workers == 0 {
 		c.Workers = 2
 	}
@@ -77,7 +69,7 @@ type Table struct {
 func New(id Identity, position int64, cfg Config) *Table {
 	cfg = cfg.withDefaults()
 	return &Table{
-		cfg: cfg, seed: maphash.MakeSeed(), folder: fold.NewFolder(cfg.Fold, cfg.MaxRowBytes),
+		cfg: cfg, seed: maphash.MakeSeed(), folder: fold.NewFolder(cfg.Fold, fold.RowBytesMax),
 		id: id, idx: newIndex(0), chunks: newChunks(), position: position, skipped: map[string]uint64{},
 	}
 }

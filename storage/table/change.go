@@ -1,7 +1,6 @@
 package table
 
 import (
-	"github.com/keyframelog/keyframe/proto/batch"
 	"github.com/keyframelog/keyframe/proto/delta"
 	"github.com/keyframelog/keyframe/proto/digest"
 )
@@ -11,7 +10,6 @@ type Delta struct {
 	delta.Delta
 	Offset    int64
 	Timestamp int64 // ms since the epoch
-	Headers   batch.Headers
 }
 
 // Change is what one fold does to one key.

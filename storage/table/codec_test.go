@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/keyframelog/keyframe/proto/batch"
+	"github.com/keyframelog/keyframe/proto/delta"
 	"github.com/keyframelog/keyframe/proto/digest"
 	"github.com/keyframelog/keyframe/proto/fold"
 	"github.com/keyframelog/keyframe/proto/frame"
@@ -115,6 +116,33 @@ func TestTrimsForgotten(t *testing.T) {
 		m.remember(trimmed{cut: i, atMs: i})
 		require.LessOrEqual(t, len(m.trims), trimsMax)
 		require.Equal(t, trimmed{i, i}, m.trims[len(m.trims)-1])
+	}
+}
+
+// A row that is read as a record, with an operation that says what it is, is not too large for the fold that it comes from.
+func TestRowIsNoLargerThanItsDelta(t *testing.T) {
+	const limit = 60
+	f := fold.NewFolder(fold.Counter, limit)
+	for _, op := range []delta.Op{delta.Add, delta.Put, delta.Delete} {
+		for n := range 2 * limit {
+			list := []batch.Header{{Key: "h", Value: make([]byte, n/2)}}
+			if n%2 == 0 {
+				list = append(list, batch.Header{Key: delta.HeaderOp, Value: []byte(op.String())})
+			}
+			d := delta.Delta{Op: op, Key: []byte("k"), Value: []byte("1"), Headers: batch.AppendHeaders(nil, list...)}
+			s, why := f.Apply(fold.State{}, d)
+			if why != 0 {
+				continue
+			}
+			again := delta.Delta{Op: delta.Put, Key: d.Key, Value: s.Value, Headers: fold.Counter.RowHeaders(!s.Exists, d.Headers)}
+			if !s.Exists {
+				again.Op = delta.Delete
+				again.Headers = again.Headers.With(delta.HeaderOp, []byte("delete")) // as consumers get it
+			}
+			require.LessOrEqual(t, len(again.Key)+len(again.Value)+len(again.Headers), limit)
+			_, why = f.Apply(fold.State{}, again)
+			require.Zero(t, why, "%s, %d bytes of headers", op, len(d.Headers))
+		}
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/keyframelog/keyframe/proto/fold"
 	"github.com/keyframelog/keyframe/storage/keys"
 )
 
@@ -74,7 +75,7 @@ func Open(cfg Config) (*DB, error) {
 		cfg.Logger = slog.Default()
 	}
 	if cfg.Limits.RowBytesMax == 0 {
-		cfg.Limits.RowBytesMax = DefaultRowBytesMax
+		cfg.Limits.RowBytesMax = fold.RowBytesMax
 	}
 	db := &DB{cfg: cfg, sizes: defaultSizes(), tables: map[uint32]*Table{}}
 	db.scratch.New = func() any { return new(scratch) }

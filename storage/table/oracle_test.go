@@ -91,11 +91,20 @@ func (o *oracle) apply(d oracleDelta) {
 		}
 		row.value = strconv.FormatInt(sum.Int64(), 10)
 	}
-	if !row.dead && len(d.key)+len(row.value) > o.max {
+	if len(d.key)+len(row.value)+headerBytes(d.header) > o.max {
 		o.rejected++
 		return
 	}
 	o.state[d.key] = row
+}
+
+// headerBytes is the size of the producer's header, if there is one, and of the longest keyframe.op that a row may be given.
+func headerBytes(value string) int {
+	n := len("keyframe.op") + len("delete") + 3
+	if value != "" {
+		n += len("h") + len(value) + 3
+	}
+	return n
 }
 
 func (o *oracle) copy() oracleState { return maps.Clone(o.state) }

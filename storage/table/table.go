@@ -45,11 +45,8 @@ type Table struct {
 
 // Limits bounds the rows of a table.
 type Limits struct {
-	RowBytesMax int // key and value of a row together; 0 = DefaultRowBytesMax
+	RowBytesMax int // key, value and headers of a row together; 0 = fold.RowBytesMax. Less is for tests: see there
 }
-
-// DefaultRowBytesMax is the row bound where none is given: what fits into one fetch of the largest batch we accept.
-const DefaultRowBytesMax = 16 << 20
 
 // Ordinal returns the number under which the partition is stored.
 func (t *Table) Ordinal() uint32 { return t.ordinal }
@@ -57,7 +54,7 @@ func (t *Table) Ordinal() uint32 { return t.ordinal }
 // Identity returns whose table it is.
 func (t *Table) Identity() Identity { return t.id }
 
-// RowBytesMax returns how many bytes key and value of a folded row have at most.
+// RowBytesMax returns how many bytes key, value and headers of a folded row have at most.
 func (t *Table) RowBytesMax() int { return t.limits.RowBytesMax }
 
 // Position returns the offset up to which (exclusive) the log is folded.

@@ -81,6 +81,28 @@ func TestProduceRefusesTooLargeDeltas(t *testing.T) {
 	requireCode(t, 0, p.ErrorCode, p.ErrorMessage)
 }
 
+// TestProduceRefusalUsesNoSequence: the producer mends its batch and sends it again, with the sequence that it had.
+func TestProduceRefusalUsesNoSequence(t *testing.T) {
+	c := startOwn(t, options{}).dial(t)
+	tp := createTopic(c, 1, "cleanup.policy", "compact", "keyframe.fold", "counter")
+	id := newProducerID(c)
+	send := func(sequence int32, records ...testRecord) kmsg.ProduceResponseTopicPartition {
+		return produce(c, tp, sequenced(id, 0, sequence, records...))
+	}
+	for i, sequence := range []int32{0, 2} { // the first batch of a producer, and one that continues
+		p := send(sequence, kv("a", "1"), kv("b", "no number"))
+		requireCode(t, 87, p.ErrorCode, p.ErrorMessage)
+		require.Equal(t, int64(-1), p.BaseOffset)
+		require.Equal(t, int64(2*i), listOffset(c, tp, 0, -1).Offset)
+		p = send(sequence, kv("a", "1"), kv("b", "2"))
+		requireCode(t, 0, p.ErrorCode, p.ErrorMessage)
+		require.Equal(t, int64(2*i), p.BaseOffset)
+	}
+	p := send(4, kv("a", "1"))
+	requireCode(t, 0, p.ErrorCode, p.ErrorMessage)
+	require.Equal(t, int64(4), p.BaseOffset)
+}
+
 // TestFoldPatterns: kafka-topics refuses configs that it does not know, so the broker gives the fold by name.
 func TestFoldPatterns(t *testing.T) {
 	c := startOwn(t, options{topics: func(o *topics.Options) {

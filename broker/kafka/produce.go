@@ -24,6 +24,7 @@ type appended struct {
 	answer *kmsg.ProduceResponseTopicPartition
 	append *log.Appended
 	topic  *topics.Topic
+	config *topics.Config // that it was appended under
 }
 
 // produce appends one batch to each partition of the request. Appending happens here, in request order; the answer waits for
@@ -45,13 +46,14 @@ func (h *Handler) produce(ctx context.Context, r *wire.Request, req *kmsg.Produc
 				Partition: rp.Partition, BaseOffset: -1, LogAppendTime: -1, LogStartOffset: -1,
 				CurrentLeader: kmsg.NewProduceResponseTopicPartitionCurrentLeader(),
 			}
-			a, err := h.producePartition(t, code, req, &rp)
+			w, err := h.producePartition(t, code, req, &rp)
 			if err != nil {
 				h.refuseBatch(answer, t, err)
 				failed = errors.Join(failed, err)
 				continue
 			}
-			waiting = append(waiting, appended{answer, a, t})
+			w.answer = answer
+			waiting = append(waiting, w)
 		}
 	}
 	if req.Acks == acksNone {
@@ -74,7 +76,7 @@ func (h *Handler) produce(ctx context.Context, r *wire.Request, req *kmsg.Produc
 				continue
 			}
 			w.answer.BaseOffset, w.answer.LogStartOffset = w.append.BaseOffset, w.append.LogStart
-			if w.topic.Config().LogAppendTime {
+			if w.config.LogAppendTime {
 				w.answer.LogAppendTime = w.append.AppendTimeMs
 			}
 		}
@@ -83,38 +85,43 @@ func (h *Handler) produce(ctx context.Context, r *wire.Request, req *kmsg.Produc
 }
 
 // producePartition checks one partition's batch and appends it.
-func (h *Handler) producePartition(t *topics.Topic, code int16, req *kmsg.ProduceRequest, rp *kmsg.ProduceRequestTopicPartition) (*log.Appended, error) {
+func (h *Handler) producePartition(t *topics.Topic, code int16, req *kmsg.ProduceRequest, rp *kmsg.ProduceRequestTopicPartition) (a appended, err error) {
 	if req.Acks < acksAll || req.Acks > 1 {
-		return nil, &refusal{invalidRequiredAcks, fmt.Sprintf("acks=%d: only -1, 0 and 1 exist", req.Acks)}
+		return a, &refusal{invalidRequiredAcks, fmt.Sprintf("acks=%d: only -1, 0 and 1 exist", req.Acks)}
 	}
 	p, code := partitionOf(t, code, rp.Partition)
 	if code != none {
-		return nil, &refusal{code, "This server does not host this topic-partition."}
+		return a, &refusal{code, "This server does not host this topic-partition."}
 	}
 	b, err := oneBatch(rp.Records)
 	if err != nil {
-		return nil, err
+		return a, err
 	}
 	cfg := t.Config()
 	if b.IsTransactional() {
-		return nil, refuseTransactional(req)
+		return a, refuseTransactional(req)
 	}
 	if b.Codec() == batch.Zstd && req.Version < 7 {
-		return nil, &refusal{unsupportedCompressionType, "Produce requests below version 7 cannot carry zstd"}
+		return a, &refusal{unsupportedCompressionType, "Produce requests below version 7 cannot carry zstd"}
 	}
 	if len(b) > cfg.MaxMessageBytes {
-		return nil, &refusal{messageTooLarge, fmt.Sprintf("The record batch size in the append to %s-%d is %d bytes which exceeds the maximum configured value of %d.",
+		return a, &refusal{messageTooLarge, fmt.Sprintf("The record batch size in the append to %s-%d is %d bytes which exceeds the maximum configured value of %d.",
 			t.Name, p.Index, len(b), cfg.MaxMessageBytes)}
 	}
 	if req.Acks == acksAll && cfg.MinInsyncReplicas > 1 {
-		return nil, &refusal{notEnoughReplicas, fmt.Sprintf("min.insync.replicas is %d and there is one replica", cfg.MinInsyncReplicas)}
+		return a, &refusal{notEnoughReplicas, fmt.Sprintf("min.insync.replicas is %d and there is one replica", cfg.MinInsyncReplicas)}
 	}
 	if err := h.checkBatch(cfg, b); err != nil {
-		return nil, err
+		return a, err
 	}
-	a, err := p.Log.Append(b)
+	a = appended{topic: t, config: cfg}
+	if cfg.LogAppendTime {
+		a.append, err = p.Log.AppendStampingTime(b)
+	} else {
+		a.append, err = p.Log.Append(b)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("append to %s-%d: %w", t.Name, p.Index, err)
+		return a, fmt.Errorf("append to %s-%d: %w", t.Name, p.Index, err)
 	}
 	return a, nil
 }

@@ -50,14 +50,14 @@ func (h *Handler) checkBatch(cfg *topics.Config, b batch.Batch) error {
 		return &refusal{invalidRecord, fmt.Sprintf("The baseOffset of the record batch should be 0, but it is %d", b.BaseOffset())}
 	case b.ProducerID() >= 0 && (b.BaseSequence() < 0 || b.ProducerEpoch() < 0):
 		return &refusal{invalidRecord, fmt.Sprintf("Invalid sequence number %d or epoch %d in record batch with producerId %d", b.BaseSequence(), b.ProducerEpoch(), b.ProducerID())}
-	case b.IsLogAppendTime():
+	case b.IsLogAppendTime() && !cfg.LogAppendTime:
 		b.StampCreateTime(b.MaxTimestamp()) // the topic decides that, not the producer
 	}
 	return h.checkRecords(cfg, b)
 }
 
-// checkRecords reads every record once: structure, timestamp, key, and in a key-framed topic the delta. It sets the header's
-// timestamps as the topic wants them.
+// checkRecords reads every record once: structure, timestamp, key, and in a key-framed topic the delta. It mends the header's
+// maximum timestamp; with message.timestamp.type=LogAppendTime the log writes another.
 func (h *Handler) checkRecords(cfg *topics.Config, b batch.Batch) error {
 	reader, done := h.reader()
 	defer done()
@@ -98,10 +98,7 @@ func (h *Handler) checkRecords(cfg *topics.Config, b batch.Batch) error {
 	if refused.total > 0 {
 		return &refused
 	}
-	switch {
-	case cfg.LogAppendTime:
-		b.StampAppendTime(now)
-	case maxTimestamp != b.MaxTimestamp():
+	if !cfg.LogAppendTime && maxTimestamp != b.MaxTimestamp() {
 		b.StampCreateTime(maxTimestamp)
 	}
 	return nil

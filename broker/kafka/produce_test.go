@@ -8,6 +8,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/keyframelog/keyframe/broker/kafka"
 )
 
 func TestProduceAllVersions(t *testing.T) {
@@ -178,6 +180,23 @@ func TestProduceLogAppendTime(t *testing.T) {
 	require.Len(t, stored, 1)
 	require.Equal(t, int16(0x08), stored[0].Attributes)
 	require.Equal(t, p.LogAppendTime, stored[0].MaxTimestamp)
+}
+
+// TestProduceLogAppendTimeIsTheLogs: the log decides the order and so the time; the clock at which a batch was checked is not it.
+func TestProduceLogAppendTimeIsTheLogs(t *testing.T) {
+	c := startOwn(t, options{kafka: func(cfg *kafka.Config) {
+		cfg.Now = func() time.Time { return time.Now().Add(-time.Minute) }
+	}}).dial(t)
+	tp := createTopic(c, 1, "message.timestamp.type", "LogAppendTime")
+	b := newBatch(kv("a", "1"))
+	b.Attributes = 0x08
+	for _, records := range [][]byte{seal(newBatch(kv("a", "1"))), seal(b)} {
+		p := produce(c, tp, records)
+		requireCode(t, 0, p.ErrorCode, p.ErrorMessage)
+		stored := batchesOf(c, fetchAt(c, tp, p.BaseOffset).RecordBatches)
+		require.Len(t, stored, 1)
+		require.Equal(t, p.LogAppendTime, stored[0].MaxTimestamp)
+	}
 }
 
 func TestProduceStampsAndKeepsBatches(t *testing.T) {

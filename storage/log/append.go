@@ -15,7 +15,13 @@ import (
 // waits for the original's sync.
 //
 // Errors: *SequenceError, ErrClosed, ErrFailed, or what Config.Reserve says (disk full); nothing was written then.
-func (p *Partition) Append(b batch.Batch) (*Appended, error) {
+func (p *Partition) Append(b batch.Batch) (*Appended, error) { return p.append(b, false) }
+
+// AppendStampingTime is Append for message.timestamp.type=LogAppendTime (KIP-32): the batch's timestamps become its append time,
+// Appended.AppendTimeMs, which is taken where the order is decided. They never go back in a partition.
+func (p *Partition) AppendStampingTime(b batch.Batch) (*Appended, error) { return p.append(b, true) }
+
+func (p *Partition) append(b batch.Batch, stampTime bool) (*Appended, error) {
 	s := p.store
 	if err := s.cfg.Reserve.Admit(len(b)); err != nil {
 		return nil, p.wrap(err)
@@ -27,7 +33,7 @@ func (p *Partition) Append(b batch.Batch) (*Appended, error) {
 	if err := s.committer.acquire(len(b)); err != nil {
 		return nil, p.wrap(err)
 	}
-	a, written, err := p.appendOrdered(b)
+	a, written, err := p.appendOrdered(b, stampTime)
 	if !written {
 		s.committer.release(len(b))
 		s.stats.refused(err)
@@ -41,7 +47,7 @@ func (p *Partition) Append(b batch.Batch) (*Appended, error) {
 }
 
 // appendOrdered does what has to happen in the order of the log. written: the append was handed to the committer.
-func (p *Partition) appendOrdered(b batch.Batch) (a *Appended, written bool, err error) {
+func (p *Partition) appendOrdered(b batch.Batch, stampTime bool) (a *Appended, written bool, err error) {
 	p.appendMu.Lock()
 	defer p.appendMu.Unlock()
 	if p.writer.closed {
@@ -58,6 +64,9 @@ func (p *Partition) appendOrdered(b batch.Batch) (a *Appended, written bool, err
 		return p.duplicate(*dup), false, nil
 	}
 	b.Stamp(w.next, p.store.cfg.LeaderEpoch)
+	if stampTime {
+		b.StampAppendTime(nowMs)
+	}
 	newEpoch := p.epochs.last() != p.store.cfg.LeaderEpoch // only appends change it, so appendMu is enough to look
 	pb := p.encode(b, nowMs, newEpoch, seq)
 	if err := p.store.db.ApplyNoSyncWait(pb, pebble.Sync); err != nil {

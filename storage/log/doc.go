@@ -6,7 +6,8 @@
 //	err = a.Wait(ctx)               // durable, and visible to readers
 //	batches, err := p.Batches(0, p.Bounds().HighWatermark, 1<<20)
 //
-// The layouts are in package keys; a batch is stored byte for byte as it came, with base offset and leader epoch stamped.
+// The layouts are in package keys; a batch is stored byte for byte as it came, with base offset and leader epoch stamped, and with
+// AppendStampingTime its append time in place of its producer's times.
 //
 // # An append
 //
@@ -38,5 +39,5 @@
 // # Time
 //
 // The append time is the broker's clock, made monotone per partition. Records have their producers' timestamps, in any
-// order. One index serves both: see package keys, T.
+// order, or the append time of their batch. One index serves both: see package keys, T.
 package log

@@ -10,6 +10,45 @@ import (
 	"github.com/keyframelog/keyframe/proto/batch"
 )
 
+// The time that is answered is the one that is stored, and it never goes back, whatever the clock does and over a restart.
+func TestAppendStampingTime(t *testing.T) {
+	fs, c := vfs.NewMem(), &clock{ms: 10_000}
+	var answered []int64
+	for range 2 {
+		n := openNode(t, nodeConfig{fs: fs, clock: c})
+		for _, step := range []int64{0, 5, -7, 1, -3} {
+			c.ms += step
+			b := rec{n: 2, ts: 77, pid: 9, sequence: int32(2 * len(answered))}.batch(t)
+			a, err := n.parts[0].AppendStampingTime(b)
+			require.NoError(t, err)
+			require.NoError(t, a.Wait(t.Context()))
+			answered = append(answered, a.AppendTimeMs)
+
+			c.ms++ // a retry is told what is stored, not when it came
+			again, err := n.parts[0].AppendStampingTime(rec{n: 2, ts: 77, pid: 9, sequence: int32(2*len(answered) - 2)}.batch(t))
+			require.NoError(t, err)
+			require.True(t, again.Duplicate)
+			require.Equal(t, a.AppendTimeMs, again.AppendTimeMs)
+		}
+		stored := readAll(t, n.parts[0], 0, 1<<20)
+		require.Len(t, stored, len(answered))
+		for i, b := range stored {
+			require.NoError(t, b.Validate(), "the checksum is that of the stamped batch")
+			require.True(t, b.IsLogAppendTime())
+			require.Equal(t, answered[i], b.MaxTimestamp())
+			offset, recordTs, _, ok, err := n.parts[0].OffsetForTimestamp(answered[i])
+			require.NoError(t, err)
+			require.True(t, ok)
+			require.Equal(t, answered[i], recordTs)
+			require.LessOrEqual(t, offset, b.BaseOffset())
+		}
+		require.IsNonDecreasing(t, answered)
+		require.Greater(t, answered[len(answered)-1], answered[0])
+		n.close()
+		c.ms = 9_000
+	}
+}
+
 // Every answer of the index against a scan of everything, while the log is trimmed and restarted.
 func TestTimesAgainstAScan(t *testing.T) {
 	seed := rand.Uint64()

@@ -1,0 +1,80 @@
+package kafka_test
+
+import (
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// syncGate holds back the syncs of the write-ahead log while it is shut.
+type syncGate struct{ mu sync.RWMutex }
+
+func (g *syncGate) wrap(fs vfs.FS) vfs.FS {
+	return errorfs.Wrap(fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		isSync := op.Kind == errorfs.OpFileSync || op.Kind == errorfs.OpFileSyncData || op.Kind == errorfs.OpFileSyncTo
+		if isSync && strings.HasSuffix(op.Path, ".log") {
+			g.mu.RLock()
+			defer g.mu.RUnlock()
+		}
+		return nil
+	}))
+}
+
+// shut closes the gate; open may be called more than once, and is when the test ends.
+func (g *syncGate) shut(t testing.TB) (open func()) {
+	g.mu.Lock()
+	open = sync.OnceFunc(g.mu.Unlock)
+	t.Cleanup(open)
+	return open
+}
+
+// startUnsynced starts a broker with one synced record in a topic, and sends another whose sync the gate holds back: high watermark 1,
+// log end 2. sent receives its answer.
+func startUnsynced(t *testing.T, acks int16) (c *conn, tp topic, sent <-chan *kmsg.ProduceResponse, open func()) {
+	gate := &syncGate{}
+	b := startOwn(t, options{fs: gate.wrap(vfs.NewMem())})
+	c = b.dial(t)
+	tp = createTopic(c, 1)
+	mustProduce(c, tp, kv("a", "1"))
+	open = gate.shut(t)
+	req := produceTo(tp, 0, 9, seal(newBatch(kv("b", "2"))))
+	req.Acks = acks
+	producer := b.dial(t)
+	producer.send(req)
+	answers := make(chan *kmsg.ProduceResponse, 1)
+	go func() {
+		defer close(answers)
+		if resp, _, err := producer.tryReceive(req); err == nil {
+			answers <- resp.(*kmsg.ProduceResponse)
+		}
+	}()
+	made, ok := b.registry.Get(tp.name)
+	require.True(t, ok)
+	require.Eventually(t, func() bool { return made.Partitions[0].Log.Bounds().LogEnd == 2 }, 10*time.Second, time.Millisecond)
+	require.Equal(t, int64(1), made.Partitions[0].Log.Bounds().HighWatermark)
+	return c, tp, answers, open
+}
+
+// TestProduceWaitsForTheSync: acks=1 is acknowledged after the sync, as acks=all is.
+func TestProduceWaitsForTheSync(t *testing.T) {
+	for _, acks := range []int16{1, -1} {
+		c, tp, sent, open := startUnsynced(t, acks)
+		for range 20 { // an answer that did not wait would have come long before the last of these
+			require.Equal(t, int64(1), listOffset(c, tp, 0, -1).Offset)
+		}
+		require.Empty(t, sent, "acks=%d", acks)
+		open()
+		resp := <-sent
+		require.NotNil(t, resp)
+		p := resp.Topics[0].Partitions[0]
+		requireCode(t, 0, p.ErrorCode, p.ErrorMessage)
+		require.Equal(t, int64(1), p.BaseOffset)
+		require.Equal(t, int64(2), listOffset(c, tp, 0, -1).Offset)
+	}
+}

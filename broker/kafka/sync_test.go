@@ -78,3 +78,37 @@ func TestProduceWaitsForTheSync(t *testing.T) {
 		require.Equal(t, int64(2), listOffset(c, tp, 0, -1).Offset)
 	}
 }
+
+// TestFetchBetweenHighWatermarkAndLogEnd: what is written and not synced is not given out, and is no reason to think that the client
+// read another log. Where an epoch ends is answered with the log end, as Kafka does.
+func TestFetchBetweenHighWatermarkAndLogEnd(t *testing.T) {
+	c, tp, sent, open := startUnsynced(t, -1)
+	epoch := describe(c, tp.name).Partitions[0].LeaderEpoch
+	fetch := func(offset int64, lastFetched int32, isolation int8) kmsg.FetchResponseTopicPartition {
+		req := fetchFrom(tp, offset, 12)
+		req.IsolationLevel = isolation
+		req.Topics[0].Partitions[0].LastFetchedEpoch = lastFetched
+		p := fetchAs(c, req)
+		require.Empty(t, p.RecordBatches)
+		return p
+	}
+	for _, isolation := range []int8{0, 1} {
+		for _, lastFetched := range []int32{-1, epoch} {
+			for _, offset := range []int64{1, 2} {
+				p := fetch(offset, lastFetched, isolation)
+				require.Zero(t, p.ErrorCode, "offset %d, epoch %d", offset, lastFetched)
+				require.Equal(t, int32(-1), p.DivergingEpoch.Epoch, "offset %d, epoch %d", offset, lastFetched)
+				require.Equal(t, int64(1), p.HighWatermark)
+			}
+		}
+		require.Equal(t, int16(1), fetch(3, -1, isolation).ErrorCode)
+		p := fetch(3, epoch, isolation) // who names the epoch of its last record is told where that ended
+		require.Zero(t, p.ErrorCode)
+		require.Equal(t, []int64{int64(epoch), 2}, []int64{int64(p.DivergingEpoch.Epoch), p.DivergingEpoch.EndOffset})
+	}
+	require.Equal(t, int64(2), epochEnd(c, 4, tp, 0, -1, epoch).EndOffset)
+	open()
+	require.NotNil(t, <-sent)
+	require.NotEmpty(t, fetchAt(c, tp, 1).RecordBatches)
+	require.Zero(t, fetch(2, epoch, 0).ErrorCode)
+}

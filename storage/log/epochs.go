@@ -32,7 +32,7 @@ func (es epochs) at(offset int64) int32 {
 }
 
 // end returns the largest epoch at or below the one asked for, and where it ends. current is the epoch of this run, which
-// starts at the log end as long as nothing was written in it; logEnd is what a client may see of it.
+// starts at the log end as long as nothing was written in it.
 func (es epochs) end(epoch, current int32, logEnd int64) (found int32, endOffset int64) {
 	switch {
 	case epoch < 0 || epoch > current:

@@ -188,11 +188,12 @@ func (p *Partition) synced(a *pending) {
 }
 
 // EpochEnd answers OffsetForLeaderEpoch (KIP-101, KIP-320): the largest epoch at or below the one asked for, and where it
-// ends: at the start of the next one, or at the high watermark. (-1, -1) means that nothing is known, as in Kafka.
+// ends: at the start of the next one, or at the log end, and not the high watermark: a reader that waits in between has not read another
+// log. (-1, -1) means that nothing is known, as in Kafka.
 func (p *Partition) EpochEnd(epoch int32) (found int32, endOffset int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.epochs.end(epoch, p.store.cfg.LeaderEpoch, p.state.bounds.HighWatermark)
+	return p.epochs.end(epoch, p.store.cfg.LeaderEpoch, p.state.bounds.LogEnd)
 }
 
 // EpochAt returns the leader epoch in which the record at the offset was written; the current epoch at the log end;

@@ -43,6 +43,7 @@ func (p *Partition) startFold(a action) {
 
 // folded is called by the folder.
 func (p *Partition) folded(fold table.Fold, err error) {
+	p.k.memory.folded(p) // before p.folding says that nothing of the partition is under way
 	p.mu.Lock()
 	if err == nil {
 		p.foldedLocked(fold)
@@ -54,7 +55,6 @@ func (p *Partition) folded(fold table.Fold, err error) {
 	retries, stopped := p.retries, p.stopped
 	p.mu.Unlock()
 
-	p.k.memory.update(p)
 	p.k.memory.release(p.k.steps)
 	switch {
 	case err == nil:

@@ -50,7 +50,8 @@ type node struct {
 	registry *prometheus.Registry
 	config   keyframer.Config
 	logged   *logged
-	noTables atomic.Bool // sstables cannot be created
+	noTables atomic.Bool  // sstables cannot be created
+	slow     sync.RWMutex // locked: creating one waits
 }
 
 func newNode(t *testing.T, config keyframer.Config) *node {
@@ -74,8 +75,12 @@ func (n *node) start() {
 	n.pdb, options, err = n.dir.OpenTableDB()
 	require.NoError(n.t, err)
 	fs := errorfs.Wrap(n.fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
-		if n.noTables.Load() && op.Kind == errorfs.OpCreate {
-			return errors.New("no space left on device")
+		if op.Kind == errorfs.OpCreate {
+			n.slow.RLock()
+			defer n.slow.RUnlock()
+			if n.noTables.Load() {
+				return errors.New("no space left on device")
+			}
 		}
 		return nil
 	}))

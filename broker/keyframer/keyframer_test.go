@@ -216,6 +216,49 @@ func TestBoundedMemory(t *testing.T) {
 	require.Greater(t, n.metric("keyframe_folds_total"), float64(4))
 }
 
+// fillTwice gives a partition more than half of 1 MiB, whose fold does not end before n.slow is unlocked, and then a next
+// interval.
+func fillTwice(n *node, l *memlog.Log) {
+	n.slow.Lock()
+	for i := range 700 {
+		l.Append(memlog.Put(fmt.Sprint(i), strings.Repeat("x", 1000)))
+	}
+	n.applied()
+}
+
+// A partition that fails while its fold is under way takes no part in the budget any more, or it would be asked for ever.
+func TestFailedPartitionHoldsNoMemory(t *testing.T) {
+	n := newNode(t, keyframer.Config{MemoryBytes: 1 << 20})
+	logs := n.add(fold.LastValue, calm(), 2)
+	fillTwice(n, logs[0])
+	logs[0].Fail(errors.New("damaged"))
+	logs[0].Append(memlog.Put("a", "1"))
+	n.eventually("the failure", func() bool { return n.partition(0).Failure() != nil })
+	n.slow.Unlock()
+	n.eventually("the end of the fold", func() bool { return n.table(0).Position() > 0 })
+	for i := range 3000 {
+		logs[1].Append(memlog.Put(fmt.Sprint(i), strings.Repeat("x", 1000)))
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	require.NoError(t, n.partition(1).WaitApplied(ctx, 3000))
+	require.NoError(t, n.k.Remove(t.Context(), topicName))
+	require.Zero(t, n.metric("keyframe_keyframer_memory_bytes"))
+}
+
+func TestRemovedPartitionHoldsNoMemory(t *testing.T) {
+	n := newNode(t, keyframer.Config{MemoryBytes: 1 << 20})
+	l := n.add(fold.LastValue, calm(), 1)[0]
+	fillTwice(n, l)
+	removed := make(chan error, 1)
+	p := n.partition(0)
+	go func() { removed <- n.k.Remove(context.Background(), topicName) }()
+	n.eventually("the stop", func() bool { _, err := p.Table(); return err != nil })
+	n.slow.Unlock()
+	require.NoError(t, <-removed)
+	require.Zero(t, n.metric("keyframe_keyframer_memory_bytes"))
+}
+
 // A batch that is larger than the bound passes.
 func TestOneLargeBatch(t *testing.T) {
 	n := newNode(t, keyframer.Config{MemoryBytes: 1 << 10})
@@ -319,6 +362,22 @@ func TestNullKeysAreSkipped(t *testing.T) {
 	n.cut()
 	require.EqualValues(t, 1, n.table(0).Digest().Count)
 	require.EqualValues(t, 1, n.metric("keyframe_fold_rejected_total"))
+}
+
+// So is one that memory asked for, although no limit of the topic is reached.
+func TestFailedFoldsForMemoryAreTriedAgain(t *testing.T) {
+	n := newNode(t, keyframer.Config{MemoryBytes: 1 << 20})
+	l := n.add(fold.LastValue, calm(), 1)[0]
+	n.noTables.Store(true)
+	for i := range 600 {
+		l.Append(memlog.Put(fmt.Sprint(i), strings.Repeat("x", 1000)))
+	}
+	n.eventually("a failure", func() bool { return strings.Contains(n.logged.String(), "a fold failed and is tried again") })
+	n.noTables.Store(false)
+	n.clock.advance(time.Minute)
+	n.settle(calm())
+	n.eventually("the fold", func() bool { return n.table(0).Position() > 0 })
+	n.applied()
 }
 
 // A fold that fails is tried again, with what came since; reads go on all the while.

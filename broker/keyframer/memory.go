@@ -12,13 +12,20 @@ type memory struct {
 
 	mu     sync.Mutex // guards the rest
 	used   int64
-	shares map[*Partition]int64
-	asked  map[*Partition]bool // were told to fold, and have not yet
-	parked map[*Partition]bool // wait for memory
+	shares map[*Partition]int64 // of those that joined and were not forgotten
+	asked  map[*Partition]bool  // were told to fold, and have not tried yet
+	parked map[*Partition]bool  // wait for memory
 }
 
 func newMemory(limit int64) *memory {
 	return &memory{limit: limit, shares: map[*Partition]int64{}, asked: map[*Partition]bool{}, parked: map[*Partition]bool{}}
+}
+
+// join makes the partition one of those that share the budget, until it is forgotten.
+func (m *memory) join(p *Partition) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.shares[p] = 0
 }
 
 // update takes note of what a partition holds now and asks partitions to fold. It returns whether this one should look at
@@ -26,12 +33,7 @@ func newMemory(limit int64) *memory {
 func (m *memory) update(p *Partition) bool {
 	bytes := p.live.IntervalBytes()
 	m.mu.Lock()
-	shrunk := bytes < m.shares[p]
-	m.used += bytes - m.shares[p]
-	m.shares[p] = bytes
-	if shrunk {
-		delete(m.asked, p)
-	}
+	m.noteLocked(p, bytes)
 	var ask []*Partition
 	if m.used > m.limit/2 && len(m.asked) == 0 {
 		ask = m.largestLocked()
@@ -45,6 +47,24 @@ func (m *memory) update(p *Partition) bool {
 		}
 	}
 	return exhausted || len(ask) > 0
+}
+
+// noteLocked leaves a forgotten partition out: a fold may end after that, and whoever can fold no more must not be asked.
+func (m *memory) noteLocked(p *Partition, bytes int64) {
+	before, joined := m.shares[p]
+	if !joined {
+		return
+	}
+	m.used += bytes - before
+	m.shares[p] = bytes
+}
+
+// folded is update after the end of a fold. If the fold failed, the partition may be asked again at once.
+func (m *memory) folded(p *Partition) {
+	m.mu.Lock()
+	delete(m.asked, p)
+	m.mu.Unlock()
+	m.update(p)
 }
 
 // largestLocked picks partitions that hold enough to come down to a quarter of the budget.

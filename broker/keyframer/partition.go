@@ -69,6 +69,7 @@ func (p *Partition) start() {
 		p.fail(err)
 		return
 	}
+	p.k.memory.join(p)
 	p.unwatch = p.log.Watch(func() { p.k.steps.add(&p.steps) })
 	p.wake()
 }

@@ -52,8 +52,10 @@ func OpenDir(cfg Config) (*Dir, error) {
 	if err := checkVersion(cfg.FS, cfg.Dir); err != nil {
 		return nil, err
 	}
-	if err := mkdirDurable(cfg.FS, cfg.Dir); err != nil {
-		return nil, fmt.Errorf("create data directory %s: %w", cfg.Dir, err)
+	if _, err := cfg.FS.Stat(cfg.FS.PathJoin(cfg.Dir, versionFile)); err != nil {
+		if err := mkdirDurable(cfg.FS, cfg.Dir); err != nil {
+			return nil, fmt.Errorf("create data directory %s: %w", cfg.Dir, err)
+		}
 	}
 	lock, err := cfg.FS.Lock(cfg.FS.PathJoin(cfg.Dir, lockFile))
 	if err != nil {

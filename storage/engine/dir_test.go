@@ -85,6 +85,38 @@ func TestForeignDirectoryStaysUntouched(t *testing.T) {
 	require.Error(t, err)
 }
 
+// What was synced in a new directory is there after a crash that keeps nothing else, however many directories above it
+// are new too.
+func TestNewDirectoryIsDurable(t *testing.T) {
+	for _, made := range []string{"", "/srv", "/srv/kafka", "/srv/kafka/data"} { // by a start that got no further
+		fs := vfs.NewCrashableMem()
+		if made != "" {
+			require.NoError(t, mkdirDurable(fs, fs.PathDir(made)))
+			require.NoError(t, fs.MkdirAll(made, 0o755))
+		}
+		cfg := Config{Dir: "/srv/kafka/data", FS: fs, Fatal: func(msg string) { panic(msg) }}
+		d, err := OpenDir(cfg)
+		require.NoError(t, err)
+		db, err := d.OpenLogDB()
+		require.NoError(t, err)
+		require.NoError(t, db.Set([]byte("a"), []byte("b"), pebble.Sync))
+		cfg.FS = fs.CrashClone(vfs.CrashCloneCfg{})
+		require.NoError(t, d.Close())
+
+		text, err := readFile(cfg.FS, "/srv/kafka/data/VERSION")
+		require.NoError(t, err, "%q was there", made)
+		require.Equal(t, "keyframe-data 1\n", text)
+		d, err = OpenDir(cfg)
+		require.NoError(t, err)
+		db, err = d.OpenLogDB()
+		require.NoError(t, err)
+		_, closer, err := db.Get([]byte("a"))
+		require.NoError(t, err)
+		require.NoError(t, closer.Close())
+		require.NoError(t, d.Close())
+	}
+}
+
 func TestLostDatabaseIsNotANewOne(t *testing.T) {
 	fs := vfs.NewMem()
 	d, err := OpenDir(Config{Dir: "/d", FS: fs})

@@ -9,7 +9,8 @@
 //
 // # The directory
 //
-//	VERSION   "keyframe-data 1\n": what this directory is. Written first, durable before anything else is.
+//	VERSION   "keyframe-data 1\n": what this directory is. Written first, durable, with the directory's
+//	          own name and those above it, before anything else is.
 //	LOCK      held (fcntl) while a process has the directory open
 //	PID       decimal process id of the holder, for the error message only
 //	log.created, table.created   the database was created: if its files are gone, that is an error and not a new database

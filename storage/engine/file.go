@@ -11,15 +11,27 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// mkdirDurable creates dir and makes its name durable in its parent.
+// mkdirDurable creates dir and what is missing above it, from the top. Each name is durable in its parent before the next
+// one is made, so a crash leaves at most one that is not: the lowest that is there, whose parent is synced in any case.
 func mkdirDurable(fs vfs.FS, dir string) error {
-	if _, err := fs.Stat(dir); err == nil {
-		return nil
+	parent := fs.PathDir(dir)
+	_, err := fs.Stat(dir)
+	there := err == nil
+	if !there {
+		if parent != dir {
+			if err := mkdirDurable(fs, parent); err != nil {
+				return err
+			}
+		}
+		if err := fs.MkdirAll(dir, 0o755); err != nil {
+			return err
+		}
 	}
-	if err := fs.MkdirAll(dir, 0o755); err != nil {
-		return err
+	err = syncDir(fs, parent)
+	if there && errors.Is(err, os.ErrPermission) {
+		return nil // a parent that may not be listed, such as /home: somebody else made what is in it
 	}
-	return syncDir(fs, fs.PathDir(dir))
+	return err
 }
 
 func syncDir(fs vfs.FS, dir string) error {

@@ -63,10 +63,11 @@ func openDirStores(cfg Config) (_ *dirStores, err error) {
 	if s.fs == nil {
 		s.fs = vfs.Default
 	}
-	if err := refuseBrokerDir(s.fs, cfg.Store.dir); err != nil {
-		return nil, err
+	s.dir, err = engine.OpenDir(engine.Config{Dir: cfg.Store.dir, Kind: engine.Replica, FS: s.fs, Logger: cfg.Logger, Now: cfg.Now})
+	if errors.Is(err, engine.ErrKind) {
+		return nil, fmt.Errorf("%w: %w", ErrDir, err)
 	}
-	if s.dir, err = engine.OpenDir(engine.Config{Dir: cfg.Store.dir, FS: s.fs, Logger: cfg.Logger, Now: cfg.Now}); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	defer func() {

@@ -16,6 +16,7 @@ import (
 	"github.com/keyframelog/keyframe/proto/fold"
 	"github.com/keyframelog/keyframe/proto/frame"
 	"github.com/keyframelog/keyframe/storage/crashfs"
+	"github.com/keyframelog/keyframe/storage/engine"
 )
 
 // A replica in a directory goes on where it was: no frame is loaded, and what it holds is compared with the log.
@@ -196,11 +197,14 @@ func TestDirIsChecked(t *testing.T) {
 	_, err = openReplica(testContext(t), other, g.tail)
 	require.ErrorIs(t, err, ErrDir)
 
-	require.NoError(t, fs.MkdirAll("broker/log", 0o755))
+	d, err := engine.OpenDir(engine.Config{Dir: "broker", FS: fs})
+	require.NoError(t, err)
+	require.NoError(t, d.Close())
 	other = g.cfg.withDefaults()
 	other.Store = DirFS(fs, "broker")
 	_, err = openReplica(testContext(t), other, g.tail)
 	require.ErrorIs(t, err, ErrDir)
+	require.ErrorContains(t, err, "it holds the state of a broker")
 }
 
 // A replaced state leaves nothing behind.

@@ -115,11 +115,3 @@ func writeDirState(fs vfs.FS, dir string, s dirState) error {
 	}
 	return errors.Join(d.Sync(), d.Close())
 }
-
-// refuseBrokerDir protects a broker's data directory, which has the same marker, from being opened as a replica's.
-func refuseBrokerDir(fs vfs.FS, dir string) error {
-	if _, err := fs.Stat(fs.PathJoin(dir, "log")); err == nil {
-		return fmt.Errorf("%w: it has a log, so it is a broker's data directory", ErrDir)
-	}
-	return nil
-}

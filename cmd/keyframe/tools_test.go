@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/keyframelog/keyframe/storage/engine"
 )
 
 // lines decodes JSON lines.
@@ -146,6 +148,10 @@ func TestReplicaResumesFromItsDirectory(t *testing.T) {
 
 func TestClearMessages(t *testing.T) {
 	n := startNode(t)
+	replica := t.TempDir()
+	d, err := engine.OpenDir(engine.Config{Dir: replica, Kind: engine.Replica})
+	require.NoError(t, err)
+	require.NoError(t, d.Close())
 	for name, x := range map[string]struct {
 		args []string
 		want string
@@ -160,6 +166,8 @@ func TestClearMessages(t *testing.T) {
 		"unknown flag":        {[]string{"topic", "list", "--fromat", "json"}, "--format"},
 		"unknown command":     {[]string{"topics"}, "topic"},
 		"beyond loopback":     {[]string{"serve", "--kafka-addr", "0.0.0.0:0", "--data-dir", filepath.Join(t.TempDir(), "d")}, "--insecure"},
+		"replica's directory": {[]string{"serve", "--kafka-addr", "127.0.0.1:0", "--state-addr", "127.0.0.1:0", "--data-dir", replica}, "the state of a replica"},
+		"offline replica":     {[]string{"check", "--data-dir", replica}, "the state of a replica"},
 		"directory is in use": {[]string{"serve", "--kafka-addr", "127.0.0.1:0", "--state-addr", "127.0.0.1:0", "--data-dir", n.dir}, "in use"},
 		"no data directory":   {[]string{"check", "--data-dir", filepath.Join(t.TempDir(), "nope")}, "nope"},
 	} {
@@ -170,7 +178,7 @@ func TestClearMessages(t *testing.T) {
 		require.ErrorContains(t, err, x.want, name)
 	}
 	t.Setenv(envName("brokers"), "127.0.0.1:1")
-	_, err := command(t, "", "topic", "list")
+	_, err = command(t, "", "topic", "list")
 	require.ErrorContains(t, err, "127.0.0.1:1")
 	require.Contains(t, explain(err), "keyframe serve")
 }

@@ -9,9 +9,18 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
+// Kind says whose directory it is. What one kind of owner would delete as left over is the other's state.
+type Kind string
+
+const (
+	Broker  Kind = "broker"
+	Replica Kind = "replica"
+)
+
 // Config of a data directory. Only Dir is required.
 type Config struct {
 	Dir    string
+	Kind   Kind         // default Broker
 	FS     vfs.FS       // default vfs.Default
 	Logger *slog.Logger // default: discards
 	Now    func() time.Time
@@ -42,6 +51,9 @@ const (
 func (c Config) withDefaults() (Config, error) {
 	if c.Dir == "" {
 		return c, fmt.Errorf("data directory: no path given")
+	}
+	if c.Kind == "" {
+		c.Kind = Broker
 	}
 	if c.FS == nil {
 		c.FS = vfs.Default

@@ -16,7 +16,6 @@ import (
 const (
 	versionFile = "VERSION"
 	versionTmp  = "VERSION.tmp"
-	versionText = "keyframe-data 1"
 	lockFile    = "LOCK"
 	pidFile     = "PID"
 	logDir      = "log"
@@ -41,15 +40,15 @@ type Dir struct {
 	closed bool
 }
 
-// OpenDir locks the directory and checks what it is; an empty or missing one becomes a data directory.
-// Errors: ErrLocked, ErrNotADataDir, ErrVersion, ErrDiskFull when not even four memtables fit on the disk.
+// OpenDir locks the directory and checks what it is; an empty or missing one becomes a data directory of cfg.Kind.
+// Errors: ErrLocked, ErrNotADataDir, ErrKind, ErrVersion, ErrDiskFull when not even four memtables fit on the disk.
 func OpenDir(cfg Config) (*Dir, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
 		return nil, err
 	}
 	// Looked at before anything is written, the lock included: a foreign directory stays untouched.
-	if err := checkVersion(cfg.FS, cfg.Dir); err != nil {
+	if err := checkVersion(cfg.FS, cfg.Dir, cfg.Kind); err != nil {
 		return nil, err
 	}
 	if _, err := cfg.FS.Stat(cfg.FS.PathJoin(cfg.Dir, versionFile)); err != nil {
@@ -81,13 +80,13 @@ func (d *Dir) prepare() error {
 	if err := writeFile(fs, fs.PathJoin(dir, pidFile), strconv.Itoa(os.Getpid())+"\n"); err != nil {
 		return fmt.Errorf("data directory %s: %w", dir, err)
 	}
-	if err := checkVersion(fs, dir); err != nil { // again: another process may have been at work
+	if err := checkVersion(fs, dir, d.cfg.Kind); err != nil { // again: another process may have been at work
 		return err
 	}
 	if _, err := fs.Stat(fs.PathJoin(dir, versionFile)); err == nil {
 		return nil
 	}
-	if err := writeFile(fs, fs.PathJoin(dir, versionTmp), versionText+"\n"); err != nil {
+	if err := writeFile(fs, fs.PathJoin(dir, versionTmp), versionText(d.cfg.Kind)+"\n"); err != nil {
 		return fmt.Errorf("data directory %s: %w", dir, err)
 	}
 	if err := fs.Rename(fs.PathJoin(dir, versionTmp), fs.PathJoin(dir, versionFile)); err != nil {
@@ -97,7 +96,7 @@ func (d *Dir) prepare() error {
 }
 
 // checkVersion passes for a directory that is missing, empty, or ours.
-func checkVersion(fs vfs.FS, dir string) error {
+func checkVersion(fs vfs.FS, dir string, kind Kind) error {
 	names, err := fs.List(dir)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
@@ -109,7 +108,7 @@ func checkVersion(fs vfs.FS, dir string) error {
 	for _, name := range names {
 		switch name {
 		case versionFile:
-			return checkVersionText(fs, dir)
+			return checkVersionText(fs, dir, kind)
 		case lockFile, pidFile, versionTmp, "lost+found": // a start that got no further; a mount point
 		default:
 			foreign = name
@@ -121,13 +120,21 @@ func checkVersion(fs vfs.FS, dir string) error {
 	return nil
 }
 
-func checkVersionText(fs vfs.FS, dir string) error {
+func versionText(kind Kind) string { return "keyframe-" + string(kind) + " 1" }
+
+func checkVersionText(fs vfs.FS, dir string, kind Kind) error {
 	text, err := readFile(fs, fs.PathJoin(dir, versionFile))
 	if err != nil {
 		return fmt.Errorf("data directory %s: %w", dir, err)
 	}
-	if got := strings.TrimSpace(text); got != versionText {
-		return fmt.Errorf("%s: %w: %q, this program knows %q: use the version that wrote it", dir, ErrVersion, got, versionText)
+	got := strings.TrimSpace(text)
+	for _, other := range []Kind{Broker, Replica} {
+		if name, _, _ := strings.Cut(versionText(other), " "); other != kind && strings.HasPrefix(got, name+" ") {
+			return fmt.Errorf("%s: %w: it holds the state of a %s, and a %s would destroy it: choose another directory", dir, ErrKind, other, kind)
+		}
+	}
+	if want := versionText(kind); got != want {
+		return fmt.Errorf("%s: %w: %q, this program knows %q: use the version that wrote it", dir, ErrVersion, got, want)
 	}
 	return nil
 }

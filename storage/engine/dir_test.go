@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -28,7 +29,7 @@ func TestOpenDir(t *testing.T) {
 		require.NoError(t, err)
 		text, err := readFile(fs, fs.PathJoin(dir, versionFile))
 		require.NoError(t, err)
-		require.Equal(t, "keyframe-data 1\n", text)
+		require.Equal(t, "keyframe-broker 1\n", text)
 
 		_, err = OpenDir(Config{Dir: dir, FS: fs})
 		require.ErrorIs(t, err, ErrLocked)
@@ -72,10 +73,10 @@ func TestForeignDirectoryStaysUntouched(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []string{"thesis.tex"}, names)
 
-	put(t, fs, "/new/VERSION", "keyframe-data 7\n")
+	put(t, fs, "/new/VERSION", "keyframe-broker 7\n")
 	_, err = OpenDir(Config{Dir: "/new", FS: fs})
 	require.ErrorIs(t, err, ErrVersion)
-	require.ErrorContains(t, err, "keyframe-data 7")
+	require.ErrorContains(t, err, "keyframe-broker 7")
 
 	put(t, fs, "/mount/lost+found/x", "") // a fresh mount point
 	d, err := OpenDir(Config{Dir: "/mount", FS: fs})
@@ -83,6 +84,27 @@ func TestForeignDirectoryStaysUntouched(t *testing.T) {
 	require.NoError(t, d.Close())
 	_, err = OpenDir(Config{})
 	require.Error(t, err)
+}
+
+// A broker and a replica each take the other's tables for left over.
+func TestOtherKindStaysUntouched(t *testing.T) {
+	for kind, other := range map[Kind]Kind{Broker: Replica, Replica: Broker} {
+		fs := vfs.NewMem()
+		d, err := OpenDir(Config{Dir: "/d", FS: fs, Kind: kind})
+		require.NoError(t, err)
+		require.NoError(t, d.Close())
+		before := fs.String()
+		_, err = OpenDir(Config{Dir: "/d", FS: fs, Kind: other})
+		require.ErrorIs(t, err, ErrKind)
+		require.EqualError(t, err, fmt.Sprintf("/d: data directory of another kind: it holds the state of a %s, and a %s would destroy it: "+
+			"choose another directory", kind, other))
+		require.Equal(t, before, fs.String())
+		put(t, fs, "/d/VERSION", fmt.Sprintf("keyframe-%s 2\n", kind))
+		_, err = OpenDir(Config{Dir: "/d", FS: fs, Kind: other})
+		require.ErrorIs(t, err, ErrKind)
+		_, err = OpenDir(Config{Dir: "/d", FS: fs, Kind: kind})
+		require.ErrorIs(t, err, ErrVersion)
+	}
 }
 
 // What was synced in a new directory is there after a crash that keeps nothing else, however many directories above it
@@ -105,7 +127,7 @@ func TestNewDirectoryIsDurable(t *testing.T) {
 
 		text, err := readFile(cfg.FS, "/srv/kafka/data/VERSION")
 		require.NoError(t, err, "%q was there", made)
-		require.Equal(t, "keyframe-data 1\n", text)
+		require.Equal(t, "keyframe-broker 1\n", text)
 		d, err = OpenDir(cfg)
 		require.NoError(t, err)
 		db, err = d.OpenLogDB()

@@ -9,16 +9,17 @@
 //
 // # The directory
 //
-//	VERSION   "keyframe-data 1\n": what this directory is. Written first, durable, with the directory's
-//	          own name and those above it, before anything else is.
+//	VERSION   "keyframe-broker 1\n" or "keyframe-replica 1\n": what this directory is. Written first, durable, with the
+//	          directory's own name and those above it, before anything else is.
 //	LOCK      held (fcntl) while a process has the directory open
 //	PID       decimal process id of the holder, for the error message only
 //	log.created, table.created   the database was created: if its files are gone, that is an error and not a new database
-//	log/      Pebble: the log, the catalog, the groups (package keys has the layouts)
+//	log/      Pebble: the log, the catalog, the groups (package keys has the layouts); a broker's only
 //	table/    Pebble: the tables
 //
 // A directory that has other files and no VERSION is not a data directory (ErrNotADataDir) and nothing is written into it;
-// a VERSION that is not known is ErrVersion and not corruption.
+// a VERSION that is not known is ErrVersion and not corruption. A broker and a replica refuse each other's directory
+// (ErrKind): each drops the tables that it knows nothing of.
 //
 // # Failures
 //

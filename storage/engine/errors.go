@@ -10,6 +10,8 @@ var (
 	ErrLocked = errors.New("data directory is in use")
 	// ErrNotADataDir: the directory has files in it, and none of them is VERSION.
 	ErrNotADataDir = errors.New("not a keyframe data directory")
+	// ErrKind: the directory is a broker's and a replica's is needed, or the other way round.
+	ErrKind = errors.New("data directory of another kind")
 	// ErrVersion: the directory was written by a version that this program does not know.
 	ErrVersion = errors.New("unknown data directory version")
 	// ErrDiskFull: free space is below the reserve. It passes by itself when there is space again.

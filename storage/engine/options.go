@@ -65,7 +65,7 @@ func (d *Dir) open(name string, opts *pebble.Options) (*pebble.DB, error) {
 		return nil, fmt.Errorf("open %s database in %s: %w", name, d.cfg.Dir, err)
 	}
 	if isNew {
-		err = writeFile(fs, created, versionText+"\n")
+		err = writeFile(fs, created, versionText(d.cfg.Kind)+"\n")
 		if err == nil {
 			err = syncDir(fs, d.cfg.Dir)
 		}

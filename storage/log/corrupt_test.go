@@ -3,13 +3,16 @@ package log
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/stretchr/testify/require"
 
 	"github.com/keyframelog/keyframe/proto/batch"
@@ -158,4 +161,61 @@ func TestOwnChecksum(t *testing.T) {
 	require.ErrorContains(t, err, "offset 2 is damaged on disk: found batch [0, 2) instead")
 	require.NoError(t, p.store.db.Set(p.keyBatch(2), good, pebble.Sync))
 	require.Len(t, readAll(t, p, 0, 1<<20), 3)
+}
+
+// A trim that cannot read the batches below its cut changes nothing: their bytes would be missing from the sums.
+func TestTrimOverAnUnreadableBlock(t *testing.T) {
+	mem, c := vfs.NewMem(), &clock{ms: 1_700_000_000_000}
+	n := openNode(t, nodeConfig{fs: mem, clock: c})
+	for i := range 1000 { // 400 bytes each, in the sstable, of blocks of 64 KiB
+		if i >= 990 {
+			c.ms++ // or opening would read all of it
+		}
+		_, err := n.parts[0].Append(rec{size: 300, tag: i}.batch(t))
+		require.NoError(t, err)
+	}
+	appendWait(t, n.parts[0], rec{tag: 1000})
+	require.NoError(t, n.parts[0].store.db.Flush())
+	n.close()
+
+	middle := offsetOf(t, mem, []byte(fmt.Sprintf("%08d", 400)))
+	var armed atomic.Bool
+	fs := errorfs.Wrap(mem, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if armed.Load() && op.Kind == errorfs.OpFileReadAt && op.Offset <= middle && middle < op.Offset+64<<10 {
+			return errors.New("input/output error")
+		}
+		return nil
+	}))
+	n = openNode(t, nodeConfig{fs: fs, clock: c, log: Config{TailBytes: -1}})
+	defer n.close()
+	p := n.parts[0]
+	before, size := p.Bounds(), p.SizeBytes()
+	armed.Store(true)
+	var corrupt *CorruptError
+	require.ErrorAs(t, p.TrimTo(t.Context(), 900), &corrupt)
+	require.Equal(t, before, p.Bounds())
+	armed.Store(false)
+	require.NoError(t, p.TrimTo(t.Context(), 900))
+	left := int64(0)
+	for _, b := range stored(t, p) {
+		left += int64(len(b))
+	}
+	require.Equal(t, left, p.SizeBytes())
+	require.Less(t, left, size)
+}
+
+// offsetOf finds some bytes in the one sstable that has them.
+func offsetOf(t *testing.T, fs vfs.FS, what []byte) int64 {
+	for _, path := range filesOf(t, fs, ".sst") {
+		f, err := fs.Open(path)
+		require.NoError(t, err)
+		b, err := io.ReadAll(f)
+		require.NoError(t, err)
+		require.NoError(t, f.Close())
+		if at := bytes.Index(b, what); at >= 0 {
+			return int64(at)
+		}
+	}
+	require.Fail(t, "no sstable has it", "%q", what)
+	return 0
 }

@@ -129,6 +129,9 @@ func (p *Partition) cutAt(offset int64) (cut trimCut, err error) {
 		lazy := it.LazyValue()
 		cut.bytesBefore += int64(lazy.Len())
 	}
+	if err := it.Error(); err != nil { // First would forget it
+		return cut, p.corrupt(offset, err)
+	}
 	if !it.First() {
 		return cut, p.corrupt(offset, errOr(it.Error(), errors.New("no batch there")))
 	}

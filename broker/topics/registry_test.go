@@ -17,18 +17,24 @@ import (
 	"github.com/keyframelog/keyframe/storage/log"
 )
 
-// open returns a registry over a file system, with a clock of the test's.
+// open returns a registry over a file system.
 func open(t *testing.T, fs vfs.FS, change func(*Options)) *Registry {
+	t.Helper()
+	return openAt(t, fs, time.Now, change)
+}
+
+// openAt is open with a clock of the test's.
+func openAt(t *testing.T, fs vfs.FS, now func() time.Time, change func(*Options)) *Registry {
 	t.Helper()
 	db, err := pebble.Open("log", &pebble.Options{FS: fs, FormatMajorVersion: pebble.FormatNewest, Logger: quiet{}})
 	require.NoError(t, err)
-	cat, err := catalog.Open(db, time.Now, rand.Reader)
+	cat, err := catalog.Open(db, now, rand.Reader)
 	require.NoError(t, err)
 	epoch, err := cat.BeginEpoch()
 	require.NoError(t, err)
-	store, err := log.Open(log.Config{DB: db, LeaderEpoch: epoch})
+	store, err := log.Open(log.Config{DB: db, LeaderEpoch: epoch, Now: now})
 	require.NoError(t, err)
-	opts := Options{Catalog: cat, Log: store, RetentionCheck: -1}
+	opts := Options{Catalog: cat, Log: store, RetentionCheck: -1, Now: now}
 	if change != nil {
 		change(&opts)
 	}

@@ -9,6 +9,8 @@ import (
 	"github.com/keyframelog/keyframe/storage/log"
 )
 
+const pieceBytes = 1 << 20 // read of the log at once
+
 // retain enforces retention in every RetentionCheck until ctx is done.
 func (r *Registry) retain(ctx context.Context) {
 	ticker := time.NewTicker(r.opts.RetentionCheck)
@@ -74,8 +76,22 @@ func (r *Registry) retainPartition(ctx context.Context, t *Topic, p *Partition, 
 	return nil
 }
 
-// expired returns the offset below which every record is older than a time.
+// expired returns the offset below which every record is older than a time: the record's own, or, where no record of a
+// batch has one (timestamp -1), that of the append. Kafka takes the time of the segment's file then.
 func expired(p *log.Partition, b log.Bounds, beforeMs int64) (int64, error) {
+	end, err := older(p, b, beforeMs)
+	if err != nil {
+		return 0, err
+	}
+	from, err := p.OffsetAtAppendTime(beforeMs - 1)
+	if err != nil && !errors.Is(err, log.ErrNoTime) { // ErrNoTime: all that is left was appended later
+		return 0, err
+	}
+	return untimed(p, max(from, b.LogStart, b.DeltaStart), end)
+}
+
+// older returns the offset below which every record has a timestamp before a time, or none.
+func older(p *log.Partition, b log.Bounds, beforeMs int64) (int64, error) {
 	offset, _, _, ok, err := p.OffsetForTimestamp(beforeMs)
 	if err != nil {
 		return 0, err
@@ -91,9 +107,26 @@ func expired(p *log.Partition, b log.Bounds, beforeMs int64) (int64, error) {
 	return min(batches[0].BaseOffset(), b.HighWatermark), nil
 }
 
+// untimed returns where the first batch without timestamps in [from, end) begins, or end. What it passes is deleted next,
+// so no batch is read twice.
+func untimed(p *log.Partition, from, end int64) (int64, error) {
+	for from < end {
+		batches, err := p.Batches(from, end, pieceBytes)
+		if err != nil || len(batches) == 0 {
+			return from, err
+		}
+		for _, one := range batches {
+			if one.MaxTimestamp() < 0 {
+				return one.BaseOffset(), nil
+			}
+			from = one.NextOffset()
+		}
+	}
+	return end, nil
+}
+
 // excess returns the offset below which batches have to go so that no more than limit bytes are left.
 func excess(p *log.Partition, b log.Bounds, limit int64) (int64, error) {
-	const pieceBytes = 1 << 20
 	over := p.SizeBytes() - limit
 	from := max(b.DeltaStart, b.LogStart)
 	for over > 0 && from < b.HighWatermark {

@@ -13,9 +13,14 @@ import (
 // appendBatch appends n records of 100 bytes with one timestamp, and waits for the sync.
 func appendBatch(t *testing.T, topic *Topic, n int, at time.Time) {
 	t.Helper()
+	appendStamped(t, topic, n, at.UnixMilli())
+}
+
+func appendStamped(t *testing.T, topic *Topic, n int, timestamp int64) {
+	t.Helper()
 	builder := batch.NewBuilder(batch.Options{ProducerID: -1, ProducerEpoch: -1, BaseSequence: -1})
 	for i := range n {
-		require.NoError(t, builder.Append(batch.Record{Offset: int64(i), Timestamp: at.UnixMilli(), Key: []byte("1"), Value: make([]byte, 100)}))
+		require.NoError(t, builder.Append(batch.Record{Offset: int64(i), Timestamp: timestamp, Key: []byte("1"), Value: make([]byte, 100)}))
 	}
 	b, err := builder.Finish()
 	require.NoError(t, err)
@@ -47,6 +52,34 @@ func TestRetentionByAge(t *testing.T) {
 	batches, err := log.Batches(6, 7, 1)
 	require.NoError(t, err)
 	require.Len(t, batches, 1)
+}
+
+// Records without a timestamp are as old as their append.
+func TestRetentionByAgeWithoutTimestamps(t *testing.T) {
+	now := time.Now()
+	clock := func() time.Time { return now }
+	r := openAt(t, vfs.NewMem(), clock, nil)
+	topic := mustCreate(t, r, "t", 1, "retention.ms", "60000")
+	log := topic.Partitions[0].Log
+	retained := func() int64 {
+		r.Retain(t.Context())
+		return log.Bounds().LogStart
+	}
+	appendStamped(t, topic, 3, -1)
+	require.Zero(t, retained())
+	now = now.Add(30 * time.Second)
+	appendBatch(t, topic, 2, now.Add(-time.Hour)) // [3, 5) is old, but what is before it is not
+	appendStamped(t, topic, 2, -1)
+	require.Zero(t, retained())
+	now = now.Add(31 * time.Second)
+	require.Equal(t, int64(5), retained())
+	now = now.Add(time.Second)
+	appendBatch(t, topic, 1, now)
+	require.Equal(t, int64(5), retained())
+	now = now.Add(29 * time.Second)
+	require.Equal(t, int64(7), retained())
+	now = now.Add(time.Hour)
+	require.Equal(t, int64(8), retained())
 }
 
 func TestRetentionBySize(t *testing.T) {

@@ -1,0 +1,88 @@
+package catalog
+
+import (
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/stretchr/testify/require"
+)
+
+// Each change is durable when its call returns: it is there after a crash at once that keeps nothing but what was synced.
+func TestEveryChangeIsDurable(t *testing.T) {
+	fs := vfs.NewCrashableMem()
+	c, db := open(t, fs)
+	defer func() { require.NoError(t, db.Close()) }()
+	var created Topic
+	var epoch int32
+	var id int64
+	commit := OffsetCommit{Topic: "t", Partition: 3, Offset: 70, LeaderEpoch: 2, Metadata: "m", CommitMs: 9}
+	for _, step := range []struct {
+		name   string
+		change func() error
+		holds  func(t *testing.T, after *Catalog)
+	}{
+		{"cluster id", func() error { return nil }, func(t *testing.T, after *Catalog) {
+			require.Equal(t, c.ClusterID(), after.ClusterID())
+		}},
+		{"leader epoch", func() (err error) { epoch, err = c.BeginEpoch(); return err }, func(t *testing.T, after *Catalog) {
+			next, err := after.BeginEpoch()
+			require.NoError(t, err)
+			require.Equal(t, epoch+1, next)
+		}},
+		{"producer id", func() (err error) { id, err = c.NextProducerID(); return err }, func(t *testing.T, after *Catalog) {
+			next, err := after.NextProducerID()
+			require.NoError(t, err)
+			require.Greater(t, next, id)
+		}},
+		{"create", func() (err error) {
+			created, err = c.Create(Spec{Name: "t", Partitions: 4, Configs: []Config{{"a", "1"}}})
+			return err
+		}, func(t *testing.T, after *Catalog) {
+			require.Equal(t, []Topic{created}, after.List())
+			next, err := after.Create(Spec{Name: "u", Partitions: 1})
+			require.NoError(t, err)
+			require.Equal(t, uint32(4), next.Partitions[0].Ordinal)
+		}},
+		{"configs", func() error { return c.SetConfigs("t", []Config{{"b", "2"}}) }, func(t *testing.T, after *Catalog) {
+			got, _ := after.Get("t")
+			require.Equal(t, []Config{{"b", "2"}}, got.Configs)
+		}},
+		{"offsets", func() error { return c.PutOffsets("g", []OffsetCommit{commit}) }, func(t *testing.T, after *Catalog) {
+			got, err := after.Offsets("g")
+			require.NoError(t, err)
+			require.Equal(t, []OffsetCommit{commit}, got)
+		}},
+		{"group", func() error { return c.PutGroup("g", []byte("members")) }, func(t *testing.T, after *Catalog) {
+			got, ok, err := after.GetGroup("g")
+			require.NoError(t, err)
+			require.True(t, ok)
+			require.Equal(t, "members", string(got))
+		}},
+		{"delete group", func() error { return c.DeleteGroup("g") }, func(t *testing.T, after *Catalog) {
+			got, err := after.Groups()
+			require.NoError(t, err)
+			require.Empty(t, got)
+		}},
+		{"delete", func() error { return c.Delete("t") }, func(t *testing.T, after *Catalog) {
+			require.Empty(t, after.List())
+		}},
+	} {
+		t.Run(step.name, func(t *testing.T) {
+			require.NoError(t, step.change())
+			step.holds(t, afterCrash(t, fs))
+		})
+	}
+}
+
+// afterCrash opens what is left, with other random numbers: what was lost would not be drawn again.
+func afterCrash(t *testing.T, fs *vfs.MemFS) *Catalog {
+	db, err := pebble.Open("db", &pebble.Options{FS: fs.CrashClone(vfs.CrashCloneCfg{}), FormatMajorVersion: pebble.FormatValueSeparation})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, db.Close()) })
+	c, err := Open(db, time.Now, rand.NewChaCha8([32]byte{2}))
+	require.NoError(t, err)
+	return c
+}

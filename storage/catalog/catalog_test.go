@@ -1,7 +1,6 @@
 package catalog
 
 import (
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -229,21 +228,4 @@ func TestDamagedTopic(t *testing.T) {
 		require.ErrorContains(t, err, `"x"`)
 	}
 	require.NoError(t, db.Close())
-}
-
-func FuzzTopic(f *testing.F) {
-	f.Add(encodeTopic(&Topic{Name: "t", ID: [16]byte{1}, Partitions: []Partition{{Ordinal: 4}}, Configs: []Config{{"a", "b"}}}))
-	f.Add(encodeOffset(OffsetCommit{Offset: 4, Metadata: "x"}))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		if topic, err := decodeTopic("t", b); err == nil {
-			again, err := decodeTopic("t", encodeTopic(topic))
-			require.NoError(t, err)
-			require.Equal(t, topic, again)
-		} else if !errors.Is(err, keys.ErrCorrupt) {
-			require.ErrorIs(t, err, keys.ErrVersion)
-		}
-		if o, err := decodeOffset(b); err == nil {
-			require.Equal(t, b, encodeOffset(o))
-		}
-	})
 }

@@ -1,0 +1,97 @@
+package catalog
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/keyframelog/keyframe/storage/keys"
+)
+
+var update = flag.Bool("update", false, "write the golden file")
+
+func goldenTopic() *Topic {
+	return &Topic{
+		Name: "files", ID: [16]byte{1, 2, 3, 15: 16}, CreatedMs: 1_700_000_000_000,
+		Partitions: []Partition{{Ordinal: 4, Incarnation: [16]byte{5, 15: 6}}, {Ordinal: 1 << 31, Incarnation: [16]byte{7}}},
+		Configs:    []Config{{"cleanup.policy", "compact"}, {"retention.ms", ""}},
+	}
+}
+
+// goldenOffsets have the topic and the partition in their keys.
+func goldenOffsets() []OffsetCommit {
+	return []OffsetCommit{{Offset: 1<<40 + 1, LeaderEpoch: 3, CommitMs: 1_700_000_000_001, Metadata: "m\x00"}, {LeaderEpoch: -1}}
+}
+
+// One line a value: what is to be read for as long as version 1 lives.
+func TestGolden(t *testing.T) {
+	const path = "testdata/values.golden"
+	got := fmt.Sprintf("topic      %x\n", encodeTopic(goldenTopic()))
+	for _, o := range goldenOffsets() {
+		got += fmt.Sprintf("offset     %x\n", encodeOffset(o))
+	}
+	got += fmt.Sprintf("cluster id %x\n", keys.Versioned([]byte("AQIDBAUGRweIiQoLDA0ODw")))
+	got += fmt.Sprintf("number     %x\n", keys.AppendInt64(nil, 4000))
+	if *update {
+		require.NoError(t, os.MkdirAll("testdata", 0o755))
+		require.NoError(t, os.WriteFile(path, []byte(got), 0o644))
+	}
+	want, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.Equal(t, string(want), got, "the format changed: that needs a new version")
+}
+
+func TestRoundTrip(t *testing.T) {
+	topic, err := decodeTopic("files", encodeTopic(goldenTopic()))
+	require.NoError(t, err)
+	require.Equal(t, goldenTopic(), topic)
+	for _, want := range goldenOffsets() {
+		got, err := decodeOffset(encodeOffset(want))
+		require.NoError(t, err)
+		require.Equal(t, want, got)
+	}
+	b := encodeOffset(goldenOffsets()[0])
+	_, err = decodeOffset(b[:20])
+	require.ErrorIs(t, err, keys.ErrCorrupt)
+	b[0] = 2
+	_, err = decodeOffset(b)
+	require.ErrorIs(t, err, keys.ErrVersion)
+}
+
+func FuzzTopic(f *testing.F) {
+	f.Add(encodeTopic(goldenTopic()))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		topic, err := decodeTopic("t", b)
+		if err != nil {
+			requireKnown(t, err)
+			return
+		}
+		again, err := decodeTopic("t", encodeTopic(topic)) // the bytes may differ: a uvarint has longer forms
+		require.NoError(t, err)
+		require.Equal(t, topic, again)
+	})
+}
+
+func FuzzOffset(f *testing.F) {
+	for _, o := range goldenOffsets() {
+		f.Add(encodeOffset(o))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		o, err := decodeOffset(b)
+		if err != nil {
+			requireKnown(t, err)
+			return
+		}
+		require.Equal(t, b, encodeOffset(o))
+	})
+}
+
+func requireKnown(t *testing.T, err error) {
+	if !errors.Is(err, keys.ErrVersion) {
+		require.ErrorIs(t, err, keys.ErrCorrupt)
+	}
+}

@@ -78,12 +78,9 @@ func readDirState(fs vfs.FS, dir, topic string) (dirState, error) {
 	if err != nil {
 		return fresh, err
 	}
-	var s dirState
-	if err := json.Unmarshal(b, &s); err != nil {
-		return fresh, fmt.Errorf("%s: %w", dirStateFile, err)
-	}
-	if s.Version != dirStateVersion {
-		return fresh, fmt.Errorf("%w: %s has version %d, this program knows %d: use the version that wrote it", ErrDir, dirStateFile, s.Version, dirStateVersion)
+	s, err := decodeDirState(b)
+	if err != nil {
+		return fresh, err
 	}
 	if s.Topic != topic {
 		return fresh, fmt.Errorf("%w: it holds topic %q, not %q: use a directory for each topic", ErrDir, s.Topic, topic)
@@ -91,9 +88,33 @@ func readDirState(fs vfs.FS, dir, topic string) (dirState, error) {
 	return s, nil
 }
 
-// writeDirState replaces the file, durably.
-func writeDirState(fs vfs.FS, dir string, s dirState) error {
+func (s dirState) encode() ([]byte, error) {
 	b, err := json.MarshalIndent(s, "", "  ")
+	return append(b, '\n'), err
+}
+
+func decodeDirState(b []byte) (s dirState, err error) {
+	var is struct{ Version int }
+	if err := json.Unmarshal(b, &is); err != nil {
+		return s, fmt.Errorf("%s: %w", dirStateFile, err)
+	}
+	if is.Version != dirStateVersion {
+		return s, fmt.Errorf("%w: %s has version %d, this program knows %d: use the version that wrote it", ErrDir, dirStateFile, is.Version, dirStateVersion)
+	}
+	if err := json.Unmarshal(b, &s); err != nil {
+		return s, fmt.Errorf("%s: %w", dirStateFile, err)
+	}
+	for _, p := range s.Partitions {
+		if _, err := p.identity(); err != nil {
+			return s, err
+		}
+	}
+	return s, nil
+}
+
+// writeDirState replaces the file, durably: a crash leaves the former one or the new one, whole.
+func writeDirState(fs vfs.FS, dir string, s dirState) error {
+	b, err := s.encode()
 	if err != nil {
 		return err
 	}
@@ -102,7 +123,7 @@ func writeDirState(fs vfs.FS, dir string, s dirState) error {
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(append(b, '\n'))
+	_, err = f.Write(b)
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}

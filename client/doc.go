@@ -50,4 +50,26 @@
 //
 // Keys and values. Offsets, timestamps and headers of rows are covered by checksums of transport and storage only. Scrub tells
 // whether the stored rows are still what was applied.
+//
+// # The directory
+//
+// A replica in a directory (Dir) has it as storage/engine lays it out, of kind replica, with
+//
+//	table/        Pebble: storage/table's tables, one ordinal for each state of a partition
+//	loading/      sstables on their way into it
+//	replica.json  whose state each ordinal is
+//
+// replica.json is UTF-8 JSON, two spaces of indentation, one line feed at the end:
+//
+//	version       number, 1
+//	topic         the topic's name
+//	partitions    array, in the order in which they were loaded; null: none was yet
+//	  partition   number, its index
+//	  ordinal     number, of its table; tables with other ordinals are left over from a crash and are dropped
+//	  topic_id, incarnation   32 hexadecimal digits each: the log that the table follows
+//	  fold        the topic's keyframe.fold
+//
+// It has no checksum, because it is never torn: it is written under another name (replica.json.tmp), synced, renamed, and the
+// directory is synced. The tables hold topic id, partition, incarnation and fold too, checksummed, and are refused where they
+// differ.
 package client

@@ -8,8 +8,7 @@ import (
 	"github.com/keyframelog/keyframe/broker/wire"
 )
 
-// RowSource gives Kafka consumers what is left below a partition's delta start offset N1: rows, as record batches. See
-// CONTRACTS, "What Kafka consumers see on a key-framed topic".
+// RowSource gives Kafka consumers what is left below a partition's delta start offset N1: rows, as record batches.
 type RowSource interface {
 	// Rows appends whole batches of rows with offsets in [from, N1) to dst, at least one and otherwise at most maxBytes, and
 	// returns the offset to go on from: N1 at the end, where nothing may have been appended. keyframer.ErrStaleFetch refuses

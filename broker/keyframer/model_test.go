@@ -43,7 +43,7 @@ func (m *model) apply(op delta.Op, key, value string) {
 	}
 }
 
-// sum is the digest as the contract has it.
+// sum is the digest as package digest defines it, computed in another way.
 func sum(state map[string]string) [32]byte {
 	total := new(big.Int)
 	for key, value := range state {

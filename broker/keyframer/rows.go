@@ -21,8 +21,8 @@ const (
 )
 
 // Rows appends what a Kafka consumer gets for a fetch at from, below the delta start offset N1: rows in offset order as
-// record batches (see "What Kafka consumers see" in the contracts), at least one and otherwise at most maxBytes. next is
-// where to go on: N1 at the end. Nothing is appended, and next is N1, where no row lies in [from, N1): the raw batches
+// record batches, none of them empty, each ending just below the next; at least one, and otherwise at most maxBytes. next
+// is where to go on: N1 at the end. Nothing is appended, and next is N1, where no row lies in [from, N1): the raw batches
 // follow. ctx carries the connection's Session; the caller tells it what is sent (Session.Fetched).
 // Errors: ErrAboveRows, ErrStaleFetch, as Table, and table's.
 func (p *Partition) Rows(ctx context.Context, from int64, maxBytes int, dst []byte) (_ []byte, next int64, err error) {

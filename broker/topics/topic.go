@@ -43,7 +43,7 @@ type Partition struct {
 	renew func() ([16]byte, error) // the catalog's RenewIncarnation
 }
 
-// Incarnation identifies this life of the partition's log, see CONTRACTS: a position means something within one incarnation only.
+// Incarnation identifies this life of the partition's log: a position means something within one incarnation only.
 func (p *Partition) Incarnation() [16]byte { return p.Log.Incarnation() }
 
 // RenewIncarnation gives the partition another incarnation, durably, because readable records of it are known to be lost. Hooks may

@@ -60,7 +60,7 @@ func (p *process) kill(t *testing.T) {
 	_ = p.cmd.Wait() // killed: its status says so
 }
 
-// Promise 3: the process is killed in the middle of the load; everything that was acknowledged with acks=all is there after the restart,
+// The process is killed in the middle of the load; everything that was acknowledged with acks=all is there after the restart,
 // in order, once, and the folded state equals the log.
 func TestKillLosesNothingAcknowledged(t *testing.T) {
 	binary, dir := filepath.Join(t.TempDir(), "keyframe"), filepath.Join(t.TempDir(), "data")

@@ -165,7 +165,7 @@ func (h *hostile) body(r *request, many int) []byte {
 	return h.tagged(dst, 0)
 }
 
-// The worst that passes decodes to at most eight times its bytes and 64 KiB (promise 18): every array, and every structure's tags, as
+// The worst that passes decodes to at most eight times its bytes and 64 KiB: every array, and every structure's tags, as
 // full as they are let through.
 func TestWorstMemory(t *testing.T) {
 	const most = 10_000 // elements; more than the slack lets through of anything whose factor is above eight

@@ -23,7 +23,7 @@ type Topic struct {
 // Partition is the durable identity of one partition.
 type Partition struct {
 	Ordinal     uint32   // the database-wide number of the partition, never reused
-	Incarnation [16]byte // one life of the partition's log, see CONTRACTS; random
+	Incarnation [16]byte // one life of the partition's log, random: a position means something within one incarnation only
 }
 
 // Config is one configuration value that was set on a topic.

@@ -18,7 +18,7 @@ import (
 	"github.com/keyframelog/keyframe/proto/batch"
 )
 
-// A flipped bit in any file of the log database is never served (promise 12): each batch is the one that was appended,
+// A flipped bit in any file of the log database is never served: each batch is the one that was appended,
 // or the read says *CorruptError and where, or the directory does not open.
 func TestDamageIsNeverServed(t *testing.T) {
 	seed := rand.Uint64()

@@ -79,7 +79,7 @@ func (c *crasher) takeLocked() {
 	c.image = c.mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: []int{0, 0, 25, 50, 75, 100}[c.rng.IntN(6)], RNG: c.rng})
 }
 
-// Crash after crash on one data directory (promises 1 and 2): whatever was acknowledged or shown to a reader is there,
+// Crash after crash on one data directory: whatever was acknowledged or shown to a reader is there,
 // byte for byte; what is there is a prefix of what was appended; producers, sizes and batches agree.
 func TestCrashes(t *testing.T) {
 	seed := rand.Uint64()
@@ -228,7 +228,7 @@ func workload(t *testing.T, n *node, model []*modelPartition, mu *sync.Mutex, rn
 	}
 }
 
-// A crash at each write of a trim, with the compaction that follows it (promise 24): the log is as before or as after,
+// A crash at each write of a trim, with the compaction that follows it: the log is as before or as after,
 // never anything else.
 func TestCrashAtEveryWriteOfATrim(t *testing.T) {
 	seed := rand.Uint64()

@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// EIO on the n-th sync of the write-ahead log (promise 13): the process is told to stop, once; nothing unsynced was
+// EIO on the n-th sync of the write-ahead log: the process is told to stop, once; nothing unsynced was
 // acknowledged; what was acknowledged is there after a clean start.
 func TestSyncFailureStops(t *testing.T) {
 	errDisk := errors.New("input/output error")

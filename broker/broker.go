@@ -50,7 +50,7 @@ type Broker struct {
 }
 
 // Start opens the data directory and serves until Close. Everything that was acknowledged before a crash is there.
-// Errors: ErrConfig, engine's (ErrLocked, ErrVersion, ErrNotADataDir, ErrDiskFull), those of the listeners.
+// Errors: ErrConfig, engine's (ErrLocked, ErrVersion, ErrKind, ErrNotADataDir, ErrDiskFull), those of the listeners.
 func Start(ctx context.Context, cfg Config) (*Broker, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
@@ -113,6 +113,7 @@ func (b *Broker) openStorage(context.Context) (err error) {
 	if b.catalog, err = catalog.Open(logDB, c.Now, rand.Reader); err != nil {
 		return err
 	}
+	b.catalog.SetReserve(b.dir.Reserve())
 	if b.epoch, err = b.catalog.BeginEpoch(); err != nil {
 		return err
 	}

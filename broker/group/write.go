@@ -1,9 +1,11 @@
 package group
 
 import (
+	"errors"
 	"strings"
 
 	"github.com/keyframelog/keyframe/storage/catalog"
+	"github.com/keyframelog/keyframe/storage/engine"
 )
 
 // write is one change to a group's durable state. Exactly one of save, commits, drop and remove is set.
@@ -50,7 +52,7 @@ func (c *Coordinator) write(e *entry) {
 		c.mu.Unlock()
 
 		err := c.perform(storeName(e.name), run[0], commits)
-		if err != nil {
+		if err != nil && !errors.Is(err, engine.ErrDiskFull) { // a full disk shows in metrics and readiness, clients try again in a loop
 			c.cfg.Logger.Error("cannot make a group's state durable", "group", e.name, "error", err)
 		}
 

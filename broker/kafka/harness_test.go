@@ -48,8 +48,9 @@ type broker struct {
 type options struct {
 	kafka  func(*kafka.Config)
 	topics func(*topics.Options)
-	fs     vfs.FS // a database to go on with
-	keyed  bool   // key-framed topics are folded
+	fs     vfs.FS       // a database to go on with
+	keyed  bool         // key-framed topics are folded
+	full   *atomic.Bool // the disk is
 }
 
 // start gives a test its broker.
@@ -76,6 +77,9 @@ func startOwn(t testing.TB, o options) *broker {
 	t.Cleanup(func() { require.NoError(t, db.Close()) })
 	b.catalog, err = catalog.Open(db, time.Now, rand.Reader)
 	require.NoError(t, err)
+	if o.full != nil {
+		b.catalog.SetReserve(fullDisk{o.full})
+	}
 	epoch, err := b.catalog.BeginEpoch()
 	require.NoError(t, err)
 	b.store, err = log.Open(log.Config{DB: db, LeaderEpoch: epoch})
@@ -130,6 +134,16 @@ func (b *broker) serve(t testing.TB, h *kafka.Handler) {
 		require.NoError(t, server.Close(ctx))
 		require.ErrorIs(t, <-served, wire.ErrServerClosed)
 	})
+}
+
+// fullDisk is the reserve of a disk that a test fills.
+type fullDisk struct{ full *atomic.Bool }
+
+func (d fullDisk) Admit(int) error {
+	if d.full.Load() {
+		return &engine.DiskFullError{}
+	}
+	return nil
 }
 
 type quiet struct{}

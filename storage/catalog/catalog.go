@@ -38,6 +38,7 @@ type Catalog struct {
 	db        *pebble.DB
 	now       func() time.Time
 	random    io.Reader
+	reserve   Admission // nil: everything is admitted
 	clusterID string
 
 	// writing has one place: topics and broker-wide values have one writer. A channel, because it is held across a sync.
@@ -64,6 +65,24 @@ func Open(db *pebble.DB, now func() time.Time, random io.Reader) (*Catalog, erro
 		return nil, fmt.Errorf("catalog: cluster id: %w", err)
 	}
 	return c, nil
+}
+
+// Admission decides whether bytes may be written. *engine.Reserve is one.
+type Admission interface {
+	// Admit returns an error when n more bytes must not be written now.
+	Admit(n int) error
+}
+
+// SetReserve sets what is asked before topics and committed offsets are written, as clients may do without end. Not so what
+// frees space or what reading on depends on: deletions, configs, the metadata of groups, epochs and producer ids. Call it
+// before anything is written.
+func (c *Catalog) SetReserve(reserve Admission) { c.reserve = reserve }
+
+func (c *Catalog) admit(pb *pebble.Batch) error {
+	if c.reserve == nil {
+		return nil
+	}
+	return c.reserve.Admit(pb.Len())
 }
 
 func (c *Catalog) loadTopics() error {

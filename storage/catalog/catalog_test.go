@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -215,6 +216,54 @@ func TestManyCommitsShareASync(t *testing.T) {
 	slow.Unlock()
 	wg.Wait()
 	require.Less(t, syncs.Load()-before, int64(16))
+	require.NoError(t, db.Close())
+}
+
+// reserve refuses while it is full.
+type reserve struct{ full bool }
+
+var errFull = errors.New("full")
+
+func (r *reserve) Admit(n int) error {
+	if r.full && n > 0 {
+		return errFull
+	}
+	return nil
+}
+
+// A full disk refuses what clients may write without end, and nothing else.
+func TestFullDisk(t *testing.T) {
+	c, db := open(t, vfs.NewMem())
+	r := &reserve{}
+	c.SetReserve(r)
+	commit := []OffsetCommit{{Topic: "t", Offset: 1, LeaderEpoch: -1}}
+	_, err := c.Create(Spec{Name: "t", Partitions: 1})
+	require.NoError(t, err)
+	require.NoError(t, c.PutOffsets("g", commit))
+
+	r.full = true
+	_, err = c.Create(Spec{Name: "u", Partitions: 1})
+	require.ErrorIs(t, err, errFull)
+	_, ok := c.Get("u")
+	require.False(t, ok)
+	require.ErrorIs(t, c.PutOffsets("g", []OffsetCommit{{Topic: "t", Offset: 2}}), errFull)
+	got, err := c.Offsets("g")
+	require.NoError(t, err)
+	require.Equal(t, commit, got)
+
+	require.NoError(t, c.PutOffsets("g", []OffsetCommit{{Topic: "t", Delete: true}}))
+	require.NoError(t, c.SetConfigs("t", []Config{{"retention.ms", "1"}}))
+	require.NoError(t, c.PutGroup("g", []byte("members")))
+	require.NoError(t, c.DeleteGroup("g"))
+	require.NoError(t, c.Delete("t"))
+	_, err = c.BeginEpoch()
+	require.NoError(t, err)
+	_, err = c.NextProducerID()
+	require.NoError(t, err)
+
+	r.full = false
+	_, err = c.Create(Spec{Name: "u", Partitions: 1})
+	require.NoError(t, err)
 	require.NoError(t, db.Close())
 }
 

@@ -23,13 +23,14 @@ type OffsetCommit struct {
 }
 
 // PutOffsets stores the commits of a group in one atomic write, durable when it returns. Calls of several goroutines
-// share a sync. Error: ErrInvalid for a name that cannot be stored.
+// share a sync. Errors: ErrInvalid for a name that cannot be stored, and the reserve's unless all entries are removed.
 func (c *Catalog) PutOffsets(group string, commits []OffsetCommit) error {
 	if err := checkName(group); err != nil {
 		return fmt.Errorf("group %q: %w", group, err)
 	}
 	pb := c.db.NewBatch()
 	defer pb.Close()
+	grows := false
 	for _, o := range commits {
 		if err := checkName(o.Topic); err != nil || o.Partition < 0 {
 			return fmt.Errorf("group %q: offset of %q-%d: %w", group, o.Topic, o.Partition, ErrInvalid)
@@ -39,10 +40,16 @@ func (c *Catalog) PutOffsets(group string, commits []OffsetCommit) error {
 			must(pb.Delete(key, nil))
 		} else {
 			must(pb.Set(key, encodeOffset(o), nil))
+			grows = true
 		}
 	}
 	if pb.Empty() {
 		return nil
+	}
+	if grows {
+		if err := c.admit(pb); err != nil {
+			return fmt.Errorf("group %q: commit offsets: %w", group, err)
+		}
 	}
 	if err := c.db.Apply(pb, pebble.Sync); err != nil {
 		return fmt.Errorf("group %q: commit offsets: %w", group, err)

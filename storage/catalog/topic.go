@@ -40,7 +40,7 @@ type Spec struct {
 }
 
 // Create makes a topic durable. Names are checked for size only: what a topic may be called is the broker's.
-// Errors: ErrTopicExists, ErrInvalid.
+// Errors: ErrTopicExists, ErrInvalid, and the reserve's.
 func (c *Catalog) Create(spec Spec) (Topic, error) {
 	configs, err := checkSpec(spec)
 	if err != nil {
@@ -59,6 +59,9 @@ func (c *Catalog) Create(spec Spec) (Topic, error) {
 	defer pb.Close()
 	must(pb.Set(keys.Broker(nameOrdinal), keys.AppendInt64(nil, next), nil))
 	must(pb.Set(keys.Topic(t.Name), encodeTopic(t), nil))
+	if err := c.admit(pb); err != nil {
+		return Topic{}, fmt.Errorf("create topic %q: %w", spec.Name, err)
+	}
 	if err := c.db.Apply(pb, pebble.Sync); err != nil {
 		return Topic{}, fmt.Errorf("create topic %q: %w", spec.Name, err)
 	}

@@ -111,7 +111,13 @@ func (p *Partition) fromDisk(from, end int64, maxBytes int, visit func(batch.Bat
 	if err == nil || next > from {
 		return nil
 	}
-	if start := p.Bounds().DeltaStart; from < start { // trimmed while we were on our way
+	p.mu.Lock()
+	start, closed := p.state.bounds.DeltaStart, p.closed
+	p.mu.Unlock()
+	switch { // while we were on our way
+	case closed:
+		return p.wrap(ErrClosed)
+	case from < start:
 		return p.trimmed(from, start)
 	}
 	p.rememberDamage(from, err)

@@ -74,7 +74,8 @@ func (s *Store) OpenPartition(id PartitionID, meta catalog.Partition) (*Partitio
 	return p, nil
 }
 
-// DropPartition closes a partition: appends and reads return ErrClosed from now on. What was appended is still completed.
+// DropPartition closes a partition: appends, reads and trims return ErrClosed from now on. What was appended is still
+// completed, and when it returns no write to the partition's keys is under way, so that none comes behind their deletion.
 // Its keys are deleted by catalog.Delete, which comes after. Dropping a partition that is not open does nothing.
 func (s *Store) DropPartition(id PartitionID) error {
 	s.mu.Lock()
@@ -83,6 +84,8 @@ func (s *Store) DropPartition(id PartitionID) error {
 	s.mu.Unlock()
 	if p != nil {
 		p.close()
+		p.trimming <- struct{}{} // a trim under way ends first; the next one finds the partition closed
+		<-p.trimming
 		p.notify()
 	}
 	return nil

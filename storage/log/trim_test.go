@@ -2,10 +2,14 @@ package log
 
 import (
 	"context"
+	"errors"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/stretchr/testify/require"
+
+	"github.com/keyframelog/keyframe/proto/batch"
+	"github.com/keyframelog/keyframe/storage/keys"
 )
 
 func TestTrim(t *testing.T) {
@@ -94,4 +98,32 @@ func TestTrimmedSpaceComesBackFromSharedFiles(t *testing.T) {
 	require.NoError(t, n.parts[0].TrimTo(t.Context(), 128))
 	require.Eventually(t, func() bool { return db.Metrics().BlobFiles.LiveSize < 12<<20 }, waitLimit, pollEvery)
 	require.Len(t, readAll(t, n.parts[1], 0, 1<<20), 129)
+}
+
+// A drop waits for the trim under way, whose write must not come behind the deletion of the partition's keys; a later trim, and a read
+// that was on its way to the disk, find the partition closed, not damaged.
+func TestDropBesideTrimsAndReads(t *testing.T) {
+	n := openNode(t, nodeConfig{fs: vfs.NewMem(), log: Config{TailBytes: -1}})
+	defer n.close()
+	p := n.parts[0]
+	for i := range 5 {
+		appendWait(t, p, rec{tag: i})
+	}
+	p.trimming <- struct{}{} // a trim is under way
+	dropped := make(chan error, 1)
+	go func() { dropped <- n.store.DropPartition(p.id) }()
+	require.Eventually(t, func() bool {
+		_, err := p.Batches(0, 5, 1)
+		return errors.Is(err, ErrClosed)
+	}, waitLimit, pollEvery)
+	require.Empty(t, dropped)
+	<-p.trimming
+	require.NoError(t, <-dropped)
+	require.NoError(t, n.cat.Delete("t"))
+	require.ErrorIs(t, p.TrimTo(t.Context(), 3), ErrClosed)
+	require.ErrorIs(t, p.fromDisk(0, 5, 1, func(batch.Batch) {}), ErrClosed)
+	it, err := p.store.db.NewIter(p.spaceBounds(keys.SpacePart))
+	require.NoError(t, err)
+	require.False(t, it.First(), "nothing is left")
+	require.NoError(t, it.Close())
 }

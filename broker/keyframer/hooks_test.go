@@ -19,24 +19,61 @@ import (
 	"github.com/keyframelog/keyframe/storage/log"
 )
 
+// registered is a registry of topics over real logs, which the node's keyframer follows.
+type registered struct {
+	n      *node
+	db     *pebble.DB
+	store  *log.Store
+	topics *topics.Registry
+}
+
+// register opens the log of the node's directory and begins as the broker does.
+func (n *node) register() *registered {
+	r := &registered{n: n}
+	var err error
+	r.db, err = n.dir.OpenLogDB()
+	require.NoError(n.t, err)
+	cat, err := catalog.Open(r.db, n.clock.Now, rand.Reader)
+	require.NoError(n.t, err)
+	epoch, err := cat.BeginEpoch()
+	require.NoError(n.t, err)
+	r.store, err = log.Open(log.Config{DB: r.db, Now: n.clock.Now, LeaderEpoch: epoch})
+	require.NoError(n.t, err)
+	r.topics, err = topics.Open(topics.Options{Catalog: cat, Log: r.store, Now: n.clock.Now, RetentionCheck: -1})
+	require.NoError(n.t, err)
+	r.topics.AddHooks(n.k.Hooks())
+	require.NoError(n.t, n.k.Sweep(context.Background()))
+	return r
+}
+
+// close ends the keyframer before the logs.
+func (r *registered) close() {
+	require.NoError(r.n.t, r.n.k.Close())
+	require.NoError(r.n.t, r.topics.Close())
+	require.NoError(r.n.t, r.store.Close())
+}
+
+// put appends one record to a topic's first partition.
+func put(t *testing.T, topic *topics.Topic, key, value string) {
+	t.Helper()
+	b := batch.NewBuilder(batch.NewOptions())
+	require.NoError(t, b.Append(memlog.Put(key, value)))
+	encoded, err := b.Finish()
+	require.NoError(t, err)
+	appended, err := topic.Partitions[0].Log.Append(encoded)
+	require.NoError(t, err)
+	require.NoError(t, appended.Wait(t.Context()))
+}
+
 // The keyframer follows the registry of topics, and the log is the real one.
 func TestHooks(t *testing.T) {
 	n := newNode(t, keyframer.Config{})
-	db, err := n.dir.OpenLogDB()
-	require.NoError(t, err)
-	cat, err := catalog.Open(db, n.clock.Now, rand.Reader)
-	require.NoError(t, err)
-	store, err := log.Open(log.Config{DB: db, Now: n.clock.Now})
-	require.NoError(t, err)
-	defer func() { require.NoError(t, store.Close()) }()
-	registry, err := topics.Open(topics.Options{Catalog: cat, Log: store, Now: n.clock.Now, RetentionCheck: -1})
-	require.NoError(t, err)
-	defer func() { require.NoError(t, registry.Close()) }()
-	defer func() { require.NoError(t, n.k.Close()) }() // before the logs
+	r := n.register()
+	defer r.close()
+	registry := r.topics
 	ctx := context.Background()
 
-	registry.AddHooks(n.k.Hooks())
-	_, err = registry.Create(ctx, topics.Spec{Name: "plain", Partitions: 1})
+	_, err := registry.Create(ctx, topics.Spec{Name: "plain", Partitions: 1})
 	require.NoError(t, err)
 	_, ok := n.k.Topic("plain")
 	require.False(t, ok, "not key-framed")
@@ -49,13 +86,7 @@ func TestHooks(t *testing.T) {
 	require.Equal(t, fold.LastValue, known.Fold)
 	require.NoError(t, n.partition(0).Failure())
 
-	b := batch.NewBuilder(batch.NewOptions())
-	require.NoError(t, b.Append(memlog.Put("a", "1")))
-	encoded, err := b.Finish()
-	require.NoError(t, err)
-	appended, err := created.Partitions[0].Log.Append(encoded)
-	require.NoError(t, err)
-	require.NoError(t, appended.Wait(ctx))
+	put(t, created, "a", "1")
 	require.True(t, n.cut().Consistent)
 	require.Equal(t, []int64{1}, cuts(n.table(0)))
 	v, _ := n.get(0, "a")

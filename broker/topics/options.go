@@ -42,7 +42,7 @@ type Spec struct {
 // or configure topics.
 type Hooks struct {
 	Created func(*Topic) // also for every topic that is there when the hooks are added
-	Deleted func(*Topic)
+	Deleted func(*Topic) // durably: its logs are closed and gone. After a crash in between nobody is told
 	Changed func(*Topic) // its Config is another one
 }
 

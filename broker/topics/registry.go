@@ -163,8 +163,8 @@ func (r *Registry) Create(ctx context.Context, spec Spec) (*Topic, error) {
 	return t, nil
 }
 
-// Delete removes a topic and its records. Readers stop to find it first, then the hooks run, then it is gone from disk.
-// Errors: ErrNotFound, ErrClosed.
+// Delete removes a topic and its records. Readers stop to find it first, then it is gone from disk, then the hooks run: what
+// they delete belongs to a topic that no crash brings back. Errors: ErrNotFound, ErrClosed.
 func (r *Registry) Delete(ctx context.Context, name string) error {
 	r.changes.Lock()
 	defer r.changes.Unlock()
@@ -180,11 +180,6 @@ func (r *Registry) Delete(ctx context.Context, name string) error {
 	}
 	r.publish(func(byName map[string]*Topic) { delete(byName, name) })
 	close(t.gone)
-	for _, h := range r.hooks {
-		if h.Deleted != nil {
-			h.Deleted(t)
-		}
-	}
 	for _, p := range t.Partitions {
 		if err := r.opts.Log.DropPartition(log.PartitionID(p.Ordinal)); err != nil {
 			return fmt.Errorf("delete topic %q: partition %d: %w", name, p.Index, err)
@@ -194,6 +189,11 @@ func (r *Registry) Delete(ctx context.Context, name string) error {
 		return fmt.Errorf("delete topic %q: %w", name, err)
 	}
 	r.opts.Logger.Info("topic deleted", "topic", name)
+	for _, h := range r.hooks {
+		if h.Deleted != nil {
+			h.Deleted(t)
+		}
+	}
 	return nil
 }
 

@@ -118,7 +118,11 @@ func TestHooks(t *testing.T) {
 	var seen []string
 	r.AddHooks(Hooks{
 		Created: func(t *Topic) { seen = append(seen, "+"+t.Name) },
-		Deleted: func(t *Topic) { seen = append(seen, "-"+t.Name) },
+		Deleted: func(deleted *Topic) {
+			seen = append(seen, "-"+deleted.Name)
+			_, ok := r.opts.Catalog.Get(deleted.Name)
+			require.False(t, ok, "gone from disk before anything else of it goes")
+		},
 		Changed: func(t *Topic) { seen = append(seen, "~"+t.Name) },
 	})
 	mustCreate(t, r, "late", 1)

@@ -39,5 +39,6 @@
 // # Time
 //
 // The append time is the broker's clock, made monotone per partition. Records have their producers' timestamps, in any
-// order, or the append time of their batch. One index serves both: see package keys, T.
+// order, or the append time of their batch. One index serves both, and knows the size of any part of the log without reading it: see
+// package keys, T.
 package log

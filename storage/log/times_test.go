@@ -125,14 +125,25 @@ func TestTimesAgainstAScan(t *testing.T) {
 	n.close()
 }
 
-// sizeIs compares SizeBytes with what a scan of the stored batches finds.
+// sizeIs compares SizeBytes and BytesFrom with what a scan of the stored batches finds.
 func sizeIs(t *testing.T, p *Partition) {
 	t.Helper()
+	list := stored(t, p)
 	want := 0
-	for _, b := range stored(t, p) {
+	for _, b := range list {
 		want += len(b)
 	}
 	require.EqualValues(t, want, p.SizeBytes())
+	start := p.Bounds().DeltaStart
+	for offset := start - 1; offset <= p.Bounds().LogEnd; offset++ {
+		for len(list) > 0 && list[0].NextOffset() <= max(offset, start) {
+			want -= len(list[0])
+			list = list[1:]
+		}
+		got, err := p.BytesFrom(t.Context(), offset)
+		require.NoError(t, err)
+		require.EqualValues(t, want, got, "from %d", offset)
+	}
 }
 
 // stored returns what is on disk, whatever the bounds say.

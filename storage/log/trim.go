@@ -32,22 +32,11 @@ func (p *Partition) SetLogStart(ctx context.Context, offset int64) error {
 
 // advance is the one way in which bounds move up. target says where to, from the state under the lock.
 func (p *Partition) advance(ctx context.Context, offset int64, target func(state) (logStart, deltaStart int64)) error {
-	select {
-	case p.trimming <- struct{}{}:
-		defer func() { <-p.trimming }()
-	case <-ctx.Done():
-		return ctx.Err()
+	old, leave, err := p.enterTrim(ctx)
+	if err != nil {
+		return err
 	}
-	if err := p.store.enter(); err != nil {
-		return p.wrap(err)
-	}
-	defer p.store.uses.Done()
-	p.mu.Lock()
-	old, closed := p.state, p.closed
-	p.mu.Unlock()
-	if closed {
-		return p.wrap(ErrClosed)
-	}
+	defer leave()
 	if hw := old.bounds.HighWatermark; offset > hw {
 		return &OffsetRangeError{Partition: p.id, Offset: offset, LogStart: old.bounds.LogStart, LogEnd: hw}
 	}
@@ -76,6 +65,50 @@ func (p *Partition) advance(ctx context.Context, offset int64, target func(state
 	p.store.compactor.trimmed(cut.bytesBefore - old.bytesBefore)
 	p.notify()
 	return nil
+}
+
+// enterTrim keeps trims, and a drop, out until leave is called, and returns the state of the moment.
+func (p *Partition) enterTrim(ctx context.Context) (old state, leave func(), err error) {
+	select {
+	case p.trimming <- struct{}{}:
+	case <-ctx.Done():
+		return old, nil, ctx.Err()
+	}
+	if err := p.store.enter(); err != nil {
+		<-p.trimming
+		return old, nil, p.wrap(err)
+	}
+	leave = func() {
+		p.store.uses.Done()
+		<-p.trimming
+	}
+	p.mu.Lock()
+	old, closed := p.state, p.closed
+	p.mu.Unlock()
+	if closed {
+		leave()
+		return old, nil, p.wrap(ErrClosed)
+	}
+	return old, leave, nil
+}
+
+// BytesFrom returns the size of the raw batches that end above the offset, as far as they are readable: what a trim to it would
+// leave. It costs two seeks, and a step for each batch that was appended within one millisecond.
+// Errors: ErrClosed, *CorruptError, the context's.
+func (p *Partition) BytesFrom(ctx context.Context, offset int64) (int64, error) {
+	now, leave, err := p.enterTrim(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer leave()
+	if offset = max(offset, now.bounds.DeltaStart); offset >= now.bounds.HighWatermark {
+		return 0, nil
+	}
+	cut, err := p.cutAt(offset)
+	if err != nil {
+		return 0, err
+	}
+	return now.bytesEnd - cut.bytesBefore, nil
 }
 
 // trimCut is where a trim cuts: everything below base goes.

@@ -121,6 +121,8 @@ func TestDropBesideTrimsAndReads(t *testing.T) {
 	require.NoError(t, <-dropped)
 	require.NoError(t, n.cat.Delete("t"))
 	require.ErrorIs(t, p.TrimTo(t.Context(), 3), ErrClosed)
+	_, err := p.BytesFrom(t.Context(), 3)
+	require.ErrorIs(t, err, ErrClosed)
 	require.ErrorIs(t, p.fromDisk(0, 5, 1, func(batch.Batch) {}), ErrClosed)
 	it, err := p.store.db.NewIter(p.spaceBounds(keys.SpacePart))
 	require.NoError(t, err)

@@ -1,29 +1,36 @@
 package keyframer
 
-import "github.com/keyframelog/keyframe/storage/table"
+import (
+	"fmt"
+	"sort"
+
+	"github.com/keyframelog/keyframe/storage/table"
+)
 
 // holdings is what a partition keeps: what retention is decided from.
 type holdings struct {
 	frames     []table.Frame // oldest first
 	deltaStart int64         // N1; 0 and no frame there: never trimmed
-	end        int64
-	lastBatch  int64 // base offset of the last raw batch, which stays
-	deltaBytes int64 // of the raw deltas
-	tableBytes int64 // of the rows; what verifying a frame reads
+	lastBatch  int64         // base offset of the last raw batch, which stays
+	deltaBytes int64         // of the raw deltas
+	// bytesFrom is what of them a trim to an offset would leave.
+	bytesFrom func(offset int64) (int64, error)
 }
 
-// A trim reads a whole frame back, so it has to be worth it: it waits until it drops 1/trimStep of what retention keeps,
-// or of the rows if that is more (but never more than retention keeps: the raw deltas stay below twice that).
+// A trim reads a whole frame back, so it waits until it is worth it, but not for long: until the delta start offset moves
+// by a sixteenth of the retention time, or so much time has passed since a frame was due; and until an eighth more than the
+// retention size is kept.
 const (
-	trimStep     = 8
-	trimStepTime = 16
+	trimStepBytes = 8
+	trimStepTime  = 16
 )
 
 // trimTarget returns the cut that becomes the delta start offset, or -1 and when to look again (0: when something has
 // changed).
-func trimTarget(h *holdings, s *Settings, nowMs int64) (cut, againMs int64) {
+func trimTarget(h *holdings, s *Settings, nowMs int64) (cut, againMs int64, err error) {
 	byTime, againMs := trimByTime(h, s, nowMs)
-	return max(byTime, trimByBytes(h, s, nowMs)), againMs
+	byBytes, laterMs, err := trimByBytes(h, s, nowMs)
+	return max(byTime, byBytes), earliest(againMs, laterMs), err
 }
 
 // trimmable are the frames that the delta start offset may move to: above it, and not above the last batch.
@@ -38,62 +45,66 @@ func (h *holdings) trimmable() []table.Frame {
 	return h.frames[first:last]
 }
 
-// trimByTime picks the newest frame that is older than the retention time.
-func trimByTime(h *holdings, s *Settings, nowMs int64) (cut, againMs int64) {
-	cut = -1
-	if s.DeltaRetentionMs < 0 {
-		return cut, 0
+// old returns those of the frames that are of an age, and when the next one is (0: all are, or it is not known).
+func old(frames []table.Frame, ageMs, nowMs int64) (_ []table.Frame, againMs int64) {
+	n := sort.Search(len(frames), func(i int) bool { return frames[i].CutTimeMs+ageMs > nowMs })
+	if n < len(frames) {
+		againMs = frames[n].CutTimeMs + ageMs
 	}
-	keepMs := max(s.DeltaRetentionMs, s.MinCompactionLagMs)
-	oldestMs := int64(0)
-	if h.deltaStart > 0 && len(h.frames) > 0 {
-		oldestMs = h.frames[0].CutTimeMs
-	}
-	for _, f := range h.trimmable() {
-		if f.CutTimeMs < oldestMs+keepMs/trimStepTime {
-			continue // not yet worth a verification
-		}
-		if f.CutTimeMs+keepMs > nowMs {
-			if againMs == 0 {
-				againMs = f.CutTimeMs + keepMs
-			}
-			break
-		}
-		cut = f.Cut
-	}
-	return cut, againMs
+	return frames[:n], againMs
 }
 
-// trimByBytes picks the oldest frame above which no more than the retention size is left. How the bytes lie among the
-// offsets is estimated as even; the next trim corrects it.
-func trimByBytes(h *holdings, s *Settings, nowMs int64) int64 {
-	keep := s.DeltaRetentionBytes
-	if keep < 0 || h.deltaBytes <= keep || h.end <= h.deltaStart {
-		return -1
+// trimByTime picks the newest frame that is older than the retention time.
+func trimByTime(h *holdings, s *Settings, nowMs int64) (cut, againMs int64) {
+	if s.DeltaRetentionMs < 0 {
+		return -1, 0
 	}
-	step := min(max(h.tableBytes, keep)/trimStep, keep)
-	if h.deltaBytes-keep < step {
-		return -1
+	keepMs := max(s.DeltaRetentionMs, s.MinCompactionLagMs)
+	due, againMs := old(h.trimmable(), keepMs, nowMs)
+	if len(due) == 0 {
+		return -1, againMs
 	}
-	best := int64(-1)
-	for _, f := range h.trimmable() {
-		if f.CutTimeMs+s.MinCompactionLagMs > nowMs {
-			break
-		}
-		best = f.Cut
-		left := float64(h.deltaBytes) * float64(h.end-f.Cut) / float64(h.end-h.deltaStart)
-		if left <= float64(keep) {
-			break
-		}
+	newest, step := due[len(due)-1], keepMs/trimStepTime
+	lastMs := due[0].CutTimeMs + keepMs + step // waits no longer
+	if h.deltaStart > 0 && newest.CutTimeMs < h.frames[0].CutTimeMs+step && nowMs < lastMs {
+		return -1, earliest(againMs, lastMs)
 	}
-	return best
+	return newest.Cut, againMs
 }
+
+// trimByBytes picks the oldest frame above which no more than the retention size is left, or the newest if that is not enough.
+func trimByBytes(h *holdings, s *Settings, nowMs int64) (cut, againMs int64, err error) {
+	keep := s.DeltaRetentionBytes
+	if keep < 0 || h.deltaBytes <= keep || h.deltaBytes-keep < keep/trimStepBytes {
+		return -1, 0, nil
+	}
+	frames, againMs := old(h.trimmable(), s.MinCompactionLagMs, nowMs)
+	if len(frames) == 0 {
+		return -1, againMs, nil
+	}
+	i := sort.Search(len(frames)-1, func(i int) bool {
+		if err != nil {
+			return true
+		}
+		var left int64
+		left, err = h.bytesFrom(frames[i].Cut)
+		return left <= keep
+	})
+	if err != nil {
+		return -1, 0, fmt.Errorf("size of the raw deltas: %w", err)
+	}
+	return frames[i].Cut, againMs, nil
+}
+
+// innerFramesMin frames between the oldest and the newest are not thinned: of one alone, each new frame would thin the one
+// before, and under steady writes none would ever grow old enough to trim to.
+const innerFramesMin = 1
 
 // thinTarget returns the cut of a frame to drop so that at most retain are left above the oldest one, or -1. The oldest
 // (N1, once something was trimmed) and the newest stay. Among the others the one goes that leaves the shortest gap in
 // time, so that what is left is spread out.
 func thinTarget(frames []table.Frame, retain int) int64 {
-	if len(frames) <= max(retain, 1)+1 {
+	if len(frames) <= max(retain, innerFramesMin+1)+1 {
 		return -1
 	}
 	best, bestGap := int64(-1), int64(0)

@@ -1,11 +1,14 @@
 package keyframer
 
 import (
+	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/keyframelog/keyframe/storage/log"
 	"github.com/keyframelog/keyframe/storage/table"
 )
 
@@ -18,8 +21,12 @@ func frames(pairs ...int64) (list []table.Frame) {
 }
 
 func TestTrimByTime(t *testing.T) {
-	h := holdings{frames: frames(100, 1000, 200, 2000, 300, 3000, 400, 4000), end: 450, lastBatch: 440}
+	h := holdings{frames: frames(100, 1000, 200, 2000, 300, 3000, 400, 4000), lastBatch: 440}
 	none := Settings{DeltaRetentionMs: -1, DeltaRetentionBytes: -1}
+	near := func(pairs ...int64) holdings {
+		return holdings{frames: frames(pairs...), deltaStart: 100, lastBatch: 440}
+	}
+	sixteen := Settings{DeltaRetentionMs: 1600, DeltaRetentionBytes: -1}
 	for _, c := range []struct {
 		name    string
 		h       holdings
@@ -34,13 +41,16 @@ func TestTrimByTime(t *testing.T) {
 		{"all", h, Settings{DeltaRetentionMs: 1000, DeltaRetentionBytes: -1}, 9999, 400, 0},
 		{"at once", h, Settings{DeltaRetentionBytes: -1}, 4000, 400, 0},
 		{"min.compaction.lag.ms", h, Settings{DeltaRetentionMs: 1000, MinCompactionLagMs: 2000, DeltaRetentionBytes: -1}, 4000, 200, 5000},
-		{"the last batch stays", holdings{frames: h.frames, end: 400, lastBatch: 390}, Settings{DeltaRetentionBytes: -1}, 9999, 300, 0},
-		{"not to where it is", holdings{frames: h.frames, deltaStart: 100, end: 450, lastBatch: 150}, Settings{DeltaRetentionBytes: -1}, 9999, -1, 0},
-		{"not for little: a sixteenth of the retention", holdings{frames: frames(100, 1000, 101, 1001), deltaStart: 100, end: 450, lastBatch: 440},
-			Settings{DeltaRetentionMs: 1600, DeltaRetentionBytes: -1}, 9999, -1, 0},
+		{"the last batch stays", holdings{frames: h.frames, lastBatch: 390}, Settings{DeltaRetentionBytes: -1}, 9999, 300, 0},
+		{"not to where it is", holdings{frames: h.frames, deltaStart: 100, lastBatch: 150}, Settings{DeltaRetentionBytes: -1}, 9999, -1, 0},
+		{"not for little: less than a sixteenth of the retention", near(100, 1000, 101, 1001, 102, 1100), sixteen, 2699, -1, 2700},
+		{"... but with one that is further", near(100, 1000, 101, 1001, 102, 1100), sixteen, 2700, 102, 0},
+		{"... nor for long", near(100, 1000, 101, 1001), sixteen, 2700, -1, 2701},
+		{"... but for little in the end", near(100, 1000, 101, 1001), sixteen, 2701, 101, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got, again := trimTarget(&c.h, &c.s, c.nowMs)
+			got, again, err := trimTarget(&c.h, &c.s, c.nowMs)
+			require.NoError(t, err)
 			require.Equal(t, c.want, got)
 			require.Equal(t, c.againMs, again)
 		})
@@ -48,37 +58,78 @@ func TestTrimByTime(t *testing.T) {
 }
 
 func TestTrimByBytes(t *testing.T) {
-	h := holdings{frames: frames(100, 1000, 200, 2000, 300, 3000, 400, 4000), end: 500, lastBatch: 490, deltaBytes: 5000}
+	kept := map[int64]int64{100: 4000, 200: 3000, 300: 2000, 400: 1000}
+	skewed := map[int64]int64{100: 500, 200: 400, 300: 300, 400: 200}
+	h := holdings{frames: frames(100, 1000, 200, 2000, 300, 3000, 400, 4000), lastBatch: 490, deltaBytes: 5000}
 	keep := func(bytes int64) Settings { return Settings{DeltaRetentionMs: -1, DeltaRetentionBytes: bytes} }
 	for _, c := range []struct {
-		name string
-		h    holdings
-		s    Settings
-		want int64
+		name    string
+		from    map[int64]int64 // bytes from a cut on
+		s       Settings
+		want    int64
+		againMs int64
 	}{
-		{"within", h, keep(5000), -1},
-		{"no frame is low enough: the newest", h, keep(100), 400},
-		{"the oldest that is enough", h, keep(2500), 300},
-		{"not for little", h, keep(4800), -1},
-		{"not for little where verifying is dear", holdings{frames: h.frames, end: 500, lastBatch: 490, deltaBytes: 5000, tableBytes: 1 << 30}, keep(3000), -1},
-		{"dear, but twice the retention is the limit", holdings{frames: h.frames, end: 500, lastBatch: 490, deltaBytes: 5000, tableBytes: 1 << 30}, keep(2500), 300},
-		{"min.compaction.lag.ms", h, Settings{DeltaRetentionMs: -1, DeltaRetentionBytes: 100, MinCompactionLagMs: 7000}, 300},
-		{"nothing kept", h, keep(0), 400},
+		{"no limit", kept, keep(-1), -1, 0},
+		{"the largest there is", kept, keep(math.MaxInt64), -1, 0},
+		{"within", kept, keep(5000), -1, 0},
+		{"no frame is low enough: the newest", kept, keep(100), 400, 0},
+		{"the oldest that is enough", kept, keep(2500), 300, 0},
+		{"exactly", kept, keep(3000), 200, 0},
+		{"not for little: less than an eighth more", kept, keep(4450), -1, 0},
+		{"an eighth more", kept, keep(4440), 100, 0},
+		{"most of it lies at the start", skewed, keep(1000), 100, 0},
+		{"min.compaction.lag.ms", kept, Settings{DeltaRetentionMs: -1, DeltaRetentionBytes: 100, MinCompactionLagMs: 7000}, 300, 11000},
+		{"all too young", kept, Settings{DeltaRetentionMs: -1, DeltaRetentionBytes: 100, MinCompactionLagMs: 9500}, -1, 10500},
+		{"nothing kept", kept, keep(0), 400, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got, _ := trimTarget(&c.h, &c.s, 10000)
+			h.bytesFrom = func(offset int64) (int64, error) { return c.from[offset], nil }
+			got, again, err := trimTarget(&h, &c.s, 10000)
+			require.NoError(t, err)
 			require.Equal(t, c.want, got)
+			require.Equal(t, c.againMs, again)
 		})
 	}
+	h.bytesFrom = func(int64) (int64, error) { return 0, log.ErrClosed }
+	s := keep(2500)
+	_, _, err := trimTarget(&h, &s, 10000)
+	require.ErrorIs(t, err, log.ErrClosed)
 }
 
 func TestThin(t *testing.T) {
 	list := frames(100, 1000, 200, 2000, 300, 2100, 400, 5000, 500, 6000)
 	require.EqualValues(t, -1, thinTarget(list, 4), "the oldest does not count")
 	require.EqualValues(t, 200, thinTarget(list, 3), "the shortest gap")
+	require.EqualValues(t, -1, thinTarget(frames(100, 1000, 200, 2000, 300, 2100), 1), "one between stays")
 	require.EqualValues(t, 300, thinTarget(frames(100, 1000, 200, 2000, 300, 2100, 400, 2500), 2), "the oldest and the newest stay")
 	require.EqualValues(t, -1, thinTarget(frames(100, 1000, 200, 2000), 0))
 	require.EqualValues(t, -1, thinTarget(nil, 0))
+}
+
+// However few frames are kept, under steady writes the retention time moves the delta start offset, and no frame that waits for
+// the sake of a verification waits for ever.
+func TestSteadyWritesTrim(t *testing.T) {
+	for _, retain := range []int{1, 2, 3, 24} {
+		h := holdings{frames: frames(1, 1)}
+		s := Settings{DeltaRetentionMs: 100, DeltaRetentionBytes: -1, Retain: retain}
+		for now := int64(2); now < 5000; now++ {
+			h.frames = append(h.frames, table.Frame{Cut: now, CutTimeMs: now})
+			h.lastBatch = now
+			cut, _, err := trimTarget(&h, &s, now)
+			require.NoError(t, err)
+			if cut >= 0 {
+				h.deltaStart = cut
+				h.frames = slices.DeleteFunc(h.frames, func(f table.Frame) bool { return f.Cut < cut })
+			}
+			if drop := thinTarget(h.frames, retain); drop >= 0 {
+				h.frames = slices.DeleteFunc(h.frames, func(f table.Frame) bool { return f.Cut == drop })
+			}
+			if now > 400 {
+				require.Greater(t, h.deltaStart, now-210, "retain %d at %d", retain, now)
+			}
+		}
+		require.LessOrEqual(t, len(h.frames), max(retain, 2)+1)
+	}
 }
 
 // However frames come, those that stay are spread over the time that they cover.

@@ -25,6 +25,8 @@ type Log interface {
 	OffsetAtAppendTime(ms int64) (int64, error)
 	// SizeBytes is what the raw batches take.
 	SizeBytes() int64
+	// BytesFrom is what those of them take that end above offset: what a trim to it would leave.
+	BytesFrom(ctx context.Context, offset int64) (int64, error)
 }
 
 // TopicSpec is one key-framed topic, or the partitions of it that this process folds.
@@ -56,7 +58,8 @@ type Settings struct {
 	IntervalBytes   int64
 	IntervalMs      int64 // only if something changed
 
-	// Retain is how many frames are kept above the oldest one, which is N1's, the newest included; at least one is.
+	// Retain is how many frames are kept above the oldest one, which is N1's, the newest included; two at least, because one
+	// of them has to grow old for N1 to move to.
 	Retain int
 
 	// Raw deltas older, or more, than this are trimmed; -1: no limit.

@@ -56,8 +56,11 @@ func (p *Partition) maintainOnce(ctx context.Context) (again bool, wakeMs int64,
 	if settings.Paused {
 		return false, 0, nil
 	}
-	h := p.holdings()
-	target, trimMs := trimTarget(&h, settings, nowMs)
+	h := p.holdings(ctx)
+	target, trimMs, err := trimTarget(&h, settings, nowMs)
+	if err != nil {
+		return false, 0, err
+	}
 	if target >= 0 {
 		return true, 0, p.trim(ctx, target)
 	}
@@ -73,11 +76,11 @@ func (p *Partition) maintainOnce(ctx context.Context) (again bool, wakeMs int64,
 }
 
 // holdings reads what retention depends on.
-func (p *Partition) holdings() holdings {
+func (p *Partition) holdings(ctx context.Context) holdings {
 	b := p.log.Bounds()
 	h := holdings{
-		frames: p.table.Frames(), tableBytes: p.table.Bytes(), deltaBytes: p.log.SizeBytes(),
-		deltaStart: b.DeltaStart, end: b.LastStable,
+		frames: p.table.Frames(), deltaBytes: p.log.SizeBytes(), deltaStart: b.DeltaStart,
+		bytesFrom: func(offset int64) (int64, error) { return p.log.BytesFrom(ctx, offset) },
 	}
 	if b.LastStable > b.DeltaStart {
 		if last, err := p.log.Batches(b.LastStable-1, b.LastStable, 1); err == nil && len(last) > 0 {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -55,6 +56,45 @@ func TestTrimsWhatIsTooMuch(t *testing.T) {
 	s.DeltaRetentionBytes = 0
 	n.settle(s)
 	n.eventually("all but the last batch", func() bool { return l.Bounds().DeltaStart == 9 })
+}
+
+// What is kept is known of every frame, however unevenly the bytes lie among the offsets.
+func TestTrimsNoMoreThanIsTooMuch(t *testing.T) {
+	n := newNode(t, keyframer.Config{})
+	s := calm()
+	l := n.add(fold.LastValue, s, 1)[0]
+	for i := range 10 {
+		size := 1000
+		if i == 0 {
+			size = 90_000
+		}
+		l.Append(memlog.Put("a", strings.Repeat("x", size)))
+		n.clock.advance(time.Second)
+		n.cut()
+	}
+	s.DeltaRetentionBytes = 50_000 // without the first batch 10 kB are left
+	n.settle(s)
+	n.eventually("a trim", func() bool { return l.Bounds().DeltaStart > 0 })
+	require.EqualValues(t, 1, l.Bounds().DeltaStart)
+}
+
+// Frames close to the delta start offset wait to be trimmed to, but not for ever where no more are cut.
+func TestTrimsInTheEnd(t *testing.T) {
+	n := newNode(t, keyframer.Config{})
+	s := calm()
+	l := n.add(fold.LastValue, s, 1)[0]
+	for i := range 4 {
+		l.Append(memlog.Put("a", fmt.Sprint(i)))
+		n.cut()
+		n.clock.advance(time.Minute)
+	}
+	require.NoError(t, l.TrimTo(context.Background(), 1))
+	s.DeltaRetentionMs = (24 * time.Hour).Milliseconds()
+	n.clock.advance(24 * time.Hour)
+	n.settle(s)
+	n.clock.advance(90 * time.Minute)
+	n.settle(s)
+	n.eventually("a trim", func() bool { return l.Bounds().DeltaStart == 3 })
 }
 
 func TestThinsToRetain(t *testing.T) {

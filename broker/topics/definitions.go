@@ -59,7 +59,7 @@ var definitions = []Definition{
 		Doc:   "A key frame is cut after this many deltas. -1: no limit.",
 		check: integer(-1, int64Max), apply: func(c *Config, v string) { c.IntervalRecords = number(v) }},
 	{Name: "keyframe.retain", Type: TypeInt, Default: "24",
-		Doc:   "How many key frames are kept between the delta start offset and the end; the others are thinned out.",
+		Doc:   "How many key frames are kept between the delta start offset and the end; the others are thinned out. 1 keeps two: one has to grow old for the delta start offset to move to.",
 		check: integer(1, 10_000), apply: func(c *Config, v string) { c.Retain = int(number(v)) }},
 	{Name: "keyframe.stale.fetch", Type: TypeString, Default: "kafka",
 		Doc:   "What a fetch below the tombstone horizon gets, where deletes may have been forgotten: kafka answers with rows as a compacted topic does, error with OFFSET_OUT_OF_RANGE.",

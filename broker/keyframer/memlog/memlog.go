@@ -259,11 +259,27 @@ func (l *Log) OffsetAtAppendTime(ms int64) (int64, error) {
 }
 
 // SizeBytes is the size of the batches that are kept.
-func (l *Log) SizeBytes() (n int64) {
+func (l *Log) SizeBytes() int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	return l.bytesFromLocked(l.bounds.DeltaStart)
+}
+
+// BytesFrom is the size of the batches that end above the offset.
+func (l *Log) BytesFrom(_ context.Context, offset int64) (int64, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return 0, log.ErrClosed
+	}
+	return l.bytesFromLocked(max(offset, l.bounds.DeltaStart)), nil
+}
+
+func (l *Log) bytesFromLocked(offset int64) (n int64) {
 	for _, e := range l.batches {
-		n += int64(len(e.batch))
+		if e.batch.NextOffset() > offset {
+			n += int64(len(e.batch))
+		}
 	}
 	return n
 }

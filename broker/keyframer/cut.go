@@ -72,11 +72,12 @@ func (t *Topic) cut(ctx context.Context) (Cut, error) {
 	return t.result(targets, consistent)
 }
 
-// hold keeps all partitions from cutting on their own and returns a time later than all cuts so far.
+// hold keeps all partitions from cutting on their own until unhold, and from applying more until they are asked. It returns a
+// time later than all cuts so far.
 func (t *Topic) hold() (timeMs int64, err error) {
 	for _, p := range t.partitions {
 		p.mu.Lock()
-		p.held = true
+		p.held, p.preparing = true, true
 		timeMs = max(timeMs, p.k.nowMs(), p.lastCutMs+1)
 		err = errors.Join(err, p.errLocked())
 		p.mu.Unlock()
@@ -88,16 +89,17 @@ func (t *Topic) hold() (timeMs int64, err error) {
 func (t *Topic) unhold() {
 	for _, p := range t.partitions {
 		p.mu.Lock()
-		p.held, p.request = false, nil
+		p.held, p.preparing, p.request = false, false, nil
 		p.mu.Unlock()
 		p.k.steps.add(&p.steps)
 	}
 }
 
-// ask requests a frame at target.
+// ask requests a frame at target. Once it is there more is applied, though the other partitions may take long.
 func (p *Partition) ask(target, timeMs int64) *request {
 	r := &request{target: target, timeMs: timeMs, done: make(chan struct{})}
 	p.mu.Lock()
+	p.preparing = false
 	if err := p.errLocked(); err != nil {
 		r.err = err
 		close(r.done)

@@ -17,8 +17,9 @@ type situation struct {
 	throttled bool  // no memory is left for more deltas
 	retryMs   int64 // after a failed fold: not before this time
 
-	held    bool // a request is being prepared: its cut comes next
-	request *request
+	held      bool // a cut of the topic is under way: no other may come in between
+	preparing bool // its request comes next
+	request   *request
 
 	limits Settings
 }
@@ -117,7 +118,8 @@ func (s *situation) reached() bool {
 }
 
 // applyEnd is how far deltas may be applied now. While a fold is under way the next interval fills, but not beyond its
-// limit: a frame's interval is what a seek has to read.
+// limit: a frame's interval is what a seek has to read. While no cut may come, the limit cannot be kept: reads must not wait
+// for the other partitions of the topic.
 func applyEnd(s *situation) int64 {
 	if s.paused || s.throttled || s.full {
 		return s.position
@@ -125,8 +127,8 @@ func applyEnd(s *situation) int64 {
 	if s.request != nil {
 		return min(s.request.target, s.lastStable)
 	}
-	if s.held || s.reached() {
-		return s.position // held: the request that comes names an end that must not be passed
+	if s.preparing || s.reached() && !s.held {
+		return s.position // preparing: the request that comes names an end that must not be passed
 	}
 	return s.lastStable
 }
@@ -134,11 +136,11 @@ func applyEnd(s *situation) int64 {
 // wake is when time alone changes the decision; 0: never.
 func wake(s *situation) int64 {
 	switch {
-	case s.folding, s.held && s.request == nil:
+	case s.folding, s.preparing:
 		return 0 // the end of that is an event
 	case s.retryMs > s.nowMs:
 		return s.retryMs // nothing is folded before
-	case s.paused || s.since.firstMs == 0 || s.limits.IntervalMs <= 0 || s.position == s.lastCut:
+	case s.held || s.paused || s.since.firstMs == 0 || s.limits.IntervalMs <= 0 || s.position == s.lastCut:
 		return 0
 	}
 	if at := s.since.firstMs + s.limits.IntervalMs; at > s.nowMs {

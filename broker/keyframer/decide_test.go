@@ -37,7 +37,12 @@ func TestDecide(t *testing.T) {
 		{"a request of an empty partition", situation{lastCut: -1, request: &request{}, held: true}, action{kind: doAnswer}},
 		{"a request waits for the fold under way", situation{position: 50, lastStable: 60, lastCut: -1, folding: true, request: ask, held: true}, action{}},
 		{"no interval cut while a request waits", situation{nowMs: 5000, position: 40, lastStable: 60, lastCut: -1, since: some, request: ask, held: true}, action{kind: doApply, end: 50}},
-		{"held: neither cut nor apply", situation{nowMs: 5000, position: 40, lastStable: 60, lastCut: -1, since: some, held: true}, action{}},
+		{"a request comes: neither cut nor apply", situation{nowMs: 5000, position: 40, lastStable: 60, lastCut: -1, since: some, held: true, preparing: true}, action{}},
+		{"a request is answered: apply, and no cut", situation{nowMs: 5000, position: 50, lastStable: 60, lastCut: 40, since: some, held: true}, action{kind: doApply, end: 60}},
+		{"... beyond the limit too", situation{nowMs: 5000, position: 50, lastStable: 60, lastCut: 40, since: interval{records: 100, firstMs: 1000}, held: true}, action{kind: doApply, end: 60}},
+		{"... nothing to apply", situation{nowMs: 1001, position: 60, lastStable: 60, lastCut: 40, since: some, held: true}, action{}},
+		{"... but memory asks for a fold", situation{nowMs: 5000, position: 50, lastStable: 60, lastCut: 40, since: some, held: true, full: true}, action{kind: doFold}},
+		{"... which failed", situation{nowMs: 5000, position: 50, lastStable: 60, lastCut: 40, since: some, held: true, full: true, retryMs: 5100}, action{wakeMs: 5100}},
 		{"paused", situation{nowMs: 5000, position: 40, lastStable: 60, lastCut: -1, since: some, paused: true}, action{}},
 		{"paused, but memory is needed", situation{nowMs: 5000, position: 40, lastStable: 60, lastCut: -1, since: some, paused: true, full: true}, action{kind: doFold}},
 	} {

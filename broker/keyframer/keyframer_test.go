@@ -153,6 +153,56 @@ func TestCutHeldBackByAnOpenTransaction(t *testing.T) {
 	require.Equal(t, []int64{1, 2}, cuts(n.table(0)))
 }
 
+// slowLog makes who reads it wait.
+type slowLog struct {
+	*memlog.Log
+	gate chan struct{}
+}
+
+func (l *slowLog) Batches(from, end int64, maxBytes int) ([]batch.Batch, error) {
+	<-l.gate
+	return l.Log.Batches(from, end, maxBytes)
+}
+
+// A partition that has its frame goes on, but for further cuts, while another is slow to reach its own.
+func TestCutWithASlowPartition(t *testing.T) {
+	n := newNode(t, keyframer.Config{})
+	fast, slow := memlog.New(n.clock.Now), &slowLog{memlog.New(n.clock.Now), make(chan struct{})}
+	topic := spec(fold.LastValue, fast, slow.Log)
+	topic.Partitions[1].Log = slow
+	s := calm()
+	s.IntervalRecords = 2
+	require.NoError(t, n.k.Add(topic, s))
+	fast.Append(memlog.Put("a", "1"))
+	slow.Append(memlog.Put("b", "1"))
+	type result struct {
+		cut keyframer.Cut
+		err error
+	}
+	done := make(chan result, 1)
+	go func() {
+		c, err := n.k.Cut(context.Background(), topicName)
+		done <- result{c, err}
+	}()
+	n.eventually("the first frame", func() bool { return len(cuts(n.table(0))) == 1 })
+	for i := range 5 {
+		fast.Append(memlog.Put("a", fmt.Sprint(i)))
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	err := n.partition(0).WaitApplied(ctx, 6)
+	require.Equal(t, []int64{1}, cuts(n.table(0)), "no cut in between")
+	close(slow.gate)
+	r := <-done
+	require.NoError(t, r.err)
+	require.NoError(t, err)
+	known, _ := n.k.Topic(topicName)
+	at, err := known.Resolve(r.cut.Name)
+	require.NoError(t, err)
+	require.Equal(t, []int64{1, 1}, at)
+	n.eventually("the cut that was due", func() bool { return len(cuts(n.table(0))) == 2 })
+}
+
 func TestCutErrors(t *testing.T) {
 	n := newNode(t, keyframer.Config{})
 	_, err := n.k.Cut(context.Background(), topicName)

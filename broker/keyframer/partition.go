@@ -43,7 +43,7 @@ type Partition struct {
 	lastCut          int64 // newest frame's cut, or -1
 	lastCutMs        int64 // its time; also of one that is being cut
 	since, cutting   interval
-	held             bool
+	held, preparing  bool // see situation
 	request          *request
 	waiters          []waiter
 	behindMs         int64 // since when deltas wait to be applied; 0: none do

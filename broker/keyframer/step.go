@@ -52,7 +52,7 @@ func (p *Partition) situation() (situation, bool) {
 	s := situation{
 		nowMs: nowMs, position: p.live.Position(), lastStable: bounds.LastStable, lastCut: p.lastCut, since: p.since,
 		folding: p.folding != nil, full: p.full, throttled: throttled, retryMs: p.retryMs,
-		held: p.held, request: p.request, limits: *p.topic.Settings(),
+		held: p.held, preparing: p.preparing, request: p.request, limits: *p.topic.Settings(),
 	}
 	s.paused = s.limits.Paused
 	p.lagLocked(&s)

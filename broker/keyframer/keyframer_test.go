@@ -246,6 +246,22 @@ func TestRestart(t *testing.T) {
 	require.Equal(t, "6", v, "not counted twice")
 }
 
+// What was folded without a cut before a restart counts in its interval.
+func TestRestartWithinAnInterval(t *testing.T) {
+	n := newNode(t, keyframer.Config{MemoryBytes: 1 << 10})
+	s := calm()
+	s.IntervalBytes = 2000
+	l := n.add(fold.LastValue, s, 1)[0]
+	l.Append(memlog.Put("a", strings.Repeat("x", 1500)))
+	n.eventually("a fold for memory", func() bool { return n.table(0).Position() == 1 })
+	require.Empty(t, cuts(n.table(0)))
+	n.restart()
+	require.NoError(t, n.k.Add(spec(fold.LastValue, l), s))
+	l.Append(memlog.Put("b", strings.Repeat("x", 600)))
+	n.eventually("a frame", func() bool { return len(cuts(n.table(0))) == 1 })
+	require.Equal(t, []int64{2}, cuts(n.table(0)))
+}
+
 func TestBoundedMemory(t *testing.T) {
 	const limit = 256 << 10
 	n := newNode(t, keyframer.Config{MemoryBytes: limit})

@@ -28,8 +28,7 @@ func (p *Partition) open(ctx context.Context) error {
 		MaxIntervalBytes: p.k.cfg.MemoryBytes, MaxDecompressed: p.k.cfg.MaxDecompressed,
 		Now: p.k.cfg.Now, Logger: p.logger,
 	})
-	p.resume(t)
-	return nil
+	return p.resume(ctx, t)
 }
 
 // rebuildable says whether the log holds everything that was ever in it.
@@ -116,13 +115,25 @@ func (p *Partition) agree(ctx context.Context, t *table.Table, b log.Bounds) (*t
 	return t, nil
 }
 
-// resume sets what is known of the open interval from what is durable. Its bytes are counted as they are read again.
-func (p *Partition) resume(t *table.Table) {
+// resume sets what is known of the interval since the newest cut from what is durable: what was folded without a cut. The rest
+// is counted as it is read again.
+func (p *Partition) resume(ctx context.Context, t *table.Table) error {
 	if frames := t.Frames(); len(frames) > 0 {
 		newest := frames[len(frames)-1]
 		p.lastCut, p.lastCutMs = newest.Cut, newest.CutTimeMs
 	}
-	if folded := t.Position() - max(p.lastCut, 0); folded > 0 {
-		p.since = interval{records: folded, firstMs: p.k.nowMs()}
+	cut, position := max(p.lastCut, 0), t.Position()
+	if cut == position {
+		return nil
 	}
+	fromCut, err := p.log.BytesFrom(ctx, cut)
+	if err != nil {
+		return fmt.Errorf("size of what was folded since the cut at %d: %w", cut, err)
+	}
+	left, err := p.log.BytesFrom(ctx, position)
+	if err != nil {
+		return fmt.Errorf("size of what is not folded from %d on: %w", position, err)
+	}
+	p.since = interval{records: position - cut, bytes: fromCut - left, firstMs: p.k.nowMs()}
+	return nil
 }

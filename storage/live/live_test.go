@@ -436,6 +436,44 @@ func TestTooLargeIsSkipped(t *testing.T) {
 	}
 }
 
+// At refuses to hold more than it may. What counts is what is left of the deltas since the nearest frame, not how many there were.
+func TestSeekLimit(t *testing.T) {
+	w := &world{}
+	w.open(t, vfs.NewMem(), fold.LastValue, live.Config{MaxSeekBytes: 8 << 20})
+	defer w.close(t)
+	for range 100 {
+		records := make([]record, 1000)
+		for i := range records {
+			records[i] = record{key: "a", value: strings.Repeat("z", 30)}
+		}
+		w.produce(t, batch.None, records)
+	}
+	overwritten := w.next
+	for range 100 {
+		records := make([]record, 1000)
+		for i := range records {
+			records[i] = record{key: fmt.Sprintf("%d-%d", w.next, i), value: strings.Repeat("z", 30)}
+		}
+		w.produce(t, batch.None, records)
+	}
+	past, err := w.p.At(background, overwritten, w)
+	require.NoError(t, err)
+	require.NoError(t, past.Close())
+	_, err = w.p.At(background, w.next, w)
+	require.ErrorIs(t, err, live.ErrSeek)
+	w.catchUp(t)
+	f, finish, ok := w.p.StartFold(true)
+	require.True(t, ok)
+	err = w.db.Commit(background, []table.Fold{f})
+	finish(err)
+	require.NoError(t, err)
+	past, err = w.p.At(background, w.next, w)
+	require.NoError(t, err, "at a frame nothing is read")
+	require.NoError(t, past.Close())
+	_, err = w.p.At(background, w.next-1, w)
+	require.ErrorIs(t, err, live.ErrSeek, "just below it is far from the one before")
+}
+
 // Readers see every state whole, whatever is applied and folded meanwhile: two keys that are always written together are always equal.
 func TestReadersAndFolds(t *testing.T) {
 	w := &world{oracle: oracle{counter: true}}

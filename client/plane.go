@@ -170,8 +170,8 @@ func classify(err error) error {
 		switch detail.Reason {
 		case state.Reason_REASON_OTHER_INCARNATION:
 			return fmt.Errorf("%w: %w", errOtherIncarnation, err)
-		case state.Reason_REASON_BELOW_DELTA_START, state.Reason_REASON_ABOVE_LAST_STABLE, state.Reason_REASON_INSIDE_BATCH,
-			state.Reason_REASON_BEHIND, state.Reason_REASON_PARTITION_FAILED:
+		case state.Reason_REASON_BELOW_DELTA_START, state.Reason_REASON_ABOVE_LAST_STABLE,
+			state.Reason_REASON_TOO_FAR_ABOVE_FRAME, state.Reason_REASON_BEHIND, state.Reason_REASON_PARTITION_FAILED:
 			return fmt.Errorf("%w: %w", errNotComparable, err)
 		}
 	}

@@ -22,11 +22,11 @@ func codeOf(reason api.Reason) connect.Code {
 		return connect.CodeNotFound
 	case api.Reason_REASON_NOT_KEY_FRAMED, api.Reason_REASON_OTHER_INCARNATION:
 		return connect.CodeFailedPrecondition
-	case api.Reason_REASON_BELOW_DELTA_START, api.Reason_REASON_ABOVE_LAST_STABLE, api.Reason_REASON_INSIDE_BATCH:
+	case api.Reason_REASON_BELOW_DELTA_START, api.Reason_REASON_ABOVE_LAST_STABLE:
 		return connect.CodeOutOfRange
 	case api.Reason_REASON_BEHIND, api.Reason_REASON_PARTITION_FAILED:
 		return connect.CodeUnavailable
-	case api.Reason_REASON_TOO_MANY_SCANS:
+	case api.Reason_REASON_TOO_MANY_SCANS, api.Reason_REASON_TOO_FAR_ABOVE_FRAME:
 		return connect.CodeResourceExhausted
 	case api.Reason_REASON_AMBIGUOUS_POINT:
 		return connect.CodeInvalidArgument
@@ -74,14 +74,13 @@ func describe(t *keyframer.Topic, p *keyframer.Partition, err error) error {
 		{table.ErrNoFrame, api.Reason_REASON_UNKNOWN_FRAME},
 		{log.ErrTrimmed, api.Reason_REASON_BELOW_DELTA_START},
 		{log.ErrNoTime, api.Reason_REASON_BELOW_DELTA_START},
+		{live.ErrSeek, api.Reason_REASON_TOO_FAR_ABOVE_FRAME},
 	} {
 		if errors.Is(err, m.err) {
 			return refuse(m.reason, detail, "%w", err)
 		}
 	}
 	switch {
-	case errors.Is(err, live.ErrSeek):
-		return connect.NewError(connect.CodeResourceExhausted, err)
 	case errors.Is(err, context.DeadlineExceeded):
 		return connect.NewError(connect.CodeDeadlineExceeded, err)
 	case errors.Is(err, context.Canceled):

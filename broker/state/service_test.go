@@ -16,6 +16,7 @@ import (
 	"github.com/keyframelog/keyframe/proto/digest"
 	"github.com/keyframelog/keyframe/proto/frame"
 	api "github.com/keyframelog/keyframe/proto/state"
+	"github.com/keyframelog/keyframe/storage/live"
 )
 
 func TestGet(t *testing.T) {
@@ -186,6 +187,29 @@ func TestPointErrors(t *testing.T) {
 		require.Equal(t, want, why)
 		require.Equal(t, topic, detail.Topic)
 	}
+}
+
+// A point between frames that lie too far apart is refused with a reason, by all who read there. The log says what live.At says at
+// its limit, which takes 256 MiB to reach.
+func TestTooFarAboveAFrame(t *testing.T) {
+	n := newNode(t, 1, nil)
+	for i := range 3 {
+		n.logs[0].Append(memlog.Put("a", fmt.Sprint(i)))
+	}
+	n.cut()
+	n.logs[0].Fail(fmt.Errorf("%w: 300000000 bytes from 0 to 1", live.ErrSeek))
+	_, getErr := n.get(&api.GetRequest{Key: []byte("a"), At: at(1)})
+	_, _, _, scanErr := n.scan(&api.ScanRequest{At: at(1)})
+	_, digestErr := n.client.DigestAt(context.Background(), connect.NewRequest(&api.DigestAtRequest{
+		Topic: topicName, Offset: 1}))
+	for _, err := range []error{getErr, scanErr, digestErr} {
+		code, why, detail := reason(t, err)
+		require.Equal(t, connect.CodeResourceExhausted, code)
+		require.Equal(t, api.Reason_REASON_TOO_FAR_ABOVE_FRAME, why)
+		require.Equal(t, topicName, detail.Topic)
+	}
+	_, err := n.get(&api.GetRequest{Key: []byte("a"), At: at(3)})
+	require.NoError(t, err, "at the frame itself")
 }
 
 func TestScan(t *testing.T) {

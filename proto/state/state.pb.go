@@ -52,8 +52,9 @@ const (
 	Reason_REASON_PARTITION_FAILED Reason = 11
 	// The point is not given for every partition that is read.
 	Reason_REASON_AMBIGUOUS_POINT Reason = 12
-	// The point does not lie between two record batches.
-	Reason_REASON_INSIDE_BATCH Reason = 13
+	// Between the nearest key frame below the point and the point lie more deltas than the broker reads at a time: ask for the
+	// state at a frame, or have more frames kept (keyframe.retain).
+	Reason_REASON_TOO_FAR_ABOVE_FRAME Reason = 14
 )
 
 // Enum value maps for Reason.
@@ -72,23 +73,23 @@ var (
 		10: "REASON_TOO_MANY_SCANS",
 		11: "REASON_PARTITION_FAILED",
 		12: "REASON_AMBIGUOUS_POINT",
-		13: "REASON_INSIDE_BATCH",
+		14: "REASON_TOO_FAR_ABOVE_FRAME",
 	}
 	Reason_value = map[string]int32{
-		"REASON_UNSPECIFIED":       0,
-		"REASON_UNKNOWN_TOPIC":     1,
-		"REASON_UNKNOWN_PARTITION": 2,
-		"REASON_NOT_KEY_FRAMED":    3,
-		"REASON_BELOW_DELTA_START": 4,
-		"REASON_ABOVE_LAST_STABLE": 5,
-		"REASON_BEHIND":            6,
-		"REASON_UNKNOWN_CUT":       7,
-		"REASON_UNKNOWN_FRAME":     8,
-		"REASON_OTHER_INCARNATION": 9,
-		"REASON_TOO_MANY_SCANS":    10,
-		"REASON_PARTITION_FAILED":  11,
-		"REASON_AMBIGUOUS_POINT":   12,
-		"REASON_INSIDE_BATCH":      13,
+		"REASON_UNSPECIFIED":         0,
+		"REASON_UNKNOWN_TOPIC":       1,
+		"REASON_UNKNOWN_PARTITION":   2,
+		"REASON_NOT_KEY_FRAMED":      3,
+		"REASON_BELOW_DELTA_START":   4,
+		"REASON_ABOVE_LAST_STABLE":   5,
+		"REASON_BEHIND":              6,
+		"REASON_UNKNOWN_CUT":         7,
+		"REASON_UNKNOWN_FRAME":       8,
+		"REASON_OTHER_INCARNATION":   9,
+		"REASON_TOO_MANY_SCANS":      10,
+		"REASON_PARTITION_FAILED":    11,
+		"REASON_AMBIGUOUS_POINT":     12,
+		"REASON_TOO_FAR_ABOVE_FRAME": 14,
 	}
 )
 
@@ -1859,7 +1860,7 @@ const file_keyframe_state_v1_state_proto_rawDesc = "" +
 	"\x12delta_start_offset\x18\x05 \x01(\x03R\x10deltaStartOffset\x12,\n" +
 	"\x12last_stable_offset\x18\x06 \x01(\x03R\x10lastStableOffsetB\f\n" +
 	"\n" +
-	"_partition*\xff\x02\n" +
+	"_partition*\xa1\x03\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14REASON_UNKNOWN_TOPIC\x10\x01\x12\x1c\n" +
@@ -1874,8 +1875,8 @@ const file_keyframe_state_v1_state_proto_rawDesc = "" +
 	"\x15REASON_TOO_MANY_SCANS\x10\n" +
 	"\x12\x1b\n" +
 	"\x17REASON_PARTITION_FAILED\x10\v\x12\x1a\n" +
-	"\x16REASON_AMBIGUOUS_POINT\x10\f\x12\x17\n" +
-	"\x13REASON_INSIDE_BATCH\x10\r2\xe6\x03\n" +
+	"\x16REASON_AMBIGUOUS_POINT\x10\f\x12\x1e\n" +
+	"\x1aREASON_TOO_FAR_ABOVE_FRAME\x10\x0e\"\x04\b\r\x10\r*\x13REASON_INSIDE_BATCH2\xe6\x03\n" +
 	"\fStateService\x12I\n" +
 	"\x03Get\x12\x1d.keyframe.state.v1.GetRequest\x1a\x1e.keyframe.state.v1.GetResponse\"\x03\x90\x02\x01\x12I\n" +
 	"\x04Scan\x12\x1e.keyframe.state.v1.ScanRequest\x1a\x1f.keyframe.state.v1.ScanResponse0\x01\x12O\n" +

@@ -51,25 +51,55 @@ func (r *recorder) record(on bool) {
 	r.on = on
 }
 
-// TestCrash crashes at every write to the file system during a trim and a thinning. Afterwards every row of every frame that is left
-// is as the oracle has it, and the same call brings the table where it should be.
+// TestCrash crashes at every write to the file system during a trim, a thinning and an expiry. Afterwards every row of every frame that
+// is left is as the oracle has it, and so is every tombstone above the horizon; the same call brings the table where it should be.
 func TestCrash(t *testing.T) {
+	fewer := func(x *modelTable) bool { return len(x.t.Frames()) < len(x.frames) }
 	for _, c := range []struct {
 		name string
+		// prepare is done before
+		prepare func(t *testing.T, x *modelTable)
 		// do changes the table; it must be repeatable
-		do func(t *testing.T, m *model, x *modelTable)
-		// done tells the oracle, once the table shows that it was done
+		do func(t *testing.T, x *modelTable)
+		// done tells the oracle, once the table shows that it was done, or a part of it
 		done func(x *modelTable)
 		was  func(x *modelTable) bool
+		// end says of the table whether all was done, from the oracle as it was before
+		end func(before, x *modelTable) bool
 	}{
-		{"trim", func(t *testing.T, m *model, x *modelTable) {
-			require.NoError(t, x.t.Trim(background, x.cuts()[len(x.cuts())-1]))
-		}, func(x *modelTable) { x.trimmed(x.cuts()[len(x.cuts())-1], 0) }, func(x *modelTable) bool { return len(x.t.Frames()) < len(x.frames) }},
-		{"thin", func(t *testing.T, m *model, x *modelTable) {
-			if cuts := x.cuts(); len(x.t.Frames()) == 5 {
-				require.NoError(t, x.t.Thin(background, cuts[2]))
-			}
-		}, func(x *modelTable) { delete(x.frames, x.cuts()[2]) }, func(x *modelTable) bool { return len(x.t.Frames()) < len(x.frames) }},
+		{
+			name: "trim",
+			do:   func(t *testing.T, x *modelTable) { require.NoError(t, x.t.Trim(background, x.cuts()[len(x.cuts())-1])) },
+			done: func(x *modelTable) { x.trimmed(x.cuts()[len(x.cuts())-1], 0) },
+			was:  fewer,
+			end:  func(_, x *modelTable) bool { return len(x.t.Frames()) == 1 },
+		},
+		{
+			name: "thin",
+			do: func(t *testing.T, x *modelTable) {
+				if cuts := x.cuts(); len(x.t.Frames()) == 5 {
+					require.NoError(t, x.t.Thin(background, cuts[2]))
+				}
+			},
+			done: func(x *modelTable) { delete(x.frames, x.cuts()[2]) },
+			was:  fewer,
+			end:  func(_, x *modelTable) bool { return len(x.t.Frames()) == 4 },
+		},
+		{
+			name: "expire",
+			prepare: func(t *testing.T, x *modelTable) {
+				cut := x.cuts()[3]
+				require.NoError(t, x.t.Trim(background, cut))
+				x.trimmed(cut, 0)
+			},
+			do: func(t *testing.T, x *modelTable) {
+				_, err := x.t.ExpireTombstones(background, 1)
+				require.NoError(t, err)
+			},
+			done: func(x *modelTable) { x.horizon = x.t.Horizon() },
+			was:  func(x *modelTable) bool { return x.t.Horizon() > x.horizon },
+			end:  func(before, x *modelTable) bool { return x.t.Horizon() == before.deadBelow(before.cuts()[0]) },
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var clock int64
@@ -81,8 +111,11 @@ func TestCrash(t *testing.T) {
 			x := crashTable(t, m)
 			syncDirs(t, mem)
 			m.fill(t, x)
+			if c.prepare != nil {
+				c.prepare(t, x)
+			}
 			rec.record(true)
-			c.do(t, m, x)
+			c.do(t, x)
 			rec.record(false)
 			s.close(t)
 			require.Greater(t, len(rec.images), 5)
@@ -99,17 +132,27 @@ func TestCrash(t *testing.T) {
 					c.done(&y)
 				}
 				y.check(t, 3)
-				c.do(t, n, &y)
+				c.do(t, &y)
 				if c.was(&y) {
 					c.done(&y)
 				}
 				y.check(t, int64(i))
-				require.Less(t, len(y.t.Frames()), len(x.frames))
+				require.True(t, c.end(x, &y))
 				n.close(t)
 			}
 			t.Logf("%d crashes", len(rec.images))
 		})
 	}
+}
+
+// deadBelow is the offset above the last tombstone below limit.
+func (x *modelTable) deadBelow(limit int64) (above int64) {
+	for _, r := range x.o.state {
+		if r.dead && r.offset < limit {
+			above = max(above, r.offset+1)
+		}
+	}
+	return above
 }
 
 func syncDirs(t *testing.T, m *crashfs.FS) {
@@ -197,6 +240,46 @@ func TestCrashInFold(t *testing.T) {
 	}
 	require.Greater(t, len(states), 5, "crashes at different positions")
 	t.Logf("%d crashes", len(rec.images))
+}
+
+// A table that was being dropped is there or not; where it is not, nothing of it is left once the tables are open.
+func TestCrashInDrop(t *testing.T) {
+	var clock int64
+	mem := crashfs.New()
+	rec := &recorder{fs: mem}
+	s := &store{fs: errorfs.Wrap(mem, rec), clock: &clock, max: rowMax, shrunk: true}
+	s.opts = options(s.fs, true)
+	m := &model{store: s, crash: mem}
+	x := crashTable(t, m)
+	syncDirs(t, mem)
+	m.fill(t, x)
+	rec.record(true)
+	require.NoError(t, s.db.Drop(background, x.ordinal))
+	rec.record(false)
+	s.close(t)
+	there, gone := 0, 0
+	for i, image := range rec.images {
+		y := *x
+		n := &model{crash: image, tables: []*modelTable{&y}}
+		n.store = openStore(t, image, &clock, rowMax, true)
+		list, err := n.db.Ordinals()
+		require.NoError(t, err)
+		if len(list) > 0 {
+			there++
+			n.reopened(t)
+			y.check(t, int64(i))
+		} else {
+			gone++
+			it, err := n.pdb.NewIter(nil)
+			require.NoError(t, err)
+			require.False(t, it.First(), "crash %d", i)
+			require.NoError(t, it.Close())
+		}
+		n.close(t)
+	}
+	require.Positive(t, there)
+	require.Positive(t, gone)
+	t.Logf("%d crashes before, %d behind", there, gone)
 }
 
 type digestState struct{ s oracleState }

@@ -26,10 +26,12 @@
 // # What is durable, and in which order
 //
 // The table holds position, digest, frames and rows in one commit; the open interval is read from the log again after a
-// crash. A trim to frame N is: read the rows of N back from disk and compare their digest with the frame's; move the
-// log's delta start offset to N, durably; drop the frames below N. A crash in between leaves frames below the delta start
-// offset; they are dropped when the partition is opened. A digest that differs stops trimming for that partition and is
-// reported (log, metric): rows below the delta start offset are primary data.
+// crash. A trim to frame N is: read the rows of N back from disk (see table.Verify) and compare their digest with the
+// frame's; move the log's delta start offset to N, durably; drop the frames below N. A crash in between leaves frames below
+// the delta start offset; they are dropped when the partition is opened. A digest that differs, or a damaged block, stops
+// trimming for that partition and is reported (log, metric): rows below the delta start offset are primary data.
+//
+// A topic that is deleted leaves the catalog, durably, before its tables are dropped: Sweep drops them after a crash in between.
 //
 // A table that is folded further than its log reaches shows that the log has lost records that were readable. It is rebuilt while the
 // log reaches back to its start, but the log is given another incarnation first, durably in catalog and log at once: the offsets that

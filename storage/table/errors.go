@@ -20,7 +20,7 @@ var (
 	ErrFold = errors.New("table: not a valid fold")
 	// ErrClosed is returned after Close, and for a table that was dropped.
 	ErrClosed = errors.New("table: closed")
-	// ErrCorrupt is matched by every *CorruptError.
+	// ErrCorrupt is matched by every *CorruptError, and by what Verify says of a damaged block.
 	ErrCorrupt = errors.New("table: corrupt")
 	// ErrVersion is matched by every *VersionError.
 	ErrVersion = errors.New("table: unknown version")

@@ -2,14 +2,23 @@ package table
 
 import (
 	"context"
+	"errors"
 	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/keyframelog/keyframe/proto/digest"
 	"github.com/keyframelog/keyframe/proto/frame"
 )
 
 // Verify reads the rows of the frame at cut (or Current) back, checks the checksum of each, hashes them and compares. It returns the
-// digest of what is stored; the error is ErrDigest where that is not the frame's.
+// digest of what is stored; the error is ErrDigest where that is not the frame's, and ErrCorrupt where a row or a block is damaged.
+//
+// What it hashes was read back from files that were synced before a commit, or a compaction, made them part of the database. Some
+// blocks may come from Pebble's block cache: but only a read of the file, its checksum verified, puts a block there (Pebble 2.1.7:
+// sstable/block.Reader.Read; writers only evict), so each was read back since it was written, if not by this call. No iterator can
+// pass the cache by; compactions do not fill it, and look into it first as well. Damage that came after such a read is not seen, no
+// more than by a read that the system's page cache answers.
 func (t *Table) Verify(ctx context.Context, cut int64) (got digest.Digest, err error) {
 	v, err := t.View(cut)
 	if err != nil {
@@ -27,6 +36,9 @@ func (t *Table) Verify(ctx context.Context, cut int64) (got digest.Digest, err e
 	})
 	if err == nil {
 		err = canceled
+	}
+	if pebble.IsCorruptionError(err) && !errors.Is(err, ErrCorrupt) {
+		err = fmt.Errorf("%w: ordinal %d at %d: %w", ErrCorrupt, t.ordinal, v.f.Cut, err)
 	}
 	if err == nil && got != v.f.Digest {
 		err = fmt.Errorf("%w: ordinal %d at %d stores %d rows that hash differently from the %d that were folded", ErrDigest,

@@ -112,6 +112,27 @@ func TestCutOfAllPartitions(t *testing.T) {
 	require.ErrorIs(t, err, keyframer.ErrUnknownCut)
 }
 
+// A frame that came behind a cut is never taken for the cut's, also where the clock lags behind the times of cuts and the partition
+// had nothing to cut.
+func TestCutNameWithAClockThatLags(t *testing.T) {
+	n := newNode(t, keyframer.Config{})
+	s := calm()
+	s.IntervalRecords = 1
+	logs := n.add(fold.LastValue, s, 2)
+	logs[1].Append(memlog.Put("b", "1"))
+	for i := range 3 {
+		logs[0].Append(memlog.Put("a", fmt.Sprint(i)))
+		n.eventually("a frame", func() bool { return len(cuts(n.table(0))) == i+1 }) // each a millisecond later
+	}
+	n.eventually("a frame", func() bool { return len(cuts(n.table(1))) == 1 })
+	c := n.cut()
+	logs[1].Append(memlog.Put("b", "2"))
+	n.eventually("a frame behind the cut", func() bool { return len(cuts(n.table(1))) == 2 })
+	topic, _ := n.k.Topic(topicName)
+	_, err := topic.Resolve(c.Name)
+	require.ErrorIs(t, err, keyframer.ErrUnknownCut, "by its append time the record may have come before the cut")
+}
+
 func TestCutNameOfADroppedFrameIsRefused(t *testing.T) {
 	n := newNode(t, keyframer.Config{})
 	logs := n.add(fold.LastValue, calm(), 2)

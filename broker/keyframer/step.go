@@ -113,6 +113,7 @@ func (p *Partition) answer() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.request != nil {
+		p.lastCutMs = max(p.lastCutMs, p.request.timeMs) // so that the next frame is later than the cut that has no frame of it
 		close(p.request.done)
 		p.request = nil
 	}

@@ -38,9 +38,13 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	return m
 }
 
-// request counts an answered request.
+// request counts an answered request. What is not supported shares one label: key and version are any number a peer likes,
+// and each pair of labels is kept for good.
 func (m *metrics) request(r *Request, now time.Time) {
-	api := kmsg.NameForKey(r.Key)
-	m.requests.WithLabelValues(api, strconv.Itoa(int(r.Version))).Inc()
+	api, version := "unsupported", "unsupported"
+	if !r.Unsupported {
+		api, version = kmsg.NameForKey(r.Key), strconv.Itoa(int(r.Version))
+	}
+	m.requests.WithLabelValues(api, version).Inc()
 	m.seconds.WithLabelValues(api).Observe(now.Sub(r.Received).Seconds())
 }

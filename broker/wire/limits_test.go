@@ -122,6 +122,28 @@ func TestConnectionsAreBounded(t *testing.T) {
 	receive(t, c)
 }
 
+// closedConn is a connection of which nothing is left.
+type closedConn struct{ net.Conn }
+
+func (closedConn) Close() error         { return nil }
+func (closedConn) RemoteAddr() net.Addr { return &net.TCPAddr{} }
+
+func TestRefusedConnectionsLeaveNothing(t *testing.T) {
+	s := New(Config{Handler: echo, MaxConnections: -1})
+	defer s.Close(context.Background())
+	const n = 20_000
+	var before, after runtime.MemStats
+	s.ServeConn(closedConn{})
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	for range n {
+		s.ServeConn(closedConn{})
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	require.Less(t, int64(after.HeapAlloc)-int64(before.HeapAlloc), int64(n*20))
+}
+
 func TestCloseLetsAnswersOut(t *testing.T) {
 	gate := make(chan struct{})
 	handled := make(chan struct{})

@@ -127,7 +127,6 @@ func (s *Server) Serve(l net.Listener) error {
 
 // ServeConn takes over one connection and returns at once; a refused one is closed.
 func (s *Server) ServeConn(nc net.Conn) {
-	c := newConn(s, nc)
 	s.mu.Lock()
 	full := len(s.conns) >= s.cfg.MaxConnections
 	if s.closed || full {
@@ -139,6 +138,7 @@ func (s *Server) ServeConn(nc net.Conn) {
 		}
 		return
 	}
+	c := newConn(s, nc) // not for a refused one: until its context is cancelled, the server's holds on to it
 	s.conns[c] = struct{}{}
 	s.running.Add(1)
 	s.mu.Unlock()

@@ -391,6 +391,21 @@ func TestRemoveDropsTheTable(t *testing.T) {
 	require.ErrorIs(t, n.k.Remove(context.Background(), topicName), keyframer.ErrUnknownTopic)
 }
 
+func TestRemoveTakesTheTopicsMetrics(t *testing.T) {
+	n, _ := trimmed(t, fold.LastValue, calm(), func(_ *node, l *memlog.Log) { l.Append(memlog.Put("a", "1")) })
+	n.eventually("the trim is counted", func() bool { return n.metric("keyframe_trims_total") == 1 })
+	require.NoError(t, n.k.Remove(context.Background(), topicName))
+	families, err := n.registry.Gather()
+	require.NoError(t, err)
+	for _, f := range families {
+		for _, m := range f.Metric {
+			for _, label := range m.Label {
+				require.NotEqual(t, topicName, label.GetValue(), f.GetName())
+			}
+		}
+	}
+}
+
 func TestSweepDropsUnknownTables(t *testing.T) {
 	n := newNode(t, keyframer.Config{})
 	logs := n.add(fold.LastValue, calm(), 2)

@@ -2,6 +2,7 @@ package keyframer
 
 import (
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -18,17 +19,17 @@ type metrics struct {
 	verifySeconds prometheus.Histogram
 	folds         *prometheus.CounterVec
 	foldedKeys    prometheus.Counter
-	trims         *prometheus.CounterVec
-	verifyFailed  *prometheus.CounterVec
-	staleFetches  *prometheus.CounterVec
+}
+
+// partitionCounts are the counters of one partition. They are its own, so that they go with it: a vector would keep the labels
+// of every topic that ever was.
+type partitionCounts struct {
+	trims, verifyFailed, staleFetches atomic.Uint64
 }
 
 var byPartition = []string{"topic", "partition"}
 
 func newMetrics(k *Keyframer) *metrics {
-	counters := func(name, help string, labels ...string) *prometheus.CounterVec {
-		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "keyframe_" + name, Help: help}, labels)
-	}
 	seconds := func(name, help string) prometheus.Histogram {
 		return prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "keyframe_" + name, Help: help, Buckets: prometheus.ExponentialBuckets(0.001, 2, 16),
@@ -38,14 +39,12 @@ func newMetrics(k *Keyframer) *metrics {
 		k:             k,
 		foldSeconds:   seconds("fold_commit_seconds", "Time of one commit of folds, which partitions share."),
 		verifySeconds: seconds("frame_verify_seconds", "Time of reading a frame back before a trim."),
-		folds:         counters("folds_total", "Folds of partitions by result (frame, fold, error).", "result"),
+		folds: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "keyframe_folds_total", Help: "Folds of partitions by result (frame, fold, error).",
+		}, []string{"result"}),
 		foldedKeys: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "keyframe_folded_keys_total", Help: "Keys touched by folds.",
 		}),
-		trims: counters("trims_total", "Moves of the delta start offset.", byPartition...),
-		verifyFailed: counters("frame_verify_failed_total",
-			"Frames that did not hash to their digest when read back. Not 0: nothing of the partition is trimmed any more.", byPartition...),
-		staleFetches: counters("stale_fetches_total", "Fetches below the tombstone horizon, which may miss deletes.", byPartition...),
 	}
 }
 
@@ -82,12 +81,17 @@ var (
 	failedPartition = description("keyframer_failed", "1: the partition cannot be folded, see the log.", byPartition...)
 	rejected        = description("fold_rejected_total", "Deltas that the fold skipped because of the state they met.",
 		append([]string{"reason"}, byPartition...)...)
+	trims        = description("trims_total", "Moves of the delta start offset.", byPartition...)
+	verifyFailed = description("frame_verify_failed_total",
+		"Frames that did not hash to their digest when read back. Not 0: nothing of the partition is trimmed any more.", byPartition...)
+	staleFetches = description("stale_fetches_total", "Fetches below the tombstone horizon, which may miss deletes.", byPartition...)
+
 	memoryBytes = description("keyframer_memory_bytes", "Memory of all open intervals.")
 	memoryLimit = description("keyframer_memory_limit_bytes", "What open intervals may take.")
 )
 
 func (m *metrics) counted() []prometheus.Collector {
-	return []prometheus.Collector{m.foldSeconds, m.verifySeconds, m.folds, m.foldedKeys, m.trims, m.verifyFailed, m.staleFetches}
+	return []prometheus.Collector{m.foldSeconds, m.verifySeconds, m.folds, m.foldedKeys}
 }
 
 // Describe implements prometheus.Collector.
@@ -96,7 +100,7 @@ func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 		c.Describe(ch)
 	}
 	for _, d := range []*prometheus.Desc{lagRecords, lagSeconds, positionOffset, foldedOffset, deltaStart, frameCount, rowCount,
-		intervalBytes, failedPartition, rejected, memoryBytes, memoryLimit} {
+		intervalBytes, failedPartition, rejected, trims, verifyFailed, staleFetches, memoryBytes, memoryLimit} {
 		ch <- d
 	}
 }
@@ -125,6 +129,12 @@ func (p *Partition) collect(ch chan<- prometheus.Metric, gauge func(*prometheus.
 		failed = 1
 	}
 	gauge(failedPartition, failed, topic, partition)
+	counter := func(d *prometheus.Desc, n uint64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n), labels...)
+	}
+	counter(trims, p.counts.trims.Load(), topic, partition)
+	counter(verifyFailed, p.counts.verifyFailed.Load(), topic, partition)
+	counter(staleFetches, p.counts.staleFetches.Load(), topic, partition)
 	t, err := p.Table()
 	if err != nil {
 		return
@@ -140,8 +150,7 @@ func (p *Partition) collect(ch chan<- prometheus.Metric, gauge func(*prometheus.
 	gauge(intervalBytes, float64(p.live.IntervalBytes()), topic, partition)
 	for reason, n := range t.Rejected() {
 		if n > 0 {
-			ch <- prometheus.MustNewConstMetric(rejected, prometheus.CounterValue, float64(n),
-				fold.Rejection(reason).String(), topic, partition)
+			counter(rejected, n, fold.Rejection(reason).String(), topic, partition)
 		}
 	}
 }

@@ -26,6 +26,7 @@ type Partition struct {
 	steps   task // tail, fold, cut
 	upkeep  task // thin, trim, expire
 	unwatch func()
+	counts  partitionCounts
 
 	// Set by open, before anything else runs; nil if that failed.
 	table *table.Table

@@ -89,7 +89,7 @@ func (p *Partition) checkStale(ctx context.Context, from, horizon int64) error {
 	if !p.stale(ctx, from, horizon) {
 		return nil
 	}
-	p.k.metrics.staleFetches.WithLabelValues(p.topic.Name, p.label()).Inc()
+	p.counts.staleFetches.Add(1)
 	if p.topic.Settings().StaleFetchError {
 		return fmt.Errorf("%w: %s/%d: offset %d, horizon %d", ErrStaleFetch, p.topic.Name, p.Index, from, horizon)
 	}

@@ -41,7 +41,7 @@ func (p *Partition) maintain(ctx context.Context) (again bool, wakeMs int64) {
 		return false, 0
 	case errors.Is(err, table.ErrDigest) || errors.Is(err, table.ErrCorrupt):
 		p.keep.stopped = true
-		p.k.metrics.verifyFailed.WithLabelValues(p.topic.Name, p.label()).Inc()
+		p.counts.verifyFailed.Add(1)
 		p.logger.Error("a key frame does not hash to its digest: nothing of this partition is trimmed any more; "+
 			"restore it from a backup, or rebuild it while its log reaches back to the start", "error", err)
 		return false, 0
@@ -103,7 +103,7 @@ func (p *Partition) trim(ctx context.Context, cut int64) error {
 	if err := p.table.Trim(ctx, cut); err != nil {
 		return fmt.Errorf("trim the table to %d: %w", cut, err)
 	}
-	p.k.metrics.trims.WithLabelValues(p.topic.Name, p.label()).Inc()
+	p.counts.trims.Add(1)
 	p.k.metrics.verifySeconds.Observe(verified.Sub(start).Seconds())
 	p.logger.Info("trimmed", "delta_start", cut, "verify", verified.Sub(start), "trim", p.k.cfg.Now().Sub(verified))
 	p.topic.notify()

@@ -34,6 +34,8 @@ func (h *Handler) produce(ctx context.Context, r *wire.Request, req *kmsg.Produc
 	resp := req.ResponseKind().(*kmsg.ProduceResponse)
 	var waiting []appended
 	var failed error // the first, for acks=0
+	var last *log.Partition
+	kept := 0 // bytes of the request that are in the log's tail now
 	resp.Topics = make([]kmsg.ProduceResponseTopic, len(req.Topics))
 	for i, rt := range req.Topics {
 		out := &resp.Topics[i]
@@ -54,7 +56,14 @@ func (h *Handler) produce(ctx context.Context, r *wire.Request, req *kmsg.Produc
 			}
 			w.answer = answer
 			waiting = append(waiting, w)
+			if !w.append.Duplicate {
+				last, kept = t.Partition(rp.Partition).Log, kept+len(rp.Records)
+			}
 		}
+	}
+	if rest := len(r.Body) - kept; last != nil && rest > kept {
+		// Each batch in the tail keeps the whole request in memory, with what was refused of it.
+		last.ChargeTail(rest)
 	}
 	if req.Acks == acksNone {
 		if failed != nil {

@@ -3,6 +3,7 @@ package kafka_test
 import (
 	"encoding/binary"
 	"math"
+	"runtime"
 	"testing"
 	"time"
 
@@ -151,6 +152,44 @@ func TestProducePartitionsFailIndependently(t *testing.T) {
 		codes[p.Partition] = p.ErrorCode
 	}
 	require.Equal(t, map[int32]int16{0: 0, 1: 2, 9: 3}, codes)
+}
+
+// TestProduceRefusedBytesDoNotStay: a batch is kept as a slice of its request, so what was refused of it takes memory too.
+func TestProduceRefusedBytesDoNotStay(t *testing.T) {
+	b := startOwn(t, options{})
+	c := b.dial(t)
+	tp := createTopic(c, 1)
+	small := seal(newBatch(kv("a", "1")))
+	req := produceTo(tp, 0, 9, small)
+	refused := kmsg.NewProduceRequestTopic()
+	refused.Topic = topicName(t)
+	refused.Partitions = []kmsg.ProduceRequestTopicPartition{{Records: make([]byte, 10<<20)}}
+	req.Topics = append(req.Topics, refused)
+	heap := func() int64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.GC() // what pools hold goes in the second
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	send := func() {
+		resp := do[*kmsg.ProduceResponse](c, req)
+		require.Zero(t, resp.Topics[0].Partitions[0].ErrorCode)
+		require.Equal(t, int16(3), resp.Topics[1].Partitions[0].ErrorCode)
+	}
+	send()
+	before := heap()
+	const n, tailMax = 15, 64 << 20
+	for range n {
+		send()
+	}
+	require.Less(t, heap()-before, int64(tailMax+10<<20))
+	require.LessOrEqual(t, b.store.Metrics().TailBytes, int64(tailMax))
+	require.Len(t, batchesOf(c, fetchAt(c, tp, 0).RecordBatches), n+1, "none is lost")
+	// What is small beside its request only because of the request's header is charged as itself.
+	tail := b.store.Metrics().TailBytes
+	produce(c, tp, seal(newBatch(kv("a", string(make([]byte, 1000))))))
+	require.Less(t, b.store.Metrics().TailBytes-tail, int64(1200))
 }
 
 func TestProduceCompactedTopicNeedsKeys(t *testing.T) {

@@ -209,3 +209,36 @@ func TestForeignIncarnationIsRefused(t *testing.T) {
 	require.ErrorAs(t, err, &corrupt)
 	n.close()
 }
+
+// TestTailCharge: bytes kept beside batches count until those batches have gone, and make older ones go.
+func TestTailCharge(t *testing.T) {
+	n := openNode(t, nodeConfig{fs: vfs.NewMem(), partitions: 2, log: Config{TailBytes: 10_000}})
+	defer n.close()
+	hits := func(p *Partition) bool {
+		before := n.store.Metrics().TailHits
+		_, err := p.Batches(0, 1, 1)
+		require.NoError(t, err)
+		return n.store.Metrics().TailHits > before
+	}
+	old, charged := n.parts[0], n.parts[1]
+	appendWait(t, old, rec{size: 1000})
+	appendWait(t, charged, rec{size: 1000})
+	charged.ChargeTail(7_000)
+	require.Greater(t, n.store.Metrics().TailBytes, int64(9_000))
+	require.True(t, hits(old))
+	require.True(t, hits(charged))
+
+	appendWait(t, old, rec{size: 1000})
+	require.False(t, hits(old))
+	require.True(t, hits(charged))
+
+	appendWait(t, old, rec{size: 1000})
+	require.False(t, hits(charged))
+	require.Greater(t, n.store.Metrics().TailBytes, int64(9_000), "the charge outlives the batch")
+
+	charged.ChargeTail(20_000)
+	require.Zero(t, n.store.Metrics().TailBytes)
+	for _, p := range n.parts {
+		require.NotEmpty(t, readAll(t, p, 0, 1<<20))
+	}
+}

@@ -20,13 +20,13 @@ type tail struct {
 }
 
 type tailEntry struct {
-	p     *Partition
+	p     *Partition // nil: bytes beside batches, see Partition.ChargeTail
 	bytes int
 }
 
 func newTail(limit int64) *tail { return &tail{limit: limit} }
 
-// account counts what was pushed to a partition's ring, and evicts the oldest batches of all beyond the limit.
+// account counts what was pushed to a partition's ring (p is nil for a charge), and evicts the oldest batches of all beyond the limit.
 func (t *tail) account(p *Partition, n int) {
 	if t.limit <= 0 {
 		return
@@ -37,12 +37,19 @@ func (t *tail) account(p *Partition, n int) {
 	for t.bytes > t.limit && t.count > 0 {
 		e := t.pop()
 		t.bytes -= int64(e.bytes)
+		if e.p == nil {
+			continue
+		}
 		e.p.mu.Lock()
 		e.p.tail.dropOldest()
 		e.p.mu.Unlock()
 	}
 	t.mu.Unlock()
 }
+
+// ChargeTail counts n bytes that are kept with the batches appended last: the log keeps a batch as it got it, a slice of something
+// that may be much larger. As the tail goes in the order in which it came, the charge goes after those batches have gone.
+func (p *Partition) ChargeTail(n int) { p.store.tail.account(nil, n) }
 
 func (t *tail) push(e tailEntry) {
 	if t.count == len(t.order) {

@@ -140,7 +140,10 @@ func (c *Conn) readFrame(in *bufio.Reader, first bool) ([]byte, error) {
 	if err := c.awaitFrame(in); err != nil {
 		return nil, err
 	}
-	if err := c.readFull(in, head[:]); err != nil {
+	if err := c.await(in, len(head), time.Now().Add(c.s.cfg.ReadTimeout)); err != nil {
+		return nil, err
+	}
+	if _, err := io.ReadFull(in, head[:]); err != nil {
 		return nil, err
 	}
 	size, err := frameSize(head, c.s.cfg.MaxFrameBytes, first)
@@ -150,13 +153,15 @@ func (c *Conn) readFrame(in *bufio.Reader, first bool) ([]byte, error) {
 	if err := c.window.acquire(c.ctx, c.s.draining, size); err != nil {
 		return nil, err
 	}
-	if err := c.s.budget.Acquire(c.ctx, c.s.budgetOf(size)); err != nil {
-		c.window.release(size)
-		return nil, err
+	arriving := &arrival{all: c.s.arriving}
+	defer arriving.end()
+	frame, err := c.readBody(in, size, arriving)
+	if err == nil {
+		// Only now: who waits for the budget waits for requests in work, which end, and not for peers.
+		err = c.s.budget.Acquire(c.ctx, c.s.budgetOf(size))
 	}
-	frame, err := c.readBody(in, size)
 	if err != nil {
-		c.releaseBytes(size)
+		c.window.release(size)
 		return nil, err
 	}
 	return frame, nil
@@ -181,7 +186,7 @@ func (s *Server) budgetOf(size int) int64 { return min(int64(size), s.cfg.MaxReq
 // awaitFrame waits for the first byte of a frame, up to the idle timeout; a connection with an answer due is not idle.
 func (c *Conn) awaitFrame(in *bufio.Reader) error {
 	for {
-		if err := c.setReadDeadline(c.s.cfg.IdleTimeout); err != nil {
+		if err := c.setReadDeadline(time.Now().Add(c.s.cfg.IdleTimeout)); err != nil {
 			return err
 		}
 		_, err := in.Peek(1)
@@ -197,52 +202,63 @@ func (c *Conn) awaitFrame(in *bufio.Reader) error {
 	}
 }
 
-// readBody reads size bytes, allocating as they arrive: a peer that announces 100 MiB and sends nothing costs 64 KiB. One that
+// readBody reads size bytes, allocating as they arrive: a peer that announces 100 MiB and sends nothing costs nothing. One that
 // has sent a frame before is trusted with another of that size, so that a producer's frames are allocated once.
-func (c *Conn) readBody(in *bufio.Reader, size int) ([]byte, error) {
-	const firstPiece, growth, trustMax = 64 << 10, 8, 4 << 20
-	frame := make([]byte, min(size, max(firstPiece, c.trusted)))
-	if err := c.readFull(in, frame); err != nil {
+func (c *Conn) readBody(in *bufio.Reader, size int, arriving *arrival) ([]byte, error) {
+	const growth, trustMax = 4, 4 << 20
+	// All of the frame has one time limit, in which waiting for room does not count.
+	deadline := time.Now().Add(c.s.cfg.ReadTimeout + time.Duration(size)*time.Second/slowestBytes)
+	first := min(size, in.Size())
+	if err := c.await(in, first, deadline); err != nil { // in the reader's own buffer
 		return nil, err
 	}
-	for have := len(frame); have < size; have = len(frame) {
-		grown := make([]byte, min(size, have*growth))
-		copy(grown, frame)
-		if err := c.readFull(in, grown[have:]); err != nil {
+	var frame []byte
+	for have := 0; have < size; have = len(frame) {
+		grown := min(size, max(growth*max(have, first), c.trusted))
+		if size > first {
+			waited, err := arriving.grow(c.ctx, c.s.draining, grown)
+			if err != nil {
+				return nil, err
+			}
+			deadline = deadline.Add(waited)
+			if err := c.setReadDeadline(deadline); err != nil {
+				return nil, err
+			}
+		}
+		b := make([]byte, grown)
+		copy(b, frame)
+		if _, err := io.ReadFull(in, b[have:]); err != nil {
 			return nil, err
 		}
-		frame = grown
+		frame = b
 	}
 	c.trusted = min(max(c.trusted, size), trustMax)
 	return frame, nil
 }
 
-// readFull reads all of b; every piece of 256 KiB has to arrive within the read timeout.
-func (c *Conn) readFull(in *bufio.Reader, b []byte) error {
-	const piece = 256 << 10
-	for len(b) > 0 {
-		n := min(len(b), piece)
-		if in.Buffered() < n {
-			if err := c.setReadDeadline(c.s.cfg.ReadTimeout); err != nil {
-				return err
-			}
-		}
-		if _, err := io.ReadFull(in, b[:n]); err != nil {
-			return err
-		}
-		b = b[n:]
+// slowestBytes a second is how fast the bytes of a frame have to come, beside the read timeout.
+const slowestBytes = 1 << 20
+
+// await waits until n bytes are in the reader's buffer.
+func (c *Conn) await(in *bufio.Reader, n int, deadline time.Time) error {
+	if in.Buffered() >= n {
+		return nil
 	}
-	return nil
+	if err := c.setReadDeadline(deadline); err != nil {
+		return err
+	}
+	_, err := in.Peek(n)
+	return err
 }
 
 // setReadDeadline gives the next read a time limit. Deadlines are the operating system's, so they are in its time.
-func (c *Conn) setReadDeadline(d time.Duration) error {
+func (c *Conn) setReadDeadline(at time.Time) error {
 	c.read.Lock()
 	defer c.read.Unlock()
 	if c.stop {
 		return errDraining
 	}
-	return c.nc.SetReadDeadline(time.Now().Add(d))
+	return c.nc.SetReadDeadline(at)
 }
 
 // stopReading ends the reader at the next frame's boundary or, inside a frame, at once: the request never came.

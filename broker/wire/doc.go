@@ -21,8 +21,9 @@
 // (Response.Finish). So a producer's requests overlap with the fsync of the ones before, and a fetch that waits for records
 // holds the writer, not the reader.
 //
-// What a peer can make the server hold is bounded: the bytes and the number of requests in work per connection and the bytes
-// of all connections together (the reader stops reading: TCP pushes back), the size of a frame, the number of connections,
-// and the time a frame may take to arrive, an answer to be taken and a connection to be idle. A frame's buffer grows with
-// the bytes that arrive, not with the size that was announced.
+// What a peer can make the server hold is bounded: the bytes and the number of requests in work per connection, the bytes
+// of all connections together, and those of frames that have not come whole (the reader stops reading: TCP pushes back), the
+// size of a frame, the number of connections, and the time a frame may take to arrive, an answer to be taken and a connection
+// to be idle. A frame's buffer, and what it takes of these bounds, grows with the bytes that arrive, not with the size that was
+// announced.
 package wire

@@ -22,9 +22,9 @@ type Config struct {
 	MaxConnections  int           // 10,000; above it new connections are closed
 	MaxConnBytes    int           // of the requests in work on one connection, one request always passes; 32 MiB
 	MaxConnRequests int           // in work on one connection; 64
-	MaxRequestBytes int64         // of the requests in work on all connections; 256 MiB
+	MaxRequestBytes int64         // of the requests in work on all connections, and a quarter of it for those on their way; 256 MiB
 	IdleTimeout     time.Duration // without a request and without an answer due; 10 min (connections.max.idle.ms)
-	ReadTimeout     time.Duration // between two pieces of one frame; 30 s
+	ReadTimeout     time.Duration // for a frame to arrive, and a second more for each MiB; 30 s
 	WriteTimeout    time.Duration // for the peer to take 1 MiB of an answer; 60 s
 	Now             func() time.Time
 	Logger          *slog.Logger
@@ -60,9 +60,10 @@ var ErrServerClosed = errors.New("wire: server is closed")
 
 // Server serves Kafka connections.
 type Server struct {
-	cfg     Config
-	metrics *metrics
-	budget  *semaphore.Weighted // bytes of requests in work, all connections
+	cfg      Config
+	metrics  *metrics
+	budget   *semaphore.Weighted // bytes of requests in work, all connections
+	arriving *arrivals
 
 	ctx      context.Context // of all connections
 	cancel   context.CancelFunc
@@ -82,7 +83,8 @@ func New(cfg Config) *Server {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &Server{
 		cfg: cfg, metrics: newMetrics(cfg.Metrics), budget: semaphore.NewWeighted(cfg.MaxRequestBytes),
-		ctx: ctx, cancel: cancel, draining: make(chan struct{}),
+		arriving: newArrivals(cfg.MaxRequestBytes / 4),
+		ctx:      ctx, cancel: cancel, draining: make(chan struct{}),
 		listeners: map[net.Listener]struct{}{}, conns: map[*Conn]struct{}{},
 	}
 }

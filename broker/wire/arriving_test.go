@@ -1,0 +1,147 @@
+package wire
+
+import (
+	"encoding/binary"
+	"net"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// announce sends a frame's size and its first bytes.
+func announce(t *testing.T, c net.Conn, size int, first ...byte) {
+	t.Helper()
+	_, err := c.Write(append(binary.BigEndian.AppendUint32(nil, uint32(size)), first...))
+	require.NoError(t, err)
+}
+
+// TestAnnouncedBytesTakeNoBudget: requests of others are answered while many frames are announced and do not come.
+func TestAnnouncedBytesTakeNoBudget(t *testing.T) {
+	s := start(t, Config{Handler: echo})
+	const n = 10
+	for range n {
+		announce(t, s.dial(t), 100<<20, 0)
+	}
+	eventually(t, "all are on their way", func() bool { s.mu.Lock(); defer s.mu.Unlock(); return len(s.conns) == n })
+	c := s.dial(t)
+	for _, size := range []int{1, 10_000} {
+		send(t, c, 1, heartbeat(strings.Repeat("g", size)))
+		receive(t, c)
+	}
+	require.Zero(t, s.arriving.held)
+}
+
+// TestHalfArrivedFramesFinish: more frames than there is room for have come half; each comes whole all the same, and what
+// they leave behind is nothing.
+func TestHalfArrivedFramesFinish(t *testing.T) {
+	const n, size = 8, 30_000
+	s := start(t, Config{Handler: echo, MaxRequestBytes: 4 * size})
+	frame := frameOf(1, heartbeat(strings.Repeat("g", size)))
+	var conns []net.Conn
+	for range n {
+		c := s.dial(t)
+		_, err := c.Write(frame[:len(frame)/2])
+		require.NoError(t, err)
+		conns = append(conns, c)
+	}
+	held := func() (int64, bool) {
+		s.arriving.mu.Lock()
+		defer s.arriving.mu.Unlock()
+		return s.arriving.held, s.arriving.beyond != nil
+	}
+	eventually(t, "the room is taken", func() bool { _, beyond := held(); return beyond })
+	now, _ := held()
+	require.LessOrEqual(t, now, int64(size+len(frame)), "the room, and one frame beyond it")
+
+	small := s.dial(t)
+	send(t, small, 1, heartbeat("g"))
+	receive(t, small)
+
+	for i := range conns { // the last first: no order is needed
+		_, err := conns[n-1-i].Write(frame[len(frame)/2:])
+		require.NoError(t, err)
+	}
+	for _, c := range conns {
+		receive(t, c)
+	}
+	now, beyond := held()
+	require.Zero(t, now)
+	require.False(t, beyond)
+}
+
+// TestWaitForRoomEnds with the frame that holds it, and with the server.
+func TestWaitForRoomEnds(t *testing.T) {
+	const size = 30_000
+	s := start(t, Config{Handler: echo, MaxRequestBytes: 4})
+	frame := frameOf(1, heartbeat(strings.Repeat("g", size)))
+	waits := func() bool { s.arriving.mu.Lock(); defer s.arriving.mu.Unlock(); return s.arriving.beyond != nil }
+	first, second, third := s.dial(t), s.dial(t), s.dial(t)
+	for _, c := range []net.Conn{first, second, third} {
+		_, err := c.Write(frame[:size/2])
+		require.NoError(t, err)
+		eventually(t, "one may pass the limit", waits)
+	}
+	first.Close()
+	_, err := second.Write(frame[size/2:])
+	require.NoError(t, err)
+	_, err = third.Write(frame[size/2:])
+	require.NoError(t, err)
+	receive(t, second)
+	receive(t, third)
+	require.False(t, waits())
+}
+
+// TestFrameHasOneTimeLimit: a piece now and then does not keep a frame on its way for hours.
+func TestFrameHasOneTimeLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := New(Config{Handler: echo})
+		client, server := net.Pipe()
+		s.ServeConn(server)
+		started := time.Now()
+		announce(t, client, 100<<20)
+		piece := make([]byte, 256<<10)
+		for {
+			if _, err := client.Write(piece); err != nil {
+				break
+			}
+			<-time.After(25 * time.Second)
+		}
+		const limit = (30 + 100) * time.Second
+		require.GreaterOrEqual(t, time.Since(started), limit)
+		require.Less(t, time.Since(started), limit+30*time.Second)
+		require.NoError(t, s.Close(t.Context()))
+	})
+}
+
+// TestWaitingForRoomIsNotThePeersTime: who had to wait for others has all the time of its frame left.
+func TestWaitingForRoomIsNotThePeersTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const size = 30_000
+		s := New(Config{Handler: echo, MaxRequestBytes: 4})
+		frame := frameOf(1, heartbeat(strings.Repeat("g", size)))
+		const some = 4 + 1024 // a size, and all that is read before there is room
+		dial := func() net.Conn {
+			client, server := net.Pipe()
+			s.ServeConn(server)
+			_, err := client.Write(frame[:some])
+			require.NoError(t, err)
+			synctest.Wait()
+			return client
+		}
+		first := dial()
+		<-time.After(20 * time.Second)
+		second := dial() // waits for the first, which is cut after 30 s
+		<-time.After(25 * time.Second)
+		_, err := first.Write(frame[some:])
+		require.Error(t, err)
+		<-time.After(10 * time.Second) // 35 s after it began, 25 s of them not waiting
+		_, err = second.Write(frame[some:])
+		require.NoError(t, err)
+		receive(t, second)
+		require.NoError(t, second.Close())
+		require.NoError(t, s.Close(t.Context()))
+	})
+}

@@ -120,10 +120,12 @@ func (f *fetching) read(ctx context.Context) wire.Message {
 	empty := true
 	for _, fp := range f.partitions {
 		fp.answer = emptyAnswer(fp.req.Partition)
-		f.readPartition(ctx, fp, budget, empty)
-		budget -= len(fp.answer.RecordBatches)
-		empty = empty && len(fp.answer.RecordBatches) == 0
-		f.hold(len(fp.answer.RecordBatches))
+		room := f.reserve(min(budget, int(fp.req.PartitionMaxBytes)))
+		f.readPartition(ctx, fp, room, empty)
+		n := len(fp.answer.RecordBatches)
+		f.hold(n - room)
+		budget -= n
+		empty = empty && n == 0
 	}
 	f.remember()
 	resp := f.req.ResponseKind().(*kmsg.FetchResponse)
@@ -137,17 +139,29 @@ func (f *fetching) read(ctx context.Context) wire.Message {
 	return resp
 }
 
-// responseBytes is the room for records in this response. Slow readers hold what they do not take: when all of them hold too
-// much, responses shrink to one batch.
+// responseBytes is the room for records in this response.
 func (f *fetching) responseBytes() int {
-	limit := f.h.cfg.FetchMaxBytes
-	if f.req.Version >= 3 {
-		limit = min(limit, int(f.req.MaxBytes))
+	if f.req.Version < 3 {
+		return f.h.cfg.FetchMaxBytes
 	}
-	room := f.h.cfg.FetchOutstandingMax - f.h.fetching.Load()
-	return int(max(min(int64(limit), room), 0))
+	return min(f.h.cfg.FetchMaxBytes, int(f.req.MaxBytes))
 }
 
+// reserve takes up to n bytes of what all responses together may hold, before they are read: responses that are made at the
+// same time would each see the same room. Slow readers hold what they do not take: when all of them hold too much, responses
+// shrink to one batch.
+func (f *fetching) reserve(n int) int {
+	for {
+		held := f.h.fetching.Load()
+		take := max(min(int64(n), f.h.cfg.FetchOutstandingMax-held), 0)
+		if take == 0 || f.h.fetching.CompareAndSwap(held, held+take) {
+			f.held += take
+			return int(take)
+		}
+	}
+}
+
+// hold counts what a partition took beyond what was reserved, or gives back what it did not.
 func (f *fetching) hold(n int) {
 	f.held += int64(n)
 	f.h.fetching.Add(int64(n))

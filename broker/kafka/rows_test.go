@@ -2,10 +2,12 @@ package kafka_test
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/keyframelog/keyframe/broker/kafka"
 	"github.com/keyframelog/keyframe/broker/keyframer"
@@ -143,4 +145,61 @@ func TestWithoutRowsBelowTheDeltaStartIsOutOfRange(t *testing.T) {
 	require.NoError(t, tt.Partitions[0].Log.TrimTo(t.Context(), 2))
 	require.Equal(t, int16(1), fetchAt(c, tp, 0).ErrorCode)
 	require.Len(t, batchesOf(c, fetchAt(c, tp, 2).RecordBatches), 1)
+}
+
+// gatheredRows gives everybody one row, when all readers are there.
+type gatheredRows struct {
+	fakeRows
+	mu      sync.Mutex
+	asked   []int // maxBytes of each
+	readers int
+	all     chan struct{}
+}
+
+func (g *gatheredRows) Rows(ctx context.Context, t *topics.Topic, p *topics.Partition, from int64, maxBytes int, dst []byte) ([]byte, int64, error) {
+	g.mu.Lock()
+	if g.asked = append(g.asked, maxBytes); len(g.asked) == g.readers {
+		close(g.all)
+	}
+	g.mu.Unlock()
+	<-g.all
+	return g.fakeRows.Rows(ctx, t, p, from, 1, dst)
+}
+
+// TestFetchOutstandingHoldsForReadersAtOnce: the room is given to one of those that read at the same time, not to each; those
+// that get none read a batch all the same.
+func TestFetchOutstandingHoldsForReadersAtOnce(t *testing.T) {
+	const limit, n = 1 << 20, 8
+	rows := &gatheredRows{readers: n, all: make(chan struct{})}
+	b := startOwn(t, options{kafka: func(cfg *kafka.Config) { cfg.Rows, cfg.FetchOutstandingMax = rows, limit }})
+	tp := createTopic(b.dial(t), 1, "cleanup.policy", "compact")
+	for range 4 {
+		mustProduce(b.dial(t), tp, kv("k", "v"))
+	}
+	tt, _ := b.registry.Get(tp.name)
+	require.NoError(t, tt.Partitions[0].Log.TrimTo(t.Context(), 3))
+	read := func() {
+		var conns []*conn
+		for range n {
+			c := b.dial(t)
+			c.send(fetchFrom(tp, 0, 12))
+			conns = append(conns, c)
+		}
+		for _, c := range conns {
+			resp, _ := c.receive(fetchFrom(tp, 0, 12))
+			require.Len(t, batchesOf(c, resp.(*kmsg.FetchResponse).Topics[0].Partitions[0].RecordBatches), 1)
+		}
+	}
+	sum := func() (sum int) {
+		for _, maxBytes := range rows.asked {
+			sum += maxBytes
+		}
+		return sum
+	}
+	read()
+	require.Equal(t, limit, sum())
+
+	rows.asked, rows.all = nil, make(chan struct{})
+	read()
+	require.InDelta(t, limit, sum(), 10_000, "what was not used is given back, what was when its response is out")
 }

@@ -208,6 +208,32 @@ func TestFetchEmptyRequest(t *testing.T) {
 	require.Empty(t, do[*kmsg.FetchResponse](c, req).Topics)
 }
 
+// TestFetchTakesAPartitionOnce: of several entries of one partition the last counts, in one topic entry or many.
+func TestFetchTakesAPartitionOnce(t *testing.T) {
+	c := start(t).dial(t)
+	tp := createTopic(c, 2)
+	for range 3 {
+		mustProduce(c, tp, kv("a", "1"))
+	}
+	for _, version := range []int16{12, 13} {
+		req := fetchFrom(tp, 0, version)
+		rt := req.Topics[0]
+		rt.Partitions = []kmsg.FetchRequestTopicPartition{fetchPartition(0, 0), fetchPartition(0, 77), fetchPartition(1, 0), fetchPartition(0, 1)}
+		again := rt
+		again.Partitions = []kmsg.FetchRequestTopicPartition{fetchPartition(1, 0), fetchPartition(0, 2)}
+		req.Topics = []kmsg.FetchRequestTopic{rt, again}
+		resp := do[*kmsg.FetchResponse](c, req)
+		require.Zero(t, resp.ErrorCode)
+		require.Len(t, resp.Topics, 1)
+		got := resp.Topics[0].Partitions
+		require.Len(t, got, 2)
+		require.Equal(t, []int32{0, 1}, []int32{got[0].Partition, got[1].Partition})
+		batches := batchesOf(c, got[0].RecordBatches)
+		require.Len(t, batches, 1, "from the last entry's offset on")
+		require.Equal(t, int64(2), batches[0].FirstOffset)
+	}
+}
+
 func TestFetchSessions(t *testing.T) {
 	c := start(t).dial(t)
 	tp := createTopic(c, 1)

@@ -1,6 +1,9 @@
 package kafka_test
 
 import (
+	"encoding/binary"
+	"fmt"
+	"io"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -35,19 +38,43 @@ func BenchmarkProduce(b *testing.B) {
 	}
 }
 
-// BenchmarkFetch reads 1 MiB a request from the tail cache.
+// BenchmarkFetch reads 1 MiB of each partition a request from the tail cache.
 func BenchmarkFetch(b *testing.B) {
+	for _, partitions := range []int32{1, 16} {
+		b.Run(fmt.Sprintf("partitions-%d", partitions), func(b *testing.B) { benchmarkFetch(b, partitions) })
+	}
+}
+
+func benchmarkFetch(b *testing.B, partitions int32) {
 	c := startOwn(b, options{}).dial(b)
-	tp := createTopic(c, 1)
+	tp := createTopic(c, partitions)
 	batch := benchBatch()
-	for range 1<<20/len(batch) + 1 {
-		produce(c, tp, append([]byte{}, batch...))
-	}
 	req := fetchFrom(tp, 0, 12)
-	b.ReportAllocs()
-	n := 0
-	for b.Loop() {
-		n = len(fetchAs(c, req).RecordBatches)
+	req.Topics[0].Partitions = nil
+	for p := range partitions {
+		for range 1<<20/len(batch) + 1 {
+			produceAs(c, produceTo(tp, p, 9, append([]byte{}, batch...)))
+		}
+		req.Topics[0].Partitions = append(req.Topics[0].Partitions, fetchPartition(p, 0))
 	}
-	b.SetBytes(int64(n))
+	frame := kmsg.NewRequestFormatter().AppendRequest(nil, req, 1)
+	var answer []byte
+	b.ReportAllocs()
+	for b.Loop() {
+		var head [4]byte
+		_, err := c.Write(frame)
+		if err == nil {
+			_, err = io.ReadFull(c, head[:])
+		}
+		if size := int(binary.BigEndian.Uint32(head[:])); len(answer) < size {
+			answer = make([]byte, size)
+		}
+		if err == nil {
+			_, err = io.ReadFull(c, answer[:binary.BigEndian.Uint32(head[:])])
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.SetBytes(int64(len(answer)))
 }

@@ -40,6 +40,7 @@ type fetching struct {
 	partitions []*fetchPartition // of all topics, in the order they are served
 	held       int64             // bytes counted in h.fetching
 	buffers    []*[]byte         // of the answers' records, given back when the response is out
+	spare      *[]byte           // one of them whose records did not fit: the next read takes it
 }
 
 type fetchTopic struct {
@@ -143,15 +144,32 @@ func (f *fetching) read(ctx context.Context) wire.Message {
 		empty = empty && n == 0
 	}
 	f.remember()
-	resp := f.req.ResponseKind().(*kmsg.FetchResponse)
+	resp := &fetchResponse{f.req.ResponseKind().(*kmsg.FetchResponse), 0}
 	for _, ft := range f.topics {
 		out := kmsg.FetchResponseTopic{Topic: ft.name, TopicID: ft.id}
 		for _, fp := range ft.partitions {
 			out.Partitions = append(out.Partitions, fp.answer)
+			resp.records += len(fp.answer.RecordBatches)
 		}
 		resp.Topics = append(resp.Topics, out)
 	}
 	return resp
+}
+
+// fetchResponse is a wire.Sized message.
+type fetchResponse struct {
+	*kmsg.FetchResponse
+	records int // bytes, of all partitions
+}
+
+// SizeHint implements wire.Sized.
+func (r *fetchResponse) SizeHint() int {
+	const other = 128 // of a topic and of a partition, beside name and records
+	size := other + r.records
+	for i := range r.Topics {
+		size += other + len(r.Topics[i].Topic) + other*len(r.Topics[i].Partitions)
+	}
+	return size
 }
 
 // responseBytes is the room for records in this response.
@@ -189,9 +207,12 @@ const fetchBufferKeepBytes = 2 << 20
 
 // buffer returns an empty buffer for one partition's records.
 func (f *fetching) buffer() *[]byte {
-	b := fetchBuffers.Get().(*[]byte)
+	b := f.spare
+	if f.spare = nil; b == nil {
+		b = fetchBuffers.Get().(*[]byte)
+		f.buffers = append(f.buffers, b)
+	}
 	*b = (*b)[:0]
-	f.buffers = append(f.buffers, b)
 	return b
 }
 

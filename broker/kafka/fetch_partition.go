@@ -42,6 +42,7 @@ func (f *fetching) readPartition(ctx context.Context, fp *fetchPartition, budget
 	}
 	if len(records) > limit && !first {
 		fp.skipped = true // one batch alone is larger than what is left
+		f.spare = buf
 		return
 	}
 	fp.answer.RecordBatches = records

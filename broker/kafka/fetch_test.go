@@ -1,6 +1,7 @@
 package kafka_test
 
 import (
+	"runtime"
 	"testing"
 	"time"
 
@@ -99,6 +100,41 @@ func TestFetchMaxBytesHoldsAcrossPartitions(t *testing.T) {
 	require.Len(t, read(50<<20), n)
 	require.Len(t, read(1), 1)
 	require.Len(t, read(25_000), 2)
+}
+
+// TestFetchTakesTheMemoryOfItsResponse: a large response is not encoded in a buffer that grows with it, and what is read and
+// does not fit is not kept.
+func TestFetchTakesTheMemoryOfItsResponse(t *testing.T) {
+	c := startOwn(t, options{}).dial(t)
+	const n, size = 32, 1 << 20
+	tp := createTopic(c, n)
+	big := seal(newBatch(kv("a", string(make([]byte, size-1000)))))
+	req := fetchFrom(tp, 0, 12)
+	req.Topics[0].Partitions = nil
+	for i := range int32(n) {
+		p := produceAs(c, produceTo(tp, i, 9, append([]byte{}, big...)))
+		requireCode(t, 0, p.ErrorCode, p.ErrorMessage)
+		req.Topics[0].Partitions = append(req.Topics[0].Partitions, fetchPartition(i, 0))
+	}
+	allocated := func(maxBytes int32, partitions int) int {
+		var before, after runtime.MemStats
+		runtime.GC()
+		runtime.GC() // pools are empty
+		runtime.ReadMemStats(&before)
+		req.MaxBytes = maxBytes
+		got := 0
+		for _, p := range do[*kmsg.FetchResponse](c, req).Topics[0].Partitions {
+			if len(p.RecordBatches) > 0 {
+				got++
+			}
+		}
+		runtime.ReadMemStats(&after)
+		require.Equal(t, partitions, got)
+		return int(after.TotalAlloc - before.TotalAlloc)
+	}
+	// The records, the response and what the client reads are three of each; the database allocates some, too.
+	require.Less(t, allocated(size+1000, 1), n*size, "one, and many that did not fit")
+	require.Less(t, allocated(50<<20, n), 9*n*size/2)
 }
 
 // TestFetchRotates: a client that always asks in the same order and never has room for everything still gets everything.

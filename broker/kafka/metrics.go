@@ -53,6 +53,8 @@ func errorCodes(message wire.Message, see func(int16)) {
 				see(m.Topics[i].Partitions[j].ErrorCode)
 			}
 		}
+	case *fetchResponse:
+		errorCodes(m.FetchResponse, see)
 	case *kmsg.FetchResponse:
 		see(m.ErrorCode)
 		for i := range m.Topics {

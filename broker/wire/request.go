@@ -28,6 +28,10 @@ type Message interface {
 	AppendTo(dst []byte) []byte
 }
 
+// Sized is a Message that knows about how long it will be. A large one is encoded into memory of that size, not into a buffer
+// that grows with it.
+type Sized interface{ SizeHint() int }
+
 // Response is a handler's answer. Exactly one of Message, Finish, None and Close is set; Done goes with any.
 type Response struct {
 	// Message is the answer, ready now.

@@ -56,6 +56,9 @@ func (c *Conn) answer(p pending) error {
 
 // appendResponse encodes a whole response frame.
 func appendResponse(dst []byte, correlationID int32, m Message) ([]byte, error) {
+	if sized, ok := m.(Sized); ok && cap(dst)-len(dst) < sized.SizeHint() {
+		dst = append(make([]byte, 0, len(dst)+sized.SizeHint()), dst...)
+	}
 	start := len(dst)
 	dst = append(dst, 0, 0, 0, 0)
 	dst = binary.BigEndian.AppendUint32(dst, uint32(correlationID))

@@ -23,6 +23,13 @@ func (p *Partition) Read(from, end int64, maxBytes int, dst []byte) (out []byte,
 	}
 	if hit {
 		next = from
+		size := 0
+		for _, b := range list {
+			size += len(b)
+		}
+		if cap(dst)-len(dst) < size {
+			dst = append(make([]byte, 0, len(dst)+size), dst...)
+		}
 		for _, b := range list {
 			dst = append(dst, b...)
 			next = b.NextOffset()

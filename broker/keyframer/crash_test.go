@@ -3,7 +3,6 @@ package keyframer_test
 import (
 	"cmp"
 	"context"
-	cryptorand "crypto/rand"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -20,7 +19,6 @@ import (
 	"github.com/keyframelog/keyframe/broker/keyframer"
 	"github.com/keyframelog/keyframe/broker/topics"
 	"github.com/keyframelog/keyframe/proto/batch"
-	"github.com/keyframelog/keyframe/storage/catalog"
 	"github.com/keyframelog/keyframe/storage/crashfs"
 	"github.com/keyframelog/keyframe/storage/log"
 )
@@ -28,28 +26,17 @@ import (
 // core is one run of all that a broker stores: log, catalog, tables and the keyframer between them.
 type core struct {
 	*node
-	store    *log.Store
-	registry *topics.Registry
-	log      *log.Partition
+	registered *registered
+	log        *log.Partition
 }
 
 func openCore(t *testing.T, c *clock, fs vfs.FS, config keyframer.Config, fold string) *core {
 	x := &core{node: newNodeOn(t, config, c, fs)}
-	db, err := x.dir.OpenLogDB()
-	require.NoError(t, err)
-	cat, err := catalog.Open(db, c.Now, cryptorand.Reader)
-	require.NoError(t, err)
-	epoch, err := cat.BeginEpoch()
-	require.NoError(t, err)
-	x.store, err = log.Open(log.Config{DB: db, Now: c.Now, LeaderEpoch: epoch})
-	require.NoError(t, err)
-	x.registry, err = topics.Open(topics.Options{Catalog: cat, Log: x.store, Now: c.Now, RetentionCheck: -1})
-	require.NoError(t, err)
-	x.registry.AddHooks(x.k.Hooks())
-	require.NoError(t, x.k.Sweep(t.Context()))
-	topic, ok := x.registry.Get(topicName)
+	x.registered = x.register()
+	topic, ok := x.registered.topics.Get(topicName)
 	if !ok {
-		topic, err = x.registry.Create(t.Context(), topics.Spec{Name: topicName, Partitions: 1, Configs: map[string]string{
+		var err error
+		topic, err = x.registered.topics.Create(t.Context(), topics.Spec{Name: topicName, Partitions: 1, Configs: map[string]string{
 			"cleanup.policy": "compact", "keyframe.fold": fold, "keyframe.interval.records": "60", "keyframe.interval.ms": "3600000", "keyframe.retain": "3",
 			"keyframe.delta.retention.ms": "5000", "delete.retention.ms": "20000"}})
 		require.NoError(t, err)
@@ -60,9 +47,7 @@ func openCore(t *testing.T, c *clock, fs vfs.FS, config keyframer.Config, fold s
 
 // abandon ends the run after its file system was replaced by a crash image.
 func (x *core) abandon() {
-	require.NoError(x.t, x.k.Close())
-	require.NoError(x.t, x.registry.Close())
-	require.NoError(x.t, x.store.Close())
+	x.registered.close()
 	x.stop()
 }
 

@@ -33,6 +33,9 @@ func trimTarget(h *holdings, s *Settings, nowMs int64) (cut, againMs int64, err 
 	return max(byTime, byBytes), earliest(againMs, laterMs), err
 }
 
+// behind tells whether the log was trimmed, and the table not yet.
+func (h *holdings) behind() bool { return len(h.frames) > 0 && h.frames[0].Cut < h.deltaStart }
+
 // trimmable are the frames that the delta start offset may move to: above it, and not above the last batch.
 func (h *holdings) trimmable() []table.Frame {
 	first, last := 0, len(h.frames)

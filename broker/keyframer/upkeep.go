@@ -56,7 +56,13 @@ func (p *Partition) maintainOnce(ctx context.Context) (again bool, wakeMs int64,
 	if settings.Paused {
 		return false, 0, nil
 	}
-	h := p.holdings(ctx)
+	h, err := p.holdings(ctx)
+	if err != nil {
+		return false, 0, err
+	}
+	if h.behind() {
+		return true, 0, p.trimTable(ctx, h.deltaStart)
+	}
 	target, trimMs, err := trimTarget(&h, settings, nowMs)
 	if err != nil {
 		return false, 0, err
@@ -76,18 +82,22 @@ func (p *Partition) maintainOnce(ctx context.Context) (again bool, wakeMs int64,
 }
 
 // holdings reads what retention depends on.
-func (p *Partition) holdings(ctx context.Context) holdings {
+func (p *Partition) holdings(ctx context.Context) (h holdings, err error) {
 	b := p.log.Bounds()
-	h := holdings{
+	h = holdings{
 		frames: p.table.Frames(), deltaBytes: p.log.SizeBytes(), deltaStart: b.DeltaStart,
 		bytesFrom: func(offset int64) (int64, error) { return p.log.BytesFrom(ctx, offset) },
 	}
 	if b.LastStable > b.DeltaStart {
-		if last, err := p.log.Batches(b.LastStable-1, b.LastStable, 1); err == nil && len(last) > 0 {
+		last, err := p.log.Batches(b.LastStable-1, b.LastStable, 1)
+		if err != nil {
+			return h, fmt.Errorf("read the last batch: %w", err)
+		}
+		if len(last) > 0 {
 			h.lastBatch = last[0].BaseOffset()
 		}
 	}
-	return h
+	return h, nil
 }
 
 // trim moves the delta start offset to the frame at cut. The order is what makes it safe, see the package doc.
@@ -100,13 +110,22 @@ func (p *Partition) trim(ctx context.Context, cut int64) error {
 	if err := p.log.TrimTo(ctx, cut); err != nil {
 		return fmt.Errorf("trim the log to %d: %w", cut, err)
 	}
-	if err := p.table.Trim(ctx, cut); err != nil {
-		return fmt.Errorf("trim the table to %d: %w", cut, err)
+	if err := p.trimTable(ctx, cut); err != nil {
+		return err
 	}
 	p.counts.trims.Add(1)
 	p.k.metrics.verifySeconds.Observe(verified.Sub(start).Seconds())
 	p.logger.Info("trimmed", "delta_start", cut, "verify", verified.Sub(start), "trim", p.k.cfg.Now().Sub(verified))
 	p.topic.notify()
+	return nil
+}
+
+// trimTable is the second half of a trim. Where it fails, or a crash comes between the halves, it is done before anything else: the
+// frame at the delta start offset is the only copy of the rows below it, and thinning spares the oldest frame alone.
+func (p *Partition) trimTable(ctx context.Context, cut int64) error {
+	if err := p.table.Trim(ctx, cut); err != nil {
+		return fmt.Errorf("trim the table to %d: %w", cut, err)
+	}
 	return nil
 }
 

@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -42,6 +43,7 @@ func Start(ctx context.Context, dir string) (*Broker, error) {
 	b := &Broker{output: make(chan struct{})}
 	b.cmd = exec.CommandContext(ctx, binary, "serve", "--data-dir", filepath.Join(dir, "data"), "--kafka-addr", "127.0.0.1:0",
 		"--state-addr", "127.0.0.1:0", "--log-format", "json")
+	b.cmd.Env = Environ()
 	stderr, err := b.cmd.StderrPipe()
 	if err != nil {
 		return nil, err
@@ -66,6 +68,12 @@ func Start(ctx context.Context, dir string) (*Broker, error) {
 		return nil, errors.Join(fmt.Errorf("the broker did not start: %s", strings.Join(said, "\n")), b.Stop())
 	}
 	return b, nil
+}
+
+// Environ is the environment of this process without the KEYFRAME_ variables: those are settings to a broker, which refuses the ones
+// that it does not know, such as a benchmark's own.
+func Environ() []string {
+	return slices.DeleteFunc(os.Environ(), func(kv string) bool { return strings.HasPrefix(kv, "KEYFRAME_") })
 }
 
 func logged(line, name string) string {

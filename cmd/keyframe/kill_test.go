@@ -17,6 +17,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	benchprocess "github.com/keyframelog/keyframe/bench/process"
 	"github.com/keyframelog/keyframe/client"
 )
 
@@ -30,6 +31,7 @@ type process struct {
 func startProcess(t *testing.T, binary, dir string) *process {
 	t.Helper()
 	cmd := exec.Command(binary, "serve", "--data-dir", dir, "--kafka-addr", "127.0.0.1:0", "--state-addr", "127.0.0.1:0", "--log-format", "json")
+	cmd.Env = benchprocess.Environ()
 	stderr, err := cmd.StderrPipe()
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	benchprocess "github.com/keyframelog/keyframe/bench/process"
 )
 
 // Every command in the README runs, in order, in one shell per section, and ends with status 0. The two commands at the top are
@@ -38,7 +40,7 @@ func TestReadmeCommands(t *testing.T) {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "bash", "-c", script)
 	cmd.Dir = t.TempDir()
-	cmd.Env = append(os.Environ(), "KEYFRAME_KAFKA_ADDR=127.0.0.1:"+ports[0], "KEYFRAME_BROKERS=127.0.0.1:"+ports[0],
+	cmd.Env = append(benchprocess.Environ(), "KEYFRAME_KAFKA_ADDR=127.0.0.1:"+ports[0], "KEYFRAME_BROKERS=127.0.0.1:"+ports[0],
 		"KEYFRAME_STATE_ADDR=127.0.0.1:"+ports[1], "KEYFRAME_STATE_URL=http://127.0.0.1:"+ports[1])
 	cmd.WaitDelay = 10 * time.Second
 	out, err := cmd.CombinedOutput()

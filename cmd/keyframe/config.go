@@ -1,16 +1,16 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
 )
 
 func newConfigCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "config", Short: "Settings: what holds and where it comes from"}
-	cmd.AddCommand(newConfigPrintCommand())
-	return cmd
+	return group("config", "Settings: what holds and where it comes from", newConfigPrintCommand())
 }
 
 func newConfigPrintCommand() *cobra.Command {
@@ -18,7 +18,9 @@ func newConfigPrintCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "print",
 		Short: "Print every setting with the value that holds",
-		Args:  cobra.NoArgs,
+		Long: `Prints every setting with the value that holds, and checks them as serve does: the exit status is 1 where a broker would not
+start with them. An empty variable counts as unset.`,
+		Args: arguments(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := loadConfig(cmd)
 			if err != nil {
@@ -33,11 +35,7 @@ func newConfigPrintCommand() *cobra.Command {
 				return err
 			}
 			for _, s := range settings() {
-				value := c.str(s.key)
-				if _, isList := s.value.([]string); isList {
-					value = strings.Join(c.list(s.key), ",")
-				}
-				row := []any{s.key, value, envName(s.key)}
+				row := []any{s.key, c.text(s.key), envName(s.key)}
 				if showSource {
 					row = append(row, c.source(s.key))
 				}
@@ -45,7 +43,8 @@ func newConfigPrintCommand() *cobra.Command {
 					return err
 				}
 			}
-			return out.close()
+			_, wrong := brokerConfig(c, io.Discard)
+			return errors.Join(out.close(), wrong)
 		},
 	}
 	cmd.Flags().BoolVar(&showSource, "show-source", false, "say where each value comes from")

@@ -19,7 +19,7 @@ const dialTimeout = 5 * time.Second
 // kafkaClient connects to the brokers of the settings and proves that one answers, so that a tool that points nowhere says so
 // at once rather than retry in silence.
 func kafkaClient(ctx context.Context, c *config, opts ...kgo.Opt) (*kgo.Client, error) {
-	brokers := c.list("brokers")
+	brokers := brokerList(c)
 	opts = append([]kgo.Opt{kgo.SeedBrokers(brokers...), kgo.ClientID("keyframe"), kgo.RetryTimeout(30 * time.Second)}, opts...)
 	client, err := kgo.NewClient(opts...)
 	if err != nil {
@@ -33,6 +33,9 @@ func kafkaClient(ctx context.Context, c *config, opts ...kgo.Opt) (*kgo.Client, 
 	}
 	return client, nil
 }
+
+// brokerList allows commas in each element too, as Kafka's own tools do: no address contains one.
+func brokerList(c *config) []string { return splitList(strings.Join(c.list("brokers"), ",")) }
 
 // withAdmin runs fn with an admin client.
 func withAdmin(ctx context.Context, c *config, fn func(*kadm.Client) error) error {

@@ -1,9 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"runtime/debug"
-	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -23,8 +23,9 @@ Settings: flags, then KEYFRAME_* variables, then the YAML file of --config. "key
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: false},
 	}
 	root.PersistentFlags().String("config", "", "YAML file with settings (environment KEYFRAME_CONFIG)")
+	must(root.MarkPersistentFlagFilename("config", "yaml", "yml"))
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return fmt.Errorf("%w (see %s --help)", suggestFlag(cmd, err), cmd.CommandPath())
+		return fmt.Errorf("%w (see %s --help)", flagError(cmd, err), cmd.CommandPath())
 	})
 	root.AddCommand(
 		newServeCommand(),
@@ -42,18 +43,25 @@ Settings: flags, then KEYFRAME_* variables, then the YAML file of --config. "key
 	return root
 }
 
-// suggestFlag adds the nearest flag to pflag's own message about an unknown one.
-func suggestFlag(cmd *cobra.Command, err error) error {
-	name, isUnknown := strings.CutPrefix(err.Error(), "unknown flag: --")
-	if !isUnknown {
-		return err
+// flagError says what the flag takes, in place of the parsers' own words, and adds the nearest flag to an unknown one.
+func flagError(cmd *cobra.Command, err error) error {
+	var (
+		invalid *pflag.InvalidValueError
+		unknown *pflag.NotExistError
+	)
+	switch {
+	case errors.As(err, &invalid):
+		return fmt.Errorf("--%s %q: write %s", invalid.GetFlag().Name, invalid.GetValue(), expected(invalid.GetFlag()))
+	case errors.As(err, &unknown) && len(unknown.GetSpecifiedShortnames()) == 0:
+		var known []string
+		cmd.Flags().VisitAll(func(f *pflag.Flag) { known = append(known, f.Name) })
+		name := unknown.GetSpecifiedName()
+		if best := nearest(name, known); best != "" {
+			return fmt.Errorf("unknown flag --%s: did you mean --%s?", name, best)
+		}
+		return fmt.Errorf("unknown flag --%s", name)
 	}
-	var known []string
-	cmd.Flags().VisitAll(func(f *pflag.Flag) { known = append(known, f.Name) })
-	if best := nearest(name, known); best != "" {
-		return fmt.Errorf("unknown flag --%s: did you mean --%s?", name, best)
-	}
-	return fmt.Errorf("unknown flag --%s", name)
+	return err
 }
 
 // version is the module version that the Go tool recorded, or the commit of a build from a checkout.

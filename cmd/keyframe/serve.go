@@ -6,6 +6,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
+	"net"
+	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -21,7 +25,7 @@ func newServeCommand() *cobra.Command {
 		Long: `Serves the Kafka protocol and the state plane from one data directory, until SIGINT or SIGTERM. A second signal ends it at once.
 
 What was acknowledged with acks=all (or 1) is on disk: kill -9 and a power cut lose none of it.`,
-		Args: cobra.NoArgs,
+		Args: arguments(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := loadConfig(cmd)
 			if err != nil {
@@ -57,39 +61,76 @@ func serve(ctx context.Context, cfg broker.Config) error {
 	return err
 }
 
-// brokerConfig is the plain configuration that the settings amount to.
+// brokerConfig is the plain configuration that the settings amount to, checked.
 func brokerConfig(c *config, logTo io.Writer) (cfg broker.Config, err error) {
 	cfg = broker.DefaultConfig()
 	if cfg.Logger, err = newLogger(c, logTo); err != nil {
 		return cfg, err
 	}
+	if err := checkAddresses(c); err != nil {
+		return cfg, err
+	}
+	partitions := c.integer("default-partitions")
+	if partitions < 1 || partitions > math.MaxInt32 {
+		return cfg, c.wrong("default-partitions", "a topic has at least one partition, and at most 2147483647")
+	}
 	cfg.DataDir = c.str("data-dir")
 	cfg.KafkaAddr, cfg.AdvertisedAddr, cfg.StateAddr = c.str("kafka-addr"), c.str("advertised-addr"), c.str("state-addr")
 	cfg.Insecure, cfg.AutoCreateTopics = c.boolean("insecure"), c.boolean("auto-create-topics")
-	cfg.DefaultPartitions = int32(c.integer("default-partitions"))
+	cfg.DefaultPartitions = int32(partitions)
 	cfg.Groups.InitialRebalanceDelay = c.duration("group-initial-rebalance-delay")
-	for _, pair := range c.list("fold") {
-		pattern, name, err := splitPair(pair, "fold")
-		if err != nil {
-			return cfg, err
-		}
-		kind, err := fold.ParseKind(name)
-		if err != nil {
-			return cfg, fmt.Errorf("fold %q (%s): %w", pair, c.source("fold"), err)
-		}
-		cfg.Folds = append(cfg.Folds, topics.FoldPattern{Pattern: pattern, Fold: kind})
+	cfg.MemTableBytes, cfg.TailCacheBytes, cfg.IntervalMemoryBytes = c.bytes("memtable-size"), c.bytes("tail-cache-size"), c.bytes("interval-memory")
+	if cfg.Folds, err = foldPatterns(c); err != nil {
+		return cfg, err
 	}
-	var sizes [3]error
-	cfg.MemTableBytes, sizes[0] = c.bytes("memtable-size")
-	cfg.TailCacheBytes, sizes[1] = c.bytes("tail-cache-size")
-	cfg.IntervalMemoryBytes, sizes[2] = c.bytes("interval-memory")
-	return cfg, errors.Join(sizes[:]...)
+	return cfg, cfg.Validate()
+}
+
+func foldPatterns(c *config) (patterns []topics.FoldPattern, err error) {
+	for _, pair := range c.list("fold") {
+		at := strings.LastIndexByte(pair, '=') // no fold's name has one, a pattern may
+		if at < 1 {
+			return nil, fmt.Errorf("fold %q (%s): write PATTERN=FOLD, as in 'stock-*=counter'", pair, c.source("fold"))
+		}
+		kind, err := fold.ParseKind(pair[at+1:])
+		if err != nil {
+			return nil, fmt.Errorf("fold %q (%s): %w", pair, c.source("fold"), err)
+		}
+		patterns = append(patterns, topics.FoldPattern{Pattern: pair[:at], Fold: kind})
+	}
+	return patterns, nil
+}
+
+// checkAddresses names the setting and the range that is allowed; the broker's own check knows neither.
+func checkAddresses(c *config) error {
+	for _, a := range []struct {
+		key     string
+		portMin uint64
+		port    string
+	}{
+		{"kafka-addr", 0, "from 0 (any free port) to 65535"},
+		{"state-addr", 0, "from 0 (any free port) to 65535"},
+		{"advertised-addr", 1, "from 1 to 65535, since clients connect to it"},
+	} {
+		addr := c.str(a.key)
+		if addr == "" && a.key == "advertised-addr" {
+			continue
+		}
+		host, port, err := net.SplitHostPort(addr)
+		if err != nil || host == "" && a.key == "advertised-addr" {
+			return c.wrong(a.key, "write HOST:PORT, as in 127.0.0.1:9092")
+		}
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n < a.portMin {
+			return c.wrong(a.key, "the port must be a number "+a.port)
+		}
+	}
+	return nil
 }
 
 func newLogger(c *config, to io.Writer) (*slog.Logger, error) {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(c.str("log-level"))); err != nil {
-		return nil, fmt.Errorf("log-level %q (%s): use debug, info, warn or error", c.str("log-level"), c.source("log-level"))
+		return nil, c.wrong("log-level", "use debug, info, warn or error")
 	}
 	options := &slog.HandlerOptions{Level: level}
 	switch c.str("log-format") {
@@ -98,5 +139,5 @@ func newLogger(c *config, to io.Writer) (*slog.Logger, error) {
 	case "json":
 		return slog.New(slog.NewJSONHandler(to, options)), nil
 	}
-	return nil, fmt.Errorf("log-format %q (%s): use text or json", c.str("log-format"), c.source("log-format"))
+	return nil, c.wrong("log-format", "use text or json")
 }

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -14,11 +16,15 @@ func newCheckCommand() *cobra.Command {
 		Use:   "check",
 		Short: "Verify a stopped broker's data directory: every checksum, every digest, every fold",
 		Long: `Reads every record batch and every row of every key frame, and folds the deltas again independently of the stored tables: at
-each key frame the digest must come out the same. It changes nothing. The exit status is 1 if anything is wrong.`,
-		Args: cobra.NoArgs,
+each key frame the digest must come out the same. It changes nothing. The exit status is 1 if anything is wrong. JSON is one object
+with the counts and the list "problems".`,
+		Args: arguments(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := loadConfig(cmd)
 			if err != nil {
+				return err
+			}
+			if err := checkFormat(c); err != nil {
 				return err
 			}
 			began := time.Now()
@@ -31,21 +37,48 @@ each key frame the digest must come out the same. It changes nothing. The exit s
 			if err != nil {
 				return err
 			}
-			out := cmd.OutOrStdout()
-			fmt.Fprintf(out, "%d partition(s) in %s\n", report.Partitions, time.Since(began).Round(time.Millisecond))
-			fmt.Fprintf(out, "log     %d record batches, %d records, %d bytes: checksums and offsets\n", report.Batches, report.Records, report.Bytes)
-			fmt.Fprintf(out, "frames  %d, %d rows read back: checksums, counts and digests\n", report.Frames, report.Rows)
-			fmt.Fprintf(out, "folds   %d deltas folded again, %d digests compared\n", report.Refolded, report.Digests)
-			if len(report.Problems) == 0 {
-				fmt.Fprintln(out, "no problem found")
-				return nil
+			took := time.Since(began)
+			if c.str("format") == "table" {
+				printReport(cmd.OutOrStdout(), report, took)
+			} else if err := encodeReport(cmd, c, report, took); err != nil {
+				return err
 			}
-			for _, p := range report.Problems {
-				fmt.Fprintf(out, "PROBLEM %v\n", p)
+			if len(report.Problems) > 0 {
+				return exitError(1)
 			}
-			return exitError(1)
+			return nil
 		},
 	}
-	addSettings(cmd, "data-dir")
+	addSettings(cmd, "data-dir", "format")
 	return cmd
+}
+
+func printReport(out io.Writer, report *inspect.Report, took time.Duration) {
+	fmt.Fprintf(out, "%d partition(s) in %s\n", report.Partitions, took.Round(time.Millisecond))
+	fmt.Fprintf(out, "log     %d record batches, %d records, %d bytes: checksums and offsets\n", report.Batches, report.Records, report.Bytes)
+	fmt.Fprintf(out, "frames  %d, %d rows read back: checksums, counts and digests\n", report.Frames, report.Rows)
+	fmt.Fprintf(out, "folds   %d deltas folded again, %d digests compared\n", report.Refolded, report.Digests)
+	if len(report.Problems) == 0 {
+		fmt.Fprintln(out, "no problem found")
+	}
+	for _, p := range report.Problems {
+		fmt.Fprintf(out, "PROBLEM %s\n", printable(p.Error()))
+	}
+}
+
+func encodeReport(cmd *cobra.Command, c *config, report *inspect.Report, took time.Duration) error {
+	problems := nested{columns: []string{"topic", "partition", "offset", "problem"}}
+	for _, p := range report.Problems {
+		offset := any(absent{}) // the partition as a whole
+		if p.Offset >= 0 {
+			offset = p.Offset
+		}
+		problems.rows = append(problems.rows, []any{p.Partition.Topic, p.Partition.Index, offset, p.Err.Error()})
+	}
+	out, err := newOutput(cmd, c, "partitions", "batches", "records", "bytes", "frames", "rows", "refolded", "digests", "took_ms", "problems")
+	if err != nil {
+		return err
+	}
+	return errors.Join(out.row(report.Partitions, report.Batches, report.Records, report.Bytes, report.Frames, report.Rows, report.Refolded,
+		report.Digests, took.Milliseconds(), problems), out.close())
 }

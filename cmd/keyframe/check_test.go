@@ -54,6 +54,12 @@ func TestCheckFindsDamage(t *testing.T) {
 	require.EqualValues(t, 3, rows[0]["log_end"])
 	require.EqualValues(t, 2, rows[1]["frame_cut"])
 
+	out, err = command(t, "", "check", "--data-dir", n.dir, "--format", "jsonl")
+	require.NoError(t, err)
+	report := lines(t, out)[0]
+	require.EqualValues(t, 3, report["records"])
+	require.Empty(t, report["problems"])
+
 	damaged := damageFiles(t, n.dir, []byte("needle-in-the-log"))
 	require.Positive(t, damaged)
 	out, err = command(t, "", "check", "--data-dir", n.dir)

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -44,9 +45,18 @@ func newOutput(cmd *cobra.Command, c *config, columns ...string) (*output, error
 	case "jsonl":
 		o.json = jsontext.NewEncoder(o.buf)
 	default:
-		return nil, fmt.Errorf("format %q (%s): use table, json or jsonl", o.format, c.source("format"))
+		return nil, checkFormat(c)
 	}
 	return o, nil
+}
+
+// checkFormat is for commands that work long before they print.
+func checkFormat(c *config) error {
+	switch c.str("format") {
+	case "table", "json", "jsonl":
+		return nil
+	}
+	return c.wrong("format", "use table, json or jsonl")
 }
 
 // plainTable is what a shell pipeline can still read: no borders, two spaces between columns.
@@ -68,18 +78,40 @@ func (o *output) row(values ...any) error {
 		o.table.AppendRow(cells)
 		return nil
 	}
-	if err := o.json.WriteToken(jsontext.BeginObject); err != nil {
+	return writeObject(o.json, o.columns, values)
+}
+
+func writeObject(e *jsontext.Encoder, columns []string, values []any) error {
+	if err := e.WriteToken(jsontext.BeginObject); err != nil {
 		return err
 	}
 	for i, v := range values {
 		if _, skip := v.(absent); skip {
 			continue
 		}
-		if err := writeMember(o.json, o.columns[i], v); err != nil {
+		if err := writeMember(e, columns[i], v); err != nil {
 			return err
 		}
 	}
-	return o.json.WriteToken(jsontext.EndObject)
+	return e.WriteToken(jsontext.EndObject)
+}
+
+// nested is a list of rows inside a row of JSON.
+type nested struct {
+	columns []string
+	rows    [][]any
+}
+
+func (n nested) write(e *jsontext.Encoder) error {
+	if err := e.WriteToken(jsontext.BeginArray); err != nil {
+		return err
+	}
+	for _, row := range n.rows {
+		if err := writeObject(e, n.columns, row); err != nil {
+			return err
+		}
+	}
+	return e.WriteToken(jsontext.EndArray)
 }
 
 // writeMember writes one member of an object; bytes that are not UTF-8 become NAME_base64.
@@ -125,6 +157,8 @@ func writeJSON(e *jsontext.Encoder, v any) error {
 		return e.WriteToken(jsontext.String(string(v)))
 	case []headerRow:
 		return writeHeaders(e, v)
+	case nested:
+		return v.write(e)
 	case string:
 		return e.WriteToken(jsontext.String(v))
 	case bool:
@@ -158,11 +192,13 @@ func cell(v any) any {
 		if !utf8.Valid(v) {
 			return "base64:" + base64.StdEncoding.EncodeToString(v)
 		}
-		return string(v)
+		return printable(string(v))
+	case string:
+		return printable(v)
 	case []headerRow:
 		pairs := make([]string, len(v))
 		for i, h := range v {
-			pairs[i] = fmt.Sprintf("%s=%v", h.key, cell(h.value))
+			pairs[i] = fmt.Sprintf("%s=%v", printable(h.key), cell(h.value))
 		}
 		return strings.Join(pairs, " ")
 	case timestamp:
@@ -170,6 +206,24 @@ func cell(v any) any {
 	default:
 		return v
 	}
+}
+
+// printable writes what is no graphic character as a Go string literal does (\n, \x1b, \u202e): a key or value must neither break the
+// one line that it has nor reach the terminal as a command. The text is for eyes; JSON is exact.
+func printable(s string) string {
+	if !strings.ContainsFunc(s, func(r rune) bool { return !strconv.IsGraphic(r) }) {
+		return s
+	}
+	var out []byte
+	for _, r := range s {
+		if strconv.IsGraphic(r) {
+			out = utf8.AppendRune(out, r)
+			continue
+		}
+		quoted := strconv.AppendQuoteRuneToGraphic(nil, r)
+		out = append(out, quoted[1:len(quoted)-1]...)
+	}
+	return string(out)
 }
 
 // headerRow is one header as JSON shows it: {"key", "value"}, the value as value_base64 where it is not UTF-8.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"maps"
@@ -12,9 +13,8 @@ import (
 )
 
 func newTopicCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "topic", Short: "Create, list, describe and delete topics"}
-	cmd.AddCommand(newTopicCreateCommand(), newTopicListCommand(), newTopicDescribeCommand(), newTopicDeleteCommand())
-	return cmd
+	return group("topic", "Create, list, describe and delete topics",
+		newTopicCreateCommand(), newTopicListCommand(), newTopicDescribeCommand(), newTopicDeleteCommand())
 }
 
 func newTopicCreateCommand() *cobra.Command {
@@ -29,7 +29,7 @@ func newTopicCreateCommand() *cobra.Command {
 		Short: "Create a topic; --cleanup-policy compact makes it key-framed",
 		Example: `  keyframe topic create users --cleanup-policy compact
   keyframe topic create stock --fold counter --topic-config keyframe.interval.records=100000`,
-		Args: cobra.ExactArgs(1),
+		Args: arguments("TOPIC"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := loadConfig(cmd)
 			if err != nil {
@@ -55,7 +55,7 @@ func newTopicCreateCommand() *cobra.Command {
 				if err := topicError("create", args[0], cmp.Or(r.Err, err), r.ErrMessage); err != nil {
 					return err
 				}
-				fmt.Fprintf(cmd.OutOrStdout(), "created topic %s, %d partition(s), id %s\n", r.Topic, r.NumPartitions, r.ID)
+				fmt.Fprintf(cmd.OutOrStdout(), "created topic %s, %d partition(s), id %s\n", r.Topic, r.NumPartitions, topicID(r.ID))
 				return nil
 			})
 		},
@@ -64,15 +64,20 @@ func newTopicCreateCommand() *cobra.Command {
 	cmd.Flags().StringVar(&policy, "cleanup-policy", "", "delete or compact")
 	cmd.Flags().StringVar(&fold, "fold", "", "last-value, json-merge-patch or counter")
 	cmd.Flags().StringArrayVar(&configs, "topic-config", nil, "a topic config, NAME=VALUE (repeatable)")
+	completeFlag(cmd, "cleanup-policy", "delete", "compact", "compact,delete")
+	completeFlag(cmd, "fold", foldNames()...)
 	addSettings(cmd, "brokers")
 	return cmd
 }
+
+// topicID is an id as Kafka's own tools print it: base64 for URLs, without padding.
+func topicID(id kadm.TopicID) string { return base64.RawURLEncoding.EncodeToString(id[:]) }
 
 func newTopicListCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List the topics",
-		Args:  cobra.NoArgs,
+		Args:  arguments(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := loadConfig(cmd)
 			if err != nil {
@@ -97,7 +102,7 @@ func newTopicListCommand() *cobra.Command {
 					if f := values["keyframe.fold"]; f != "" && values["cleanup.policy"] != "delete" {
 						fold = f
 					}
-					if err := out.row(t.Topic, len(t.Partitions), values["cleanup.policy"], fold, t.ID.String()); err != nil {
+					if err := out.row(t.Topic, len(t.Partitions), values["cleanup.policy"], fold, topicID(t.ID)); err != nil {
 						return err
 					}
 				}
@@ -124,65 +129,12 @@ func configValues(configs kadm.ResourceConfigs, topic string) map[string]string 
 	return values
 }
 
-func newTopicDescribeCommand() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "describe TOPIC",
-		Short: "Partitions with their offsets, and configs with their sources",
-		Args:  cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := loadConfig(cmd)
-			if err != nil {
-				return err
-			}
-			return withAdmin(cmd.Context(), c, func(admin *kadm.Client) error { return describeTopic(cmd, c, admin, args[0]) })
-		},
-	}
-	addSettings(cmd, "brokers", "format")
-	return cmd
-}
-
-func describeTopic(cmd *cobra.Command, c *config, admin *kadm.Client, topic string) error {
-	ctx := cmd.Context()
-	topics, err := admin.ListTopics(ctx, topic)
-	if err != nil {
-		return err
-	}
-	if err := topics[topic].Err; err != nil {
-		return topicError("describe", topic, err, "")
-	}
-	starts, startErr := admin.ListStartOffsets(ctx, topic)
-	ends, endErr := admin.ListEndOffsets(ctx, topic)
-	configs, configErr := admin.DescribeTopicConfigs(ctx, topic)
-	if err := errors.Join(startErr, endErr, configErr); err != nil {
-		return err
-	}
-	out, err := newOutput(cmd, c, "topic", "partition", "log_start_offset", "high_watermark", "leader_epoch", "config", "value", "source")
-	if err != nil {
-		return err
-	}
-	for _, p := range topics[topic].Partitions.Sorted() {
-		start, _ := starts.Lookup(topic, p.Partition)
-		end, _ := ends.Lookup(topic, p.Partition)
-		if err := out.row(topic, p.Partition, start.Offset, end.Offset, p.LeaderEpoch, absent{}, absent{}, absent{}); err != nil {
-			return err
-		}
-	}
-	for _, r := range configs {
-		slices.SortFunc(r.Configs, func(a, b kadm.Config) int { return cmp.Compare(a.Key, b.Key) })
-		for _, k := range r.Configs {
-			if err := out.row(topic, absent{}, absent{}, absent{}, absent{}, k.Key, k.MaybeValue(), k.Source.String()); err != nil {
-				return err
-			}
-		}
-	}
-	return out.close()
-}
-
 func newTopicDeleteCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "delete TOPIC...",
-		Short: "Delete topics with everything in them",
-		Args:  cobra.MinimumNArgs(1),
+		Use:               "delete TOPIC...",
+		Short:             "Delete topics with everything in them",
+		Args:              arguments("TOPIC..."),
+		ValidArgsFunction: completeTopics,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := loadConfig(cmd)
 			if err != nil {

@@ -1,0 +1,46 @@
+package main
+
+import (
+	"encoding/base64"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestTopicDescribe(t *testing.T) {
+	n := startNode(t)
+	created := n.run(t, "", "topic", "create", "users", "--cleanup-policy", "compact", "--partitions", "2")
+	n.run(t, `{"key":"a","value":"1","partition":1}`, "produce", "users", "--input", "jsonl")
+	n.run(t, "", "frames", "cut", "users")
+	n.run(t, `{"key":"b","value":"2","partition":1}`, "produce", "users", "--input", "jsonl")
+
+	rows := lines(t, n.run(t, "", "topic", "describe", "users", "--format", "jsonl"))
+	require.Len(t, rows, 1, "one object")
+	id := rows[0]["id"].(string)
+	bytes, err := base64.RawURLEncoding.DecodeString(id)
+	require.NoError(t, err, "an id is printed as Kafka's tools do")
+	require.Len(t, bytes, 16)
+	require.Contains(t, created, "id "+id)
+	require.Equal(t, id, lines(t, n.run(t, "", "topic", "list", "--format", "jsonl"))[0]["id"])
+	partitions := rows[0]["partitions"].([]any)
+	require.Len(t, partitions, 2)
+	p := partitions[1].(map[string]any)
+	for column, want := range map[string]float64{"partition": 1, "log_start": 0, "delta_start": 0, "high_watermark": 2, "frames": 1, "newest_cut": 1} {
+		require.Equal(t, want, p[column], column)
+	}
+	require.Contains(t, rows[0]["configs"], map[string]any{"config": "cleanup.policy", "value": "compact", "source": "DYNAMIC_TOPIC_CONFIG"})
+
+	out := n.run(t, "", "topic", "describe", "users")
+	tables := strings.Split(out, "\n\n")
+	require.Len(t, tables, 3, "the topic, its configs, its partitions:\n%s", out)
+	require.Contains(t, tables[0], id)
+	require.Contains(t, tables[1], "cleanup.policy")
+	require.Contains(t, strings.ToLower(tables[2]), "delta_start")
+	require.NotContains(t, strings.ToLower(tables[2]), "failure", "a column that is empty throughout is left out")
+
+	// Without the state plane there is what Kafka knows.
+	out = n.run(t, "", "topic", "describe", "users", "--state-url", "http://127.0.0.1:1")
+	require.Contains(t, out, "without delta start and key frames: the state plane at http://127.0.0.1:1 (flag --state-url)")
+	require.Contains(t, strings.ToLower(out), "high_watermark")
+}

@@ -13,9 +13,7 @@ import (
 )
 
 func newFramesCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "frames", Short: "List the key frames of a topic, or cut one"}
-	cmd.AddCommand(newFramesListCommand(), newFramesCutCommand())
-	return cmd
+	return group("frames", "List the key frames of a topic, or cut one", newFramesListCommand(), newFramesCutCommand())
 }
 
 func frameColumns() []string {
@@ -29,9 +27,10 @@ func frameRow(f *state.Frame) []any {
 func newFramesListCommand() *cobra.Command {
 	var follow bool
 	cmd := &cobra.Command{
-		Use:   "list TOPIC",
-		Short: "List the retained key frames: cut, rows, bytes, time and digest",
-		Args:  cobra.ExactArgs(1),
+		Use:               "list TOPIC",
+		Short:             "List the retained key frames: cut, rows, bytes, time and digest",
+		Args:              arguments("TOPIC"),
+		ValidArgsFunction: completeTopic,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := loadConfig(cmd)
 			if err != nil {
@@ -72,9 +71,10 @@ func newFramesListCommand() *cobra.Command {
 
 func newFramesCutCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "cut TOPIC",
-		Short: "Cut a key frame of every partition now, and name the cut",
-		Args:  cobra.ExactArgs(1),
+		Use:               "cut TOPIC",
+		Short:             "Cut a key frame of every partition now, and name the cut",
+		Args:              arguments("TOPIC"),
+		ValidArgsFunction: completeTopic,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := loadConfig(cmd)
 			if err != nil {

@@ -4,12 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
-	"os"
-	"strconv"
 	"strings"
-	"time"
 
 	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
@@ -19,9 +15,8 @@ import (
 )
 
 func newStateCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "state", Short: "Read the folded state of a key-framed topic, now or at any offset or time"}
-	cmd.AddCommand(newStateGetCommand(), newStateScanCommand(), newStateExportCommand())
-	return cmd
+	return group("state", "Read the folded state of a key-framed topic, now or at any offset or time",
+		newStateGetCommand(), newStateScanCommand(), newStateExportCommand())
 }
 
 // stateClient is the state plane of the settings.
@@ -35,58 +30,13 @@ func stateError(c *config, err error) error {
 	if !errors.As(err, &e) {
 		return err
 	}
-	if e.Code() == connect.CodeUnavailable {
+	switch e.Code() {
+	case connect.CodeCanceled:
+		return context.Canceled
+	case connect.CodeUnavailable, connect.CodeUnimplemented, connect.CodeUnknown, connect.CodeDeadlineExceeded: // is it one at all?
 		return fmt.Errorf("the state plane at %s (%s): %w", c.str("state-url"), c.source("state-url"), e)
 	}
 	return errors.New(e.Message())
-}
-
-// readPoint is where a read happens: flags --at, --partition and --folded.
-type readPoint struct {
-	at        string
-	partition int32
-	folded    bool
-}
-
-func (r *readPoint) addFlags(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&r.at, "at", "", "read the state at an offset, at P:OFFSET,..., at a time (RFC 3339), or at a cut's name (default: now)")
-	cmd.Flags().Int32Var(&r.partition, "partition", -1, "this partition only")
-}
-
-func (r *readPoint) onePartition() *int32 {
-	if r.partition < 0 {
-		return nil
-	}
-	return &r.partition
-}
-
-// point parses --at. A word that is no offset, no list of offsets and no time is the name of a cut.
-func (r *readPoint) point() (*state.At, error) {
-	if r.at == "" {
-		return nil, nil
-	}
-	if n, err := strconv.ParseInt(r.at, 10, 64); err == nil {
-		return &state.At{Point: &state.At_Offset{Offset: n}}, nil
-	}
-	if at, err := time.Parse(time.RFC3339, r.at); err == nil {
-		return &state.At{Point: &state.At_TimeMs{TimeMs: at.UnixMilli()}}, nil
-	}
-	first, _, _ := strings.Cut(r.at, ",")
-	partition, _, isPair := strings.Cut(first, ":")
-	if _, err := strconv.ParseInt(partition, 10, 32); !isPair || err != nil {
-		return &state.At{Point: &state.At_Cut{Cut: r.at}}, nil
-	}
-	offsets := &state.PartitionOffsets{}
-	for pair := range strings.SplitSeq(r.at, ",") {
-		p, o, _ := strings.Cut(pair, ":")
-		partition, pErr := strconv.ParseInt(p, 10, 32)
-		offset, oErr := strconv.ParseInt(o, 10, 64)
-		if pErr != nil || oErr != nil {
-			return nil, fmt.Errorf("--at %q: %q is not PARTITION:OFFSET", r.at, pair)
-		}
-		offsets.Offsets = append(offsets.Offsets, &state.PartitionOffset{Partition: int32(partition), Offset: offset})
-	}
-	return &state.At{Point: &state.At_Offsets{Offsets: offsets}}, nil
 }
 
 // rowPrinter prints rows in the one form that all commands share.
@@ -118,15 +68,16 @@ func nonNil(b []byte) []byte {
 func newStateGetCommand() *cobra.Command {
 	var where readPoint
 	cmd := &cobra.Command{
-		Use:   "get TOPIC KEY",
-		Short: "Print the row of one key; the exit status is 1 if there is none",
-		Args:  cobra.ExactArgs(2),
+		Use:               "get TOPIC KEY",
+		Short:             "Print the row of one key; the exit status is 1 if there is none",
+		Args:              arguments("TOPIC", "KEY"),
+		ValidArgsFunction: completeTopic,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := loadConfig(cmd)
 			if err != nil {
 				return err
 			}
-			at, err := where.point()
+			at, err := where.point(cmd)
 			if err != nil {
 				return err
 			}
@@ -168,15 +119,19 @@ func newStateScanCommand() *cobra.Command {
 		Short: "Print all rows in key order",
 		Example: `  keyframe state scan users --prefix a --limit 10
   keyframe state scan users --at 2026-01-02T15:04:05Z --format jsonl`,
-		Args: cobra.ExactArgs(1),
+		Args:              arguments("TOPIC"),
+		ValidArgsFunction: completeTopic,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := loadConfig(cmd)
 			if err != nil {
 				return err
 			}
-			at, err := where.point()
+			at, err := where.point(cmd)
 			if err != nil {
 				return err
+			}
+			if limit < 0 {
+				return fmt.Errorf("--limit %d: write a number of rows, or 0 for all", limit)
 			}
 			out, print, err := rowPrinter(cmd, c)
 			if err != nil {
@@ -212,72 +167,4 @@ func scanRows(ctx context.Context, client stateconnect.StateServiceClient, reque
 		}
 	}
 	return stream.Err()
-}
-
-func newStateExportCommand() *cobra.Command {
-	var (
-		where readPoint
-		path  string
-	)
-	cmd := &cobra.Command{
-		Use:   "export TOPIC",
-		Short: "Write the state of one partition as a key frame file, digest included",
-		Long: `Writes the state of one partition at one point in the frame format: blocks of rows with checksums, and the count and digest of
-the state at the end.`,
-		Example: `  keyframe state export users --at 1000 --output users.frame`,
-		Args:    cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) (err error) {
-			c, err := loadConfig(cmd)
-			if err != nil {
-				return err
-			}
-			at, err := where.point()
-			if err != nil {
-				return err
-			}
-			to := cmd.OutOrStdout()
-			if path != "-" {
-				file, err := os.Create(path)
-				if err != nil {
-					return err
-				}
-				defer func() { err = errors.Join(err, file.Close()) }()
-				to = file
-			}
-			request := &state.ExportRequest{Topic: args[0], Partition: where.onePartition(), At: at}
-			n, asOf, err := exportFrame(cmd.Context(), stateClient(c), request, to)
-			if err != nil {
-				return stateError(c, err)
-			}
-			fmt.Fprintf(cmd.ErrOrStderr(), "partition %d at offset %d: %d bytes\n", asOf.GetPartition(), asOf.GetOffset(), n)
-			return nil
-		},
-	}
-	where.addFlags(cmd)
-	cmd.Flags().StringVarP(&path, "output", "o", "-", "file to write (-: standard output)")
-	addSettings(cmd, "state-url")
-	return cmd
-}
-
-func exportFrame(ctx context.Context, client stateconnect.StateServiceClient, request *state.ExportRequest, to io.Writer) (int64, *state.AsOf, error) {
-	stream, err := client.Export(ctx, connect.NewRequest(request))
-	if err != nil {
-		return 0, nil, err
-	}
-	defer stream.Close()
-	var (
-		written int64
-		asOf    *state.AsOf
-	)
-	for stream.Receive() {
-		if a := stream.Msg().AsOf; a != nil {
-			asOf = a
-		}
-		n, err := to.Write(stream.Msg().Data)
-		written += int64(n)
-		if err != nil {
-			return written, asOf, err
-		}
-	}
-	return written, asOf, stream.Err()
 }

@@ -21,18 +21,24 @@ type node struct {
 
 func startNode(t *testing.T) *node {
 	t.Helper()
-	return startNodeIn(t, filepath.Join(t.TempDir(), "data"))
+	return startNodeWith(t, func(*broker.Config) {})
 }
 
 func startNodeIn(t *testing.T, dir string) *node {
 	t.Helper()
+	return startNodeWith(t, func(cfg *broker.Config) { cfg.DataDir = dir })
+}
+
+func startNodeWith(t *testing.T, set func(*broker.Config)) *node {
+	t.Helper()
 	cfg := broker.DefaultConfig()
-	cfg.DataDir, cfg.KafkaAddr, cfg.StateAddr = dir, "127.0.0.1:0", "127.0.0.1:0"
+	cfg.DataDir, cfg.KafkaAddr, cfg.StateAddr = filepath.Join(t.TempDir(), "data"), "127.0.0.1:0", "127.0.0.1:0"
 	cfg.Groups.InitialRebalanceDelay = 0
+	set(&cfg)
 	b, err := broker.Start(t.Context(), cfg)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, b.Close()) })
-	return &node{dir: dir, kafka: b.KafkaAddr().String(), state: "http://" + b.StateAddr().String(), Broker: b}
+	return &node{dir: cfg.DataDir, kafka: b.KafkaAddr().String(), state: "http://" + b.StateAddr().String(), Broker: b}
 }
 
 // run is a command line against the node; what it prints comes back.

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// Silence is no end: a broker that does not answer makes --exit fail, with how far it came.
+func TestConsumeExitFailsShortOfTheEnd(t *testing.T) {
+	n, p := startBehindProxy(t)
+	n.run(t, "", "topic", "create", "t")
+	n.run(t, "a\nb\nc\n", "produce", "t")
+	p.withhold(kmsg.Fetch)
+	_, err := n.try(t, "", "consume", "t", "--exit", "--timeout", "300ms")
+	require.ErrorContains(t, err, "partition 0 at 0 of 3")
+	require.ErrorContains(t, err, "--timeout")
+
+	// Where nothing is to be read, nothing is fetched.
+	require.Empty(t, n.run(t, "", "consume", "t", "--exit", "--from", "latest"))
+	require.Empty(t, n.run(t, "", "consume", "t", "--exit", "--from", "3"))
+	require.Empty(t, n.run(t, "", "consume", "t", "--exit", "--from", "2100-01-01T00:00:00Z"))
+
+	p.withhold(nothingWithheld)
+	require.Len(t, strings.Split(strings.TrimSpace(n.run(t, "", "consume", "t", "--exit")), "\n"), 3)
+}
+
+// A record that cannot be read is an error, not the end.
+func TestConsumeSaysThatTheDiskIsDamaged(t *testing.T) {
+	var text strings.Builder
+	for i := range 120_000 {
+		fmt.Fprint(&text, i)
+	}
+	n := startNode(t)
+	n.run(t, "", "topic", "create", "t")
+	n.run(t, "needle-in-the-log"+text.String()+"\n", "produce", "t") // large enough for a block of its own
+	n.run(t, text.String()+"\n", "produce", "t")                     // opening reads the last batch
+	require.NoError(t, n.Close())
+	require.NoError(t, startNodeIn(t, n.dir).Close()) // writes what is in the WAL to a table
+	require.Positive(t, damageFiles(t, n.dir, []byte("needle-in-the-log")))
+	n = startNodeIn(t, n.dir)
+	_, err := n.try(t, "", "consume", "t", "--exit", "--timeout", "5s")
+	require.ErrorContains(t, err, "cannot read its disk")
+	require.ErrorContains(t, err, "topic t partition 0 at offset 0")
+}
+
+func TestConsumeFromOutOfRange(t *testing.T) {
+	n := startNode(t)
+	n.run(t, "", "topic", "create", "t")
+	n.run(t, "a\nb\n", "produce", "t")
+	_, err := n.try(t, "", "consume", "t", "--from", "99", "--exit")
+	require.ErrorContains(t, err, "topic t partition 0 has the offsets 0 to 2")
+	_, err = n.try(t, "", "consume", "t", "--partition", "7", "--exit")
+	require.ErrorContains(t, err, "no partition 7")
+}
+
+// What a member of a group has printed is committed on every way out, and no more than that.
+func TestConsumeGroupCommits(t *testing.T) {
+	n := startNode(t)
+	n.run(t, "", "topic", "create", "t")
+	n.run(t, "a\nb\nc\nd\n", "produce", "t")
+	consume := func(args ...string) (values []string) {
+		t.Helper()
+		args = append([]string{"consume", "t", "--group", "g", "--exit", "--format", "jsonl"}, args...)
+		for _, row := range lines(t, n.run(t, "", args...)) {
+			values = append(values, row["value"].(string))
+		}
+		return values
+	}
+	require.Equal(t, []string{"a"}, consume("-n", "1"), "one of a batch of four")
+	require.Equal(t, []string{"b", "c", "d"}, consume())
+	require.Empty(t, consume())
+	n.run(t, "e\n", "produce", "t")
+	require.Equal(t, []string{"e"}, consume("--from", "earliest"), "the group's own offset goes before --from")
+}
+
+// Keys, values and headers cannot break the line that a record has, nor speak to the terminal; JSON has them exactly.
+func TestTextOutputIsOneLineARecord(t *testing.T) {
+	n := startNode(t)
+	n.run(t, "", "topic", "create", "t", "--cleanup-policy", "compact")
+	n.run(t, `{"key":"k\tk","value":"one\ntwo\u001b[31m \"q\" \\n ü"}`, "produce", "t", "--input", "jsonl")
+	want := `one\ntwo\x1b[31m "q" \n ü`
+	out := n.run(t, "", "consume", "t", "--exit")
+	require.Equal(t, 1, strings.Count(out, "\n"))
+	require.Equal(t, []string{`k\tk`, want}, strings.Split(strings.TrimSuffix(out, "\n"), "\t")[3:])
+	out = n.run(t, "", "state", "scan", "t")
+	require.Equal(t, 2, strings.Count(out, "\n"), "the header and the row: %q", out)
+	require.Contains(t, out, want)
+	require.Equal(t, "one\ntwo\x1b[31m \"q\" \\n ü", lines(t, n.run(t, "", "state", "scan", "t", "--format", "jsonl"))[0]["value"])
+}

@@ -18,9 +18,7 @@ import (
 )
 
 func newReplicaCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "replica", Short: "Run a verified copy of a topic's state"}
-	cmd.AddCommand(newReplicaRunCommand())
-	return cmd
+	return group("replica", "Run a verified copy of a topic's state", newReplicaRunCommand())
 }
 
 type replicaFlags struct {
@@ -28,6 +26,7 @@ type replicaFlags struct {
 	from     string
 	policy   string
 	exit     bool
+	timeout  time.Duration
 	interval time.Duration
 }
 
@@ -40,10 +39,11 @@ func newReplicaRunCommand() *cobra.Command {
 keeps rows, position and digest in one commit, so that the next run goes on where this one ended.
 
 It runs until it is interrupted; --exit ends it when it has reached the end that the topic had at the start and has verified
-itself there. The exit status is 1 unless every verdict at the end is "equal".`,
+itself there, and fails if that takes longer than --timeout. The exit status is 1 unless every verdict at the end is "equal".`,
 		Example: `  keyframe replica run users
   keyframe replica run users --dir ./users-replica --exit`,
-		Args: cobra.ExactArgs(1),
+		Args:              arguments("TOPIC"),
+		ValidArgsFunction: completeTopic,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := loadConfig(cmd)
 			if err != nil {
@@ -56,15 +56,22 @@ itself there. The exit status is 1 unless every verdict at the end is "equal".`,
 	cmd.Flags().StringVar(&flags.from, "from", "frame", "start a new copy from the newest key frame, or from earliest")
 	cmd.Flags().StringVar(&flags.policy, "on-drift", "report", "report, halt or rebootstrap")
 	cmd.Flags().BoolVarP(&flags.exit, "exit", "e", false, "stop at the end, after verifying")
+	cmd.Flags().DurationVar(&flags.timeout, "timeout", 5*time.Minute, "with --exit: fail after this long")
 	cmd.Flags().DurationVar(&flags.interval, "interval", 10*time.Second, "how often the position is printed while following")
+	completeFlag(cmd, "from", "frame", "earliest")
+	completeFlag(cmd, "on-drift", "report", "halt", "rebootstrap")
+	must(cmd.MarkFlagDirname("dir"))
 	addSettings(cmd, "brokers", "state-url")
 	return cmd
 }
 
 func (f replicaFlags) config(c *config, topic string, log *replicaLog) (client.Config, error) {
 	cfg := client.Config{
-		Brokers: c.list("brokers"), StateURL: c.str("state-url"), Topic: topic, Store: client.Memory(),
+		Brokers: brokerList(c), StateURL: c.str("state-url"), Topic: topic, Store: client.Memory(),
 		OnVerdict: log.verdict, OnEvent: log.event,
+	}
+	if f.interval <= 0 || f.timeout <= 0 {
+		return cfg, fmt.Errorf("--interval %s, --timeout %s: both must be longer than nothing", f.interval, f.timeout)
 	}
 	if f.dir != "" {
 		cfg.Store = client.Dir(f.dir)
@@ -92,22 +99,45 @@ func (f replicaFlags) config(c *config, topic string, log *replicaLog) (client.C
 
 func runReplica(cmd *cobra.Command, c *config, topic string, flags replicaFlags) error {
 	ctx := cmd.Context()
-	log := &replicaLog{to: cmd.OutOrStdout()}
+	log := &replicaLog{to: cmd.OutOrStdout(), stopped: make(chan struct{}, 1)}
 	cfg, err := flags.config(c, topic, log)
 	if err != nil {
 		return err
+	}
+	if flags.exit {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, flags.timeout)
+		defer cancel()
 	}
 	ends, err := endOffsets(ctx, c, topic)
 	if err != nil {
 		return err
 	}
+	if _, err := askPlane(ctx, stateClient(c), topic); err != nil {
+		return fmt.Errorf("replicate topic %s: %w", topic, stateError(c, err))
+	}
 	began := time.Now()
 	replica, err := client.OpenReplica(ctx, cfg)
 	if err != nil {
-		return err
+		return flags.ended(cmd.Context(), ctx, err)
 	}
-	err = followReplica(ctx, replica, ends, flags, log, began)
+	err = flags.ended(cmd.Context(), ctx, followReplica(ctx, replica, ends, flags, log, began))
 	return errors.Join(err, replica.Close())
+}
+
+// ended tells an interruption, which is the normal way to end following, and the end of --timeout from a failure.
+func (f replicaFlags) ended(command, bounded context.Context, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case command.Err() != nil && f.exit:
+		return command.Err()
+	case command.Err() != nil:
+		return nil
+	case bounded.Err() != nil:
+		return fmt.Errorf("not verified within %s (--timeout): %w", f.timeout, err)
+	}
+	return err
 }
 
 func endOffsets(ctx context.Context, c *config, topic string) (map[int32]int64, error) {
@@ -126,13 +156,13 @@ func endOffsets(ctx context.Context, c *config, topic string) (map[int32]int64, 
 func followReplica(ctx context.Context, replica *client.Replica, ends map[int32]int64, flags replicaFlags, log *replicaLog, began time.Time) error {
 	for p, end := range ends {
 		if err := replica.WaitFor(ctx, p, end); err != nil {
-			return interruptedIsFine(ctx, err)
+			return err
 		}
 	}
 	log.printf("current after %s", time.Since(began).Round(time.Millisecond))
 	if flags.exit {
 		log.positions(replica)
-		return verifyNow(ctx, replica, log)
+		return verifyNow(ctx, replica)
 	}
 	ticker := time.NewTicker(flags.interval)
 	defer ticker.Stop()
@@ -141,26 +171,17 @@ func followReplica(ctx context.Context, replica *client.Replica, ends map[int32]
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-log.stopped:
+			return replica.Err()
 		case <-ticker.C:
-			if err := replica.Err(); err != nil {
-				return err
-			}
 		}
 	}
 }
 
-func interruptedIsFine(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return nil
-	}
-	return err
-}
-
-// verifyNow compares every partition; only equal passes.
-func verifyNow(ctx context.Context, replica *client.Replica, log *replicaLog) error {
+// verifyNow compares every partition, which prints the verdicts as those at frames; only equal passes.
+func verifyNow(ctx context.Context, replica *client.Replica) error {
 	failed := 0
 	for _, v := range replica.Verify(ctx) {
-		log.verdict(v)
 		if v.Outcome != client.Equal {
 			failed++
 		}
@@ -173,6 +194,8 @@ func verifyNow(ctx context.Context, replica *client.Replica, log *replicaLog) er
 
 // replicaLog prints what happens, one line each; verdicts and events come from the partitions' goroutines.
 type replicaLog struct {
+	stopped chan struct{} // capacity 1: a partition is no longer followed
+
 	mu sync.Mutex
 	to io.Writer
 }
@@ -209,6 +232,12 @@ func (l *replicaLog) event(e client.Event) {
 		text += ": " + e.Err.Error()
 	}
 	l.printf("%s", text)
+	if e.Kind == client.Stopped {
+		select {
+		case l.stopped <- struct{}{}:
+		default:
+		}
+	}
 }
 
 func (l *replicaLog) positions(r *client.Replica) {

@@ -1,0 +1,32 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// What cannot become a replica ends at once, with the reason; what takes too long ends at --timeout.
+func TestReplicaRunEnds(t *testing.T) {
+	n, p := startBehindProxy(t)
+	n.run(t, "", "topic", "create", "plain")
+	_, err := n.try(t, "", "replica", "run", "plain", "--exit")
+	require.ErrorContains(t, err, "replicate topic plain")
+	require.ErrorContains(t, err, "cleanup.policy")
+	n.run(t, "", "topic", "create", "framed", "--cleanup-policy", "compact")
+	n.run(t, "a\t1\n", "produce", "framed")
+	_, err = n.try(t, "", "replica", "run", "framed", "--exit", "--state-url", "http://127.0.0.1:1")
+	require.ErrorContains(t, err, "the state plane at http://127.0.0.1:1 (flag --state-url)")
+
+	out := n.run(t, "", "replica", "run", "framed", "--exit")
+	last := strings.Split(strings.TrimSpace(out), "\n")
+	require.Contains(t, last[len(last)-1], "partition 0 at 1: equal, 1 rows")
+	require.NotContains(t, last[len(last)-2], "equal", "the verdict at the end is printed once:\n%s", out)
+
+	p.withhold(kmsg.Fetch)
+	_, err = n.try(t, "", "replica", "run", "framed", "--exit", "--timeout", "500ms")
+	require.ErrorContains(t, err, "not verified within 500ms (--timeout)")
+	require.ErrorContains(t, err, "is at 0, not yet at 1")
+}

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -94,7 +95,11 @@ func (r *Repo) Commits(ctx context.Context) iter.Seq2[Commit, error] {
 			_ = cmd.Wait() // killed by us: its status says nothing
 			return
 		}
-		if waitErr := cmd.Wait(); err == nil && waitErr != nil {
+		waitErr := cmd.Wait()
+		switch {
+		case ctx.Err() != nil:
+			err = ctx.Err() // git was killed by us: neither its output nor its status says anything
+		case err == nil && waitErr != nil:
 			err = fmt.Errorf("git log: %w: %s", waitErr, strings.TrimSpace(stderr.String()))
 		}
 		if err != nil {
@@ -201,5 +206,7 @@ func (r *Repo) output(ctx context.Context, args ...string) ([]byte, error) {
 func (r *Repo) command(ctx context.Context, args ...string) *exec.Cmd {
 	fixed := []string{"-C", r.dir, "-c", "core.quotePath=false", "-c", "log.showRoot=true", "-c", "log.showSignature=false",
 		"-c", "diff.orderFile=/dev/null", "-c", "diff.relative=false"}
-	return exec.CommandContext(ctx, "git", append(fixed, args...)...)
+	cmd := exec.CommandContext(ctx, "git", append(fixed, args...)...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // an interruption at the terminal is ours: ctx tells git
+	return cmd
 }

@@ -1,6 +1,7 @@
 package githistory
 
 import (
+	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -98,4 +99,18 @@ func TestStoppingEarlyEndsGit(t *testing.T) {
 func TestNoRepository(t *testing.T) {
 	_, err := Open(t.Context(), t.TempDir())
 	require.ErrorIs(t, err, ErrNoHistory)
+}
+
+// An interruption is the context's error, not what it did to git.
+func TestAnInterruptedHistorySaysSo(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	repo, err := Open(ctx, newRepo(t))
+	require.NoError(t, err)
+	var last error
+	for _, err := range repo.Commits(ctx) {
+		cancel() // while git runs, or has just ended
+		last = err
+	}
+	require.Equal(t, context.Canceled, last)
 }

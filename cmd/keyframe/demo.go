@@ -38,10 +38,20 @@ func newDemoCommand() *cobra.Command {
 		Long: `Starts a broker in a temporary directory, produces the history of a Git repository as deltas (key = path, value = mode and blob
 id, a deletion = a tombstone), cuts key frames, bootstraps replicas, and compares with what git ls-tree prints: at the head and at
 five commits on the way. Leaves nothing behind.`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return runDemo(cmd.Context(), cmd.OutOrStdout(), flags) },
+		Args: arguments(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if flags.maxCommits < 0 {
+				return fmt.Errorf("--max-commits %d: write a number of commits, or 0 for the whole history", flags.maxCommits)
+			}
+			err := runDemo(cmd.Context(), cmd.OutOrStdout(), flags)
+			if err != nil && cmd.Context().Err() != nil {
+				return cmd.Context().Err() // what an interruption breaks is no news
+			}
+			return err
+		},
 	}
 	cmd.Flags().StringVar(&flags.git, "git", ".", "repository whose history is read")
+	must(cmd.MarkFlagDirname("git"))
 	cmd.Flags().IntVar(&flags.maxCommits, "max-commits", 0, "stop after this many commits (0: the whole history)")
 	return cmd
 }
@@ -106,7 +116,6 @@ func (d *demo) run(ctx context.Context, commits int, replicaDir string) error {
 	if err := d.createTopic(ctx, commits); err != nil {
 		return err
 	}
-	began := time.Now()
 	follower, err := d.replica(ctx, client.FromEarliest, client.Memory())
 	if err != nil {
 		return err
@@ -120,7 +129,7 @@ func (d *demo) run(ctx context.Context, commits int, replicaDir string) error {
 	if err := d.cutFrame(ctx); err != nil {
 		return err
 	}
-	if err := d.compareHead(ctx, head, follower, began, replicaDir); err != nil {
+	if err := d.compareHead(ctx, head, replicaDir); err != nil {
 		return err
 	}
 	for _, stop := range stops[:len(stops)-1] {
@@ -132,11 +141,8 @@ func (d *demo) run(ctx context.Context, commits int, replicaDir string) error {
 }
 
 // compareHead bootstraps copies in each way that there is, and compares all of them with Git.
-func (d *demo) compareHead(ctx context.Context, head stop, follower *client.Replica, followed time.Time, replicaDir string) error {
+func (d *demo) compareHead(ctx context.Context, head stop, replicaDir string) error {
 	fmt.Fprintln(d.out)
-	if err := d.compareReplica(ctx, "replica that followed along", follower, head); err != nil {
-		return err
-	}
 	for _, copyOf := range []struct {
 		name  string
 		from  client.From

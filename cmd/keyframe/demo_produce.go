@@ -72,7 +72,7 @@ func (d *demo) produceHistory(ctx context.Context, commits int, follower *client
 			}
 			pause := time.Now()
 			p.stops = append(p.stops, stop{commit.ID, number, p.deltas})
-			if err := d.compareFollower(ctx, follower, p.stops[len(p.stops)-1], number == commits); err != nil {
+			if err := d.compareFollower(ctx, follower, p.stops[len(p.stops)-1]); err != nil {
 				return nil, err
 			}
 			paused += time.Since(pause)
@@ -88,11 +88,8 @@ func (d *demo) produceHistory(ctx context.Context, commits int, follower *client
 	return p.stops, nil
 }
 
-// compareFollower waits for the replica that follows along; at the head it is compared with the other copies.
-func (d *demo) compareFollower(ctx context.Context, follower *client.Replica, at stop, isHead bool) error {
-	if isHead {
-		return nil
-	}
+// compareFollower waits for the replica that follows along, and compares it.
+func (d *demo) compareFollower(ctx context.Context, follower *client.Replica, at stop) error {
 	if err := follower.WaitFor(ctx, 0, at.offset); err != nil {
 		return err
 	}

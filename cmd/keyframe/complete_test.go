@@ -1,0 +1,40 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// What a shell asks at a tab.
+func TestCompletion(t *testing.T) {
+	n := startNode(t)
+	n.run(t, "", "topic", "create", "users")
+	n.run(t, "", "topic", "create", "stock")
+	for _, x := range []struct{ line, want string }{
+		{"consume |", "stock users"},
+		{"state scan |", "stock users"},
+		{"state get users |", ""},
+		{"topic delete users |", "stock"},
+		{"topic list --format |", "table json jsonl"},
+		{"topic create x --fold |", "last-value json-merge-patch counter"},
+		{"topic create x --cleanup-policy |", "delete compact compact,delete"},
+		{"produce users --op |", "put delete merge add"},
+		{"produce users --input |", "text jsonl"},
+		{"consume users --from |", "earliest latest"},
+		{"replica run users --from |", "frame earliest"},
+		{"replica run users --on-drift |", "report halt rebootstrap"},
+		{"serve --log-level |", "debug info warn error"},
+		{"serve --fold 'stock-*=|", "stock-*=last-value stock-*=json-merge-patch stock-*=counter"},
+	} {
+		args := strings.Split(strings.ReplaceAll(strings.TrimSuffix(x.line, "|"), "'", ""), " ")
+		out := n.run(t, "", append([]string{"__complete"}, args...)...)
+		words, _, _ := strings.Cut(out, ":")
+		require.Equal(t, x.want, strings.Join(strings.Fields(words), " "), x.line)
+	}
+	t.Setenv(envName("brokers"), "127.0.0.1:1")
+	out, err := command(t, "", "__complete", "consume", "")
+	require.NoError(t, err)
+	require.True(t, strings.HasPrefix(out, ":"), "nothing to complete, and no message in its place: %s", out)
+}

@@ -1,0 +1,183 @@
+package keyframer_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/keyframelog/keyframe/broker/keyframer"
+	"github.com/keyframelog/keyframe/broker/keyframer/memlog"
+	"github.com/keyframelog/keyframe/proto/batch"
+	"github.com/keyframelog/keyframe/proto/fold"
+)
+
+func TestCutOfAllPartitions(t *testing.T) {
+	n := newNode(t, keyframer.Config{})
+	logs := n.add(fold.LastValue, calm(), 3)
+	logs[0].Append(memlog.Put("a", "1"))
+	logs[1].Append(memlog.Put("b", "1"), memlog.Put("c", "1"))
+	first := n.cut()
+	require.True(t, first.Consistent)
+	require.True(t, keyframer.IsCutName(first.Name), first.Name)
+	require.Len(t, first.Frames, 2, "the third partition never had a record")
+	require.Equal(t, first.Frames[0].CutTimeMs, first.Frames[1].CutTimeMs, "one time")
+
+	logs[2].Append(memlog.Put("d", "1"))
+	logs[0].Append(memlog.Put("a", "2"))
+	second := n.cut() // the clock stands still
+	require.Greater(t, second.TimeMs, first.TimeMs, "times of cuts increase")
+	require.Len(t, second.Frames, 3)
+
+	topic, _ := n.k.Topic(topicName)
+	at, err := topic.Resolve(first.Name)
+	require.NoError(t, err)
+	require.Equal(t, []int64{1, 2, 0}, at)
+	at, err = topic.Resolve(second.Name)
+	require.NoError(t, err)
+	require.Equal(t, []int64{2, 2, 1}, at)
+
+	third := n.cut()
+	require.Equal(t, second.Name, third.Name, "nothing has changed")
+	_, err = topic.Resolve("cut-20200101T000000.000Z-1")
+	require.ErrorIs(t, err, keyframer.ErrUnknownCut)
+	_, err = topic.Resolve("nonsense")
+	require.ErrorIs(t, err, keyframer.ErrUnknownCut)
+}
+
+// A frame that came behind a cut is never taken for the cut's, also where the clock lags behind the times of cuts and the partition
+// had nothing to cut.
+func TestCutNameWithAClockThatLags(t *testing.T) {
+	n := newNode(t, keyframer.Config{})
+	s := calm()
+	s.IntervalRecords = 1
+	logs := n.add(fold.LastValue, s, 2)
+	logs[1].Append(memlog.Put("b", "1"))
+	for i := range 3 {
+		logs[0].Append(memlog.Put("a", fmt.Sprint(i)))
+		n.eventually("a frame", func() bool { return len(cuts(n.table(0))) == i+1 }) // each a millisecond later
+	}
+	n.eventually("a frame", func() bool { return len(cuts(n.table(1))) == 1 })
+	c := n.cut()
+	logs[1].Append(memlog.Put("b", "2"))
+	n.eventually("a frame behind the cut", func() bool { return len(cuts(n.table(1))) == 2 })
+	topic, _ := n.k.Topic(topicName)
+	_, err := topic.Resolve(c.Name)
+	require.ErrorIs(t, err, keyframer.ErrUnknownCut, "by its append time the record may have come before the cut")
+}
+
+func TestCutNameOfADroppedFrameIsRefused(t *testing.T) {
+	n := newNode(t, keyframer.Config{})
+	logs := n.add(fold.LastValue, calm(), 2)
+	var names []string
+	for i := range 3 {
+		n.clock.advance(time.Second)
+		logs[0].Append(memlog.Put("a", fmt.Sprint(i)))
+		if i != 1 {
+			logs[1].Append(memlog.Put("b", fmt.Sprint(i)))
+		}
+		names = append(names, n.cut().Name)
+	}
+	topic, _ := n.k.Topic(topicName)
+	require.NoError(t, n.table(0).Thin(context.Background(), 2))
+	_, err := topic.Resolve(names[1])
+	require.ErrorIs(t, err, keyframer.ErrUnknownCut, "partition 0 has changed in between")
+	at, err := topic.Resolve(names[0])
+	require.NoError(t, err)
+	require.Equal(t, []int64{1, 1}, at)
+}
+
+func TestCutHeldBackByAnOpenTransaction(t *testing.T) {
+	n := newNode(t, keyframer.Config{Workers: 1})
+	logs := n.add(fold.LastValue, calm(), 2)
+	l, other := logs[0], logs[1]
+	l.Append(memlog.Put("a", "1"))
+	l.Hold(true)
+	l.Append(memlog.Put("a", "2"))
+	c := n.cut()
+	require.False(t, c.Consistent)
+	other.Append(memlog.Put("b", "1"))
+	n.applied() // the only worker came by partition 0 before
+	require.Equal(t, []int64{1}, cuts(n.table(0)), "never past the last stable offset")
+	require.EqualValues(t, 1, n.partition(0).Position())
+	v, _ := n.get(0, "a")
+	require.Equal(t, "1", v)
+	l.Hold(false)
+	require.True(t, n.cut().Consistent)
+	require.Equal(t, []int64{1, 2}, cuts(n.table(0)))
+}
+
+// slowLog makes who reads it wait.
+type slowLog struct {
+	*memlog.Log
+	gate chan struct{}
+}
+
+func (l *slowLog) Batches(from, end int64, maxBytes int) ([]batch.Batch, error) {
+	<-l.gate
+	return l.Log.Batches(from, end, maxBytes)
+}
+
+// A partition that has its frame goes on, but for further cuts, while another is slow to reach its own.
+func TestCutWithASlowPartition(t *testing.T) {
+	n := newNode(t, keyframer.Config{})
+	fast, slow := memlog.New(n.clock.Now), &slowLog{memlog.New(n.clock.Now), make(chan struct{})}
+	topic := spec(fold.LastValue, fast, slow.Log)
+	topic.Partitions[1].Log = slow
+	s := calm()
+	s.IntervalRecords = 2
+	require.NoError(t, n.k.Add(topic, s))
+	fast.Append(memlog.Put("a", "1"))
+	slow.Append(memlog.Put("b", "1"))
+	type result struct {
+		cut keyframer.Cut
+		err error
+	}
+	done := make(chan result, 1)
+	go func() {
+		c, err := n.k.Cut(context.Background(), topicName)
+		done <- result{c, err}
+	}()
+	n.eventually("the first frame", func() bool { return len(cuts(n.table(0))) == 1 })
+	for i := range 5 {
+		fast.Append(memlog.Put("a", fmt.Sprint(i)))
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	err := n.partition(0).WaitApplied(ctx, 6)
+	require.Equal(t, []int64{1}, cuts(n.table(0)), "no cut in between")
+	close(slow.gate)
+	r := <-done
+	require.NoError(t, r.err)
+	require.NoError(t, err)
+	known, _ := n.k.Topic(topicName)
+	at, err := known.Resolve(r.cut.Name)
+	require.NoError(t, err)
+	require.Equal(t, []int64{1, 1}, at)
+	n.eventually("the cut that was due", func() bool { return len(cuts(n.table(0))) == 2 })
+}
+
+func TestCutErrors(t *testing.T) {
+	n := newNode(t, keyframer.Config{})
+	_, err := n.k.Cut(context.Background(), topicName)
+	require.ErrorIs(t, err, keyframer.ErrUnknownTopic)
+	s := calm()
+	l := n.add(fold.LastValue, s, 1)[0]
+	s.Paused = true
+	n.settle(s)
+	_, err = n.k.Cut(context.Background(), topicName)
+	require.ErrorIs(t, err, keyframer.ErrNotKeyFramed)
+	s.Paused = false
+	n.settle(s)
+	l.Fail(errors.New("bad sector"))
+	l.Append(memlog.Put("a", "1"))
+	_, err = n.k.Cut(context.Background(), topicName)
+	require.ErrorIs(t, err, keyframer.ErrFailed)
+	require.ErrorContains(t, err, "bad sector")
+	require.ErrorContains(t, err, "files/0")
+	require.Len(t, n.k.Failures(), 1)
+	require.EqualValues(t, 1, n.metric("keyframe_keyframer_failed"))
+}

@@ -1,7 +1,9 @@
 package engine
 
 import (
+	"bytes"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -183,10 +185,13 @@ func TestReserve(t *testing.T) {
 	fs := vfs.NewMem()
 	now := time.UnixMilli(1000)
 	free := func(mib uint64) { fs.TestingSetDiskUsage(vfs.DiskUsage{AvailBytes: mib << 20, TotalBytes: 1 << 40}) }
-	cfg := Config{Dir: "/d", FS: fs, MemTableBytes: 32 << 20, Now: func() time.Time { return now }}
+	var said bytes.Buffer
+	logger := slog.New(slog.NewTextHandler(&said, nil))
+	cfg := Config{Dir: "/d", FS: fs, MemTableBytes: 32 << 20, Now: func() time.Time { return now }, Logger: logger}
 	free(127)
 	_, err := OpenDir(cfg)
 	require.ErrorIs(t, err, ErrDiskFull) // not even four memtables
+	said.Reset()
 	free(1000)
 	d, err := OpenDir(cfg)
 	require.NoError(t, err)
@@ -197,6 +202,8 @@ func TestReserve(t *testing.T) {
 	require.NoError(t, r.Admit(1)) // not looked at again yet
 	require.ErrorIs(t, r.Admit(pollEveryBytes), ErrDiskFull)
 	require.ErrorIs(t, r.Admit(1), ErrDiskFull)
+	require.Equal(t, 1, strings.Count(said.String(), "level=WARN"), said.String())
+	require.Contains(t, said.String(), "disk of /d is full: 255 MiB free, 256 MiB are kept in reserve")
 	free(270)
 	now = now.Add(pollEvery)
 	require.ErrorIs(t, r.Admit(1), ErrDiskFull) // does not flap
@@ -204,6 +211,8 @@ func TestReserve(t *testing.T) {
 	now = now.Add(pollEvery)
 	require.Equal(t, ReserveState{FreeBytes: 300 << 20, ReserveBytes: 256 << 20, Refused: 3}, r.State())
 	require.NoError(t, r.Admit(1))
+	require.Equal(t, 1, strings.Count(said.String(), "writes are accepted again"), said.String())
+	require.Equal(t, 2, strings.Count(said.String(), "\n"))
 	fs.TestingSetDiskUsage(vfs.DiskUsage{}) // unknown
 	now = now.Add(pollEvery)
 	require.Equal(t, int64(-1), r.State().FreeBytes)

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,6 +16,7 @@ type Reserve struct {
 	fs        vfs.FS
 	dir       string
 	now       func() time.Time
+	log       *slog.Logger
 	need      int64 // refuse below
 	healAbove int64 // and admit again above: a little more, so that it does not flap
 
@@ -33,7 +35,7 @@ const (
 )
 
 func newReserve(cfg Config) *Reserve {
-	return &Reserve{fs: cfg.FS, dir: cfg.Dir, now: cfg.Now, need: cfg.ReserveBytes, healAbove: cfg.ReserveBytes + cfg.MemTableBytes}
+	return &Reserve{fs: cfg.FS, dir: cfg.Dir, now: cfg.Now, log: cfg.Logger, need: cfg.ReserveBytes, healAbove: cfg.ReserveBytes + cfg.MemTableBytes}
 }
 
 // Admit returns a *DiskFullError when n more bytes must not be written now.
@@ -74,6 +76,7 @@ func (r *Reserve) poll() {
 		return // another call is at it
 	}
 	defer r.mu.Unlock()
+	defer r.tell(r.full.Load())
 	r.admitted.Store(0)
 	r.polledNs.Store(r.now().UnixNano())
 	usage, err := r.fs.GetDiskUsage(r.dir)
@@ -88,6 +91,16 @@ func (r *Reserve) poll() {
 		r.full.Store(free < r.healAbove)
 	} else {
 		r.full.Store(free < r.need)
+	}
+}
+
+// tell logs once that the disk has become full, and once that it has space again.
+func (r *Reserve) tell(wasFull bool) {
+	switch full := r.full.Load(); {
+	case full && !wasFull:
+		r.log.Warn("writes are refused", "err", &DiskFullError{Dir: r.dir, Free: r.free.Load(), Need: r.need})
+	case !full && wasFull:
+		r.log.Info("writes are accepted again: the disk has space", "dir", r.dir, "free_bytes", r.free.Load(), "reserve_bytes", r.need)
 	}
 }
 

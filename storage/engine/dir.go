@@ -27,6 +27,7 @@ const (
 // Dir is an open data directory: this process holds its lock.
 type Dir struct {
 	cfg      Config
+	readOnly bool
 	lock     io.Closer
 	cache    *pebble.Cache
 	reserve  *Reserve
@@ -168,6 +169,9 @@ func (d *Dir) Close() error {
 		}
 	}
 	d.cache.Unref()
+	if d.readOnly {
+		return errors.Join(append(errs, d.lock.Close())...)
+	}
 	if err := d.cfg.FS.Remove(d.cfg.FS.PathJoin(d.cfg.Dir, pidFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		errs = append(errs, err)
 	}

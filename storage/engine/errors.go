@@ -14,6 +14,8 @@ var (
 	ErrKind = errors.New("data directory of another kind")
 	// ErrVersion: the directory was written by a version that this program does not know.
 	ErrVersion = errors.New("unknown data directory version")
+	// ErrReadOnly: the directory was opened with OpenReadOnly.
+	ErrReadOnly = errors.New("data directory is open for reading only")
 	// ErrDiskFull: free space is below the reserve. It passes by itself when there is space again.
 	ErrDiskFull = errors.New("disk is full")
 )

@@ -133,6 +133,7 @@ func (d *Dir) tableOptions() *pebble.Options {
 func (d *Dir) baseOptions(stats *counters, name string) *pebble.Options {
 	o := &pebble.Options{
 		FS:                 markerFS{d.cfg.FS},
+		ReadOnly:           d.readOnly,
 		Cache:              d.cache,
 		FormatMajorVersion: formatVersion,
 		BytesPerSync:       1 << 20,

@@ -27,6 +27,10 @@
 // A failed sync ends in Config.Fatal, once: what is durable is unknown then, and a repeated fsync may report success for
 // pages that the kernel has already dropped. Damaged blocks are not fatal: the read that hits them gets the error.
 //
+// Damage that Pebble would take for the end of a file, in a MANIFEST or in the last WAL, is looked for before a database is
+// opened: Pebble would delete or forget everything behind it. Such a directory is refused (*damage.Error) and nothing in it
+// changes. What a crash leaves is never taken for damage, so the last synced record of a WAL is not protected.
+//
 // A full disk is kept away from Pebble, which retries a flush for ever and lets writers hang on ENOSPC: Reserve refuses
 // writes while there is still room for everything that Pebble has accepted.
 package engine

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/keyframelog/keyframe/storage/damage"
 )
 
 // Metrics of a data directory: plain numbers of one moment. Counters count since the start.
@@ -60,7 +62,7 @@ func (c *counters) listener(log *slog.Logger, now func() time.Time) *pebble.Even
 		},
 		DataCorruption: func(i pebble.DataCorruptionInfo) {
 			c.corruptions.Add(1)
-			log.Error("damaged data on disk", "details", i.String())
+			log.Error("a file is damaged: "+damage.Advice, "file", i.Path, "reason", damage.Why(i.Details))
 		},
 		BackgroundError: func(err error) {
 			c.background.Add(1)

@@ -60,9 +60,24 @@ func (d *Dir) open(name string, opts *pebble.Options) (*pebble.DB, error) {
 		return nil, fmt.Errorf("open %s database in %s: %w", name, d.cfg.Dir, err)
 	}
 	opts.ErrorIfNotExists = !isNew
-	db, err := pebble.Open(fs.PathJoin(d.cfg.Dir, name), opts)
+	path := fs.PathJoin(d.cfg.Dir, name)
+	if !isNew {
+		if err := examine(fs, path); err != nil {
+			return nil, refused(name, path, err)
+		}
+	}
+	db, err := pebble.Open(path, opts)
 	if err != nil {
-		return nil, fmt.Errorf("open %s database in %s: %w", name, d.cfg.Dir, err)
+		return nil, refused(name, path, err)
+	}
+	if isNew && !opts.DisableWAL {
+		// Pebble creates the first WAL before it has the new format, and without what damage is told from a crash by.
+		if err := db.Close(); err != nil {
+			return nil, refused(name, path, err)
+		}
+		if db, err = pebble.Open(path, opts); err != nil {
+			return nil, refused(name, path, err)
+		}
 	}
 	if isNew {
 		err = writeFile(fs, created, versionText(d.cfg.Kind)+"\n")

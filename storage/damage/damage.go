@@ -1,0 +1,57 @@
+// Package damage says in one sentence what is wrong with a file on disk: which file, where, and how it shows.
+//
+//	if err := it.Error(); err != nil {
+//		return damage.Of(err)
+//	}
+package damage
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// Advice is what to do about it.
+const Advice = "stop the broker and run keyframe check, which lists what is damaged; restore the data directory from a backup"
+
+// Error is one damaged file.
+type Error struct {
+	Path   string
+	Offset int64 // in the file; -1: unknown, or Why has it
+	Why    string
+	Err    error // Pebble's, nil where we found it ourselves
+}
+
+func (e *Error) Error() string {
+	if e.Offset < 0 {
+		return fmt.Sprintf("%s is damaged: %s", e.Path, e.Why)
+	}
+	return fmt.Sprintf("%s is damaged at byte %d: %s", e.Path, e.Offset, e.Why)
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// Of turns Pebble's error about a damaged file into an *Error; every other error is returned as it is. Pebble's own text
+// repeats itself once for each place that has met the error, and carries notes to itself.
+func Of(err error) error {
+	var known *Error
+	if err == nil || errors.As(err, &known) {
+		return err
+	}
+	info := pebble.ExtractDataCorruptionInfo(err)
+	if info == nil {
+		return err
+	}
+	return &Error{Path: info.Path, Offset: -1, Why: Why(info.Details), Err: err}
+}
+
+var fileName = regexp.MustCompile(`^pebble(/\w+)?: (file \d+: )?`)
+
+// Why is the first line of Pebble's text, without what the path says already.
+func Why(err error) string {
+	line, _, _ := strings.Cut(err.Error(), "\n")
+	return fileName.ReplaceAllString(line, "")
+}

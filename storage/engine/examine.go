@@ -1,0 +1,64 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/keyframelog/keyframe/storage/damage"
+)
+
+// examine looks for damage that Pebble would take for the end of a file, and changes nothing. It has to come before Pebble
+// opens the database to write: Pebble deletes the files that what is left of the MANIFEST does not name. It reads the MANIFEST
+// and the last WAL, at most about a memtable.
+func examine(fs vfs.FS, dir string) error {
+	desc, err := pebble.Peek(dir, fs)
+	if err != nil || !desc.Exists { // Pebble says it when it opens the database
+		return nil
+	}
+	if err := checkManifest(fs, desc.ManifestFilename); err != nil {
+		return err
+	}
+	names, err := fs.List(dir)
+	if err != nil {
+		return err
+	}
+	last, number := "", uint64(0)
+	for _, name := range names {
+		text, isWAL := strings.CutSuffix(name, ".log")
+		if n, err := strconv.ParseUint(text, 10, 64); isWAL && err == nil && n >= number {
+			last, number = name, n
+		}
+	}
+	if last == "" {
+		return nil
+	}
+	return checkWAL(fs, fs.PathJoin(dir, last), number)
+}
+
+// refused is the error of a database that Pebble or we do not open. Neither deletes anything before all that is needed was read.
+func refused(name, dir string, err error) error {
+	var known *damage.Error
+	if err = damage.Of(err); !errors.As(err, &known) && pebble.IsCorruptionError(err) {
+		err = &damage.Error{Path: damagedFile(dir, err), Offset: -1, Why: damage.Why(err), Err: err}
+	}
+	if errors.As(err, &known) {
+		return fmt.Errorf("open %s database: %w: no data was changed", name, err)
+	}
+	return fmt.Errorf("open %s database in %s: %w", name, dir, err)
+}
+
+var replayed = regexp.MustCompile(`replaying wal (\d+), offset`)
+
+// damagedFile is the WAL that Pebble failed to read, which is in the details of its error only; the directory, if it was none.
+func damagedFile(dir string, err error) string {
+	if m := replayed.FindStringSubmatch(fmt.Sprintf("%+v", err)); m != nil {
+		return fmt.Sprintf("%s/%06s.log", dir, m[1])
+	}
+	return dir
+}

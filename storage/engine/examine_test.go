@@ -1,0 +1,185 @@
+package engine
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/stretchr/testify/require"
+
+	"github.com/keyframelog/keyframe/storage/damage"
+)
+
+// written has a log database with tables, a blob file and records in its last WAL, one sync each.
+func written(t *testing.T) *vfs.MemFS {
+	t.Helper()
+	fs := vfs.NewCrashableMem()
+	for run := range 3 {
+		d, err := OpenDir(Config{Dir: "/d", FS: fs})
+		require.NoError(t, err)
+		db, err := d.OpenLogDB()
+		require.NoError(t, err)
+		_, _, err = d.OpenTableDB()
+		require.NoError(t, err)
+		for i := range 40 {
+			if i == 20 {
+				require.NoError(t, db.Flush())
+			}
+			key := fmt.Appendf(nil, "%d-%02d", run, i)
+			require.NoError(t, db.Set(key, bytes.Repeat(key, 300), pebble.Sync))
+		}
+		if run == 2 { // as kill -9 leaves it
+			fs = fs.CrashClone(vfs.CrashCloneCfg{})
+		}
+		require.NoError(t, d.Close())
+	}
+	return fs
+}
+
+// openFlipped opens a copy in which bytes of one file are flipped.
+func openFlipped(t *testing.T, clean *vfs.MemFS, path, text string, at, n int) error {
+	t.Helper()
+	fs := vfs.NewMem()
+	_, err := vfs.Clone(clean, fs, "/d", "/d")
+	require.NoError(t, err)
+	b := []byte(text)
+	for i := at; i < min(at+n, len(b)); i++ {
+		b[i] ^= 0x5a
+	}
+	put(t, fs, path, string(b))
+	before := contents(t, fs, "/d/log")
+	d, err := OpenDir(Config{Dir: "/d", FS: fs})
+	require.NoError(t, err)
+	_, err = d.OpenLogDB()
+	if err != nil {
+		require.Equal(t, before, contents(t, fs, "/d/log"), "something was changed")
+	}
+	require.NoError(t, d.Close())
+	return err
+}
+
+func lastFile(files map[string]string, part string) (path string) {
+	for name := range files {
+		if strings.Contains(name, part) && name > path {
+			path = name
+		}
+	}
+	return path
+}
+
+// Pebble takes damage in a MANIFEST for its end, and then deletes every file that is not named before it.
+func TestDamagedManifestIsRefused(t *testing.T) {
+	clean := written(t)
+	files := contents(t, clean, "/d/log")
+	path := lastFile(files, "/MANIFEST-")
+	text := files[path]
+	for _, n := range []int{1, 4} {
+		for at := range len(text) {
+			err := openFlipped(t, clean, path, text, at, n)
+			var damaged *damage.Error
+			require.ErrorAs(t, err, &damaged, "%d bytes at %d of %d", n, at, len(text))
+			require.Equal(t, path, damaged.Path)
+			require.LessOrEqual(t, damaged.Offset, int64(at))
+			require.ErrorContains(t, err, "no data was changed")
+		}
+	}
+	require.NoError(t, openFlipped(t, clean, path, text, 0, 0))
+}
+
+// A crash cuts off the MANIFEST's last record at a sector, or leaves sectors of it unwritten.
+func TestTornManifestIsOpened(t *testing.T) {
+	clean := written(t)
+	files := contents(t, clean, "/d/log")
+	path := lastFile(files, "/MANIFEST-")
+	whole := int64(len(files[path]))
+	check := func(text string) error {
+		fs := vfs.NewMem()
+		put(t, fs, "/m", text)
+		return checkManifest(fs, "/m")
+	}
+	record := bytes.Repeat([]byte("edit"), 4000)
+	f := format{header: editHeader, typeMin: typeFull, typeMax: typeLast}
+	torn := files[path] + string(sealed(f, typeFull, 0, record))
+	require.NoError(t, check(torn))
+	for sector := (whole/sectorBytes + 1) * sectorBytes; sector < int64(len(torn)); sector += sectorBytes {
+		require.NoError(t, check(torn[:sector]), "ends at %d", sector)
+		end := min(sector+sectorBytes, int64(len(torn)))
+		require.NoError(t, check(torn[:sector]+strings.Repeat("\x00", int(end-sector))+torn[end:]), "a gap at %d", sector)
+	}
+	require.NoError(t, check(torn[:whole]+strings.Repeat("\x00", len(torn)-int(whole))))
+	// The same gap with a record behind it is damage: that record was written after this one had been synced.
+	gap := torn[:whole] + strings.Repeat("\x00", len(torn)-int(whole)) + string(sealed(f, typeFull, 0, record))
+	require.Error(t, check(gap))
+}
+
+// sealed is a chunk.
+func sealed(f format, typ byte, synced uint64, payload []byte) []byte {
+	b := make([]byte, f.header, f.header+len(payload))
+	b[4], b[5], b[6] = byte(len(payload)), byte(len(payload)>>8), typ
+	if f.header == walHeader {
+		copy(b[7:], []byte{byte(f.logNumber), byte(f.logNumber >> 8), 0, 0})
+		copy(b[11:], []byte{byte(synced), byte(synced >> 8), 0, 0, 0, 0, 0, 0})
+	}
+	b = append(b, payload...)
+	sum := checksum(b[6:])
+	copy(b, []byte{byte(sum), byte(sum >> 8), byte(sum >> 16), byte(sum >> 24)})
+	return b
+}
+
+// Damage in the last WAL is told from its end by the syncs that came later.
+func TestDamagedWALIsRefused(t *testing.T) {
+	clean := written(t)
+	files := contents(t, clean, "/d/log")
+	path := lastFile(files, ".log")
+	text := strings.TrimRight(files[path], "\x00")
+	require.NoError(t, openFlipped(t, clean, path, files[path], 0, 0))
+	for at := 0; at < len(text)*3/4; at += 97 {
+		err := openFlipped(t, clean, path, files[path], at, 4)
+		var damaged *damage.Error
+		require.ErrorAs(t, err, &damaged, "at %d of %d", at, len(text))
+		require.Equal(t, path, damaged.Path)
+	}
+}
+
+// Chunks that were not synced may be on disk without one before them.
+func TestTornWALIsOpened(t *testing.T) {
+	f := format{header: walHeader, typeMin: typeWALFull, typeMax: typeWALLast, logNumber: 7}
+	check := func(synced ...uint64) error {
+		var b []byte
+		for i, s := range synced {
+			c := sealed(f, typeWALFull, s, bytes.Repeat([]byte{byte(i)}, 3000))
+			if i == 1 {
+				c[100] ^= 1
+			}
+			b = append(b, c...)
+		}
+		fs := vfs.NewMem()
+		put(t, fs, "/000007.log", string(b))
+		return checkWAL(fs, "/000007.log", 7)
+	}
+	require.NoError(t, check(0, 10, 10, 10))
+	require.NoError(t, check(0, 10, 10, 20, 20)) // that sync may have begun before the chunks were written
+	require.Error(t, check(0, 10, 10, 20, 30))
+	require.Error(t, check(0, 10, 5000)) // it says so itself
+}
+
+// The first WAL of a new directory holds what the others hold, or damage in it could not be told from its end.
+func TestFirstWALRecordsSyncs(t *testing.T) {
+	fs := vfs.NewMem()
+	d, err := OpenDir(Config{Dir: "/d", FS: fs})
+	require.NoError(t, err)
+	db, err := d.OpenLogDB()
+	require.NoError(t, err)
+	for i := range 10 {
+		require.NoError(t, db.Set([]byte{byte(i)}, bytes.Repeat([]byte{1}, 100), pebble.Sync))
+	}
+	files := contents(t, fs, "/d/log")
+	path := lastFile(files, ".log")
+	b := []byte(files[path])
+	require.True(t, slices.Contains([]byte{typeWALFull, typeWALFull + 1}, b[6]), "type %d", b[6])
+	require.NoError(t, d.Close())
+}

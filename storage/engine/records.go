@@ -1,0 +1,206 @@
+package engine
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"hash/crc32"
+	"io"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/keyframelog/keyframe/storage/damage"
+)
+
+// A MANIFEST and a WAL are files of records, each record one chunk or several, none across a block of 32 KiB (Pebble's
+// package record):
+//
+//	checksum 4, length 2, type 1, payload                            MANIFEST
+//	checksum 4, length 2, type 1, log number 4, synced 8, payload    WAL; synced: this much of the file had been synced
+//
+// little-endian; the checksum is a masked CRC-32C of what follows the length. Pebble takes the first chunk that is not valid
+// for the end of the file: that is where a crash has cut off what was not synced. But it may be damage, and then everything
+// behind it would be given up without a word. What follows tells the two apart where that can be told, and never takes
+// for damage what a crash may leave.
+const (
+	blockBytes   = 32 << 10
+	sectorBytes  = 512 // what a disk writes whole or not at all
+	editHeader   = 4 + 2 + 1
+	walHeader    = editHeader + 4 + 8
+	typeFull     = 1
+	typeFirst    = 2
+	typeLast     = 4
+	typeWALFull  = 9
+	typeWALLast  = 12
+	syncedValues = 3 // that differ, behind a chunk, are from before and after two syncs
+)
+
+// format is what differs between the two.
+type format struct {
+	header           int
+	typeMin, typeMax byte
+	logNumber        uint32 // of a WAL
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+type chunk struct {
+	bytes   int
+	isFirst bool   // of a record
+	synced  uint64 // of a WAL's
+}
+
+// chunkAt reads the chunk that b starts with; b ends with its block.
+func (f format) chunkAt(b []byte) (c chunk, valid bool) {
+	if len(b) < f.header || b[6] < f.typeMin || b[6] > f.typeMax {
+		return c, false
+	}
+	c.bytes = f.header + int(binary.LittleEndian.Uint16(b[4:]))
+	if c.bytes > len(b) {
+		return c, false
+	}
+	if f.header == walHeader {
+		if binary.LittleEndian.Uint32(b[7:]) != f.logNumber {
+			return c, false
+		}
+		c.synced = binary.LittleEndian.Uint64(b[11:])
+	}
+	c.isFirst = (b[6]-f.typeMin)&^1 == 0 // full or first
+	return c, binary.LittleEndian.Uint32(b) == checksum(b[6:c.bytes])
+}
+
+func checksum(b []byte) uint32 {
+	sum := crc32.Checksum(b, castagnoli)
+	return (sum>>15 | sum<<17) + 0xa282ead8
+}
+
+// isPadding tells whether the rest of a block is too short for another chunk.
+func (f format) isPadding(b []byte, blockFull bool) bool {
+	return blockFull && len(b) < f.header && len(bytes.Trim(b, "\x00")) == 0
+}
+
+// next is where in b, at from or behind, a chunk may begin; -1: nowhere. In a WAL the log number shows it.
+func (f format) next(b []byte, from int) int {
+	if f.header != walHeader {
+		if from+f.header > len(b) {
+			return -1
+		}
+		return from
+	}
+	if from+editHeader >= len(b) {
+		return -1
+	}
+	i := bytes.Index(b[from+editHeader:], binary.LittleEndian.AppendUint32(nil, f.logNumber))
+	if i < 0 {
+		return -1
+	}
+	return from + i
+}
+
+// reading is the state of a pass over a file.
+type reading struct {
+	format
+	evidence func(at int64, c chunk) bool // of a valid chunk behind the first invalid one: does it prove damage?
+	bad      int64                        // where the first invalid chunk is; -1: there is none
+	proved   bool
+	gap      bool // behind bad, a part of a sector is zero: it was never written
+	cut      bool // the chunk at bad reaches beyond the end of its block or of the file
+}
+
+// read passes over the file; it stops at proof.
+func (r *reading) read(fs vfs.FS, path string) (size int64, err error) {
+	f, err := fs.Open(path)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	r.bad = -1
+	b := make([]byte, blockBytes)
+	for !r.proved {
+		n, err := io.ReadFull(f, b)
+		r.block(size, b[:n])
+		size += int64(n)
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			return size, nil
+		}
+		if err != nil {
+			return size, err
+		}
+	}
+	return size, nil
+}
+
+func (r *reading) block(base int64, b []byte) {
+	at := 0
+	for r.bad < 0 && at < len(b) && !r.isPadding(b[at:], len(b) == blockBytes) {
+		c, valid := r.chunkAt(b[at:])
+		if !valid {
+			r.bad = base + int64(at)
+			r.cut = len(b)-at < r.header || c.bytes > len(b)-at
+			break
+		}
+		at += c.bytes
+	}
+	if r.bad < 0 {
+		return
+	}
+	r.gap = r.gap || hasGap(b, at)
+	for at = r.next(b, at); at >= 0 && !r.proved; at = r.next(b, at) {
+		c, valid := r.chunkAt(b[at:])
+		if !valid {
+			at++
+			continue
+		}
+		r.proved = r.evidence(base+int64(at), c)
+		at += c.bytes
+	}
+}
+
+// hasGap tells whether one of the sectors that b[from:] lies in has nothing but zeros in it.
+func hasGap(b []byte, from int) bool {
+	for from < len(b) {
+		end := min((from/sectorBytes+1)*sectorBytes, len(b))
+		if len(bytes.Trim(b[from:end], "\x00")) == 0 {
+			return true
+		}
+		from = end
+	}
+	return false
+}
+
+// checkManifest finds damage in a MANIFEST. Each record is synced before the next is written, so a crash harms the last
+// one only, and what it has not written of that one are whole sectors, zero or beyond the end of the file.
+func checkManifest(fs vfs.FS, path string) error {
+	r := reading{format: format{header: editHeader, typeMin: typeFull, typeMax: typeLast}}
+	r.evidence = func(_ int64, c chunk) bool { return c.isFirst }
+	size, err := r.read(fs, path)
+	switch {
+	case err != nil:
+		return err
+	case r.proved, r.bad >= 0 && !r.gap && !(r.cut && size%sectorBytes == 0):
+		return &damage.Error{Path: path, Offset: r.bad, Why: "a record is not as it was written"}
+	}
+	return nil
+}
+
+// checkWAL finds damage in the WAL that was written last; Pebble takes no invalid chunk in an earlier one. The damaged part
+// was synced if a later chunk says so, or if there are chunks behind it from before and after two more syncs: the second of
+// them began when the first had ended, so it covered the earliest of these chunks and all before it. (The first alone may
+// have begun before that chunk was written. What the chunks say is often too little: Pebble counts partial blocks only.)
+func checkWAL(fs vfs.FS, path string, logNumber uint64) error {
+	r := reading{format: format{header: walHeader, typeMin: typeWALFull, typeMax: typeWALLast, logNumber: uint32(logNumber)}}
+	seen, last := 0, uint64(0)
+	r.evidence = func(_ int64, c chunk) bool {
+		if seen == 0 || c.synced > last {
+			seen, last = seen+1, c.synced
+		}
+		return c.synced > uint64(r.bad) || seen >= syncedValues
+	}
+	if _, err := r.read(fs, path); err != nil {
+		return err
+	}
+	if r.proved {
+		return &damage.Error{Path: path, Offset: r.bad, Why: "a record is not as it was written, and synced records follow it"}
+	}
+	return nil
+}

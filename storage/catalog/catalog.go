@@ -14,6 +14,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
+	"github.com/keyframelog/keyframe/storage/damage"
 	"github.com/keyframelog/keyframe/storage/keys"
 )
 
@@ -98,7 +99,7 @@ func (c *Catalog) loadTopics() error {
 		}
 		c.byName[t.Name], c.byID[t.ID] = t, t
 	}
-	return errors.Join(it.Error(), it.Close())
+	return damage.Of(errors.Join(it.Error(), it.Close()))
 }
 
 const (
@@ -118,13 +119,35 @@ func (c *Catalog) loadClusterID() error {
 		c.clusterID = string(text)
 		return err
 	}
+	if err := c.checkEmpty(); err != nil {
+		return err
+	}
 	var id [16]byte
 	if err := c.draw(&id); err != nil {
 		return err
 	}
 	c.clusterID = base64.RawURLEncoding.EncodeToString(id[:])
-	return c.db.Set(keys.Broker(nameClusterID), keys.Versioned([]byte(c.clusterID)), pebble.Sync)
+	err = c.db.Set(keys.Broker(nameClusterID), keys.Versioned([]byte(c.clusterID)), pebble.Sync)
+	if errors.Is(err, pebble.ErrReadOnly) { // whoever only looks into it draws none
+		c.clusterID, err = "", nil
+	}
+	return err
 }
+
+// checkEmpty fails for a database that has something in it: the cluster's id is the first key of all, so it was lost.
+func (c *Catalog) checkEmpty() error {
+	it, err := c.db.NewIter(nil)
+	if err != nil {
+		return err
+	}
+	if it.First() {
+		return errors.Join(fmt.Errorf("%w: it is missing, but the database is not empty", keys.ErrCorrupt), it.Close())
+	}
+	return damage.Of(errors.Join(it.Error(), it.Close()))
+}
+
+// NextOrdinal is the lowest ordinal that no partition has had. An ordinal below that no topic has is that of a deleted topic.
+func (c *Catalog) NextOrdinal() (int64, error) { return c.number(nameOrdinal, 0) }
 
 // ClusterID is 22 characters, drawn once for a data directory.
 func (c *Catalog) ClusterID() string { return c.clusterID }
@@ -233,7 +256,7 @@ func (c *Catalog) get(key []byte) (value []byte, ok bool, err error) {
 		return nil, false, nil
 	}
 	if err != nil {
-		return nil, false, err
+		return nil, false, damage.Of(err)
 	}
 	return bytes.Clone(b), true, closer.Close()
 }

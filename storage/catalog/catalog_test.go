@@ -278,3 +278,29 @@ func TestDamagedTopic(t *testing.T) {
 	}
 	require.NoError(t, db.Close())
 }
+
+// The cluster's id is the first key there is. A database that has others has lost it, and a second id would hide that.
+func TestLostClusterID(t *testing.T) {
+	db, err := pebble.Open("db", &pebble.Options{FS: vfs.NewMem()})
+	require.NoError(t, err)
+	defer db.Close()
+	require.NoError(t, db.Set(keys.Broker("leader-epoch"), keys.AppendInt64(nil, 4), pebble.Sync))
+	_, err = Open(db, time.Now, rand.NewChaCha8([32]byte{1}))
+	require.ErrorIs(t, err, keys.ErrCorrupt)
+	require.ErrorContains(t, err, "cluster id")
+}
+
+// A deleted topic's ordinals stay below the next one.
+func TestNextOrdinal(t *testing.T) {
+	db, err := pebble.Open("db", &pebble.Options{FS: vfs.NewMem()})
+	require.NoError(t, err)
+	defer db.Close()
+	c, err := Open(db, time.Now, rand.NewChaCha8([32]byte{1}))
+	require.NoError(t, err)
+	_, err = c.Create(Spec{Name: "a", Partitions: 3})
+	require.NoError(t, err)
+	require.NoError(t, c.Delete("a"))
+	next, err := c.NextOrdinal()
+	require.NoError(t, err)
+	require.EqualValues(t, 3, next)
+}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
+	"github.com/keyframelog/keyframe/storage/damage"
 	"github.com/keyframelog/keyframe/storage/keys"
 )
 
@@ -80,7 +81,7 @@ func (c *Catalog) Offsets(group string) ([]OffsetCommit, error) {
 		o.Topic, o.Partition = topic, partition
 		list = append(list, o)
 	}
-	return list, errors.Join(it.Error(), it.Close())
+	return list, damage.Of(errors.Join(it.Error(), it.Close()))
 }
 
 // PutGroup stores a group's metadata, which is the coordinator's. Durable when it returns. Error: ErrInvalid.
@@ -147,7 +148,7 @@ func (c *Catalog) groupsWithMetadata() (names []string, err error) {
 	for ok := it.First(); ok; ok = it.Next() {
 		names = append(names, string(it.Key()[1:]))
 	}
-	return names, errors.Join(it.Error(), it.Close())
+	return names, damage.Of(errors.Join(it.Error(), it.Close()))
 }
 
 // groupsWithOffsets seeks from group to group.
@@ -166,7 +167,7 @@ func (c *Catalog) groupsWithOffsets() (names []string, err error) {
 		_, next := keys.GroupOffsets(group)
 		ok = it.SeekGE(next)
 	}
-	return names, errors.Join(it.Error(), it.Close())
+	return names, damage.Of(errors.Join(it.Error(), it.Close()))
 }
 
 func checkName(name string) error {

@@ -19,8 +19,8 @@ const Advice = "stop the broker and run keyframe check, which lists what is dama
 
 // Error is one damaged file.
 type Error struct {
-	Path   string
-	Offset int64 // in the file; -1: unknown, or Why has it
+	Path   string // relative as the data directory is
+	Offset int64  // in the file; -1: unknown, or Why has it
 	Why    string
 	Err    error // Pebble's, nil where we found it ourselves
 }
@@ -35,23 +35,37 @@ func (e *Error) Error() string {
 func (e *Error) Unwrap() error { return e.Err }
 
 // Of turns Pebble's error about a damaged file into an *Error; every other error is returned as it is. Pebble's own text
-// repeats itself once for each place that has met the error, and carries notes to itself.
+// repeats itself once for each place that has met the error, and carries notes to itself. Of a blob file it says the number only:
+// Path is "file 000008" then.
 func Of(err error) error {
 	var known *Error
 	if err == nil || errors.As(err, &known) {
 		return err
 	}
-	info := pebble.ExtractDataCorruptionInfo(err)
-	if info == nil {
-		return err
+	if info := pebble.ExtractDataCorruptionInfo(err); info != nil {
+		return &Error{Path: info.Path, Offset: -1, Why: Why(info.Details), Err: err}
 	}
-	return &Error{Path: info.Path, Offset: -1, Why: Why(info.Details), Err: err}
+	if m := fileNumber.FindStringSubmatch(err.Error()); m != nil && pebble.IsCorruptionError(err) {
+		return &Error{Path: "file " + m[1], Offset: -1, Why: Why(err), Err: err}
+	}
+	return err
 }
 
-var fileName = regexp.MustCompile(`^pebble(/\w+)?: (file \d+: )?`)
+// Join is errors.Join for an error and what closing the reader that met it said: Pebble says damage a second time there.
+func Join(err, closing error) error {
+	if err != nil && pebble.IsCorruptionError(err) {
+		return Of(err)
+	}
+	return Of(errors.Join(err, closing))
+}
+
+var (
+	fileNumber = regexp.MustCompile(`^pebble: file (\d+): `)
+	prefix     = regexp.MustCompile(`^pebble(/\w+)?: (file \d+: )?`)
+)
 
 // Why is the first line of Pebble's text, without what the path says already.
 func Why(err error) string {
 	line, _, _ := strings.Cut(err.Error(), "\n")
-	return fileName.ReplaceAllString(line, "")
+	return prefix.ReplaceAllString(line, "")
 }

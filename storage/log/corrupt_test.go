@@ -34,7 +34,7 @@ func TestDamageIsNeverServed(t *testing.T) {
 			copied, err := vfs.Clone(clean, fs, "/data", "/data")
 			require.NoError(t, err)
 			require.True(t, copied)
-			damage(t, fs, files[rng.IntN(len(files))], rng)
+			harm(t, fs, files[rng.IntN(len(files))], rng)
 			byKind[kind+" "+readDamaged(t, fs, want)]++
 		}
 	}
@@ -78,8 +78,8 @@ func filesOf(t *testing.T, fs vfs.FS, suffix string) (paths []string) {
 	return paths
 }
 
-// damage flips a bit, zeroes 512 bytes, or cuts the file off.
-func damage(t *testing.T, fs vfs.FS, path string, rng *rand.Rand) {
+// harm flips a bit, zeroes 512 bytes, or cuts the file off.
+func harm(t *testing.T, fs vfs.FS, path string, rng *rand.Rand) {
 	f, err := fs.Open(path)
 	require.NoError(t, err)
 	b, err := io.ReadAll(f)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/keyframelog/keyframe/storage/damage"
 	"github.com/keyframelog/keyframe/storage/keys"
 )
 
@@ -232,12 +233,12 @@ func (p *Partition) keyTime(offset int64) []byte {
 }
 
 func (p *Partition) corrupt(offset int64, err error) error {
-	return &CorruptError{Partition: p.id, Offset: offset, Err: err}
+	return &CorruptError{Partition: p.id, Offset: offset, Err: damage.Of(err)}
 }
 
 func (p *Partition) wrap(err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("partition %d: %w", p.id, err)
+	return fmt.Errorf("partition %d: %w", p.id, damage.Of(err))
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
+	"github.com/keyframelog/keyframe/storage/damage"
 	"github.com/keyframelog/keyframe/storage/keys"
 )
 
@@ -80,7 +81,7 @@ func (t *Table) segments() (list []segment, err error) {
 		g.vector = nil
 		list = append(list, g)
 	}
-	return list, errors.Join(it.Error(), it.Close())
+	return list, damage.Of(errors.Join(it.Error(), it.Close()))
 }
 
 // due returns how many segments from the first on are to be rewritten as one.
@@ -142,7 +143,7 @@ func (t *Table) rewrite(ctx context.Context, run []segment) (joined segment, err
 		s.set(keys.TableRows, it.Key(), v)
 		joined.rows++
 	}
-	if err = errors.Join(err, it.Error(), it.Close()); err != nil {
+	if err = damage.Of(errors.Join(err, it.Error(), it.Close())); err != nil {
 		return joined, err
 	}
 	if joined.rows != want {

@@ -14,6 +14,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/keyframelog/keyframe/proto/fold"
+	"github.com/keyframelog/keyframe/storage/damage"
 	"github.com/keyframelog/keyframe/storage/keys"
 )
 
@@ -63,7 +64,8 @@ func defaultSizes() sizes {
 }
 
 // Open prepares the database: sstables that an interrupted commit left behind are removed, and so are entries of ordinals without
-// a meta entry, which are what an interrupted Drop or Load leaves. No table is read before it is asked for.
+// a meta entry, which are what an interrupted Drop or Load leaves; a database that is open read-only stays as it is. No table is
+// read before it is asked for.
 func Open(cfg Config) (*DB, error) {
 	if cfg.DB == nil || cfg.Options == nil || cfg.FS == nil || cfg.Dir == "" {
 		return nil, errors.New("table: DB, Options, FS and Dir are required")
@@ -79,6 +81,9 @@ func Open(cfg Config) (*DB, error) {
 	}
 	db := &DB{cfg: cfg, sizes: defaultSizes(), tables: map[uint32]*Table{}}
 	db.scratch.New = func() any { return new(scratch) }
+	if cfg.Options.ReadOnly {
+		return db, nil
+	}
 	if err := removeLeftovers(cfg.FS, cfg.Dir); err != nil {
 		return nil, err
 	}
@@ -172,7 +177,7 @@ func readMeta(r pebble.Reader, ordinal uint32) (*meta, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("table: read meta of ordinal %d: %w", ordinal, err)
+		return nil, fmt.Errorf("table: read meta of ordinal %d: %w", ordinal, damage.Of(err))
 	}
 	defer c.Close()
 	return decodeMeta(ordinal, v)
@@ -198,7 +203,7 @@ func (db *DB) ordinals(space keys.TableSpace) (list []uint32, err error) {
 		_, after := keys.TableSpan(space, ordinal)
 		ok = it.SeekGE(after)
 	}
-	return list, errors.Join(it.Error(), it.Close())
+	return list, damage.Of(errors.Join(it.Error(), it.Close()))
 }
 
 // Drop deletes all that an ordinal has, whether its table is open or not. The meta entry goes first: from then on there is no such

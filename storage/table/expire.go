@@ -8,6 +8,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
+	"github.com/keyframelog/keyframe/storage/damage"
 	"github.com/keyframelog/keyframe/storage/keys"
 )
 
@@ -102,7 +103,7 @@ func (t *Table) tombstones(limit int64) (list []tombstone, err error) {
 			list = append(list, tombstone{offset, slices.Clone(v[1:])})
 		}
 	}
-	return list, errors.Join(err, it.Error(), it.Close())
+	return list, damage.Of(errors.Join(err, it.Error(), it.Close()))
 }
 
 // deleteCurrent deletes the index entries of those tombstones that still are their keys' rows. The others were superseded: a
@@ -151,5 +152,5 @@ func (t *Table) markGone(s *sink, gone []int64) error {
 			gone = gone[n:]
 		}
 	}
-	return errors.Join(err, it.Error(), it.Close())
+	return damage.Of(errors.Join(err, it.Error(), it.Close()))
 }

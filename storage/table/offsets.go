@@ -1,12 +1,12 @@
 package table
 
 import (
-	"errors"
 	"fmt"
 	"iter"
 	"math"
 
 	"github.com/keyframelog/keyframe/proto/frame"
+	"github.com/keyframelog/keyframe/storage/damage"
 	"github.com/keyframelog/keyframe/storage/keys"
 )
 
@@ -61,13 +61,13 @@ func (v *View) offsets(from int64, tombstones bool, fn func(*frame.Row) bool) (s
 	if err != nil {
 		return false, err
 	}
-	defer func() { err = errors.Join(err, list.close()) }()
+	defer func() { err = damage.Join(err, list.close()) }()
 	it, err := v.clone(keys.AppendTableOffset(nil, keys.TableRows, v.t.ordinal, from),
 		keys.AppendTableOffset(nil, keys.TableRows, v.t.ordinal, v.f.Cut))
 	if err != nil {
 		return false, err
 	}
-	defer func() { err = errors.Join(err, it.Close()) }()
+	defer func() { err = damage.Join(err, it.Close()) }()
 	m := &marks{list: list}
 	for ok := it.First(); ok; ok = it.Next() {
 		offset, good := keys.ParseTableOffset(it.Key()[keys.TablePrefixLen:])
@@ -96,7 +96,7 @@ func (v *View) offsets(from int64, tombstones bool, fn func(*frame.Row) bool) (s
 			return true, nil
 		}
 	}
-	if err := it.Error(); err != nil {
+	if err := damage.Of(it.Error()); err != nil {
 		return false, fmt.Errorf("table: read rows of ordinal %d: %w", v.t.ordinal, err)
 	}
 	return false, nil

@@ -10,6 +10,7 @@ import (
 
 	"github.com/keyframelog/keyframe/proto/batch"
 	"github.com/keyframelog/keyframe/proto/frame"
+	"github.com/keyframelog/keyframe/storage/damage"
 	"github.com/keyframelog/keyframe/storage/keys"
 )
 
@@ -37,12 +38,12 @@ func (v *View) scan(prefix, after []byte, yield func(frame.Row, error) bool) (st
 	if err != nil {
 		return false, err
 	}
-	defer func() { err = errors.Join(err, merged.close()) }()
+	defer func() { err = damage.Join(err, merged.close()) }()
 	rows, err := v.space(keys.TableRows)
 	if err != nil {
 		return false, err
 	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
+	defer func() { err = damage.Join(err, rows.Close()) }()
 	p := page{ordinal: v.t.ordinal, rows: &walker{it: rows, steps: 2}}
 	for limit := scanRowsMin; ; limit = min(limit*4, scanRowsMax) {
 		more, err := p.fill(merged, limit)
@@ -160,15 +161,15 @@ func (v *View) openIndex(prefix, after []byte) (*mergedIndex, error) {
 			return err
 		}
 		m.layers = append(m.layers, layer{it, len(head), it.First()})
-		return it.Error()
+		return damage.Of(it.Error())
 	}
 	for _, cut := range v.undo {
 		if err := add(keys.AppendTableUndo(nil, v.t.ordinal, cut, nil)); err != nil {
-			return nil, errors.Join(err, m.close())
+			return nil, damage.Join(err, m.close())
 		}
 	}
 	if err := add(keys.AppendTablePrefix(nil, keys.TableIndex, v.t.ordinal)); err != nil {
-		return nil, errors.Join(err, m.close())
+		return nil, damage.Join(err, m.close())
 	}
 	return m, nil
 }
@@ -188,7 +189,7 @@ func successor(prefix []byte) []byte {
 func (m *mergedIndex) close() error {
 	var err error
 	for i := range m.layers {
-		err = errors.Join(err, m.layers[i].it.Close())
+		err = damage.Join(err, m.layers[i].it.Close())
 	}
 	return err
 }
@@ -233,7 +234,7 @@ func (m *mergedIndex) next() (key []byte, e entry, ok bool, err error) {
 func (m *mergedIndex) failed() error {
 	var err error
 	for i := range m.layers {
-		err = errors.Join(err, m.layers[i].it.Error())
+		err = errors.Join(err, damage.Of(m.layers[i].it.Error()))
 	}
 	return err
 }

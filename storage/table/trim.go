@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/keyframelog/keyframe/storage/damage"
 	"github.com/keyframelog/keyframe/storage/keys"
 )
 
@@ -106,7 +107,7 @@ func (t *Table) markDead(s *sink, list *deadList) error {
 			return errors.Join(err, it.Close())
 		}
 	}
-	return errors.Join(it.Error(), it.Close())
+	return damage.Of(errors.Join(it.Error(), it.Close()))
 }
 
 // mark adds dead offsets of the segment, in any order.
@@ -194,7 +195,7 @@ func (t *Table) joinIntervals(s *sink, before, cut int64) error {
 			}
 		}
 	}
-	if err = errors.Join(err, it.Error(), it.Close(), stays.Close()); err != nil {
+	if err = damage.Of(errors.Join(err, it.Error(), it.Close(), stays.Close())); err != nil {
 		return err
 	}
 	s.deleteRange(keys.TableUndo, from, keys.AppendTableOffset(nil, keys.TableUndo, t.ordinal, cut+1))

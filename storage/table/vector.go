@@ -1,11 +1,11 @@
 package table
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/cockroachdb/pebble/v2"
 
+	"github.com/keyframelog/keyframe/storage/damage"
 	"github.com/keyframelog/keyframe/storage/keys"
 )
 
@@ -63,7 +63,7 @@ func newDeadList(base *pebble.Iterator, ordinal uint32, from, end int64) (*deadL
 		err = l.openVectors(from, end)
 	}
 	if err != nil {
-		return nil, errors.Join(err, it.Close())
+		return nil, damage.Join(err, it.Close())
 	}
 	return l, nil
 }
@@ -77,7 +77,7 @@ func newVectorList(base *pebble.Iterator, ordinal uint32, end int64) (*deadList,
 	}
 	l := &deadList{ordinal: ordinal, it: it}
 	if err := l.openVectors(0, end); err != nil {
-		return nil, errors.Join(err, it.Close())
+		return nil, damage.Join(err, it.Close())
 	}
 	return l, nil
 }
@@ -94,7 +94,7 @@ func (l *deadList) openSegments(from int64) error {
 			return err
 		}
 		c.next = lo
-	} else if err := l.it.Error(); err != nil {
+	} else if err := damage.Of(l.it.Error()); err != nil {
 		return err
 	}
 	return l.add(c, from)
@@ -104,7 +104,7 @@ func (l *deadList) openSegments(from int64) error {
 func (l *deadList) openVectors(from, end int64) error {
 	for fold := int64(0); fold <= end; {
 		if !l.it.SeekGE(keys.AppendTableOffset(l.k[:0], keys.TableVectors, l.ordinal, fold)) {
-			return l.it.Error()
+			return damage.Of(l.it.Error())
 		}
 		at, err := l.offsetOf(keys.TableVectors)
 		if err != nil {
@@ -122,7 +122,7 @@ func (l *deadList) openVectors(from, end int64) error {
 					c.next, _ = keys.ParseTableOffset(rest[8:])
 				}
 			}
-		} else if err := l.it.Error(); err != nil {
+		} else if err := damage.Of(l.it.Error()); err != nil {
 			return err
 		}
 		if err := l.add(c, from); err != nil {
@@ -189,7 +189,7 @@ func (l *deadList) piece(c *cursor) (found bool, err error) {
 		l.k = keys.AppendTableVector(l.k[:0], l.ordinal, c.end, c.next)
 	}
 	if !l.it.SeekGE(l.k) {
-		return false, l.it.Error()
+		return false, damage.Of(l.it.Error())
 	}
 	space, ordinal, rest, _ := keys.ParseTableKey(l.it.Key())
 	if ordinal != l.ordinal || c.end < 0 && space != keys.TableSegments || c.end >= 0 && space != keys.TableVectors {

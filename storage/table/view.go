@@ -8,6 +8,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/keyframelog/keyframe/proto/frame"
+	"github.com/keyframelog/keyframe/storage/damage"
 	"github.com/keyframelog/keyframe/storage/keys"
 )
 
@@ -39,7 +40,7 @@ func (t *Table) View(cut int64) (*View, error) {
 	}
 	v := &View{t: t, base: base}
 	if err := v.open(cut); err != nil {
-		return nil, errors.Join(err, base.Close())
+		return nil, damage.Join(err, base.Close())
 	}
 	if t.dropped.Load() { // it may have been half gone
 		return nil, errors.Join(ErrClosed, base.Close())
@@ -61,13 +62,13 @@ func (v *View) open(cut int64) error {
 	if v.base.SeekPrefixGE(k) && string(v.base.Key()) == string(k) {
 		b, err := v.base.ValueAndErr()
 		if err != nil {
-			return fmt.Errorf("table: read meta of ordinal %d: %w", v.t.ordinal, err)
+			return fmt.Errorf("table: read meta of ordinal %d: %w", v.t.ordinal, damage.Of(err))
 		}
 		if v.m, err = decodeMeta(v.t.ordinal, b); err != nil {
 			return err
 		}
 	} else if err := v.base.Error(); err != nil {
-		return fmt.Errorf("table: read meta of ordinal %d: %w", v.t.ordinal, err)
+		return fmt.Errorf("table: read meta of ordinal %d: %w", v.t.ordinal, damage.Of(err))
 	}
 	if cut == Current {
 		v.f = v.m.now(0)
@@ -94,7 +95,7 @@ func (v *View) Close() error {
 	if v.point != nil {
 		err = v.point.Close()
 	}
-	return errors.Join(err, v.base.Close())
+	return damage.Join(err, v.base.Close())
 }
 
 // Frame returns the frame that the view shows; for Current, what a cut at Position would be, without a time.
@@ -216,7 +217,7 @@ func (t *Table) Get(key []byte) (row frame.Row, ok bool, err error) {
 		return t.getInView(key)
 	}
 	if err != nil {
-		return row, false, fmt.Errorf("table: read row at %d of ordinal %d: %w", e.offset, t.ordinal, err)
+		return row, false, fmt.Errorf("table: read row at %d of ordinal %d: %w", e.offset, t.ordinal, damage.Of(err))
 	}
 	row, err = decodeRowOf(t.ordinal, e.offset, key, bytes.Clone(b))
 	return row, err == nil, errors.Join(err, c.Close())
@@ -230,7 +231,7 @@ func (t *Table) getInView(key []byte) (row frame.Row, ok bool, err error) {
 	if row, ok, err = v.Get(key); ok {
 		row.Key, row.Value, row.Headers = bytes.Clone(row.Key), bytes.Clone(row.Value), bytes.Clone(row.Headers)
 	}
-	return row, ok, errors.Join(err, v.Close())
+	return row, ok, damage.Join(err, v.Close())
 }
 
 func (t *Table) indexEntry(k []byte) (e entry, found bool, err error) {
@@ -239,7 +240,7 @@ func (t *Table) indexEntry(k []byte) (e entry, found bool, err error) {
 		return e, false, nil
 	}
 	if err != nil {
-		return e, false, fmt.Errorf("table: read index of ordinal %d: %w", t.ordinal, err)
+		return e, false, fmt.Errorf("table: read index of ordinal %d: %w", t.ordinal, damage.Of(err))
 	}
 	e, err = decodeEntry(t.ordinal, b)
 	return e, err == nil, errors.Join(err, c.Close())

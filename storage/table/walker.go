@@ -4,6 +4,8 @@ import (
 	"bytes"
 
 	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/keyframelog/keyframe/storage/damage"
 )
 
 // denseShare: where more than one key in so many is looked up, stepping to the next is cheaper than seeking it.
@@ -33,7 +35,7 @@ func newWalker(it *pebble.Iterator, lookups, stored int64) *walker {
 func (w *walker) find(k []byte) (bool, error) {
 	if w.begun {
 		if !w.valid {
-			return false, w.it.Error()
+			return false, damage.Of(w.it.Error())
 		}
 		for i := 0; ; i++ {
 			c := bytes.Compare(w.it.Key(), k)
@@ -44,13 +46,13 @@ func (w *walker) find(k []byte) (bool, error) {
 				break
 			}
 			if w.valid = w.it.Next(); !w.valid {
-				return false, w.it.Error()
+				return false, damage.Of(w.it.Error())
 			}
 		}
 	}
 	w.begun = true
 	if w.valid = w.it.SeekGE(k); !w.valid {
-		return false, w.it.Error()
+		return false, damage.Of(w.it.Error())
 	}
 	return bytes.Equal(w.it.Key(), k), nil
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/keyframelog/keyframe/storage/damage"
 	"github.com/keyframelog/keyframe/storage/table"
 )
 
@@ -183,9 +184,10 @@ func (k *Keyframer) Remove(ctx context.Context, name string) error {
 	return nil
 }
 
-// Sweep drops the tables of partitions that were not added: of topics whose deletion a crash cut short. Call it when all
-// topics have been added.
-func (k *Keyframer) Sweep(ctx context.Context) error {
+// Sweep drops the tables of partitions that were not added: of topics whose deletion a crash cut short. Those from the ordinal next
+// on, the lowest that the catalog has not given out, have outlived the log that they come from: they are kept, as the only trace of
+// it. Call it when all topics have been added.
+func (k *Keyframer) Sweep(ctx context.Context, next int64) error {
 	k.changes.Lock()
 	defer k.changes.Unlock()
 	known := map[uint32]bool{}
@@ -200,6 +202,11 @@ func (k *Keyframer) Sweep(ctx context.Context) error {
 	}
 	for _, ordinal := range ordinals {
 		if known[ordinal] {
+			continue
+		}
+		if int64(ordinal) >= next {
+			k.cfg.Logger.Error("a table belongs to a topic that the log does not know: the end of the log is gone, and acknowledged records may be lost: "+
+				damage.Advice, "ordinal", ordinal, "next_ordinal", next)
 			continue
 		}
 		k.cfg.Logger.Info("dropping the table of a deleted partition", "ordinal", ordinal)

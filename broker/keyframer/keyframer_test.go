@@ -248,8 +248,13 @@ func TestSweepDropsUnknownTables(t *testing.T) {
 	n.cut()
 	n.restart()
 	require.NoError(t, n.k.Add(spec(fold.LastValue, logs[0]), calm()))
-	require.NoError(t, n.k.Sweep(context.Background()))
+	// The catalog has not given out 2: its topic was not deleted, the log has lost it.
+	require.NoError(t, n.k.Sweep(context.Background(), 2))
 	ordinals, err := n.tables.Ordinals()
+	require.NoError(t, err)
+	require.Equal(t, []uint32{1, 2}, ordinals)
+	require.NoError(t, n.k.Sweep(context.Background(), 3))
+	ordinals, err = n.tables.Ordinals()
 	require.NoError(t, err)
 	require.Equal(t, []uint32{1}, ordinals)
 }

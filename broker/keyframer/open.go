@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/keyframelog/keyframe/storage/damage"
 	"github.com/keyframelog/keyframe/storage/live"
 	"github.com/keyframelog/keyframe/storage/log"
 	"github.com/keyframelog/keyframe/storage/table"
@@ -81,7 +82,9 @@ func (p *Partition) renew(ctx context.Context) error {
 func (p *Partition) agree(ctx context.Context, t *table.Table, b log.Bounds) (*table.Table, error) {
 	position := t.Position()
 	if position > b.LastStable {
-		// Only committed records are folded, so the log has lost some.
+		// Only committed records are folded, so the log has lost some. Its topic may allow that for those that were not synced.
+		p.logger.Error("the table is ahead of its log: the end of the log is gone, and acknowledged records may be lost: "+damage.Advice,
+			"folded", position, "log_end", b.LastStable)
 		why := fmt.Sprintf("it is folded to offset %d, but the log ends at %d", position, b.LastStable)
 		if !rebuildable(b) {
 			return nil, fmt.Errorf("the table is ahead of its log: %s, and starts at %d: restore both from one backup", why, b.DeltaStart)

@@ -15,9 +15,9 @@ func newCheckCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Verify a stopped broker's data directory: every checksum, every digest, every fold",
-		Long: `Reads every record batch and every row of every key frame, and folds the deltas again independently of the stored tables: at
-each key frame the digest must come out the same. It changes nothing. The exit status is 1 if anything is wrong. JSON is one object
-with the counts and the list "problems".`,
+		Long: `Reads every block of every file, every record batch and every row of every key frame, and folds the deltas again independently of
+the stored tables: at each key frame the digest must come out the same. It changes nothing. The exit status is 1 if anything is
+wrong. JSON is one object with the counts and the list "problems".`,
 		Args: arguments(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := loadConfig(cmd)
@@ -55,15 +55,18 @@ with the counts and the list "problems".`,
 
 func printReport(out io.Writer, report *inspect.Report, took time.Duration) {
 	fmt.Fprintf(out, "%d partition(s) in %s\n", report.Partitions, took.Round(time.Millisecond))
+	fmt.Fprintf(out, "files   %d sstables, %d keys and values: checksums\n", report.Files, report.Keys)
 	fmt.Fprintf(out, "log     %d record batches, %d records, %d bytes: checksums and offsets\n", report.Batches, report.Records, report.Bytes)
 	fmt.Fprintf(out, "frames  %d, %d rows read back: checksums, counts and digests\n", report.Frames, report.Rows)
 	fmt.Fprintf(out, "folds   %d deltas folded again, %d digests compared\n", report.Refolded, report.Digests)
 	if len(report.Problems) == 0 {
 		fmt.Fprintln(out, "no problem found")
+		return
 	}
 	for _, p := range report.Problems {
 		fmt.Fprintf(out, "PROBLEM %s\n", printable(p.Error()))
 	}
+	fmt.Fprintln(out, "nothing was changed; restore the data directory from a backup where records or rows are lost")
 }
 
 func encodeReport(cmd *cobra.Command, c *config, report *inspect.Report, took time.Duration) error {
@@ -75,10 +78,10 @@ func encodeReport(cmd *cobra.Command, c *config, report *inspect.Report, took ti
 		}
 		problems.rows = append(problems.rows, []any{p.Partition.Topic, p.Partition.Index, offset, p.Err.Error()})
 	}
-	out, err := newOutput(cmd, c, "partitions", "batches", "records", "bytes", "frames", "rows", "refolded", "digests", "took_ms", "problems")
+	out, err := newOutput(cmd, c, "partitions", "files", "keys", "batches", "records", "bytes", "frames", "rows", "refolded", "digests", "took_ms", "problems")
 	if err != nil {
 		return err
 	}
-	return errors.Join(out.row(report.Partitions, report.Batches, report.Records, report.Bytes, report.Frames, report.Rows, report.Refolded,
-		report.Digests, took.Milliseconds(), problems), out.close())
+	return errors.Join(out.row(report.Partitions, report.Files, report.Keys, report.Batches, report.Records, report.Bytes, report.Frames, report.Rows,
+		report.Refolded, report.Digests, took.Milliseconds(), problems), out.close())
 }

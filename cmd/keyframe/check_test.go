@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/keyframelog/keyframe/proto/frame"
+	"github.com/keyframelog/keyframe/storage/engine"
 )
 
 func readFrame(t *testing.T, path string) map[string]string {
@@ -31,6 +32,31 @@ func readFrame(t *testing.T, path string) map[string]string {
 			require.NoError(t, err)
 			rows[string(row.Key)] = string(row.Value)
 		}
+	}
+}
+
+// A broker that was restarted leaves a directory without problems, and neither check nor dump makes one where there is none.
+func TestCheckAfterARestart(t *testing.T) {
+	n := startNode(t)
+	n.run(t, "", "topic", "create", "d", "--cleanup-policy", "compact")
+	for i := range 2 {
+		if i > 0 {
+			n = startNodeIn(t, n.dir)
+		}
+		n.run(t, "k\tv\n", "produce", "d")
+		require.NoError(t, n.Close())
+	}
+	out, err := command(t, "", "check", "--data-dir", n.dir)
+	require.NoError(t, err, out)
+	require.Contains(t, out, "no problem found")
+
+	for _, tool := range []string{"check", "dump"} {
+		empty := t.TempDir()
+		_, err := command(t, "", tool, "--data-dir", empty)
+		require.ErrorIs(t, err, engine.ErrNotADataDir)
+		entries, err := os.ReadDir(empty)
+		require.NoError(t, err)
+		require.Empty(t, entries)
 	}
 }
 

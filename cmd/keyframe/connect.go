@@ -11,6 +11,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/keyframelog/keyframe/storage/damage"
 )
 
 // dialTimeout bounds how long a tool waits for a broker that is not there.
@@ -50,7 +52,10 @@ func withAdmin(ctx context.Context, c *config, fn func(*kadm.Client) error) erro
 // explain adds what to do next to the errors that users meet most.
 func explain(err error) string {
 	var dial *net.OpError
+	var damaged *damage.Error
 	switch {
+	case errors.As(err, &damaged):
+		return err.Error() + "\n  To go on: " + damage.Advice + "."
 	case errors.As(err, &dial) && dial.Op == "listen":
 		return err.Error() + "\n  Is another broker running? --kafka-addr and --state-addr choose other ports."
 	case errors.As(err, &dial) && dial.Op == "dial":

@@ -12,7 +12,7 @@ import (
 	"github.com/keyframelog/keyframe/storage/inspect"
 )
 
-// openOffline opens the data directory of the settings without a broker. It must exist: opening would make one.
+// openOffline opens the data directory of the settings without a broker, and changes nothing in it.
 func openOffline(cmd *cobra.Command, c *config) (*inspect.Dir, error) {
 	dir := c.str("data-dir")
 	if _, err := os.Stat(dir); err != nil {
@@ -42,7 +42,11 @@ func newDumpCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			for _, p := range dir.Partitions() {
+			partitions, err := dir.Partitions()
+			if err != nil {
+				return err
+			}
+			for _, p := range partitions {
 				for _, row := range dumpRows(p) {
 					if err := out.row(row...); err != nil {
 						return err

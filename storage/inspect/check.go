@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/keyframelog/keyframe/proto/batch"
@@ -14,12 +15,15 @@ import (
 
 // Problem is something that is not as it should be.
 type Problem struct {
-	Partition Partition
-	Offset    int64 // where it was found; -1: the partition as a whole
+	Partition Partition // zero where it is not one partition's
+	Offset    int64     // where it was found; -1: the partition as a whole
 	Err       error
 }
 
 func (p Problem) Error() string {
+	if p.Partition.Topic == "" {
+		return p.Err.Error()
+	}
 	if p.Offset < 0 {
 		return fmt.Sprintf("%s: %v", p.Partition, p.Err)
 	}
@@ -30,6 +34,7 @@ func (p Problem) Unwrap() error { return p.Err }
 
 // Report counts what was verified.
 type Report struct {
+	Files, Keys                  int64 // of both databases
 	Partitions, Batches, Records int64
 	Bytes                        int64 // of record batches
 	Frames, Rows                 int64 // read back and hashed
@@ -43,8 +48,9 @@ const (
 	maxDecompressed = 1 << 30
 )
 
-// errGap, errDigest and errFold are what a check of its own kind finds; everything else is wrapped from storage.
+// errLost, errGap and errDigest are what a check of its own kind finds; everything else is wrapped from storage.
 var (
+	errLost   = errors.New("acknowledged records may be lost")
 	errGap    = errors.New("offsets are missing before this batch")
 	errDigest = errors.New("the digest of the deltas folded again differs from the stored one")
 )
@@ -53,6 +59,15 @@ var (
 // data is in the report.
 func (d *Dir) Check(ctx context.Context, progress func(Partition)) (*Report, error) {
 	r := &Report{}
+	for _, x := range d.databases {
+		s := scan{Report: r, ctx: ctx, database: x}
+		s.run()
+	}
+	if d.err != nil {
+		r.Problems = append(r.Problems, Problem{Offset: -1, Err: d.err})
+		return r, ctx.Err()
+	}
+	d.checkOrdinals(r)
 	for _, p := range d.partitions {
 		if progress != nil {
 			progress(p)
@@ -71,6 +86,28 @@ func (d *Dir) Check(ctx context.Context, progress func(Partition)) (*Report, err
 	return r, nil
 }
 
+// checkOrdinals looks for tables of partitions that the catalog does not know. Those of deleted topics are none: a start removes
+// them. But ordinals are given out with a topic, in one write to the log, so a table of a later one has outlived its topic.
+func (d *Dir) checkOrdinals(r *Report) {
+	next, err := d.catalog.NextOrdinal()
+	if err != nil {
+		r.Problems = append(r.Problems, Problem{Offset: -1, Err: err})
+		return
+	}
+	ordinals, err := d.tables.Ordinals()
+	if err != nil {
+		r.Problems = append(r.Problems, Problem{Offset: -1, Err: err})
+		return
+	}
+	for _, o := range ordinals {
+		if int64(o) >= next {
+			err := fmt.Errorf("there is a table of partition number %d, but the catalog has given out numbers below %d only: the end of the log is gone: %w",
+				o, next, errLost)
+			r.Problems = append(r.Problems, Problem{Offset: -1, Err: err})
+		}
+	}
+}
+
 // checker verifies one partition.
 type checker struct {
 	*Report
@@ -83,6 +120,11 @@ func (c *checker) problem(offset int64, err error) {
 }
 
 func (c *checker) run(ctx context.Context) {
+	if c.p.Table != nil {
+		if position, end := c.p.Table.Position(), c.p.Log.Bounds().LogEnd; position > end {
+			c.problem(position, fmt.Errorf("the table is folded to here, but the log ends at %d: its end is gone: %w", end, errLost))
+		}
+	}
 	if c.p.Table == nil {
 		c.eachBatch(ctx, c.p.Log.Bounds().DeltaStart, func(b batch.Batch) bool { return c.decode(b) })
 		return
@@ -197,8 +239,8 @@ func (c *checker) refold(ctx context.Context) {
 		compare(b.NextOffset())
 		return ok
 	})
-	for at := range expected {
-		if ctx.Err() == nil {
+	for _, at := range slices.Sorted(maps.Keys(expected)) {
+		if ctx.Err() == nil && at <= c.p.Log.Bounds().LogEnd { // beyond it: reported already
 			c.problem(at, errors.New("the log does not reach this cut, or it lies inside a batch"))
 		}
 	}

@@ -5,8 +5,11 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"time"
+
+	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/keyframelog/keyframe/proto/fold"
 	"github.com/keyframelog/keyframe/storage/catalog"
@@ -18,9 +21,18 @@ import (
 // Dir is an opened data directory.
 type Dir struct {
 	engine     *engine.Dir
+	databases  []database
+	catalog    *catalog.Catalog
 	log        *log.Store
 	tables     *table.DB
 	partitions []Partition
+	err        error // why the catalog cannot be read
+}
+
+type database struct {
+	path    string
+	db      *pebble.DB
+	options *pebble.Options // to read its sstables with
 }
 
 // Partition is one partition as it is stored.
@@ -41,7 +53,8 @@ type Partition struct {
 
 func (p Partition) String() string { return fmt.Sprintf("%s/%d", p.Topic, p.Index) }
 
-// Open opens a directory. It must exist; it is locked until Close. Errors: engine's (ErrLocked, ErrVersion, ErrNotADataDir), Pebble's.
+// Open opens a broker's directory and changes nothing in it: what a start would tidy up stays. It is locked until Close. Errors:
+// engine.OpenReadOnly's, *damage.Error for a database that cannot be opened at all.
 func Open(cfg engine.Config) (_ *Dir, err error) {
 	d := &Dir{}
 	defer func() {
@@ -49,28 +62,31 @@ func Open(cfg engine.Config) (_ *Dir, err error) {
 			err = errors.Join(err, d.Close())
 		}
 	}()
-	if d.engine, err = engine.OpenDir(cfg); err != nil {
+	if d.engine, err = engine.OpenReadOnly(cfg); err != nil {
 		return nil, err
 	}
 	logDB, err := d.engine.OpenLogDB()
 	if err != nil {
-		return nil, fmt.Errorf("the log of %s: %w", cfg.Dir, err)
+		return nil, err
 	}
 	tableDB, options, err := d.engine.OpenTableDB()
 	if err != nil {
-		return nil, fmt.Errorf("the tables of %s: %w", cfg.Dir, err)
-	}
-	topics, err := catalog.Open(logDB, time.Now, rand.Reader)
-	if err != nil {
 		return nil, err
 	}
-	if d.log, err = log.Open(log.Config{DB: logDB, Logger: cfg.Logger, Fatal: d.engine.Fatal, CompactEveryBytes: -1}); err != nil {
+	fs := options.FS
+	d.databases = []database{{fs.PathJoin(cfg.Dir, "log"), logDB, options}, {fs.PathJoin(cfg.Dir, "table"), tableDB, options}}
+	// Whatever epoch the last run had is not later.
+	logConfig := log.Config{DB: logDB, Logger: cfg.Logger, Fatal: d.engine.Fatal, LeaderEpoch: math.MaxInt32, CompactEveryBytes: -1}
+	if d.log, err = log.Open(logConfig); err != nil {
 		return nil, err
 	}
-	if d.tables, err = table.Open(table.Config{DB: tableDB, Options: options, FS: options.FS, Dir: options.FS.PathJoin(cfg.Dir, "ingest"), Logger: cfg.Logger}); err != nil {
+	if d.tables, err = table.Open(table.Config{DB: tableDB, Options: options, FS: fs, Dir: fs.PathJoin(cfg.Dir, "ingest"), Logger: cfg.Logger}); err != nil {
 		return nil, err
 	}
-	for _, t := range topics.List() {
+	if d.catalog, d.err = catalog.Open(logDB, time.Now, rand.Reader); d.err != nil {
+		return d, nil
+	}
+	for _, t := range d.catalog.List() {
 		for i, p := range t.Partitions {
 			d.partitions = append(d.partitions, d.open(t, int32(i), p))
 		}
@@ -112,8 +128,8 @@ func foldOf(t catalog.Topic) (keyFramed bool, kind fold.Kind, err error) {
 	return true, kind, err
 }
 
-// Partitions lists all partitions by topic and index.
-func (d *Dir) Partitions() []Partition { return d.partitions }
+// Partitions lists all partitions by topic and index. The error says why the catalog, which names them, cannot be read.
+func (d *Dir) Partitions() ([]Partition, error) { return d.partitions, d.err }
 
 // Close releases the directory.
 func (d *Dir) Close() error {

@@ -1,0 +1,241 @@
+package inspect
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/stretchr/testify/require"
+
+	"github.com/keyframelog/keyframe/proto/batch"
+	"github.com/keyframelog/keyframe/proto/delta"
+	"github.com/keyframelog/keyframe/proto/fold"
+	"github.com/keyframelog/keyframe/storage/catalog"
+	"github.com/keyframelog/keyframe/storage/engine"
+	"github.com/keyframelog/keyframe/storage/log"
+	"github.com/keyframelog/keyframe/storage/table"
+)
+
+// broker is what of a broker writes a data directory.
+type broker struct {
+	t      *testing.T
+	fs     vfs.FS
+	dir    *engine.Dir
+	db     *pebble.DB
+	cat    *catalog.Catalog
+	log    *log.Store
+	tables *table.DB
+}
+
+func start(t *testing.T, fs vfs.FS) *broker {
+	t.Helper()
+	b := &broker{t: t, fs: fs}
+	var err error
+	b.dir, err = engine.OpenDir(engine.Config{Dir: "/d", FS: fs})
+	require.NoError(t, err)
+	b.db, err = b.dir.OpenLogDB()
+	require.NoError(t, err)
+	tableDB, options, err := b.dir.OpenTableDB()
+	require.NoError(t, err)
+	b.cat, err = catalog.Open(b.db, time.Now, rand.Reader)
+	require.NoError(t, err)
+	epoch, err := b.cat.BeginEpoch()
+	require.NoError(t, err)
+	b.log, err = log.Open(log.Config{DB: b.db, LeaderEpoch: epoch})
+	require.NoError(t, err)
+	b.tables, err = table.Open(table.Config{DB: tableDB, Options: options, FS: fs, Dir: "/d/ingest"})
+	require.NoError(t, err)
+	return b
+}
+
+func (b *broker) stop() {
+	b.t.Helper()
+	require.NoError(b.t, b.tables.Close())
+	require.NoError(b.t, b.log.Close())
+	require.NoError(b.t, b.dir.Close())
+}
+
+// topic makes a key-framed topic of one partition.
+func (b *broker) topic(name string) catalog.Topic {
+	b.t.Helper()
+	topic, err := b.cat.Create(catalog.Spec{Name: name, Partitions: 1, Configs: []catalog.Config{{Name: "cleanup.policy", Value: "compact"}}})
+	require.NoError(b.t, err)
+	return topic
+}
+
+// put appends n records in one batch and folds them. The first half of each row's value is its key, again and again.
+func (b *broker) put(name string, n int) {
+	b.t.Helper()
+	topic, ok := b.cat.Get(name)
+	require.True(b.t, ok)
+	meta := topic.Partitions[0]
+	p, err := b.log.OpenPartition(log.PartitionID(meta.Ordinal), meta)
+	require.NoError(b.t, err)
+	from := p.Bounds().LogEnd
+	builder := batch.NewBuilder(batch.NewOptions())
+	var changes []table.Change
+	for i := range n {
+		key := fmt.Appendf(nil, "%s-%06d", name, i)
+		value := bytes.Repeat(key, 10)
+		require.NoError(b.t, builder.Append(batch.Record{Offset: int64(i), Timestamp: 5, Key: key, Value: value}))
+		d := table.Delta{Delta: delta.Delta{Op: delta.Put, Key: key, Value: value}, Offset: from + int64(i), Timestamp: 5}
+		changes = append(changes, table.Change{Key: key, Deltas: []table.Delta{d}})
+	}
+	records, err := builder.Finish()
+	require.NoError(b.t, err)
+	appended, err := p.Append(records)
+	require.NoError(b.t, err)
+	require.NoError(b.t, appended.Wait(b.t.Context()))
+	id := table.Identity{TopicID: topic.ID, Partition: 0, Incarnation: meta.Incarnation, Fold: fold.LastValue}
+	t, err := b.tables.Table(meta.Ordinal, id)
+	require.NoError(b.t, err)
+	require.NoError(b.t, b.tables.Commit(context.Background(), []table.Fold{{Table: t, Changes: changes, End: p.Bounds().LogEnd, Cut: true}}))
+}
+
+func check(t *testing.T, fs vfs.FS) *Report {
+	t.Helper()
+	before := contents(t, fs, "/d")
+	d, err := Open(engine.Config{Dir: "/d", FS: fs})
+	require.NoError(t, err)
+	r, err := d.Check(t.Context(), nil)
+	require.NoError(t, err)
+	require.NoError(t, d.Close())
+	require.True(t, before == contents(t, fs, "/d"), "something was changed")
+	return r
+}
+
+func contents(t *testing.T, fs vfs.FS, dir string) string {
+	t.Helper()
+	var all strings.Builder
+	names, err := fs.List(dir)
+	require.NoError(t, err)
+	slices.Sort(names)
+	for _, name := range names {
+		path := fs.PathJoin(dir, name)
+		info, err := fs.Stat(path)
+		require.NoError(t, err)
+		if info.IsDir() {
+			all.WriteString(contents(t, fs, path))
+			continue
+		}
+		fmt.Fprintf(&all, "%s\n%s\n", path, read(t, fs, path))
+	}
+	return all.String()
+}
+
+func read(t *testing.T, fs vfs.FS, path string) []byte {
+	t.Helper()
+	f, err := fs.Open(path)
+	require.NoError(t, err)
+	b, err := io.ReadAll(f)
+	require.NoError(t, err)
+	require.NoError(t, f.Close())
+	return b
+}
+
+func write(t *testing.T, fs vfs.FS, path string, b []byte) {
+	t.Helper()
+	f, err := fs.Create(path, vfs.WriteCategoryUnspecified)
+	require.NoError(t, err)
+	_, err = f.Write(b)
+	require.NoError(t, err)
+	require.NoError(t, f.Close())
+}
+
+// A directory is as good after a restart, and after a crash, as it was before.
+func TestHealthyDirectoryOfManyRuns(t *testing.T) {
+	fs := vfs.NewCrashableMem()
+	for run := range 3 {
+		b := start(t, fs)
+		if run == 0 {
+			b.topic("a")
+		}
+		b.put("a", 50)
+		if run == 2 {
+			image := fs.CrashClone(vfs.CrashCloneCfg{})
+			require.Empty(t, check(t, image).Problems)
+		}
+		b.stop()
+		r := check(t, fs)
+		require.Empty(t, r.Problems)
+		require.EqualValues(t, 50*(run+1), r.Refolded)
+		require.Positive(t, r.Files)
+		require.Positive(t, r.Keys)
+	}
+}
+
+// A flipped byte in any file is found and named, whoever reads it, and nothing else is affected.
+func TestEveryDamagedBlockIsFound(t *testing.T) {
+	fs := vfs.NewMem()
+	b := start(t, fs)
+	b.topic("a")
+	for range 4 { // small blocks: for each damaged one Pebble looks for the flipped bit, which takes seconds for a large one
+		b.put("a", 8)
+	}
+	require.NoError(t, b.db.Flush())
+	b.stop()
+	files := 0
+	for _, dir := range []string{"/d/log", "/d/table"} {
+		names, err := fs.List(dir)
+		require.NoError(t, err)
+		for _, name := range names {
+			if !strings.HasSuffix(name, ".sst") && !strings.HasSuffix(name, ".blob") {
+				continue
+			}
+			path := fs.PathJoin(dir, name)
+			files++
+			for part := range 5 {
+				damaged := vfs.NewMem()
+				_, err := vfs.Clone(fs, damaged, "/d", "/d")
+				require.NoError(t, err)
+				data := read(t, fs, path)
+				data[len(data)*(2*part+1)/10] ^= 0x5a
+				write(t, damaged, path, data)
+				problems := check(t, damaged).Problems
+				require.NotEmpty(t, problems, "%s at %d of %d", path, len(data)*(2*part+1)/10, len(data))
+				require.ErrorContains(t, problems[0], path+" is damaged: ")
+				for _, p := range problems {
+					require.NotContains(t, p.Error(), "carrier")
+					require.NotContains(t, p.Error(), "\n")
+				}
+			}
+		}
+	}
+	require.GreaterOrEqual(t, files, 3)
+}
+
+// What the end of the log took with it is shown by the tables, which are another database.
+func TestLostEndOfTheLog(t *testing.T) {
+	fs := vfs.NewCrashableMem()
+	b := start(t, fs)
+	b.topic("a")
+	b.put("a", 50)
+	b.topic("gone")
+	b.put("gone", 5)
+	require.NoError(t, b.cat.Delete("gone")) // its table stays, as a crash may leave it
+	image := fs.CrashClone(vfs.CrashCloneCfg{})
+	b.put("a", 50)
+	b.topic("b")
+	b.put("b", 50)
+	b.stop()
+	require.Empty(t, check(t, fs).Problems)
+
+	// The tables of now with the log of then.
+	require.NoError(t, image.RemoveAll("/d/table"))
+	_, err := vfs.Clone(fs, image, "/d/table", "/d/table")
+	require.NoError(t, err)
+	problems := check(t, image).Problems
+	require.Len(t, problems, 2)
+	require.ErrorIs(t, problems[0], errLost)
+	require.ErrorContains(t, problems[0], "partition number 2")
+	require.ErrorIs(t, problems[1], errLost)
+	require.ErrorContains(t, problems[1], "a/0 at offset 100: the table is folded to here, but the log ends at 50")
+}

@@ -1,0 +1,116 @@
+package inspect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/sstable"
+
+	"github.com/keyframelog/keyframe/storage/damage"
+)
+
+// scan reads all that a database has: each block of each sstable, referred to or not by what partitions read, and each value, in
+// blob files and in the write-ahead log.
+type scan struct {
+	*Report
+	ctx context.Context
+	database
+	damaged map[string]bool // files that were reported
+}
+
+func (s *scan) run() {
+	s.damaged = map[string]bool{}
+	before := len(s.Problems)
+	s.sstables()
+	s.values()
+	if len(s.Problems) > before || s.ctx.Err() != nil {
+		return
+	}
+	if err := s.db.CheckLevels(nil); err != nil { // the order of keys across levels
+		s.problem(fmt.Errorf("%s: %w", s.path, damage.Of(err)))
+	}
+}
+
+func (s *scan) problem(err error) {
+	var d *damage.Error
+	if errors.As(err, &d) {
+		if s.damaged[d.Path] {
+			return
+		}
+		s.damaged[d.Path] = true
+	}
+	s.Problems = append(s.Problems, Problem{Offset: -1, Err: err})
+}
+
+func (s *scan) sstables() {
+	levels, err := s.db.SSTables()
+	if err != nil {
+		s.problem(fmt.Errorf("%s: %w", s.path, damage.Of(err)))
+		return
+	}
+	seen := map[string]bool{} // several virtual sstables may lie in one file
+	for _, level := range levels {
+		for _, info := range level {
+			path := s.options.FS.PathJoin(s.path, info.BackingSSTNum.String()+".sst")
+			if seen[path] || s.ctx.Err() != nil {
+				continue
+			}
+			seen[path] = true
+			s.Files++
+			if err := s.sstable(path); err != nil {
+				s.problem(&damage.Error{Path: path, Offset: -1, Why: damage.Why(err), Err: err})
+			}
+		}
+	}
+}
+
+func (s *scan) sstable(path string) error {
+	f, err := s.options.FS.Open(path)
+	if err != nil {
+		return err
+	}
+	readable, err := sstable.NewSimpleReadable(f)
+	if err != nil {
+		return errors.Join(err, f.Close())
+	}
+	r, err := sstable.NewReader(s.ctx, readable, s.options.MakeReaderOptions())
+	if err != nil {
+		return errors.Join(err, readable.Close())
+	}
+	return errors.Join(r.ValidateBlockChecksums(), r.Close())
+}
+
+// values reads every value. A damaged blob file does not end it: others may be damaged too.
+func (s *scan) values() {
+	it, err := s.db.NewIter(&pebble.IterOptions{KeyTypes: pebble.IterKeyTypePointsOnly})
+	if err != nil {
+		s.problem(fmt.Errorf("%s: %w", s.path, damage.Of(err)))
+		return
+	}
+	for ok := it.First(); ok && s.ctx.Err() == nil; ok = it.Next() {
+		s.Keys++
+		lazy := it.LazyValue()
+		if _, _, err := lazy.Value(nil); err != nil {
+			s.problem(s.located(damage.Of(err)))
+		}
+	}
+	if err := damage.Of(errors.Join(it.Error(), it.Close())); err != nil {
+		s.problem(s.located(err))
+	}
+}
+
+// located gives a blob file its path, of which Pebble says the number only.
+func (s *scan) located(err error) error {
+	var d *damage.Error
+	if !errors.As(err, &d) {
+		return fmt.Errorf("%s: %w", s.path, err)
+	}
+	number, ok := strings.CutPrefix(d.Path, "file ")
+	if !ok {
+		return d
+	}
+	return &damage.Error{Path: s.options.FS.PathJoin(s.path, number+".blob"), Offset: d.Offset, Why: d.Why, Err: d.Err}
+}

@@ -180,7 +180,9 @@ func (r *Registry) Delete(ctx context.Context, name string) error {
 	}
 	r.publish(func(byName map[string]*Topic) { delete(byName, name) })
 	close(t.gone)
+	size := int64(0)
 	for _, p := range t.Partitions {
+		size += p.Log.SizeBytes()
 		if err := r.opts.Log.DropPartition(log.PartitionID(p.Ordinal)); err != nil {
 			return fmt.Errorf("delete topic %q: partition %d: %w", name, p.Index, err)
 		}
@@ -188,6 +190,7 @@ func (r *Registry) Delete(ctx context.Context, name string) error {
 	if err := r.opts.Catalog.Delete(name); err != nil {
 		return fmt.Errorf("delete topic %q: %w", name, err)
 	}
+	r.opts.Log.Reclaim(size)
 	r.opts.Logger.Info("topic deleted", "topic", name)
 	for _, h := range r.hooks {
 		if h.Deleted != nil {

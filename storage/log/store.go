@@ -76,7 +76,8 @@ func (s *Store) OpenPartition(id PartitionID, meta catalog.Partition) (*Partitio
 
 // DropPartition closes a partition: appends, reads and trims return ErrClosed from now on. What was appended is still
 // completed, and when it returns no write to the partition's keys is under way, so that none comes behind their deletion.
-// Its keys are deleted by catalog.Delete, which comes after. Dropping a partition that is not open does nothing.
+// Its keys are deleted by catalog.Delete, which comes after, and then Reclaim gives the space back. Dropping a partition
+// that is not open does nothing.
 func (s *Store) DropPartition(id PartitionID) error {
 	s.mu.Lock()
 	p := s.partitions[id]
@@ -90,6 +91,9 @@ func (s *Store) DropPartition(id PartitionID) error {
 	}
 	return nil
 }
+
+// Reclaim has the space of n bytes of record batches given back, soon, that catalog.Delete has deleted.
+func (s *Store) Reclaim(n int64) { s.compactor.trimmed(n) }
 
 // Close refuses new work, waits until everything that was appended is durable or has failed, and stops the goroutines.
 // The database stays open: its owner closes it.

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/keyframelog/keyframe/proto/batch"
+	"github.com/keyframelog/keyframe/storage/catalog"
 	"github.com/keyframelog/keyframe/storage/keys"
 )
 
@@ -128,4 +129,31 @@ func TestDropBesideTrimsAndReads(t *testing.T) {
 	require.NoError(t, err)
 	require.False(t, it.First(), "nothing is left")
 	require.NoError(t, it.Close())
+}
+
+// A deleted topic's space comes back too, though nobody trims it, and though others live in its files.
+func TestDeletedSpaceComesBack(t *testing.T) {
+	n := openNode(t, nodeConfig{fs: vfs.NewMem(), log: Config{TailBytes: -1}})
+	defer n.close()
+	other, err := n.cat.Create(catalog.Spec{Name: "other", Partitions: 1})
+	require.NoError(t, err)
+	p, err := n.store.OpenPartition(PartitionID(other.Partitions[0].Ordinal), other.Partitions[0])
+	require.NoError(t, err)
+	for i := range 256 {
+		_, err := n.parts[0].Append(rec{size: 64 << 10, tag: i}.batch(t))
+		require.NoError(t, err)
+		if i%16 == 0 {
+			appendWait(t, p, rec{size: 1 << 10})
+			require.NoError(t, n.store.db.Flush())
+		}
+	}
+	size := n.parts[0].SizeBytes()
+	db := n.store.db
+	require.NoError(t, db.Flush())
+	require.Greater(t, db.Metrics().BlobFiles.LiveSize, uint64(14<<20))
+	require.NoError(t, n.store.DropPartition(n.parts[0].ID()))
+	require.NoError(t, n.cat.Delete("t"))
+	n.store.Reclaim(size)
+	require.Eventually(t, func() bool { return db.Metrics().BlobFiles.LiveSize < 1<<20 }, waitLimit, pollEvery)
+	require.Len(t, readAll(t, p, 0, 1<<20), 16)
 }

@@ -28,7 +28,7 @@ wrong. JSON is one object with the counts and the list "problems".`,
 				return err
 			}
 			began := time.Now()
-			dir, err := openOffline(cmd, c)
+			dir, err := openOffline(c)
 			if err != nil {
 				return err
 			}

@@ -13,13 +13,12 @@ import (
 )
 
 // openOffline opens the data directory of the settings without a broker, and changes nothing in it.
-func openOffline(cmd *cobra.Command, c *config) (*inspect.Dir, error) {
+func openOffline(c *config) (*inspect.Dir, error) {
 	dir := c.str("data-dir")
 	if _, err := os.Stat(dir); err != nil {
 		return nil, fmt.Errorf("data directory (%s): %w", c.source("data-dir"), err)
 	}
-	logger := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: slog.LevelWarn}))
-	return inspect.Open(engine.Config{Dir: dir, Logger: logger})
+	return inspect.Open(engine.Config{Dir: dir, Logger: slog.New(slog.DiscardHandler)}) // what is wrong is reported once, by the tool
 }
 
 func newDumpCommand() *cobra.Command {
@@ -32,7 +31,7 @@ func newDumpCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			dir, err := openOffline(cmd, c)
+			dir, err := openOffline(c)
 			if err != nil {
 				return err
 			}

@@ -45,7 +45,7 @@ func examine(fs vfs.FS, dir string) error {
 func refused(name, dir string, err error) error {
 	var known *damage.Error
 	if err = damage.Of(err); !errors.As(err, &known) && pebble.IsCorruptionError(err) {
-		err = &damage.Error{Path: damagedFile(dir, err), Offset: -1, Why: damage.Why(err), Err: err}
+		err = located(dir, err)
 	}
 	if errors.As(err, &known) {
 		return fmt.Errorf("open %s database: %w: no data was changed", name, err)
@@ -55,10 +55,10 @@ func refused(name, dir string, err error) error {
 
 var replayed = regexp.MustCompile(`replaying wal (\d+), offset`)
 
-// damagedFile is the WAL that Pebble failed to read, which is in the details of its error only; the directory, if it was none.
-func damagedFile(dir string, err error) string {
+// located names the WAL that Pebble failed to read, which is in the details of its error only; otherwise the directory.
+func located(dir string, err error) *damage.Error {
 	if m := replayed.FindStringSubmatch(fmt.Sprintf("%+v", err)); m != nil {
-		return fmt.Sprintf("%s/%06s.log", dir, m[1])
+		return &damage.Error{Path: fmt.Sprintf("%s/%06s.log", dir, m[1]), Offset: -1, Why: "a record is not as it was written", Err: err}
 	}
-	return dir
+	return &damage.Error{Path: dir, Offset: -1, Why: damage.Why(err), Err: err}
 }

@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/stretchr/testify/require"
 
 	"github.com/keyframelog/keyframe/storage/damage"
@@ -182,4 +184,40 @@ func TestFirstWALRecordsSyncs(t *testing.T) {
 	b := []byte(files[path])
 	require.True(t, slices.Contains([]byte{typeWALFull, typeWALFull + 1}, b[6]), "type %d", b[6])
 	require.NoError(t, d.Close())
+}
+
+// Pebble itself finds damage in a WAL that is not the last: each of them was closed, so none ends early.
+func TestDamagedEarlierWALIsNamed(t *testing.T) {
+	mem := vfs.NewCrashableMem()
+	var hold atomic.Bool
+	released := make(chan struct{})
+	fs := errorfs.Wrap(mem, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if hold.Load() && op.Kind == errorfs.OpCreate && strings.HasSuffix(op.Path, ".sst") {
+			<-released // no flush ends before the crash
+		}
+		return nil
+	}))
+	d, err := OpenDir(Config{Dir: "/d", FS: fs, MemTableBytes: 64 << 10})
+	require.NoError(t, err)
+	db, err := d.OpenLogDB()
+	require.NoError(t, err)
+	hold.Store(true)
+	for i := range 100 {
+		require.NoError(t, db.Set([]byte{byte(i)}, bytes.Repeat([]byte{byte(i)}, 1000), pebble.Sync))
+	}
+	image := mem.CrashClone(vfs.CrashCloneCfg{})
+	close(released)
+	require.NoError(t, d.Close())
+	var wals []string
+	files := contents(t, image, "/d/log")
+	for path, text := range files {
+		if strings.HasSuffix(path, ".log") && len(strings.TrimRight(text, "\x00")) > 1000 {
+			wals = append(wals, path)
+		}
+	}
+	require.GreaterOrEqual(t, len(wals), 2)
+	slices.Sort(wals)
+	require.NoError(t, openFlipped(t, image, wals[0], files[wals[0]], 0, 0))
+	err = openFlipped(t, image, wals[0], files[wals[0]], 20_000, 4)
+	require.EqualError(t, err, "open log database: "+wals[0]+" is damaged: a record is not as it was written: no data was changed")
 }

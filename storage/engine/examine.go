@@ -58,7 +58,8 @@ var replayed = regexp.MustCompile(`replaying wal (\d+), offset`)
 // located names the WAL that Pebble failed to read, which is in the details of its error only; otherwise the directory.
 func located(dir string, err error) *damage.Error {
 	if m := replayed.FindStringSubmatch(fmt.Sprintf("%+v", err)); m != nil {
-		return &damage.Error{Path: fmt.Sprintf("%s/%06s.log", dir, m[1]), Offset: -1, Why: "a record is not as it was written", Err: err}
+		number, _ := strconv.ParseUint(m[1], 10, 64) // digits only
+		return &damage.Error{Path: fmt.Sprintf("%s/%06d.log", dir, number), Offset: -1, Why: "a record is not as it was written", Err: err}
 	}
 	return &damage.Error{Path: dir, Offset: -1, Why: damage.Why(err), Err: err}
 }

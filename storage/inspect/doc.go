@@ -7,8 +7,9 @@
 //
 // Nothing in the directory is changed, so a copy or a read-only mount will do.
 //
-// Check reads every block of every file of both databases and compares its checksum. Then it reads every record batch (checksum, offsets without gaps, every record decoded), reads every row of every key frame back
-// (checksum, count and digest), and folds the raw deltas again, with a plain map in place of the table, from the oldest frame or from
-// the start of the log: at each frame the digest must come out the same. A table that reaches beyond its log, or that no topic can have had,
-// shows that the end of the log is gone. It needs memory for the state of one partition at a time.
+// Check reads every block of every sstable and every value of both databases: their checksums. Then it reads every record batch
+// (checksum, offsets without gaps, every record decoded), reads every row of every key frame back (checksum, count and digest),
+// and folds the raw deltas again, with a plain map in place of the table, from the oldest frame or from the start of the log:
+// at each frame the digest must come out the same. A table that reaches beyond its log, or one of an ordinal that was never
+// given out, shows that the end of the log is gone. It needs memory for the state of one partition at a time.
 package inspect

@@ -80,7 +80,8 @@ func Open(cfg engine.Config) (_ *Dir, err error) {
 	if d.log, err = log.Open(logConfig); err != nil {
 		return nil, err
 	}
-	if d.tables, err = table.Open(table.Config{DB: tableDB, Options: options, FS: fs, Dir: fs.PathJoin(cfg.Dir, "ingest"), Logger: cfg.Logger}); err != nil {
+	tableConfig := table.Config{DB: tableDB, Options: options, FS: fs, Dir: fs.PathJoin(cfg.Dir, "ingest"), Logger: cfg.Logger}
+	if d.tables, err = table.Open(tableConfig); err != nil {
 		return nil, err
 	}
 	if d.catalog, d.err = catalog.Open(logDB, time.Now, rand.Reader); d.err != nil {

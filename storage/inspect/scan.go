@@ -12,8 +12,8 @@ import (
 	"github.com/keyframelog/keyframe/storage/damage"
 )
 
-// scan reads all that a database has: each block of each sstable, referred to or not by what partitions read, and each value, in
-// blob files and in the write-ahead log.
+// scan reads all that a database has: each block of each sstable, whether partitions read it or not, and each value in blob files
+// and in the WAL.
 type scan struct {
 	*Report
 	ctx context.Context

@@ -42,7 +42,9 @@ func (n *node) register() *registered {
 	r.topics, err = topics.Open(topics.Options{Catalog: cat, Log: r.store, Now: n.clock.Now, RetentionCheck: -1})
 	require.NoError(n.t, err)
 	r.topics.AddHooks(n.k.Hooks())
-	require.NoError(n.t, n.k.Sweep(context.Background()))
+	next, err := cat.NextOrdinal()
+	require.NoError(n.t, err)
+	require.NoError(n.t, n.k.Sweep(context.Background(), next))
 	return r
 }
 

@@ -253,6 +253,7 @@ func TestSweepDropsUnknownTables(t *testing.T) {
 	ordinals, err := n.tables.Ordinals()
 	require.NoError(t, err)
 	require.Equal(t, []uint32{1, 2}, ordinals)
+	require.Contains(t, n.logged.String(), "ERROR a table belongs to a topic that the log does not know")
 	require.NoError(t, n.k.Sweep(context.Background(), 3))
 	ordinals, err = n.tables.Ordinals()
 	require.NoError(t, err)

@@ -261,6 +261,7 @@ func TestTableAheadOfItsLog(t *testing.T) {
 			require.Equal(t, s.Partitions[0].Incarnation, n.table(0).Identity().Incarnation)
 			require.EqualValues(t, 3, n.table(0).Digest().Count, "the log reaches its start: rebuilt from it")
 			require.Contains(t, n.logged.String(), "folded to offset 4, but the log ends at 3")
+			require.Contains(t, n.logged.String(), "ERROR the table is ahead of its log")
 
 			n.restart()
 			require.NoError(t, n.k.Add(s, calm()))

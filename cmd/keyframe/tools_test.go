@@ -167,7 +167,7 @@ func TestClearMessages(t *testing.T) {
 		"unknown command":     {[]string{"topics"}, "topic"},
 		"beyond loopback":     {[]string{"serve", "--kafka-addr", "0.0.0.0:0", "--data-dir", filepath.Join(t.TempDir(), "d")}, "--insecure"},
 		"replica's directory": {[]string{"serve", "--kafka-addr", "127.0.0.1:0", "--state-addr", "127.0.0.1:0", "--data-dir", replica}, "the state of a replica"},
-		"offline replica":     {[]string{"check", "--data-dir", replica}, "the state of a replica"},
+		"offline replica":     {[]string{"check", "--data-dir", replica}, "it is a replica's"},
 		"directory is in use": {[]string{"serve", "--kafka-addr", "127.0.0.1:0", "--state-addr", "127.0.0.1:0", "--data-dir", n.dir}, "in use"},
 		"no data directory":   {[]string{"check", "--data-dir", filepath.Join(t.TempDir(), "nope")}, "nope"},
 	} {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"syscall"
 	"testing"
 	"time"
 
@@ -18,8 +19,8 @@ const (
 )
 
 // BenchmarkProduce fills eight partitions of a broker of our own, in a process of its own, with 1 KiB records, acks=all; every
-// acknowledgement is fsynced. With KEYFRAME_PEER=host:port the same is done to that broker in turn, A B A B, and the median of the
-// pairs' ratios is printed:
+// acknowledgement is fsynced. With KEYFRAME_PEER=host:port the same is done to that broker in turn, A B A B, each after a sync of the
+// file systems, and the median of the pairs' ratios is printed:
 //
 //	KEYFRAME_PEER=127.0.0.1:19092 go test -run '^$' -bench Produce -benchtime 1x ./bench/produce
 func BenchmarkProduce(b *testing.B) {
@@ -49,6 +50,7 @@ func BenchmarkProduce(b *testing.B) {
 
 func run(b *testing.B, addr string, pair int) float64 {
 	b.Helper()
+	syscall.Sync() // what the run before left for the kernel to write is not this one's to pay
 	r, err := Run(b.Context(), Config{Brokers: []string{addr}, Topic: fmt.Sprintf("bench-produce-%d-%d", os.Getpid(), pair),
 		Partitions: 8, RecordBytes: 1024, Duration: runSeconds * time.Second})
 	require.NoError(b, err)

@@ -7,8 +7,8 @@ import (
 )
 
 // arrivals bounds the memory of frames that have not come whole. A frame takes room as its buffer grows, so a peer holds what it
-// has sent, a few times over, and not what it announced; requests in work have a budget of their own, which such a peer does
-// not touch.
+// has sent, a few times over, and not what it announced, or what it has sent whole before; requests in work have a budget of their
+// own, which such a peer does not touch.
 //
 // Frames that wait for room hold some, so they could wait for each other for ever. One frame at a time may therefore pass the
 // limit: it never waits, comes whole or is cut by its deadline, and the next one takes its place.
@@ -28,6 +28,18 @@ type arrival struct {
 }
 
 func newArrivals(limit int64) *arrivals { return &arrivals{limit: limit, freed: make(chan struct{})} }
+
+// trust returns how much of size the frame may hold before it has come: all of it while half of the room is free, else a little.
+func (f *arrival) trust(size int) int {
+	const little = 1 << 20
+	a := f.all
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.held+int64(size) > a.limit/2 {
+		return min(size, little)
+	}
+	return size
+}
 
 // grow waits until the frame may hold size bytes, and says for how long.
 func (f *arrival) grow(ctx context.Context, draining <-chan struct{}, size int) (waited time.Duration, err error) {

@@ -203,9 +203,10 @@ func (c *Conn) awaitFrame(in *bufio.Reader) error {
 }
 
 // readBody reads size bytes, allocating as they arrive: a peer that announces 100 MiB and sends nothing costs nothing. One that
-// has sent a frame before is trusted with another of that size, so that a producer's frames are allocated once.
+// has sent a frame before is trusted with another of that size, if there is room in plenty, so that a producer's frames are allocated
+// once and not copied.
 func (c *Conn) readBody(in *bufio.Reader, size int, arriving *arrival) ([]byte, error) {
-	const growth, trustMax = 4, 4 << 20
+	const growth, trustMax = 4, 16 << 20
 	// All of the frame has one time limit, in which waiting for room does not count.
 	deadline := time.Now().Add(c.s.cfg.ReadTimeout + time.Duration(size)*time.Second/slowestBytes)
 	first := min(size, in.Size())
@@ -214,7 +215,7 @@ func (c *Conn) readBody(in *bufio.Reader, size int, arriving *arrival) ([]byte, 
 	}
 	var frame []byte
 	for have := 0; have < size; have = len(frame) {
-		grown := min(size, max(growth*max(have, first), c.trusted))
+		grown := min(size, max(growth*max(have, first), arriving.trust(c.trusted)))
 		if size > first {
 			waited, err := arriving.grow(c.ctx, c.s.draining, grown)
 			if err != nil {

@@ -28,7 +28,7 @@ func (g *rig) lagging() {
 // overwrite writes all four keys and cuts a key frame.
 func (g *rig) overwrite(value string) (end int64) {
 	for i := range 4 {
-		end = g.log.append(0, fmt.Sprint("k", i), value)
+		g.log.append(0, fmt.Sprint("k", i), value)
 	}
 	return g.log.cut(0)
 }

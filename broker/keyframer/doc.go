@@ -36,7 +36,8 @@
 // A table that is folded further than its log reaches shows that the log has lost records that were readable. It is rebuilt while the
 // log reaches back to its start, but the log is given another incarnation first, durably in catalog and log at once: the offsets that
 // are lost will be other records', and replicas must not go on from them. A crash in between leaves a table of the former
-// incarnation, which is rebuilt as well. Where the log does not reach back to its start, the partition fails.
+// incarnation, which is rebuilt as well. Where the log does not reach back to its start, the partition fails, at every start from then on.
+// Records that took the lost ones' offsets meanwhile do not hide the loss: they are of a later leader epoch than the table remembers.
 //
 // Only frames at or below the last batch's base offset are trimmed to, because the last raw batch stays: a consumer that
 // reads to the end needs a record there.

@@ -41,6 +41,9 @@ func (p *Partition) openTable(ctx context.Context, bounds log.Bounds) (*table.Ta
 	case err == nil:
 		return t, nil
 	case errors.Is(err, table.ErrIdentity), errors.Is(err, table.ErrCorrupt):
+		if errors.Is(err, table.ErrIdentity) && !rebuildable(bounds) {
+			return nil, fmt.Errorf("the table is not of this life of the log, which has lost records that the table holds: restore both from one backup: %w", err)
+		}
 		if !rebuildable(bounds) {
 			return nil, err
 		}
@@ -78,19 +81,33 @@ func (p *Partition) renew(ctx context.Context) error {
 	return nil
 }
 
+// lost tells how the table shows that the log has lost records: it is folded further than the log reaches, or, where others have taken
+// their offsets since, from a batch of another leader epoch. Empty: it does not. Only committed records are folded.
+func (p *Partition) lost(t *table.Table, b log.Bounds) string {
+	position, epoch := t.Position(), t.LeaderEpoch()
+	if position > b.LastStable {
+		return fmt.Sprintf("it is folded to offset %d, but the log ends at %d", position, b.LastStable)
+	}
+	if position == 0 || epoch < 0 {
+		return ""
+	}
+	if is := p.log.EpochAt(position - 1); is >= 0 && is != epoch {
+		return fmt.Sprintf("it is folded to offset %d in leader epoch %d, but there the log has epoch %d", position, epoch, is)
+	}
+	return ""
+}
+
 // agree compares the table's position and frames with the log's bounds.
 func (p *Partition) agree(ctx context.Context, t *table.Table, b log.Bounds) (*table.Table, error) {
 	position := t.Position()
-	if position > b.LastStable {
-		// Only committed records are folded, so the log has lost some. Its topic may allow that for those that were not synced.
-		p.logger.Error("the table is ahead of its log: the end of the log is gone, and acknowledged records may be lost: "+damage.Advice,
-			"folded", position, "log_end", b.LastStable)
-		why := fmt.Sprintf("it is folded to offset %d, but the log ends at %d", position, b.LastStable)
-		if !rebuildable(b) {
-			return nil, fmt.Errorf("the table is ahead of its log: %s, and starts at %d: restore both from one backup", why, b.DeltaStart)
-		}
+	if why := p.lost(t, b); why != "" {
+		p.logger.Error("the table is ahead of its log: the end of the log is gone, and acknowledged records may be lost: "+damage.Advice, "reason", why)
+		// Also where nothing can be rebuilt: the log goes on, and must not grow into the table unseen.
 		if err := p.renew(ctx); err != nil {
 			return nil, fmt.Errorf("the table is ahead of its log: %s: %w", why, err)
+		}
+		if !rebuildable(b) {
+			return nil, fmt.Errorf("the table is ahead of its log: %s, and starts at %d: restore both from one backup", why, b.DeltaStart)
 		}
 		return p.rebuild(ctx, why)
 	}

@@ -271,7 +271,8 @@ func TestTableAheadOfItsLog(t *testing.T) {
 	}
 }
 
-// Where the log does not reach back to its start nothing can be rebuilt.
+// Where the log does not reach back to its start nothing can be rebuilt: the partition fails at every start, also when other records
+// have taken the offsets of those that are lost.
 func TestTableAheadOfATrimmedLog(t *testing.T) {
 	n := newNode(t, keyframer.Config{})
 	l := n.add(fold.LastValue, calm(), 1)[0]
@@ -283,14 +284,51 @@ func TestTableAheadOfATrimmedLog(t *testing.T) {
 	require.NoError(t, l.TrimTo(context.Background(), 2))
 	l.Truncate(2)
 	n.start()
-	s := spec(fold.LastValue, l)
-	s.Partitions[0].RenewIncarnation = func(context.Context) ([16]byte, error) { panic("nothing is served") }
+	s, drawn := spec(fold.LastValue, l), 0
+	s.Partitions[0].RenewIncarnation = func(context.Context) ([16]byte, error) {
+		drawn++
+		s.Partitions[0].Incarnation = [16]byte{0xff, byte(drawn)}
+		return s.Partitions[0].Incarnation, nil
+	}
 	require.NoError(t, n.k.Add(s, calm()))
 	require.ErrorIs(t, n.partition(0).Failure(), keyframer.ErrFailed)
 	require.ErrorContains(t, n.partition(0).Failure(), "ahead of its log")
 	_, err := n.partition(0).Live()
 	require.ErrorIs(t, err, keyframer.ErrFailed)
-	l.Append(memlog.Put("a", "1")) // wakes nobody
+	l.SetEpoch(1)
+	for range 3 {
+		l.Append(memlog.Put("a", "1")) // wakes nobody
+	}
+	n.restart()
+	require.NoError(t, n.k.Add(s, calm()))
+	require.ErrorContains(t, n.partition(0).Failure(), "restore both from one backup")
+	require.Equal(t, 1, drawn)
+}
+
+// The incarnation could not be drawn, and others took the offsets of the records that are lost: the loss is seen all the same.
+func TestTableAheadOfALogThatWentOn(t *testing.T) {
+	n := newNode(t, keyframer.Config{})
+	l := n.add(fold.LastValue, calm(), 1)[0]
+	for _, key := range []string{"kept", "lost"} {
+		l.Append(memlog.Put(key, "v"))
+		n.cut()
+	}
+	l.Truncate(1)
+	s := spec(fold.LastValue, l)
+	s.Partitions[0].RenewIncarnation = func(context.Context) ([16]byte, error) { return [16]byte{}, errors.New("the disk is full") }
+	n.restart()
+	require.NoError(t, n.k.Add(s, calm()))
+	require.ErrorContains(t, n.partition(0).Failure(), "the disk is full")
+	l.SetEpoch(1)
+	l.Append(memlog.Put("new", "v"))
+	s.Partitions[0].RenewIncarnation = func(context.Context) ([16]byte, error) { return [16]byte{9}, nil }
+	n.restart()
+	require.NoError(t, n.k.Add(s, calm()))
+	n.applied()
+	for key, want := range map[string]bool{"kept": true, "lost": false, "new": true} {
+		_, ok := n.get(0, key)
+		require.Equal(t, want, ok, key)
+	}
 }
 
 func TestRowsThatAreLost(t *testing.T) {

@@ -121,8 +121,12 @@ func (c *checker) problem(offset int64, err error) {
 
 func (c *checker) run(ctx context.Context) {
 	if c.p.Table != nil {
-		if position, end := c.p.Table.Position(), c.p.Log.Bounds().LogEnd; position > end {
+		position, epoch, end := c.p.Table.Position(), c.p.Table.LeaderEpoch(), c.p.Log.Bounds().LogEnd
+		if position > end {
 			c.problem(position, fmt.Errorf("the table is folded to here, but the log ends at %d: its end is gone: %w", end, errLost))
+		} else if is := c.p.Log.EpochAt(position - 1); position > 0 && epoch >= 0 && is != epoch {
+			c.problem(position, fmt.Errorf("the table is folded to here in leader epoch %d, but there the log has epoch %d: what was there is gone: %w",
+				epoch, is, errLost))
 		}
 	}
 	if c.p.Table == nil {

@@ -97,7 +97,9 @@ func (b *broker) put(name string, n int) {
 	id := table.Identity{TopicID: topic.ID, Partition: 0, Incarnation: meta.Incarnation, Fold: fold.LastValue}
 	t, err := b.tables.Table(meta.Ordinal, id)
 	require.NoError(b.t, err)
-	require.NoError(b.t, b.tables.Commit(context.Background(), []table.Fold{{Table: t, Changes: changes, End: p.Bounds().LogEnd, Cut: true}}))
+	require.NoError(b.t, b.tables.Commit(context.Background(), []table.Fold{{
+		Table: t, Changes: changes, End: p.Bounds().LogEnd, LeaderEpoch: p.EpochAt(p.Bounds().LogEnd - 1), Cut: true,
+	}}))
 }
 
 func check(t *testing.T, fs vfs.FS) *Report {

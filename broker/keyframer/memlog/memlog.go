@@ -26,10 +26,16 @@ type Log struct {
 	bounds   log.Bounds
 	held     bool // appends are written, and not committed
 	epoch    int32
+	epochs   []epochStart
 	watchers map[int]func()
 	watched  int
 	failure  error
 	closed   bool
+}
+
+type epochStart struct {
+	start int64
+	epoch int32
 }
 
 type entry struct {
@@ -82,6 +88,9 @@ func (l *Log) AppendAs(opts batch.Options, records ...batch.Record) int64 {
 	encoded, err := b.Finish()
 	must(err)
 	l.batches = append(l.batches, entry{encoded, ms})
+	if n := len(l.epochs); n == 0 || l.epochs[n-1].epoch != l.epoch {
+		l.epochs = append(l.epochs, epochStart{base, l.epoch})
+	}
 	l.bounds.LogEnd = encoded.NextOffset()
 	l.commitLocked()
 	l.mu.Unlock()
@@ -129,6 +138,9 @@ func (l *Log) Truncate(end int64) {
 	l.bounds.LogEnd = l.bounds.DeltaStart
 	if n := len(l.batches); n > 0 {
 		l.bounds.LogEnd = l.batches[n-1].batch.NextOffset()
+	}
+	for len(l.epochs) > 0 && l.epochs[len(l.epochs)-1].start >= l.bounds.LogEnd {
+		l.epochs = l.epochs[:len(l.epochs)-1]
 	}
 	l.commitLocked()
 }
@@ -230,16 +242,20 @@ func (l *Log) TrimTo(_ context.Context, deltaStart int64) error {
 	return nil
 }
 
-// EpochAt returns the leader epoch that the offset's batch has, or the newest one.
+// EpochAt returns the leader epoch of an offset's batch, which may be trimmed; above the end, that of the batches to come.
 func (l *Log) EpochAt(offset int64) int32 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, e := range l.batches {
-		if e.batch.BaseOffset() <= offset && offset < e.batch.NextOffset() {
-			return e.batch.LeaderEpoch()
+	if offset >= l.bounds.LogEnd {
+		return l.epoch
+	}
+	epoch := int32(-1)
+	for _, e := range l.epochs {
+		if e.start <= offset {
+			epoch = e.epoch
 		}
 	}
-	return l.epoch
+	return epoch
 }
 
 // OffsetAtAppendTime returns the end of what was appended at or before a time.

@@ -150,11 +150,7 @@ func (b *Broker) openTopics(ctx context.Context) (err error) {
 	b.keyframer = keyframer.New(keyframer.Config{Tables: b.tables, MemoryBytes: c.IntervalMemoryBytes, Now: c.Now, Logger: c.Logger, Metrics: b.metrics})
 	b.opened(b.keyframer.Close)
 	b.topics.AddHooks(b.keyframer.Hooks())
-	next, err := b.catalog.NextOrdinal()
-	if err != nil {
-		return err
-	}
-	if err := b.keyframer.Sweep(ctx, next); err != nil {
+	if err := b.keyframer.Sweep(ctx, b.catalog); err != nil {
 		return err
 	}
 	b.groups, err = group.Open(group.Config{Settings: c.Groups, Store: b.catalog, Now: c.Now, Rand: rand.Reader, Logger: c.Logger, Metrics: b.metrics,

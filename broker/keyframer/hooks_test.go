@@ -42,9 +42,7 @@ func (n *node) register() *registered {
 	r.topics, err = topics.Open(topics.Options{Catalog: cat, Log: r.store, Now: n.clock.Now, RetentionCheck: -1})
 	require.NoError(n.t, err)
 	r.topics.AddHooks(n.k.Hooks())
-	next, err := cat.NextOrdinal()
-	require.NoError(n.t, err)
-	require.NoError(n.t, n.k.Sweep(context.Background(), next))
+	require.NoError(n.t, n.k.Sweep(context.Background(), cat))
 	return r
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -184,10 +185,17 @@ func (k *Keyframer) Remove(ctx context.Context, name string) error {
 	return nil
 }
 
-// Sweep drops the tables of partitions that were not added: of topics whose deletion a crash cut short. Those from the ordinal next
-// on, the lowest that the catalog has not given out, have outlived the log that they come from: they are kept, as the only trace of
-// it. Call it when all topics have been added.
-func (k *Keyframer) Sweep(ctx context.Context, next int64) error {
+// Ordinals is what the catalog knows of the numbers of partitions. *catalog.Catalog is one.
+type Ordinals interface {
+	NextOrdinal() (int64, error)
+	KeptOrdinals() ([]uint32, error)
+	KeepOrdinals(ordinals []uint32) error
+}
+
+// Sweep drops the tables of partitions that were not added: of topics whose deletion a crash cut short. Those that the catalog has not
+// given out have outlived the log that they come from. They are kept, as the only trace of it, and their ordinals with them, so that
+// no new topic takes their place. Call it when all topics have been added.
+func (k *Keyframer) Sweep(ctx context.Context, given Ordinals) error {
 	k.changes.Lock()
 	defer k.changes.Unlock()
 	known := map[uint32]bool{}
@@ -200,13 +208,17 @@ func (k *Keyframer) Sweep(ctx context.Context, next int64) error {
 	if err != nil {
 		return err
 	}
+	kept, err := outlived(ordinals, given)
+	if err != nil {
+		return err
+	}
 	for _, ordinal := range ordinals {
 		if known[ordinal] {
 			continue
 		}
-		if int64(ordinal) >= next {
+		if slices.Contains(kept, ordinal) {
 			k.cfg.Logger.Error("a table belongs to a topic that the log does not know: the end of the log is gone, and acknowledged records may be lost: "+
-				damage.Advice, "ordinal", ordinal, "next_ordinal", next)
+				damage.Advice, "ordinal", ordinal)
 			continue
 		}
 		k.cfg.Logger.Info("dropping the table of a deleted partition", "ordinal", ordinal)
@@ -215,6 +227,21 @@ func (k *Keyframer) Sweep(ctx context.Context, next int64) error {
 		}
 	}
 	return nil
+}
+
+// outlived returns the ordinals of tables that have outlived their log, and sees to it that they are remembered.
+func outlived(ordinals []uint32, given Ordinals) (kept []uint32, err error) {
+	next, err := given.NextOrdinal()
+	if err != nil {
+		return nil, err
+	}
+	above := slices.DeleteFunc(slices.Clone(ordinals), func(o uint32) bool { return int64(o) < next })
+	if len(above) > 0 {
+		if err := given.KeepOrdinals(above); err != nil {
+			return nil, err
+		}
+	}
+	return given.KeptOrdinals()
 }
 
 func (k *Keyframer) publish(change func(map[string]*Topic)) {

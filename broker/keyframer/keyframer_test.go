@@ -239,6 +239,20 @@ func TestRemoveTakesTheTopicsMetrics(t *testing.T) {
 	}
 }
 
+// given is a catalog's ordinals.
+type given struct {
+	next int64
+	kept []uint32
+}
+
+func (g *given) NextOrdinal() (int64, error)     { return g.next, nil }
+func (g *given) KeptOrdinals() ([]uint32, error) { return g.kept, nil }
+func (g *given) KeepOrdinals(list []uint32) error {
+	g.kept = append(g.kept, list...)
+	g.next = int64(list[len(list)-1]) + 1
+	return nil
+}
+
 func TestSweepDropsUnknownTables(t *testing.T) {
 	n := newNode(t, keyframer.Config{})
 	logs := n.add(fold.LastValue, calm(), 2)
@@ -249,12 +263,16 @@ func TestSweepDropsUnknownTables(t *testing.T) {
 	n.restart()
 	require.NoError(t, n.k.Add(spec(fold.LastValue, logs[0]), calm()))
 	// The catalog has not given out 2: its topic was not deleted, the log has lost it.
-	require.NoError(t, n.k.Sweep(context.Background(), 2))
+	require.NoError(t, n.k.Sweep(context.Background(), &given{next: 2}))
 	ordinals, err := n.tables.Ordinals()
 	require.NoError(t, err)
 	require.Equal(t, []uint32{1, 2}, ordinals)
 	require.Contains(t, n.logged.String(), "ERROR a table belongs to a topic that the log does not know")
-	require.NoError(t, n.k.Sweep(context.Background(), 3))
+	require.NoError(t, n.k.Sweep(context.Background(), &given{next: 3, kept: []uint32{2}}))
+	ordinals, err = n.tables.Ordinals()
+	require.NoError(t, err)
+	require.Equal(t, []uint32{1, 2}, ordinals, "at no later start either")
+	require.NoError(t, n.k.Sweep(context.Background(), &given{next: 3}))
 	ordinals, err = n.tables.Ordinals()
 	require.NoError(t, err)
 	require.Equal(t, []uint32{1}, ordinals)

@@ -106,6 +106,7 @@ const (
 	nameClusterID  = "cluster-id"
 	nameEpoch      = "leader-epoch"
 	nameOrdinal    = "next-ordinal"
+	nameKept       = "kept-ordinals"
 	nameProducerID = "next-producer-id"
 )
 
@@ -145,9 +146,6 @@ func (c *Catalog) checkEmpty() error {
 	}
 	return damage.Of(errors.Join(it.Error(), it.Close()))
 }
-
-// NextOrdinal is the lowest ordinal that no partition has had. An ordinal below that no topic has is that of a deleted topic.
-func (c *Catalog) NextOrdinal() (int64, error) { return c.number(nameOrdinal, 0) }
 
 // ClusterID is 22 characters, drawn once for a data directory.
 func (c *Catalog) ClusterID() string { return c.clusterID }

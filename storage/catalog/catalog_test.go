@@ -304,3 +304,24 @@ func TestNextOrdinal(t *testing.T) {
 	require.NoError(t, err)
 	require.EqualValues(t, 3, next)
 }
+
+// What is kept is given out to nobody, and is remembered.
+func TestKeptOrdinals(t *testing.T) {
+	db, err := pebble.Open("db", &pebble.Options{FS: vfs.NewMem()})
+	require.NoError(t, err)
+	defer db.Close()
+	c, err := Open(db, time.Now, rand.NewChaCha8([32]byte{1}))
+	require.NoError(t, err)
+	_, err = c.Create(Spec{Name: "a", Partitions: 2})
+	require.NoError(t, err)
+	require.NoError(t, c.KeepOrdinals([]uint32{5, 3}))
+	require.NoError(t, c.KeepOrdinals([]uint32{3}))
+	c, err = Open(db, time.Now, rand.NewChaCha8([32]byte{1}))
+	require.NoError(t, err)
+	kept, err := c.KeptOrdinals()
+	require.NoError(t, err)
+	require.Equal(t, []uint32{3, 5}, kept)
+	b, err := c.Create(Spec{Name: "b", Partitions: 1})
+	require.NoError(t, err)
+	require.EqualValues(t, 6, b.Partitions[0].Ordinal)
+}

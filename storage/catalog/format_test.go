@@ -36,6 +36,7 @@ func TestGolden(t *testing.T) {
 	}
 	got += fmt.Sprintf("cluster id %x\n", keys.Versioned([]byte("AQIDBAUGRweIiQoLDA0ODw")))
 	got += fmt.Sprintf("number     %x\n", keys.AppendInt64(nil, 4000))
+	got += fmt.Sprintf("ordinals   %x\n", encodeOrdinals([]uint32{3, 1 << 31}))
 	if *update {
 		require.NoError(t, os.MkdirAll("testdata", 0o755))
 		require.NoError(t, os.WriteFile(path, []byte(got), 0o644))
@@ -73,6 +74,18 @@ func FuzzTopic(f *testing.F) {
 		again, err := decodeTopic("t", encodeTopic(topic)) // the bytes may differ: a uvarint has longer forms
 		require.NoError(t, err)
 		require.Equal(t, topic, again)
+	})
+}
+
+func FuzzOrdinals(f *testing.F) {
+	f.Add(encodeOrdinals([]uint32{3, 1 << 31}))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		list, err := decodeOrdinals(b)
+		if err != nil {
+			requireKnown(t, err)
+			return
+		}
+		require.Equal(t, b, encodeOrdinals(list))
 	})
 }
 

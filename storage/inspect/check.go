@@ -94,15 +94,19 @@ func (d *Dir) checkOrdinals(r *Report) {
 		r.Problems = append(r.Problems, Problem{Offset: -1, Err: err})
 		return
 	}
+	kept, err := d.catalog.KeptOrdinals()
+	if err != nil {
+		r.Problems = append(r.Problems, Problem{Offset: -1, Err: err})
+		return
+	}
 	ordinals, err := d.tables.Ordinals()
 	if err != nil {
 		r.Problems = append(r.Problems, Problem{Offset: -1, Err: err})
 		return
 	}
 	for _, o := range ordinals {
-		if int64(o) >= next {
-			err := fmt.Errorf("there is a table of partition number %d, but the catalog has given out numbers below %d only: the end of the log is gone: %w",
-				o, next, errLost)
+		if int64(o) >= next || slices.Contains(kept, o) {
+			err := fmt.Errorf("there is a table of partition number %d, which the catalog has not given out: the end of the log is gone: %w", o, errLost)
 			r.Problems = append(r.Problems, Problem{Offset: -1, Err: err})
 		}
 	}
@@ -124,7 +128,7 @@ func (c *checker) run(ctx context.Context) {
 		position, epoch, end := c.p.Table.Position(), c.p.Table.LeaderEpoch(), c.p.Log.Bounds().LogEnd
 		if position > end {
 			c.problem(position, fmt.Errorf("the table is folded to here, but the log ends at %d: its end is gone: %w", end, errLost))
-		} else if is := c.p.Log.EpochAt(position - 1); position > 0 && epoch >= 0 && is != epoch {
+		} else if is := c.p.Log.EpochAt(position - 1); position > 0 && epoch >= 0 && is >= 0 && is != epoch {
 			c.problem(position, fmt.Errorf("the table is folded to here in leader epoch %d, but there the log has epoch %d: what was there is gone: %w",
 				epoch, is, errLost))
 		}

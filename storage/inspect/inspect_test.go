@@ -240,4 +240,24 @@ func TestLostEndOfTheLog(t *testing.T) {
 	require.ErrorContains(t, problems[0], "partition number 2")
 	require.ErrorIs(t, problems[1], errLost)
 	require.ErrorContains(t, problems[1], "a/0 at offset 100: the table is folded to here, but the log ends at 50")
+
+	// The log has grown beyond the table since.
+	b = start(t, image)
+	meta, _ := b.cat.Get("a")
+	p, err := b.log.OpenPartition(log.PartitionID(meta.Partitions[0].Ordinal), meta.Partitions[0])
+	require.NoError(t, err)
+	for range 100 {
+		builder := batch.NewBuilder(batch.NewOptions())
+		require.NoError(t, builder.Append(batch.Record{Key: []byte("k"), Value: []byte("v")}))
+		record, err := builder.Finish()
+		require.NoError(t, err)
+		appended, err := p.Append(record)
+		require.NoError(t, err)
+		require.NoError(t, appended.Wait(t.Context()))
+	}
+	b.stop()
+	problems = check(t, image).Problems
+	require.Greater(t, len(problems), 1)
+	require.ErrorIs(t, problems[1], errLost)
+	require.ErrorContains(t, problems[1], "a/0 at offset 100: the table is folded to here in leader epoch 0, but there the log has epoch 1")
 }

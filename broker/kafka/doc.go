@@ -1,7 +1,7 @@
 // Package kafka answers the Kafka protocol's requests: one file per API, one table (errors.go) from what the rest of the
 // broker reports to Kafka's error codes.
 //
-//	h := kafka.New(kafka.Config{Registry: registry, Catalog: catalog, ...})
+//	h := kafka.New(kafka.Config{Registry: registry, Producers: catalog, ...})
 //	server := wire.New(wire.Config{Handler: h})
 //
 // A handler is a method of Handler that takes one kmsg request and returns a wire.Response. It runs in the connection's

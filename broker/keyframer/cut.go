@@ -14,7 +14,7 @@ import (
 
 // Cut is a cut of all partitions of a topic.
 type Cut struct {
-	Name   string
+	Name   string // empty where nothing was ever committed
 	TimeMs int64
 	// Consistent says that the frames hold whatever was committed anywhere in the topic before anything that they hold.
 	// It is false if an open transaction kept a partition's last stable offset below its synced end, or if the ends would
@@ -146,7 +146,9 @@ func (t *Topic) result(targets []int64, consistent bool) (Cut, error) {
 		c.TimeMs = max(c.TimeMs, f.CutTimeMs)
 		c.Frames = append(c.Frames, PartitionFrame{Partition: p, Frame: f})
 	}
-	c.Name = cutName{timeMs: c.TimeMs, frames: framesAt(c.Frames, c.TimeMs)}.String()
+	if len(c.Frames) > 0 { // an empty topic has no cut that could be named
+		c.Name = cutName{timeMs: c.TimeMs, frames: framesAt(c.Frames, c.TimeMs)}.String()
+	}
 	return c, nil
 }
 

@@ -15,6 +15,16 @@ import (
 	"github.com/keyframelog/keyframe/proto/fold"
 )
 
+// An empty topic has no state to name.
+func TestCutOfNothing(t *testing.T) {
+	n := newNode(t, keyframer.Config{})
+	n.add(fold.LastValue, calm(), 2)
+	c := n.cut()
+	require.True(t, c.Consistent)
+	require.Empty(t, c.Frames)
+	require.Empty(t, c.Name)
+}
+
 func TestCutOfAllPartitions(t *testing.T) {
 	n := newNode(t, keyframer.Config{})
 	logs := n.add(fold.LastValue, calm(), 3)

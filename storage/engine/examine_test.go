@@ -179,9 +179,12 @@ func TestFirstWALRecordsSyncs(t *testing.T) {
 	for i := range 10 {
 		require.NoError(t, db.Set([]byte{byte(i)}, bytes.Repeat([]byte{1}, 100), pebble.Sync))
 	}
-	files := contents(t, fs, "/d/log")
-	path := lastFile(files, ".log")
-	b := []byte(files[path])
+	names, err := fs.List("/d/log") // files come and go, the newest WAL stays
+	require.NoError(t, err)
+	slices.Sort(names)
+	names = slices.DeleteFunc(names, func(name string) bool { return !strings.HasSuffix(name, ".log") })
+	b, err := readFile(fs, fs.PathJoin("/d/log", names[len(names)-1]))
+	require.NoError(t, err)
 	require.True(t, slices.Contains([]byte{typeWALFull, typeWALFull + 1}, b[6]), "type %d", b[6])
 	require.NoError(t, d.Close())
 }

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"encoding/binary"
+	"log/slog"
 	"net"
 	"strings"
 	"testing"
@@ -132,10 +133,11 @@ func TestWaitingForRoomIsNotThePeersTime(t *testing.T) {
 			return client
 		}
 		first := dial()
-		<-time.After(20 * time.Second)
-		second := dial() // waits for the first, which is cut after 30 s
-		<-time.After(25 * time.Second)
-		_, err := first.Write(frame[some:])
+		drip(t, first, frame[some:some+20])
+		second := dial() // waits for the first, which is slow, and cut after 30 s
+		drip(t, first, frame[some+20:some+29])
+		<-time.After(16 * time.Second)
+		_, err := first.Write(frame[some+29:])
 		require.Error(t, err)
 		<-time.After(10 * time.Second) // 35 s after it began, 25 s of them not waiting
 		_, err = second.Write(frame[some:])
@@ -144,4 +146,92 @@ func TestWaitingForRoomIsNotThePeersTime(t *testing.T) {
 		require.NoError(t, second.Close())
 		require.NoError(t, s.Close(t.Context()))
 	})
+}
+
+// drip sends a byte a second.
+func drip(t *testing.T, c net.Conn, b []byte) {
+	t.Helper()
+	for i := range b {
+		_, err := c.Write(b[i : i+1])
+		require.NoError(t, err)
+		<-time.After(time.Second)
+	}
+}
+
+// TestStalledFramesGiveRoomBack: more frames than there is room for stop half way and never end; a healthy peer is served
+// within seconds, not when their time is over.
+func TestStalledFramesGiveRoomBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const n, size = 20, 64 << 10
+		lines := &logBuffer{}
+		s := New(Config{Handler: echo, MaxRequestBytes: 4 * 16 * size, Logger: slog.New(slog.NewTextHandler(lines, nil))})
+		stalled := frameOf(1, heartbeat(strings.Repeat("g", size)))[:size/4+1024] // all of the buffer before the last
+		dial := func() net.Conn {
+			client, server := net.Pipe()
+			s.ServeConn(server)
+			return client
+		}
+		for range n {
+			go dial().Write(stalled) // some of them have to wait
+		}
+		synctest.Wait()
+		require.True(t, s.arriving.contended())
+
+		started := time.Now()
+		healthy := dial()
+		go healthy.Write(frameOf(2, heartbeat(strings.Repeat("g", size/8))))
+		id, _ := receive(t, healthy)
+		require.Equal(t, int32(2), id)
+		require.Less(t, time.Since(started), 3*time.Second)
+		require.Contains(t, lines.String(), "a frame stopped half way, for 2s or more")
+		require.NoError(t, healthy.Close())
+		require.NoError(t, s.Close(t.Context()))
+		require.Zero(t, s.arriving.held)
+	})
+}
+
+// TestSlowFrameIsNotStalled: a frame that others wait for comes whole although its bytes come one by one.
+func TestSlowFrameIsNotStalled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := New(Config{Handler: echo, MaxRequestBytes: 4})
+		frame := frameOf(1, heartbeat(strings.Repeat("g", 30_000)))
+		var conns [2]net.Conn
+		for i := range conns {
+			client, server := net.Pipe()
+			s.ServeConn(server)
+			conns[i] = client
+		}
+		slow, other := conns[0], conns[1]
+		const some = 10_000
+		_, err := slow.Write(frame[:some])
+		require.NoError(t, err)
+		go other.Write(frame)
+		synctest.Wait()
+		require.True(t, s.arriving.contended())
+
+		drip(t, slow, frame[some:some+20])
+		<-time.After(900 * time.Millisecond) // 1.9 s without a byte
+		require.True(t, s.arriving.contended())
+		_, err = slow.Write(frame[some+20:])
+		require.NoError(t, err)
+		for _, c := range conns {
+			receive(t, c)
+			require.NoError(t, c.Close())
+		}
+		require.NoError(t, s.Close(t.Context()))
+	})
+}
+
+// TestFramesGrowLessWhileSomeWait: what came is what counts, not what the peer has sent before.
+func TestFramesGrowLessWhileSomeWait(t *testing.T) {
+	const trusted = 10 << 20
+	all := newArrivals(3 * trusted)
+	f := &arrival{all: all}
+	require.Equal(t, trusted, f.ahead(1000, trusted))
+	require.Equal(t, 4000, f.ahead(1000, 0))
+	_, ok := (&arrival{all: all}).tryGrow(trusted)
+	require.True(t, ok)
+	require.Equal(t, 1<<20, f.ahead(1000, trusted), "less than half of the room is free")
+	all.wait(1)
+	require.Equal(t, 2000, f.ahead(1000, trusted))
 }

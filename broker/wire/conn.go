@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -206,35 +207,67 @@ func (c *Conn) awaitFrame(in *bufio.Reader) error {
 // has sent a frame before is trusted with another of that size, if there is room in plenty, so that a producer's frames are allocated
 // once and not copied.
 func (c *Conn) readBody(in *bufio.Reader, size int, arriving *arrival) ([]byte, error) {
-	const growth, trustMax = 4, 16 << 20
+	const trustMax = 16 << 20
 	// All of the frame has one time limit, in which waiting for room does not count.
 	deadline := time.Now().Add(c.s.cfg.ReadTimeout + time.Duration(size)*time.Second/slowestBytes)
 	first := min(size, in.Size())
 	if err := c.await(in, first, deadline); err != nil { // in the reader's own buffer
 		return nil, err
 	}
+	if size == first { // it came whole, and takes no room
+		frame := make([]byte, size)
+		_, err := io.ReadFull(in, frame)
+		return frame, err
+	}
 	var frame []byte
 	for have := 0; have < size; have = len(frame) {
-		grown := min(size, max(growth*max(have, first), arriving.trust(c.trusted)))
-		if size > first {
-			waited, err := arriving.grow(c.ctx, c.s.draining, grown)
-			if err != nil {
-				return nil, err
-			}
-			deadline = deadline.Add(waited)
-			if err := c.setReadDeadline(deadline); err != nil {
-				return nil, err
-			}
+		grown := min(size, arriving.ahead(max(have, first), c.trusted))
+		waited, err := arriving.grow(c.ctx, c.s.draining, grown)
+		if err != nil {
+			return nil, err
 		}
+		deadline = deadline.Add(waited)
 		b := make([]byte, grown)
 		copy(b, frame)
-		if _, err := io.ReadFull(in, b[have:]); err != nil {
+		if err := c.fill(in, b[have:], deadline); err != nil {
 			return nil, err
 		}
 		frame = b
 	}
 	c.trusted = min(max(c.trusted, size), trustMax)
 	return frame, nil
+}
+
+// fill reads all of b, the next piece of a frame that holds room. While others wait for room, the frame may not stall: its peer
+// may be gone without a word. A stall is so many reads in a row that bring nothing, and not the time since the last byte: a pause
+// of this process, in which the bytes wait to be read, is one such read at most.
+func (c *Conn) fill(in *bufio.Reader, b []byte, deadline time.Time) error {
+	const quietTime, quietMax = 500 * time.Millisecond, 4
+	for quiet := 0; len(b) > 0; {
+		at := time.Now().Add(quietTime)
+		last := !at.Before(deadline)
+		if last {
+			at = deadline
+		}
+		if err := c.setReadDeadline(at); err != nil {
+			return err
+		}
+		n, err := in.Read(b)
+		b = b[n:]
+		switch {
+		case err == nil:
+			quiet = 0
+		case last || !errors.Is(err, os.ErrDeadlineExceeded):
+			return err
+		default:
+			quiet++
+		}
+		if quiet >= quietMax && c.s.arriving.contended() {
+			return &ProtocolError{Reason: fmt.Sprintf("a frame stopped half way, for %v or more, while others waited for its memory: "+
+				"the client or the network to it is stuck", quietMax*quietTime)}
+		}
+	}
+	return nil
 }
 
 // slowestBytes a second is how fast the bytes of a frame have to come, beside the read timeout.

@@ -25,5 +25,6 @@
 // of all connections together, and those of frames that have not come whole (the reader stops reading: TCP pushes back), the
 // size of a frame, the number of connections, and the time a frame may take to arrive, an answer to be taken and a connection
 // to be idle. A frame's buffer, and what it takes of these bounds, grows with the bytes that arrive, not with the size that was
-// announced.
+// announced; while half of the room for such frames is free, a connection is also trusted with as much as it has sent whole before.
+// While a frame waits for that room, one that holds some of it and stalls is ended, with its connection: the client sends it again.
 package wire

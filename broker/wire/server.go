@@ -24,7 +24,7 @@ type Config struct {
 	MaxConnRequests int           // in work on one connection; 64
 	MaxRequestBytes int64         // of the requests in work on all connections, and a quarter of it for those on their way; 256 MiB
 	IdleTimeout     time.Duration // without a request and without an answer due; 10 min (connections.max.idle.ms)
-	ReadTimeout     time.Duration // for a frame to arrive, and a second more for each MiB; 30 s
+	ReadTimeout     time.Duration // for a frame to arrive, and a second more for each MiB, unless it stalls and others wait for room; 30 s
 	WriteTimeout    time.Duration // for the peer to take 1 MiB of an answer; 60 s
 	Now             func() time.Time
 	Logger          *slog.Logger

@@ -62,6 +62,9 @@ func describe(t *keyframer.Topic, p *keyframer.Partition, err error) error {
 	if p != nil {
 		detail.Partition = &p.Index
 	}
+	if p != nil && errors.Is(err, table.ErrNoFrame) { // storage knows the partition by a number of its own
+		return refuse(api.Reason_REASON_UNKNOWN_FRAME, detail, "%s/%d has no key frame at this offset: Frames lists those that there are", t.Name, p.Index)
+	}
 	for _, m := range []struct {
 		err    error
 		reason api.Reason

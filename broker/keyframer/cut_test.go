@@ -79,6 +79,52 @@ func TestCutNameWithAClockThatLags(t *testing.T) {
 	require.ErrorIs(t, err, keyframer.ErrUnknownCut, "by its append time the record may have come before the cut")
 }
 
+// A cut may find a partition at work on a frame of the same offset, whose time is earlier. The partition's next frame does not get
+// the cut's own time.
+func TestCutNameWithACutUnderWay(t *testing.T) {
+	n := newNode(t, keyframer.Config{})
+	s := calm()
+	s.IntervalRecords = 2
+	logs := n.add(fold.LastValue, s, 2)
+	for i := range 5 { // the times of partition 1's cuts are ahead
+		logs[1].Append(memlog.Put("b", "1"), memlog.Put("b", "2"))
+		n.eventually("a frame", func() bool { return len(cuts(n.table(1))) == i+1 })
+	}
+	n.slow.Lock()
+	logs[0].Append(memlog.Put("a", "1"), memlog.Put("a", "2"))
+	logs[1].Append(memlog.Put("b", "3"))
+	n.applied()
+	folding := func(index int32) func() bool {
+		l, err := n.partition(index).Live()
+		require.NoError(t, err)
+		return func() bool { return l.IntervalRecords() == 0 }
+	}
+	n.eventually("a fold of its own", folding(0))
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	var c keyframer.Cut
+	done := make(chan error, 1)
+	go func() {
+		var err error
+		c, err = n.k.Cut(ctx, topicName)
+		done <- err
+	}()
+	n.eventually("a fold for the cut", folding(1))
+	n.slow.Unlock()
+	require.NoError(t, <-done)
+	topic, _ := n.k.Topic(topicName)
+	at, err := topic.Resolve(c.Name)
+	require.NoError(t, err)
+	require.Equal(t, []int64{2, 11}, at)
+
+	n.clock.advance(5 * time.Millisecond) // to the time of the cut
+	logs[0].Append(memlog.Put("a", "3"), memlog.Put("a", "4"))
+	n.eventually("a frame behind the cut", func() bool { return len(cuts(n.table(0))) == 2 })
+	at, err = topic.Resolve(c.Name)
+	require.NoError(t, err)
+	require.Equal(t, []int64{2, 11}, at)
+}
+
 func TestCutNameOfADroppedFrameIsRefused(t *testing.T) {
 	n := newNode(t, keyframer.Config{})
 	logs := n.add(fold.LastValue, calm(), 2)

@@ -82,8 +82,7 @@ func (p *Partition) foldedLocked(fold table.Fold) {
 	p.lastCut = fold.End
 	p.cutting = interval{}
 	if p.request != nil && p.request.target == fold.End {
-		close(p.request.done)
-		p.request = nil
+		p.answerLocked()
 	}
 }
 

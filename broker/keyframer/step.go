@@ -113,8 +113,14 @@ func (p *Partition) answer() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.request != nil {
-		p.lastCutMs = max(p.lastCutMs, p.request.timeMs) // so that the next frame is later than the cut that has no frame of it
-		close(p.request.done)
-		p.request = nil
+		p.answerLocked()
 	}
+}
+
+// answerLocked completes the request, whose frame is there. The frame may be older than the request's cut, even one that was under way
+// when the request came: the next frame is later than the cut all the same, so that it does not count as one of the cut's.
+func (p *Partition) answerLocked() {
+	p.lastCutMs = max(p.lastCutMs, p.request.timeMs)
+	close(p.request.done)
+	p.request = nil
 }

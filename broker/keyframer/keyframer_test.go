@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
+	"weak"
 
 	"github.com/stretchr/testify/require"
 
@@ -146,22 +148,39 @@ func fillTwice(n *node, l *memlog.Log) {
 	n.applied()
 }
 
-// A partition that fails while its fold is under way takes no part in the budget any more, or it would be asked for ever.
+// A partition that fails while its fold is under way lets go of its intervals when that ends. It takes part in the budget until then, and
+// not any more afterwards, or it would be asked for ever.
 func TestFailedPartitionHoldsNoMemory(t *testing.T) {
-	n := newNode(t, keyframer.Config{MemoryBytes: 1 << 20})
+	n := newNode(t, keyframer.Config{MemoryBytes: 1 << 20, Workers: 1})
 	logs := n.add(fold.LastValue, calm(), 2)
 	fillTwice(n, logs[0])
+	held := n.metric("keyframe_keyframer_memory_bytes")
+	require.Greater(t, held, float64(700_000))
+	intervals, err := n.partition(0).Live()
+	require.NoError(t, err)
+	kept := weak.Make(intervals)
 	logs[0].Fail(errors.New("damaged"))
 	logs[0].Append(memlog.Put("a", "1"))
 	n.eventually("the failure", func() bool { return n.partition(0).Failure() != nil })
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	for i := range int64(2) { // between the two, the only worker came by partition 0
+		logs[1].Append(memlog.Put("a", "1"))
+		require.NoError(t, n.partition(1).WaitApplied(ctx, i+1))
+	}
+	meanwhile := n.metric("keyframe_keyframer_memory_bytes")
 	n.slow.Unlock()
+	require.GreaterOrEqual(t, meanwhile, held, "the fold still holds it")
 	n.eventually("the end of the fold", func() bool { return n.table(0).Position() > 0 })
+	n.eventually("memory that nothing holds", func() bool {
+		runtime.GC()
+		return kept.Value() == nil
+	})
+	require.Equal(t, n.table(0).Position(), n.partition(0).Position())
 	for i := range 3000 {
 		logs[1].Append(memlog.Put(fmt.Sprint(i), strings.Repeat("x", 1000)))
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	require.NoError(t, n.partition(1).WaitApplied(ctx, 3000))
+	require.NoError(t, n.partition(1).WaitApplied(ctx, 3002))
 	require.NoError(t, n.k.Remove(t.Context(), topicName))
 	require.Zero(t, n.metric("keyframe_keyframer_memory_bytes"))
 }

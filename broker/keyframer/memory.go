@@ -31,7 +31,7 @@ func (m *memory) join(p *Partition) {
 // update takes note of what a partition holds now and asks partitions to fold. It returns whether this one should look at
 // its situation again.
 func (m *memory) update(p *Partition) bool {
-	bytes := p.live.IntervalBytes()
+	bytes := p.intervalBytes()
 	m.mu.Lock()
 	m.noteLocked(p, bytes)
 	var ask []*Partition
@@ -49,7 +49,7 @@ func (m *memory) update(p *Partition) bool {
 	return exhausted || len(ask) > 0
 }
 
-// noteLocked leaves a forgotten partition out: a fold may end after that, and whoever can fold no more must not be asked.
+// noteLocked leaves a forgotten partition out: whoever can fold no more must not be asked.
 func (m *memory) noteLocked(p *Partition, bytes int64) {
 	before, joined := m.shares[p]
 	if !joined {
@@ -110,7 +110,7 @@ func (m *memory) release(q *queue) {
 	}
 }
 
-// forget drops a partition that is gone.
+// forget drops a partition that is gone, or that failed and holds nothing any more.
 func (m *memory) forget(p *Partition) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -130,5 +130,5 @@ func (m *memory) usedBytes() int64 {
 func (p *Partition) askToFold() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.full = p.live.IntervalBytes() > 0
+	p.full = p.live != nil && p.live.IntervalBytes() > 0
 }

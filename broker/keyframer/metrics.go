@@ -147,7 +147,7 @@ func (p *Partition) collect(ch chan<- prometheus.Metric, gauge func(*prometheus.
 	gauge(deltaStart, float64(p.log.Bounds().DeltaStart), topic, partition)
 	gauge(frameCount, float64(len(t.Frames())), topic, partition)
 	gauge(rowCount, float64(t.Digest().Count), topic, partition)
-	gauge(intervalBytes, float64(p.live.IntervalBytes()), topic, partition)
+	gauge(intervalBytes, float64(p.intervalBytes()), topic, partition)
 	for reason, n := range t.Rejected() {
 		if n > 0 {
 			counter(rejected, n, fold.Rejection(reason).String(), topic, partition)
@@ -169,7 +169,7 @@ func (p *Partition) Lag() Lag {
 	nowMs := p.k.nowMs()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	l := Lag{Records: max(end-p.Position(), 0)}
+	l := Lag{Records: max(end-p.positionLocked(), 0)}
 	if l.Records > 0 && p.behindMs != 0 {
 		l.For = time.Duration(max(nowMs-p.behindMs, 0)) * time.Millisecond
 	}

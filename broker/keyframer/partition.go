@@ -28,13 +28,14 @@ type Partition struct {
 	unwatch func()
 	counts  partitionCounts
 
-	// Set by open, before anything else runs; nil if that failed.
-	table *table.Table
-	live  *live.Partition
+	table *table.Table // set by open, before anything else runs; nil if that failed
 
 	keep upkeepState // owned by the upkeep task
 
 	mu sync.Mutex // guards the rest
+	// live is set by open, before anything else runs; nil if that failed, and again from discard on. The steps task alone discards, and never
+	// while it does something else: what it does needs no lock to use live.
+	live *live.Partition
 	// failure is why the partition cannot be folded until it is opened again; stopped is why it is gone.
 	failure, stopped error
 	folding          chan struct{} // not nil while a fold is under way; closed at its end
@@ -112,9 +113,23 @@ func (p *Partition) fail(err error) {
 	p.failure = err
 	p.releaseLocked(err)
 	p.mu.Unlock()
-	p.k.memory.forget(p)
-	p.k.memory.release(p.k.steps)
+	p.k.steps.add(&p.steps) // to discard
 	p.topic.notify()
+}
+
+// discard lets go of what a failed partition holds in memory, unless a fold is still at work on it: that fold's end comes back here. Only
+// then is the memory somebody else's.
+func (p *Partition) discard() {
+	p.mu.Lock()
+	if p.failure == nil || p.folding != nil || p.live == nil {
+		p.mu.Unlock()
+		return
+	}
+	p.live = nil
+	p.mu.Unlock()
+	p.k.memory.forget(p)
+	p.k.memory.update(p) // others may have to fold in its place
+	p.k.memory.release(p.k.steps)
 }
 
 // releaseLocked answers everybody who waits.
@@ -174,12 +189,31 @@ func (p *Partition) Bounds() log.Bounds { return p.log.Bounds() }
 // Log returns the partition's log.
 func (p *Partition) Log() Log { return p.log }
 
-// Position is the end of what is applied.
+// Position is the end of what is applied; of a failed partition, of what is folded.
 func (p *Partition) Position() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.positionLocked()
+}
+
+func (p *Partition) positionLocked() int64 {
+	switch {
+	case p.live != nil:
+		return p.live.Position()
+	case p.table != nil:
+		return p.table.Position()
+	}
+	return 0
+}
+
+// intervalBytes is the memory that the partition's intervals take.
+func (p *Partition) intervalBytes() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if p.live == nil {
 		return 0
 	}
-	return p.live.Position()
+	return p.live.IntervalBytes()
 }
 
 // WaitApplied waits until everything below offset is applied. Errors: ctx's, or as Live.

@@ -17,6 +17,7 @@ const stepBytes = 1 << 20
 func (p *Partition) step(ctx context.Context) (again bool, wakeMs int64) {
 	s, ok := p.situation()
 	if !ok {
+		p.discard()
 		return false, 0
 	}
 	switch a := decide(&s); a.kind {

@@ -125,6 +125,25 @@ func TestCutNameWithACutUnderWay(t *testing.T) {
 	require.Equal(t, []int64{2, 11}, at)
 }
 
+// A restart does not forget when the topic was cut: a partition that had nothing to cut then gives no later frame that time.
+func TestCutNameAfterARestart(t *testing.T) {
+	n := newNode(t, keyframer.Config{})
+	logs := n.add(fold.LastValue, calm(), 2)
+	logs[0].Append(memlog.Put("a", "1"))
+	logs[1].Append(memlog.Put("b", "1"))
+	n.cut()
+	n.clock.advance(time.Second)
+	logs[0].Append(memlog.Put("a", "2"))
+	named := n.cut()
+	n.restart()
+	s := calm()
+	s.IntervalRecords = 1
+	require.NoError(t, n.k.Add(spec(fold.LastValue, logs...), s))
+	logs[1].Append(memlog.Put("b", "2"))
+	n.eventually("a frame", func() bool { return len(cuts(n.table(1))) == 2 })
+	require.Greater(t, n.table(1).Frames()[1].CutTimeMs, named.TimeMs)
+}
+
 func TestCutNameOfADroppedFrameIsRefused(t *testing.T) {
 	n := newNode(t, keyframer.Config{})
 	logs := n.add(fold.LastValue, calm(), 2)

@@ -145,9 +145,7 @@ func (k *Keyframer) Add(spec TopicSpec, settings Settings) error {
 		return fmt.Errorf("%w: %s", ErrExists, spec.Name)
 	}
 	t := newTopic(k, spec, settings)
-	for _, p := range t.partitions {
-		p.start()
-	}
+	t.start()
 	k.publish(func(topics map[string]*Topic) { topics[spec.Name] = t })
 	return nil
 }

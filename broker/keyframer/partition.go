@@ -66,11 +66,8 @@ func newPartition(k *Keyframer, t *Topic, spec PartitionSpec) *Partition {
 	return p
 }
 
+// start begins the work of a partition that open has opened.
 func (p *Partition) start() {
-	if err := p.open(p.k.ctx); err != nil {
-		p.fail(err)
-		return
-	}
 	p.k.memory.join(p)
 	p.unwatch = p.log.Watch(func() { p.k.steps.add(&p.steps) })
 	p.wake()

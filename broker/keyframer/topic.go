@@ -37,6 +37,25 @@ func newTopic(k *Keyframer, spec TopicSpec, settings Settings) *Topic {
 	return t
 }
 
+// start opens all partitions, and then begins to work. No frame gets a time that a cut of the topic has had, whichever partitions had
+// something to cut then: the time names that cut.
+func (t *Topic) start() {
+	var open []*Partition
+	lastCutMs := int64(0)
+	for _, p := range t.partitions {
+		if err := p.open(p.k.ctx); err != nil {
+			p.fail(err)
+			continue
+		}
+		open = append(open, p)
+		lastCutMs = max(lastCutMs, p.lastCutMs)
+	}
+	for _, p := range open {
+		p.lastCutMs = lastCutMs
+		p.start()
+	}
+}
+
 // Settings returns the settings of this moment. The value is immutable.
 func (t *Topic) Settings() *Settings { return t.settings.Load() }
 

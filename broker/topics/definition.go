@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/keyframelog/keyframe/proto/suggest"
 )
 
 // Type is a config's type, numbered as in DescribeConfigs.
@@ -103,46 +105,19 @@ func (c *Config) Set() map[string]string {
 	return m
 }
 
+func configNames() (names []string) {
+	for _, d := range definitions {
+		names = append(names, d.Name)
+	}
+	return names
+}
+
 func unknownConfig(name string) error {
 	reason := "Unknown topic config name: " + name
-	if near := nearest(name); near != "" {
+	if near := suggest.Nearest(name, configNames()); near != "" {
 		reason += "; did you mean " + near + "?"
 	}
 	return &ConfigError{Name: name, Reason: reason}
-}
-
-// nearest returns the config whose name is a few edits away, or "".
-func nearest(name string) string {
-	best, bestDistance := "", 1+len(name)/4
-	for _, d := range definitions {
-		if n := editDistance(strings.ToLower(name), d.Name, bestDistance); n <= bestDistance && (best == "" || n < bestDistance) {
-			best, bestDistance = d.Name, n
-		}
-	}
-	return best
-}
-
-// editDistance is Levenshtein's, given up above limit.
-func editDistance(a, b string, limit int) int {
-	if len(a) > 249 || len(a)-len(b) > limit || len(b)-len(a) > limit {
-		return limit + 1
-	}
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := 1
-			if a[i] == b[j] {
-				cost = 0
-			}
-			diagonal, row[j+1] = row[j+1], min(row[j+1]+1, row[j]+1, diagonal+cost)
-		}
-	}
-	return row[len(b)]
 }
 
 // integer checks a 64-bit number in [low, high].

@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/keyframelog/keyframe/proto/suggest"
 )
 
 // group is a command that only holds others. Cobra prints the help for a misspelt one and ends with status 0; a script must not
@@ -21,7 +23,7 @@ func group(use, short string, commands ...*cobra.Command) *cobra.Command {
 			for _, c := range cmd.Commands() {
 				known = append(known, c.Name())
 			}
-			if best := nearest(args[0], known); best != "" {
+			if best := suggest.Nearest(args[0], known); best != "" {
 				return fmt.Errorf("unknown command %q for %q: did you mean %q?", args[0], cmd.CommandPath(), best)
 			}
 			return fmt.Errorf("unknown command %q for %q: there are %s", args[0], cmd.CommandPath(), strings.Join(known, ", "))

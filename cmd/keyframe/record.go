@@ -9,6 +9,8 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/keyframelog/keyframe/proto/suggest"
 )
 
 // inputRecord is one line of JSON input; key or key_base64 may stand, never both, and the same for the value.
@@ -70,7 +72,7 @@ func unknownField(at jsontext.Pointer) error {
 	if strings.Count(string(at), "/") > 1 {
 		known = headerFields()
 	}
-	if best := nearest(name, known); best != "" {
+	if best := suggest.Nearest(name, known); best != "" {
 		return fmt.Errorf("unknown field %q: did you mean %q?", name, best)
 	}
 	return fmt.Errorf("unknown field %q: there are %s", name, strings.Join(known, ", "))

@@ -7,6 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/keyframelog/keyframe/proto/suggest"
 )
 
 func newRootCommand() *cobra.Command {
@@ -56,7 +58,7 @@ func flagError(cmd *cobra.Command, err error) error {
 		var known []string
 		cmd.Flags().VisitAll(func(f *pflag.Flag) { known = append(known, f.Name) })
 		name := unknown.GetSpecifiedName()
-		if best := nearest(name, known); best != "" {
+		if best := suggest.Nearest(name, known); best != "" {
 			return fmt.Errorf("unknown flag --%s: did you mean --%s?", name, best)
 		}
 		return fmt.Errorf("unknown flag --%s", name)

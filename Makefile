@@ -11,10 +11,10 @@ export CGO_ENABLED ?= 0
 build:
 	$(GO) build -o bin/keyframe ./cmd/keyframe
 
-# Builds into a temporary directory and removes it again, whatever happens.
+# Builds into a temporary directory, where the demo keeps its data too, and removes it again, whatever happens.
 demo:
-	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT INT TERM && \
-	$(GO) build -o "$$dir/keyframe" ./cmd/keyframe && "$$dir/keyframe" demo --git "$(GIT)" $(DEMO)
+	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT HUP INT TERM && \
+	$(GO) build -o "$$dir/keyframe" ./cmd/keyframe && TMPDIR="$$dir" "$$dir/keyframe" demo --git "$(GIT)" $(DEMO)
 
 test:
 	$(GO) test ./...

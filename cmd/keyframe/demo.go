@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -43,9 +44,16 @@ five commits on the way. Leaves nothing behind.`,
 			if flags.maxCommits < 0 {
 				return fmt.Errorf("--max-commits %d: write a number of commits, or 0 for the whole history", flags.maxCommits)
 			}
-			err := runDemo(cmd.Context(), cmd.OutOrStdout(), flags)
-			if err != nil && cmd.Context().Err() != nil {
+			ctx, out, stop := whileRead(cmd.Context(), cmd.OutOrStdout())
+			defer stop()
+			err := runDemo(ctx, out, flags)
+			switch unwritten := out.err(); {
+			case cmd.Context().Err() != nil && err != nil:
 				return cmd.Context().Err() // what an interruption breaks is no news
+			case errors.Is(unwritten, syscall.EPIPE):
+				return exitError(141) // nobody reads on, which a shell reports as SIGPIPE
+			case unwritten != nil:
+				return unwritten
 			}
 			return err
 		},
@@ -59,6 +67,7 @@ five commits on the way. Leaves nothing behind.`,
 // demo is one run: a broker, the history, and what is compared.
 type demo struct {
 	out    io.Writer
+	screen io.Writer // what the progress bar is drawn on
 	repo   *githistory.Repo
 	kafka  string // address
 	state  string // URL
@@ -66,7 +75,7 @@ type demo struct {
 	report comparison
 }
 
-func runDemo(ctx context.Context, out io.Writer, flags demoFlags) (err error) {
+func runDemo(ctx context.Context, out *demoOutput, flags demoFlags) (err error) {
 	began := time.Now()
 	repo, err := githistory.Open(ctx, flags.git)
 	if err != nil {
@@ -80,6 +89,9 @@ func runDemo(ctx context.Context, out io.Writer, flags demoFlags) (err error) {
 		commits = min(commits, flags.maxCommits)
 	}
 	path, _ := filepath.Abs(flags.git)
+	if err := requireChanges(ctx, repo, commits, path); err != nil {
+		return err
+	}
 	fmt.Fprintf(out, "keyframe demo: %d commits of %s as a key-framed topic, checked against git ls-tree\n\n", commits, path)
 
 	dir, err := os.MkdirTemp("", "keyframe-demo-")
@@ -94,13 +106,30 @@ func runDemo(ctx context.Context, out io.Writer, flags demoFlags) (err error) {
 	defer func() { err = errors.Join(err, node.Close()) }()
 	say(out, "broker", "started in %s on %s, data in a temporary directory", since(began), node.KafkaAddr())
 
-	d := &demo{out: out, repo: repo, kafka: node.KafkaAddr().String(), state: "http://" + node.StateAddr().String()}
+	d := &demo{out: out, screen: out.to, repo: repo, kafka: node.KafkaAddr().String(), state: "http://" + node.StateAddr().String()}
 	d.rows = demoStateClient(d.state)
 	if err := d.run(ctx, commits, filepath.Join(dir, "replica")); err != nil {
 		return err
 	}
 	fmt.Fprintf(out, "\nall equal, in %s\n", since(began))
 	return nil
+}
+
+// requireChanges refuses a history that makes no delta: it would have neither a frame nor a state to compare.
+func requireChanges(ctx context.Context, repo *githistory.Repo, commits int, path string) error {
+	left := commits
+	for commit, err := range repo.Commits(ctx) {
+		if err != nil {
+			return err
+		}
+		if len(commit.Changes) > 0 {
+			return nil
+		}
+		if left--; left <= 0 {
+			break
+		}
+	}
+	return fmt.Errorf("nothing to replay: %d commit(s) of %s change no file\n  --git PATH (make demo GIT=PATH) reads another repository", commits, path)
 }
 
 func startDemoBroker(ctx context.Context, dir string) (*broker.Broker, error) {

@@ -54,7 +54,7 @@ func (d *demo) produceHistory(ctx context.Context, commits int, follower *client
 		return nil, err
 	}
 	defer producer.Close()
-	progress, bar := progressBar(d.out, commits)
+	progress, bar := progressBar(d.screen, commits)
 	p := &historyProducer{kafka: producer}
 	began := time.Now()
 	var paused time.Duration

@@ -22,7 +22,7 @@ func newServeCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Run the broker",
-		Long: `Serves the Kafka protocol and the state plane from one data directory, until SIGINT or SIGTERM. A second signal ends it at once.
+		Long: `Serves the Kafka protocol and the state plane from one data directory, until SIGINT, SIGTERM or SIGHUP. A second signal ends it at once.
 
 What was acknowledged with acks=all (or 1) is on disk: kill -9 and a power cut lose none of it.`,
 		Args: arguments(),

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/jedib0t/go-pretty/v6/table"
@@ -67,8 +69,9 @@ func (c *comparison) print(out io.Writer) error {
 	t.SetOutputMirror(out)
 	t.SetStyle(plainTable())
 	t.AppendHeader(table.Row{"commit", "id", "offset", "paths", "copy", "against git ls-tree"})
+	// Stable, unlike the table's own sort: the copies of each commit stand in the order in which they were compared.
+	slices.SortStableFunc(c.lines, func(a, b table.Row) int { return cmp.Compare(a[0].(int), b[0].(int)) })
 	t.AppendRows(c.lines)
-	t.SortBy([]table.SortBy{{Name: "commit", Mode: table.AscNumeric}})
 	fmt.Fprintln(out)
 	t.Render()
 	return nil

@@ -91,3 +91,24 @@ func (c cancelAt) Write(p []byte) (int, error) {
 	}
 	return len(p), nil
 }
+
+// At each commit the copies stand in the order in which they were compared, however many rows there are.
+func TestComparisonKeepsItsOrder(t *testing.T) {
+	var c comparison
+	var want []string
+	for _, number := range []int{9, 1, 2, 3, 4, 5, 6, 7, 8} {
+		for _, who := range []string{"follower", "plane", "consumer"} {
+			c.lines = append(c.lines, []any{number, "id", 0, 0, who, "equal"})
+			want = append(want, who)
+		}
+	}
+	var out strings.Builder
+	require.NoError(t, c.print(&out))
+	var got []string
+	for line := range strings.Lines(out.String()) {
+		if fields := strings.Fields(line); len(fields) == 6 && fields[5] == "equal" {
+			got = append(got, fields[4])
+		}
+	}
+	require.Equal(t, want, got)
+}

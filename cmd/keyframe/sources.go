@@ -81,10 +81,14 @@ func (c *config) take(key string) error {
 		return nil // the default holds
 	}
 	if list, isList := to.Value.(pflag.SliceValue); isList {
-		return list.Replace(c.elements(key, raw))
+		elements, err := c.elements(key, raw)
+		if err != nil {
+			return err
+		}
+		return list.Replace(elements)
 	}
-	if list, isList := raw.([]any); isList {
-		return fmt.Errorf("%s %v (%s): one value is expected, not a list", key, list, c.source(key))
+	if what := composite(raw); what != "" {
+		return fmt.Errorf("%s %v (%s): one value is expected, not a %s", key, raw, c.source(key), what)
 	}
 	text := fmt.Sprint(raw)
 	if err := to.Value.Set(text); err != nil {
@@ -93,20 +97,33 @@ func (c *config) take(key string) error {
 	return nil
 }
 
-func (c *config) elements(key string, raw any) []string {
-	switch raw := raw.(type) {
-	case []any:
-		list := make([]string, len(raw))
-		for i, v := range raw {
-			list[i] = fmt.Sprint(v)
-		}
-		return list
-	case string:
-		if c.inEnvironment(key) {
-			return splitList(raw)
-		}
+func (c *config) elements(key string, raw any) ([]string, error) {
+	if text, isText := raw.(string); isText && c.inEnvironment(key) {
+		return splitList(text), nil
 	}
-	return []string{fmt.Sprint(raw)}
+	values, isList := raw.([]any)
+	if !isList {
+		values = []any{raw}
+	}
+	list := make([]string, len(values))
+	for i, v := range values {
+		if what := composite(v); what != "" {
+			return nil, fmt.Errorf("%s %v (%s): a list of plain values is expected, not a %s", key, raw, c.source(key), what)
+		}
+		list[i] = fmt.Sprint(v)
+	}
+	return list, nil
+}
+
+// composite names what YAML can hold in place of one value; empty for one value.
+func composite(raw any) string {
+	switch raw.(type) {
+	case []any:
+		return "list"
+	case map[string]any, map[any]any:
+		return "map"
+	}
+	return ""
 }
 
 // splitList takes a list apart that stands in one string, separated by commas.

@@ -17,7 +17,7 @@ func newCheckCommand() *cobra.Command {
 		Short: "Verify a stopped broker's data directory: every checksum, every digest, every fold",
 		Long: `Reads every block of every file, every record batch and every row of every key frame, and folds the deltas again independently of
 the stored tables: at each key frame the digest must come out the same. It changes nothing. The exit status is 1 if anything is
-wrong. JSON is one object with the counts and the list "problems".`,
+wrong. --format json prints a list of one object, with the counts and the list "problems"; jsonl that object on a line.`,
 		Args: arguments(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := loadConfig(cmd)

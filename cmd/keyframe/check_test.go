@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -85,6 +86,11 @@ func TestCheckFindsDamage(t *testing.T) {
 	report := lines(t, out)[0]
 	require.EqualValues(t, 3, report["records"])
 	require.Empty(t, report["problems"])
+	out, err = command(t, "", "check", "--data-dir", n.dir, "--format", "json")
+	require.NoError(t, err)
+	help, err := command(t, "", "check", "--help")
+	require.NoError(t, err)
+	requireListOfOne(t, out[strings.Index(out, "["):], help)
 
 	damaged := damageFiles(t, n.dir, []byte("needle-in-the-log"))
 	require.Positive(t, damaged)

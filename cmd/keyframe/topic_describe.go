@@ -23,7 +23,7 @@ func newTopicDescribeCommand() *cobra.Command {
 		Short: "The topic, its configs with their sources, and its partitions with their offsets",
 		Long: `Prints the topic, its configs and where they come from, and for each partition its offsets: log start, high watermark, and of a
 key-framed topic the delta start (from there on the raw deltas are kept, below it only rows), how far it is folded, and how many key
-frames there are. JSON is one object with the lists "configs" and "partitions".`,
+frames there are. --format json prints a list of one object, with the lists "configs" and "partitions"; jsonl that object on a line.`,
 		Args:              arguments("TOPIC"),
 		ValidArgsFunction: completeTopic,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -81,7 +81,7 @@ func configRows(configs kadm.ResourceConfigs) nested {
 	return rows
 }
 
-// printTopic prints one table under the other, or one JSON object.
+// printTopic prints one table under the other, or one row of JSON.
 func printTopic(cmd *cobra.Command, c *config, t kadm.TopicDetail, configs, partitions nested) error {
 	if c.str("format") != "table" {
 		out, err := newOutput(cmd, c, "topic", "id", "configs", "partitions")

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/base64"
+	"encoding/json"
 	"strings"
 	"testing"
 
@@ -17,6 +18,7 @@ func TestTopicDescribe(t *testing.T) {
 
 	rows := lines(t, n.run(t, "", "topic", "describe", "users", "--format", "jsonl"))
 	require.Len(t, rows, 1, "one object")
+	requireListOfOne(t, n.run(t, "", "topic", "describe", "users", "--format", "json"), n.run(t, "", "topic", "describe", "--help"))
 	id := rows[0]["id"].(string)
 	bytes, err := base64.RawURLEncoding.DecodeString(id)
 	require.NoError(t, err, "an id is printed as Kafka's tools do")
@@ -43,4 +45,13 @@ func TestTopicDescribe(t *testing.T) {
 	out = n.run(t, "", "topic", "describe", "users", "--state-url", "http://127.0.0.1:1")
 	require.Contains(t, out, "without delta start and key frames: the state plane at http://127.0.0.1:1 (flag --state-url)")
 	require.Contains(t, strings.ToLower(out), "high_watermark")
+}
+
+// requireListOfOne checks what --format json prints, and that the help says so.
+func requireListOfOne(t *testing.T, printed, help string) {
+	t.Helper()
+	var list []map[string]any
+	require.NoError(t, json.Unmarshal([]byte(printed), &list))
+	require.Len(t, list, 1)
+	require.Contains(t, help, "--format json prints a list of one object")
 }

@@ -4,7 +4,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"time"
 
 	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
@@ -21,7 +20,7 @@ func frameColumns() []string {
 }
 
 func frameRow(f *state.Frame) []any {
-	return []any{f.Partition, f.Cut, f.Count, f.Bytes, time.UnixMilli(f.CutTimeMs).UTC().Format(time.RFC3339Nano), f.Rejected, hex.EncodeToString(f.Pub)}
+	return []any{f.Partition, f.Cut, f.Count, f.Bytes, timeText(f.CutTimeMs), f.Rejected, hex.EncodeToString(f.Pub)}
 }
 
 func newFramesListCommand() *cobra.Command {
@@ -84,11 +83,7 @@ func newFramesCutCommand() *cobra.Command {
 			if err != nil {
 				return stateError(c, err)
 			}
-			consistency := "consistent"
-			if !answer.Msg.Consistent {
-				consistency = "not consistent: an open transaction held a partition back"
-			}
-			fmt.Fprintf(cmd.ErrOrStderr(), "cut %s, %s\n", answer.Msg.Name, consistency)
+			fmt.Fprintln(cmd.ErrOrStderr(), cutSummary(args[0], answer.Msg))
 			out, err := newOutput(cmd, c, frameColumns()...)
 			if err != nil {
 				return err
@@ -103,4 +98,17 @@ func newFramesCutCommand() *cobra.Command {
 	}
 	addSettings(cmd, "state-url", "format")
 	return cmd
+}
+
+// cutSummary names the cut. Without a frame there is no cut that could be named: only partitions without a committed record have none.
+func cutSummary(topic string, cut *state.CutResponse) string {
+	switch {
+	case len(cut.Frames) == 0 && cut.Consistent:
+		return fmt.Sprintf("nothing to cut: topic %s is empty", topic)
+	case len(cut.Frames) == 0:
+		return fmt.Sprintf("nothing to cut: an open transaction holds back all that topic %s has", topic)
+	case !cut.Consistent:
+		return fmt.Sprintf("cut %s, not consistent: an open transaction held a partition back", cut.Name)
+	}
+	return fmt.Sprintf("cut %s, consistent", cut.Name)
 }

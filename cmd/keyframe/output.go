@@ -143,6 +143,11 @@ func (o *output) close() error {
 // timestamp is Unix milliseconds: a number in JSON, a readable time in a table.
 type timestamp int64
 
+// timeText is Unix milliseconds as a readable time, always with three decimals.
+func timeText(millis int64) string {
+	return time.UnixMilli(millis).UTC().Format("2006-01-02T15:04:05.000Z07:00")
+}
+
 // absent is the value of a column that a row does not have.
 type absent struct{}
 
@@ -202,7 +207,7 @@ func cell(v any) any {
 		}
 		return strings.Join(pairs, " ")
 	case timestamp:
-		return time.UnixMilli(int64(v)).UTC().Format(time.RFC3339Nano)
+		return timeText(int64(v))
 	default:
 		return v
 	}

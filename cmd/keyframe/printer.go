@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"fmt"
-	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -28,7 +27,7 @@ func newRecordPrinter(cmd *cobra.Command, c *config) (*recordPrinter, error) {
 
 func (p *recordPrinter) record(r *kgo.Record) error {
 	if p.text != nil {
-		_, err := fmt.Fprintf(p.text, "%d\t%d\t%s\t%s\t%s\n", r.Partition, r.Offset, r.Timestamp.UTC().Format(time.RFC3339Nano), cell(r.Key), cell(r.Value))
+		_, err := fmt.Fprintf(p.text, "%d\t%d\t%s\t%s\t%s\n", r.Partition, r.Offset, timeText(r.Timestamp.UnixMilli()), cell(r.Key), cell(r.Value))
 		return err
 	}
 	headers := any(absent{})

@@ -13,12 +13,14 @@ import (
 	"github.com/keyframelog/keyframe/broker"
 )
 
-// proxy stands between the tools and a node, and can withhold the requests of one API: the broker is there and does not answer.
+// proxy stands between the tools and a node. It can withhold the requests of one API: the broker is there and does not answer; or
+// hang up at every request: the broker is away.
 type proxy struct {
 	addr string
 
 	mu       sync.Mutex
 	withheld kmsg.Key
+	away     bool
 }
 
 const nothingWithheld = kmsg.Key(-1)
@@ -73,8 +75,11 @@ func (p *proxy) forward(to io.Writer, from io.Reader) {
 			return
 		}
 		p.mu.Lock()
-		drop := kmsg.Key(binary.BigEndian.Uint16(frame[4:])) == p.withheld
+		drop, away := kmsg.Key(binary.BigEndian.Uint16(frame[4:])) == p.withheld, p.away
 		p.mu.Unlock()
+		if away {
+			return
+		}
 		if drop {
 			continue
 		}
@@ -88,4 +93,10 @@ func (p *proxy) withhold(key kmsg.Key) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.withheld = key
+}
+
+func (p *proxy) hangUp(away bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.away = away
 }

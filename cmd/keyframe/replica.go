@@ -7,12 +7,15 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/keyframelog/keyframe/client"
 )
@@ -68,7 +71,7 @@ itself there, and fails if that takes longer than --timeout. The exit status is 
 func (f replicaFlags) config(c *config, topic string, log *replicaLog) (client.Config, error) {
 	cfg := client.Config{
 		Brokers: brokerList(c), StateURL: c.str("state-url"), Topic: topic, Store: client.Memory(),
-		OnVerdict: log.verdict, OnEvent: log.event,
+		OnVerdict: log.verdict, OnEvent: log.event, KafkaOptions: []kgo.Opt{kgo.WithHooks(log)},
 	}
 	if f.interval <= 0 || f.timeout <= 0 {
 		return cfg, fmt.Errorf("--interval %s, --timeout %s: both must be longer than nothing", f.interval, f.timeout)
@@ -99,7 +102,7 @@ func (f replicaFlags) config(c *config, topic string, log *replicaLog) (client.C
 
 func runReplica(cmd *cobra.Command, c *config, topic string, flags replicaFlags) error {
 	ctx := cmd.Context()
-	log := &replicaLog{to: cmd.OutOrStdout(), stopped: make(chan struct{}, 1)}
+	log := &replicaLog{to: cmd.OutOrStdout(), stopped: make(chan struct{}, 1), verdicts: map[int32]string{}}
 	cfg, err := flags.config(c, topic, log)
 	if err != nil {
 		return err
@@ -196,16 +199,39 @@ func verifyNow(ctx context.Context, replica *client.Replica) error {
 type replicaLog struct {
 	stopped chan struct{} // capacity 1: a partition is no longer followed
 
-	mu sync.Mutex
-	to io.Writer
+	mu       sync.Mutex
+	to       io.Writer
+	verdicts map[int32]string // the last one of each partition, until something else happens to it
+	away     bool             // the last attempt to connect failed
 }
 
 func (l *replicaLog) printf(format string, args ...any) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	fmt.Fprintf(l.to, format+"\n", args...)
+	l.printLocked(fmt.Sprintf(format, args...))
 }
 
+func (l *replicaLog) printLocked(line string) { fmt.Fprintln(l.to, line) }
+
+// OnBrokerConnect is a hook of franz-go, which connects again by itself and reports no error: this alone tells a broker that is
+// away from a log in which nothing happens.
+func (l *replicaLog) OnBrokerConnect(broker kgo.BrokerMetadata, _ time.Duration, _ net.Conn, err error) {
+	if errors.Is(err, context.Canceled) {
+		return // we are being closed
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	addr := net.JoinHostPort(broker.Host, strconv.Itoa(int(broker.Port)))
+	switch {
+	case err != nil && !l.away:
+		l.printLocked(fmt.Sprintf("the broker at %s does not answer, trying again: %v", addr, err))
+	case err == nil && l.away:
+		l.printLocked(fmt.Sprintf("the broker at %s answers again", addr))
+	}
+	l.away = err != nil
+}
+
+// verdict prints a verdict once: that at the end repeats the one at a frame that was cut there.
 func (l *replicaLog) verdict(v client.Verdict) {
 	text := fmt.Sprintf("partition %d at %d: %s", v.Partition, v.At, v.Outcome)
 	switch v.Outcome {
@@ -220,7 +246,12 @@ func (l *replicaLog) verdict(v client.Verdict) {
 	if v.Err != nil {
 		text += ": " + v.Err.Error()
 	}
-	l.printf("%s", text)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.verdicts[v.Partition] != text {
+		l.verdicts[v.Partition] = text
+		l.printLocked(text)
+	}
 }
 
 func (l *replicaLog) event(e client.Event) {
@@ -231,7 +262,10 @@ func (l *replicaLog) event(e client.Event) {
 	if e.Err != nil {
 		text += ": " + e.Err.Error()
 	}
-	l.printf("%s", text)
+	l.mu.Lock()
+	delete(l.verdicts, e.Partition)
+	l.printLocked(text)
+	l.mu.Unlock()
 	if e.Kind == client.Stopped {
 		select {
 		case l.stopped <- struct{}{}:

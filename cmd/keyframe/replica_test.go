@@ -1,8 +1,12 @@
 package main
 
 import (
+	"bufio"
+	"context"
+	"io"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -29,4 +33,34 @@ func TestReplicaRunEnds(t *testing.T) {
 	_, err = n.try(t, "", "replica", "run", "framed", "--exit", "--timeout", "500ms")
 	require.ErrorContains(t, err, "not verified within 500ms (--timeout)")
 	require.ErrorContains(t, err, "is at 0, not yet at 1")
+}
+
+// A broker that is away is told once, and once that it is back.
+func TestReplicaRunTellsThatTheBrokerIsAway(t *testing.T) {
+	n, p := startBehindProxy(t)
+	n.run(t, "", "topic", "create", "r", "--cleanup-policy", "compact")
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	read, write := io.Pipe()
+	root := newRootCommand()
+	root.SetOut(write)
+	root.SetArgs([]string{"replica", "run", "r", "--interval", "1h"})
+	go func() { write.CloseWithError(root.ExecuteContext(ctx)) }()
+
+	var away, back int
+	said := bufio.NewScanner(read)
+	for said.Scan() {
+		switch line := said.Text(); {
+		case strings.HasPrefix(line, "topic:"):
+			p.hangUp(true)
+		case strings.Contains(line, "the broker at "+p.addr+" does not answer"):
+			away++
+			p.hangUp(false)
+		case strings.Contains(line, "the broker at "+p.addr+" answers again"):
+			back++
+			cancel()
+		}
+	}
+	require.NoError(t, said.Err())
+	require.Equal(t, []int{1, 1}, []int{away, back})
 }

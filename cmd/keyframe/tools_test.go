@@ -144,6 +144,9 @@ func TestReplicaResumesFromItsDirectory(t *testing.T) {
 	second := n.run(t, "", "replica", "run", "r", "--dir", dir, "--exit")
 	require.Contains(t, second, "resumed")
 	require.Contains(t, second, "equal, 3 rows")
+	n.run(t, "", "frames", "cut", "r")
+	third := n.run(t, "", "replica", "run", "r", "--dir", dir, "--exit")
+	require.Equal(t, 1, strings.Count(third, "partition 0 at 3: equal"), "a frame was cut at the end, and both verdicts are one:\n%s", third)
 }
 
 func TestClearMessages(t *testing.T) {

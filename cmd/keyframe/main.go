@@ -26,6 +26,10 @@ func main() {
 		signals = append(signals, syscall.SIGHUP)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), signals...)
+	context.AfterFunc(ctx, func() {
+		stop()                        // a second signal ends the process at once
+		signal.Ignore(syscall.SIGHUP) // but a terminal that goes away may say so twice
+	})
 	root := newRootCommand()
 	err := root.ExecuteContext(ctx)
 	stop()

@@ -2,6 +2,8 @@ package engine
 
 import (
 	"log/slog"
+	"regexp"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -50,6 +52,7 @@ type counters struct {
 // listener counts. Damage is logged and left to the read that met it: Pebble's default would end the process for one
 // flipped bit.
 func (c *counters) listener(log *slog.Logger, now func() time.Time) *pebble.EventListener {
+	var failures repeats
 	return &pebble.EventListener{
 		WriteStallBegin: func(pebble.WriteStallBeginInfo) { c.stalls.Add(1); c.stallFrom.Store(now().UnixNano()) },
 		WriteStallEnd:   func() { c.stallNs.Add(max(0, now().UnixNano()-c.stallFrom.Load())) },
@@ -66,10 +69,48 @@ func (c *counters) listener(log *slog.Logger, now func() time.Time) *pebble.Even
 		},
 		BackgroundError: func(err error) {
 			c.background.Add(1)
-			log.Error("background work failed and is retried", "err", err)
+			failures.log(log, now(), damage.Why(damage.Of(err)))
 		},
 		DiskSlow: func(pebble.DiskSlowInfo) { c.slowed.Add(1) }, // must not block: no logging
 	}
+}
+
+// repeats logs the first failure of a kind, and then one in failureEvery at most: on a full disk Pebble tries a flush again at once,
+// thousands of times in a second. It calls with its lock held, so nothing here can slow it down.
+type repeats struct {
+	mu    sync.Mutex
+	kinds map[string]*repeated
+}
+
+type repeated struct {
+	logged time.Time
+	silent int // failures since
+}
+
+const (
+	failureEvery    = 10 * time.Second
+	failureKindsMax = 64
+)
+
+var digits = regexp.MustCompile(`\d+`)
+
+func (r *repeats) log(log *slog.Logger, now time.Time, why string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	kind := digits.ReplaceAllString(why, "#") // each try has a file of its own
+	k, ok := r.kinds[kind]
+	if !ok {
+		if r.kinds == nil || len(r.kinds) >= failureKindsMax {
+			r.kinds = map[string]*repeated{}
+		}
+		k = &repeated{}
+		r.kinds[kind] = k
+	} else if age := now.Sub(k.logged); age >= 0 && age < failureEvery { // negative: a clock set back
+		k.silent++
+		return
+	}
+	log.Error("background work failed and is retried", "err", why, "times", k.silent+1)
+	*k = repeated{logged: now}
 }
 
 // Metrics returns the numbers of this moment. It takes Pebble's locks for some microseconds: scrape, do not poll.

@@ -243,6 +243,10 @@ func (r *Registry) open(ct catalog.Topic) (*Topic, error) {
 	t.config.Store(cfg)
 	for i, cp := range ct.Partitions {
 		p, err := r.opts.Log.OpenPartition(log.PartitionID(cp.Ordinal), cp)
+		var corrupt *log.CorruptError
+		if errors.As(err, &corrupt) { // its own text has the ordinal
+			return nil, fmt.Errorf("partition %d: offset %d is damaged on disk: %w", i, corrupt.Offset, corrupt.Err)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("partition %d: %w", i, err)
 		}

@@ -48,6 +48,9 @@ func Of(err error) error {
 	if m := fileNumber.FindStringSubmatch(err.Error()); m != nil && pebble.IsCorruptionError(err) {
 		return &Error{Path: "file " + m[1], Offset: -1, Why: Why(err), Err: err}
 	}
+	if m := sizeMismatch.FindStringSubmatch(err.Error()); m != nil {
+		return &Error{Path: m[1], Offset: -1, Why: fmt.Sprintf("it has %s bytes, and %s were written", m[2], m[3]), Err: err}
+	}
 	return err
 }
 
@@ -61,7 +64,9 @@ func Join(err, closing error) error {
 
 var (
 	fileNumber = regexp.MustCompile(`^pebble: file (\d+): `)
-	prefix     = regexp.MustCompile(`^pebble(/\w+)?: (file \d+: )?`)
+	// What Pebble says of an sstable when it opens a database.
+	sizeMismatch = regexp.MustCompile(`object size mismatch \((.+?)\): (\d+) \(disk\) != (\d+) \(MANIFEST\)`)
+	prefix       = regexp.MustCompile(`^pebble(/\w+)?: (file \d+: )?`)
 )
 
 // Why is the first line of Pebble's text, without what the path says already.

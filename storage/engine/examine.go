@@ -47,13 +47,19 @@ func refused(name, dir string, err error) error {
 	if err = damage.Of(err); !errors.As(err, &known) && pebble.IsCorruptionError(err) {
 		err = located(dir, err)
 	}
+	if m := unknown.FindStringSubmatch(err.Error()); m != nil && !errors.As(err, &known) {
+		err = &damage.Error{Path: dir + "/" + m[1] + ".sst", Offset: -1, Why: "it is missing", Err: err}
+	}
 	if errors.As(err, &known) {
 		return fmt.Errorf("open %s database: %w: no data was changed", name, err)
 	}
 	return fmt.Errorf("open %s database in %s: %w", name, dir, err)
 }
 
-var replayed = regexp.MustCompile(`replaying wal (\d+), offset`)
+var (
+	replayed = regexp.MustCompile(`replaying wal (\d+), offset`)
+	unknown  = regexp.MustCompile(`file (\d+) \(type sstable\) unknown`)
+)
 
 // located names the WAL that Pebble failed to read, which is in the details of its error only; otherwise the directory.
 func located(dir string, err error) *damage.Error {

@@ -63,11 +63,16 @@ func (d *Dir) Check(ctx context.Context, progress func(Partition)) (*Report, err
 		s := scan{Report: r, ctx: ctx, database: x}
 		s.run()
 	}
+	if d.tableErr != nil {
+		r.Problems = append(r.Problems, Problem{Offset: -1, Err: d.tableErr})
+	}
 	if d.err != nil {
 		r.Problems = append(r.Problems, Problem{Offset: -1, Err: d.err})
 		return r, ctx.Err()
 	}
-	d.checkOrdinals(r)
+	if d.tables != nil {
+		d.checkOrdinals(r)
+	}
 	for _, p := range d.partitions {
 		if progress != nil {
 			progress(p)

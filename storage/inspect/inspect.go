@@ -13,6 +13,7 @@ import (
 
 	"github.com/keyframelog/keyframe/proto/fold"
 	"github.com/keyframelog/keyframe/storage/catalog"
+	"github.com/keyframelog/keyframe/storage/damage"
 	"github.com/keyframelog/keyframe/storage/engine"
 	"github.com/keyframelog/keyframe/storage/log"
 	"github.com/keyframelog/keyframe/storage/table"
@@ -27,6 +28,7 @@ type Dir struct {
 	tables     *table.DB
 	partitions []Partition
 	err        error // why the catalog cannot be read
+	tableErr   error // why the tables cannot be opened
 }
 
 type database struct {
@@ -54,7 +56,7 @@ type Partition struct {
 func (p Partition) String() string { return fmt.Sprintf("%s/%d", p.Topic, p.Index) }
 
 // Open opens a broker's directory and changes nothing in it: what a start would tidy up stays. It is locked until Close. Errors:
-// engine.OpenReadOnly's, *damage.Error for a database that cannot be opened at all.
+// engine.OpenReadOnly's. A database that cannot be opened because of damage is what Check reports, and Partitions for the log.
 func Open(cfg engine.Config) (_ *Dir, err error) {
 	d := &Dir{}
 	defer func() {
@@ -65,26 +67,10 @@ func Open(cfg engine.Config) (_ *Dir, err error) {
 	if d.engine, err = engine.OpenReadOnly(cfg); err != nil {
 		return nil, err
 	}
-	logDB, err := d.engine.OpenLogDB()
-	if err != nil {
+	if err := d.openDatabases(cfg); err != nil {
 		return nil, err
 	}
-	tableDB, options, err := d.engine.OpenTableDB()
-	if err != nil {
-		return nil, err
-	}
-	fs := options.FS
-	d.databases = []database{{fs.PathJoin(cfg.Dir, "log"), logDB, options}, {fs.PathJoin(cfg.Dir, "table"), tableDB, options}}
-	// Whatever epoch the last run had is not later.
-	logConfig := log.Config{DB: logDB, Logger: cfg.Logger, Fatal: d.engine.Fatal, LeaderEpoch: math.MaxInt32, CompactEveryBytes: -1}
-	if d.log, err = log.Open(logConfig); err != nil {
-		return nil, err
-	}
-	tableConfig := table.Config{DB: tableDB, Options: options, FS: fs, Dir: fs.PathJoin(cfg.Dir, "ingest"), Logger: cfg.Logger}
-	if d.tables, err = table.Open(tableConfig); err != nil {
-		return nil, err
-	}
-	if d.catalog, d.err = catalog.Open(logDB, time.Now, rand.Reader); d.err != nil {
+	if d.err != nil {
 		return d, nil
 	}
 	for _, t := range d.catalog.List() {
@@ -95,6 +81,52 @@ func Open(cfg engine.Config) (_ *Dir, err error) {
 	return d, nil
 }
 
+// openDatabases opens both. A damaged one does not keep the other from being looked at.
+func (d *Dir) openDatabases(cfg engine.Config) error {
+	logDB, err := d.engine.OpenLogDB()
+	if d.err = err; err != nil && !isDamage(err) {
+		return err
+	}
+	tableDB, options, err := d.engine.OpenTableDB()
+	if d.tableErr = err; err != nil && !isDamage(err) {
+		return err
+	}
+	if options == nil {
+		options = &pebble.Options{FS: cfg.FS}
+		options.EnsureDefaults()
+	}
+	fs := options.FS
+	if logDB != nil {
+		d.databases = append(d.databases, database{fs.PathJoin(cfg.Dir, "log"), logDB, options})
+		if err := d.openLog(cfg, logDB); err != nil {
+			return err
+		}
+	}
+	if tableDB != nil {
+		d.databases = append(d.databases, database{fs.PathJoin(cfg.Dir, "table"), tableDB, options})
+		tableConfig := table.Config{DB: tableDB, Options: options, FS: fs, Dir: fs.PathJoin(cfg.Dir, "ingest"), Logger: cfg.Logger}
+		if d.tables, err = table.Open(tableConfig); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *Dir) openLog(cfg engine.Config, db *pebble.DB) (err error) {
+	// Whatever epoch the last run had is not later.
+	logConfig := log.Config{DB: db, Logger: cfg.Logger, Fatal: d.engine.Fatal, LeaderEpoch: math.MaxInt32, CompactEveryBytes: -1}
+	if d.log, err = log.Open(logConfig); err != nil {
+		return err
+	}
+	d.catalog, d.err = catalog.Open(db, time.Now, rand.Reader)
+	return nil
+}
+
+func isDamage(err error) bool {
+	var damaged *damage.Error
+	return errors.As(err, &damaged)
+}
+
 func (d *Dir) open(t catalog.Topic, index int32, stored catalog.Partition) Partition {
 	p := Partition{Topic: t.Name, TopicID: t.ID, Index: index, Ordinal: stored.Ordinal, Incarnation: stored.Incarnation}
 	p.KeyFramed, p.Fold, p.Err = foldOf(t)
@@ -102,7 +134,7 @@ func (d *Dir) open(t catalog.Topic, index int32, stored catalog.Partition) Parti
 	if p.Log, err = d.log.OpenPartition(log.PartitionID(p.Ordinal), stored); err != nil {
 		p.Err = errors.Join(p.Err, err)
 	}
-	if !p.KeyFramed {
+	if !p.KeyFramed || d.tables == nil {
 		return p
 	}
 	if p.Table, err = d.tables.Table(p.Ordinal, table.Identity{TopicID: t.ID, Partition: index, Incarnation: p.Incarnation, Fold: p.Fold}); err != nil {

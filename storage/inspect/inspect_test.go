@@ -261,3 +261,94 @@ func TestLostEndOfTheLog(t *testing.T) {
 	require.ErrorIs(t, problems[1], errLost)
 	require.ErrorContains(t, problems[1], "a/0 at offset 100: the table is folded to here in leader epoch 0, but there the log has epoch 1")
 }
+
+// twoBlobs is a directory whose log has two blob files; it returns their paths.
+func twoBlobs(t *testing.T) (fs *vfs.MemFS, blobs []string) {
+	t.Helper()
+	fs = vfs.NewMem()
+	b := start(t, fs)
+	b.topic("a")
+	for range 2 {
+		b.put("a", 40)
+		require.NoError(t, b.db.Flush())
+	}
+	b.stop()
+	return fs, filesOf(t, fs, "/d/log", ".blob")
+}
+
+func filesOf(t *testing.T, fs vfs.FS, dir, suffix string) (paths []string) {
+	t.Helper()
+	names, err := fs.List(dir)
+	require.NoError(t, err)
+	slices.Sort(names)
+	for _, name := range names {
+		if strings.HasSuffix(name, suffix) {
+			paths = append(paths, fs.PathJoin(dir, name))
+		}
+	}
+	return paths
+}
+
+// changed is a copy in which change was made to one file; nil removes it.
+func changed(t *testing.T, fs vfs.FS, path string, change func([]byte) []byte) *vfs.MemFS {
+	t.Helper()
+	image := vfs.NewMem()
+	_, err := vfs.Clone(fs, image, "/d", "/d")
+	require.NoError(t, err)
+	if change == nil {
+		require.NoError(t, image.Remove(path))
+	} else {
+		write(t, image, path, change(read(t, fs, path)))
+	}
+	return image
+}
+
+// Pebble panics where it needs a blob file that it cannot open; the check names the file and goes on, and a broker does not start.
+func TestBlobFileThatCannotBeOpened(t *testing.T) {
+	fs, blobs := twoBlobs(t)
+	require.GreaterOrEqual(t, len(blobs), 2)
+	path := blobs[0]
+	cut := func(n func(size int) int) func([]byte) []byte {
+		return func(b []byte) []byte { return b[:n(len(b))] }
+	}
+	for name, change := range map[string]func([]byte) []byte{
+		"empty":    cut(func(int) int { return 0 }),
+		"one byte": cut(func(int) int { return 1 }),
+		"half":     cut(func(size int) int { return size / 2 }),
+		"last":     cut(func(size int) int { return size - 1 }),
+		"missing":  nil,
+	} {
+		image := changed(t, fs, path, change)
+		r := check(t, image)
+		require.NotEmpty(t, r.Problems, name)
+		require.ErrorContains(t, r.Problems[0], path+" is damaged: it ", name)
+		require.Positive(t, r.Keys)
+		for _, p := range r.Problems {
+			require.NotContains(t, p.Error(), "metadata type", name)
+		}
+		dir, err := engine.OpenDir(engine.Config{Dir: "/d", FS: image})
+		require.NoError(t, err)
+		_, err = dir.OpenLogDB()
+		require.ErrorContains(t, err, "open log database: "+path+" is damaged: it ", name)
+		require.ErrorContains(t, err, ": no data was changed", name)
+		require.NoError(t, dir.Close())
+	}
+	image := changed(t, fs, path, func(b []byte) []byte { b[len(b)-20] ^= 0x5a; return b }) // in the footer
+	require.ErrorContains(t, check(t, image).Problems[0], path+" is damaged: ")
+}
+
+// A database that does not open is a problem, and the other one is checked.
+func TestSSTableOfAnotherSize(t *testing.T) {
+	fs, _ := twoBlobs(t)
+	for _, dir := range []string{"/d/log", "/d/table"} {
+		path := filesOf(t, fs, dir, ".sst")[0]
+		for name, change := range map[string]func([]byte) []byte{"": func(b []byte) []byte { return b[:len(b)/2] }, "missing": nil} {
+			r := check(t, changed(t, fs, path, change))
+			require.Len(t, r.Problems, 1, "%s", r.Problems)
+			require.ErrorContains(t, r.Problems[0], path+" is damaged: it ", name)
+			require.ErrorContains(t, r.Problems[0], ": no data was changed")
+			require.Positive(t, r.Files)
+			require.Equal(t, dir == "/d/table", r.Records > 0)
+		}
+	}
+}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/sstable"
+	"github.com/cockroachdb/pebble/v2/sstable/blob"
 
 	"github.com/keyframelog/keyframe/storage/damage"
 )
@@ -18,13 +19,15 @@ type scan struct {
 	*Report
 	ctx context.Context
 	database
-	damaged map[string]bool // files that were reported
+	damaged     map[string]bool // files that were reported
+	blobDamaged bool            // among them one that was found to be unreadable as a whole
 }
 
 func (s *scan) run() {
 	s.damaged = map[string]bool{}
 	before := len(s.Problems)
 	s.sstables()
+	s.blobs()
 	s.values()
 	if len(s.Problems) > before || s.ctx.Err() != nil {
 		return
@@ -37,7 +40,7 @@ func (s *scan) run() {
 func (s *scan) problem(err error) {
 	var d *damage.Error
 	if errors.As(err, &d) {
-		if s.damaged[d.Path] {
+		if s.damaged[d.Path] || d.Path == damage.SomeBlob && s.blobDamaged {
 			return
 		}
 		s.damaged[d.Path] = true
@@ -83,6 +86,40 @@ func (s *scan) sstable(path string) error {
 	return errors.Join(r.ValidateBlockChecksums(), r.Close())
 }
 
+// blobs opens each blob file: what values meets of one that cannot be opened does not say which it is.
+func (s *scan) blobs() {
+	for _, d := range damage.BlobFiles(s.options.FS, s.path, s.db) {
+		s.blobDamaged = true
+		s.problem(d)
+	}
+	for info := range s.db.DebugCurrentVersion().BlobFiles.All() {
+		path := s.options.FS.PathJoin(s.path, info.Physical.FileNum.String()+".blob")
+		if s.damaged[path] || s.ctx.Err() != nil {
+			continue
+		}
+		if err := s.blob(path); err != nil {
+			s.blobDamaged = true
+			s.problem(&damage.Error{Path: path, Offset: -1, Why: damage.Why(err), Err: err})
+		}
+	}
+}
+
+func (s *scan) blob(path string) error {
+	f, err := s.options.FS.Open(path)
+	if err != nil {
+		return err
+	}
+	readable, err := sstable.NewSimpleReadable(f)
+	if err != nil {
+		return errors.Join(err, f.Close())
+	}
+	r, err := blob.NewFileReader(s.ctx, readable, blob.FileReaderOptions{ReaderOptions: s.options.MakeReaderOptions().ReaderOptions})
+	if err != nil {
+		return errors.Join(err, readable.Close())
+	}
+	return r.Close()
+}
+
 // values reads every value. A damaged blob file does not end it: others may be damaged too.
 func (s *scan) values() {
 	it, err := s.db.NewIter(&pebble.IterOptions{KeyTypes: pebble.IterKeyTypePointsOnly})
@@ -90,15 +127,16 @@ func (s *scan) values() {
 		s.problem(fmt.Errorf("%s: %w", s.path, damage.Of(err)))
 		return
 	}
+	defer func() {
+		if err := damage.Of(errors.Join(it.Error(), it.Close())); err != nil {
+			s.problem(s.located(err))
+		}
+	}()
 	for ok := it.First(); ok && s.ctx.Err() == nil; ok = it.Next() {
 		s.Keys++
-		lazy := it.LazyValue()
-		if _, _, err := lazy.Value(nil); err != nil {
+		if _, err := damage.Value(it); err != nil {
 			s.problem(s.located(damage.Of(err)))
 		}
-	}
-	if err := damage.Of(errors.Join(it.Error(), it.Close())); err != nil {
-		s.problem(s.located(err))
 	}
 }
 

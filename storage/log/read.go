@@ -7,6 +7,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/keyframelog/keyframe/proto/batch"
+	"github.com/keyframelog/keyframe/storage/damage"
 	"github.com/keyframelog/keyframe/storage/keys"
 )
 
@@ -189,22 +190,11 @@ func (p *Partition) stored(it *pebble.Iterator) (batch.Batch, error) {
 	if err != nil {
 		return nil, err
 	}
-	value, err := valueOf(it)
+	value, err := damage.Value(it)
 	if err != nil {
 		return nil, err
 	}
 	return checkStored(offset, value)
-}
-
-// valueOf fetches a value. A damaged blob file header makes Pebble 2.1.7 panic while it reports the damage (reportCorruption
-// does not know blob files); for a reader that is damage like any other.
-func valueOf(it *pebble.Iterator) (value []byte, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			value, err = nil, fmt.Errorf("%w: %v", keys.ErrCorrupt, r)
-		}
-	}()
-	return it.ValueAndErr()
 }
 
 func checkStored(offset int64, value []byte) (batch.Batch, error) {

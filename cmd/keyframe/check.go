@@ -17,7 +17,8 @@ func newCheckCommand() *cobra.Command {
 		Short: "Verify a stopped broker's data directory: every checksum, every digest, every fold",
 		Long: `Reads every block of every file, every record batch and every row of every key frame, and folds the deltas again independently of
 the stored tables: at each key frame the digest must come out the same. It changes nothing. The exit status is 1 if anything is
-wrong. --format json prints a list of one object, with the counts and the list "problems"; jsonl that object on a line.`,
+wrong. A notice may be the trace of a crash, or damage, and is no problem. --format json prints a list of one object, with the counts
+and the lists "problems" and "notices"; jsonl that object on a line.`,
 		Args: arguments(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := loadConfig(cmd)
@@ -59,6 +60,9 @@ func printReport(out io.Writer, report *inspect.Report, took time.Duration) {
 	fmt.Fprintf(out, "log     %d record batches, %d records, %d bytes: checksums and offsets\n", report.Batches, report.Records, report.Bytes)
 	fmt.Fprintf(out, "frames  %d, %d rows read back: checksums, counts and digests\n", report.Frames, report.Rows)
 	fmt.Fprintf(out, "folds   %d deltas folded again, %d digests compared\n", report.Refolded, report.Digests)
+	for _, notice := range report.Notices {
+		fmt.Fprintf(out, "NOTICE %s\n", printable(notice))
+	}
 	if len(report.Problems) == 0 {
 		fmt.Fprintln(out, "no problem found")
 		return
@@ -78,10 +82,14 @@ func encodeReport(cmd *cobra.Command, c *config, report *inspect.Report, took ti
 		}
 		problems.rows = append(problems.rows, []any{p.Partition.Topic, p.Partition.Index, offset, p.Err.Error()})
 	}
-	out, err := newOutput(cmd, c, "partitions", "files", "keys", "batches", "records", "bytes", "frames", "rows", "refolded", "digests", "took_ms", "problems")
+	notices := nested{columns: []string{"notice"}}
+	for _, notice := range report.Notices {
+		notices.rows = append(notices.rows, []any{notice})
+	}
+	out, err := newOutput(cmd, c, "partitions", "files", "keys", "batches", "records", "bytes", "frames", "rows", "refolded", "digests", "took_ms", "problems", "notices")
 	if err != nil {
 		return err
 	}
 	return errors.Join(out.row(report.Partitions, report.Files, report.Keys, report.Batches, report.Records, report.Bytes, report.Frames, report.Rows,
-		report.Refolded, report.Digests, took.Milliseconds(), problems), out.close())
+		report.Refolded, report.Digests, took.Milliseconds(), problems, notices), out.close())
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -35,10 +36,11 @@ type Dir struct {
 	tabStats counters
 	fatal    sync.Once
 
-	mu     sync.Mutex
-	logDB  *pebble.DB
-	tabDB  *pebble.DB
-	closed bool
+	mu      sync.Mutex
+	logDB   *pebble.DB
+	tabDB   *pebble.DB
+	notices []string
+	closed  bool
 }
 
 // OpenDir locks the directory and checks what it is; an empty or missing one becomes a data directory of cfg.Kind.
@@ -145,6 +147,13 @@ func (d *Dir) Reserve() *Reserve { return d.reserve }
 
 // Path is the directory.
 func (d *Dir) Path() string { return d.cfg.Dir }
+
+// Notices are what was seen as the databases were opened and may be damage or not, a sentence each: a WAL that ends in a torn record.
+func (d *Dir) Notices() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.notices)
+}
 
 // Fatal reports that the process cannot go on. Only the first call does something.
 func (d *Dir) Fatal(msg string) {

@@ -15,18 +15,18 @@ import (
 
 // examine looks for damage that Pebble would take for the end of a file, and changes nothing. It has to come before Pebble
 // opens the database to write: Pebble deletes the files that what is left of the MANIFEST does not name. It reads the MANIFEST
-// and the last WAL, at most about a memtable.
-func examine(fs vfs.FS, dir string) error {
+// and the last WAL, at most about a memtable; torn is what checkWAL says of it.
+func examine(fs vfs.FS, dir string) (torn string, err error) {
 	desc, err := pebble.Peek(dir, fs)
 	if err != nil || !desc.Exists { // Pebble says it when it opens the database
-		return nil
+		return "", nil
 	}
 	if err := checkManifest(fs, desc.ManifestFilename); err != nil {
-		return err
+		return "", err
 	}
 	names, err := fs.List(dir)
 	if err != nil {
-		return err
+		return "", err
 	}
 	last, number := "", uint64(0)
 	for _, name := range names {
@@ -36,7 +36,7 @@ func examine(fs vfs.FS, dir string) error {
 		}
 	}
 	if last == "" {
-		return nil
+		return "", nil
 	}
 	return checkWAL(fs, fs.PathJoin(dir, last), number)
 }

@@ -3,7 +3,9 @@ package engine
 import (
 	"bytes"
 	"fmt"
+	"log/slog"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -161,7 +163,8 @@ func TestTornWALIsOpened(t *testing.T) {
 		}
 		fs := vfs.NewMem()
 		put(t, fs, "/000007.log", string(b))
-		return checkWAL(fs, "/000007.log", 7)
+		_, err := checkWAL(fs, "/000007.log", 7)
+		return err
 	}
 	require.NoError(t, check(0, 10, 10, 10))
 	require.NoError(t, check(0, 10, 10, 20, 20)) // that sync may have begun before the chunks were written
@@ -223,4 +226,64 @@ func TestDamagedEarlierWALIsNamed(t *testing.T) {
 	require.NoError(t, openFlipped(t, image, wals[0], files[wals[0]], 0, 0))
 	err = openFlipped(t, image, wals[0], files[wals[0]], 20_000, 4)
 	require.EqualError(t, err, "open log database: "+wals[0]+" is damaged: a record is not as it was written: no data was changed")
+}
+
+// Behind the end of a WAL is nothing, the mark that it was closed, or what an earlier WAL left in its file. All else is noticed.
+func TestUnfinishedRecordIsNoticed(t *testing.T) {
+	fs := vfs.NewCrashableMem()
+	d, err := OpenDir(Config{Dir: "/d", FS: fs, MemTableBytes: 64 << 10})
+	require.NoError(t, err)
+	db, err := d.OpenLogDB()
+	require.NoError(t, err)
+	recycled := 0
+	for i := range 60 { // each larger than a block, so that some blocks of a file have no chunk's begin but at their own
+		value := bytes.Repeat([]byte{byte(i), 1}, 10_000+i*100)
+		require.NoError(t, db.Set(fmt.Appendf(nil, "%02d", i), value, pebble.Sync))
+		image := fs.CrashClone(vfs.CrashCloneCfg{})
+		torn, err := examine(image, "/d/log")
+		require.NoError(t, err)
+		require.Empty(t, torn)
+		files := contents(t, image, "/d/log")
+		path := lastFile(files, ".log")
+		number, err := strconv.ParseUint(strings.TrimSuffix(image.PathBase(path), ".log"), 10, 64)
+		require.NoError(t, err)
+		r := reading{format: format{header: walHeader, typeMin: typeWALFull, typeMax: typeWALLast, logNumber: uint32(number)}}
+		r.evidence = func(int64, chunk) bool { return false }
+		_, err = r.read(image, path)
+		require.NoError(t, err)
+		if r.earlier {
+			recycled++
+		}
+	}
+	require.NoError(t, d.Close())
+	require.Positive(t, recycled)
+
+	clean := written(t)
+	files := contents(t, clean, "/d/log")
+	path := lastFile(files, ".log")
+	text := strings.TrimRight(files[path], "\x00")
+	number, err := strconv.ParseUint(strings.TrimSuffix(clean.PathBase(path), ".log"), 10, 64)
+	require.NoError(t, err)
+	from := len(text) - 400 // within the last record
+	for at := from; at < len(text); at++ {
+		b := []byte(files[path])
+		b[at] ^= 0x5a
+		fs := vfs.NewMem()
+		put(t, fs, "/w", string(b))
+		torn, err := checkWAL(fs, "/w", number)
+		require.NoError(t, err)
+		require.NotEmpty(t, torn, "at %d of %d", at, len(text))
+	}
+
+	b := []byte(files[path])
+	b[from] ^= 0x5a
+	put(t, clean, path, string(b))
+	var out bytes.Buffer
+	d, err = OpenDir(Config{Dir: "/d", FS: clean, Logger: slog.New(slog.NewTextHandler(&out, nil))})
+	require.NoError(t, err)
+	_, err = d.OpenLogDB()
+	require.NoError(t, err)
+	require.Len(t, d.Notices(), 1)
+	require.Contains(t, out.String(), "level=WARN msg=\""+d.Notices()[0])
+	require.NoError(t, d.Close())
 }

@@ -64,8 +64,13 @@ func (d *Dir) open(name string, opts *pebble.Options) (*pebble.DB, error) {
 	opts.ErrorIfNotExists = !isNew
 	path := fs.PathJoin(d.cfg.Dir, name)
 	if !isNew {
-		if err := examine(fs, path); err != nil {
+		torn, err := examine(fs, path)
+		if err != nil {
 			return nil, refused(name, path, err)
+		}
+		if torn != "" {
+			d.notices = append(d.notices, torn)
+			d.cfg.Logger.Warn(torn)
 		}
 	}
 	db, err := pebble.Open(path, opts)

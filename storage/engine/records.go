@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"hash/crc32"
 	"io"
 
@@ -32,6 +33,8 @@ const (
 	typeLast     = 4
 	typeWALFull  = 9
 	typeWALLast  = 12
+	typeEOF      = 5 // of a chunk without payload and checksum, of the next log number, which closes a WAL
+	eofBytes     = editHeader + 4
 	syncedValues = 3 // that differ, behind a chunk, are from before and after two syncs
 )
 
@@ -103,8 +106,11 @@ type reading struct {
 	evidence func(at int64, c chunk) bool // of a valid chunk behind the first invalid one: does it prove damage?
 	bad      int64                        // where the first invalid chunk is; -1: there is none
 	proved   bool
-	gap      bool // behind bad, a part of a sector is zero: it was never written
-	cut      bool // the chunk at bad reaches beyond the end of its block or of the file
+	behind   bool   // behind bad there is another valid chunk
+	earlier  bool   // behind bad, in a WAL, is a chunk of one that had the file before
+	begun    []byte // the block from bad on
+	gap      bool   // behind bad, a part of a sector is zero: it was never written
+	cut      bool   // the chunk at bad reaches beyond the end of its block or of the file
 }
 
 // read passes over the file; it stops at proof.
@@ -137,6 +143,7 @@ func (r *reading) block(base int64, b []byte) {
 		if !valid {
 			r.bad = base + int64(at)
 			r.cut = len(b)-at < r.header || c.bytes > len(b)-at
+			r.begun = bytes.Clone(b[at:])
 			break
 		}
 		at += c.bytes
@@ -145,12 +152,16 @@ func (r *reading) block(base int64, b []byte) {
 		return
 	}
 	r.gap = r.gap || hasGap(b, at)
+	if r.header == walHeader && !r.earlier {
+		r.earlier = r.earlierIn(b[at:])
+	}
 	for at = r.next(b, at); at >= 0 && !r.proved; at = r.next(b, at) {
 		c, valid := r.chunkAt(b[at:])
 		if !valid {
 			at++
 			continue
 		}
+		r.behind = true
 		r.proved = r.evidence(base+int64(at), c)
 		at += c.bytes
 	}
@@ -187,7 +198,10 @@ func checkManifest(fs vfs.FS, path string) error {
 // was synced if a later chunk says so, or if there are chunks behind it from before and after two more syncs: the second of
 // them began when the first had ended, so it covered the earliest of these chunks and all before it. (The first alone may
 // have begun before that chunk was written. What the chunks say is often too little: Pebble counts partial blocks only.)
-func checkWAL(fs vfs.FS, path string, logNumber uint64) error {
+//
+// Where neither shows it, what is no record may be the end of a write that a crash cut short: torn says so, "" where the file ends
+// as it should.
+func checkWAL(fs vfs.FS, path string, logNumber uint64) (torn string, err error) {
 	r := reading{format: format{header: walHeader, typeMin: typeWALFull, typeMax: typeWALLast, logNumber: uint32(logNumber)}}
 	seen, last := 0, uint64(0)
 	r.evidence = func(_ int64, c chunk) bool {
@@ -197,10 +211,56 @@ func checkWAL(fs vfs.FS, path string, logNumber uint64) error {
 		return c.synced > uint64(r.bad) || seen >= syncedValues
 	}
 	if _, err := r.read(fs, path); err != nil {
-		return err
+		return "", err
 	}
 	if r.proved {
-		return &damage.Error{Path: path, Offset: r.bad, Why: "a record is not as it was written, and synced records follow it"}
+		return "", &damage.Error{Path: path, Offset: r.bad, Why: "a record is not as it was written, and synced records follow it"}
 	}
-	return nil
+	if n := r.unfinished(); n > 0 {
+		return fmt.Sprintf("%s: %d bytes from byte %d on are no whole record: the end of a write that a crash cut short, or damage to the last one",
+			path, n, r.bad), nil
+	}
+	return "", nil
+}
+
+// unfinished is how many bytes at bad were meant to be a chunk of this WAL; 0 where nothing was written. A file that was in use
+// for an earlier WAL holds what is left of that behind its end, where no chunk begins but by chance.
+func (r *reading) unfinished() int {
+	written := len(bytes.TrimRight(r.begun, "\x00"))
+	if r.bad < 0 || written == 0 && !r.behind {
+		return 0
+	}
+	if len(r.begun) < eofBytes {
+		return written
+	}
+	number := binary.LittleEndian.Uint32(r.begun[editHeader:])
+	isType := r.begun[6] >= r.typeMin && r.begun[6] <= r.typeMax
+	switch {
+	case number == r.logNumber && isType:
+		return min(len(r.begun), r.header+int(binary.LittleEndian.Uint16(r.begun[4:])))
+	case number == r.logNumber+1 && isEOF(r.begun), r.earlier:
+		return 0
+	}
+	return max(written, 1)
+}
+
+// earlierIn tells whether a chunk of an earlier WAL, or the mark that closed it, is in b, which ends with its block. One of them
+// follows wherever the end of the later WAL cut a chunk of the earlier one.
+func (f format) earlierIn(b []byte) bool {
+	for at := 0; at+eofBytes <= len(b); at++ {
+		was := f
+		was.logNumber = binary.LittleEndian.Uint32(b[at+editHeader:])
+		if was.logNumber > 0 && was.logNumber <= f.logNumber && isEOF(b[at:]) {
+			return true
+		}
+		if _, valid := was.chunkAt(b[at:]); valid && was.logNumber < f.logNumber {
+			return true
+		}
+	}
+	return false
+}
+
+// isEOF tells whether b begins with the empty chunk that closes a WAL, of whatever number.
+func isEOF(b []byte) bool {
+	return binary.LittleEndian.Uint32(b) == 0 && binary.LittleEndian.Uint16(b[4:]) == 0 && b[6] == typeEOF
 }

@@ -41,6 +41,7 @@ type Report struct {
 	Refolded                     int64 // deltas folded again
 	Digests                      int64 // compared after folding again
 	Problems                     []Problem
+	Notices                      []string // what may be damage or not: engine.Dir's
 }
 
 const (
@@ -58,7 +59,7 @@ var (
 // Check verifies everything; progress, if not nil, is called before each partition. The error is the context's; what is wrong with the
 // data is in the report.
 func (d *Dir) Check(ctx context.Context, progress func(Partition)) (*Report, error) {
-	r := &Report{}
+	r := &Report{Notices: d.engine.Notices()}
 	for _, x := range d.databases {
 		s := scan{Report: r, ctx: ctx, database: x}
 		s.run()

@@ -352,3 +352,20 @@ func TestSSTableOfAnotherSize(t *testing.T) {
 		}
 	}
 }
+
+// Damage to the last record of the WAL is what a torn write looks like: no problem, but not passed over.
+func TestTornRecordIsANotice(t *testing.T) {
+	fs := vfs.NewCrashableMem()
+	b := start(t, fs)
+	b.topic("a")
+	b.put("a", 50)
+	image := fs.CrashClone(vfs.CrashCloneCfg{})
+	b.stop()
+	require.Empty(t, check(t, fs).Notices)
+	require.Empty(t, check(t, image).Notices)
+	wals := filesOf(t, image, "/d/log", ".log")
+	path := wals[len(wals)-1]
+	r := check(t, changed(t, image, path, func(b []byte) []byte { b[len(bytes.TrimRight(b, "\x00"))-3] ^= 0x5a; return b }))
+	require.Len(t, r.Notices, 1)
+	require.Regexp(t, `^`+path+`: \d+ bytes from byte \d+ on are no whole record: `, r.Notices[0])
+}

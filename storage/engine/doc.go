@@ -31,7 +31,8 @@
 // opened: Pebble would delete or forget everything behind it. Such a directory is refused (*damage.Error) and nothing in it
 // changes. What a crash leaves is never taken for damage, so the last synced record of a WAL is not protected: a WAL that ends in
 // something that is no record is opened, with a warning (Dir.Notices). A blob file that is missing or has not the size that it
-// was written with is refused too: Pebble panics where it needs it.
+// was written with is refused too: Pebble panics where it needs it. One that is
+// damaged at its end later on, or gone, is an error of whoever opens it.
 //
 // A full disk is kept away from Pebble, which retries a flush for ever and lets writers hang on ENOSPC: Reserve refuses
 // writes while there is still room for everything that Pebble has accepted.

@@ -65,11 +65,16 @@ func (c *counters) listener(log *slog.Logger, now func() time.Time) *pebble.Even
 		},
 		DataCorruption: func(i pebble.DataCorruptionInfo) {
 			c.corruptions.Add(1)
-			log.Error("a file is damaged: "+damage.Advice, "file", i.Path, "reason", damage.Why(i.Details))
+			if times := failures.due(now(), i.Path); times > 0 { // a compaction that needs it tries again and again
+				log.Error("a file is damaged: "+damage.Advice, "file", i.Path, "reason", damage.Why(i.Details), "times", times)
+			}
 		},
 		BackgroundError: func(err error) {
 			c.background.Add(1)
-			failures.log(log, now(), damage.Why(damage.Of(err)))
+			why := damage.Why(damage.Of(err))
+			if times := failures.due(now(), digits.ReplaceAllString(why, "#")); times > 0 { // each try has a file of its own
+				log.Error("background work failed and is retried", "err", why, "times", times)
+			}
 		},
 		DiskSlow: func(pebble.DiskSlowInfo) { c.slowed.Add(1) }, // must not block: no logging
 	}
@@ -94,10 +99,10 @@ const (
 
 var digits = regexp.MustCompile(`\d+`)
 
-func (r *repeats) log(log *slog.Logger, now time.Time, why string) {
+// due is how many failures a line that is logged now stands for; 0: none is to be logged.
+func (r *repeats) due(now time.Time, kind string) (times int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	kind := digits.ReplaceAllString(why, "#") // each try has a file of its own
 	k, ok := r.kinds[kind]
 	if !ok {
 		if r.kinds == nil || len(r.kinds) >= failureKindsMax {
@@ -107,10 +112,11 @@ func (r *repeats) log(log *slog.Logger, now time.Time, why string) {
 		r.kinds[kind] = k
 	} else if age := now.Sub(k.logged); age >= 0 && age < failureEvery { // negative: a clock set back
 		k.silent++
-		return
+		return 0
 	}
-	log.Error("background work failed and is retried", "err", why, "times", k.silent+1)
+	times = k.silent + 1
 	*k = repeated{logged: now}
+	return times
 }
 
 // Metrics returns the numbers of this moment. It takes Pebble's locks for some microseconds: scrape, do not poll.

@@ -147,7 +147,8 @@ func (p *Partition) knownDamage(offset int64) error {
 }
 
 func (p *Partition) rememberDamage(offset int64, err error) {
-	if !pebble.IsCorruptionError(err) { // an input/output error may pass
+	var damaged *damage.Error
+	if !pebble.IsCorruptionError(err) && !errors.As(err, &damaged) { // an input/output error may pass
 		return
 	}
 	p.mu.Lock()

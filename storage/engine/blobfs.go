@@ -1,0 +1,63 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"os"
+	"strings"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/sstable"
+	"github.com/cockroachdb/pebble/v2/sstable/blob"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/keyframelog/keyframe/storage/damage"
+)
+
+// blobFS refuses to open a blob file that Pebble 2.1.7 would find damaged as it opens it: that is where it panics (reportCorruption
+// does not know blob files), in a compaction too, where nobody can recover from it. An error that is none of its own is given to
+// the reader or the compaction.
+type blobFS struct {
+	vfs.FS
+	damaged func(pebble.DataCorruptionInfo)
+}
+
+func (fs *blobFS) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
+	if !strings.HasSuffix(name, ".blob") {
+		return fs.FS.Open(name, opts...)
+	}
+	err := checkFooter(fs.FS, name)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil, fs.refuse(&damage.Error{Path: name, Offset: -1, Why: "it is missing"})
+	case pebble.IsCorruptionError(err):
+		return nil, fs.refuse(&damage.Error{Path: name, Offset: -1, Why: damage.Why(err)})
+	case err != nil:
+		return nil, err
+	}
+	return fs.FS.Open(name, opts...)
+}
+
+func (fs *blobFS) refuse(err *damage.Error) error {
+	fs.damaged(pebble.DataCorruptionInfo{Path: err.Path, Details: errors.New(err.Why)})
+	return err
+}
+
+func checkFooter(fs vfs.FS, name string) error {
+	f, err := fs.Open(name)
+	if err != nil {
+		return err
+	}
+	readable, err := sstable.NewSimpleReadable(f)
+	if err != nil {
+		return errors.Join(err, f.Close())
+	}
+	r, err := blob.NewFileReader(context.Background(), readable, blob.FileReaderOptions{})
+	if err != nil {
+		return errors.Join(err, readable.Close())
+	}
+	return r.Close()
+}
+
+// Unwrap is how Pebble looks through wrapped file systems.
+func (fs *blobFS) Unwrap() vfs.FS { return fs.FS }

@@ -56,7 +56,7 @@ type Partition struct {
 func (p Partition) String() string { return fmt.Sprintf("%s/%d", p.Topic, p.Index) }
 
 // Open opens a broker's directory and changes nothing in it: what a start would tidy up stays. It is locked until Close. Errors:
-// engine.OpenReadOnly's. A database that cannot be opened because of damage is what Check reports, and Partitions for the log.
+// engine.OpenReadOnly's. A database that cannot be opened because of damage is what Check reports and Partitions returns.
 func Open(cfg engine.Config) (_ *Dir, err error) {
 	d := &Dir{}
 	defer func() {
@@ -161,8 +161,9 @@ func foldOf(t catalog.Topic) (keyFramed bool, kind fold.Kind, err error) {
 	return true, kind, err
 }
 
-// Partitions lists all partitions by topic and index. The error says why the catalog, which names them, cannot be read.
-func (d *Dir) Partitions() ([]Partition, error) { return d.partitions, d.err }
+// Partitions lists all partitions by topic and index. The error says why the catalog, which names them, cannot be read, or their
+// tables cannot be opened.
+func (d *Dir) Partitions() ([]Partition, error) { return d.partitions, errors.Join(d.err, d.tableErr) }
 
 // Close releases the directory.
 func (d *Dir) Close() error {

@@ -343,7 +343,13 @@ func TestSSTableOfAnotherSize(t *testing.T) {
 	for _, dir := range []string{"/d/log", "/d/table"} {
 		path := filesOf(t, fs, dir, ".sst")[0]
 		for name, change := range map[string]func([]byte) []byte{"": func(b []byte) []byte { return b[:len(b)/2] }, "missing": nil} {
-			r := check(t, changed(t, fs, path, change))
+			image := changed(t, fs, path, change)
+			d, err := Open(engine.Config{Dir: "/d", FS: image})
+			require.NoError(t, err)
+			_, err = d.Partitions()
+			require.ErrorContains(t, err, path+" is damaged: it ")
+			require.NoError(t, d.Close())
+			r := check(t, image)
 			require.Len(t, r.Problems, 1, "%s", r.Problems)
 			require.ErrorContains(t, r.Problems[0], path+" is damaged: it ", name)
 			require.ErrorContains(t, r.Problems[0], ": no data was changed")

@@ -112,7 +112,7 @@ func TestCrashes(t *testing.T) {
 		n := openNode(t, nodeConfig{fs: cr.fs(), clock: c, seed: seed, partitions: partitions, memTable: 256 << 10, log: Config{TailBytes: tail}})
 		for i, m := range model {
 			p := n.parts[i]
-			recovered(t, p, m)
+			recovered(t, p, m, &mu)
 			defer p.Watch(func() { // a reader that sees everything at the first possible moment
 				mu.Lock()
 				defer mu.Unlock()
@@ -133,8 +133,8 @@ func TestCrashes(t *testing.T) {
 	}
 }
 
-// recovered compares a partition after a crash with the model, and cuts the model to what is left.
-func recovered(t *testing.T, p *Partition, m *modelPartition) {
+// recovered compares a partition after a crash with the model, and cuts the model to what is left. promises guards what is promised.
+func recovered(t *testing.T, p *Partition, m *modelPartition, promises sync.Locker) {
 	b := p.Bounds()
 	require.GreaterOrEqual(t, b.HighWatermark, m.acked, "acknowledged batches are gone")
 	require.GreaterOrEqual(t, b.HighWatermark, m.seen, "a reader has seen what is gone")
@@ -157,7 +157,9 @@ func recovered(t *testing.T, p *Partition, m *modelPartition) {
 		require.True(t, bytes.Equal(kept[i], got[i]), "batch at %d", kept[i].BaseOffset())
 	}
 	sizeIs(t, p)
+	promises.Lock() // Pebble writes in the background already, and a crash may come
 	m.acked, m.seen, m.trimDone, m.trimTried = b.HighWatermark, b.HighWatermark, b.DeltaStart, b.DeltaStart
+	promises.Unlock()
 
 	// Producers are exactly as far as their batches in the log.
 	clear(m.sequences)
@@ -263,7 +265,7 @@ func TestCrashAtEveryWriteOfATrim(t *testing.T) {
 		n.abandon()
 		n = openNode(t, nodeConfig{fs: cr.image, clock: c})
 		require.Contains(t, []int64{15, 100}, n.parts[0].Bounds().DeltaStart)
-		recovered(t, n.parts[0], m)
+		recovered(t, n.parts[0], m, &sync.Mutex{})
 		n.close()
 		if done {
 			t.Logf("%d writes", at-1)

@@ -14,7 +14,7 @@ build:
 # Builds into a temporary directory, where the demo keeps its data too, and removes it again, whatever happens.
 demo:
 	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT HUP INT TERM && \
-	$(GO) build -o "$$dir/keyframe" ./cmd/keyframe && TMPDIR="$$dir" "$$dir/keyframe" demo --git "$(GIT)" $(DEMO)
+	GOTMPDIR="$$dir" $(GO) build -o "$$dir/keyframe" ./cmd/keyframe && TMPDIR="$$dir" "$$dir/keyframe" demo --git "$(GIT)" $(DEMO)
 
 test:
 	$(GO) test ./...

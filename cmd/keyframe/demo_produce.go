@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"os"
 	"strconv"
@@ -34,15 +35,18 @@ func demoStateClient(url string) stateconnect.StateServiceClient {
 	return stateconnect.NewStateServiceClient(http.DefaultClient, url)
 }
 
-// createTopic makes the key-framed topic; a frame is cut about every twentieth of the history.
+// createTopic makes the key-framed topic; a frame is cut about every twentieth of the history. Commits have whatever time their
+// committers' clocks had.
 func (d *demo) createTopic(ctx context.Context, commits int) error {
 	kafka, err := kgo.NewClient(kgo.SeedBrokers(d.kafka))
 	if err != nil {
 		return err
 	}
 	defer kafka.Close()
-	policy, records := "compact", strconv.Itoa(max(50, commits/10))
-	r, err := kadm.NewClient(kafka).CreateTopic(ctx, 1, 1, map[string]*string{"cleanup.policy": &policy, "keyframe.interval.records": &records}, demoTopic)
+	policy, records, anyTime := "compact", strconv.Itoa(max(50, commits/10)), strconv.FormatInt(math.MaxInt64, 10)
+	r, err := kadm.NewClient(kafka).CreateTopic(ctx, 1, 1, map[string]*string{
+		"cleanup.policy": &policy, "keyframe.interval.records": &records, "message.timestamp.after.max.ms": &anyTime,
+	}, demoTopic)
 	return topicError("create", demoTopic, errors.Join(err, r.Err), r.ErrMessage)
 }
 

@@ -32,13 +32,14 @@ func main() {
 	})
 	root := newRootCommand()
 	err := root.ExecuteContext(ctx)
+	interrupted := ctx.Err() != nil
 	stop()
 	var silent exitError
 	switch {
 	case err == nil:
 	case errors.As(err, &silent):
 		os.Exit(int(silent))
-	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+	case interrupted && errors.Is(err, context.Canceled):
 		os.Exit(130) // interrupted by the user, as a shell reports it
 	default:
 		fmt.Fprintln(os.Stderr, "keyframe: "+explain(err))

@@ -31,8 +31,11 @@ func stateError(c *config, err error) error {
 		return err
 	}
 	switch e.Code() {
-	case connect.CodeCanceled:
-		return context.Canceled
+	case connect.CodeCanceled: // by whom?
+		if errors.Is(e, context.Canceled) {
+			return context.Canceled
+		}
+		return fmt.Errorf("the state plane at %s ended the call: %s", c.str("state-url"), e.Message())
 	case connect.CodeUnavailable, connect.CodeUnimplemented, connect.CodeUnknown, connect.CodeDeadlineExceeded: // is it one at all?
 		return fmt.Errorf("the state plane at %s (%s): %w", c.str("state-url"), c.source("state-url"), e)
 	}

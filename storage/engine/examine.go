@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"os"
 	"regexp"
 	"strconv"
 	"strings"
@@ -49,6 +50,14 @@ func refused(name, dir string, err error) error {
 	}
 	if m := unknown.FindStringSubmatch(err.Error()); m != nil && !errors.As(err, &known) {
 		err = &damage.Error{Path: dir + "/" + m[1] + ".sst", Offset: -1, Why: "it is missing", Err: err}
+	}
+	var path *os.PathError
+	switch {
+	case errors.As(err, &known):
+	case errors.Is(err, pebble.ErrDBDoesNotExist), errors.Is(err, pebble.ErrDBNotPristine):
+		err = &damage.Error{Path: dir, Offset: -1, Why: "a marker file is missing, or all of it", Err: err}
+	case errors.Is(err, os.ErrNotExist) && errors.As(err, &path):
+		err = &damage.Error{Path: path.Path, Offset: -1, Why: "it is missing", Err: err}
 	}
 	if errors.As(err, &known) {
 		return fmt.Errorf("open %s database: %w: no data was changed", name, err)

@@ -94,6 +94,28 @@ func TestDamagedManifestIsRefused(t *testing.T) {
 	require.NoError(t, openFlipped(t, clean, path, text, 0, 0))
 }
 
+// A file that is missing is told as damage is, whichever it is.
+func TestMissingFilesAreNamed(t *testing.T) {
+	for _, part := range []string{"/marker.manifest", "/marker.format-version", "/MANIFEST-"} {
+		fs := vfs.NewMem()
+		_, err := vfs.Clone(written(t), fs, "/d", "/d")
+		require.NoError(t, err)
+		for path := range contents(t, fs, "/d/log") {
+			if strings.Contains(path, part) {
+				require.NoError(t, fs.Remove(path))
+			}
+		}
+		d, err := OpenDir(Config{Dir: "/d", FS: fs})
+		require.NoError(t, err)
+		_, err = d.OpenLogDB()
+		var damaged *damage.Error
+		require.ErrorAs(t, err, &damaged, part)
+		require.ErrorContains(t, err, "missing", part)
+		require.ErrorContains(t, err, "no data was changed", part)
+		require.NoError(t, d.Close())
+	}
+}
+
 // A crash cuts off the MANIFEST's last record at a sector, or leaves sectors of it unwritten.
 func TestTornManifestIsOpened(t *testing.T) {
 	clean := written(t)

@@ -44,7 +44,7 @@ func checkComplete(fs vfs.FS, dir string) error {
 	for _, name := range []string{logDir, tableDir} {
 		_, err := fs.Stat(fs.PathJoin(dir, name+createdSuffix))
 		if errors.Is(err, os.ErrNotExist) {
-			return fmt.Errorf("%s: %w of a broker: it has no %s, so a broker has never started in it", dir, ErrNotADataDir, name+createdSuffix)
+			return fmt.Errorf("%s: %w of a broker: it has no %s: a broker never came up in it, or the file was lost", dir, ErrNotADataDir, name+createdSuffix)
 		}
 		if err != nil {
 			return fmt.Errorf("data directory %s: %w", dir, err)

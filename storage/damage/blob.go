@@ -28,7 +28,8 @@ func Value(it *pebble.Iterator) (value []byte, err error) {
 
 // BlobFiles says which blob files of a database are missing or do not have the size that they were written with. They were synced
 // before the MANIFEST named them, so no crash leaves one like that. Pebble looks at sstables in this way when it opens a database,
-// at blob files it does not. The database may be in use: a file that it does not name any more afterwards was rightly deleted.
+// at blob files it does not. The database must be open for reading only: Pebble hands out its current version without a reference,
+// and a compaction may release it.
 func BlobFiles(fs vfs.FS, dir string, db *pebble.DB) (found []*Error) {
 	for path, size := range blobFiles(fs, dir, db) {
 		info, err := fs.Stat(path)
@@ -39,11 +40,6 @@ func BlobFiles(fs vfs.FS, dir string, db *pebble.DB) (found []*Error) {
 			found = append(found, &Error{Path: path, Offset: -1, Why: fmt.Sprintf("it has %d bytes, and %d were written", info.Size(), size)})
 		}
 	}
-	if len(found) == 0 {
-		return nil
-	}
-	named := blobFiles(fs, dir, db)
-	found = slices.DeleteFunc(found, func(e *Error) bool { _, ok := named[e.Path]; return !ok })
 	slices.SortFunc(found, func(a, b *Error) int { return cmp.Compare(a.Path, b.Path) })
 	return found
 }

@@ -30,9 +30,9 @@
 // Damage that Pebble would take for the end of a file, in a MANIFEST or in the last WAL, is looked for before a database is
 // opened: Pebble would delete or forget everything behind it. Such a directory is refused (*damage.Error) and nothing in it
 // changes. What a crash leaves is never taken for damage, so the last synced record of a WAL is not protected: a WAL that ends in
-// something that is no record is opened, with a warning (Dir.Notices). A blob file that is missing or has not the size that it
-// was written with is refused too: Pebble panics where it needs it. One that is
-// damaged at its end later on, or gone, is an error of whoever opens it.
+// something that is no record is opened, with a warning (Dir.Notices). A blob file that is damaged at its end, or goes away, is an error
+// of whoever needs it, where Pebble would panic, and the rest of the database is there; one that is missing from the start is an
+// error of readers alone: check names it.
 //
 // A full disk is kept away from Pebble, which retries a flush for ever and lets writers hang on ENOSPC: Reserve refuses
 // writes while there is still room for everything that Pebble has accepted.

@@ -12,8 +12,6 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
 	"github.com/cockroachdb/pebble/v2/sstable"
-
-	"github.com/keyframelog/keyframe/storage/damage"
 )
 
 // formatVersion is pinned: a newer Pebble must not upgrade a directory by itself, the older program could not open it any
@@ -79,9 +77,6 @@ func (d *Dir) open(name string, opts *pebble.Options) (*pebble.DB, error) {
 	}
 	if d.readOnly {
 		return db, nil // whoever only looks can say more, and go on
-	}
-	if found := damage.BlobFiles(fs, path, db); len(found) > 0 { // a compaction that needs one would end the process
-		return nil, errors.Join(refused(name, path, found[0]), db.Close())
 	}
 	if isNew && !opts.DisableWAL {
 		// Pebble creates the first WAL before it has the new format, and without what damage is told from a crash by.

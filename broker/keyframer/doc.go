@@ -32,6 +32,8 @@
 // trimming for that partition and is reported (log, metric): rows below the delta start offset are primary data.
 //
 // A topic that is deleted leaves the catalog, durably, before its tables are dropped: Sweep drops them after a crash in between.
+// A table of an ordinal that the catalog has not given out has outlived its topic, because the log has lost its end: it is kept, and so is
+// its ordinal.
 //
 // A table that is folded further than its log reaches shows that the log has lost records that were readable. It is rebuilt while the
 // log reaches back to its start, but the log is given another incarnation first, durably in catalog and log at once: the offsets that

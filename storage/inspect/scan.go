@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/objstorage"
 	"github.com/cockroachdb/pebble/v2/sstable"
 	"github.com/cockroachdb/pebble/v2/sstable/blob"
 
@@ -71,13 +73,9 @@ func (s *scan) sstables() {
 }
 
 func (s *scan) sstable(path string) error {
-	f, err := s.options.FS.Open(path)
+	readable, err := s.open(path)
 	if err != nil {
 		return err
-	}
-	readable, err := sstable.NewSimpleReadable(f)
-	if err != nil {
-		return errors.Join(err, f.Close())
 	}
 	r, err := sstable.NewReader(s.ctx, readable, s.options.MakeReaderOptions())
 	if err != nil {
@@ -86,38 +84,57 @@ func (s *scan) sstable(path string) error {
 	return errors.Join(r.ValidateBlockChecksums(), r.Close())
 }
 
-// blobs opens each blob file: what values meets of one that cannot be opened does not say which it is.
-func (s *scan) blobs() {
-	for _, d := range damage.BlobFiles(s.options.FS, s.path, s.db) {
-		s.blobDamaged = true
-		s.problem(d)
+func (s *scan) open(path string) (objstorage.Readable, error) {
+	f, err := s.options.FS.Open(path)
+	if err != nil {
+		return nil, err
 	}
+	readable, err := sstable.NewSimpleReadable(f)
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return readable, nil
+}
+
+// blobs opens each blob file: what values meets of one that cannot be opened does not say which it is. They were synced before the
+// MANIFEST named them, so no crash leaves one that is missing or of another size. The version that names them is ours as long as
+// the database is open for reading only: otherwise a compaction may release it.
+func (s *scan) blobs() {
 	for info := range s.db.DebugCurrentVersion().BlobFiles.All() {
 		path := s.options.FS.PathJoin(s.path, info.Physical.FileNum.String()+".blob")
-		if s.damaged[path] || s.ctx.Err() != nil {
-			continue
+		if s.ctx.Err() != nil {
+			return
 		}
-		if err := s.blob(path); err != nil {
+		if why, err := s.blob(path, int64(info.Physical.Size)); why != "" {
 			s.blobDamaged = true
-			s.problem(&damage.Error{Path: path, Offset: -1, Why: damage.Why(err), Err: err})
+			s.problem(&damage.Error{Path: path, Offset: -1, Why: why, Err: err})
 		}
 	}
 }
 
-func (s *scan) blob(path string) error {
-	f, err := s.options.FS.Open(path)
-	if err != nil {
-		return err
+// blob returns why a blob file cannot be opened; "": it can.
+func (s *scan) blob(path string, size int64) (why string, err error) {
+	info, err := s.options.FS.Stat(path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return "it is missing", err
+	case err != nil:
+		return damage.Why(err), err
+	case info.Size() != size:
+		return fmt.Sprintf("it has %d bytes, and %d were written", info.Size(), size), nil
 	}
-	readable, err := sstable.NewSimpleReadable(f)
+	readable, err := s.open(path)
 	if err != nil {
-		return errors.Join(err, f.Close())
+		return damage.Why(err), err
 	}
 	r, err := blob.NewFileReader(s.ctx, readable, blob.FileReaderOptions{ReaderOptions: s.options.MakeReaderOptions().ReaderOptions})
 	if err != nil {
-		return errors.Join(err, readable.Close())
+		return damage.Why(err), errors.Join(err, readable.Close())
 	}
-	return r.Close()
+	if err := r.Close(); err != nil {
+		return damage.Why(err), err
+	}
+	return "", nil
 }
 
 // values reads every value. A damaged blob file does not end it: others may be damaged too.

@@ -25,7 +25,8 @@
 // # Crash safety
 //
 // Every commit is one Ingest, so recovery is reading the meta entry. Trim takes three steps, each of which leaves a table that reads the
-// same (see Trim); Load and Drop put their visible step last and first, and Open removes entries of ordinals without a meta entry.
+// same (see Trim). In the second, rows are replaced by an IngestAndExcise, during which no view is opened: Pebble takes away the old rows a
+// moment before it shows the new ones. Load and Drop put their visible step last and first, and Open removes entries of ordinals without a meta entry.
 //
 // # Layout
 //

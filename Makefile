@@ -6,7 +6,10 @@ GIT     ?= .
 DEMO    ?=
 export CGO_ENABLED ?= 0
 
-.PHONY: build demo test race bench generate lint cross
+ADDR    ?=
+RUN     ?= .
+
+.PHONY: build demo test race conformance bench generate lint cross
 
 build:
 	$(GO) build -o bin/keyframe ./cmd/keyframe
@@ -21,6 +24,10 @@ test:
 
 race:
 	CGO_ENABLED=1 $(GO) test -race ./...
+
+# What a Kafka client may rely on, tested on the broker at ADDR=host:port, or on one of ours that it starts. RUN is a pattern of tests.
+conformance:
+	@$(GO) run ./broker/conformance/report -addr "$(ADDR)" -run "$(RUN)"
 
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem ./...

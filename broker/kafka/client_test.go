@@ -15,7 +15,7 @@ import (
 
 // TestFranzGo: an unmodified client writes and reads with every codec.
 func TestFranzGo(t *testing.T) {
-	b := start(t)
+	b := startOwn(t, options{})
 	tp := createTopic(b.dial(t), 3)
 	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	defer cancel()
@@ -62,7 +62,7 @@ func TestKcat(t *testing.T) {
 	if err != nil {
 		t.Skip("SKIPPED: kcat is not installed; apt-get install kcat")
 	}
-	b := start(t)
+	b := startOwn(t, options{})
 	tp := createTopic(b.dial(t), 2)
 	run := func(in string, args ...string) string {
 		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)

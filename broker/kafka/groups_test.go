@@ -1,8 +1,6 @@
 package kafka_test
 
 import (
-	"fmt"
-	"os"
 	"testing"
 	"time"
 
@@ -18,11 +16,6 @@ import (
 // startGroups gives a test a broker with groups, whose first rebalance does not wait.
 func startGroups(t *testing.T) *broker {
 	t.Helper()
-	if os.Getenv(addressEnv) != "" {
-		b := start(t)
-		b.waitForCoordinator(t)
-		return b
-	}
 	b, _ := startGroupsOwn(t, options{})
 	return b
 }
@@ -43,23 +36,6 @@ func startGroupsOwn(t *testing.T, o options) (*broker, *group.Coordinator) {
 	b := startOwn(t, o)
 	t.Cleanup(func() { require.NoError(t, c.Close()) })
 	return b, c
-}
-
-// waitForCoordinator lets a Kafka that is new create its offsets topic.
-func (b *broker) waitForCoordinator(t *testing.T) {
-	t.Helper()
-	c := b.dial(t)
-	eventually(t, func() bool {
-		for i := range 16 { // a group for each partition of that topic, most likely
-			name := fmt.Sprintf("probe-%d", i)
-			f := do[*kmsg.FindCoordinatorResponse](c, &kmsg.FindCoordinatorRequest{Version: 4, CoordinatorKeys: []string{name}})
-			h := do[*kmsg.HeartbeatResponse](c, &kmsg.HeartbeatRequest{Version: 4, Group: name, MemberID: "probe"})
-			if f.Coordinators[0].ErrorCode != 0 || h.ErrorCode != 25 {
-				return false
-			}
-		}
-		return true
-	})
 }
 
 // member is one consumer on a connection of its own, as its requests tell.
@@ -164,4 +140,82 @@ func str(s *string) string {
 		return "<null>"
 	}
 	return *s
+}
+
+// offset is a partition's offset in a commit; its metadata "<null>" is null.
+type offset struct {
+	partition int32
+	at        int64
+	epoch     int32
+	metadata  string
+}
+
+func (m *member) commitRequest(version int16, t topic, offsets ...offset) *kmsg.OffsetCommitRequest {
+	rt := kmsg.OffsetCommitRequestTopic{Topic: t.name, TopicID: t.id}
+	for _, o := range offsets {
+		p := kmsg.OffsetCommitRequestTopicPartition{Partition: o.partition, Offset: o.at, LeaderEpoch: o.epoch, Metadata: &o.metadata}
+		if o.metadata == "<null>" {
+			p.Metadata = nil
+		}
+		rt.Partitions = append(rt.Partitions, p)
+	}
+	return &kmsg.OffsetCommitRequest{Version: version, Group: m.group, MemberID: m.id, InstanceID: m.instanceID(),
+		Generation: m.generation, RetentionTimeMillis: -1, Topics: []kmsg.OffsetCommitRequestTopic{rt}}
+}
+
+// commit returns the codes of the partitions.
+func (m *member) commit(version int16, t topic, offsets ...offset) (codes []int16) {
+	m.t.Helper()
+	r := do[*kmsg.OffsetCommitResponse](m.conn, m.commitRequest(version, t, offsets...))
+	require.Len(m.t, r.Topics, 1)
+	for _, p := range r.Topics[0].Partitions {
+		codes = append(codes, p.ErrorCode)
+	}
+	return codes
+}
+
+// fetch returns the partitions' offsets in the group-wise form, whatever the version. No partitions: null topics.
+func (m *member) fetch(version int16, t topic, partitions ...int32) []kmsg.OffsetFetchResponseGroupTopicPartition {
+	m.t.Helper()
+	req := &kmsg.OffsetFetchRequest{Version: version, Group: m.group, RequireStable: true}
+	g := kmsg.NewOffsetFetchRequestGroup()
+	g.Group = m.group
+	if partitions != nil {
+		req.Topics = []kmsg.OffsetFetchRequestTopic{{Topic: t.name, Partitions: partitions}}
+		g.Topics = []kmsg.OffsetFetchRequestGroupTopic{{Topic: t.name, TopicID: t.id, Partitions: partitions}}
+	}
+	req.Groups = []kmsg.OffsetFetchRequestGroup{g}
+	r := do[*kmsg.OffsetFetchResponse](m.conn, req)
+	require.Zero(m.t, r.ErrorCode)
+	var all []kmsg.OffsetFetchResponseGroupTopicPartition
+	if version < 8 {
+		for _, rt := range r.Topics {
+			require.Equal(m.t, t.name, rt.Topic)
+			for _, p := range rt.Partitions {
+				all = append(all, kmsg.OffsetFetchResponseGroupTopicPartition(p))
+			}
+		}
+		return all
+	}
+	require.Len(m.t, r.Groups, 1)
+	require.Equal(m.t, m.group, r.Groups[0].Group)
+	require.Zero(m.t, r.Groups[0].ErrorCode)
+	for _, rt := range r.Groups[0].Topics {
+		if version >= 10 {
+			require.Equal(m.t, t.id, rt.TopicID)
+		} else {
+			require.Equal(m.t, t.name, rt.Topic)
+		}
+		all = append(all, rt.Partitions...)
+	}
+	return all
+}
+
+func fetched(partition int32, at int64, epoch int32, metadata string, code int16) kmsg.OffsetFetchResponseGroupTopicPartition {
+	return kmsg.OffsetFetchResponseGroupTopicPartition{Partition: partition, Offset: at, LeaderEpoch: epoch, Metadata: &metadata, ErrorCode: code}
+}
+
+// simple is a client that commits without being a member.
+func (b *broker) simple(t *testing.T, group string) *member {
+	return &member{conn: b.dial(t), group: group, generation: -1}
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -29,14 +28,10 @@ import (
 	"github.com/keyframelog/keyframe/storage/table"
 )
 
-// addressEnv names a broker to run the tests against instead of one in this process: what these tests expect, Apache Kafka
-// does too. Tests of what only this broker has skip then.
-const addressEnv = "KEYFRAME_TEST_KAFKA_ADDR"
-
-// broker is what a test talks to.
+// broker is what a test talks to: one in this process, whose insides it may touch. What any Kafka broker must answer is tested in
+// broker/conformance.
 type broker struct {
 	addr     string
-	foreign  bool // not in this process
 	registry *topics.Registry
 	catalog  *catalog.Catalog
 	store    *log.Store
@@ -53,21 +48,9 @@ type options struct {
 	full   *atomic.Bool // the disk is
 }
 
-// start gives a test its broker.
-func start(t testing.TB) *broker {
-	t.Helper()
-	if addr := os.Getenv(addressEnv); addr != "" {
-		return &broker{addr: addr, foreign: true}
-	}
-	return startOwn(t, options{})
-}
-
 // startOwn gives a test a broker in this process.
 func startOwn(t testing.TB, o options) *broker {
 	t.Helper()
-	if os.Getenv(addressEnv) != "" {
-		t.Skip("only for the broker in this process")
-	}
 	if o.fs == nil {
 		o.fs = vfs.NewMem()
 	}

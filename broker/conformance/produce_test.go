@@ -1,0 +1,323 @@
+package conformance_test
+
+import (
+	"encoding/binary"
+	"math"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+func TestProduceAllVersions(t *testing.T) {
+	c := start(t).dial(t)
+	tp := createTopic(c, 1)
+	next := int64(0)
+	for version := int16(3); version <= 13; version++ {
+		for _, acks := range []int16{1, -1} {
+			req := produceTo(tp, 0, version, seal(newBatch(kv("a", "1"), kv("b", "2"))))
+			req.Acks = acks
+			p := produceAs(c, req)
+			requireCode(t, 0, p.ErrorCode, p.ErrorMessage)
+			require.Equal(t, next, p.BaseOffset, "v%d", version)
+			require.Equal(t, int64(-1), p.LogAppendTime)
+			if version >= 5 {
+				require.Equal(t, int64(0), p.LogStartOffset)
+			}
+			next += 2
+		}
+	}
+}
+
+func TestProduceAcks0HasNoAnswer(t *testing.T) {
+	c := start(t).dial(t)
+	tp := createTopic(c, 1)
+	req := produceTo(tp, 0, 9, seal(newBatch(kv("a", "1"))))
+	req.Acks = 0
+	c.send(req)
+	do[*kmsg.ApiVersionsResponse](c, apiVersionsRequest(3)) // do checks that this answer is the next
+	require.Eventually(t, func() bool { return listOffset(c, tp, 0, -1).Offset == 1 }, 10*time.Second, time.Millisecond)
+}
+
+func TestProduceAcks0ErrorCloses(t *testing.T) {
+	c := start(t).dial(t)
+	tp := createTopic(c, 1)
+	req := produceTo(tp, 7, 9, seal(newBatch(kv("a", "1"))))
+	req.Acks = 0
+	c.send(req)
+	c.requireClosed()
+}
+
+func TestProduceInvalidAcks(t *testing.T) {
+	c := start(t).dial(t)
+	tp := createTopic(c, 1)
+	for _, acks := range []int16{2, -2, 100} {
+		req := produceTo(tp, 0, 9, seal(newBatch(kv("a", "1"))))
+		req.Acks = acks
+		require.Equal(t, int16(21), produceAs(c, req).ErrorCode)
+	}
+}
+
+func TestProduceUnknownTopic(t *testing.T) {
+	c := start(t).dial(t)
+	tp := createTopic(c, 1)
+	good := seal(newBatch(kv("a", "1")))
+	require.Equal(t, int16(3), produceAs(c, produceTo(topic{name: topicName(t)}, 0, 9, good)).ErrorCode)
+	require.Equal(t, int16(3), produceAs(c, produceTo(tp, 1, 9, good)).ErrorCode)
+	require.Equal(t, int16(3), produceAs(c, produceTo(tp, -1, 9, good)).ErrorCode)
+	require.Equal(t, int16(100), produceAs(c, produceTo(topic{id: [16]byte{1}}, 0, 13, good)).ErrorCode)
+}
+
+func TestProduceRefusedBatches(t *testing.T) {
+	c := start(t).dial(t)
+	tp := createTopic(c, 1)
+	one := func(change func(*kmsg.RecordBatch)) []byte {
+		b := newBatch(kv("a", "1"), kv("b", "2"))
+		change(&b)
+		return seal(b)
+	}
+	good := one(func(*kmsg.RecordBatch) {})
+	flipped := append([]byte{}, good...)
+	flipped[len(flipped)-1] ^= 1
+	magic := func(m byte) []byte {
+		b := append([]byte{}, good...)
+		b[16] = m
+		return b
+	}
+	for name, test := range map[string]struct {
+		records []byte
+		code    int16
+	}{
+		"crc":                       {flipped, 2},
+		"two batches":               {append(append([]byte{}, good...), good...), 87},
+		"no batch":                  {[]byte{}, 87},
+		"magic 0":                   {magic(0), 87},
+		"magic 1":                   {magic(1), 87},
+		"control batch":             {one(func(b *kmsg.RecordBatch) { b.Attributes = 0x20 }), 87},
+		"count above delta":         {one(func(b *kmsg.RecordBatch) { b.NumRecords = 3 }), 87},
+		"delta above count":         {one(func(b *kmsg.RecordBatch) { b.LastOffsetDelta = 5 }), 87},
+		"no records":                {one(func(b *kmsg.RecordBatch) { b.NumRecords, b.LastOffsetDelta, b.Records = 0, -1, nil }), 87},
+		"producer without sequence": {one(func(b *kmsg.RecordBatch) { b.ProducerID, b.ProducerEpoch, b.FirstSequence = 4242, 0, -1 }), 87},
+		"base offset":               {one(func(b *kmsg.RecordBatch) { b.FirstOffset = 7 }), 87},
+		"truncated record":          {one(func(b *kmsg.RecordBatch) { b.Records = b.Records[:len(b.Records)-1] }), 87},
+		"bytes after the records":   {one(func(b *kmsg.RecordBatch) { b.Records = append(b.Records, 0) }), 87},
+		"transactional without id": {one(func(b *kmsg.RecordBatch) {
+			b.Attributes, b.ProducerID, b.ProducerEpoch, b.FirstSequence = 0x10, 1, 0, 0
+		}), 53},
+		"too large":  {seal(newBatch(kv("a", string(make([]byte, 1<<20))))), 10},
+		"far future": {seal(newBatch(testRecord{value: []byte("x"), timestamp: 2 * 3600_000})), 32},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := &conn{t: t, Conn: c.Conn, correlation: c.correlation + 1000}
+			p := produce(c, tp, test.records)
+			requireCode(t, test.code, p.ErrorCode, p.ErrorMessage)
+			require.Equal(t, int64(-1), p.BaseOffset)
+		})
+	}
+	require.Equal(t, int64(0), listOffset(c, tp, 0, -1).Offset, "nothing was written")
+	p := produce(c, tp, seal(newBatch(testRecord{value: []byte("x"), timestamp: 3500_000})))
+	requireCode(t, 0, p.ErrorCode, p.ErrorMessage) // less than an hour ahead is fine
+}
+
+func TestProduceTruncatedBatch(t *testing.T) {
+	c := start(t).dial(t)
+	tp := createTopic(c, 1)
+	good := seal(newBatch(kv("a", "1")))
+	for _, n := range []int{1, 11, 16, 17, 60, len(good) - 1} {
+		require.NotZero(t, produce(c, tp, good[:n]).ErrorCode, "%d bytes", n)
+	}
+	wrong := append([]byte{}, good...)
+	binary.BigEndian.PutUint32(wrong[8:], math.MaxInt32)
+	require.NotZero(t, produce(c, tp, wrong).ErrorCode)
+	binary.BigEndian.PutUint32(wrong[8:], 1)
+	require.NotZero(t, produce(c, tp, wrong).ErrorCode)
+	require.Equal(t, int64(0), listOffset(c, tp, 0, -1).Offset)
+}
+
+func TestProducePartitionsFailIndependently(t *testing.T) {
+	c := start(t).dial(t)
+	tp := createTopic(c, 2)
+	req := produceTo(tp, 0, 9, seal(newBatch(kv("a", "1"))))
+	bad := seal(newBatch(kv("a", "1")))
+	bad[len(bad)-1] ^= 1
+	req.Topics[0].Partitions = append(req.Topics[0].Partitions,
+		kmsg.ProduceRequestTopicPartition{Partition: 1, Records: bad}, kmsg.ProduceRequestTopicPartition{Partition: 9, Records: bad})
+	resp := do[*kmsg.ProduceResponse](c, req)
+	codes := map[int32]int16{}
+	for _, p := range resp.Topics[0].Partitions {
+		codes[p.Partition] = p.ErrorCode
+	}
+	require.Equal(t, map[int32]int16{0: 0, 1: 2, 9: 3}, codes)
+}
+
+func TestProduceCompactedTopicNeedsKeys(t *testing.T) {
+	c := start(t).dial(t)
+	tp := createTopic(c, 1, "cleanup.policy", "compact")
+	p := produce(c, tp, seal(newBatch(kv("a", "1"), testRecord{value: []byte("2")}, kv("c", "3"), testRecord{value: []byte("4")})))
+	requireCode(t, 87, p.ErrorCode, p.ErrorMessage)
+	var culprits []int32
+	for _, r := range p.ErrorRecords {
+		culprits = append(culprits, r.RelativeOffset)
+	}
+	require.Equal(t, []int32{1, 3}, culprits)
+	require.NotEmpty(t, *p.ErrorMessage)
+	require.Equal(t, int64(0), mustProduce(c, tp, kv("", "an empty key is a key"), testRecord{key: []byte("gone")}))
+}
+
+func TestProduceLogAppendTime(t *testing.T) {
+	c := start(t).dial(t)
+	tp := createTopic(c, 1, "message.timestamp.type", "LogAppendTime")
+	before := time.Now().UnixMilli()
+	b := newBatch(kv("a", "1"), kv("b", "2"))
+	b.FirstTimestamp, b.MaxTimestamp = 1000, 1000
+	p := produce(c, tp, seal(b))
+	requireCode(t, 0, p.ErrorCode, p.ErrorMessage)
+	require.InDelta(t, before, p.LogAppendTime, 10_000)
+	stored := batchesOf(c, fetchAt(c, tp, 0).RecordBatches)
+	require.Len(t, stored, 1)
+	require.Equal(t, int16(0x08), stored[0].Attributes)
+	require.Equal(t, p.LogAppendTime, stored[0].MaxTimestamp)
+}
+
+func TestProduceStampsAndKeepsBatches(t *testing.T) {
+	c := start(t).dial(t)
+	tp := createTopic(c, 1)
+	b := newBatch(kv("a", "1"), kv("b", "2"))
+	mustProduce(c, tp, kv("first", "1"))
+	p := produce(c, tp, seal(b))
+	require.Equal(t, int64(1), p.BaseOffset)
+	stored := batchesOf(c, fetchAt(c, tp, 1).RecordBatches)
+	require.Len(t, stored, 1)
+	require.Equal(t, int64(1), stored[0].FirstOffset)
+	require.GreaterOrEqual(t, stored[0].PartitionLeaderEpoch, int32(0))
+	require.Equal(t, b.Records, stored[0].Records)
+	require.Equal(t, b.FirstTimestamp, stored[0].FirstTimestamp)
+}
+
+func TestProduceCorrectsTheMaxTimestamp(t *testing.T) {
+	c := start(t).dial(t)
+	tp := createTopic(c, 1)
+	b := newBatch(kv("a", "1"), testRecord{value: []byte("2"), timestamp: 5})
+	want := b.MaxTimestamp
+	b.MaxTimestamp = 77
+	p := produce(c, tp, seal(b))
+	requireCode(t, 0, p.ErrorCode, p.ErrorMessage)
+	require.Equal(t, want, batchesOf(c, fetchAt(c, tp, 0).RecordBatches)[0].MaxTimestamp)
+}
+
+func TestProduceTimestampLimits(t *testing.T) {
+	c := start(t).dial(t)
+	tp := createTopic(c, 1, "message.timestamp.before.max.ms", "1000", "message.timestamp.after.max.ms", "1000")
+	old := testRecord{value: []byte("x"), timestamp: -5000}
+	p := produce(c, tp, seal(newBatch(kv("a", "1"), old)))
+	requireCode(t, 32, p.ErrorCode, p.ErrorMessage)
+	require.Len(t, p.ErrorRecords, 1)
+	require.Equal(t, int32(1), p.ErrorRecords[0].RelativeOffset)
+	require.Equal(t, int16(32), produce(c, tp, seal(newBatch(testRecord{value: []byte("x"), timestamp: 60_000}))).ErrorCode)
+	mustProduce(c, tp, kv("a", "1"))
+}
+
+func TestProduceMaxMessageBytesOfTheTopic(t *testing.T) {
+	c := start(t).dial(t)
+	tp := createTopic(c, 1, "max.message.bytes", "200")
+	small := seal(newBatch(kv("a", string(make([]byte, 100)))))
+	require.LessOrEqual(t, len(small), 200)
+	require.Zero(t, produce(c, tp, small).ErrorCode)
+	require.Equal(t, int16(10), produce(c, tp, seal(newBatch(kv("a", string(make([]byte, 200)))))).ErrorCode)
+}
+
+func TestProduceZstdNeedsVersion7(t *testing.T) {
+	c := start(t).dial(t)
+	tp := createTopic(c, 1)
+	b := newBatch(kv("a", "1"))
+	b.Attributes = 4
+	require.Equal(t, int16(76), produceAs(c, produceTo(tp, 0, 6, seal(b))).ErrorCode)
+}
+
+func TestProduceDamagedCompression(t *testing.T) {
+	c := start(t).dial(t)
+	tp := createTopic(c, 1)
+	for codec := int16(1); codec <= 4; codec++ {
+		b := newBatch(kv("a", "1"))
+		b.Attributes = codec // but the records are plain
+		require.NotZero(t, produce(c, tp, seal(b)).ErrorCode, "codec %d", codec)
+	}
+	b := newBatch(kv("a", "1"))
+	b.Attributes = 6
+	require.NotZero(t, produce(c, tp, seal(b)).ErrorCode)
+	require.Equal(t, int64(0), listOffset(c, tp, 0, -1).Offset)
+}
+
+func TestProduceTimestampTypeIsTheTopics(t *testing.T) {
+	c := start(t).dial(t)
+	tp := createTopic(c, 1)
+	b := newBatch(kv("a", "1"))
+	b.Attributes = 0x08
+	p := produce(c, tp, seal(b))
+	requireCode(t, 0, p.ErrorCode, p.ErrorMessage)
+	stored := batchesOf(c, fetchAt(c, tp, 0).RecordBatches)
+	require.Zero(t, stored[0].Attributes)
+	require.Equal(t, b.MaxTimestamp, stored[0].MaxTimestamp)
+}
+
+// sequenced is a batch of an idempotent producer.
+func sequenced(id int64, epoch int16, sequence int32, records ...testRecord) []byte {
+	b := newBatch(records...)
+	b.ProducerID, b.ProducerEpoch, b.FirstSequence = id, epoch, sequence
+	return seal(b)
+}
+
+func newProducerID(c *conn) int64 {
+	c.t.Helper()
+	req := kmsg.NewPtrInitProducerIDRequest()
+	req.Version, req.ProducerID, req.ProducerEpoch = 4, -1, -1
+	var resp *kmsg.InitProducerIDResponse
+	require.Eventually(c.t, func() bool { // Kafka starts its coordinator when it is first asked
+		resp = do[*kmsg.InitProducerIDResponse](c, req)
+		return resp.ErrorCode == 0
+	}, 20*time.Second, 10*time.Millisecond)
+	return resp.ProducerID
+}
+
+func TestProduceIdempotence(t *testing.T) {
+	c := start(t).dial(t)
+	tp := createTopic(c, 1)
+	id := newProducerID(c)
+	send := func(epoch int16, sequence int32, n int) kmsg.ProduceResponseTopicPartition {
+		records := make([]testRecord, n)
+		for i := range records {
+			records[i] = kv("k", "v")
+		}
+		return produce(c, tp, sequenced(id, epoch, sequence, records...))
+	}
+	for i := range int32(7) {
+		p := send(0, 2*i, 2)
+		requireCode(t, 0, p.ErrorCode, p.ErrorMessage)
+		require.Equal(t, int64(2*i), p.BaseOffset)
+	}
+	for i := int32(2); i < 7; i++ { // the last five
+		p := send(0, 2*i, 2)
+		requireCode(t, 0, p.ErrorCode, p.ErrorMessage)
+		require.Equal(t, int64(2*i), p.BaseOffset, "a duplicate has its first offset")
+	}
+	require.Contains(t, []int16{45, 46}, send(0, 0, 2).ErrorCode, "older than the last five")
+	require.Equal(t, int16(45), send(0, 20, 1).ErrorCode, "a gap")
+	require.Equal(t, int64(14), send(0, 14, 1).BaseOffset, "the in-order retry works")
+	require.Equal(t, int16(45), send(1, 5, 1).ErrorCode, "a new epoch starts at 0")
+	require.Equal(t, int64(15), send(1, 0, 1).BaseOffset)
+	require.Equal(t, int16(47), send(0, 15, 1).ErrorCode, "an old epoch")
+	require.Equal(t, int64(16), listOffset(c, tp, 0, -1).Offset)
+}
+
+func TestProduceSequenceWraps(t *testing.T) {
+	c := start(t).dial(t)
+	tp := createTopic(c, 1)
+	id := newProducerID(c)
+	two := []testRecord{kv("a", "1"), kv("b", "2")}
+	p := produce(c, tp, sequenced(id, 0, math.MaxInt32, two...)) // an unknown producer may start anywhere (KIP-360)
+	requireCode(t, 0, p.ErrorCode, p.ErrorMessage)
+	p = produce(c, tp, sequenced(id, 0, 1, two...))
+	requireCode(t, 0, p.ErrorCode, p.ErrorMessage)
+	require.Equal(t, int64(2), p.BaseOffset)
+}

@@ -215,6 +215,9 @@ type ProducerState struct {
 	LastSequence int32
 	LastOffset   int64
 	AppendTimeMs int64
+
+	TxnFirstOffset   int64 // of its open transaction; -1: none
+	CoordinatorEpoch int32 // of its last marker; -1: none
 }
 
 // ProducerStates returns the idempotent producers that have appended within the expiry, by id.

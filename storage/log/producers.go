@@ -157,7 +157,7 @@ func (ps *producers) describe(nowMs int64) []ProducerState {
 		}
 		last := p.Batches[p.Count-1]
 		list = append(list, ProducerState{ProducerID: id, Epoch: p.Epoch, LastSequence: addSequence(last.FirstSequence, last.LastOffsetDelta),
-			LastOffset: last.BaseOffset + int64(last.LastOffsetDelta), AppendTimeMs: last.AppendMs})
+			LastOffset: last.BaseOffset + int64(last.LastOffsetDelta), AppendTimeMs: last.AppendMs, TxnFirstOffset: -1, CoordinatorEpoch: -1})
 	}
 	slices.SortFunc(list, func(a, b ProducerState) int { return cmp.Compare(a.ProducerID, b.ProducerID) })
 	return list

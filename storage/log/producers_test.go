@@ -77,7 +77,7 @@ func TestSequences(t *testing.T) {
 
 	states := n.parts[0].ProducerStates()
 	require.Len(t, states, 2)
-	require.Equal(t, ProducerState{ProducerID: 9, LastSequence: 1, LastOffset: 12, AppendTimeMs: c.ms}, states[1])
+	require.Equal(t, ProducerState{ProducerID: 9, LastSequence: 1, LastOffset: 12, AppendTimeMs: c.ms, TxnFirstOffset: -1, CoordinatorEpoch: -1}, states[1])
 
 	c.ms += (24 * time.Hour).Milliseconds() // expired: may start anywhere again
 	require.Empty(t, n.parts[0].ProducerStates())

@@ -42,6 +42,15 @@
 //
 // Headers is that last section verbatim.
 //
+// # Control batches
+//
+// The end of a transaction, in each of its partitions: a batch with the control and transactional bits, the producer's id and epoch (with
+// transaction.version 2 the one that follows the transaction's, KIP-890), base sequence -1, and one record, uncompressed. It takes one
+// offset. A client may not produce it.
+//
+//	key    int16 version 0, int16 type: 0 abort, 1 commit
+//	value  int16 version 0, int32 epoch of the transaction coordinator
+//
 // # Compressed records
 //
 // What is accepted is what every client can read again, because batches are stored as they came:

@@ -24,6 +24,8 @@ var (
 	ErrTooLarge = errors.New("record batch decompresses to more than the limit")
 	// ErrCompressed: the compressed records cannot be decompressed.
 	ErrCompressed = errors.New("compressed records are damaged")
+	// ErrControl: the batch is not a control batch that ends a transaction.
+	ErrControl = errors.New("not the end of a transaction")
 	// ErrRecord: a record cannot be decoded. The error is a *RecordError.
 	ErrRecord = errors.New("record is malformed")
 )

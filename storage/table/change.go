@@ -33,7 +33,11 @@ type Fold struct {
 	Cut         bool // End becomes a key frame
 	// CutTimeMs is the frame's time, ms since the epoch.
 	CutTimeMs int64
-	Skipped   Rejects // deltas below End that were skipped before they came here
+	// Start is the log start offset that the frame at End respects: rows and tombstones whose last delta lies below it leave the table
+	// there. It counts only where a frame is cut, and never moves back. Where very many rows would leave at once, those at the lowest
+	// offsets do: Table.Start tells how far it came.
+	Start   int64
+	Skipped Rejects // deltas below End that were skipped before they came here
 	// Expect, if not nil, is what the table's digest must be afterwards; if it is not, nothing is committed and the error is
 	// ErrDigest.
 	Expect *digest.Digest

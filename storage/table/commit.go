@@ -104,7 +104,8 @@ type job struct {
 	old  *meta
 	next *meta
 	*scratch
-	moved map[int32]int64 // changes whose last delta was rejected, and where their rows go; kept for another try
+	moved  map[int32]int64 // changes whose last delta was rejected, and where their rows go; kept for another try
+	expiry expiry
 }
 
 // scratch says where each change stands between the passes. It is large, and the next fold uses it again.
@@ -119,7 +120,8 @@ type scratch struct {
 
 type indexed struct {
 	entry
-	found bool
+	found   bool
+	expired bool // of what the index shall hold: the key's new row lies below the log start, and is not stored
 }
 
 func (j *job) run(ctx context.Context) error {
@@ -137,17 +139,26 @@ func (j *job) run(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	return j.withExpiry(ctx, j.write)
+}
+
+func (j *job) write() error {
 	w := rowWriter{job: j}
 	if err := w.run(); err != nil {
 		return err
 	}
-	j.writeIndex()
+	if err := j.writeIndex(); err != nil {
+		return err
+	}
 	j.writeVector()
 	return j.writeMeta()
 }
 
 func (j *job) check() error {
 	f, position := j.f, j.old.position
+	if f.Start > f.End {
+		return fmt.Errorf("%w: log start %d above the end %d", ErrFold, f.Start, f.End)
+	}
 	if f.End < position {
 		return fmt.Errorf("%w: ends at %d, before the position %d", ErrFold, f.End, position)
 	}
@@ -199,7 +210,7 @@ func (j *job) lookUp() error {
 }
 
 // writeIndex is the third pass, in key order: index entries, undo entries, and the digest.
-func (j *job) writeIndex() {
+func (j *job) writeIndex() error {
 	lastCut, cuts := j.old.lastCut()
 	k := keys.AppendTablePrefix(nil, keys.TableIndex, j.t.ordinal)
 	u := keys.AppendTableUndo(nil, j.t.ordinal, lastCut, nil)
@@ -207,10 +218,20 @@ func (j *job) writeIndex() {
 	var v []byte
 	for i := range j.f.Changes {
 		row, prior := &j.rows[i], &j.prior[i]
+		key := j.f.Changes[i].Key
+		leaves, err := j.leaveBelow(key)
+		if err != nil {
+			return err
+		}
+		if row.found && row.expired || !row.found && leaves {
+			if prior.found {
+				j.takeOut(key, prior)
+			}
+			continue
+		}
 		if !row.found {
 			continue
 		}
-		key := j.f.Changes[i].Key
 		v = appendEntry(v[:0], &row.entry)
 		k = append(k[:keys.TablePrefixLen], key...)
 		j.s.set(keys.TableIndex, k, v)
@@ -228,6 +249,8 @@ func (j *job) writeIndex() {
 		}
 		j.next.replace(len(key), prior, row)
 	}
+	_, err := j.leaveBelow(nil)
+	return err
 }
 
 // replace takes one row out of the digest and puts another in.

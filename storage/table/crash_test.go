@@ -3,6 +3,7 @@ package table_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 
@@ -187,8 +188,13 @@ func (m *model) fill(t *testing.T, x *modelTable) {
 			deltas = append(deltas, d)
 		}
 		cut := i%2 == 1
-		require.NoError(t, m.db.Commit(background, []table.Fold{{Table: x.t, Changes: collapse(deltas), End: x.next, Cut: cut}}))
+		f := table.Fold{Table: x.t, Changes: collapse(deltas), End: x.next, Cut: cut}
+		if i%4 == 3 { // the log start moves over the rows of the lower half
+			f.Start = (x.t.Start() + x.next) / 2
+		}
+		require.NoError(t, m.db.Commit(background, []table.Fold{f}))
 		if cut {
+			x.o.expire(oracleStart{x.next, x.t.Start()})
 			x.frames[x.next] = modelFrame{x.o.copy(), 0}
 		}
 	}
@@ -207,7 +213,7 @@ func TestCrashInFold(t *testing.T) {
 	m.fill(t, x)
 	before := *x
 	before.o = newOracle(oracleLast, rowMax)
-	before.o.state, before.o.history = x.o.copy(), append([]oracleDelta(nil), x.o.history...)
+	before.o.state, before.o.history, before.o.starts = x.o.copy(), slices.Clone(x.o.history), slices.Clone(x.o.starts)
 	before.frames = map[int64]modelFrame{}
 	for k, v := range x.frames {
 		before.frames[k] = v
@@ -228,7 +234,7 @@ func TestCrashInFold(t *testing.T) {
 		require.Equal(t, digestOf(states[position].s), y.Digest(), "crash %d", i)
 		z := *x
 		z.t, z.next = y, position
-		z.o = &oracle{kind: oracleLast, max: rowMax, state: states[position].s, history: x.o.history}
+		z.o = &oracle{kind: oracleLast, max: rowMax, state: states[position].s, history: x.o.history, starts: x.o.starts}
 		z.frames = map[int64]modelFrame{}
 		for c, f := range x.frames {
 			if c <= position {
@@ -291,7 +297,7 @@ func TestRefold(t *testing.T) {
 	m.opts = options(m.fs, true)
 	x := crashTable(t, m)
 	m.fill(t, x)
-	want, frames := x.t.Digest(), x.t.Frames()
+	want, frames, starts := x.t.Digest(), x.t.Frames(), x.o.starts
 	require.NoError(t, m.db.Drop(background, x.ordinal))
 	list, err := m.db.Ordinals()
 	require.NoError(t, err)
@@ -301,9 +307,17 @@ func TestRefold(t *testing.T) {
 	require.Zero(t, y.Position())
 	for len(x.o.history) > 0 {
 		n := min(7, len(x.o.history))
-		part := x.o.history[:n]
+		f := table.Fold{Table: y, End: x.o.history[n-1].offset + 1}
+		if at := slices.IndexFunc(x.o.history[:n], func(d oracleDelta) bool { return len(starts) > 0 && d.offset >= starts[0].cut }); at >= 0 || len(starts) > 0 && starts[0].cut <= f.End {
+			if at >= 0 {
+				n = at
+			}
+			f.Cut, f.End, f.Start = true, starts[0].cut, starts[0].start
+			starts = starts[1:]
+		}
+		f.Changes = collapse(x.o.history[:n])
 		x.o.history = x.o.history[n:]
-		require.NoError(t, m.db.Commit(background, []table.Fold{{Table: y, Changes: collapse(part), End: part[n-1].offset + 1}}))
+		require.NoError(t, m.db.Commit(background, []table.Fold{f}))
 		for _, f := range frames { // the digest at every old cut that this portion ends at
 			if f.Cut == y.Position() {
 				require.Equal(t, f.Digest, y.Digest())

@@ -50,6 +50,7 @@ type sizes struct {
 	cleanRows   int64 // of one rewrite
 	smallRows   int64 // segments below are joined, once smallRun of them are neighbours
 	expireRows  int   // tombstones removed by one commit
+	expiryBytes int   // keys that leave at one cut, in memory
 	loadBytes   int   // index entries sorted at a time by Load
 	streamBytes int   // a stream of a commit that grows beyond gets an sstable of its own
 	tableBytes  int   // of one sstable
@@ -59,7 +60,7 @@ type sizes struct {
 const smallRun = 16
 
 func defaultSizes() sizes {
-	return sizes{windowBytes: 64 << 20, segmentRows: 1 << 16, pieceLen: 4096, cleanRows: 1 << 18, smallRows: 4096, expireRows: 1 << 16,
+	return sizes{windowBytes: 64 << 20, segmentRows: 1 << 16, pieceLen: 4096, cleanRows: 1 << 18, smallRows: 4096, expireRows: 1 << 16, expiryBytes: 256 << 20,
 		loadBytes: 128 << 20, streamBytes: 128 << 10, tableBytes: 64 << 20}
 }
 

@@ -22,6 +22,10 @@
 // Rows carry a flag if they are tombstones, and stay until ExpireTombstones, so that a consumer that was away learns of the delete. The
 // horizon is the offset above the last tombstone that expired.
 //
+// A log start offset S takes effect at a cut: rows and tombstones below it leave the table there as if the fold had superseded them, and
+// older frames keep them. The horizon does not move for that: a reader that applies what changed since c drops its own rows below S,
+// and so the keys whose tombstones went with S.
+//
 // # Crash safety
 //
 // Every commit is one Ingest, so recovery is reading the meta entry. Trim takes three steps, each of which leaves a table that reads the

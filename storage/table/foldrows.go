@@ -212,6 +212,10 @@ func (w *rowWriter) write(dry bool) (moved bool) {
 
 func (w *rowWriter) writeRow(r *result) {
 	d := r.by
+	if w.expired(d.Offset) {
+		w.rows[r.change] = indexed{found: true, expired: true}
+		return
+	}
 	row := frame.Row{Key: r.key, Value: r.value, Tombstone: !r.live, Offset: d.Offset, Timestamp: d.Timestamp,
 		Headers: w.t.id.Fold.RowHeaders(!r.live, d.Headers)}
 	e := entry{offset: d.Offset, tombstone: !r.live}
@@ -223,7 +227,7 @@ func (w *rowWriter) writeRow(r *result) {
 		w.v = append(append(w.v[:0], tombstoneVersion), r.key...)
 		w.s.set(keys.TableTombstones, w.k, w.v)
 	}
-	w.rows[r.change] = indexed{e, true}
+	w.rows[r.change] = indexed{entry: e, found: true}
 	if w.seg.rows == w.t.db.sizes.segmentRows {
 		w.endSegment(d.Offset)
 	}

@@ -53,7 +53,11 @@ type oracle struct {
 	state    oracleState
 	rejected uint64
 	history  []oracleDelta
+	starts   []oracleStart
 }
+
+// oracleStart is a log start offset that took effect at a cut.
+type oracleStart struct{ cut, start int64 }
 
 func newOracle(kind oracleKind, max int) *oracle {
 	return &oracle{kind: kind, max: max, state: oracleState{}}
@@ -98,6 +102,12 @@ func (o *oracle) apply(d oracleDelta) {
 	o.state[d.key] = row
 }
 
+// expire takes out what lies below a log start offset, at a cut: rows and tombstones.
+func (o *oracle) expire(x oracleStart) {
+	o.starts = append(o.starts, x)
+	maps.DeleteFunc(o.state, func(_ string, r oracleRow) bool { return r.offset < x.start })
+}
+
 // headerBytes is the size of the producer's header, if there is one, and of the longest keyframe.op that a row may be given.
 func headerBytes(value string) int {
 	n := len("keyframe.op") + len("delete") + 3
@@ -110,14 +120,25 @@ func headerBytes(value string) int {
 func (o *oracle) copy() oracleState { return maps.Clone(o.state) }
 
 // at returns the state at an offset, from the beginning.
-func (o *oracle) at(x int64) oracleState {
+func (o *oracle) at(x int64) oracleState { return o.replay(x).state }
+
+func (o *oracle) replay(x int64) *oracle {
 	p := newOracle(o.kind, o.max)
+	starts := o.starts
 	for _, d := range o.history {
+		for len(starts) > 0 && starts[0].cut <= min(d.offset, x) {
+			p.expire(starts[0])
+			starts = starts[1:]
+		}
 		if d.offset < x {
 			p.apply(d)
 		}
 	}
-	return p.state
+	for len(starts) > 0 && starts[0].cut <= x {
+		p.expire(starts[0])
+		starts = starts[1:]
+	}
+	return p
 }
 
 func parseJSON(s string) any {

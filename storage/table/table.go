@@ -75,6 +75,9 @@ func (t *Table) Rejected() Rejects { return t.state.Load().rejects }
 // Horizon returns the tombstone horizon: the lowest c for which the rows changed since c are complete.
 func (t *Table) Horizon() int64 { return t.state.Load().horizon }
 
+// Start returns the log start offset as of the newest cut: no row at Position has its last delta below it.
+func (t *Table) Start() int64 { return t.state.Load().start }
+
 // Frames returns the retained key frames, oldest first. The caller owns the slice.
 func (t *Table) Frames() []Frame {
 	return append([]Frame(nil), t.state.Load().frames...)

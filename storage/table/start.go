@@ -1,0 +1,190 @@
+package table
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/keyframelog/keyframe/storage/damage"
+	"github.com/keyframelog/keyframe/storage/keys"
+)
+
+// The log start S takes effect at a cut N: rows and tombstones whose last delta lies below S leave the table there, and frames below N
+// keep them. To the table it is as if N's fold had superseded them: their offsets go into its deletion vector, their index entries
+// become undo entries of the interval before. The horizon stays: whoever applies what changed since c drops the rows below S itself, and with
+// them the keys whose tombstones are gone.
+
+// expiry is what leaves the table at a fold's cut.
+type expiry struct {
+	start int64       // S from the cut on
+	rows  []tombstone // that were there before the fold, in key order; those that the fold replaces among them
+	it    *pebble.Iterator
+	index *walker
+	k     []byte
+}
+
+// beginExpiry finds what leaves the table. Memory: the keys. What is more than fits waits for a later cut: start is lower then.
+func (j *job) beginExpiry(ctx context.Context) error {
+	f := j.f
+	j.expiry = expiry{start: j.old.start}
+	last, cuts := j.old.lastCut()
+	if !f.Cut || cuts && last >= f.End || f.Start <= j.old.start {
+		return nil
+	}
+	j.expiry.start = f.Start
+	if err := j.collectExpired(ctx); err != nil {
+		return fmt.Errorf("rows below %d: %w", f.Start, err)
+	}
+	j.next.start = j.expiry.start
+	slices.SortFunc(j.expiry.rows, func(a, b tombstone) int { return bytes.Compare(a.key, b.key) })
+	if len(j.expiry.rows) == 0 {
+		return nil
+	}
+	var err error
+	if j.expiry.it, err = iterate(j.t.db.cfg.DB, keys.TableIndex, j.t.ordinal); err != nil {
+		return err
+	}
+	j.expiry.index = newWalker(j.expiry.it, int64(len(j.expiry.rows)), j.old.digest.Count)
+	return nil
+}
+
+// endExpiry closes what beginExpiry opened.
+func (j *job) endExpiry() error {
+	if j.expiry.it == nil {
+		return nil
+	}
+	err := j.expiry.it.Close()
+	j.expiry.it = nil
+	return err
+}
+
+// collectExpired reads the rows between the old start and the new one that no fold has superseded.
+func (j *job) collectExpired(ctx context.Context) (err error) {
+	upper := min(j.expiry.start, j.old.position)
+	if j.old.start >= upper {
+		return nil
+	}
+	base, err := j.t.db.cfg.DB.NewIter(nil)
+	if err != nil {
+		return err
+	}
+	defer func() { err = damage.Join(err, base.Close()) }()
+	list, err := newDeadList(base, j.t.ordinal, j.old.start, j.old.position)
+	if err != nil {
+		return err
+	}
+	defer func() { err = damage.Join(err, list.close()) }()
+	it, err := base.Clone(pebble.CloneOptions{IterOptions: &pebble.IterOptions{
+		LowerBound: keys.AppendTableOffset(nil, keys.TableRows, j.t.ordinal, j.old.start),
+		UpperBound: keys.AppendTableOffset(nil, keys.TableRows, j.t.ordinal, upper),
+	}})
+	if err != nil {
+		return err
+	}
+	defer func() { err = damage.Join(err, it.Close()) }()
+	m := &marks{list: list}
+	held := 0
+	for ok := it.First(); ok; ok = it.Next() {
+		offset, good := keys.ParseTableOffset(it.Key()[keys.TablePrefixLen:])
+		if !good {
+			return &CorruptError{Ordinal: j.t.ordinal, What: "key", Offset: -1, Why: "malformed"}
+		}
+		dead, err := m.dead(offset)
+		if err != nil {
+			return err
+		}
+		if dead {
+			continue
+		}
+		if held > j.t.db.sizes.expiryBytes {
+			j.expiry.start = offset
+			return nil
+		}
+		if len(j.expiry.rows)%4096 == 0 && ctx.Err() != nil {
+			return ctx.Err()
+		}
+		v, err := it.ValueAndErr()
+		if err != nil {
+			return err
+		}
+		row, err := decodeRow(j.t.ordinal, offset, v)
+		if err != nil {
+			return err
+		}
+		j.expiry.rows = append(j.expiry.rows, tombstone{offset, slices.Clone(row.Key)})
+		held += len(row.Key) + expiredBytes
+	}
+	return damage.Of(it.Error())
+}
+
+// expiredBytes is what a row that expires takes in memory beside its key.
+const expiredBytes = 64
+
+// expired tells whether a row at an offset leaves the table at the fold's cut.
+func (j *job) expired(offset int64) bool { return offset < j.expiry.start }
+
+// leaveBelow lets the keys below limit go that the fold does not touch; nil is no limit. Of the key at limit it returns whether it is among
+// those that expire.
+func (j *job) leaveBelow(limit []byte) (at bool, err error) {
+	x := &j.expiry
+	for len(x.rows) > 0 {
+		if limit != nil {
+			switch c := bytes.Compare(x.rows[0].key, limit); {
+			case c > 0:
+				return false, nil
+			case c == 0:
+				x.rows = x.rows[1:]
+				return true, nil
+			}
+		}
+		if err := j.leave(&x.rows[0]); err != nil {
+			return false, err
+		}
+		x.rows = x.rows[1:]
+	}
+	return false, nil
+}
+
+// leave takes one untouched key out.
+func (j *job) leave(r *tombstone) error {
+	x := &j.expiry
+	x.k = keys.AppendTableIndex(x.k[:0], j.t.ordinal, r.key)
+	found, err := x.index.find(x.k)
+	prior := indexed{found: found}
+	if err == nil && found {
+		prior.entry, err = currentEntry(x.it, j.t.ordinal)
+	}
+	switch {
+	case err != nil:
+		return err
+	case !found || prior.offset != r.offset:
+		return &CorruptError{Ordinal: j.t.ordinal, What: "index entry", Offset: r.offset, Why: "does not point at its key's row"}
+	}
+	j.takeOut(r.key, &prior)
+	return nil
+}
+
+// takeOut deletes a key's index entry.
+func (j *job) takeOut(key []byte, prior *indexed) {
+	x := &j.expiry
+	x.k = keys.AppendTableIndex(x.k[:0], j.t.ordinal, key)
+	j.s.delete(keys.TableIndex, x.k)
+	if last, cuts := j.old.lastCut(); cuts && prior.offset < last {
+		j.s.set(keys.TableUndo, keys.AppendTableUndo(nil, j.t.ordinal, last, key), appendEntry(nil, &prior.entry))
+	}
+	j.dead = append(j.dead, prior.offset)
+	j.next.replace(len(key), prior, &indexed{})
+}
+
+// withExpiry runs what writes the fold between the two.
+func (j *job) withExpiry(ctx context.Context, write func() error) error {
+	err := j.beginExpiry(ctx)
+	if err == nil {
+		err = write()
+	}
+	return errors.Join(err, j.endExpiry())
+}

@@ -15,7 +15,8 @@
 //
 //	topic    id 16, created ms 8, uvarint n, n x (ordinal 4, incarnation 16), uvarint m, m x (name, value)
 //	offset   offset 8, leader epoch 4 (ffffffff: unknown), commit ms 8, metadata
-//	C        cluster-id: text; leader-epoch, next-ordinal, next-producer-id: 8 bytes; kept-ordinals: n x ordinal 4, ascending
+//	C        cluster-id: text; leader-epoch, next-ordinal, next-producer-id: 8 bytes; kept-ordinals: n x ordinal 4, ascending;
+//	         configs/TYPE/NAME: of a resource that is no topic: uvarint m, m x (name, value)
 //
 // where name and value are a uvarint length and the bytes.
 package catalog

@@ -37,6 +37,7 @@ func TestGolden(t *testing.T) {
 	got += fmt.Sprintf("cluster id %x\n", keys.Versioned([]byte("AQIDBAUGRweIiQoLDA0ODw")))
 	got += fmt.Sprintf("number     %x\n", keys.AppendInt64(nil, 4000))
 	got += fmt.Sprintf("ordinals   %x\n", encodeOrdinals([]uint32{3, 1 << 31}))
+	got += fmt.Sprintf("configs    %x\n", keys.Versioned(appendConfigs(nil, goldenTopic().Configs)))
 	if *update {
 		require.NoError(t, os.MkdirAll("testdata", 0o755))
 		require.NoError(t, os.WriteFile(path, []byte(got), 0o644))

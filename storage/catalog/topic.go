@@ -199,7 +199,12 @@ func checkSpec(spec Spec) ([]Config, error) {
 	case spec.Partitions < 1 || spec.Partitions > maxPartitions:
 		return nil, fmt.Errorf("%w: %d partitions", ErrInvalid, spec.Partitions)
 	}
-	configs := slices.Clone(spec.Configs)
+	return checkConfigs(spec.Configs)
+}
+
+// checkConfigs returns a copy by name; a name that is there twice is ErrInvalid.
+func checkConfigs(configs []Config) ([]Config, error) {
+	configs = slices.Clone(configs)
 	slices.SortFunc(configs, func(a, b Config) int { return cmp.Compare(a.Name, b.Name) })
 	for i := 1; i < len(configs); i++ {
 		if configs[i].Name == configs[i-1].Name {
@@ -217,11 +222,7 @@ func encodeTopic(t *Topic) []byte {
 		b = binary.BigEndian.AppendUint32(b, p.Ordinal)
 		b = append(b, p.Incarnation[:]...)
 	}
-	b = binary.AppendUvarint(b, uint64(len(t.Configs)))
-	for _, c := range t.Configs {
-		b = appendText(appendText(b, c.Name), c.Value)
-	}
-	return keys.Versioned(b)
+	return keys.Versioned(appendConfigs(b, t.Configs))
 }
 
 func appendText(b []byte, s string) []byte {
@@ -244,12 +245,7 @@ func decodeTopic(name string, value []byte) (*Topic, error) {
 		t.Partitions[i].Ordinal = d.uint32()
 		copy(t.Partitions[i].Incarnation[:], d.take(16))
 	}
-	if n := d.count(2); n > 0 {
-		t.Configs = make([]Config, n)
-	}
-	for i := range t.Configs {
-		t.Configs[i] = Config{Name: string(d.take(d.count(1))), Value: string(d.take(d.count(1)))}
-	}
+	t.Configs = d.configs()
 	if d.bad || len(d.b) > 0 || len(t.Partitions) == 0 {
 		return nil, keys.ErrCorrupt
 	}

@@ -13,7 +13,8 @@
 //	E  ordinal 4  leader epoch 4               01, first offset 8 that was written in the epoch
 //	T  ordinal 4  base offset 8                append time index: 01, append ms 8, highest record timestamp before 8,
 //	                                           bytes before 8 (of all batches ever appended below the base offset)
-//	C  name                                    broker-wide values: 01, then numbers of 4 or 8 bytes, or text
+//	C  name                                    broker-wide values: 01, then numbers of 4 or 8 bytes, text, or the configs
+//	                                           of a resource (see package catalog)
 //	N  topic name                              topic: 01, id 16, created ms 8, uvarint partitions, each ordinal 4 and
 //	                                           incarnation 16, uvarint configs, each name and value as uvarint length, text
 //	G  group                                   group metadata: 01, then the coordinator's bytes

@@ -10,6 +10,12 @@
 //	M  ordinal 4                               partition: 01, incarnation 16, log start 8, delta start 8, bytes before it 8
 //	P  ordinal 4  producer id 8                idempotent producer: 01, epoch 2, count 1, then count (1..5) batches, oldest
 //	                                           first: first sequence 4, last offset delta 4, base offset 8, append ms 8
+//	                                           02, one that has been in a transaction: epoch 2, epoch of the last marker's
+//	                                           coordinator 4, open transaction's first offset 8 (-1: none) and its append
+//	                                           ms 8, ms of the last append or marker 8, count 1 (0: only a marker made it
+//	                                           known), then as above
+//	A  ordinal 4  marker's offset 8            aborted transaction: 01, producer id 8, first offset 8, last stable offset 8
+//	                                           behind the marker
 //	E  ordinal 4  leader epoch 4               01, first offset 8 that was written in the epoch
 //	T  ordinal 4  base offset 8                append time index: 01, append ms 8, highest record timestamp before 8,
 //	                                           bytes before 8 (of all batches ever appended below the base offset)
@@ -20,12 +26,15 @@
 //	G  group                                   group metadata: 01, then the coordinator's bytes
 //	O  group 00 topic 00 partition 4           committed offset: 01, offset 8, leader epoch 4, commit ms 8, metadata
 //
-// The spaces of one partition (L, M, P, E, T) are dropped with one range delete each. A batch, its producer's state, the
+// The spaces of one partition (L, M, P, E, T, A) are dropped with one range delete each. A batch, its producer's state, the
 // epoch's start and the time index entry are written in one Pebble batch, so a crash leaves all of them or none.
 //
 // T has an entry where the append time (broker clock, milliseconds, never going back) changes, and its highest record
 // timestamp never goes down: one index is bisected by either. The bytes give the size of any range of a log without
 // reading it. It is kept from the last entry below the delta start on.
+//
+// A is kept as long as its marker lies at or above the delta start. The marker, the entry, and the producer's state without the
+// transaction are one Pebble batch, which is that of all partitions of the transaction.
 //
 // # Table database
 //

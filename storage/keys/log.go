@@ -21,6 +21,7 @@ const (
 	SpaceProducer = 'P'
 	SpaceEpoch    = 'E'
 	SpaceTime     = 'T'
+	SpaceAborted  = 'A'
 	SpaceBroker   = 'C'
 	SpaceTopic    = 'N'
 	SpaceGroup    = 'G'
@@ -28,9 +29,12 @@ const (
 )
 
 // PartitionSpaces are the spaces that start with an ordinal.
-const PartitionSpaces = "LMPET"
+const PartitionSpaces = "LMPETA"
 
-const version1 = 1
+const (
+	version1 = 1
+	version2 = 2
+)
 
 // Partition returns the start of a partition's part of a space; its end is Partition(space, ordinal+1), or Space(space+1)
 // for the highest ordinal: use PartitionEnd.
@@ -49,7 +53,7 @@ func PartitionEnd(dst []byte, space byte, ordinal uint32) []byte {
 // Space returns the bounds of a whole space, half-open.
 func Space(space byte) (start, end []byte) { return []byte{space}, []byte{space + 1} }
 
-// OffsetKeyLen is the length of the keys of L and T.
+// OffsetKeyLen is the length of the keys of L, T and A.
 const OffsetKeyLen = 1 + 4 + 8
 
 // Batch is the key of a record batch.
@@ -62,7 +66,7 @@ func Time(dst []byte, ordinal uint32, baseOffset int64) []byte {
 	return binary.BigEndian.AppendUint64(Partition(dst, SpaceTime, ordinal), uint64(baseOffset))
 }
 
-// OffsetOf reads the offset out of a key of L or T.
+// OffsetOf reads the offset out of a key of L, T or A.
 func OffsetOf(key []byte) (int64, error) {
 	if len(key) != OffsetKeyLen || key[5] > 0x7f {
 		return 0, fmt.Errorf("%w: offset key of %d bytes", ErrCorrupt, len(key))
@@ -96,73 +100,6 @@ func DecodePart(b []byte) (p Part, err error) {
 	p.LogStart, p.DeltaStart, p.BytesBefore = int64At(b, 16), int64At(b, 24), int64At(b, 32)
 	if p.LogStart < 0 || p.DeltaStart < p.LogStart || p.BytesBefore < 0 {
 		return p, fmt.Errorf("partition bounds: %w: log start %d, delta start %d", ErrCorrupt, p.LogStart, p.DeltaStart)
-	}
-	return p, nil
-}
-
-// ProducerKey is the key of an idempotent producer's state.
-func ProducerKey(dst []byte, ordinal uint32, producerID int64) []byte {
-	return binary.BigEndian.AppendUint64(Partition(dst, SpaceProducer, ordinal), uint64(producerID))
-}
-
-// ProducerIDOf reads the producer id out of a key of P.
-func ProducerIDOf(key []byte) (int64, error) { return OffsetOf(key) }
-
-// ProducerBatches is how many batches of a producer are remembered (Kafka's window).
-const ProducerBatches = 5
-
-// Producer is the value of P.
-type Producer struct {
-	Epoch   int16
-	Count   int // 1..5
-	Batches [ProducerBatches]ProducerBatch
-}
-
-// ProducerBatch is one remembered batch.
-type ProducerBatch struct {
-	FirstSequence   int32
-	LastOffsetDelta int32
-	BaseOffset      int64
-	AppendMs        int64
-}
-
-const producerBatchLen = 4 + 4 + 8 + 8
-
-// Append encodes p.
-func (p *Producer) Append(dst []byte) []byte {
-	dst = binary.BigEndian.AppendUint16(append(dst, version1), uint16(p.Epoch))
-	dst = append(dst, byte(p.Count))
-	for _, b := range p.Batches[:p.Count] {
-		dst = binary.BigEndian.AppendUint32(dst, uint32(b.FirstSequence))
-		dst = binary.BigEndian.AppendUint32(dst, uint32(b.LastOffsetDelta))
-		dst = binary.BigEndian.AppendUint64(dst, uint64(b.BaseOffset))
-		dst = binary.BigEndian.AppendUint64(dst, uint64(b.AppendMs))
-	}
-	return dst
-}
-
-// DecodeProducer decodes the value of P.
-func DecodeProducer(b []byte) (p Producer, err error) {
-	b, err = body(b, 3+producerBatchLen, 3+ProducerBatches*producerBatchLen)
-	if err != nil {
-		return p, fmt.Errorf("producer state: %w", err)
-	}
-	p.Epoch, p.Count = int16(binary.BigEndian.Uint16(b)), int(b[2])
-	b = b[3:]
-	if p.Count < 1 || p.Count > ProducerBatches || len(b) != p.Count*producerBatchLen {
-		return p, fmt.Errorf("producer state: %w: %d batches in %d bytes", ErrCorrupt, p.Count, len(b))
-	}
-	for i := range p.Count {
-		e := b[i*producerBatchLen:]
-		p.Batches[i] = ProducerBatch{
-			FirstSequence:   int32(binary.BigEndian.Uint32(e)),
-			LastOffsetDelta: int32(binary.BigEndian.Uint32(e[4:])),
-			BaseOffset:      int64At(e, 8),
-			AppendMs:        int64At(e, 16),
-		}
-		if x := p.Batches[i]; x.FirstSequence < 0 || x.LastOffsetDelta < 0 || x.BaseOffset < 0 {
-			return p, fmt.Errorf("producer state: %w: batch %d", ErrCorrupt, i)
-		}
 	}
 	return p, nil
 }

@@ -32,6 +32,12 @@ func goldenLog() string {
 	line("partition value", part.Append(nil))
 	producer := goldenProducer()
 	line("producer value", producer.Append(nil))
+	inTxn := goldenInTxn()
+	line("producer value 2", inTxn.Append(nil))
+	marked := goldenMarked()
+	line("producer value 2, 0", marked.Append(nil))
+	line("aborted", Aborted(nil, 7, 1<<33+6))
+	line("aborted value", goldenAborted().Append(nil))
 	line("epoch value", AppendInt64(nil, 77))
 	line("time value", goldenTime().Append(nil))
 	return b.String()
@@ -42,7 +48,22 @@ func goldenPart() Part {
 }
 
 func goldenProducer() Producer {
-	return Producer{Epoch: 2, Count: 2, Batches: [5]ProducerBatch{{math.MaxInt32, 3, 100, 1_700_000_000_000}, {3, 0, 104, 1_700_000_000_001}}}
+	return Producer{Epoch: 2, Count: 2, Batches: [5]ProducerBatch{{math.MaxInt32, 3, 100, 1_700_000_000_000}, {3, 0, 104, 1_700_000_000_001}},
+		LastMs: 1_700_000_000_001, TxnFirstOffset: -1, CoordinatorEpoch: -1}
+}
+
+func goldenInTxn() Producer {
+	p := goldenProducer()
+	p.TxnFirstOffset, p.TxnSinceMs, p.CoordinatorEpoch = 104, 1_700_000_000_001, 0
+	return p
+}
+
+func goldenMarked() Producer {
+	return Producer{Epoch: 3, LastMs: 1_700_000_000_002, TxnFirstOffset: -1, CoordinatorEpoch: 9}
+}
+
+func goldenAborted() AbortedTxn {
+	return AbortedTxn{ProducerID: 4000, FirstOffset: 100, LastStable: 1<<33 + 7}
 }
 
 func goldenTime() TimeEntry {
@@ -65,10 +86,14 @@ func TestLogRoundTrip(t *testing.T) {
 	gotPart, err := DecodePart(part.Append(nil))
 	require.NoError(t, err)
 	require.Equal(t, part, gotPart)
-	producer := goldenProducer()
-	gotProducer, err := DecodeProducer(producer.Append(nil))
+	for _, producer := range []Producer{goldenProducer(), goldenInTxn(), goldenMarked()} {
+		gotProducer, err := DecodeProducer(producer.Append(nil))
+		require.NoError(t, err)
+		require.Equal(t, producer, gotProducer)
+	}
+	gotAborted, err := DecodeAborted(goldenAborted().Append(nil))
 	require.NoError(t, err)
-	require.Equal(t, producer, gotProducer)
+	require.Equal(t, goldenAborted(), gotAborted)
 	gotTime, err := DecodeTimeEntry(goldenTime().Append(nil))
 	require.NoError(t, err)
 	require.Equal(t, goldenTime(), gotTime)
@@ -80,15 +105,21 @@ func TestLogRoundTrip(t *testing.T) {
 	require.ErrorIs(t, err, ErrVersion)
 	_, err = DecodePart(part.Append(nil)[:20])
 	require.ErrorIs(t, err, ErrCorrupt)
+	unknown := goldenInTxn()
+	_, err = DecodeProducer(append([]byte{3}, unknown.Append(nil)[1:]...))
+	require.ErrorIs(t, err, ErrVersion)
 	_, err = DecodeInt64(nil)
 	require.ErrorIs(t, err, ErrCorrupt)
 }
 
 // No bytes make a decoder panic, and what it accepts it writes back the same.
 func FuzzLogValues(f *testing.F) {
-	part, producer := goldenPart(), goldenProducer()
+	part, producer, inTxn, marked := goldenPart(), goldenProducer(), goldenInTxn(), goldenMarked()
 	f.Add(part.Append(nil))
 	f.Add(producer.Append(nil))
+	f.Add(inTxn.Append(nil))
+	f.Add(marked.Append(nil))
+	f.Add(goldenAborted().Append(nil))
 	f.Add(goldenTime().Append(nil))
 	f.Add(Offset("g", "files", 2))
 	f.Add(Batch(nil, 1, 2))
@@ -97,6 +128,9 @@ func FuzzLogValues(f *testing.F) {
 			require.Equal(t, b, v.Append(nil))
 		}
 		if v, err := DecodeProducer(b); err == nil {
+			require.Equal(t, b, v.Append(nil))
+		}
+		if v, err := DecodeAborted(b); err == nil {
 			require.Equal(t, b, v.Append(nil))
 		}
 		if v, err := DecodeTimeEntry(b); err == nil {

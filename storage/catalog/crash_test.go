@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"errors"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -60,6 +61,58 @@ func TestEveryChangeIsDurable(t *testing.T) {
 			require.NoError(t, err)
 			require.True(t, ok)
 			require.Equal(t, "members", string(got))
+		}},
+		{"transaction", func() error {
+			w, err := c.PutTransaction(&goldenTransactions()[0], true)
+			if err != nil {
+				return err
+			}
+			return w.Wait()
+		}, func(t *testing.T, after *Catalog) {
+			got, err := after.Transactions()
+			require.NoError(t, err)
+			require.Equal(t, goldenTransactions()[:1], got)
+		}},
+		{"pending offsets", func() error { return c.PutPending("g", 4000, []OffsetCommit{commit}) }, func(t *testing.T, after *Catalog) {
+			got, err := after.Pending("g")
+			require.NoError(t, err)
+			require.Equal(t, map[int64][]OffsetCommit{4000: {commit}}, got)
+			groups, err := after.Groups()
+			require.NoError(t, err)
+			require.Equal(t, []string{"g"}, groups)
+		}},
+		{"the end of a transaction", func() error {
+			pb := db.NewBatch()
+			ended := goldenTransactions()[1]
+			committed := commit
+			committed.Offset = 80
+			return errors.Join(c.SetTransaction(pb, &ended), c.EndOffsets(pb, "g", 4000, []OffsetCommit{commit}, []OffsetCommit{committed}), pb.Commit(pebble.Sync))
+		}, func(t *testing.T, after *Catalog) {
+			transactions, err := after.Transactions()
+			require.NoError(t, err)
+			require.Equal(t, goldenTransactions()[1:], transactions)
+			pending, err := after.Pending("g")
+			require.NoError(t, err)
+			require.Empty(t, pending)
+			offsets, err := after.Offsets("g")
+			require.NoError(t, err)
+			require.Equal(t, int64(80), offsets[0].Offset)
+		}},
+		{"delete transaction", func() error {
+			w, err := c.DeleteTransaction("tx")
+			if err != nil {
+				return err
+			}
+			return w.Wait()
+		}, func(t *testing.T, after *Catalog) {
+			got, err := after.Transactions()
+			require.NoError(t, err)
+			require.Empty(t, got)
+		}},
+		{"pending offsets of a group that is deleted", func() error { return c.PutPending("g", 4001, []OffsetCommit{commit}) }, func(t *testing.T, after *Catalog) {
+			got, err := after.Pending("g")
+			require.NoError(t, err)
+			require.Len(t, got, 1)
 		}},
 		{"delete group", func() error { return c.DeleteGroup("g") }, func(t *testing.T, after *Catalog) {
 			got, err := after.Groups()

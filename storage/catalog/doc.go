@@ -1,5 +1,5 @@
 // Package catalog is what the broker knows beside the records: topics and their partitions, configs, the leader epoch,
-// producer ids, consumer groups and their committed offsets. It lives in the log's Pebble database, so that deleting a topic
+// producer ids, consumer groups and their committed offsets, transactions. It lives in the log's Pebble database, so that deleting a topic
 // and its records is one atomic write, and so is giving a partition another incarnation, which its log knows as well.
 //
 //	c, err := catalog.Open(db, time.Now, rand.Reader)
@@ -10,13 +10,20 @@
 //
 // # Format
 //
-// Keys are in package keys: C (broker-wide values), N (topics), G (groups), O (committed offsets). Each value starts with
+// Keys are in package keys: C (broker-wide values), N (topics), G (groups), O (committed offsets), U (offsets of open transactions),
+// X (transactional ids). Each value starts with
 // the version 01, then, integers big-endian:
 //
 //	topic    id 16, created ms 8, uvarint n, n x (ordinal 4, incarnation 16), uvarint m, m x (name, value)
 //	offset   offset 8, leader epoch 4 (ffffffff: unknown), commit ms 8, metadata
+//	txn      producer id 8, previous producer id 8 (ff..: none), epoch 2, last epoch 2 (ffff: none), state 1 (0 Empty, 1 Ongoing,
+//	         2 CompleteCommit, 3 CompleteAbort), flags 1 (1: the last end raised the epoch), time-out ms 4, start ms 8 (ff..: none),
+//	         update ms 8, uvarint n, n x (topic, partition 4, ordinal 4), uvarint m, m x group
 //	C        cluster-id: text; leader-epoch, next-ordinal, next-producer-id: 8 bytes; kept-ordinals: n x ordinal 4, ascending;
 //	         configs/TYPE/NAME: of a resource that is no topic: uvarint m, m x (name, value)
 //
-// where name and value are a uvarint length and the bytes.
+// where name, value, topic and group are a uvarint length and the bytes.
+//
+// A transaction ends with one Pebble batch of package log, which takes what SetTransaction and EndOffsets write: markers, offsets and
+// state are durable together or not at all. So no state says that a transaction is being ended.
 package catalog

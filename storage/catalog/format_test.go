@@ -27,12 +27,25 @@ func goldenOffsets() []OffsetCommit {
 	return []OffsetCommit{{Offset: 1<<40 + 1, LeaderEpoch: 3, CommitMs: 1_700_000_000_001, Metadata: "m\x00"}, {LeaderEpoch: -1}}
 }
 
+// goldenTransactions have the transactional id in their keys.
+func goldenTransactions() []Transaction {
+	return []Transaction{
+		{ID: "tx", ProducerID: 4000, PreviousProducerID: 7, Epoch: 3, LastEpoch: 2, State: TxnOngoing, EpochPerTxn: true, TimeoutMs: 60_000,
+			StartMs: 1_700_000_000_000, UpdateMs: 1_700_000_000_001,
+			Partitions: []TxnPartition{{"files", 2, 1 << 31}, {"f", 0, 4}}, Groups: []string{"g", ""}},
+		{ID: "tx", PreviousProducerID: -1, LastEpoch: -1, State: TxnAborted, TimeoutMs: 1, StartMs: -1},
+	}
+}
+
 // One line a value: what is to be read for as long as version 1 lives.
 func TestGolden(t *testing.T) {
 	const path = "testdata/values.golden"
 	got := fmt.Sprintf("topic      %x\n", encodeTopic(goldenTopic()))
 	for _, o := range goldenOffsets() {
 		got += fmt.Sprintf("offset     %x\n", encodeOffset(o))
+	}
+	for _, tx := range goldenTransactions() {
+		got += fmt.Sprintf("txn        %x\n", encodeTransaction(&tx))
 	}
 	got += fmt.Sprintf("cluster id %x\n", keys.Versioned([]byte("AQIDBAUGRweIiQoLDA0ODw")))
 	got += fmt.Sprintf("number     %x\n", keys.AppendInt64(nil, 4000))
@@ -56,6 +69,16 @@ func TestRoundTrip(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, want, got)
 	}
+	for _, want := range goldenTransactions() {
+		encoded := encodeTransaction(&want)
+		got, err := decodeTransaction(want.ID, encoded)
+		require.NoError(t, err)
+		require.Equal(t, &want, got)
+		for n := 1; n < len(encoded); n++ {
+			_, err := decodeTransaction(want.ID, encoded[:n])
+			require.ErrorIs(t, err, keys.ErrCorrupt, "%d bytes", n)
+		}
+	}
 	b := encodeOffset(goldenOffsets()[0])
 	_, err = decodeOffset(b[:20])
 	require.ErrorIs(t, err, keys.ErrCorrupt)
@@ -75,6 +98,22 @@ func FuzzTopic(f *testing.F) {
 		again, err := decodeTopic("t", encodeTopic(topic)) // the bytes may differ: a uvarint has longer forms
 		require.NoError(t, err)
 		require.Equal(t, topic, again)
+	})
+}
+
+func FuzzTransaction(f *testing.F) {
+	for _, tx := range goldenTransactions() {
+		f.Add(encodeTransaction(&tx))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		tx, err := decodeTransaction("tx", b)
+		if err != nil {
+			requireKnown(t, err)
+			return
+		}
+		again, err := decodeTransaction("tx", encodeTransaction(tx))
+		require.NoError(t, err)
+		require.Equal(t, tx, again)
 	})
 }
 

@@ -107,7 +107,7 @@ func (c *Catalog) GetGroup(group string) (value []byte, ok bool, err error) {
 	return value, ok, nil
 }
 
-// DeleteGroup removes a group's metadata and offsets in one atomic, durable write. Removing what is not there is not an
+// DeleteGroup removes a group's metadata and offsets, also those of open transactions, in one atomic, durable write. Removing what is not there is not an
 // error.
 func (c *Catalog) DeleteGroup(group string) error {
 	if err := checkName(group); err != nil {
@@ -118,13 +118,15 @@ func (c *Catalog) DeleteGroup(group string) error {
 	start, end := keys.GroupOffsets(group)
 	must(pb.Delete(keys.Group(group), nil))
 	must(pb.DeleteRange(start, end, nil))
+	start, end = keys.GroupPending(group)
+	must(pb.DeleteRange(start, end, nil))
 	if err := c.db.Apply(pb, pebble.Sync); err != nil {
 		return fmt.Errorf("delete group %q: %w", group, err)
 	}
 	return nil
 }
 
-// Groups returns the names of all groups that have metadata or committed offsets, sorted.
+// Groups returns the names of all groups that have metadata or offsets, sorted.
 func (c *Catalog) Groups() ([]string, error) {
 	names, err := c.groupsWithMetadata()
 	if err != nil {
@@ -132,6 +134,10 @@ func (c *Catalog) Groups() ([]string, error) {
 	}
 	more, err := c.groupsWithOffsets()
 	if err != nil {
+		return nil, fmt.Errorf("groups: %w", err)
+	}
+	names = append(names, more...)
+	if more, err = c.groupsWithPending(); err != nil {
 		return nil, fmt.Errorf("groups: %w", err)
 	}
 	names = append(names, more...)

@@ -270,6 +270,7 @@ func (d *decoder) take(n int) []byte {
 
 func (d *decoder) uint64() uint64 { return binary.BigEndian.Uint64(d.take(8)) }
 func (d *decoder) uint32() uint32 { return binary.BigEndian.Uint32(d.take(4)) }
+func (d *decoder) uint16() uint16 { return binary.BigEndian.Uint16(d.take(2)) }
 
 // count reads a number of things that take at least size bytes each.
 func (d *decoder) count(size int) int {

@@ -25,6 +25,11 @@
 //	                                           incarnation 16, uvarint configs, each name and value as uvarint length, text
 //	G  group                                   group metadata: 01, then the coordinator's bytes
 //	O  group 00 topic 00 partition 4           committed offset: 01, offset 8, leader epoch 4, commit ms 8, metadata
+//	U  group 00 producer id 8 topic 00         offset that waits for the end of its producer's transaction: the value of O
+//	   partition 4
+//	X  transactional id                        transaction: 01, producer id 8, previous producer id 8, epoch 2, last epoch 2, state 1,
+//	                                           flags 1, time-out ms 4, start ms 8, update ms 8, uvarint partitions, each topic as uvarint
+//	                                           length and text, index 4, ordinal 4, then uvarint groups, each uvarint length, text
 //
 // The spaces of one partition (L, M, P, E, T, A) are dropped with one range delete each. A batch, its producer's state, the
 // epoch's start and the time index entry are written in one Pebble batch, so a crash leaves all of them or none.

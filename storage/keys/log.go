@@ -26,6 +26,8 @@ const (
 	SpaceTopic    = 'N'
 	SpaceGroup    = 'G'
 	SpaceOffset   = 'O'
+	SpacePending  = 'U'
+	SpaceTxn      = 'X'
 )
 
 // PartitionSpaces are the spaces that start with an ordinal.
@@ -200,6 +202,43 @@ func ParseOffset(key []byte) (group, topic string, partition int32, err error) {
 		return "", "", 0, fmt.Errorf("%w: offset key %q", ErrCorrupt, key)
 	}
 	return group, topic, int32(binary.BigEndian.Uint32(number)), nil
+}
+
+// Txn is the key of a transactional id.
+func Txn(id string) []byte { return append([]byte{SpaceTxn}, id...) }
+
+// GroupPending returns the bounds of a group's pending offsets, half-open.
+func GroupPending(group string) (start, end []byte) {
+	start = append(append([]byte{SpacePending}, group...), 0)
+	end = append(append([]byte{SpacePending}, group...), 1)
+	return start, end
+}
+
+// Pending is the key of an offset that a producer has committed to a group in a transaction that is open.
+func Pending(group string, producerID int64, topic string, partition int32) []byte {
+	k := append(append([]byte{SpacePending}, group...), 0)
+	k = binary.BigEndian.AppendUint64(k, uint64(producerID))
+	k = append(append(k, topic...), 0)
+	return binary.BigEndian.AppendUint32(k, uint32(partition))
+}
+
+// ParsePending splits a key of U.
+func ParsePending(key []byte) (group string, producerID int64, topic string, partition int32, err error) {
+	bad := func() (string, int64, string, int32, error) {
+		return "", 0, "", 0, fmt.Errorf("%w: pending offset key %q", ErrCorrupt, key)
+	}
+	if len(key) == 0 || key[0] != SpacePending {
+		return bad()
+	}
+	group, rest, ok := strings.Cut(string(key[1:]), "\x00")
+	if !ok || len(rest) < 8+1+4 || rest[0] > 0x7f {
+		return bad()
+	}
+	topic, ok = strings.CutSuffix(rest[8:len(rest)-4], "\x00")
+	if !ok || !ValidGroup(topic) {
+		return bad()
+	}
+	return group, int64(binary.BigEndian.Uint64([]byte(rest))), topic, int32(binary.BigEndian.Uint32([]byte(rest[len(rest)-4:]))), nil
 }
 
 // Versioned puts the version before a value that another package encodes.

@@ -28,6 +28,8 @@ func goldenLog() string {
 	line("topic", Topic("files"))
 	line("group", Group("g"))
 	line("offset", Offset("g", "files", 2))
+	line("pending offset", Pending("g", 4000, "files", 2))
+	line("transaction", Txn("tx"))
 	part := goldenPart()
 	line("partition value", part.Append(nil))
 	producer := goldenProducer()
@@ -100,6 +102,14 @@ func TestLogRoundTrip(t *testing.T) {
 	group, topic, partition, err := ParseOffset(Offset("g", "files", 2))
 	require.NoError(t, err)
 	require.Equal(t, []any{"g", "files", int32(2)}, []any{group, topic, partition})
+
+	group, id, topic, partition, err := ParsePending(Pending("g", 1<<40, "files", 2))
+	require.NoError(t, err)
+	require.Equal(t, []any{"g", int64(1) << 40, "files", int32(2)}, []any{group, id, topic, partition})
+	for _, bad := range []string{"", "U", "Ug", "Ug\x00", "Ug\x00\x00\x00\x00\x00\x00\x00\x00\x01files\x00\x00\x00\x02", "Og\x00\x00\x00\x00\x00\x00\x00\x00\x01f\x00\x00\x00\x00\x02"} {
+		_, _, _, _, err := ParsePending([]byte(bad))
+		require.ErrorIs(t, err, ErrCorrupt, "%q", bad)
+	}
 
 	_, err = DecodePart(append([]byte{9}, part.Append(nil)[1:]...))
 	require.ErrorIs(t, err, ErrVersion)

@@ -1,0 +1,282 @@
+package catalog
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/keyframelog/keyframe/storage/damage"
+	"github.com/keyframelog/keyframe/storage/keys"
+)
+
+// TxnState is what of a transaction's state is durable.
+type TxnState uint8
+
+// The states that a transaction can be found in.
+const (
+	TxnEmpty TxnState = iota
+	TxnOngoing
+	TxnCommitted
+	TxnAborted
+)
+
+// Transaction is what is known of a transactional id.
+type Transaction struct {
+	ID                 string
+	ProducerID         int64
+	PreviousProducerID int64 // before its epochs were used up; -1: none
+	Epoch              int16
+	LastEpoch          int16 // that the producer may still name when it repeats itself; -1: none
+	State              TxnState
+	EpochPerTxn        bool // the last end raised the epoch (KIP-890)
+	TimeoutMs          int32
+	StartMs            int64 // Unix milliseconds; -1: none
+	UpdateMs           int64
+	Partitions         []TxnPartition
+	Groups             []string // that offsets were committed to
+}
+
+// TxnPartition is a partition that a transaction writes to. The ordinal tells it from one of a later topic of that name.
+type TxnPartition struct {
+	Topic     string
+	Partition int32
+	Ordinal   uint32
+}
+
+// Write is a change that was applied: its place among all writes is fixed, and it becomes durable with the first that is synced after
+// it.
+type Write struct {
+	once  sync.Once
+	batch *pebble.Batch
+	err   error
+}
+
+// Wait returns when the change is durable, or was found not to be. Any number of goroutines may wait.
+func (w *Write) Wait() error {
+	w.once.Do(func() {
+		if w.err = w.batch.SyncWait(); w.err == nil {
+			w.err = w.batch.Close()
+		}
+	})
+	return w.err
+}
+
+// PutTransaction applies the state of a transactional id and does not wait for the disk: what is appended to a partition later is
+// not durable without it. grows asks the reserve. Errors: ErrInvalid and the reserve's; nothing was written then.
+func (c *Catalog) PutTransaction(t *Transaction, grows bool) (*Write, error) {
+	if err := checkTxn(t.ID); err != nil {
+		return nil, err
+	}
+	pb := c.db.NewBatch()
+	must(pb.Set(keys.Txn(t.ID), encodeTransaction(t), nil))
+	if grows {
+		if err := c.admit(pb); err != nil {
+			return nil, errors.Join(fmt.Errorf("transactional id %q: %w", t.ID, err), pb.Close())
+		}
+	}
+	if err := c.db.ApplyNoSyncWait(pb, pebble.Sync); err != nil {
+		return nil, fmt.Errorf("transactional id %q: %w", t.ID, err)
+	}
+	return &Write{batch: pb}, nil
+}
+
+// DeleteTransaction applies the removal of a transactional id.
+func (c *Catalog) DeleteTransaction(id string) (*Write, error) {
+	if err := checkTxn(id); err != nil {
+		return nil, err
+	}
+	pb := c.db.NewBatch()
+	must(pb.Delete(keys.Txn(id), nil))
+	if err := c.db.ApplyNoSyncWait(pb, pebble.Sync); err != nil {
+		return nil, fmt.Errorf("transactional id %q: %w", id, err)
+	}
+	return &Write{batch: pb}, nil
+}
+
+// SetTransaction writes the state of a transactional id into a batch of the log's.
+func (c *Catalog) SetTransaction(pb *pebble.Batch, t *Transaction) error {
+	if err := checkTxn(t.ID); err != nil {
+		return err
+	}
+	must(pb.Set(keys.Txn(t.ID), encodeTransaction(t), nil))
+	return nil
+}
+
+// Transactions returns all transactional ids, sorted.
+func (c *Catalog) Transactions() ([]Transaction, error) {
+	start, end := keys.Space(keys.SpaceTxn)
+	it, err := c.db.NewIter(&pebble.IterOptions{LowerBound: start, UpperBound: end})
+	if err != nil {
+		return nil, fmt.Errorf("transactions: %w", err)
+	}
+	var list []Transaction
+	for ok := it.First(); ok; ok = it.Next() {
+		t, err := decodeTransaction(string(it.Key()[1:]), it.Value())
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("transactional id %q: %w", it.Key()[1:], err), it.Close())
+		}
+		list = append(list, *t)
+	}
+	return list, damage.Of(errors.Join(it.Error(), it.Close()))
+}
+
+func checkTxn(id string) error {
+	if id == "" || len(id) > 1<<15 {
+		return fmt.Errorf("transactional id of %d bytes: %w", len(id), ErrInvalid)
+	}
+	return nil
+}
+
+// PutPending stores offsets that a producer commits to a group in its open transaction, as PutOffsets does; readers of committed
+// offsets do not see them before EndOffsets. Delete removes the entry.
+func (c *Catalog) PutPending(group string, producerID int64, commits []OffsetCommit) error {
+	if err := checkName(group); err != nil {
+		return fmt.Errorf("group %q: %w", group, err)
+	}
+	pb := c.db.NewBatch()
+	defer pb.Close()
+	grows := false
+	for _, o := range commits {
+		if err := checkName(o.Topic); err != nil || o.Partition < 0 {
+			return fmt.Errorf("group %q: offset of %q-%d: %w", group, o.Topic, o.Partition, ErrInvalid)
+		}
+		key := keys.Pending(group, producerID, o.Topic, o.Partition)
+		if o.Delete {
+			must(pb.Delete(key, nil))
+		} else {
+			must(pb.Set(key, encodeOffset(o), nil))
+			grows = true
+		}
+	}
+	if pb.Empty() {
+		return nil
+	}
+	if grows {
+		if err := c.admit(pb); err != nil {
+			return fmt.Errorf("group %q: commit offsets: %w", group, err)
+		}
+	}
+	if err := c.db.Apply(pb, pebble.Sync); err != nil {
+		return fmt.Errorf("group %q: commit offsets: %w", group, err)
+	}
+	return nil
+}
+
+// Pending returns the offsets of open transactions of a group, by producer.
+func (c *Catalog) Pending(group string) (map[int64][]OffsetCommit, error) {
+	if !keys.ValidGroup(group) {
+		return nil, nil
+	}
+	start, end := keys.GroupPending(group)
+	it, err := c.db.NewIter(&pebble.IterOptions{LowerBound: start, UpperBound: end})
+	if err != nil {
+		return nil, fmt.Errorf("group %q: %w", group, err)
+	}
+	pending := map[int64][]OffsetCommit{}
+	for ok := it.First(); ok; ok = it.Next() {
+		_, id, topic, partition, err := keys.ParsePending(it.Key())
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("group %q: %w", group, err), it.Close())
+		}
+		o, err := decodeOffset(it.Value())
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("group %q: pending offset of %s-%d: %w", group, topic, partition, err), it.Close())
+		}
+		o.Topic, o.Partition = topic, partition
+		pending[id] = append(pending[id], o)
+	}
+	return pending, damage.Of(errors.Join(it.Error(), it.Close()))
+}
+
+// EndOffsets writes the end of a transaction's offsets into a batch of the log's: those of ended are pending no more, those of commits
+// are committed.
+func (c *Catalog) EndOffsets(pb *pebble.Batch, group string, producerID int64, ended, commits []OffsetCommit) error {
+	if err := checkName(group); err != nil {
+		return fmt.Errorf("group %q: %w", group, err)
+	}
+	for _, o := range ended {
+		must(pb.Delete(keys.Pending(group, producerID, o.Topic, o.Partition), nil))
+	}
+	for _, o := range commits {
+		must(pb.Set(keys.Offset(group, o.Topic, o.Partition), encodeOffset(o), nil))
+	}
+	return nil
+}
+
+// groupsWithPending seeks from group to group.
+func (c *Catalog) groupsWithPending() (names []string, err error) {
+	start, end := keys.Space(keys.SpacePending)
+	it, err := c.db.NewIter(&pebble.IterOptions{LowerBound: start, UpperBound: end})
+	if err != nil {
+		return nil, err
+	}
+	for ok := it.First(); ok; {
+		group, _, _, _, err := keys.ParsePending(it.Key())
+		if err != nil {
+			return nil, errors.Join(err, it.Close())
+		}
+		names = append(names, group)
+		_, next := keys.GroupPending(group)
+		ok = it.SeekGE(next)
+	}
+	return names, damage.Of(errors.Join(it.Error(), it.Close()))
+}
+
+const flagEpochPerTxn = 1
+
+func encodeTransaction(t *Transaction) []byte {
+	b := binary.BigEndian.AppendUint64(nil, uint64(t.ProducerID))
+	b = binary.BigEndian.AppendUint64(b, uint64(t.PreviousProducerID))
+	b = binary.BigEndian.AppendUint16(b, uint16(t.Epoch))
+	b = binary.BigEndian.AppendUint16(b, uint16(t.LastEpoch))
+	flags := byte(0)
+	if t.EpochPerTxn {
+		flags |= flagEpochPerTxn
+	}
+	b = append(b, byte(t.State), flags)
+	b = binary.BigEndian.AppendUint32(b, uint32(t.TimeoutMs))
+	b = binary.BigEndian.AppendUint64(b, uint64(t.StartMs))
+	b = binary.BigEndian.AppendUint64(b, uint64(t.UpdateMs))
+	b = binary.AppendUvarint(b, uint64(len(t.Partitions)))
+	for _, p := range t.Partitions {
+		b = binary.BigEndian.AppendUint32(appendText(b, p.Topic), uint32(p.Partition))
+		b = binary.BigEndian.AppendUint32(b, p.Ordinal)
+	}
+	b = binary.AppendUvarint(b, uint64(len(t.Groups)))
+	for _, g := range t.Groups {
+		b = appendText(b, g)
+	}
+	return keys.Versioned(b)
+}
+
+func decodeTransaction(id string, value []byte) (*Transaction, error) {
+	b, err := keys.Unversioned(value)
+	if err != nil {
+		return nil, err
+	}
+	d := decoder{b: b}
+	t := &Transaction{ID: id, ProducerID: int64(d.uint64()), PreviousProducerID: int64(d.uint64()), Epoch: int16(d.uint16()), LastEpoch: int16(d.uint16()),
+		State: TxnState(d.take(1)[0])}
+	flags := d.take(1)[0]
+	t.EpochPerTxn = flags&flagEpochPerTxn != 0
+	t.TimeoutMs, t.StartMs, t.UpdateMs = int32(d.uint32()), int64(d.uint64()), int64(d.uint64())
+	if n := d.count(9); n > 0 {
+		t.Partitions = make([]TxnPartition, n)
+	}
+	for i := range t.Partitions {
+		t.Partitions[i] = TxnPartition{Topic: string(d.take(d.count(1))), Partition: int32(d.uint32()), Ordinal: d.uint32()}
+	}
+	if n := d.count(1); n > 0 {
+		t.Groups = make([]string, n)
+	}
+	for i := range t.Groups {
+		t.Groups[i] = string(d.take(d.count(1)))
+	}
+	if d.bad || len(d.b) > 0 || t.ProducerID < 0 || t.Epoch < 0 || t.State > TxnAborted || flags > flagEpochPerTxn || t.TimeoutMs <= 0 {
+		return nil, keys.ErrCorrupt
+	}
+	return t, nil
+}

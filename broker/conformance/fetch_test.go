@@ -195,17 +195,6 @@ func TestFetchTakesAPartitionOnce(t *testing.T) {
 	}
 }
 
-func TestFetchSessions(t *testing.T) {
-	c := start(t).dial(t)
-	tp := createTopic(c, 1)
-	req := fetchFrom(tp, 0, 12)
-	req.SessionID, req.SessionEpoch = 12345, 3
-	require.Equal(t, int16(70), do[*kmsg.FetchResponse](c, req).ErrorCode)
-	req = fetchFrom(tp, 0, 12)
-	resp := do[*kmsg.FetchResponse](c, req)
-	require.Zero(t, resp.SessionID, "final epoch: no session")
-}
-
 func TestFetchLeaderEpochs(t *testing.T) {
 	c := start(t).dial(t)
 	tp := createTopic(c, 1)

@@ -4,7 +4,9 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -77,4 +79,51 @@ func benchmarkFetch(b *testing.B, partitions int32) {
 		}
 	}
 	b.SetBytes(int64(len(answer)))
+}
+
+// BenchmarkFetchIdle is a fetch of 1,000 partitions that have nothing new, as a consumer at the tail sends it: with a session, which
+// names none of them, and without.
+func BenchmarkFetchIdle(b *testing.B) {
+	const partitions = 1000
+	for _, wait := range []int32{0, 1} {
+		for _, session := range []bool{false, true} {
+			b.Run(fmt.Sprintf("wait-%dms/session-%v", wait, session), func(b *testing.B) {
+				c := startOwn(b, options{}).dial(b)
+				tp := createTopic(c, partitions)
+				req := fetchFrom(tp, 0, 12)
+				req.Topics[0].Partitions = nil
+				for p := range int32(partitions) {
+					req.Topics[0].Partitions = append(req.Topics[0].Partitions, fetchPartition(p, 0))
+				}
+				if session {
+					req.SessionEpoch = 0
+					req.SessionID = do[*kmsg.FetchResponse](c, req).SessionID
+					req.Topics, req.SessionEpoch = nil, 1
+				}
+				req.MaxWaitMillis = wait
+				fetch := func() {
+					do[*kmsg.FetchResponse](c, req)
+					if session {
+						req.SessionEpoch++
+					}
+				}
+				fetch()
+				b.ReportAllocs()
+				before := cpuTime(b)
+				for b.Loop() {
+					fetch()
+				}
+				b.ReportMetric(float64(cpuTime(b)-before)/float64(b.N)/1000, "cpu-us/op")
+			})
+		}
+	}
+}
+
+// cpuTime is what this process has used.
+func cpuTime(b *testing.B) time.Duration {
+	var usage syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }

@@ -42,11 +42,14 @@ const (
 	kafkaStorageError            int16 = 56
 	unknownProducerID            int16 = 59
 	fetchSessionIDNotFound       int16 = 70
+	invalidFetchSessionEpoch     int16 = 71
 	fencedLeaderEpoch            int16 = 74
 	unknownLeaderEpoch           int16 = 75
 	unsupportedCompressionType   int16 = 76
 	invalidRecord                int16 = 87
 	unknownTopicID               int16 = 100
+	inconsistentTopicID          int16 = 103
+	fetchSessionTopicID          int16 = 106
 	transactionAbortable         int16 = 120
 )
 

@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -14,14 +15,14 @@ import (
 // fetch reads batches from many partitions. When there is not enough, one waiter watches all of them in the connection's
 // writer goroutine: no goroutine and no timer per partition, no polling.
 //
-// There are no fetch sessions: every fetch is a full one, and the session id 0 in the answer tells the client so (KIP-227).
+// A fetch with the epoch 0 begins a session (KIP-227), one with a higher epoch goes on with it: fetch_session.go.
 func (h *Handler) fetch(ctx context.Context, r *wire.Request, req *kmsg.FetchRequest) wire.Response {
-	if req.SessionEpoch > 0 {
+	f, code := h.newFetch(r, req)
+	if code != none {
 		resp := req.ResponseKind().(*kmsg.FetchResponse)
-		resp.ErrorCode = fetchSessionIDNotFound
+		resp.ErrorCode = code
 		return wire.Reply(resp)
 	}
-	f := h.newFetch(r, req)
 	wait := time.Duration(max(req.MaxWaitMillis, 0)) * time.Millisecond
 	response := wire.Later(func(ctx context.Context) wire.Message {
 		f.await(ctx, r.Conn.Draining(), wait-h.cfg.Now().Sub(r.Received))
@@ -36,25 +37,29 @@ type fetching struct {
 	h          *Handler
 	conn       *wire.Conn
 	req        *kmsg.FetchRequest
-	topics     []fetchTopic
-	partitions []*fetchPartition // of all topics, in the order they are served
+	session    *fetchSession     // that the request goes on with; nil: it names all of its partitions
+	epoch      int32             // of the session, for the next request; it is another's when the session has gone on without this one
+	asked      []*fetchPartition // in the order of the request
+	partitions []*fetchPartition // the same in the order in which they are served
 	held       int64             // bytes counted in h.fetching
 	buffers    []*[]byte         // of the answers' records, given back when the response is out
 	spare      *[]byte           // one of them whose records did not fit: the next read takes it
 }
 
+// fetchTopic is a topic as a request names it.
 type fetchTopic struct {
-	name       string
-	id         [16]byte
-	partitions []*fetchPartition
+	name string
+	id   [16]byte
 }
 
 // fetchPartition is one partition of a fetch. p is nil when code says that it cannot be read.
 type fetchPartition struct {
-	req  kmsg.FetchRequestTopicPartition
-	t    *topics.Topic
-	p    *topics.Partition
-	code int16
+	topic  fetchTopic
+	req    kmsg.FetchRequestTopicPartition
+	t      *topics.Topic
+	p      *topics.Partition
+	code   int16
+	cached *sessionPartition // of a fetch that goes on with a session
 
 	counted   int64 // await has counted the bytes of [FetchOffset, counted)
 	available int   // of them, at most PartitionMaxBytes
@@ -62,36 +67,45 @@ type fetchPartition struct {
 	answer    kmsg.FetchResponseTopicPartition
 }
 
-// newFetch takes each partition once, as Kafka does, in its last entry: an entry of 16 bytes costs hundreds here, and a response
-// would have the records as often as they are asked for.
-func (h *Handler) newFetch(r *wire.Request, req *kmsg.FetchRequest) *fetching {
+// newFetch finds the partitions of a request: all of them are in it, or its session knows the rest.
+func (h *Handler) newFetch(r *wire.Request, req *kmsg.FetchRequest) (*fetching, int16) {
+	f := &fetching{h: h, conn: r.Conn, req: req}
+	if req.SessionEpoch == sessionEpochNone || req.SessionEpoch == sessionEpochNew {
+		h.sessions.remove(req.SessionID) // a full fetch closes the session that it names
+		f.all()
+		f.rotate()
+		return f, none
+	}
+	s := h.sessions.get(req.SessionID)
+	if s == nil {
+		return nil, fetchSessionIDNotFound
+	}
+	return f, s.resume(f)
+}
+
+// all takes each partition of the request once, as Kafka does, in its last entry: an entry of 16 bytes costs hundreds here, and a
+// response would have the records as often as they are asked for.
+func (f *fetching) all() {
 	type asked struct {
 		topic     topicRef
 		partition int32
 	}
-	f := &fetching{h: h, conn: r.Conn, req: req}
 	seen := map[asked]*fetchPartition{}
-	for _, rt := range req.Topics {
-		ref := topicRef{name: rt.Topic, id: rt.TopicID, byID: req.Version >= 13}
-		t, code := h.lookup(ref)
-		ft := fetchTopic{name: rt.Topic, id: rt.TopicID}
+	for _, rt := range f.req.Topics {
+		ref := topicRef{name: rt.Topic, id: rt.TopicID, byID: f.req.Version >= 13}
+		t, code := f.h.lookup(ref)
 		for _, rp := range rt.Partitions {
 			if fp := seen[asked{ref, rp.Partition}]; fp != nil {
 				fp.req, fp.counted = rp, rp.FetchOffset
 				continue
 			}
-			fp := &fetchPartition{req: rp, t: t, counted: rp.FetchOffset}
+			fp := &fetchPartition{topic: fetchTopic{rt.Topic, rt.TopicID}, req: rp, t: t, counted: rp.FetchOffset}
 			fp.p, fp.code = partitionOf(t, code, rp.Partition)
-			ft.partitions = append(ft.partitions, fp)
+			f.asked = append(f.asked, fp)
 			seen[asked{ref, rp.Partition}] = fp
 		}
-		if len(ft.partitions) > 0 {
-			f.topics = append(f.topics, ft)
-			f.partitions = append(f.partitions, ft.partitions...)
-		}
 	}
-	f.rotate()
-	return f
+	f.partitions = f.asked
 }
 
 // fetchStart is the connection's memory of where the last response ran full.
@@ -103,7 +117,7 @@ type partitionKey struct {
 }
 
 // rotate starts with the first partition that the last response of this connection had no room for, so that none starves.
-// Without sessions it is the client's part to rotate, and some do not.
+// Without a session it is the client's part to rotate, and some do not.
 func (f *fetching) rotate() {
 	v, ok := f.conn.Local().Load(fetchStart{})
 	if !ok {
@@ -112,8 +126,7 @@ func (f *fetching) rotate() {
 	start := v.(partitionKey)
 	for i, fp := range f.partitions {
 		if fp.t != nil && fp.t.ID == start.id && fp.req.Partition == start.partition {
-			rotated := append([]*fetchPartition{}, f.partitions[i:]...)
-			f.partitions = append(rotated, f.partitions[:i]...)
+			f.partitions = slices.Concat(f.partitions[i:], f.partitions[:i])
 			return
 		}
 	}
@@ -143,15 +156,26 @@ func (f *fetching) read(ctx context.Context) wire.Message {
 		budget -= n
 		empty = empty && n == 0
 	}
-	f.remember()
 	resp := &fetchResponse{f.req.ResponseKind().(*kmsg.FetchResponse), 0}
-	for _, ft := range f.topics {
-		out := kmsg.FetchResponseTopic{Topic: ft.name, TopicID: ft.id}
-		for _, fp := range ft.partitions {
-			out.Partitions = append(out.Partitions, fp.answer)
-			resp.records += len(fp.answer.RecordBatches)
+	if f.session != nil {
+		resp.SessionID = f.session.id
+		if f.asked, resp.ErrorCode = f.session.answered(f); resp.ErrorCode != none {
+			return resp
 		}
-		resp.Topics = append(resp.Topics, out)
+	} else {
+		f.remember()
+		if f.req.SessionEpoch == sessionEpochNew {
+			resp.SessionID = f.h.sessions.create(f)
+		}
+	}
+	for _, fp := range f.asked {
+		last := len(resp.Topics) - 1
+		if last < 0 || resp.Topics[last].Topic != fp.topic.name || resp.Topics[last].TopicID != fp.topic.id {
+			resp.Topics = append(resp.Topics, kmsg.FetchResponseTopic{Topic: fp.topic.name, TopicID: fp.topic.id})
+			last++
+		}
+		resp.Topics[last].Partitions = append(resp.Topics[last].Partitions, fp.answer)
+		resp.records += len(fp.answer.RecordBatches)
 	}
 	return resp
 }

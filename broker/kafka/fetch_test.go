@@ -82,11 +82,3 @@ func TestFetchEndsWhenTheTopicIsDeleted(t *testing.T) {
 	require.Less(t, time.Since(started), 10*time.Second)
 	require.Equal(t, int16(3), resp.(*kmsg.FetchResponse).Topics[0].Partitions[0].ErrorCode)
 }
-
-func TestFetchWithoutSessionsAnswersSessionZero(t *testing.T) {
-	c := startOwn(t, options{}).dial(t)
-	tp := createTopic(c, 1)
-	req := fetchFrom(tp, 0, 12)
-	req.SessionEpoch = 0
-	require.Zero(t, do[*kmsg.FetchResponse](c, req).SessionID)
-}

@@ -18,9 +18,14 @@ func (f *fetching) await(ctx context.Context, draining <-chan struct{}, wait tim
 		default:
 		}
 	}
-	for _, fp := range f.partitions {
-		cancel := fp.p.Log.Watch(wake)
-		defer cancel()
+	if f.session != nil {
+		f.session.await(woken) // its partitions are watched as long as it lives
+		defer f.session.awaited(woken)
+	} else {
+		for _, fp := range f.partitions {
+			cancel := fp.p.Log.Watch(wake)
+			defer cancel()
+		}
 	}
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
@@ -40,6 +45,9 @@ func (f *fetching) await(ctx context.Context, draining <-chan struct{}, wait tim
 
 // ready says whether an answer is due: min_bytes are there, or something else that the client has to know.
 func (f *fetching) ready() bool {
+	if f.session != nil && !f.session.joined(f) {
+		return true
+	}
 	sum := 0
 	for _, fp := range f.partitions {
 		if f.check(fp) != none {
@@ -56,7 +64,7 @@ func (f *fetching) ready() bool {
 			return true
 		}
 	}
-	return len(f.partitions) == 0 || f.req.MinBytes <= 0
+	return len(f.partitions) == 0 && f.session == nil || f.req.MinBytes <= 0
 }
 
 // count returns how many bytes the partition could give, at most its own limit. Only batches that came since the last call

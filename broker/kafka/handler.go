@@ -40,6 +40,9 @@ type Config struct {
 	FetchOutstandingMax  int64 // bytes of fetched records not sent yet, over all connections; default 128 MiB. Above it a response carries one batch
 	MaxDecompressedBytes int   // of one batch; default 64 MiB
 
+	FetchSessions     int   // at most; default 1,000 (Kafka's max.incremental.fetch.session.cache.slots), negative: none
+	FetchSessionBytes int64 // memory of all fetch sessions; default 64 MiB
+
 	Now     func() time.Time
 	Logger  *slog.Logger
 	Metrics prometheus.Registerer // nil: not registered
@@ -58,6 +61,7 @@ type Handler struct {
 	readers  sync.Pool     // of *batch.Reader
 	reading  chan struct{} // one token for each reader that may be in use: each may hold MaxDecompressedBytes
 	fetching atomic.Int64
+	sessions *fetchSessions
 }
 
 // New returns a handler.
@@ -74,6 +78,12 @@ func New(cfg Config) *Handler {
 	if cfg.MaxDecompressedBytes == 0 {
 		cfg.MaxDecompressedBytes = 64 << 20
 	}
+	if cfg.FetchSessions == 0 {
+		cfg.FetchSessions = 1000
+	}
+	if cfg.FetchSessionBytes == 0 {
+		cfg.FetchSessionBytes = 64 << 20
+	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
@@ -81,6 +91,10 @@ func New(cfg Config) *Handler {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	h := &Handler{cfg: cfg, handlers: handlers(), metrics: newMetrics(cfg.Metrics)}
+	h.sessions = newFetchSessions(cfg.FetchSessions, cfg.FetchSessionBytes, cfg.Now)
+	if cfg.Metrics != nil {
+		cfg.Metrics.MustRegister(h.sessions)
+	}
 	if cfg.Groups == nil {
 		for key := range groupHandlers() {
 			delete(h.handlers, key)

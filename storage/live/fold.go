@@ -14,6 +14,17 @@ import (
 // result. After a failure the next StartFold includes what was not committed. One fold of a partition at a time: StartFold waits
 // for nothing, so calling it before finish is a programming error, reported by ok = false.
 func (p *Partition) StartFold(cut bool) (f table.Fold, finish func(error), ok bool) {
+	return p.startFold(cut, 0)
+}
+
+// StartCut is StartFold for a cut at which the log start offset becomes start: rows whose last delta lies below it leave. What comes behind
+// the cut must not be folded onto such a row, and whether it has left is not known before the fold is finished. So nothing is applied
+// until then: Apply returns ErrFull.
+func (p *Partition) StartCut(start int64) (f table.Fold, finish func(error), ok bool) {
+	return p.startFold(true, start)
+}
+
+func (p *Partition) startFold(cut bool, start int64) (f table.Fold, finish func(error), ok bool) {
 	if p.inFold.Swap(true) {
 		return f, nil, false
 	}
@@ -27,21 +38,23 @@ func (p *Partition) StartFold(cut bool) (f table.Fold, finish func(error), ok bo
 	p.folding, p.open = folding, newInterval()
 	p.generation++
 	end, epoch := p.position, p.epoch
+	p.foldEnd, p.expiring = end, start > p.table.Start()
 	p.mu.Unlock()
 	f = table.Fold{
 		Table: p.table, Changes: folding.changes(), End: end, LeaderEpoch: epoch, Cut: cut, CutTimeMs: p.cfg.Now().UnixMilli(),
-		Skipped: folding.rejects,
+		Skipped: folding.rejects, Start: start,
 	}
 	return f, p.finishFold, true
 }
 
 func (p *Partition) finishFold(err error) {
+	p.mu.Lock()
+	p.expiring = false
 	if err == nil {
-		p.mu.Lock()
 		p.folding = nil
 		p.generation++
-		p.mu.Unlock()
 	}
+	p.mu.Unlock()
 	p.inFold.Store(false)
 }
 

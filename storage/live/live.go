@@ -13,7 +13,8 @@ import (
 	"github.com/keyframelog/keyframe/storage/table"
 )
 
-// ErrFull is returned by Apply when the open interval is at its bound: fold, then apply again. Nothing was applied.
+// ErrFull is returned by Apply when the open interval is at its bound: fold, then apply again; and while rows expire in a fold
+// (StartCut): finish that, then apply again. Nothing was applied.
 var ErrFull = errors.New("live: the open interval is full")
 
 // GapError is returned by Apply for a batch that begins above the position.
@@ -78,6 +79,8 @@ type Partition struct {
 	position   int64
 	epoch      int32 // leader epoch of the last batch applied; -1: not known
 	generation int64 // counts the moves of intervals
+	foldEnd    int64 // of the interval that is being folded
+	expiring   bool  // rows leave at its cut: nothing is applied before it is finished
 }
 
 // New starts at the table's position with an empty interval.
@@ -138,7 +141,7 @@ func (p *Partition) Apply(b batch.Batch) error {
 	if b.BaseOffset() > position {
 		return &GapError{position, b.BaseOffset()}
 	}
-	if p.open.bytes >= p.cfg.MaxIntervalBytes {
+	if p.open.bytes >= p.cfg.MaxIntervalBytes || p.expiring {
 		return ErrFull
 	}
 	if !b.IsControl() {
@@ -177,7 +180,7 @@ func (p *Partition) applyBatch(b batch.Batch) error {
 // ApplyRecords does what Apply does, for records that somebody else decoded, as a Kafka client does. Their offsets ascend, gaps
 // are allowed, and end becomes the position; epoch is the leader epoch of them all. What is kept of the records is copied.
 func (p *Partition) ApplyRecords(records []batch.Record, end int64, epoch int32) error {
-	if p.open.bytes >= p.cfg.MaxIntervalBytes {
+	if p.open.bytes >= p.cfg.MaxIntervalBytes || p.expiring {
 		return ErrFull
 	}
 	p.mu.Lock()

@@ -165,6 +165,9 @@ func TestModel(t *testing.T) {
 				var finish func(error)
 				t.Repeat(map[string]func(*rapid.T){
 					"produce": func(t *rapid.T) {
+						if finish != nil && f.Start > 0 {
+							return // nothing is applied while rows expire
+						}
 						codec := rapid.SampledFrom([]batch.Codec{batch.None, batch.Zstd}).Draw(t, "codec")
 						w.produce(t, codec, drawRecords(t, w.counter))
 						w.catchUp(t)
@@ -176,7 +179,15 @@ func TestModel(t *testing.T) {
 							return
 						}
 						var ok bool
-						f, finish, ok = w.p.StartFold(rapid.Bool().Draw(t, "cut"))
+						cut := rapid.Bool().Draw(t, "cut")
+						if start := rapid.Int64Range(0, w.p.Position()).Draw(t, "start"); cut && start > w.p.Table().Start() {
+							f, finish, ok = w.p.StartCut(start)
+							w.produce(t, batch.None, []record{{key: "held", value: "1"}})
+							require.ErrorIs(t, w.p.Apply(w.batches[len(w.batches)-1]), live.ErrFull)
+							w.retract()
+						} else {
+							f, finish, ok = w.p.StartFold(cut)
+						}
 						require.True(t, ok)
 					},
 					"commit": func(t *rapid.T) { // and, later, finish: readers see both between
@@ -186,9 +197,7 @@ func TestModel(t *testing.T) {
 						if f.Table.Position() < f.End {
 							require.NoError(t, w.db.Commit(background, []table.Fold{f}))
 						}
-						if f.Cut && (len(w.cuts) == 0 || w.cuts[len(w.cuts)-1] < f.End) {
-							w.cuts = append(w.cuts, f.End)
-						}
+						w.cutAt(f)
 					},
 					"finish": func(t *rapid.T) {
 						if finish == nil {
@@ -198,8 +207,8 @@ func TestModel(t *testing.T) {
 							finish(errors.New("no luck"))
 						} else {
 							if f.Cut && !slices.Contains(w.cuts, f.End) {
-								require.NoError(t, w.db.Commit(background, []table.Fold{{Table: f.Table, End: f.End, Cut: true}}))
-								w.cuts = append(w.cuts, f.End)
+								require.NoError(t, w.db.Commit(background, []table.Fold{{Table: f.Table, End: f.End, Cut: true, Start: f.Start}}))
+								w.cutAt(f)
 							}
 							finish(nil)
 						}
@@ -212,6 +221,14 @@ func TestModel(t *testing.T) {
 						require.LessOrEqual(t, w.p.Position(), w.next)
 						w.catchUp(t)
 					},
+					"thin": func(t *rapid.T) { // the moves of the log start at the cut are remembered
+						if len(w.cuts) < 3 {
+							return
+						}
+						i := rapid.IntRange(1, len(w.cuts)-1).Draw(t, "frame")
+						require.NoError(t, w.p.Table().Thin(background, w.cuts[i]))
+						w.cuts = slices.Delete(w.cuts, i, i+1)
+					},
 					"at": func(t *rapid.T) { w.checkAt(t, rapid.Int64Range(0, w.next).Draw(t, "x")) },
 					"":   func(t *rapid.T) { w.check(t) },
 				})
@@ -221,6 +238,24 @@ func TestModel(t *testing.T) {
 			})
 		})
 	}
+}
+
+// cutAt notes the cut that was committed.
+func (w *world) cutAt(f table.Fold) {
+	if !f.Cut || len(w.cuts) > 0 && w.cuts[len(w.cuts)-1] >= f.End {
+		return
+	}
+	w.cuts = append(w.cuts, f.End)
+	if f.Start > 0 {
+		w.moves = append(w.moves, move{f.End, f.Start})
+	}
+}
+
+// retract takes the last batch back.
+func (w *world) retract() {
+	last := w.batches[len(w.batches)-1]
+	w.batches, w.next = w.batches[:len(w.batches)-1], last.BaseOffset()
+	w.records = w.records[:len(w.records)-int(last.NumRecords())]
 }
 
 func (w *world) check(t fatal) {

@@ -31,17 +31,30 @@ type state map[string]row
 type oracle struct {
 	counter bool
 	records []record
+	moves   []move // of the log start
 }
+
+// move takes out, at a cut, the rows whose last record lies below start.
+type move struct{ cut, start int64 }
 
 const rowMax = 60
 
 // at folds everything below x.
 func (o *oracle) at(x int64) (s state, rejected uint64) {
 	s = state{}
+	moves := o.moves
+	expire := func(at int64) {
+		for len(moves) > 0 && moves[0].cut <= at {
+			maps.DeleteFunc(s, func(_ string, r row) bool { return r.offset < moves[0].start })
+			moves = moves[1:]
+		}
+	}
+	defer expire(x)
 	for _, r := range o.records {
 		if r.offset >= x {
 			break
 		}
+		expire(r.offset)
 		if !o.apply(s, r) {
 			rejected++
 		}

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/keyframelog/keyframe/proto/batch"
+	"github.com/keyframelog/keyframe/proto/delta"
 	"github.com/keyframelog/keyframe/proto/digest"
 	"github.com/keyframelog/keyframe/proto/frame"
 	"github.com/keyframelog/keyframe/storage/table"
@@ -32,6 +33,9 @@ type Past struct {
 	view     *table.View // nil: nothing is folded below the deltas
 	offset   int64
 	position int64
+	end      int64             // what is read now ends here: at the next move, or at offset
+	start    int64             // log start offset in force at position: rows below it are gone
+	moves    []table.StartMove // of the log start, between the view and offset
 	iv       *interval
 	bytesMax int64
 }
@@ -45,9 +49,11 @@ func (p *Partition) At(ctx context.Context, x int64, src Source) (*Past, error) 
 		return nil, err
 	}
 	if s.view != nil {
-		s.position = s.view.End()
+		s.position, s.start, s.moves = s.view.End(), s.view.Frame().Start, s.view.Starts()
+	} else {
+		s.moves = p.table.Starts()
 	}
-	if err := s.read(ctx, src, batch.NewReader(p.cfg.MaxDecompressed)); err != nil {
+	if err := s.readAll(ctx, src, batch.NewReader(p.cfg.MaxDecompressed)); err != nil {
 		return nil, errors.Join(fmt.Errorf("live: state at offset %d: %w", x, err), s.Close())
 	}
 	return s, nil
@@ -81,12 +87,28 @@ func nearest(t *table.Table, x int64) (*table.View, error) {
 	}
 }
 
+// readAll reads up to the offset, and lets rows go where the log start moved over them on the way.
+func (s *Past) readAll(ctx context.Context, src Source, r *batch.Reader) error {
+	for len(s.moves) > 0 && s.moves[0].Cut <= s.offset {
+		s.end = s.moves[0].Cut
+		if err := s.read(ctx, src, r); err != nil {
+			return err
+		}
+		if err := s.expire(s.moves[0].Start); err != nil {
+			return err
+		}
+		s.moves = s.moves[1:]
+	}
+	s.end = s.offset
+	return s.read(ctx, src, r)
+}
+
 func (s *Past) read(ctx context.Context, src Source, r *batch.Reader) error {
-	for s.position < s.offset {
+	for s.position < s.end {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		batches, err := src.Batches(s.position, s.offset, seekRead)
+		batches, err := src.Batches(s.position, s.end, seekRead)
 		if err != nil {
 			return err
 		}
@@ -103,7 +125,7 @@ func (s *Past) read(ctx context.Context, src Source, r *batch.Reader) error {
 			if err := s.apply(b, r); err != nil {
 				return err
 			}
-			s.position = min(b.NextOffset(), s.offset)
+			s.position = min(b.NextOffset(), s.end)
 		}
 		if s.iv.wasteful() {
 			for i, h := range s.iv.compact() {
@@ -133,7 +155,7 @@ func (s *Past) apply(b batch.Batch, r *batch.Reader) error {
 	}
 	for {
 		rec, ok, err := r.Next()
-		if err != nil || !ok || rec.Offset >= s.offset {
+		if err != nil || !ok || rec.Offset >= s.end {
 			return err
 		}
 		if rec.Offset < s.position {
@@ -161,11 +183,56 @@ func (s *Past) apply(b batch.Batch, r *batch.Reader) error {
 	}
 }
 
+// below reads the row that the deltas are folded onto.
 func (s *Past) below(key []byte) (frame.Row, bool, error) {
+	row, exists, err := s.stored(key)
+	if err != nil || !exists || row.Offset < s.start {
+		return frame.Row{Offset: -1}, false, err
+	}
+	return row, true, nil
+}
+
+// stored reads the row that the frame has.
+func (s *Past) stored(key []byte) (frame.Row, bool, error) {
 	if s.view == nil {
-		return frame.Row{}, false, nil
+		return frame.Row{Offset: -1}, false, nil
 	}
 	return s.view.Get(key)
+}
+
+// Start returns the log start offset in force at the offset: no row has its last delta below it.
+func (s *Past) Start() int64 { return s.start }
+
+// expire moves the log start. Of the keys that the deltas touched so far the state is settled first: what comes is folded onto that.
+func (s *Past) expire(start int64) error {
+	for _, e := range s.iv.entries {
+		if e.head == nil {
+			continue
+		}
+		offset := e.head.offset
+		if e.head.kind != known {
+			below, exists, err := s.below(e.key)
+			if err != nil {
+				return err
+			}
+			n, rejects, err := s.settle(&column{key: e.key, layers: [2]*node{nil, e.head}}, below, exists)
+			if err != nil {
+				return err
+			}
+			if offset = n.offset; n.kind == unchanged {
+				offset = below.Offset
+			}
+			if e.head.kind == pending {
+				s.iv.rejects.Add(&rejects)
+				s.iv.install(e, n)
+			}
+		}
+		if offset < start {
+			s.iv.push(e, node{kind: known, op: delta.Delete, offset: offset})
+		}
+	}
+	s.start = start
+	return nil
 }
 
 // Close releases the sstables.
@@ -207,9 +274,23 @@ func (s *Past) Scan(prefix, after []byte) iter.Seq2[frame.Row, error] {
 	return func(yield func(frame.Row, error) bool) {
 		rows := func(func(frame.Row, error) bool) {}
 		if s.view != nil {
-			rows = s.view.Scan(prefix, after)
+			rows = s.kept(s.view.Scan(prefix, after))
 		}
 		merge(s.kind, s.folder, rows, s.iv.columns(prefix, after, 1), yield)
+	}
+}
+
+// kept leaves out the rows of the frame that the log start has passed since.
+func (s *Past) kept(rows iter.Seq2[frame.Row, error]) iter.Seq2[frame.Row, error] {
+	return func(yield func(frame.Row, error) bool) {
+		for row, err := range rows {
+			if err == nil && row.Offset < s.start {
+				continue
+			}
+			if !yield(row, err) {
+				return
+			}
+		}
 	}
 }
 
@@ -257,7 +338,7 @@ func (s *Past) export(from int64, tombstones bool, yield func(frame.Row, error) 
 		return err
 	}
 	if s.view != nil {
-		for row, err := range s.view.Offsets(from, tombstones) {
+		for row, err := range s.view.Offsets(max(from, s.start), tombstones) {
 			if err != nil {
 				return err
 			}
@@ -272,7 +353,7 @@ func (s *Past) export(from int64, tombstones bool, yield func(frame.Row, error) 
 		}
 	}
 	for _, x := range list {
-		if x.offset < from {
+		if x.offset < max(from, s.start) {
 			continue
 		}
 		r, err := s.row(x.e)
@@ -296,12 +377,15 @@ func (s *Past) Digest() (d digest.Digest, err error) {
 		if e.head == nil {
 			continue
 		}
-		below, exists, err := s.below(e.key)
+		below, exists, err := s.stored(e.key)
 		if err != nil {
 			return d, err
 		}
 		if exists {
 			d.Sub(h.Entry(e.key, below.Value))
+		}
+		if exists = exists && below.Offset >= s.start; !exists {
+			below = frame.Row{Offset: -1}
 		}
 		c := column{key: e.key, layers: [2]*node{nil, e.head}}
 		r, err := c.apply(s.kind, s.folder, below, exists)
@@ -312,5 +396,25 @@ func (s *Past) Digest() (d digest.Digest, err error) {
 			d.Add(h.Entry(e.key, r.row.Value))
 		}
 	}
-	return d, nil
+	return d, s.subExpired(&d)
+}
+
+// subExpired takes those rows of the frame out that no delta touched and that the log start has passed since.
+func (s *Past) subExpired(d *digest.Digest) error {
+	if s.view == nil || s.start <= s.view.Frame().Start {
+		return nil
+	}
+	var h digest.Hasher
+	for row, err := range s.view.Offsets(s.view.Frame().Start, false) {
+		if err != nil {
+			return err
+		}
+		if row.Offset >= s.start {
+			return nil
+		}
+		if e := s.iv.find(row.Key); e == nil || e.head == nil {
+			d.Sub(h.Entry(row.Key, row.Value))
+		}
+	}
+	return nil
 }

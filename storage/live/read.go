@@ -9,6 +9,7 @@ import (
 	"github.com/keyframelog/keyframe/proto/delta"
 	"github.com/keyframelog/keyframe/proto/fold"
 	"github.com/keyframelog/keyframe/proto/frame"
+	"github.com/keyframelog/keyframe/storage/damage"
 	"github.com/keyframelog/keyframe/storage/table"
 )
 
@@ -105,6 +106,12 @@ func (p *Partition) moved(generation int64) bool {
 func (p *Partition) Get(key []byte) (row frame.Row, asOf int64, ok bool, err error) {
 	for {
 		c, asOf, generation := p.glance(key)
+		if end, expiring := p.foldUnderWay(); expiring {
+			if row, asOf, ok, moved, err := p.getExpiring(&c, asOf, generation, end); !moved || err != nil {
+				return row, asOf, ok, err
+			}
+			continue
+		}
 		var below frame.Row
 		exists := false
 		if c.needsRow() {
@@ -124,6 +131,38 @@ func (p *Partition) Get(key []byte) (row frame.Row, asOf int64, ok bool, err err
 		}
 		return r.row, asOf, true, nil
 	}
+}
+
+// foldUnderWay returns the end of the interval that is being folded, or was last, and whether rows expire there.
+func (p *Partition) foldUnderWay() (end int64, expiring bool) {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return p.foldEnd, p.expiring
+}
+
+// getExpiring reads a key while rows expire at a cut. Whether the cut is there yet, a view tells for certain; from then on the interval that
+// was folded says nothing: laid over a row that has left, it would bring it back.
+func (p *Partition) getExpiring(c *column, asOf, generation, end int64) (row frame.Row, _ int64, ok, moved bool, err error) {
+	v, err := p.table.View(table.Current)
+	if err != nil {
+		return row, asOf, false, false, err
+	}
+	defer func() { err = damage.Join(err, v.Close()) }()
+	if p.moved(generation) {
+		return row, asOf, false, true, nil
+	}
+	if v.End() >= end {
+		c.layers[0] = nil
+	}
+	below, exists, err := v.Get(c.key)
+	if err != nil {
+		return row, asOf, false, false, err
+	}
+	r, err := p.over(c, below, exists)
+	if err != nil || !r.exists {
+		return row, asOf, false, false, err
+	}
+	return clone(r.row), asOf, true, false, nil
 }
 
 // over is column.apply with a folder of the pool.
@@ -175,6 +214,11 @@ func (p *Partition) Scan(prefix, after []byte) (asOf int64, rows iter.Seq2[frame
 				return 0, nil, nil, err
 			}
 			continue
+		}
+		if end, expiring := p.foldUnderWay(); expiring && v.End() >= end {
+			for i := range columns {
+				columns[i].layers[0] = nil // see getExpiring
+			}
 		}
 		closeView := func() { _ = v.Close() } // an iterator's Close repeats the error of the read before
 		return asOf, func(yield func(frame.Row, error) bool) {

@@ -30,6 +30,15 @@ func (x *modelTable) check(t fatal, since int64) {
 	require.Equal(t, x.o.rejected, rejects.Total())
 	require.Equal(t, x.horizon, x.t.Horizon())
 	cuts := x.cuts()
+	moves := map[int64]int64{} // at any offset from the oldest frame on, they tell what left
+	for _, s := range x.t.Starts() {
+		moves[s.Cut] = s.Start
+	}
+	for _, s := range x.o.starts {
+		if len(cuts) > 0 && s.cut > cuts[0] && s.cut <= x.next {
+			require.Equal(t, s.start, moves[s.cut])
+		}
+	}
 	frames := x.t.Frames()
 	require.Len(t, frames, len(cuts))
 	for i, c := range cuts {

@@ -48,6 +48,9 @@ func TestGolden(t *testing.T) {
 		put(fmt.Sprintf("row-%d", i), appendRow(nil, &r))
 	}
 	put("meta", appendMeta(nil, sampleMeta()))
+	m := sampleMeta()
+	m.starts = []StartMove{{Cut: 600, Start: 20}, {Cut: 900, Start: 70000}}
+	put("meta-starts", appendMeta(nil, m))
 	put("segment", appendSegment(nil, &segment{lo: 100, hi: 200, rows: 50, dead: 3, vector: appendOffsets(nil, 100, []int64{100, 130, 199})}))
 	put("vector", seal(appendOffsets([]byte{vectorVersion}, 7, []int64{7, 8, 1000})))
 	put("key-index", keys.AppendTableIndex(nil, 258, []byte("k")))
@@ -74,6 +77,10 @@ func TestRoundTrip(t *testing.T) {
 	}
 	m := sampleMeta()
 	got, err := decodeMeta(1, appendMeta(nil, m))
+	require.NoError(t, err)
+	require.Equal(t, m, got)
+	m.starts = []StartMove{{Cut: 600, Start: 20}, {Cut: 900, Start: 70000}}
+	got, err = decodeMeta(1, appendMeta(nil, m))
 	require.NoError(t, err)
 	require.Equal(t, m, got)
 	g := segment{lo: 100, hi: 200, rows: 50, dead: 2, vector: appendOffsets(nil, 100, []int64{100, 130})}

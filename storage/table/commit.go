@@ -150,7 +150,9 @@ func (j *job) write() error {
 	if err := j.writeIndex(); err != nil {
 		return err
 	}
-	j.writeVector()
+	if err := j.writeVector(); err != nil {
+		return err
+	}
 	return j.writeMeta()
 }
 
@@ -242,7 +244,13 @@ func (j *job) writeIndex() error {
 			j.s.set(keys.TableUndo, u, v)
 		case !prior.found && cuts:
 			u = append(u[:prefix], key...)
-			j.s.set(keys.TableUndo, u, nil)
+			left, err := j.expiry.leftSince(u)
+			if err != nil {
+				return err
+			}
+			if !left {
+				j.s.set(keys.TableUndo, u, nil)
+			}
 		}
 		if prior.found {
 			j.dead = append(j.dead, prior.offset)
@@ -265,9 +273,15 @@ func (m *meta) replace(keyLen int, old, row *indexed) {
 	}
 }
 
-func (j *job) writeVector() {
+func (j *job) writeVector() error {
+	if len(j.dead) > 0 && j.f.End == j.old.position {
+		if err := j.joinVector(); err != nil {
+			return err
+		}
+	}
 	slices.Sort(j.dead)
 	writeVector(j.s, j.t.ordinal, j.f.End, j.dead)
+	return nil
 }
 
 func (j *job) writeMeta() error {

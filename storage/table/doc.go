@@ -46,11 +46,12 @@
 //	0x30 offset          segment, sealed, version 1: uvarint of end - offset; uvarint rows stored; uvarint dead ones; their offsets as
 //	                     uvarints, each the distance from the one before, the first from the segment's offset. Rows in it that are
 //	                     listed are dead in every frame, and may be missing
-//	0x31                 meta, sealed, version 2: topic id 16; partition 4; incarnation 16; fold 1; uvarints: position, start, horizon,
+//	0x31                 meta, sealed, version 2 or 3: topic id 16; partition 4; incarnation 16; fold 1; uvarints: position, start, horizon,
 //	                     bytes; signed varint leader epoch of the last batch below position, -1 = not known; digest; uvarint number of
 //	                     rejection counters, each a uvarint; uvarint number of frames, each: uvarints cut, start; digest; uvarints
 //	                     bytes, rejected; signed varint time, ms; uvarint number of trims, each: uvarint cut, signed varint time, ms.
-//	                     A digest is the sum (32 bytes) and the uvarint count
+//	                     A digest is the sum (32 bytes) and the uvarint count. Version 3: uvarint number of moves of the log
+//	                     start above the oldest frame, not zero, each: uvarints cut, start
 //	0x32 offset          tombstone: version 1, key
 //	0x33 end, first      piece of a deletion vector, sealed, version 1: offsets as in a segment, the first from first. end is where the
 //	                     fold ended that superseded them

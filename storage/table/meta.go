@@ -21,6 +21,13 @@ type meta struct {
 	rejects  Rejects
 	frames   []Frame // ascending cuts
 	trims    []trimmed
+	starts   []StartMove // ascending; those at or below the oldest frame's cut are forgotten
+}
+
+// StartMove is a cut at which the log start offset that the rows respect moved. It is kept where the frame was thinned too: the state
+// at an offset above it is without the rows that left there.
+type StartMove struct {
+	Cut, Start int64
 }
 
 // trimmed remembers when the deltas below a cut were given up: the tombstones below it are kept for a time from then on.
@@ -30,9 +37,10 @@ type trimmed struct {
 }
 
 const (
-	metaVersion  = 2
+	metaVersion  = 3 // with moves of the log start; without any it is written as version 2, which is the same but for them
+	metaPlain    = 2
 	trimsMax     = 64      // remembered; beyond that, every other one is forgotten, which only keeps tombstones longer
-	framesMax    = 1 << 20 // refused at decoding
+	framesMax    = 1 << 20 // refused at decoding, as are more moves
 	rejectsKinds = len(Rejects{})
 )
 
@@ -44,6 +52,7 @@ func (m *meta) clone() *meta {
 	c := *m
 	c.frames = slices.Clone(m.frames)
 	c.trims = slices.Clone(m.trims)
+	c.starts = slices.Clone(m.starts)
 	return &c
 }
 
@@ -112,7 +121,11 @@ func readDigest(r *reader) (d digest.Digest) {
 }
 
 func appendMeta(b []byte, m *meta) []byte {
-	b = append(b, metaVersion)
+	version := byte(metaVersion)
+	if len(m.starts) == 0 {
+		version = metaPlain
+	}
+	b = append(b, version)
 	b = append(b, m.id.TopicID[:]...)
 	b = binary.BigEndian.AppendUint32(b, uint32(m.id.Partition))
 	b = append(b, m.id.Incarnation[:]...)
@@ -134,6 +147,12 @@ func appendMeta(b []byte, m *meta) []byte {
 	for _, t := range m.trims {
 		b = binary.AppendVarint(binary.AppendUvarint(b, uint64(t.cut)), t.atMs)
 	}
+	if len(m.starts) > 0 {
+		b = binary.AppendUvarint(b, uint64(len(m.starts)))
+		for _, x := range m.starts {
+			b = binary.AppendUvarint(binary.AppendUvarint(b, uint64(x.Cut)), uint64(x.Start))
+		}
+	}
 	return seal(b)
 }
 
@@ -150,7 +169,11 @@ func decodeMeta(ordinal uint32, b []byte) (*meta, error) {
 	corrupt := func(why string) (*meta, error) {
 		return nil, &CorruptError{Ordinal: ordinal, What: "meta", Offset: -1, Why: why}
 	}
-	b, err := unseal(ordinal, "meta", -1, b, metaVersion)
+	version := byte(metaVersion)
+	if len(b) > 0 && b[0] == metaPlain {
+		version = metaPlain
+	}
+	b, err := unseal(ordinal, "meta", -1, b, version)
 	if err != nil {
 		return nil, err
 	}
@@ -183,6 +206,14 @@ func decodeMeta(ordinal uint32, b []byte) (*meta, error) {
 	}
 	for range n {
 		m.trims = append(m.trims, trimmed{cut: r.offset(), atMs: r.varint()})
+	}
+	if version != metaPlain {
+		if n = r.uvarint(); n > framesMax || n > uint64(len(r.b)) {
+			return corrupt("too many moves of the log start")
+		}
+		for range n {
+			m.starts = append(m.starts, StartMove{Cut: r.offset(), Start: r.offset()})
+		}
 	}
 	if r.bad || len(r.b) != 0 {
 		return corrupt("malformed")

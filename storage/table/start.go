@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -24,6 +25,7 @@ type expiry struct {
 	rows  []tombstone // that were there before the fold, in key order; those that the fold replaces among them
 	it    *pebble.Iterator
 	index *walker
+	undo  *walker // nil: no key has left since the newest frame
 	k     []byte
 }
 
@@ -32,14 +34,23 @@ func (j *job) beginExpiry(ctx context.Context) error {
 	f := j.f
 	j.expiry = expiry{start: j.old.start}
 	last, cuts := j.old.lastCut()
-	if !f.Cut || cuts && last >= f.End || f.Start <= j.old.start {
+	if cuts && len(above(j.old.starts, last)) > 0 {
+		it, err := j.t.db.cfg.DB.NewIter(undoSpan(j.t.ordinal, last))
+		if err != nil {
+			return err
+		}
+		j.expiry.undo = newWalker(it, 1, 0)
+	}
+	if !f.Cut || cuts && last >= f.End || f.Start <= j.old.start || len(j.old.starts) >= startsMax {
 		return nil
 	}
 	j.expiry.start = f.Start
 	if err := j.collectExpired(ctx); err != nil {
 		return fmt.Errorf("rows below %d: %w", f.Start, err)
 	}
-	j.next.start = j.expiry.start
+	if j.next.start = j.expiry.start; j.next.start > j.old.start {
+		j.next.starts = append(j.next.starts, StartMove{f.End, j.next.start})
+	}
 	slices.SortFunc(j.expiry.rows, func(a, b tombstone) int { return bytes.Compare(a.key, b.key) })
 	if len(j.expiry.rows) == 0 {
 		return nil
@@ -53,13 +64,24 @@ func (j *job) beginExpiry(ctx context.Context) error {
 }
 
 // endExpiry closes what beginExpiry opened.
-func (j *job) endExpiry() error {
-	if j.expiry.it == nil {
-		return nil
+func (j *job) endExpiry() (err error) {
+	if j.expiry.it != nil {
+		err = j.expiry.it.Close()
 	}
-	err := j.expiry.it.Close()
-	j.expiry.it = nil
+	if j.expiry.undo != nil {
+		err = errors.Join(err, j.expiry.undo.it.Close())
+	}
+	j.expiry = expiry{}
 	return err
+}
+
+// leftSince tells whether a key that the index does not have left it since the newest frame: at a cut that was thinned. Its undo entry is
+// there, at k, and stays. Keys ascend.
+func (x *expiry) leftSince(k []byte) (bool, error) {
+	if x.undo == nil {
+		return false, nil
+	}
+	return x.undo.find(k)
 }
 
 // collectExpired reads the rows between the old start and the new one that no fold has superseded.
@@ -121,6 +143,9 @@ func (j *job) collectExpired(ctx context.Context) (err error) {
 	return damage.Of(it.Error())
 }
 
+// startsMax bounds how many moves are remembered between two trims: one a minute is 1,440 a day. Beyond it the log start waits.
+const startsMax = 1 << 16
+
 // expiredBytes is what a row that expires takes in memory beside its key.
 const expiredBytes = 64
 
@@ -178,6 +203,26 @@ func (j *job) takeOut(key []byte, prior *indexed) {
 	}
 	j.dead = append(j.dead, prior.offset)
 	j.next.replace(len(key), prior, &indexed{})
+}
+
+// joinVector takes up the vector of an earlier fold that ended where this one does: this one cuts there, and folds nothing but rows expire.
+func (j *job) joinVector() (err error) {
+	base, err := j.t.db.cfg.DB.NewIter(nil)
+	if err != nil {
+		return err
+	}
+	defer func() { err = damage.Join(err, base.Close()) }()
+	list, err := newVectorListOf(base, j.t.ordinal, j.f.End, j.f.End)
+	if err != nil {
+		return err
+	}
+	defer func() { err = damage.Join(err, list.close()) }()
+	if err := list.below(math.MaxInt64, func(o int64) { j.dead = append(j.dead, o) }); err != nil {
+		return err
+	}
+	j.s.deleteRange(keys.TableVectors, keys.AppendTableOffset(nil, keys.TableVectors, j.t.ordinal, j.f.End),
+		keys.AppendTableOffset(nil, keys.TableVectors, j.t.ordinal, j.f.End+1))
+	return nil
 }
 
 // withExpiry runs what writes the fold between the two.

@@ -54,6 +54,7 @@ func (t *Table) forget(ctx context.Context, old *meta, i int) error {
 	m := old.clone()
 	m.frames = slices.Delete(m.frames, 0, i)
 	cut := m.frames[0].Cut
+	m.starts = slices.DeleteFunc(m.starts, func(x StartMove) bool { return x.Cut <= cut })
 	m.remember(trimmed{cut, t.db.cfg.Now().UnixMilli()})
 	s := t.db.sink()
 	defer s.discard()

@@ -60,7 +60,7 @@ func newDeadList(base *pebble.Iterator, ordinal uint32, from, end int64) (*deadL
 	l := &deadList{ordinal: ordinal, it: it}
 	err = l.openSegments(from)
 	if err == nil {
-		err = l.openVectors(from, end)
+		err = l.openVectors(from, 0, end)
 	}
 	if err != nil {
 		return nil, damage.Join(err, it.Close())
@@ -70,13 +70,18 @@ func newDeadList(base *pebble.Iterator, ordinal uint32, from, end int64) (*deadL
 
 // newVectorList prepares the vectors up to end alone, without what the segments hold.
 func newVectorList(base *pebble.Iterator, ordinal uint32, end int64) (*deadList, error) {
+	return newVectorListOf(base, ordinal, 0, end)
+}
+
+// newVectorListOf is that for the vectors of folds that ended in [first, end].
+func newVectorListOf(base *pebble.Iterator, ordinal uint32, first, end int64) (*deadList, error) {
 	lower, upper := keys.TableSpan(keys.TableVectors, ordinal)
 	it, err := base.Clone(pebble.CloneOptions{IterOptions: &pebble.IterOptions{LowerBound: lower, UpperBound: upper}})
 	if err != nil {
 		return nil, fmt.Errorf("table: %w", err)
 	}
 	l := &deadList{ordinal: ordinal, it: it}
-	if err := l.openVectors(0, end); err != nil {
+	if err := l.openVectors(0, first, end); err != nil {
 		return nil, damage.Join(err, it.Close())
 	}
 	return l, nil
@@ -100,9 +105,9 @@ func (l *deadList) openSegments(from int64) error {
 	return l.add(c, from)
 }
 
-// openVectors finds every vector up to end; of each, the piece that may hold from.
-func (l *deadList) openVectors(from, end int64) error {
-	for fold := int64(0); fold <= end; {
+// openVectors finds every vector of folds that ended in [first, end]; of each, the piece that may hold from.
+func (l *deadList) openVectors(from, first, end int64) error {
+	for fold := first; fold <= end; {
 		if !l.it.SeekGE(keys.AppendTableOffset(l.k[:0], keys.TableVectors, l.ordinal, fold)) {
 			return damage.Of(l.it.Error())
 		}

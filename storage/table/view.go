@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -106,6 +107,17 @@ func (v *View) End() int64 { return v.f.Cut }
 
 // Horizon returns the tombstone horizon as of the view: Offsets is complete from there on.
 func (v *View) Horizon() int64 { return v.m.horizon }
+
+// Starts lists the moves of the log start above the view, up to Position: the state at an offset there is without the rows that left at
+// the cuts up to it.
+func (v *View) Starts() []StartMove { return above(v.m.starts, v.f.Cut) }
+
+// Starts lists the moves of the log start that are remembered: all above the oldest frame.
+func (t *Table) Starts() []StartMove { return slices.Clone(t.state.Load().starts) }
+
+func above(list []StartMove, cut int64) []StartMove {
+	return slices.DeleteFunc(slices.Clone(list), func(x StartMove) bool { return x.Cut <= cut })
+}
 
 // iterate opens an iterator over one partition's keys in a space.
 func iterate(r pebble.Reader, space keys.TableSpace, ordinal uint32) (*pebble.Iterator, error) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -170,8 +171,12 @@ func (b *Broker) openPlanes(context.Context) error {
 	if c.AdvertisedAddr != "" {
 		host, port, _ = splitAddr(c.AdvertisedAddr) // Validate has seen it
 	}
-	handler := kafka.New(kafka.Config{Registry: b.topics, Producers: b.catalog, Groups: b.groups, Rows: b.keyframer, AdvertisedHost: host, AdvertisedPort: port,
-		ClusterID: b.catalog.ClusterID(), LeaderEpoch: b.epoch, NoAutoCreate: !c.AutoCreateTopics, Now: c.Now, Logger: c.Logger, Metrics: b.metrics})
+	handler := kafka.New(kafka.Config{
+		Registry: b.topics, Producers: b.catalog, Groups: b.groups, Rows: b.keyframer,
+		AdvertisedHost: host, AdvertisedPort: port, ClusterID: b.catalog.ClusterID(), LeaderEpoch: b.epoch,
+		LogDir:       kafka.LogDir{Path: absolute(c.DataDir), Volume: b.volume},
+		NoAutoCreate: !c.AutoCreateTopics, Now: c.Now, Logger: c.Logger, Metrics: b.metrics,
+	})
 	b.wire = wire.New(wire.Config{Handler: handler, Now: c.Now, Logger: c.Logger, Metrics: b.metrics})
 	stateHost, _, _ := splitAddr(c.StateAddr)
 	b.state = state.New(state.Config{
@@ -182,6 +187,23 @@ func (b *Broker) openPlanes(context.Context) error {
 		Gather:      b.metrics, Metrics: b.metrics, Now: c.Now, Logger: c.Logger,
 	})
 	return nil
+}
+
+// absolute is the path as others see it.
+func absolute(dir string) string {
+	if path, err := filepath.Abs(dir); err == nil {
+		return path
+	}
+	return dir
+}
+
+// volume is the size of the volume that the data directory is on, and what is free of it, in bytes; -1 where the system does not say.
+func (b *Broker) volume() (total, free int64) {
+	usage, err := vfs.Default.GetDiskUsage(b.cfg.DataDir)
+	if err != nil {
+		return -1, -1
+	}
+	return int64(usage.TotalBytes), int64(usage.AvailBytes)
 }
 
 // serve starts the two accept loops.

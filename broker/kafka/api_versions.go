@@ -26,6 +26,7 @@ func (h *Handler) apiVersions(_ context.Context, r *wire.Request, req *kmsg.ApiV
 			resp.ApiKeys = append(resp.ApiKeys, k)
 		}
 	}
+	h.tellFeatures(resp)
 	return wire.Reply(resp)
 }
 

@@ -20,7 +20,12 @@ func handle[R kmsg.Request](f func(*Handler, context.Context, *wire.Request, R) 
 	}
 }
 
-const keyApiVersions = 18
+// Keys of APIs that others ask for.
+const (
+	keyApiVersions            = 18
+	keyAddPartitionsToTxn     = 24
+	keyConsumerGroupHeartbeat = 68
+)
 
 // handlers is the dispatch table: API key to handler.
 func handlers() map[int16]handlerFunc {
@@ -34,7 +39,17 @@ func handlers() map[int16]handlerFunc {
 		20:             handle((*Handler).deleteTopics),
 		22:             handle((*Handler).initProducerID),
 		23:             handle((*Handler).offsetForLeaderEpoch),
+		29:             handle((*Handler).describeACLs),
+		30:             handle((*Handler).createACLs),
+		31:             handle((*Handler).deleteACLs),
 		32:             handle((*Handler).describeConfigs),
+		35:             handle((*Handler).describeLogDirs),
+		43:             handle((*Handler).electLeaders),
+		45:             handle((*Handler).alterPartitionReassignments),
+		46:             handle((*Handler).listPartitionReassignments),
+		57:             handle((*Handler).updateFeatures),
+		60:             handle((*Handler).describeCluster),
+		75:             handle((*Handler).describeTopicPartitions),
 	}
 	maps.Copy(table, groupHandlers())
 	return table

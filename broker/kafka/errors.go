@@ -39,6 +39,7 @@ const (
 	invalidProducerEpoch         int16 = 47
 	invalidTxnState              int16 = 48
 	transactionalIDAuthorization int16 = 53
+	securityDisabled             int16 = 54
 	kafkaStorageError            int16 = 56
 	unknownProducerID            int16 = 59
 	fetchSessionIDNotFound       int16 = 70
@@ -46,10 +47,15 @@ const (
 	fencedLeaderEpoch            int16 = 74
 	unknownLeaderEpoch           int16 = 75
 	unsupportedCompressionType   int16 = 76
+	electionNotNeeded            int16 = 84
+	noReassignmentInProgress     int16 = 85
 	invalidRecord                int16 = 87
+	featureUpdateFailed          int16 = 95
 	unknownTopicID               int16 = 100
 	inconsistentTopicID          int16 = 103
 	fetchSessionTopicID          int16 = 106
+	mismatchedEndpointType       int16 = 114
+	unsupportedEndpointType      int16 = 115
 	transactionAbortable         int16 = 120
 )
 

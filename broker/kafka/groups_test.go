@@ -135,13 +135,6 @@ func eventually(t *testing.T, ok func() bool) {
 	require.Eventually(t, ok, 20*time.Second, 5*time.Millisecond)
 }
 
-func str(s *string) string {
-	if s == nil {
-		return "<null>"
-	}
-	return *s
-}
-
 // offset is a partition's offset in a commit; its metadata "<null>" is null.
 type offset struct {
 	partition int32

@@ -32,6 +32,7 @@ type Config struct {
 	AdvertisedHost string // default localhost
 	AdvertisedPort int32  // 0: the port that the client connected to
 	ClusterID      string
+	LogDir         LogDir
 	LeaderEpoch    int32 // of all partitions, for this run (catalog.BeginEpoch)
 
 	NoAutoCreate bool // auto.create.topics.enable=false

@@ -196,21 +196,6 @@ func do[R kmsg.Response](c *conn, req kmsg.Request) R {
 	return resp.(R)
 }
 
-// requireClosed waits for the broker to close the connection.
-func (c *conn) requireClosed() {
-	c.t.Helper()
-	_, err := io.ReadFull(c, make([]byte, 1))
-	require.Error(c.t, err)
-	var ne net.Error
-	require.False(c.t, asTimeout(err, &ne), "the broker should have closed the connection")
-}
-
-func asTimeout(err error, ne *net.Error) bool {
-	e, ok := err.(net.Error)
-	*ne = e
-	return ok && e.Timeout()
-}
-
 var names atomic.Int64
 
 // topicName is a name that no other test or run uses, as the broker may outlive the test.

@@ -51,6 +51,8 @@ func (h *hostile) fields(dst []byte, fields []field) []byte {
 			dst = append(dst, make([]byte, h.text)...)
 		case blob:
 			dst = append(dst, h.count(0)...)
+		case optional:
+			dst = h.tagged(h.fields(append(dst, 1), f.elem), 0)
 		case array:
 			n := 0
 			if slices.Contains(h.above, f) {

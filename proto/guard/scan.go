@@ -92,6 +92,21 @@ func (w *walker) field(f *field) {
 		w.skip(w.length(4, f.name), f.name)
 	case array:
 		w.array(f)
+	case optional:
+		w.optional(f)
+	}
+}
+
+func (w *walker) optional(f *field) {
+	if len(w.b) < 1 || w.memory < f.memory {
+		w.fail(f.name)
+		return
+	}
+	present := int8(w.b[0]) != -1
+	if w.b = w.b[1:]; present {
+		w.memory -= f.memory
+		w.fields(f.elem)
+		w.tags(f.tagged)
 	}
 }
 

@@ -6,10 +6,11 @@ import "math"
 type kind uint8
 
 const (
-	fixed kind = iota // size bytes
-	text              // string, nullable or not
-	blob              // bytes, nullable or not
-	array             // count, then elements
+	fixed    kind = iota // size bytes
+	text                 // string, nullable or not
+	blob                 // bytes, nullable or not
+	array                // count, then elements
+	optional             // -1, or 1 and a structure
 )
 
 // field is one field of a structure, present in the versions [from, to].
@@ -18,9 +19,9 @@ type field struct {
 	kind     kind
 	size     int // of a fixed field, in bytes
 	from, to int16
-	elem     []field // of an array; an element of one unnamed field is that field alone
+	elem     []field // of an array, where an element of one unnamed field is that field alone; of an optional structure
 	tagged   []field // tag 0, 1, ... of an element, as in request
-	memory   int     // what an element takes once decoded, in bytes
+	memory   int     // what an element, or the structure, takes once decoded, in bytes
 }
 
 // request is the layout of one API's requests.
@@ -61,6 +62,13 @@ func list(name string, elem ...field) field {
 		}
 	}
 	return field{name: name, kind: array, to: last, elem: elem, memory: memory}
+}
+
+// maybe is a structure that may be null.
+func maybe(name string, elem ...field) field {
+	f := list(name, elem...)
+	f.kind = optional
+	return f
 }
 
 func strs(name string) field { return scalars(name, str("")) }

@@ -15,9 +15,46 @@ func adminRequests() []request {
 		{key: 20, name: "DeleteTopics", min: 1, max: 6, flexible: 4, fields: []field{
 			strs("topic_names").until(5), list("topics", str("name"), uuid("topic_id")).since(6), i32("timeout_ms"),
 		}},
+		{key: 29, name: "DescribeAcls", min: 1, max: 3, flexible: 2, fields: []field{
+			i8("resource_type_filter"), str("resource_name_filter"), i8("pattern_type_filter"), str("principal_filter"), str("host_filter"),
+			i8("operation"), i8("permission_type"),
+		}},
+		{key: 30, name: "CreateAcls", min: 1, max: 3, flexible: 2, fields: []field{
+			list("creations", i8("resource_type"), str("resource_name"), i8("resource_pattern_type"), str("principal"), str("host"), i8("operation"),
+				i8("permission_type")),
+		}},
+		{key: 31, name: "DeleteAcls", min: 1, max: 3, flexible: 2, fields: []field{
+			list("filters", i8("resource_type_filter"), str("resource_name_filter"), i8("pattern_type_filter"), str("principal_filter"), str("host_filter"),
+				i8("operation"), i8("permission_type"), memory("padding", 20)),
+		}},
 		{key: 32, name: "DescribeConfigs", min: 1, max: 4, flexible: 4, fields: []field{
 			list("resources", i8("resource_type"), str("resource_name"), strs("configuration_keys")),
 			i8("include_synonyms").since(1), i8("include_documentation").since(3),
+		}},
+		{key: 35, name: "DescribeLogDirs", min: 1, max: 5, flexible: 2, fields: []field{list("topics", str("topic"), i32s("partitions"))}},
+		{key: 37, name: "CreatePartitions", min: 0, max: 3, flexible: 2, fields: []field{
+			list("topics", str("name"), i32("count"), list("assignments", i32s("broker_ids"))), i32("timeout_ms"), i8("validate_only"),
+		}},
+		{key: 43, name: "ElectLeaders", min: 0, max: 2, flexible: 2, fields: []field{
+			i8("election_type").since(1), list("topic_partitions", str("topic"), i32s("partitions")), i32("timeout_ms"),
+		}},
+		{key: 45, name: "AlterPartitionReassignments", min: 0, max: 1, flexible: 0, fields: []field{
+			i32("timeout_ms"), i8("allow_replication_factor_change").since(1),
+			list("topics", str("name"), list("partitions", i32("partition_index"), i32s("replicas"))),
+		}},
+		{key: 46, name: "ListPartitionReassignments", min: 0, max: 0, flexible: 0, fields: []field{
+			i32("timeout_ms"), list("topics", str("name"), i32s("partition_indexes")),
+		}},
+		{key: 57, name: "UpdateFeatures", min: 0, max: 2, flexible: 0, fields: []field{
+			i32("timeout_ms"),
+			list("feature_updates", str("feature"), i16("max_version_level"), i8("allow_downgrade").until(0), i8("upgrade_type").since(1)),
+			i8("validate_only").since(1),
+		}},
+		{key: 60, name: "DescribeCluster", min: 0, max: 2, flexible: 0, fields: []field{
+			i8("include_cluster_authorized_operations"), i8("endpoint_type").since(1), i8("include_fenced_brokers").since(2),
+		}},
+		{key: 75, name: "DescribeTopicPartitions", min: 0, max: 0, flexible: 0, fields: []field{
+			list("topics", str("name")), i32("response_partition_limit"), maybe("cursor", str("topic_name"), i32("partition_index")),
 		}},
 	}
 }

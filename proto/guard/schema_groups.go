@@ -39,6 +39,9 @@ func groupRequests() []request {
 		{key: 16, name: "ListGroups", min: 0, max: 5, flexible: 3, fields: []field{
 			strs("states_filter").since(4), strs("types_filter").since(5),
 		}},
+		{key: 47, name: "OffsetDelete", min: 0, max: 0, flexible: 1, fields: []field{
+			str("group_id"), list("topics", str("name"), list("partitions", i32("partition_index"))),
+		}},
 		{key: 42, name: "DeleteGroups", min: 0, max: 2, flexible: 2, fields: []field{strs("groups_names")}},
 	}
 }

@@ -1,0 +1,53 @@
+package kafka
+
+import (
+	"context"
+	"slices"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/keyframelog/keyframe/broker/topics"
+	"github.com/keyframelog/keyframe/broker/wire"
+)
+
+// LogDir is where the records are, as DescribeLogDirs tells it.
+type LogDir struct {
+	Path string
+	// Volume is the size of the volume and what is free of it, in bytes; -1 where the system does not say. nil: it does not.
+	Volume func() (total, free int64)
+}
+
+// describeLogDirs shows the data directory with the sizes of partitions: their raw batches. Topics and partitions that are not there
+// are left out, as in Kafka.
+func (h *Handler) describeLogDirs(_ context.Context, _ *wire.Request, req *kmsg.DescribeLogDirsRequest) wire.Response {
+	resp := req.ResponseKind().(*kmsg.DescribeLogDirsResponse)
+	dir := kmsg.DescribeLogDirsResponseDir{Dir: h.cfg.LogDir.Path, TotalBytes: -1, UsableBytes: -1}
+	if volume := h.cfg.LogDir.Volume; volume != nil {
+		dir.TotalBytes, dir.UsableBytes = volume()
+	}
+	wanted := map[string][]int32{}
+	for _, rt := range req.Topics {
+		wanted[rt.Topic] = append(wanted[rt.Topic], rt.Partitions...)
+	}
+	for _, t := range h.cfg.Registry.List() {
+		indexes, ok := wanted[t.Name]
+		if req.Topics != nil && !ok {
+			continue
+		}
+		var partitions []kmsg.DescribeLogDirsResponseDirTopicPartition
+		for _, p := range t.Partitions {
+			if req.Topics == nil || slices.Contains(indexes, p.Index) {
+				partitions = append(partitions, sizeOf(p))
+			}
+		}
+		if len(partitions) > 0 {
+			dir.Topics = append(dir.Topics, kmsg.DescribeLogDirsResponseDirTopic{Topic: t.Name, Partitions: partitions})
+		}
+	}
+	resp.Dirs = append(resp.Dirs, dir)
+	return wire.Reply(resp)
+}
+
+func sizeOf(p *topics.Partition) kmsg.DescribeLogDirsResponseDirTopicPartition {
+	return kmsg.DescribeLogDirsResponseDirTopicPartition{Partition: p.Index, Size: p.Log.SizeBytes()}
+}

@@ -38,6 +38,7 @@ const (
 	duplicateSequence            int16 = 46
 	invalidProducerEpoch         int16 = 47
 	invalidTxnState              int16 = 48
+	transactionCoordinatorFenced int16 = 52
 	transactionalIDAuthorization int16 = 53
 	securityDisabled             int16 = 54
 	kafkaStorageError            int16 = 56
@@ -132,6 +133,10 @@ func sequenceCode(k log.SequenceKind) int16 {
 		return invalidProducerEpoch
 	case log.UnknownProducer:
 		return unknownProducerID
+	case log.InTransaction:
+		return invalidTxnState
+	case log.StaleCoordinator:
+		return transactionCoordinatorFenced
 	}
 	return unknownServerError
 }

@@ -25,6 +25,8 @@ func TestErrorTable(t *testing.T) {
 		{&log.SequenceError{Kind: log.DuplicateTooOld}, 46},
 		{&log.SequenceError{Kind: log.StaleEpoch}, 47},
 		{&log.SequenceError{Kind: log.UnknownProducer}, 59},
+		{&log.SequenceError{Kind: log.InTransaction}, 48},
+		{&log.SequenceError{Kind: log.StaleCoordinator}, 52},
 		{&log.OffsetRangeError{}, 1},
 		{&log.CorruptError{Err: batch.ErrCRC}, 56}, // our disk's checksum is not the client's mistake
 		{&engine.DiskFullError{}, 56},

@@ -32,7 +32,7 @@ func (f *fetching) readPartition(ctx context.Context, fp *fetchPartition, budget
 		return
 	}
 	buf := f.buffer()
-	records, next, err := f.readRecords(ctx, fp, b, end, max(limit, 0), *buf)
+	records, raw, next, err := f.readRecords(ctx, fp, b, end, max(limit, 0), *buf)
 	if cap(records) > cap(*buf) {
 		*buf = records
 	}
@@ -45,8 +45,33 @@ func (f *fetching) readPartition(ctx context.Context, fp *fetchPartition, budget
 		f.spare = buf
 		return
 	}
+	if err := f.listAborted(fp, raw, next); errors.Is(err, log.ErrTrimmed) {
+		f.spare = buf
+		return // they are rows now: the next fetch gets those
+	} else if err != nil {
+		f.fail(fp, err)
+		return
+	}
 	fp.answer.RecordBatches = records
 	f.sent(fp, b, next)
+}
+
+// listAborted tells a reader of committed records which transactions' records to skip in [raw, next), the raw batches that it gets. What
+// ended below is not told: the reader would look for a marker that it does not get.
+func (f *fetching) listAborted(fp *fetchPartition, raw, next int64) error {
+	if f.req.IsolationLevel != 1 || raw >= next {
+		return nil
+	}
+	list, err := fp.p.Log.Aborted(raw, next)
+	if err != nil {
+		return err
+	}
+	for _, a := range list {
+		x := kmsg.NewFetchResponseTopicPartitionAbortedTransaction()
+		x.ProducerID, x.FirstOffset = a.ProducerID, a.FirstOffset
+		fp.answer.AbortedTransactions = append(fp.answer.AbortedTransactions, x)
+	}
+	return nil
 }
 
 // check says whether the partition can be read at the offset; a code other than none ends a wait at once.
@@ -98,44 +123,39 @@ func (f *fetching) diverges(fp *fetchPartition) (known, diverges bool) {
 }
 
 // end is the first offset that the client may not see.
-func (f *fetching) end(b log.Bounds) int64 {
-	if f.req.IsolationLevel == 1 {
-		return b.LastStable
-	}
-	return b.HighWatermark
-}
+func (f *fetching) end(b log.Bounds) int64 { return visibleEnd(b, f.req.IsolationLevel) }
 
-// readRecords appends to records: rows below the delta start offset and raw batches from there on. next is the end of what they hold.
-// Trimming may move the delta start offset in between; then the offset is among the rows now.
-func (f *fetching) readRecords(ctx context.Context, fp *fetchPartition, b log.Bounds, end int64, limit int, records []byte) (_ []byte, next int64, err error) {
+// readRecords appends to records: rows below the delta start offset and raw batches from there on, which begin at raw. next is the end of
+// what they hold. Trimming may move the delta start offset in between; then the offset is among the rows now.
+func (f *fetching) readRecords(ctx context.Context, fp *fetchPartition, b log.Bounds, end int64, limit int, records []byte) (_ []byte, raw, next int64, err error) {
 	const attempts = 3
 	from := fp.req.FetchOffset
 	for range attempts {
 		if from < b.DeltaStart {
 			if f.h.cfg.Rows == nil {
-				return nil, from, log.ErrTrimmed
+				return nil, from, from, log.ErrTrimmed
 			}
 			ctx := keyframer.WithSession(ctx, sessionOf(f.conn))
 			if records, from, err = f.h.cfg.Rows.Rows(ctx, fp.t, fp.p, from, limit, records); err != nil {
-				return nil, from, err
+				return nil, from, from, err
 			}
 			if from < b.DeltaStart || len(records) > 0 && len(records) >= limit || from >= end {
-				return records, from, nil
+				return records, from, from, nil
 			}
 		}
 		before := len(records)
 		grown, next, err := fp.p.Log.Read(from, end, limit-before, records)
 		switch {
 		case before > 0 && (err != nil || len(grown) > limit):
-			return records[:before], from, nil // there are rows to give; the rest comes next time
+			return records[:before], from, from, nil // there are rows to give; the rest comes next time
 		case err == nil:
-			return grown, next, nil
+			return grown, from, next, nil
 		case !errors.Is(err, log.ErrTrimmed):
-			return nil, from, err
+			return nil, from, from, err
 		}
 		b = fp.p.Log.Bounds()
 	}
-	return nil, from, log.ErrTrimmed
+	return nil, from, from, log.ErrTrimmed
 }
 
 // sent notes an answer of a key-framed topic in the connection's session: a consumer that reads from the start may fall among the

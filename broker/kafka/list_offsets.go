@@ -65,10 +65,7 @@ func (h *Handler) listOffset(ctx context.Context, t *topics.Topic, code int16, r
 	b := p.Log.Bounds()
 	switch rp.Timestamp {
 	case latestOffset:
-		answer.Offset, answer.LeaderEpoch = b.HighWatermark, h.cfg.LeaderEpoch
-		if req.IsolationLevel == 1 {
-			answer.Offset = b.LastStable
-		}
+		answer.Offset, answer.LeaderEpoch = visibleEnd(b, req.IsolationLevel), h.cfg.LeaderEpoch
 	case earliestOffset, earliestLocalOffset:
 		answer.Offset, answer.LeaderEpoch = b.LogStart, p.Log.EpochAt(b.LogStart)
 	case latestTieredOffset, earliestPendingUpload: // there is no tiered storage
@@ -77,11 +74,19 @@ func (h *Handler) listOffset(ctx context.Context, t *topics.Topic, code int16, r
 		if err != nil {
 			h.cfg.Logger.Error("cannot find an offset by time", "topic", t.Name, "partition", p.Index, "timestamp", rp.Timestamp, "error", err)
 			answer.ErrorCode = codeOf(err)
-		} else if ok {
+		} else if ok && found.offset < visibleEnd(p.Log.Bounds(), req.IsolationLevel) {
 			answer.Offset, answer.Timestamp, answer.LeaderEpoch = found.offset, found.timestamp, found.epoch
 		}
 	}
 	return answer
+}
+
+// visibleEnd is the first offset that a client may not see at its isolation level.
+func visibleEnd(b log.Bounds, isolation int8) int64 {
+	if isolation == 1 {
+		return b.LastStable
+	}
+	return b.HighWatermark
 }
 
 // checkSpecial refuses special timestamps in versions that do not have them, and numbers that mean nothing.

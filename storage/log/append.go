@@ -12,7 +12,8 @@ import (
 // stamped with base offset and leader epoch, and readers get them.
 //
 // A batch that is one of its producer's last five is not written again: the answer has the offsets of the original and
-// waits for the original's sync.
+// waits for the original's sync. The first batch with the transactional bit opens its producer's transaction: LastStable stays at its
+// first offset until the marker is durable, see Store.AppendMarkers.
 //
 // Errors: *SequenceError, ErrClosed, ErrFailed, or what Config.Reserve says (disk full); nothing was written then.
 func (p *Partition) Append(b batch.Batch) (*Appended, error) { return p.append(b, false) }
@@ -73,41 +74,71 @@ func (p *Partition) appendOrdered(b batch.Batch, stampTime bool) (a *Appended, w
 		// Nothing of it is visible, and Pebble's commit pipeline is broken: the next append or sync will say so.
 		return nil, false, p.wrap(err)
 	}
-	p.producers.commit(seq, w.next, nowMs)
-	pend := &pending{p: p, batch: pb, base: w.next, end: b.NextOffset(), bytes: len(b), maxTimestamp: b.MaxTimestamp(),
+	pend := &pending{p: p, batch: pb, total: len(b), base: w.next, end: b.NextOffset(), bytes: len(b), maxTimestamp: b.MaxTimestamp(),
 		done: &completion{ch: make(chan struct{})}}
-	p.writer.metaWritten = true
-	p.writer.next = pend.end
-	p.writer.appendMs = nowMs
-	p.writer.maxTimestamp = max(w.maxTimestamp, pend.maxTimestamp)
-	p.writer.bytes += int64(len(b))
+	logStart := p.written(b, pend, nowMs, newEpoch, func() {
+		if seq.begins() {
+			p.txns = append(p.txns, txn{OpenTxn: OpenTxn{seq.producerID, seq.epoch, w.next, nowMs}, end: -1})
+		}
+	})
+	p.producers.commit(seq, pend.base, nowMs) // begins has looked at what this changes
+	p.store.committer.enqueue(pend)           // still under appendMu: the committer sees a partition's appends in their order
+	return &Appended{BaseOffset: pend.base, LastOffset: pend.end - 1, LogStart: logStart, AppendTimeMs: nowMs, done: pend.done}, true, nil
+}
 
+// written remembers a batch that Pebble has applied; more does it under the lock for what is not the same for all batches. The caller
+// holds appendMu until the batch is with the committer.
+func (p *Partition) written(b batch.Batch, pend *pending, nowMs int64, newEpoch bool, more func()) (logStart int64) {
+	w := &p.writer
+	w.metaWritten = true
+	w.next = pend.end
+	w.appendMs = nowMs
+	w.maxTimestamp = max(w.maxTimestamp, pend.maxTimestamp)
+	w.bytes += int64(len(b))
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.state.bounds.LogEnd = pend.end
 	if newEpoch {
-		p.epochs.add(p.store.cfg.LeaderEpoch, w.next)
+		p.epochs.add(p.store.cfg.LeaderEpoch, pend.base)
 	}
 	p.pending = append(p.pending, pend)
 	if p.store.tail.limit > 0 && !p.closed {
 		p.tail.push(b)
 	}
-	logStart := p.state.bounds.LogStart
-	p.mu.Unlock()
-	p.store.committer.enqueue(pend) // still under appendMu: the committer sees a partition's appends in their order
-	return &Appended{BaseOffset: pend.base, LastOffset: pend.end - 1, LogStart: logStart, AppendTimeMs: nowMs, done: pend.done}, true, nil
+	more()
+	return p.state.bounds.LogStart
 }
 
 // encode puts everything that one append writes into one Pebble batch.
 func (p *Partition) encode(b batch.Batch, nowMs int64, newEpoch bool, seq sequenced) *pebble.Batch {
 	const overhead = 512 // keys, the small values and the headers of six operations
-	w := &p.writer
 	id := uint32(p.id)
 	pb := p.store.db.NewBatchWithSize(len(b)+overhead, pebble.WithMaxRetainedSizeBytes(4<<20))
+	p.encodeBatch(pb, b, nowMs, newEpoch)
+	var key [keys.OffsetKeyLen]byte
+	var val [keys.ProducerLenMax]byte
+	if seq.tracked {
+		value := seq.value(p.writer.next, nowMs)
+		must(pb.Set(keys.ProducerKey(key[:0], id, seq.producerID), value.Append(val[:0]), nil))
+	}
+	for _, pid := range p.producers.takeExpired(nowMs) {
+		if p.producers.byID[pid] != nil || seq.tracked && pid == seq.producerID {
+			continue // it is back
+		}
+		must(pb.Delete(keys.ProducerKey(key[:0], id, pid), nil))
+	}
+	return pb
+}
+
+// encodeBatch writes the batch and what the partition keeps beside each.
+func (p *Partition) encodeBatch(pb *pebble.Batch, b batch.Batch, nowMs int64, newEpoch bool) {
+	w := &p.writer
+	id := uint32(p.id)
 	op := pb.SetDeferred(keys.OffsetKeyLen, len(b))
 	keys.Batch(op.Key[:0], id, w.next)
 	copy(op.Value, b)
 	must(op.Finish())
-	var key, val [160]byte
+	var key, val [64]byte
 	if !w.metaWritten {
 		meta := keys.Part{Incarnation: p.incarnation}
 		must(pb.Set(keys.Partition(key[:0], keys.SpacePart, id), meta.Append(val[:0]), nil))
@@ -119,17 +150,6 @@ func (p *Partition) encode(b batch.Batch, nowMs int64, newEpoch bool, seq sequen
 		entry := keys.TimeEntry{AppendMs: nowMs, MaxTimestamp: w.maxTimestamp, BytesBefore: w.bytes}
 		must(pb.Set(keys.Time(key[:0], id, w.next), entry.Append(val[:0]), nil))
 	}
-	if seq.tracked {
-		value := seq.value(w.next, nowMs)
-		must(pb.Set(keys.ProducerKey(key[:0], id, seq.producerID), value.Append(val[:0]), nil))
-	}
-	for _, pid := range p.producers.takeExpired(nowMs) {
-		if p.producers.byID[pid] != nil || seq.tracked && pid == seq.producerID {
-			continue // it is back
-		}
-		must(pb.Delete(keys.ProducerKey(key[:0], id, pid), nil))
-	}
-	return pb
 }
 
 // must holds for writes into a batch in memory: Pebble has them return errors only when the batch was applied already.

@@ -9,12 +9,17 @@ import (
 
 // pending is an append that Pebble has applied and not yet synced.
 type pending struct {
-	p            *Partition
-	batch        *pebble.Batch
-	base, end    int64 // offsets, half-open
-	bytes        int   // of the record batch
+	p            *Partition // nil: nothing was appended, something else was written
+	base, end    int64      // offsets, half-open
+	bytes        int        // of the record batch
 	maxTimestamp int64
+	marker       bool // it ends a transaction
 	done         *completion
+	next         *pending // in another partition, by the same Pebble batch
+
+	// Of the first one.
+	batch *pebble.Batch
+	total int // bytes acquired
 }
 
 // committer waits for the syncs of all appends of a store, in their order, on one goroutine.
@@ -111,8 +116,14 @@ func (c *committer) finish(a *pending) {
 	if first {
 		c.failed(err)
 	}
-	a.p.synced(a)
-	c.release(a.bytes)
+	for x := a; x != nil; x = x.next {
+		x.p.synced(x)
+	}
+	close(a.done.ch)
+	for x := a; x != nil; x = x.next {
+		x.p.notify()
+	}
+	c.release(a.total)
 }
 
 // stop waits until everything that was enqueued is finished. Nothing may be enqueued any more.

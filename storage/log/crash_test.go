@@ -2,12 +2,14 @@ package log
 
 import (
 	"bytes"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"strconv"
 	"sync"
 	"testing"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/stretchr/testify/require"
@@ -33,7 +35,60 @@ type modelPartition struct {
 	seen      int64         // the highest end that a reader was shown
 	trimDone  int64         // a trim to here has returned
 	trimTried int64         // a trim to here was begun
-	sequences map[int64]int32
+	stable    int64         // the highest last stable offset that a reader was shown
+	producers map[int64]ProducerState
+	aborted   []AbortedTxn
+}
+
+func newModelPartition() *modelPartition {
+	return &modelPartition{producers: map[int64]ProducerState{}}
+}
+
+// add takes a batch or marker, stamped, and does to the producers what the log is to do.
+func (m *modelPartition) add(t testing.TB, b batch.Batch) {
+	m.batches = append(m.batches, b)
+	s := m.producer(b.ProducerID())
+	if b.ProducerEpoch() != s.Epoch {
+		s.Epoch, s.LastSequence, s.LastOffset = b.ProducerEpoch(), -1, -1
+	}
+	if b.IsControl() {
+		end, err := batch.ParseEndTxn(b)
+		require.NoError(t, err)
+		if s.TxnFirstOffset >= 0 && !end.Commit {
+			m.aborted = append(m.aborted, AbortedTxn{s.ProducerID, s.TxnFirstOffset, b.BaseOffset()})
+		}
+		s.TxnFirstOffset, s.CoordinatorEpoch = -1, end.CoordinatorEpoch
+	} else {
+		s.LastSequence, s.LastOffset = b.LastSequence(), b.LastOffset()
+		if b.IsTransactional() && s.TxnFirstOffset < 0 {
+			s.TxnFirstOffset = b.BaseOffset()
+		}
+	}
+	m.producers[s.ProducerID] = s
+}
+
+func (m *modelPartition) producer(id int64) ProducerState {
+	if s, ok := m.producers[id]; ok {
+		return s
+	}
+	return ProducerState{ProducerID: id, LastSequence: -1, LastOffset: -1, TxnFirstOffset: -1, CoordinatorEpoch: -1}
+}
+
+// lastStable is where the oldest open transaction begins, else the end.
+func (m *modelPartition) lastStable() int64 {
+	stable := m.end()
+	for _, s := range m.producers {
+		if s.TxnFirstOffset >= 0 {
+			stable = min(stable, s.TxnFirstOffset)
+		}
+	}
+	return stable
+}
+
+// ending is the end of a transaction: its markers and what was written beside them.
+type ending struct {
+	markers map[int]int64 // by partition: its offset
+	key     []byte
 }
 
 func (m *modelPartition) end() int64 {
@@ -55,7 +110,7 @@ type crasher struct {
 	promise []promise
 }
 
-type promise struct{ acked, seen, trimDone int64 }
+type promise struct{ acked, seen, trimDone, stable int64 }
 
 func (c *crasher) fs() vfs.FS {
 	return errorfs.Wrap(c.mem, errorfs.InjectorFunc(func(op errorfs.Op) error {
@@ -80,7 +135,8 @@ func (c *crasher) takeLocked() {
 }
 
 // Crash after crash on one data directory: whatever was acknowledged or shown to a reader is there,
-// byte for byte; what is there is a prefix of what was appended; producers, sizes and batches agree.
+// byte for byte; what is there is a prefix of what was appended; producers, transactions, sizes and batches agree, and a
+// transaction has ended everywhere or nowhere.
 func TestCrashes(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
@@ -88,20 +144,22 @@ func TestCrashes(t *testing.T) {
 	const partitions = 3
 	var model [partitions]*modelPartition
 	var fs *vfs.MemFS
+	var endings []ending
 	c := &clock{}
 	for cycle := range crashCycles(t) {
 		if cycle%50 == 0 { // a new directory now and then, or it only grows
 			fs, c = vfs.NewCrashableMem(), &clock{ms: 1_700_000_000_000}
 			for i := range model {
-				model[i] = &modelPartition{sequences: map[int64]int32{}}
+				model[i] = newModelPartition()
 			}
+			endings = nil
 		}
 		var mu sync.Mutex // guards the promises within model
 		cr := &crasher{mem: fs, rng: rand.New(rand.NewPCG(seed, uint64(cycle)+2)), left: 1 + rng.IntN(200), model: func() (list []promise) {
 			mu.Lock()
 			defer mu.Unlock()
 			for _, m := range model {
-				list = append(list, promise{m.acked, m.seen, m.trimDone})
+				list = append(list, promise{m.acked, m.seen, m.trimDone, m.stable})
 			}
 			return list
 		}}
@@ -110,16 +168,18 @@ func TestCrashes(t *testing.T) {
 		}
 		tail := []int64{-1, 2000, 0}[rng.IntN(3)]
 		n := openNode(t, nodeConfig{fs: cr.fs(), clock: c, seed: seed, partitions: partitions, memTable: 256 << 10, log: Config{TailBytes: tail}})
+		whole(t, n, endings)
 		for i, m := range model {
 			p := n.parts[i]
 			recovered(t, p, m, &mu)
 			defer p.Watch(func() { // a reader that sees everything at the first possible moment
 				mu.Lock()
 				defer mu.Unlock()
-				m.seen = max(m.seen, p.Bounds().HighWatermark)
+				b := p.Bounds()
+				m.seen, m.stable = max(m.seen, b.HighWatermark), max(m.stable, b.LastStable)
 			})()
 		}
-		workload(t, n, model[:], &mu, rng, c)
+		endings = workload(t, n, model[:], &mu, rng, c)
 		cr.mu.Lock()
 		if cr.image == nil {
 			cr.takeLocked()
@@ -128,7 +188,8 @@ func TestCrashes(t *testing.T) {
 		cr.mu.Unlock()
 		n.abandon()
 		for i, m := range model {
-			m.acked, m.seen, m.trimDone = cr.promise[i].acked, cr.promise[i].seen, cr.promise[i].trimDone
+			was := cr.promise[i]
+			m.acked, m.seen, m.trimDone, m.stable = was.acked, was.seen, was.trimDone, was.stable
 		}
 	}
 }
@@ -161,48 +222,104 @@ func recovered(t *testing.T, p *Partition, m *modelPartition, promises sync.Lock
 	m.acked, m.seen, m.trimDone, m.trimTried = b.HighWatermark, b.HighWatermark, b.DeltaStart, b.DeltaStart
 	promises.Unlock()
 
-	// Producers are exactly as far as their batches in the log.
-	clear(m.sequences)
-	last := map[int64]int64{}
-	for _, x := range m.batches {
-		m.sequences[x.ProducerID()] = x.LastSequence() + 1
-		last[x.ProducerID()] = x.LastOffset()
+	// Producers are exactly as far as their batches and markers in the log.
+	batches := m.batches
+	m.batches, m.producers, m.aborted = nil, map[int64]ProducerState{}, nil
+	for _, x := range batches {
+		m.add(t, x)
 	}
 	states := p.ProducerStates()
-	require.Len(t, states, len(last))
+	require.Len(t, states, len(m.producers))
 	for _, s := range states {
-		require.Equal(t, last[s.ProducerID], s.LastOffset)
-		require.Equal(t, m.sequences[s.ProducerID]-1, s.LastSequence)
+		s.AppendTimeMs = 0
+		require.Equal(t, m.producers[s.ProducerID], s)
+	}
+	require.Equal(t, m.lastStable(), b.LastStable)
+	promises.Lock()
+	require.GreaterOrEqual(t, b.LastStable, m.stable, "a reader of committed records has seen what is not decided")
+	m.stable = b.LastStable
+	promises.Unlock()
+	sameAborted(t, p, m)
+}
+
+func sameAborted(t *testing.T, p *Partition, m *modelPartition) {
+	b := p.Bounds()
+	got, err := p.Aborted(b.DeltaStart, b.LogEnd)
+	for was := b; ; was = b { // a marker may have become durable in between
+		require.NoError(t, err)
+		if b = p.Bounds(); b == was {
+			break
+		}
+		got, err = p.Aborted(b.DeltaStart, b.LogEnd)
+	}
+	var want []AbortedTxn
+	for _, a := range m.aborted {
+		if a.LastOffset >= b.DeltaStart && a.FirstOffset < b.LastStable && b.DeltaStart < b.LastStable {
+			want = append(want, a)
+		}
+	}
+	require.Equal(t, want, got)
+}
+
+// whole checks that each end of a transaction is there in all its partitions, with what was written beside it, or not at all.
+func whole(t *testing.T, n *node, endings []ending) {
+	for _, e := range endings {
+		_, closer, err := n.store.db.Get(e.key)
+		there := err == nil
+		if there {
+			require.NoError(t, closer.Close())
+		} else {
+			require.ErrorIs(t, err, pebble.ErrNotFound)
+		}
+		for i, offset := range e.markers {
+			require.Equal(t, there, n.parts[i].Bounds().LogEnd > offset, "marker at %d of partition %d: %v", offset, i, e.markers)
+		}
 	}
 }
 
-func workload(t *testing.T, n *node, model []*modelPartition, mu *sync.Mutex, rng *rand.Rand, c *clock) {
+func workload(t *testing.T, n *node, model []*modelPartition, mu *sync.Mutex, rng *rand.Rand, c *clock) (endings []ending) {
 	var waiting []*Appended
-	var of []*modelPartition
+	var ends [][]int64 // of all partitions, when the append was made
 	settle := func() {
 		for i, a := range waiting {
 			require.NoError(t, a.Wait(t.Context()))
 			mu.Lock()
-			of[i].acked = max(of[i].acked, a.LastOffset+1)
+			for k, m := range model {
+				m.acked = max(m.acked, ends[i][k])
+			}
 			mu.Unlock()
 		}
-		waiting, of = nil, nil
+		waiting, ends = nil, nil
+	}
+	appended := func(a *Appended) {
+		now := make([]int64, len(model))
+		for k, m := range model {
+			now[k] = m.end()
+		}
+		waiting, ends = append(waiting, a), append(ends, now)
 	}
 	for range 5 + rng.IntN(40) {
 		i := rng.IntN(len(model))
 		p, m := n.parts[i], model[i]
 		switch k := rng.IntN(20); {
-		case k < 14:
+		case k < 12:
 			c.ms += int64(rng.IntN(3))
-			pid := int64(1 + rng.IntN(3))
-			r := rec{n: 1 + rng.IntN(5), ts: c.ms, size: rng.IntN(2000), pid: pid, sequence: m.sequences[pid], tag: rng.IntN(1000)}
+			pid := int64(1 + rng.IntN(4)) // 3 and 4 write in transactions
+			last := m.producer(pid)
+			r := rec{n: 1 + rng.IntN(5), ts: c.ms, size: rng.IntN(2000), pid: pid, tag: rng.IntN(1000), txn: pid > 2, epoch: epochOf(model, pid)}
+			if r.epoch == last.Epoch {
+				r.sequence = last.LastSequence + 1
+			}
 			b := r.batch(t)
 			a, err := p.Append(b)
 			require.NoError(t, err)
 			require.False(t, a.Duplicate)
-			m.sequences[pid] += int32(r.n)
-			m.batches = append(m.batches, b)
-			waiting, of = append(waiting, a), append(of, m)
+			m.add(t, b)
+			appended(a)
+		case k < 14:
+			a, e := endSome(t, n, model, rng, c)
+			endings = append(endings, e)
+			appended(a)
 		case k < 16:
 			settle()
 		case k < 18:
@@ -211,11 +328,12 @@ func workload(t *testing.T, n *node, model []*modelPartition, mu *sync.Mutex, rn
 				readAll(t, p, b.DeltaStart+rng.Int64N(b.HighWatermark-b.DeltaStart), 3000)
 			}
 			mu.Lock()
-			m.seen = max(m.seen, b.HighWatermark)
+			m.seen, m.stable = max(m.seen, b.HighWatermark), max(m.stable, b.LastStable)
 			mu.Unlock()
+			sameAborted(t, p, m)
 		default:
 			b := p.Bounds()
-			to := b.DeltaStart + rng.Int64N(b.HighWatermark-b.DeltaStart+1)
+			to := b.DeltaStart + rng.Int64N(b.LastStable-b.DeltaStart+1)
 			mu.Lock()
 			m.trimTried = max(m.trimTried, to)
 			mu.Unlock()
@@ -228,6 +346,40 @@ func workload(t *testing.T, n *node, model []*modelPartition, mu *sync.Mutex, rn
 	if rng.IntN(2) == 0 {
 		settle()
 	}
+	return endings
+}
+
+// epochOf is the producer's epoch, which is known where its last marker or batch was.
+func epochOf(model []*modelPartition, pid int64) (epoch int16) {
+	for _, m := range model {
+		epoch = max(epoch, m.producer(pid).Epoch)
+	}
+	return epoch
+}
+
+// endSome ends a producer's transaction in all its partitions, or where there is none: by the older protocol or by transaction.version 2.
+func endSome(t *testing.T, n *node, model []*modelPartition, rng *rand.Rand, c *clock) (*Appended, ending) {
+	pid := int64(3 + rng.IntN(2))
+	m := Marker{ProducerID: pid, ProducerEpoch: epochOf(model, pid), CoordinatorEpoch: 1, Commit: rng.IntN(2) == 0, Bumped: rng.IntN(2) == 0}
+	if m.Bumped {
+		m.ProducerEpoch++
+	}
+	e := ending{markers: map[int]int64{}, key: fmt.Appendf(nil, "Cend-%d-%d", n.store.cfg.LeaderEpoch, rng.Uint64())}
+	var parts []*Partition
+	for i, x := range model {
+		if x.producer(pid).TxnFirstOffset < 0 && rng.IntN(4) > 0 {
+			continue
+		}
+		b := batch.EndTxn{ProducerID: pid, ProducerEpoch: m.ProducerEpoch, CoordinatorEpoch: 1, Commit: m.Commit}.Batch(c.ms)
+		b.Stamp(x.end(), n.store.cfg.LeaderEpoch)
+		e.markers[i] = b.BaseOffset()
+		x.add(t, b)
+		parts = append(parts, n.parts[i])
+	}
+	rng.Shuffle(len(parts), func(i, j int) { parts[i], parts[j] = parts[j], parts[i] })
+	a, err := n.store.AppendMarkers(parts, m, func(pb *pebble.Batch) error { return pb.Set(e.key, []byte("x"), nil) })
+	require.NoError(t, err)
+	return a, e
 }
 
 // A crash at each write of a trim, with the compaction that follows it: the log is as before or as after,
@@ -237,7 +389,7 @@ func TestCrashAtEveryWriteOfATrim(t *testing.T) {
 	t.Logf("seed %d", seed)
 	for at := 1; ; at++ {
 		mem, c := vfs.NewCrashableMem(), &clock{ms: 1_700_000_000_000}
-		m := &modelPartition{sequences: map[int64]int32{}}
+		m := newModelPartition()
 		cr := &crasher{mem: mem, rng: rand.New(rand.NewPCG(seed, uint64(at)+2)), left: -1, model: func() []promise { return nil }}
 		n := openNode(t, nodeConfig{fs: cr.fs(), clock: c, memTable: 256 << 10, log: Config{TailBytes: -1}})
 		p := n.parts[0]

@@ -22,6 +22,21 @@
 //   - What is appended and not yet synced is bounded in bytes; beyond it Append waits, with no lock held.
 //   - A sync that fails is never repeated: Config.Fatal is called, once, and every later append is ErrFailed.
 //
+// # Transactions
+//
+// A transactional batch opens its producer's transaction in the partition; the producer's state, which is written with the batch, says
+// where it began, so that a restart knows it. The last stable offset is the first offset of the oldest transaction without a durable
+// marker: it never lies above what a crash can take back either.
+//
+// AppendMarkers ends a transaction with one Pebble batch: a marker in each partition, the producers' states, entries of the index of
+// aborted transactions, and whatever the coordinator keeps beside them. A crash leaves all of it or nothing, so there is no transaction
+// that ended in one partition and goes on in another, and nothing to be finished after a restart. It takes the append locks of all
+// partitions in the order of their ordinals, and the committer moves all of them after one sync.
+//
+// Sequences and epochs around markers are Kafka's: a marker with another epoch begins the producer's window anew, at sequence 0; older
+// epochs and older coordinators are refused; a batch outside the producer's open transaction is refused; a producer in a
+// transaction is never forgotten. Aborted tells a reader of committed records what to skip.
+//
 // # Reading
 //
 // The newest batches of all partitions are kept in memory, the very slices that were appended, within one byte budget:
@@ -32,7 +47,8 @@
 // # Trimming
 //
 // TrimTo writes the new delta start and the range delete in one Pebble batch; memory is told first, so a reader that comes
-// too late gets ErrTrimmed and not a hole. The batch with the last offset always stays. A range delete alone gives space
+// too late gets ErrTrimmed and not a hole. The batch with the last offset always stays, and so does what lies at or above the last stable
+// offset, but for SetLogStart. A range delete alone gives space
 // back late or never: the store compacts the log's key space in the background, every 256 MiB appended, after a large trim,
 // and when it has become idle with something to free (0.3 s a call: the tables hold keys only, the values are in blob files).
 //

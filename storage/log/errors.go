@@ -46,10 +46,12 @@ type SequenceKind uint8
 
 // The kinds, with Kafka's error beside them.
 const (
-	OutOfOrder      SequenceKind = iota + 1 // a gap: OUT_OF_ORDER_SEQUENCE_NUMBER (45); the in-order retry works
-	DuplicateTooOld                         // older than the last five batches: DUPLICATE_SEQUENCE_NUMBER (46)
-	StaleEpoch                              // an older epoch of the producer: INVALID_PRODUCER_EPOCH (47)
-	UnknownProducer                         // reserved: an unknown producer may start anywhere (KIP-360)
+	OutOfOrder       SequenceKind = iota + 1 // a gap: OUT_OF_ORDER_SEQUENCE_NUMBER (45); the in-order retry works
+	DuplicateTooOld                          // older than the last five batches: DUPLICATE_SEQUENCE_NUMBER (46)
+	StaleEpoch                               // an older epoch of the producer: INVALID_PRODUCER_EPOCH (47)
+	UnknownProducer                          // reserved: an unknown producer may start anywhere (KIP-360)
+	InTransaction                            // a batch outside the producer's open transaction: INVALID_TXN_STATE (48)
+	StaleCoordinator                         // a marker of an older coordinator: TRANSACTION_COORDINATOR_FENCED (52)
 )
 
 func (k SequenceKind) String() string {
@@ -62,6 +64,10 @@ func (k SequenceKind) String() string {
 		return "stale producer epoch"
 	case UnknownProducer:
 		return "unknown producer"
+	case InTransaction:
+		return "its transaction is open, and the batch is not transactional"
+	case StaleCoordinator:
+		return "a marker of an earlier coordinator"
 	}
 	return fmt.Sprintf("sequence error %d", uint8(k))
 }

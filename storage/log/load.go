@@ -1,9 +1,11 @@
 package log
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -33,6 +35,9 @@ func (s *Store) load(id PartitionID, meta catalog.Partition) (*Partition, error)
 		return nil, err
 	}
 	if err := p.loadProducers(); err != nil {
+		return nil, err
+	}
+	if err := p.loadAborted(); err != nil {
 		return nil, err
 	}
 	return p, nil
@@ -110,7 +115,7 @@ func (p *Partition) loadEnd(metaFound bool) error {
 	p.writer.next, p.writer.appendMs, p.writer.maxTimestamp, p.writer.bytes = end, entry.AppendMs, maxTimestamp, bytes
 	p.state.lastBase, p.state.maxTimestamp, p.state.bytesEnd = lastBase, maxTimestamp, bytes
 	b := &p.state.bounds
-	b.HighWatermark, b.LastStable, b.LogEnd = end, end, end
+	b.HighWatermark, b.LogEnd = end, end
 	return nil
 }
 
@@ -171,9 +176,12 @@ func (p *Partition) loadProducers() error {
 		if err != nil {
 			return p.corrupt(0, fmt.Errorf("producer %d: %w", id, err))
 		}
-		last := state.Batches[state.Count-1]
-		if last.BaseOffset+int64(last.LastOffsetDelta) >= p.writer.next {
+		last := state.Batches[max(state.Count, 1)-1]
+		if last.BaseOffset+int64(last.LastOffsetDelta) >= max(1, p.writer.next) || state.TxnFirstOffset >= p.writer.next {
 			return p.corrupt(last.BaseOffset, fmt.Errorf("producer %d has appended beyond the end of the log", id))
+		}
+		if state.TxnFirstOffset >= 0 {
+			p.txns = append(p.txns, txn{OpenTxn: OpenTxn{id, state.Epoch, state.TxnFirstOffset, state.TxnSinceMs}, end: -1})
 		}
 		if p.producers.isExpired(&state, nowMs) {
 			p.producers.expired = append(p.producers.expired, id)
@@ -187,6 +195,8 @@ func (p *Partition) loadProducers() error {
 	if len(p.producers.byID) > p.producers.max {
 		p.producers.evict()
 	}
+	slices.SortFunc(p.txns, func(a, b txn) int { return cmp.Compare(a.FirstOffset, b.FirstOffset) })
+	p.moveStableLocked()
 	return nil
 }
 

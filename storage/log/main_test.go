@@ -123,12 +123,13 @@ type rec struct {
 	epoch    int16
 	sequence int32
 	tag      int // makes the bytes differ
+	txn      bool
 }
 
 func (r rec) batch(t testing.TB) batch.Batch {
 	opts := batch.NewOptions()
 	if r.pid != 0 {
-		opts.ProducerID, opts.ProducerEpoch, opts.BaseSequence = r.pid, r.epoch, r.sequence
+		opts.ProducerID, opts.ProducerEpoch, opts.BaseSequence, opts.Transactional = r.pid, r.epoch, r.sequence, r.txn
 	}
 	b := batch.NewBuilder(opts)
 	for i := range max(1, r.n) {

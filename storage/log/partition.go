@@ -28,10 +28,13 @@ type Partition struct {
 	state    state
 	epochs   epochs
 	pending  []*pending // appended, not yet synced, in order
+	txns     []txn      // without a durable marker, oldest first
 	tail     tailRing
 	watchers []*watcher // replaced, never changed
 	damaged  map[int64]damageNote
 	closed   bool
+
+	lastAborted int64 // highest marker of the index of aborted transactions; -1: it is empty
 }
 
 // writerState is what the next append continues. Guarded by appendMu.
@@ -65,12 +68,12 @@ type state struct {
 	bytesBefore  int64 // bytes of all batches that are gone
 }
 
-// Bounds are the offsets of a partition at one moment. LogStart <= DeltaStart <= HighWatermark <= LogEnd.
+// Bounds are the offsets of a partition at one moment. LogStart <= DeltaStart <= LastStable <= HighWatermark <= LogEnd.
 type Bounds struct {
 	LogStart      int64 // the lowest offset that a consumer may ask for ("earliest")
 	DeltaStart    int64 // N1: from here on the raw record batches are kept, below it only rows
 	HighWatermark int64 // end of what is synced to disk and so visible
-	LastStable    int64 // last stable offset; HighWatermark until transactions exist
+	LastStable    int64 // last stable offset: below it every transaction has ended; HighWatermark where none is open
 	LogEnd        int64 // end of what is written
 }
 
@@ -147,6 +150,9 @@ func (p *Partition) Watch(fn func()) (cancel func()) {
 }
 
 func (p *Partition) notify() {
+	if p == nil {
+		return
+	}
 	p.mu.Lock()
 	watchers := p.watchers
 	p.mu.Unlock()
@@ -168,24 +174,26 @@ func (p *Partition) close() {
 
 // synced is called by the committer, in the order of the appends.
 func (p *Partition) synced(a *pending) {
+	if p == nil {
+		return
+	}
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	if len(p.pending) > 0 && p.pending[0] == a {
 		p.pending[0] = nil
 		p.pending = p.pending[1:]
 	}
-	if a.done.err == nil {
-		p.state.bounds.HighWatermark = a.end
-		p.state.bounds.LastStable = a.end
-		p.state.lastBase = a.base
-		p.state.maxTimestamp = max(p.state.maxTimestamp, a.maxTimestamp)
-		p.state.bytesEnd += int64(a.bytes)
+	if a.done.err != nil {
+		return
 	}
-	watchers := p.watchers
-	p.mu.Unlock()
-	close(a.done.ch)
-	for _, w := range watchers {
-		w.fn()
+	p.state.bounds.HighWatermark = a.end
+	if a.marker {
+		p.endTxnsLocked()
 	}
+	p.moveStableLocked()
+	p.state.lastBase = a.base
+	p.state.maxTimestamp = max(p.state.maxTimestamp, a.maxTimestamp)
+	p.state.bytesEnd += int64(a.bytes)
 }
 
 // EpochEnd answers OffsetForLeaderEpoch (KIP-101, KIP-320): the largest epoch at or below the one asked for, and where it
@@ -212,15 +220,15 @@ func (p *Partition) EpochAt(offset int64) int32 {
 type ProducerState struct {
 	ProducerID   int64
 	Epoch        int16
-	LastSequence int32
+	LastSequence int32 // -1: only a marker made it known, as LastOffset
 	LastOffset   int64
-	AppendTimeMs int64
+	AppendTimeMs int64 // of its last batch or marker
 
 	TxnFirstOffset   int64 // of its open transaction; -1: none
 	CoordinatorEpoch int32 // of its last marker; -1: none
 }
 
-// ProducerStates returns the idempotent producers that have appended within the expiry, by id.
+// ProducerStates returns the idempotent producers that have appended within the expiry or have an open transaction, by id.
 func (p *Partition) ProducerStates() []ProducerState {
 	p.appendMu.Lock()
 	defer p.appendMu.Unlock()

@@ -2,7 +2,6 @@ package log
 
 import (
 	"cmp"
-	"maps"
 	"slices"
 	"time"
 
@@ -36,8 +35,13 @@ type sequenced struct {
 	epoch      int16
 	first      int32
 	delta      int32 // last offset delta
+	txn        bool  // transactional
 	known      *keys.Producer
+	window     bool // the batch continues known's epoch, and so its batches
 }
+
+// begins says whether the batch opens a transaction.
+func (s sequenced) begins() bool { return s.txn && (s.known == nil || s.known.TxnFirstOffset < 0) }
 
 // check decides about a batch: it continues the sequence, it is one of the last five (dup), or it is refused.
 func (ps *producers) check(b batch.Batch, nowMs int64) (s sequenced, dup *keys.ProducerBatch, err error) {
@@ -45,13 +49,13 @@ func (ps *producers) check(b batch.Batch, nowMs int64) (s sequenced, dup *keys.P
 	if id < 0 || b.BaseSequence() < 0 { // control batches have a producer and no sequence
 		return s, nil, nil
 	}
-	s = sequenced{tracked: true, producerID: id, epoch: b.ProducerEpoch(), first: b.BaseSequence(), delta: int32(b.LastOffset() - b.BaseOffset())}
+	s = sequenced{tracked: true, producerID: id, epoch: b.ProducerEpoch(), first: b.BaseSequence(), delta: b.LastOffsetDelta(), txn: b.IsTransactional()}
 	state := ps.byID[id]
 	if state == nil || ps.isExpired(state, nowMs) {
 		return s, nil, nil // an unknown producer may start anywhere
 	}
-	last := state.Batches[state.Count-1]
-	want := addSequence(last.FirstSequence, last.LastOffsetDelta+1)
+	s.known = state
+	want := nextSequence(state)
 	refuse := func(kind SequenceKind, want int32) (sequenced, *keys.ProducerBatch, error) {
 		return s, nil, &SequenceError{Kind: kind, ProducerID: id, Epoch: s.epoch, LastEpoch: state.Epoch, Sequence: s.first, Want: want}
 	}
@@ -61,6 +65,9 @@ func (ps *producers) check(b batch.Batch, nowMs int64) (s sequenced, dup *keys.P
 	case s.epoch > state.Epoch:
 		if s.first != 0 {
 			return refuse(OutOfOrder, 0)
+		}
+		if state.TxnFirstOffset >= 0 && !s.txn {
+			return refuse(InTransaction, 0)
 		}
 		return s, nil, nil // the window starts anew
 	}
@@ -77,16 +84,26 @@ func (ps *producers) check(b batch.Batch, nowMs int64) (s sequenced, dup *keys.P
 		}
 		return refuse(OutOfOrder, want)
 	}
-	s.known = state
+	if state.TxnFirstOffset >= 0 && !s.txn {
+		return refuse(InTransaction, want)
+	}
+	s.window = true
 	return s, nil, nil
 }
 
 // value is the producer's state after the batch.
 func (s sequenced) value(baseOffset, nowMs int64) (v keys.Producer) {
+	v.TxnFirstOffset, v.CoordinatorEpoch = -1, -1
 	if s.known != nil {
 		v = *s.known
 	}
-	v.Epoch = s.epoch
+	if !s.window {
+		v.Count, v.Batches = 0, [keys.ProducerBatches]keys.ProducerBatch{}
+	}
+	v.Epoch, v.LastMs = s.epoch, nowMs
+	if s.begins() {
+		v.TxnFirstOffset, v.TxnSinceMs = baseOffset, nowMs
+	}
 	if v.Count == keys.ProducerBatches {
 		copy(v.Batches[:], v.Batches[1:])
 		v.Count--
@@ -96,28 +113,62 @@ func (s sequenced) value(baseOffset, nowMs int64) (v keys.Producer) {
 	return v
 }
 
+// mark decides about the end of a transaction: the producer's state after it, and the first offset of the transaction, -1 if none is
+// open (KIP-98, KIP-890).
+func (ps *producers) mark(m Marker, nowMs int64) (v keys.Producer, first int64, err error) {
+	v = keys.Producer{Epoch: m.ProducerEpoch, TxnFirstOffset: -1, CoordinatorEpoch: -1}
+	state := ps.byID[m.ProducerID]
+	if state != nil && !ps.isExpired(state, nowMs) {
+		v = *state
+		late := m.ProducerEpoch < v.Epoch || m.Bumped && m.ProducerEpoch == v.Epoch
+		refuse := &SequenceError{ProducerID: m.ProducerID, Epoch: m.ProducerEpoch, LastEpoch: v.Epoch, Sequence: -1, Want: -1}
+		if late {
+			refuse.Kind = StaleEpoch
+			return v, -1, refuse
+		}
+		if m.CoordinatorEpoch < v.CoordinatorEpoch {
+			refuse.Kind = StaleCoordinator
+			return v, -1, refuse
+		}
+	}
+	first = v.TxnFirstOffset
+	if m.ProducerEpoch != v.Epoch { // the window starts anew, and at sequence 0
+		v.Epoch, v.Count, v.Batches = m.ProducerEpoch, 0, [keys.ProducerBatches]keys.ProducerBatch{}
+	}
+	v.CoordinatorEpoch, v.TxnFirstOffset, v.TxnSinceMs, v.LastMs = m.CoordinatorEpoch, -1, 0, nowMs
+	return v, first, nil
+}
+
 // commit remembers the batch.
 func (ps *producers) commit(s sequenced, baseOffset, nowMs int64) {
-	if !s.tracked {
-		return
+	if s.tracked {
+		ps.set(s.producerID, s.value(baseOffset, nowMs))
 	}
-	v := s.value(baseOffset, nowMs)
-	if p := ps.byID[s.producerID]; p != nil {
+}
+
+func (ps *producers) set(id int64, v keys.Producer) {
+	if p := ps.byID[id]; p != nil {
 		*p = v
 		return
 	}
-	ps.byID[s.producerID] = &v
+	ps.byID[id] = &v
 	if len(ps.byID) > ps.max {
 		ps.evict()
 	}
 }
 
-// evict forgets the sixteenth part of the producers that has been silent longest.
+// evict forgets the sixteenth part of the producers that has been silent longest; those in a transaction stay.
 func (ps *producers) evict() {
-	ids := slices.SortedFunc(maps.Keys(ps.byID), func(a, b int64) int {
-		return cmp.Or(cmp.Compare(lastAppendMs(ps.byID[a]), lastAppendMs(ps.byID[b])), cmp.Compare(a, b))
+	var ids []int64
+	for id, p := range ps.byID {
+		if p.TxnFirstOffset < 0 {
+			ids = append(ids, id)
+		}
+	}
+	slices.SortFunc(ids, func(a, b int64) int {
+		return cmp.Or(cmp.Compare(ps.byID[a].LastMs, ps.byID[b].LastMs), cmp.Compare(a, b))
 	})
-	for _, id := range ids[:1+ps.max/16] {
+	for _, id := range ids[:min(len(ids), 1+ps.max/16)] {
 		delete(ps.byID, id)
 		ps.expired = append(ps.expired, id)
 	}
@@ -146,7 +197,7 @@ func (ps *producers) takeExpired(nowMs int64) []int64 {
 }
 
 func (ps *producers) isExpired(p *keys.Producer, nowMs int64) bool {
-	return nowMs-lastAppendMs(p) >= ps.expiryMs
+	return p.TxnFirstOffset < 0 && nowMs-p.LastMs >= ps.expiryMs
 }
 
 func (ps *producers) describe(nowMs int64) []ProducerState {
@@ -155,15 +206,27 @@ func (ps *producers) describe(nowMs int64) []ProducerState {
 		if ps.isExpired(p, nowMs) {
 			continue
 		}
-		last := p.Batches[p.Count-1]
-		list = append(list, ProducerState{ProducerID: id, Epoch: p.Epoch, LastSequence: addSequence(last.FirstSequence, last.LastOffsetDelta),
-			LastOffset: last.BaseOffset + int64(last.LastOffsetDelta), AppendTimeMs: last.AppendMs, TxnFirstOffset: -1, CoordinatorEpoch: -1})
+		x := ProducerState{ProducerID: id, Epoch: p.Epoch, LastSequence: -1, LastOffset: -1, AppendTimeMs: p.LastMs,
+			TxnFirstOffset: p.TxnFirstOffset, CoordinatorEpoch: p.CoordinatorEpoch}
+		if p.Count > 0 {
+			last := p.Batches[p.Count-1]
+			x.LastSequence = addSequence(last.FirstSequence, last.LastOffsetDelta)
+			x.LastOffset = last.BaseOffset + int64(last.LastOffsetDelta)
+		}
+		list = append(list, x)
 	}
 	slices.SortFunc(list, func(a, b ProducerState) int { return cmp.Compare(a.ProducerID, b.ProducerID) })
 	return list
 }
 
-func lastAppendMs(p *keys.Producer) int64 { return p.Batches[p.Count-1].AppendMs }
+// nextSequence is the sequence that continues the producer's batches; after a marker that began its epoch the first one.
+func nextSequence(p *keys.Producer) int32 {
+	if p.Count == 0 {
+		return 0
+	}
+	last := p.Batches[p.Count-1]
+	return addSequence(last.FirstSequence, last.LastOffsetDelta+1)
+}
 
 // addSequence adds in the ring of sequences, 0 to 2^31-1.
 func addSequence(sequence, n int32) int32 {

@@ -14,31 +14,34 @@ import (
 // batch. The batch with the last offset always stays, so the delta start ends at its base offset at the highest. Moving down
 // does nothing. The caller has made durable whatever is to replace the deltas. Trim in coarse steps (megabytes): each one
 // is a sync and a range tombstone.
-// Errors: *OffsetRangeError above the high watermark, ErrClosed, *CorruptError, the context's.
+// Errors: *OffsetRangeError above the last stable offset, ErrClosed, *CorruptError, the context's.
 func (p *Partition) TrimTo(ctx context.Context, deltaStart int64) error {
-	return p.advance(ctx, deltaStart, func(s state) (logStart, start int64) {
+	end := func(s state) int64 { return s.bounds.LastStable }
+	return p.advance(ctx, deltaStart, end, func(s state) (logStart, start int64) {
 		return s.bounds.LogStart, min(deltaStart, s.lastBase)
 	})
 }
 
 // SetLogStart moves the log start offset up, as retention and DeleteRecords do: what is below is not readable any more, as
-// raw deltas or otherwise. The delta start moves with it, and what lies wholly below is deleted as by TrimTo.
-// Errors: TrimTo's.
+// raw deltas or otherwise. The delta start moves with it, and what lies wholly below is deleted as by TrimTo. It may pass an open
+// transaction's records, as DeleteRecords does in Kafka: the last stable offset goes with it.
+// Errors: TrimTo's, but the range ends at the high watermark.
 func (p *Partition) SetLogStart(ctx context.Context, offset int64) error {
-	return p.advance(ctx, offset, func(s state) (logStart, start int64) {
+	end := func(s state) int64 { return s.bounds.HighWatermark }
+	return p.advance(ctx, offset, end, func(s state) (logStart, start int64) {
 		return max(s.bounds.LogStart, offset), offset
 	})
 }
 
-// advance is the one way in which bounds move up. target says where to, from the state under the lock.
-func (p *Partition) advance(ctx context.Context, offset int64, target func(state) (logStart, deltaStart int64)) error {
+// advance is the one way in which bounds move up. end says how far at most, target where to, from the state under the lock.
+func (p *Partition) advance(ctx context.Context, offset int64, end func(state) int64, target func(state) (logStart, deltaStart int64)) error {
 	old, leave, err := p.enterTrim(ctx)
 	if err != nil {
 		return err
 	}
 	defer leave()
-	if hw := old.bounds.HighWatermark; offset > hw {
-		return &OffsetRangeError{Partition: p.id, Offset: offset, LogStart: old.bounds.LogStart, LogEnd: hw}
+	if end := end(old); offset > end {
+		return &OffsetRangeError{Partition: p.id, Offset: offset, LogStart: old.bounds.LogStart, LogEnd: end}
 	}
 	logStart, deltaStart := target(old)
 	deltaStart = max(deltaStart, old.bounds.DeltaStart)
@@ -57,6 +60,7 @@ func (p *Partition) advance(ctx context.Context, offset int64, target func(state
 	p.mu.Lock()
 	p.state.bounds.LogStart, p.state.bounds.DeltaStart = logStart, deltaStart
 	p.state.bytesBefore = cut.bytesBefore
+	p.moveStableLocked()
 	p.mu.Unlock()
 	if err := p.store.db.Apply(pb, pebble.Sync); err != nil {
 		return p.wrap(fmt.Errorf("trim: %w", err)) // Pebble has called Fatal: the process is ending
@@ -178,6 +182,12 @@ func (p *Partition) bytesGone() int64 {
 	return p.state.bytesBefore
 }
 
+func (p *Partition) anyAborted() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.lastAborted >= 0
+}
+
 func (p *Partition) encodeTrim(pb *pebble.Batch, cut trimCut, meta keys.Part) {
 	id := uint32(p.id)
 	must(pb.Set(keys.Partition(nil, keys.SpacePart, id), meta.Append(nil), nil))
@@ -186,5 +196,8 @@ func (p *Partition) encodeTrim(pb *pebble.Batch, cut trimCut, meta keys.Part) {
 	}
 	if cut.timeBase > 0 {
 		must(pb.DeleteRange(p.keyTime(0), p.keyTime(cut.timeBase), nil))
+	}
+	if meta.DeltaStart > 0 && p.anyAborted() {
+		must(pb.DeleteRange(keys.Aborted(nil, id, 0), keys.Aborted(nil, id, meta.DeltaStart), nil))
 	}
 }

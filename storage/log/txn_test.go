@@ -1,0 +1,280 @@
+package log
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/stretchr/testify/require"
+
+	"github.com/keyframelog/keyframe/proto/batch"
+)
+
+func endTxn(t testing.TB, s *Store, m Marker, parts ...*Partition) {
+	t.Helper()
+	a, err := s.AppendMarkers(parts, m, nil)
+	require.NoError(t, err)
+	require.NoError(t, a.Wait(t.Context()))
+}
+
+func lastBatch(t *testing.T, p *Partition) batch.Batch {
+	t.Helper()
+	all := stored(t, p)
+	return all[len(all)-1]
+}
+
+// The last stable offset lies at the oldest open transaction, and moves on with the marker, across restarts.
+func TestLastStable(t *testing.T) {
+	fs, c := vfs.NewMem(), &clock{ms: 1_000_000}
+	n := openNode(t, nodeConfig{fs: fs, clock: c})
+	p := n.parts[0]
+	stable := func(want int64) {
+		t.Helper()
+		b := p.Bounds()
+		require.Equal(t, want, b.LastStable)
+		require.Equal(t, b.LogEnd, b.HighWatermark)
+	}
+	appendWait(t, p, rec{n: 3})
+	stable(3)
+	appendWait(t, p, rec{n: 2, pid: 7, txn: true}) // 3, 4
+	stable(3)
+	c.ms += 5
+	appendWait(t, p, rec{pid: 8, txn: true}) // 5
+	appendWait(t, p, rec{pid: 7, sequence: 2, txn: true})
+	appendWait(t, p, rec{}) // 7
+	stable(3)
+	open := []OpenTxn{{ProducerID: 7, FirstOffset: 3, SinceMs: 1_000_000}, {ProducerID: 8, FirstOffset: 5, SinceMs: 1_000_005}}
+	require.Equal(t, open, p.OpenTxns())
+
+	n.close()
+	n = openNode(t, nodeConfig{fs: fs, clock: c})
+	p = n.parts[0]
+	stable(3)
+	require.Equal(t, open, p.OpenTxns())
+
+	endTxn(t, n.store, Marker{ProducerID: 8, CoordinatorEpoch: 1}, p) // 8: the later one first, aborted
+	stable(3)
+	require.Equal(t, open[:1], p.OpenTxns())
+	list, err := p.Aborted(0, 100)
+	require.NoError(t, err)
+	require.Empty(t, list, "it overlaps nothing that a reader of committed records sees yet")
+	endTxn(t, n.store, Marker{ProducerID: 7, Commit: true}, p) // 9
+	stable(10)
+	require.Empty(t, p.OpenTxns())
+	want := []AbortedTxn{{ProducerID: 8, FirstOffset: 5, LastOffset: 8}}
+	for _, span := range []struct {
+		from, end int64
+		listed    bool
+	}{{0, 10, true}, {0, 6, true}, {0, 5, false}, {8, 9, true}, {9, 10, false}, {6, 7, true}} {
+		list, err = p.Aborted(span.from, span.end)
+		require.NoError(t, err)
+		if span.listed {
+			require.Equal(t, want, list, "%v", span)
+		} else {
+			require.Empty(t, list, "%v", span)
+		}
+	}
+	m, err := batch.ParseEndTxn(lastBatch(t, p))
+	require.NoError(t, err)
+	require.Equal(t, batch.EndTxn{ProducerID: 7, Commit: true}, m)
+	n.close()
+	n = openNode(t, nodeConfig{fs: fs, clock: c})
+	defer n.close()
+	p = n.parts[0]
+	stable(10)
+	list, err = p.Aborted(0, 10)
+	require.NoError(t, err)
+	require.Equal(t, want, list)
+	require.True(t, want[0].Has(stored(t, p)[2]))
+	require.False(t, want[0].Has(stored(t, p)[3]))
+
+	// A trim drops what ended below it.
+	require.NoError(t, p.TrimTo(t.Context(), 8))
+	_, err = p.Aborted(5, 10)
+	require.ErrorIs(t, err, ErrTrimmed)
+	list, err = p.Aborted(8, 10)
+	require.NoError(t, err)
+	require.Equal(t, want, list)
+	require.NoError(t, p.TrimTo(t.Context(), 9))
+	list, err = p.Aborted(9, 10)
+	require.NoError(t, err)
+	require.Empty(t, list)
+}
+
+// The last stable offset and the answer wait for the marker's sync, and one batch carries all markers and what else is to be written.
+func TestMarkersAreOneWrite(t *testing.T) {
+	fs, gate := vfs.NewMem(), newSyncGate()
+	n := openNode(t, nodeConfig{fs: gate.wrap(fs), partitions: 3})
+	appendWait(t, n.parts[0], rec{pid: 7, txn: true})
+	appendWait(t, n.parts[2], rec{n: 4, pid: 7, txn: true})
+	woken := make(chan struct{}, 8)
+	defer n.parts[2].Watch(func() { woken <- struct{}{} })()
+	gate.shut()
+	key := []byte("Cbeside")
+	a, err := n.store.AppendMarkers([]*Partition{n.parts[2], n.parts[0], n.parts[2]}, Marker{ProducerID: 7, ProducerEpoch: 1, Commit: true, Bumped: true},
+		func(pb *pebble.Batch) error { return pb.Set(key, []byte("written"), nil) })
+	require.NoError(t, err)
+	require.Equal(t, int64(5), n.parts[2].Bounds().LogEnd, "one marker, though the partition was named twice")
+	require.Equal(t, int64(0), n.parts[2].Bounds().LastStable)
+	require.Empty(t, n.parts[2].OpenTxns(), "the end is decided")
+	select {
+	case <-a.Done():
+		t.Fatal("answered before the sync")
+	default:
+	}
+	gate.open()
+	require.NoError(t, a.Wait(t.Context()))
+	require.Equal(t, int64(5), n.parts[2].Bounds().LastStable)
+	require.Equal(t, int64(2), n.parts[0].Bounds().LastStable)
+	require.Equal(t, int64(0), n.parts[1].Bounds().LogEnd)
+	<-woken
+	value, closer, err := n.store.db.Get(key)
+	require.NoError(t, err)
+	require.Equal(t, "written", string(value))
+	require.NoError(t, closer.Close())
+
+	// Nothing is written when the extra fails, or one partition refuses.
+	before := n.store.Metrics()
+	failed := errors.New("no")
+	_, err = n.store.AppendMarkers(n.parts, Marker{ProducerID: 9}, func(*pebble.Batch) error { return failed })
+	require.ErrorIs(t, err, failed)
+	_, err = n.store.AppendMarkers(n.parts, Marker{ProducerID: 7}, func(pb *pebble.Batch) error { return pb.Delete(key, nil) })
+	require.Equal(t, StaleEpoch, kindOf(err))
+	require.Equal(t, int64(0), n.parts[1].Bounds().LogEnd)
+	require.Equal(t, before.InFlightBytes, n.store.Metrics().InFlightBytes)
+	_, closer, err = n.store.db.Get(key)
+	require.NoError(t, err)
+	require.NoError(t, closer.Close())
+
+	// Without partitions it is a durable write; a dropped partition is left out.
+	a, err = n.store.AppendMarkers(nil, Marker{ProducerID: 7, ProducerEpoch: 1}, func(pb *pebble.Batch) error { return pb.Delete(key, nil) })
+	require.NoError(t, err)
+	require.NoError(t, a.Wait(t.Context()))
+	require.NoError(t, n.store.DropPartition(n.parts[0].ID()))
+	endTxn(t, n.store, Marker{ProducerID: 7, ProducerEpoch: 2, Bumped: true}, n.parts...)
+	require.Equal(t, int64(1), n.parts[1].Bounds().LastStable)
+	require.NoError(t, n.store.Close())
+	_, err = n.store.AppendMarkers(nil, Marker{ProducerID: 7}, nil)
+	require.ErrorIs(t, err, ErrClosed)
+	require.NoError(t, n.dir.Close())
+}
+
+// What markers say about epochs, and what follows a marker, as in Kafka's ProducerAppendInfo.
+func TestEpochsAroundMarkers(t *testing.T) {
+	fs, c := vfs.NewMem(), &clock{ms: 1_000_000}
+	n := openNode(t, nodeConfig{fs: fs, clock: c})
+	p := n.parts[0]
+	refused := func(want SequenceKind, err error) {
+		t.Helper()
+		require.Equal(t, want, kindOf(err), "%v", err)
+	}
+	try := func(r rec) error {
+		a, err := p.Append(r.batch(t))
+		if err == nil {
+			require.NoError(t, a.Wait(t.Context()))
+		}
+		return err
+	}
+	mark := func(m Marker) error {
+		a, err := n.store.AppendMarkers([]*Partition{p}, m, nil)
+		if err == nil {
+			require.NoError(t, a.Wait(t.Context()))
+		}
+		return err
+	}
+	require.NoError(t, try(rec{pid: 7, epoch: 4, txn: true, n: 3}))
+	refused(InTransaction, try(rec{pid: 7, epoch: 4, sequence: 3}))
+	refused(InTransaction, try(rec{pid: 7, epoch: 5}))
+	refused(StaleEpoch, mark(Marker{ProducerID: 7, ProducerEpoch: 3}))
+	refused(StaleEpoch, mark(Marker{ProducerID: 7, ProducerEpoch: 4, Bumped: true}))
+	require.NoError(t, mark(Marker{ProducerID: 7, ProducerEpoch: 4, CoordinatorEpoch: 2, Commit: true}))
+	require.Equal(t, []ProducerState{{ProducerID: 7, Epoch: 4, LastSequence: 2, LastOffset: 2, AppendTimeMs: c.ms, TxnFirstOffset: -1, CoordinatorEpoch: 2}}, p.ProducerStates())
+	refused(StaleCoordinator, mark(Marker{ProducerID: 7, ProducerEpoch: 4, CoordinatorEpoch: 1}))
+
+	// The same epoch goes on with its sequence; the duplicates are still known.
+	a, err := p.Append(rec{pid: 7, epoch: 4, txn: true, n: 3}.batch(t))
+	require.NoError(t, err)
+	require.True(t, a.Duplicate)
+	require.Empty(t, p.OpenTxns(), "a duplicate opens nothing")
+	require.NoError(t, try(rec{pid: 7, epoch: 4, sequence: 3, txn: true}))
+	require.Len(t, p.OpenTxns(), 1)
+
+	// A marker with the next epoch ends the window: the sequence begins at 0, and the old epoch is fenced.
+	require.NoError(t, mark(Marker{ProducerID: 7, ProducerEpoch: 5, CoordinatorEpoch: 2, Bumped: true}))
+	require.Equal(t, []ProducerState{{ProducerID: 7, Epoch: 5, LastSequence: -1, LastOffset: -1, AppendTimeMs: c.ms, TxnFirstOffset: -1, CoordinatorEpoch: 2}}, p.ProducerStates())
+	n.close()
+	n = openNode(t, nodeConfig{fs: fs, clock: c})
+	p = n.parts[0]
+	refused(StaleEpoch, try(rec{pid: 7, epoch: 4, sequence: 4, txn: true}))
+	refused(OutOfOrder, try(rec{pid: 7, epoch: 5, sequence: 4, txn: true}))
+	refused(OutOfOrder, try(rec{pid: 7, epoch: 6, sequence: 1, txn: true}))
+	require.NoError(t, try(rec{pid: 7, epoch: 5, txn: true}))
+
+	// A producer that only a marker made known.
+	require.NoError(t, mark(Marker{ProducerID: 8, ProducerEpoch: 1}))
+	refused(OutOfOrder, try(rec{pid: 8, epoch: 1, sequence: 5}))
+	require.NoError(t, try(rec{pid: 8, epoch: 1}))
+
+	// A producer in a transaction does not expire; its marker lets it.
+	c.ms += (24 * time.Hour).Milliseconds()
+	require.NoError(t, try(rec{}))
+	states := p.ProducerStates()
+	require.Len(t, states, 1)
+	require.Equal(t, int64(7), states[0].ProducerID)
+	require.NoError(t, mark(Marker{ProducerID: 7, ProducerEpoch: 6, CoordinatorEpoch: 2}))
+	require.Len(t, p.ProducerStates(), 1)
+	c.ms += (24 * time.Hour).Milliseconds()
+	require.Empty(t, p.ProducerStates())
+	require.NoError(t, mark(Marker{ProducerID: 7}), "nothing is known of it any more")
+	n.close()
+}
+
+func TestProducersInTransactionsAreNotEvicted(t *testing.T) {
+	c := &clock{ms: 5}
+	n := openNode(t, nodeConfig{fs: vfs.NewMem(), clock: c, log: Config{MaxProducers: 16}})
+	defer n.close()
+	p := n.parts[0]
+	for pid := range int64(20) {
+		appendWait(t, p, rec{pid: 1000 + pid, txn: true})
+	}
+	for pid := range int64(100) {
+		c.ms++
+		appendWait(t, p, rec{pid: pid + 1})
+	}
+	require.Len(t, p.OpenTxns(), 20)
+	require.Equal(t, StaleEpoch, func() SequenceKind {
+		_, err := n.store.AppendMarkers([]*Partition{p}, Marker{ProducerID: 1000, ProducerEpoch: -1}, nil)
+		return kindOf(err)
+	}())
+}
+
+// Retention stops at the last stable offset; DeleteRecords does not, and takes the last stable offset with it.
+func TestTrimAtOpenTransactions(t *testing.T) {
+	fs := vfs.NewMem()
+	n := openNode(t, nodeConfig{fs: fs})
+	p := n.parts[0]
+	for range 4 {
+		appendWait(t, p, rec{})
+	}
+	appendWait(t, p, rec{n: 2, pid: 7, txn: true}) // 4, 5
+	appendWait(t, p, rec{n: 3})                    // 6 to 8
+	var outside *OffsetRangeError
+	require.ErrorAs(t, p.TrimTo(t.Context(), 5), &outside)
+	require.NoError(t, p.TrimTo(t.Context(), 4))
+	require.NoError(t, p.SetLogStart(t.Context(), 7))
+	want := Bounds{LogStart: 7, DeltaStart: 7, LastStable: 7, HighWatermark: 9, LogEnd: 9}
+	require.Equal(t, want, p.Bounds())
+	n.close()
+	n = openNode(t, nodeConfig{fs: fs})
+	defer n.close()
+	p = n.parts[0]
+	require.Equal(t, want, p.Bounds())
+	require.Len(t, p.OpenTxns(), 1)
+	endTxn(t, n.store, Marker{ProducerID: 7}, p)
+	require.Equal(t, int64(10), p.Bounds().LastStable)
+	list, err := p.Aborted(7, 10)
+	require.NoError(t, err)
+	require.Equal(t, []AbortedTxn{{ProducerID: 7, FirstOffset: 4, LastOffset: 9}}, list)
+}

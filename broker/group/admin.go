@@ -106,5 +106,6 @@ func (c *Coordinator) removeLocked(e *entry, now time.Time, done func(error)) {
 	c.timers.remove(e)
 	e.group = nil
 	clear(e.offsets)
+	clear(e.pending)
 	c.enqueueLocked(e, write{remove: true, done: done})
 }

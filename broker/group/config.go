@@ -8,6 +8,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/keyframelog/keyframe/storage/catalog"
@@ -18,6 +19,11 @@ import (
 type Store interface {
 	PutOffsets(group string, commits []catalog.OffsetCommit) error
 	Offsets(group string) ([]catalog.OffsetCommit, error)
+	// PutPending stores offsets of an open transaction; Pending are those of a group, by producer id. EndOffsets puts their end into
+	// a batch that somebody else writes.
+	PutPending(group string, producerID int64, commits []catalog.OffsetCommit) error
+	Pending(group string) (map[int64][]catalog.OffsetCommit, error)
+	EndOffsets(pb *pebble.Batch, group string, producerID int64, ended, commits []catalog.OffsetCommit) error
 	PutGroup(group string, metadata []byte) error
 	GetGroup(group string) (metadata []byte, ok bool, err error)
 	// DeleteGroup removes the metadata and all offsets.

@@ -39,6 +39,7 @@ type entry struct {
 	name    string
 	group   *Group // nil when there is no such group (any more)
 	offsets map[topicPartition]Offset
+	pending pending // offsets of open transactions
 	queue   []write
 	writing bool // a goroutine works on queue
 	timer   timer
@@ -126,6 +127,9 @@ func (c *Coordinator) restore(name string) error {
 			return err
 		}
 	}
+	if err := c.restorePending(name, e); err != nil {
+		return err
+	}
 	c.timers.set(e)
 	return nil
 }
@@ -165,7 +169,7 @@ func (c *Coordinator) options() Options {
 func (c *Coordinator) entryLocked(name string) *entry {
 	e := c.entries[name]
 	if e == nil {
-		e = &entry{name: name, offsets: map[topicPartition]Offset{}, timer: timer{index: -1}}
+		e = &entry{name: name, offsets: map[topicPartition]Offset{}, pending: pending{}, timer: timer{index: -1}}
 		e.timer.entry = e
 		c.entries[name] = e
 	}

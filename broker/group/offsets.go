@@ -142,7 +142,7 @@ func (c *Coordinator) DropTopic(topic string) {
 	}
 	is := func(t string) bool { return t == topic }
 	for _, e := range c.entries {
-		if e.group != nil && (e.writing || len(e.droppedBy(is)) > 0) {
+		if e.group != nil && (e.writing || len(e.droppedBy(is)) > 0 || len(e.pending.droppedBy(is)) > 0) {
 			c.enqueueLocked(e, write{drop: is})
 		}
 	}

@@ -37,7 +37,7 @@ func (c *Coordinator) sweepLocked(now time.Time) {
 		e.publish(gone)
 		c.metrics.expired.Add(float64(len(gone)))
 		switch {
-		case e.group.Idle() && len(e.offsets) == 0:
+		case e.group.Idle() && len(e.offsets) == 0 && len(e.pending) == 0:
 			c.removeLocked(e, now, nil)
 		case len(gone) > 0:
 			c.enqueueLocked(e, write{commits: gone})
@@ -48,6 +48,9 @@ func (c *Coordinator) sweepLocked(now time.Time) {
 // expiredLocked are the tombstones of a group's offsets whose retention is over.
 func (c *Coordinator) expiredLocked(e *entry, now time.Time) (gone []catalog.OffsetCommit) {
 	for key, o := range e.offsets {
+		if e.pending.has(key) {
+			continue
+		}
 		from, ok := e.group.RetainedFrom(key.topic, time.UnixMilli(o.CommitMs))
 		if ok && now.Sub(from) >= c.cfg.OffsetsRetention {
 			gone = append(gone, catalog.OffsetCommit{Topic: key.topic, Partition: key.partition, Delete: true})

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/cockroachdb/pebble/v2"
+
 	"github.com/keyframelog/keyframe/storage/catalog"
 )
 
@@ -16,6 +18,7 @@ type memStore struct {
 	mu      sync.Mutex
 	meta    map[string][]byte
 	offsets map[string]map[topicPartition]catalog.OffsetCommit
+	pending map[string]map[int64]map[topicPartition]catalog.OffsetCommit
 	fail    bool
 	gate    chan struct{} // if not nil, a write waits for it
 	writes  int
@@ -24,7 +27,8 @@ type memStore struct {
 }
 
 func newMemStore() *memStore {
-	return &memStore{meta: map[string][]byte{}, offsets: map[string]map[topicPartition]catalog.OffsetCommit{}, busy: map[string]bool{}}
+	return &memStore{meta: map[string][]byte{}, offsets: map[string]map[topicPartition]catalog.OffsetCommit{},
+		pending: map[string]map[int64]map[topicPartition]catalog.OffsetCommit{}, busy: map[string]bool{}}
 }
 
 func (s *memStore) write(group string, do func()) error {
@@ -63,6 +67,50 @@ func (s *memStore) PutOffsets(group string, commits []catalog.OffsetCommit) erro
 	})
 }
 
+func (s *memStore) PutPending(group string, producerID int64, commits []catalog.OffsetCommit) error {
+	return s.write(group, func() {
+		if s.pending[group] == nil {
+			s.pending[group] = map[int64]map[topicPartition]catalog.OffsetCommit{}
+		}
+		if s.pending[group][producerID] == nil {
+			s.pending[group][producerID] = map[topicPartition]catalog.OffsetCommit{}
+		}
+		for _, o := range commits {
+			key := topicPartition{o.Topic, o.Partition}
+			if o.Delete {
+				delete(s.pending[group][producerID], key)
+			} else {
+				s.pending[group][producerID][key] = o
+			}
+		}
+	})
+}
+
+func (s *memStore) Pending(group string) (map[int64][]catalog.OffsetCommit, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := map[int64][]catalog.OffsetCommit{}
+	for id, offsets := range s.pending[group] {
+		all[id] = slices.Collect(maps.Values(offsets))
+	}
+	return all, nil
+}
+
+// EndOffsets writes at once: there is no batch.
+func (s *memStore) EndOffsets(_ *pebble.Batch, group string, producerID int64, ended, commits []catalog.OffsetCommit) error {
+	return s.write(group, func() {
+		for _, o := range ended {
+			delete(s.pending[group][producerID], topicPartition{o.Topic, o.Partition})
+		}
+		for _, o := range commits {
+			if s.offsets[group] == nil {
+				s.offsets[group] = map[topicPartition]catalog.OffsetCommit{}
+			}
+			s.offsets[group][topicPartition{o.Topic, o.Partition}] = o
+		}
+	})
+}
+
 func (s *memStore) PutGroup(group string, metadata []byte) error {
 	return s.write(group, func() { s.meta[group] = metadata })
 }
@@ -71,6 +119,7 @@ func (s *memStore) DeleteGroup(group string) error {
 	return s.write(group, func() {
 		delete(s.meta, group)
 		delete(s.offsets, group)
+		delete(s.pending, group)
 	})
 }
 
@@ -97,6 +146,13 @@ func (s *memStore) Groups() ([]string, error) {
 	for name, offsets := range s.offsets {
 		if len(offsets) > 0 {
 			names[name] = true
+		}
+	}
+	for name, producers := range s.pending {
+		for _, offsets := range producers {
+			if len(offsets) > 0 {
+				names[name] = true
+			}
 		}
 	}
 	return slices.Sorted(maps.Keys(names)), nil

@@ -8,11 +8,13 @@ import (
 	"github.com/keyframelog/keyframe/storage/engine"
 )
 
-// write is one change to a group's durable state. Exactly one of save, commits, drop and remove is set.
+// write is one change to a group's durable state. Exactly one of save, commits, pending, drop, hold and remove is set.
 type write struct {
 	save    *Save
 	commits []catalog.OffsetCommit
 	drop    func(topic string) bool // removes the offsets of these topics, as they are when the write's turn comes
+	pending *pendingWrite           // offsets of an open transaction
+	hold    *hold                   // somebody else writes
 	remove  bool                    // removes the group and its offsets
 	done    func(error)             // may be nil; called without the lock
 }
@@ -41,6 +43,11 @@ func (c *Coordinator) write(e *entry) {
 			return
 		}
 		run := e.takeRun()
+		if h := run[0].hold; h != nil {
+			c.mu.Unlock()
+			h.keep()
+			continue
+		}
 		var commits []catalog.OffsetCommit
 		for _, w := range run {
 			commits = append(commits, w.commits...)
@@ -48,10 +55,11 @@ func (c *Coordinator) write(e *entry) {
 		if run[0].drop != nil {
 			commits = e.droppedBy(run[0].drop)
 		}
+		pending := e.pendingOf(run[0])
 		g := e.group
 		c.mu.Unlock()
 
-		err := c.perform(storeName(e.name), run[0], commits)
+		err := c.perform(storeName(e.name), run[0], commits, pending)
 		if err != nil && !errors.Is(err, engine.ErrDiskFull) { // a full disk shows in metrics and readiness, clients try again in a loop
 			c.cfg.Logger.Error("cannot make a group's state durable", "group", e.name, "error", err)
 		}
@@ -60,6 +68,7 @@ func (c *Coordinator) write(e *entry) {
 		var out outbox
 		if err == nil && e.group == g && g != nil {
 			e.publish(commits)
+			e.publishPending(pending)
 		}
 		if save := run[0].save; save != nil && e.group == g && g != nil {
 			now := c.cfg.Now()
@@ -86,7 +95,12 @@ func (e *entry) takeRun() []write {
 	return run
 }
 
-func (c *Coordinator) perform(name string, w write, commits []catalog.OffsetCommit) error {
+func (c *Coordinator) perform(name string, w write, commits []catalog.OffsetCommit, pending []pendingWrite) error {
+	for _, p := range pending {
+		if err := c.cfg.Store.PutPending(name, p.producerID, p.commits); err != nil {
+			return err
+		}
+	}
 	switch {
 	case w.save != nil:
 		return c.cfg.Store.PutGroup(name, w.save.Metadata.Append(nil))

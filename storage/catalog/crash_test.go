@@ -63,7 +63,7 @@ func TestEveryChangeIsDurable(t *testing.T) {
 			require.Equal(t, "members", string(got))
 		}},
 		{"transaction", func() error {
-			w, err := c.PutTransaction(&goldenTransactions()[0], true)
+			w, err := c.PutTransaction(&goldenTransactions()[0])
 			if err != nil {
 				return err
 			}

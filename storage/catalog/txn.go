@@ -65,18 +65,13 @@ func (w *Write) Wait() error {
 }
 
 // PutTransaction applies the state of a transactional id and does not wait for the disk: what is appended to a partition later is
-// not durable without it. grows asks the reserve. Errors: ErrInvalid and the reserve's; nothing was written then.
-func (c *Catalog) PutTransaction(t *Transaction, grows bool) (*Write, error) {
+// not durable without it. The reserve is not asked: a transaction must be able to end. Error: ErrInvalid.
+func (c *Catalog) PutTransaction(t *Transaction) (*Write, error) {
 	if err := checkTxn(t.ID); err != nil {
 		return nil, err
 	}
 	pb := c.db.NewBatch()
 	must(pb.Set(keys.Txn(t.ID), encodeTransaction(t), nil))
-	if grows {
-		if err := c.admit(pb); err != nil {
-			return nil, errors.Join(fmt.Errorf("transactional id %q: %w", t.ID, err), pb.Close())
-		}
-	}
 	if err := c.db.ApplyNoSyncWait(pb, pebble.Sync); err != nil {
 		return nil, fmt.Errorf("transactional id %q: %w", t.ID, err)
 	}

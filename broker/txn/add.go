@@ -1,0 +1,104 @@
+package txn
+
+import (
+	"slices"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+)
+
+// Add is an AddPartitionsToTxn: the transaction begins, if there is none, and writes to these partitions, too.
+func (x *Txn) Add(now time.Time, p Producer, partitions []Partition) (*kerr.Error, Effects) {
+	if err := x.check(p); err != nil {
+		return err, x.take()
+	}
+	changed := x.begin(now)
+	for _, tp := range partitions {
+		if !slices.Contains(x.partitions, tp) {
+			x.partitions = append(x.partitions, tp)
+			changed = true
+		}
+	}
+	if changed {
+		x.save(now)
+	}
+	return nil, x.take()
+}
+
+// AddGroup is an AddOffsetsToTxn: offsets are going to be committed to the group in the transaction.
+func (x *Txn) AddGroup(now time.Time, p Producer, group string) (*kerr.Error, Effects) {
+	if err := x.check(p); err != nil {
+		return err, x.take()
+	}
+	changed := x.begin(now)
+	if !slices.Contains(x.groups, group) {
+		x.groups = append(x.groups, group)
+		changed = true
+	}
+	if changed {
+		x.save(now)
+	}
+	return nil, x.take()
+}
+
+// begin begins a transaction, if there is none.
+func (x *Txn) begin(now time.Time) bool {
+	if x.state == Ongoing {
+		return false
+	}
+	x.state, x.start = Ongoing, now
+	return true
+}
+
+// Verify says whether the partition is in the producer's transaction.
+func (x *Txn) Verify(p Producer, tp Partition) *kerr.Error {
+	if err := x.check(p); err != nil {
+		return err
+	}
+	if x.state != Ongoing || !slices.Contains(x.partitions, tp) {
+		return kerr.TransactionAbortable
+	}
+	return nil
+}
+
+// Begin is the begin of an append to a partition. The partition has to be in the transaction, or comes into it with implicit
+// (KIP-890). Without an error the transaction is not ended before Done.
+func (x *Txn) Begin(now time.Time, p Producer, tp Partition, implicit bool) (*kerr.Error, Effects) {
+	var fx Effects
+	err := x.check(p)
+	switch {
+	case err != nil:
+	case implicit:
+		err, fx = x.Add(now, p, []Partition{tp})
+	default:
+		err = x.Verify(p, tp)
+	}
+	if err == nil {
+		x.inFlight++
+	}
+	return err, fx
+}
+
+// BeginGroup is the begin of an offset commit to a group, as Begin is of an append.
+func (x *Txn) BeginGroup(now time.Time, p Producer, group string, implicit bool) (*kerr.Error, Effects) {
+	var fx Effects
+	err := x.check(p)
+	switch {
+	case err != nil:
+	case implicit:
+		err, fx = x.AddGroup(now, p, group)
+	case x.state != Ongoing || !slices.Contains(x.groups, group):
+		err = kerr.TransactionAbortable
+	}
+	if err == nil {
+		x.inFlight++
+	}
+	return err, fx
+}
+
+// Done is the end of what Begin or BeginGroup began: it is in the log, or was refused.
+func (x *Txn) Done() Effects {
+	x.inFlight--
+	x.askEnd()
+	return x.take()
+}

@@ -1,0 +1,226 @@
+package consumer
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"math"
+	"time"
+
+	"github.com/keyframelog/keyframe/broker/group/assign"
+)
+
+// MetadataVersion is the first byte of a consumer group's metadata. Version 1 is that of a classic group.
+const MetadataVersion = 2
+
+var (
+	// ErrCorrupt is metadata that is not what was written.
+	ErrCorrupt = errors.New("corrupt consumer group metadata")
+	// ErrVersion is metadata of a version that this program does not know.
+	ErrVersion = errors.New("unknown version of consumer group metadata")
+)
+
+// Append encodes the group behind dst; see the package documentation for the bytes.
+func (g *Group) Append(dst []byte) []byte {
+	w := writer{b: append(dst, MetadataVersion)}
+	w.int(int64(g.epoch))
+	w.int(int64(g.assignmentEpoch))
+	w.b = binary.BigEndian.AppendUint64(w.b, g.topicsSum)
+	w.int(max(g.since.UnixMilli(), 0))
+	w.int(int64(len(g.members)))
+	for _, m := range g.members {
+		for _, s := range []string{m.id, m.instanceID, m.rack, m.clientID, m.clientHost, m.pattern, m.assignor} {
+			w.string(s)
+		}
+		w.int(m.rebalance.Milliseconds())
+		w.int(int64(m.epoch) - int64(leftForNow))
+		w.int(int64(m.previous) - int64(leftForNow))
+		w.b = append(w.b, byte(m.state))
+		w.int(int64(len(m.names)))
+		for _, name := range m.names {
+			w.string(name)
+		}
+		w.partitions(m.target, nil)
+		w.partitions(m.assigned, m.since)
+		w.partitions(m.revoking, m.since)
+		if m.classic == nil {
+			w.int(0)
+			continue
+		}
+		w.int(int64(len(m.classic.protocols)))
+		for _, p := range m.classic.protocols {
+			w.string(p.Name)
+			w.string(string(p.Metadata))
+		}
+		w.int(m.classic.session.Milliseconds())
+	}
+	return binary.BigEndian.AppendUint32(w.b, crc32.Checksum(w.b[len(dst):], castagnoli()))
+}
+
+func castagnoli() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) }
+
+type writer struct{ b []byte }
+
+func (w *writer) int(n int64) { w.b = binary.AppendUvarint(w.b, uint64(n)) }
+
+func (w *writer) string(s string) {
+	w.int(int64(len(s)))
+	w.b = append(w.b, s...)
+}
+
+// partitions writes a set; with since, the epoch behind each partition.
+func (w *writer) partitions(p assign.Partitions, since map[topicPartition]int32) {
+	w.int(int64(len(p)))
+	for _, topic := range p.Topics() {
+		w.b = append(w.b, topic[:]...)
+		w.int(int64(len(p[topic])))
+		last := int32(0)
+		for _, n := range p[topic] {
+			w.int(int64(n - last))
+			if last = n; since != nil {
+				w.int(int64(since[topicPartition{topic, n}]))
+			}
+		}
+	}
+}
+
+// Restore is the group as it was saved. The sessions of its members, and what they are late with, begin anew.
+func Restore(now time.Time, opts Options, b []byte) (*Group, error) {
+	if len(b) < 5 {
+		return nil, fmt.Errorf("%w: %d bytes", ErrCorrupt, len(b))
+	}
+	if b[0] != MetadataVersion {
+		return nil, fmt.Errorf("%w: %d", ErrVersion, b[0])
+	}
+	body, sum := b[:len(b)-4], binary.BigEndian.Uint32(b[len(b)-4:])
+	if crc32.Checksum(body, castagnoli()) != sum {
+		return nil, fmt.Errorf("%w: checksum", ErrCorrupt)
+	}
+	r := &reader{b: body[1:]}
+	g := New(now, opts)
+	g.epoch, g.assignmentEpoch = int32(r.int(math.MaxInt32)), int32(r.int(math.MaxInt32))
+	if sum := r.take(8); !r.bad {
+		g.topicsSum = binary.BigEndian.Uint64(sum)
+	}
+	since := time.UnixMilli(r.int(math.MaxInt64))
+	for n := r.count(); n > 0 && !r.bad; n-- {
+		m := r.member()
+		if r.bad || g.byID[m.id] != nil || m.instanceID != "" && g.static[m.instanceID] != nil {
+			return nil, fmt.Errorf("%w: members", ErrCorrupt)
+		}
+		for tp := range m.since {
+			if g.owners[tp] != nil {
+				return nil, fmt.Errorf("%w: a partition with two owners", ErrCorrupt)
+			}
+			g.owners[tp] = m
+		}
+		g.add(now, m)
+		g.restart(now, m)
+	}
+	if r.bad || len(r.b) != 0 {
+		return nil, fmt.Errorf("%w: structure", ErrCorrupt)
+	}
+	g.since = since
+	g.fx = Effects{}
+	return g, nil
+}
+
+// restart begins the timers of a member that was restored.
+func (g *Group) restart(now time.Time, m *member) {
+	session := g.opts.SessionTimeout
+	if m.classic != nil {
+		session = m.classic.session
+	}
+	m.expires = now.Add(session)
+	if m.state == Unrevoked && m.classic == nil {
+		m.revokeBy = now.Add(m.rebalance)
+	}
+}
+
+// reader takes fields off b; after the first that does not fit it is bad and yields zeroes.
+type reader struct {
+	b   []byte
+	bad bool
+}
+
+func (r *reader) int(most int64) int64 {
+	v, n := binary.Uvarint(r.b)
+	if n <= 0 || v > uint64(most) {
+		r.bad, r.b = true, nil
+		return 0
+	}
+	r.b = r.b[n:]
+	return int64(v)
+}
+
+// count is a number of things of at least a byte each.
+func (r *reader) count() int64 { return r.int(int64(len(r.b))) }
+
+func (r *reader) take(n int) []byte {
+	if n > len(r.b) {
+		r.bad, r.b = true, nil
+		return nil
+	}
+	s := r.b[:n]
+	r.b = r.b[n:]
+	return s
+}
+
+func (r *reader) string() string { return string(r.take(int(r.count()))) }
+
+func (r *reader) epoch() int32 { return int32(r.int(math.MaxInt32) + int64(leftForNow)) }
+
+func (r *reader) millis() time.Duration {
+	return time.Duration(r.int(math.MaxInt32)) * time.Millisecond
+}
+
+func (r *reader) member() *member {
+	m := &member{since: map[topicPartition]int32{}}
+	for _, s := range []*string{&m.id, &m.instanceID, &m.rack, &m.clientID, &m.clientHost, &m.pattern, &m.assignor} {
+		*s = r.string()
+	}
+	m.regex = pattern(m.pattern)
+	m.rebalance, m.epoch, m.previous = r.millis(), r.epoch(), r.epoch()
+	if state := r.take(1); !r.bad {
+		m.state = MemberState(state[0])
+		r.bad = m.state > Unreleased
+	}
+	for n := r.count(); n > 0 && !r.bad; n-- {
+		m.names = append(m.names, r.string())
+	}
+	m.target = r.partitions(nil)
+	m.assigned = r.partitions(m.since)
+	m.revoking = r.partitions(m.since)
+	for n := r.count(); n > 0 && !r.bad; n-- {
+		if m.classic == nil {
+			m.classic = &classic{}
+		}
+		m.classic.protocols = append(m.classic.protocols, Protocol{Name: r.string(), Metadata: []byte(r.string())})
+	}
+	if m.classic != nil {
+		m.classic.session = r.millis()
+	}
+	return m
+}
+
+func (r *reader) partitions(since map[topicPartition]int32) assign.Partitions {
+	all := map[TopicID][]int32{}
+	for n := r.count(); n > 0 && !r.bad; n-- {
+		var topic TopicID
+		copy(topic[:], r.take(len(topic)))
+		last := int64(0)
+		for k := r.count(); k > 0 && !r.bad; k-- {
+			last += r.int(math.MaxInt32)
+			if last > math.MaxInt32 {
+				r.bad = true
+				return nil
+			}
+			all[topic] = append(all[topic], int32(last))
+			if since != nil {
+				since[topicPartition{topic, int32(last)}] = int32(r.int(math.MaxInt32))
+			}
+		}
+	}
+	return assign.Of(all)
+}

@@ -1,0 +1,101 @@
+package consumer
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash/fnv"
+	"regexp"
+	"slices"
+
+	"github.com/keyframelog/keyframe/broker/group/assign"
+)
+
+// TopicID identifies one life of a topic.
+type TopicID = assign.TopicID
+
+// Topic is a topic as a group sees it.
+type Topic struct {
+	ID         TopicID
+	Name       string
+	Partitions int
+}
+
+// Topics are the topics that there are.
+type Topics interface {
+	// Version changes with every topic that is created, deleted or gets partitions.
+	Version() uint64
+	ByName(name string) (Topic, bool)
+	ByID(id TopicID) (Topic, bool)
+	// All are all topics in the order of their names.
+	All() []Topic
+}
+
+// compile takes a pattern in RE2 syntax, which has to match the whole name of a topic.
+func compile(pattern string) (*regexp.Regexp, error) {
+	re, err := regexp.Compile(pattern) // alone first: the error is about what the user wrote
+	if err != nil {
+		return nil, fmt.Errorf("SubscribedTopicRegex `%s` is not a valid regular expression: %w", pattern, err)
+	}
+	if re, err = regexp.Compile(`^(?:` + pattern + `)$`); err != nil {
+		return nil, fmt.Errorf("SubscribedTopicRegex `%s` is not a valid regular expression: %w", pattern, err)
+	}
+	return re, nil
+}
+
+// resolve brings up to date which topics each member reads, and says whether that is different from what the last assignment
+// was made of. It is cheap when neither topics nor subscriptions have changed.
+func (g *Group) resolve() (changed bool) {
+	version := g.opts.Topics.Version()
+	if version == g.topicsVersion && !g.subscriptionsChanged {
+		return false
+	}
+	g.topicsVersion, g.subscriptionsChanged = version, false
+	matches := map[string][]Topic{} // by regular expression
+	all := map[TopicID]Topic{}
+	for _, m := range g.members {
+		m.topics = nil
+		for _, name := range m.names {
+			if t, ok := g.opts.Topics.ByName(name); ok {
+				m.topics = append(m.topics, t.ID)
+				all[t.ID] = t
+			}
+		}
+		if m.regex != nil {
+			found, ok := matches[m.pattern]
+			if !ok {
+				found = g.match(m.regex)
+				matches[m.pattern] = found
+			}
+			for _, t := range found {
+				m.topics = append(m.topics, t.ID)
+				all[t.ID] = t
+			}
+		}
+		slices.SortFunc(m.topics, compareIDs)
+		m.topics = slices.Compact(m.topics)
+	}
+	g.subscribed = all
+	sum := digest(all)
+	changed = sum != g.topicsSum
+	g.topicsSum = sum
+	return changed
+}
+
+func (g *Group) match(re *regexp.Regexp) (found []Topic) {
+	for _, t := range g.opts.Topics.All() {
+		if re.MatchString(t.Name) {
+			found = append(found, t)
+		}
+	}
+	return found
+}
+
+// digest identifies the topics and their sizes. It is durable, so that a group that was restored sees what has changed.
+func digest(topics map[TopicID]Topic) uint64 {
+	h := fnv.New64a()
+	for _, id := range sortedIDs(topics) {
+		h.Write(id[:])
+		h.Write(binary.BigEndian.AppendUint32(nil, uint32(topics[id].Partitions)))
+	}
+	return h.Sum64()
+}

@@ -11,10 +11,10 @@
 // # Format
 //
 // Keys are in package keys: C (broker-wide values), N (topics), G (groups), O (committed offsets), U (offsets of open transactions),
-// X (transactional ids). Each value starts with
-// the version 01, then, integers big-endian:
+// X (transactional ids), Q (client quotas). Each value starts with the version 01, then, integers big-endian:
 //
 //	topic    id 16, created ms 8, uvarint n, n x (ordinal 4, incarnation 16), uvarint m, m x (name, value)
+//	quotas   uvarint n, n x (name, value 8: a float64)
 //	offset   offset 8, leader epoch 4 (ffffffff: unknown), commit ms 8, metadata
 //	txn      producer id 8, previous producer id 8 (ff..: none), epoch 2, last epoch 2 (ffff: none), state 1 (0 Empty, 1 Ongoing,
 //	         2 CompleteCommit, 3 CompleteAbort), flags 1 (1: the last end raised the epoch), time-out ms 4, start ms 8 (ff..: none),

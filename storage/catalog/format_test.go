@@ -51,6 +51,10 @@ func TestGolden(t *testing.T) {
 	got += fmt.Sprintf("number     %x\n", keys.AppendInt64(nil, 4000))
 	got += fmt.Sprintf("ordinals   %x\n", encodeOrdinals([]uint32{3, 1 << 31}))
 	got += fmt.Sprintf("configs    %x\n", keys.Versioned(appendConfigs(nil, goldenTopic().Configs)))
+	quota := goldenQuotas()
+	quotaOf, err := quotaKey(quota.Entity)
+	require.NoError(t, err)
+	got += fmt.Sprintf("quotas     %x: %x\n", quotaOf, encodeQuotas(quota.Values))
 	if *update {
 		require.NoError(t, os.MkdirAll("testdata", 0o755))
 		require.NoError(t, os.WriteFile(path, []byte(got), 0o644))

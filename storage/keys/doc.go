@@ -30,6 +30,9 @@
 //	X  transactional id                        transaction: 01, producer id 8, previous producer id 8, epoch 2, last epoch 2, state 1,
 //	                                           flags 1, time-out ms 4, start ms 8, update ms 8, uvarint partitions, each topic as uvarint
 //	                                           length and text, index 4, ordinal 4, then uvarint groups, each uvarint length, text
+//	Q  entity                                  client quotas (KIP-546): 01, uvarint quotas, each name as uvarint length, text, and
+//	                                           value 8 (a float64). Entity: user, client-id and ip, each 00 (none), 01 (the
+//	                                           default one) or 02 and a uvarint length, text
 //
 // The spaces of one partition (L, M, P, E, T, A) are dropped with one range delete each. A batch, its producer's state, the
 // epoch's start and the time index entry are written in one Pebble batch, so a crash leaves all of them or none.

@@ -28,6 +28,7 @@ const (
 	SpaceOffset   = 'O'
 	SpacePending  = 'U'
 	SpaceTxn      = 'X'
+	SpaceQuota    = 'Q'
 )
 
 // PartitionSpaces are the spaces that start with an ordinal.

@@ -44,6 +44,7 @@ func handlers() map[int16]handlerFunc {
 		31:             handle((*Handler).deleteACLs),
 		32:             handle((*Handler).describeConfigs),
 		35:             handle((*Handler).describeLogDirs),
+		37:             handle((*Handler).createPartitions),
 		43:             handle((*Handler).electLeaders),
 		45:             handle((*Handler).alterPartitionReassignments),
 		46:             handle((*Handler).listPartitionReassignments),

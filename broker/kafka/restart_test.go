@@ -5,6 +5,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // TestRestart: what a client can rely on across a restart of the broker.
@@ -49,5 +50,27 @@ func TestRestart(t *testing.T) {
 
 		require.Equal(t, "-1", *configNamed(t, describeConfigs(c, 4, 2, tp.name), "retention.ms").Value)
 		require.Len(t, batchesOf(c, fetchAt(c, tp, 0).RecordBatches), 2)
+	})
+}
+
+// Partitions that a topic got later are there after a restart, with what was written to them.
+func TestRestartOfAGrownTopic(t *testing.T) {
+	fs := vfs.NewMem()
+	var tp topic
+	t.Run("before", func(t *testing.T) {
+		c := startOwn(t, options{fs: fs}).dial(t)
+		tp = createTopic(c, 1)
+		req := kmsg.NewPtrCreatePartitionsRequest()
+		req.Version, req.Topics = 3, []kmsg.CreatePartitionsRequestTopic{{Topic: tp.name, Count: 3}}
+		requireCode(t, 0, do[*kmsg.CreatePartitionsResponse](c, req).Topics[0].ErrorCode, nil)
+		require.Zero(t, produceAs(c, produceTo(tp, 2, 9, seal(newBatch(kv("a", "1"))))).ErrorCode)
+	})
+	t.Run("after", func(t *testing.T) {
+		c := startOwn(t, options{fs: fs}).dial(t)
+		mt := describe(c, tp.name)
+		require.Equal(t, tp.id, mt.TopicID)
+		require.Len(t, mt.Partitions, 3)
+		require.Equal(t, int64(1), listOffset(c, tp, 2, -1).Offset)
+		require.Equal(t, int64(1), produceAs(c, produceTo(tp, 2, 9, seal(newBatch(kv("a", "1"))))).BaseOffset)
 	})
 }

@@ -49,14 +49,16 @@ func (k *Keyframer) Cut(ctx context.Context, topic string) (Cut, error) {
 }
 
 func (t *Topic) cut(ctx context.Context) (Cut, error) {
-	defer t.unhold()
-	timeMs, err := t.hold()
+	partitions, timeMs, err := t.hold()
+	defer unhold(partitions)
 	if err != nil {
 		return Cut{}, err
 	}
-	targets, consistent := ends(t.partitions)
-	requests := make([]*request, len(t.partitions))
-	for i, p := range t.partitions {
+	targets, consistent := ends(partitions)
+	// What was committed to a partition that has come meanwhile is in no frame, but may be what a record in one of them follows from.
+	consistent = consistent && len(t.Partitions()) == len(partitions)
+	requests := make([]*request, len(partitions))
+	for i, p := range partitions {
 		requests[i] = p.ask(targets[i], timeMs)
 	}
 	for i, r := range requests {
@@ -66,28 +68,32 @@ func (t *Topic) cut(ctx context.Context) (Cut, error) {
 				return Cut{}, r.err
 			}
 		case <-ctx.Done():
-			return Cut{}, fmt.Errorf("cut %s/%d at %d: %w", t.Name, t.partitions[i].Index, targets[i], ctx.Err())
+			return Cut{}, fmt.Errorf("cut %s/%d at %d: %w", t.Name, partitions[i].Index, targets[i], ctx.Err())
 		}
 	}
-	return t.result(targets, consistent)
+	return t.result(partitions, targets, consistent)
 }
 
-// hold keeps all partitions from cutting on their own until unhold, and from applying more until they are asked. It returns a
+// hold keeps all partitions from cutting on their own until unhold, and from applying more until they are asked. It returns them, and a
 // time later than all cuts so far.
-func (t *Topic) hold() (timeMs int64, err error) {
-	for _, p := range t.partitions {
+func (t *Topic) hold() (partitions []*Partition, timeMs int64, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	partitions = t.Partitions()
+	for _, p := range partitions {
 		p.mu.Lock()
 		p.held, p.preparing = true, true
 		timeMs = max(timeMs, p.k.nowMs(), p.lastCutMs+1)
 		err = errors.Join(err, p.errLocked())
 		p.mu.Unlock()
 	}
-	return timeMs, err
+	t.heldMs = max(t.heldMs, timeMs)
+	return partitions, timeMs, err
 }
 
-// unhold lets all partitions go and withdraws what was not done.
-func (t *Topic) unhold() {
-	for _, p := range t.partitions {
+// unhold lets partitions go and withdraws what was not done.
+func unhold(partitions []*Partition) {
+	for _, p := range partitions {
 		p.mu.Lock()
 		p.held, p.preparing, p.request = false, false, nil
 		p.mu.Unlock()
@@ -133,9 +139,9 @@ func ends(partitions []*Partition) (targets []int64, consistent bool) {
 	return targets, false
 }
 
-func (t *Topic) result(targets []int64, consistent bool) (Cut, error) {
+func (t *Topic) result(partitions []*Partition, targets []int64, consistent bool) (Cut, error) {
 	c := Cut{Consistent: consistent}
-	for i, p := range t.partitions {
+	for i, p := range partitions {
 		if targets[i] == 0 {
 			continue
 		}
@@ -191,16 +197,17 @@ func IsCutName(s string) bool {
 	return ok
 }
 
-// Resolve returns the offset of each partition, in the order of Partitions, at a named cut. ErrUnknownCut if there was no
+// Resolve returns the offset of each partition, in the order of Partitions, at a named cut; 0 for one that came later. ErrUnknownCut if there was no
 // such cut, or if one of its frames was dropped since.
 func (t *Topic) Resolve(name string) ([]int64, error) {
 	n, ok := parseCutName(name)
 	if !ok {
 		return nil, fmt.Errorf("%w: %q is not the name of a cut", ErrUnknownCut, name)
 	}
-	offsets := make([]int64, len(t.partitions))
+	partitions := t.Partitions()
+	offsets := make([]int64, len(partitions))
 	found := 0
-	for i, p := range t.partitions {
+	for i, p := range partitions {
 		exact, err := p.resolve(n.timeMs, &offsets[i])
 		if err != nil {
 			return nil, fmt.Errorf("%w: %s of %s: %w", ErrUnknownCut, name, t.Name, err)

@@ -9,7 +9,7 @@ import (
 
 // Hooks follows a registry's topics: key-framed ones are folded, deleted ones removed.
 func (k *Keyframer) Hooks() topics.Hooks {
-	return topics.Hooks{Created: k.created, Deleted: k.deleted, Changed: k.changed}
+	return topics.Hooks{Created: k.created, Deleted: k.deleted, Changed: k.changed, Grown: k.grown}
 }
 
 func (k *Keyframer) created(t *topics.Topic) {
@@ -52,6 +52,16 @@ func (k *Keyframer) changed(t *topics.Topic) {
 	}
 	if err := k.Configure(t.Name, settingsOf(t.Config())); err != nil {
 		k.cfg.Logger.Error("settings not changed", "topic", t.Name, "error", err)
+	}
+}
+
+func (k *Keyframer) grown(t *topics.Topic) {
+	if known, ok := k.Topic(t.Name); !ok || known.ID != t.ID {
+		k.created(t)
+		return
+	}
+	if err := k.Grow(specOf(t)); err != nil {
+		k.cfg.Logger.Error("the new partitions of a topic are not folded", "topic", t.Name, "error", err)
 	}
 }
 

@@ -56,11 +56,16 @@ func (r *registered) close() {
 // put appends one record to a topic's first partition.
 func put(t *testing.T, topic *topics.Topic, key, value string) {
 	t.Helper()
+	putTo(t, topic, 0, key, value)
+}
+
+func putTo(t *testing.T, topic *topics.Topic, partition int, key, value string) {
+	t.Helper()
 	b := batch.NewBuilder(batch.NewOptions())
 	require.NoError(t, b.Append(memlog.Put(key, value)))
 	encoded, err := b.Finish()
 	require.NoError(t, err)
-	appended, err := topic.Partitions[0].Log.Append(encoded)
+	appended, err := topic.Partitions[partition].Log.Append(encoded)
 	require.NoError(t, err)
 	require.NoError(t, appended.Wait(t.Context()))
 }

@@ -82,7 +82,7 @@ type Keyframer struct {
 	stop    context.CancelFunc
 	running sync.WaitGroup
 
-	changes sync.Mutex                        // serialises Add, Remove, Close
+	changes sync.Mutex                        // serialises Add, Grow, Remove, Close
 	topics  atomic.Pointer[map[string]*Topic] // replaced under changes, never modified
 	closed  bool                              // guarded by changes
 }
@@ -145,8 +145,27 @@ func (k *Keyframer) Add(spec TopicSpec, settings Settings) error {
 		return fmt.Errorf("%w: %s", ErrExists, spec.Name)
 	}
 	t := newTopic(k, spec, settings)
-	t.start()
+	t.start(k, spec.Partitions)
 	k.publish(func(topics map[string]*Topic) { topics[spec.Name] = t })
+	return nil
+}
+
+// Grow folds the partitions of a topic's spec that were not added yet. Errors: ErrUnknownTopic, ErrClosed.
+func (k *Keyframer) Grow(spec TopicSpec) error {
+	k.changes.Lock()
+	defer k.changes.Unlock()
+	if k.closed {
+		return ErrClosed
+	}
+	t, ok := k.Topic(spec.Name)
+	if !ok || t.ID != spec.ID {
+		return fmt.Errorf("%w: %s", ErrUnknownTopic, spec.Name)
+	}
+	t.start(k, slices.DeleteFunc(slices.Clone(spec.Partitions), func(ps PartitionSpec) bool {
+		_, err := t.Partition(ps.Index)
+		return err == nil
+	}))
+	t.notify()
 	return nil
 }
 
@@ -157,7 +176,7 @@ func (k *Keyframer) Configure(name string, settings Settings) error {
 		return fmt.Errorf("%w: %s", ErrUnknownTopic, name)
 	}
 	t.settings.Store(&settings)
-	for _, p := range t.partitions {
+	for _, p := range t.Partitions() {
 		p.wake()
 	}
 	return nil
@@ -174,7 +193,7 @@ func (k *Keyframer) Remove(ctx context.Context, name string) error {
 	k.publish(func(topics map[string]*Topic) { delete(topics, name) })
 	t.stop(fmt.Errorf("%w: %s was deleted", ErrUnknownTopic, name))
 	t.wait()
-	for _, p := range t.partitions {
+	for _, p := range t.Partitions() {
 		k.memory.forget(p)
 		if err := k.cfg.Tables.Drop(ctx, p.ordinal); err != nil {
 			return fmt.Errorf("drop the table of %s/%d: %w", name, p.Index, err)
@@ -198,7 +217,7 @@ func (k *Keyframer) Sweep(ctx context.Context, given Ordinals) error {
 	defer k.changes.Unlock()
 	known := map[uint32]bool{}
 	for _, t := range *k.topics.Load() {
-		for _, p := range t.partitions {
+		for _, p := range t.Partitions() {
 			known[p.ordinal] = true
 		}
 	}

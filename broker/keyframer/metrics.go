@@ -116,7 +116,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	gauge(memoryBytes, float64(m.k.memory.usedBytes()))
 	gauge(memoryLimit, float64(m.k.memory.limit))
 	for _, t := range *m.k.topics.Load() {
-		for _, p := range t.partitions {
+		for _, p := range t.Partitions() {
 			p.collect(ch, gauge)
 		}
 	}

@@ -264,7 +264,7 @@ func (p *Partition) appliedLocked(position int64) {
 // Failures lists why partitions are not folded.
 func (k *Keyframer) Failures() (failures []error) {
 	for _, t := range *k.topics.Load() {
-		for _, p := range t.partitions {
+		for _, p := range t.Partitions() {
 			if err := p.Failure(); err != nil {
 				failures = append(failures, err)
 			}

@@ -152,11 +152,10 @@ func (sel selection) atCut(name string) ([]int64, error) {
 		return nil, describe(sel.topic, nil, err)
 	}
 	offsets := make([]int64, 0, len(sel.partitions))
-	for i, p := range sel.topic.Partitions() {
-		if len(sel.partitions) == 1 && sel.partitions[0] != p {
-			continue
+	for i, p := range sel.topic.Partitions() { // partitions may have come since they were selected, and since the cut was resolved
+		if n := len(offsets); n < len(sel.partitions) && sel.partitions[n] == p {
+			offsets = append(offsets, all[i])
 		}
-		offsets = append(offsets, all[i])
 	}
 	return offsets, nil
 }

@@ -38,12 +38,13 @@ type Spec struct {
 	Configs    map[string]string // what is set on the topic itself
 }
 
-// Hooks are told of topics. They run one at a time, before the call that caused them returns, and must not create, delete
-// or configure topics.
+// Hooks are told of topics. They run one at a time, before the call that caused them returns, and must not create, delete,
+// grow or configure topics.
 type Hooks struct {
 	Created func(*Topic) // also for every topic that is there when the hooks are added
 	Deleted func(*Topic) // durably: its logs are closed and gone. After a crash in between nobody is told
 	Changed func(*Topic) // its Config is another one
+	Grown   func(*Topic) // it has partitions that the Topic of before did not have
 }
 
 func (o Options) withDefaults() Options {

@@ -239,23 +239,30 @@ func (r *Registry) open(ct catalog.Topic) (*Topic, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Topic{ID: ct.ID, Name: ct.Name, CreatedMs: ct.CreatedMs, gone: make(chan struct{})}
+	t := &Topic{ID: ct.ID, Name: ct.Name, CreatedMs: ct.CreatedMs, config: &atomic.Pointer[Config]{}, gone: make(chan struct{})}
 	t.config.Store(cfg)
-	for i, cp := range ct.Partitions {
+	t.Partitions, err = r.openPartitions(ct, 0)
+	return t, err
+}
+
+// openPartitions opens the logs of a topic's partitions from an index on.
+func (r *Registry) openPartitions(ct catalog.Topic, from int) (list []*Partition, err error) {
+	for i, cp := range ct.Partitions[from:] {
+		index := int32(from + i)
 		p, err := r.opts.Log.OpenPartition(log.PartitionID(cp.Ordinal), cp)
 		var corrupt *log.CorruptError
 		if errors.As(err, &corrupt) { // its own text has the ordinal
-			return nil, fmt.Errorf("partition %d: offset %d is damaged on disk: %w", i, corrupt.Offset, corrupt.Err)
+			return nil, fmt.Errorf("partition %d: offset %d is damaged on disk: %w", index, corrupt.Offset, corrupt.Err)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("partition %d: %w", i, err)
+			return nil, fmt.Errorf("partition %d: %w", index, err)
 		}
-		t.Partitions = append(t.Partitions, &Partition{
-			Index: int32(i), Ordinal: uint32(cp.Ordinal), Log: p,
-			renew: func() ([16]byte, error) { return r.opts.Catalog.RenewIncarnation(ct.ID, int32(i)) },
+		list = append(list, &Partition{
+			Index: index, Ordinal: cp.Ordinal, Log: p,
+			renew: func() ([16]byte, error) { return r.opts.Catalog.RenewIncarnation(ct.ID, index) },
 		})
 	}
-	return t, nil
+	return list, nil
 }
 
 // publish replaces the view by a changed copy; r.changes is held.

@@ -8,14 +8,15 @@ import (
 )
 
 // Topic is one life of a topic: a topic that is deleted and created again is another Topic with another ID. Everything
-// but the configuration, and the incarnations of its logs, is immutable.
+// but the configuration, and the incarnations of its logs, is immutable: a topic that grows is another Topic with the same ID, the
+// same configuration and more partitions.
 type Topic struct {
 	ID         [16]byte
 	Name       string
 	CreatedMs  int64
 	Partitions []*Partition // by index
 
-	config atomic.Pointer[Config]
+	config *atomic.Pointer[Config] // shared, as gone, with the Topic of before it grew
 	gone   chan struct{}
 }
 

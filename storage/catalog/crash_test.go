@@ -47,6 +47,12 @@ func TestEveryChangeIsDurable(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, uint32(4), next.Partitions[0].Ordinal)
 		}},
+		{"grow", func() (err error) { created, err = c.Grow("t", 6); return err }, func(t *testing.T, after *Catalog) {
+			require.Equal(t, []Topic{created}, after.List())
+			next, err := after.Create(Spec{Name: "u", Partitions: 1})
+			require.NoError(t, err)
+			require.Equal(t, uint32(6), next.Partitions[0].Ordinal)
+		}},
 		{"configs", func() error { return c.SetConfigs("t", []Config{{"b", "2"}}) }, func(t *testing.T, after *Catalog) {
 			got, _ := after.Get("t")
 			require.Equal(t, []Config{{"b", "2"}}, got.Configs)

@@ -70,25 +70,31 @@ func (c *Catalog) Create(spec Spec) (Topic, error) {
 }
 
 func (c *Catalog) newTopic(spec Spec, configs []Config) (t *Topic, nextOrdinal int64, err error) {
+	t = &Topic{Name: spec.Name, CreatedMs: c.now().UnixMilli(), Configs: configs}
+	if err := c.draw(&t.ID); err != nil {
+		return nil, 0, err
+	}
+	t.Partitions, nextOrdinal, err = c.newPartitions(spec.Partitions)
+	return t, nextOrdinal, err
+}
+
+func (c *Catalog) newPartitions(n int) (list []Partition, nextOrdinal int64, err error) {
 	first, err := c.number(nameOrdinal, 0)
 	if err != nil {
 		return nil, 0, err
 	}
-	nextOrdinal = first + int64(spec.Partitions)
+	nextOrdinal = first + int64(n)
 	if nextOrdinal > 1<<32 {
 		return nil, 0, fmt.Errorf("%w: partition numbers are used up", ErrInvalid)
 	}
-	t = &Topic{Name: spec.Name, CreatedMs: c.now().UnixMilli(), Configs: configs, Partitions: make([]Partition, spec.Partitions)}
-	if err := c.draw(&t.ID); err != nil {
-		return nil, 0, err
-	}
-	for i := range t.Partitions {
-		t.Partitions[i].Ordinal = uint32(first + int64(i))
-		if err := c.draw(&t.Partitions[i].Incarnation); err != nil {
+	list = make([]Partition, n)
+	for i := range list {
+		list[i].Ordinal = uint32(first + int64(i))
+		if err := c.draw(&list[i].Incarnation); err != nil {
 			return nil, 0, err
 		}
 	}
-	return t, nextOrdinal, nil
+	return list, nextOrdinal, nil
 }
 
 // Delete removes a topic and all keys of its partitions in one atomic write. The caller has dropped the partitions from the

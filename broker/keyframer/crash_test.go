@@ -4,9 +4,9 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"maps"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -106,7 +106,7 @@ func TestCrashes(t *testing.T) {
 	trims := 0
 	for cycle := range cycles {
 		if cycle%20 == 0 { // a new directory now and then, or it only grows
-			m = &model{counter: cycle%40 == 20, state: map[string]string{}, at: map[int64]map[string]string{0: {}}}
+			m = newModel(cycle%40 == 20)
 			fs, c = crashfs.New(), newClock()
 		}
 		fold := map[bool]string{false: "last-value", true: "counter"}[m.counter]
@@ -147,8 +147,12 @@ func (x *core) work(m *model, r *rand.Rand, cr *crasher) {
 				require.NoError(x.t, last.Wait(x.t.Context()))
 				cr.promise(last.LastOffset + 1)
 			}
+		case 4:
+			last = x.end(m, 1+r.Int64N(2), r.IntN(2) == 0)
+		case 5, 6:
+			last = x.append(m, r, 1+r.Int64N(2))
 		default:
-			last = x.append(m, r)
+			last = x.append(m, r, 0)
 		}
 	}
 	if r.IntN(2) == 0 {
@@ -162,9 +166,20 @@ func (x *core) topic() *keyframer.Topic {
 	return topic
 }
 
-func (x *core) append(m *model, r *rand.Rand) *log.Appended {
-	b := batch.NewBuilder(batch.NewOptions())
-	for i, record := range m.draw(r) {
+// append appends random deltas, in a producer's transaction or (0) in none.
+func (x *core) append(m *model, r *rand.Rand, producer int64) *log.Appended {
+	opts := batch.NewOptions()
+	if producer != 0 {
+		opts.ProducerID, opts.ProducerEpoch, opts.BaseSequence, opts.Transactional = producer, 0, 0, true
+		for _, b := range m.batches {
+			if b.producer == producer {
+				opts.BaseSequence += int32(len(b.changes))
+			}
+		}
+	}
+	b := batch.NewBuilder(opts)
+	records, changes := m.draw(r)
+	for i, record := range records {
 		record.Offset, record.Timestamp = int64(i), x.clock.Now().UnixMilli()
 		require.NoError(x.t, b.Append(record))
 	}
@@ -172,7 +187,16 @@ func (x *core) append(m *model, r *rand.Rand) *log.Appended {
 	require.NoError(x.t, err)
 	appended, err := x.log.Append(encoded)
 	require.NoError(x.t, err)
-	m.at[appended.LastOffset+1] = maps.Clone(m.state)
+	m.batches = append(m.batches, modelBatch{end: appended.LastOffset + 1, producer: producer, changes: changes})
+	return appended
+}
+
+// end ends a producer's transaction, which may have nothing in it. The answer has no offset.
+func (x *core) end(m *model, producer int64, commit bool) *log.Appended {
+	appended, err := x.registered.store.AppendMarkers([]*log.Partition{x.log}, log.Marker{ProducerID: producer, Commit: commit}, nil)
+	require.NoError(x.t, err)
+	appended.LastOffset = x.log.Bounds().LogEnd - 1
+	m.batches = append(m.batches, modelBatch{end: appended.LastOffset + 1, producer: producer, marker: true, commit: commit})
 	return appended
 }
 
@@ -182,10 +206,21 @@ func (m *model) recover(t *testing.T, c *clock, fs vfs.FS, fold string, promised
 	defer x.abandon()
 	b := x.log.Bounds()
 	require.GreaterOrEqual(t, b.HighWatermark, promised, "acknowledged or seen, and gone")
-	state, ok := m.at[b.HighWatermark]
-	require.True(t, ok, "%d is no end of a batch", b.HighWatermark)
-	m.state = maps.Clone(state)
-	maps.DeleteFunc(m.at, func(offset int64, _ map[string]string) bool { return offset > b.HighWatermark })
+	end := int64(0)
+	m.batches = slices.DeleteFunc(m.batches, func(x modelBatch) bool { return x.end > b.HighWatermark })
+	if len(m.batches) > 0 {
+		end = m.batches[len(m.batches)-1].end
+	}
+	require.Equal(t, end, b.HighWatermark, "no end of a batch")
+	stable := b.HighWatermark
+	for _, batches := range m.open() {
+		start := int64(0)
+		if first := batches[0]; first > 0 {
+			start = m.batches[first-1].end
+		}
+		stable = min(stable, start)
+	}
+	require.Equal(t, stable, b.LastStable)
 	m.check(t, x.node, x.log)
 	for _, f := range x.table(0).Frames() {
 		_, err := x.table(0).Verify(context.Background(), f.Cut)

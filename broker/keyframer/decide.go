@@ -8,8 +8,9 @@ type situation struct {
 	position   int64 // end of what is applied
 	lastStable int64 // end of what may be applied
 
-	lastCut int64 // newest frame's cut; -1: none
-	since   interval
+	lastCut   int64 // newest frame's cut; -1: none
+	since     interval
+	straddled bool // a transaction began below the position and ends above it
 
 	paused    bool
 	folding   bool  // one fold of this partition is under way
@@ -108,13 +109,24 @@ func (s *situation) cutDue() bool {
 	if s.since.firstMs == 0 || s.position == s.lastCut {
 		return false
 	}
-	return s.reached() || s.limits.IntervalMs > 0 && s.nowMs >= s.since.firstMs+s.limits.IntervalMs
+	return s.reached() || s.limits.IntervalMs > 0 && s.nowMs >= s.dueMs()
 }
+
+// patience is how many intervals may pass before a cut: two where a transaction straddles the position, so that the cut falls behind its
+// end if that comes soon.
+func (s *situation) patience() int64 {
+	if s.straddled {
+		return 2
+	}
+	return 1
+}
+
+func (s *situation) dueMs() int64 { return s.since.firstMs + s.patience()*s.limits.IntervalMs }
 
 // reached says whether the interval holds as many records or bytes as a frame's interval may.
 func (s *situation) reached() bool {
-	return s.limits.IntervalRecords > 0 && s.since.records >= s.limits.IntervalRecords ||
-		s.limits.IntervalBytes > 0 && s.since.bytes >= s.limits.IntervalBytes
+	return s.limits.IntervalRecords > 0 && s.since.records >= s.patience()*s.limits.IntervalRecords ||
+		s.limits.IntervalBytes > 0 && s.since.bytes >= s.patience()*s.limits.IntervalBytes
 }
 
 // applyEnd is how far deltas may be applied now. While a fold is under way the next interval fills, but not beyond its
@@ -143,7 +155,7 @@ func wake(s *situation) int64 {
 	case s.held || s.paused || s.since.firstMs == 0 || s.limits.IntervalMs <= 0 || s.position == s.lastCut:
 		return 0
 	}
-	if at := s.since.firstMs + s.limits.IntervalMs; at > s.nowMs {
+	if at := s.dueMs(); at > s.nowMs {
 		return at
 	}
 	return 0

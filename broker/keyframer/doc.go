@@ -44,6 +44,13 @@
 // Only frames at or below the last batch's base offset are trimmed to, because the last raw batch stays: a consumer that
 // reads to the end needs a record there.
 //
+// # Transactions
+//
+// Only committed records are folded: nothing at or above the last stable offset is read, so the outcome of each batch is known when it
+// is, and the batches of aborted transactions move the position and nothing else. That holds for a transaction that straddles a cut or a
+// restart as well, because the log keeps its outcome beside it. A cut that is due where a transaction straddles waits for its end, for one
+// more interval at most. Where an open transaction holds back what is folded, the metric keyframer_held_back_seconds names it.
+//
 // # Cuts of a whole topic
 //
 // Cut cuts all partitions at their synced ends and stamps all frames with one time, later than every earlier frame's. The

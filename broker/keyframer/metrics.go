@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/keyframelog/keyframe/proto/fold"
+	"github.com/keyframelog/keyframe/storage/log"
 	"github.com/keyframelog/keyframe/storage/table"
 )
 
@@ -85,6 +86,8 @@ var (
 	verifyFailed = description("frame_verify_failed_total",
 		"Frames that did not hash to their digest when read back. Not 0: nothing of the partition is trimmed any more.", byPartition...)
 	staleFetches = description("stale_fetches_total", "Fetches below the tombstone horizon, which may miss deletes.", byPartition...)
+	heldBack     = description("keyframer_held_back_seconds",
+		"Age of the transaction that holds back folding and cuts, in partitions where one does.", append([]string{"producer_id"}, byPartition...)...)
 
 	memoryBytes = description("keyframer_memory_bytes", "Memory of all open intervals.")
 	memoryLimit = description("keyframer_memory_limit_bytes", "What open intervals may take.")
@@ -100,7 +103,7 @@ func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 		c.Describe(ch)
 	}
 	for _, d := range []*prometheus.Desc{lagRecords, lagSeconds, positionOffset, foldedOffset, deltaStart, frameCount, rowCount,
-		intervalBytes, failedPartition, rejected, trims, verifyFailed, staleFetches, memoryBytes, memoryLimit} {
+		intervalBytes, failedPartition, rejected, trims, verifyFailed, staleFetches, heldBack, memoryBytes, memoryLimit} {
 		ch <- d
 	}
 }
@@ -148,11 +151,23 @@ func (p *Partition) collect(ch chan<- prometheus.Metric, gauge func(*prometheus.
 	gauge(frameCount, float64(len(t.Frames())), topic, partition)
 	gauge(rowCount, float64(t.Digest().Count), topic, partition)
 	gauge(intervalBytes, float64(p.intervalBytes()), topic, partition)
+	if open, age, ok := p.heldBack(); ok {
+		gauge(heldBack, age.Seconds(), strconv.FormatInt(open.ProducerID, 10), topic, partition)
+	}
 	for reason, n := range t.Rejected() {
 		if n > 0 {
 			counter(rejected, n, fold.Rejection(reason).String(), topic, partition)
 		}
 	}
+}
+
+// heldBack is the transaction that keeps durable records from being folded, and with them the next cut.
+func (p *Partition) heldBack() (oldest log.OpenTxn, age time.Duration, ok bool) {
+	open, b := p.log.OpenTxns(), p.log.Bounds()
+	if len(open) == 0 || b.LastStable >= b.HighWatermark {
+		return log.OpenTxn{}, 0, false
+	}
+	return open[0], time.Duration(max(p.k.nowMs()-open[0].SinceMs, 0)) * time.Millisecond, true
 }
 
 func (p *Partition) label() string { return strconv.Itoa(int(p.Index)) }

@@ -10,6 +10,7 @@ import (
 	"math/big"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -21,13 +22,73 @@ import (
 	"github.com/keyframelog/keyframe/proto/batch"
 	"github.com/keyframelog/keyframe/proto/delta"
 	"github.com/keyframelog/keyframe/proto/fold"
+	"github.com/keyframelog/keyframe/storage/log"
 )
 
 // model folds naively: the state as a map, at every offset that was an end of a batch. It knows nothing of proto/fold.
 type model struct {
 	counter bool
-	state   map[string]string
-	at      map[int64]map[string]string
+	batches []modelBatch
+
+	// Of what is committed, set by replay.
+	state map[string]string
+	at    map[int64]map[string]string
+}
+
+// modelBatch is a batch of the log, or a marker.
+type modelBatch struct {
+	end            int64
+	producer       int64 // of a transaction; 0: not in one
+	changes        []change
+	marker, commit bool
+}
+
+type change struct {
+	op         delta.Op
+	key, value string
+}
+
+func newModel(counter bool) *model {
+	m := &model{counter: counter}
+	m.replay(0)
+	return m
+}
+
+// open lists the transactions without a marker: their batches.
+func (m *model) open() map[int64][]int {
+	open := map[int64][]int{}
+	for i, b := range m.batches {
+		if b.marker {
+			delete(open, b.producer)
+		} else if b.producer != 0 {
+			open[b.producer] = append(open[b.producer], i)
+		}
+	}
+	return open
+}
+
+// replay folds what lies below the last stable offset, and is in no aborted transaction.
+func (m *model) replay(lastStable int64) {
+	m.state, m.at = map[string]string{}, map[int64]map[string]string{0: {}}
+	aborted := map[int]bool{}
+	for i, b := range m.batches {
+		if b.marker && !b.commit {
+			for _, dropped := range (&model{batches: m.batches[:i]}).open()[b.producer] {
+				aborted[dropped] = true
+			}
+		}
+	}
+	for i, b := range m.batches {
+		if b.end > lastStable {
+			return
+		}
+		for _, c := range b.changes {
+			if !aborted[i] {
+				m.apply(c.op, c.key, c.value)
+			}
+		}
+		m.at[b.end] = maps.Clone(m.state)
+	}
 }
 
 func (m *model) apply(op delta.Op, key, value string) {
@@ -78,9 +139,9 @@ func runModel(t *testing.T, r *rand.Rand) {
 	s.DeleteRetentionMs = int64(r.IntN(3) * 5000)
 	s.IntervalRecords = int64(r.IntN(3) * 40)
 	l := n.add(kind, s, 1)[0]
-	m := &model{counter: kind == fold.Counter, state: map[string]string{}, at: map[int64]map[string]string{0: {}}}
+	m := newModel(kind == fold.Counter)
 	for range 80 {
-		switch r.IntN(12) {
+		switch r.IntN(14) {
 		case 0:
 			n.cut()
 		case 1:
@@ -90,25 +151,43 @@ func runModel(t *testing.T, r *rand.Rand) {
 		case 2:
 			n.restart()
 			require.NoError(t, n.k.Add(spec(kind, l), s))
+		case 3, 4:
+			m.append(r, l, 1+r.Int64N(3))
+		case 5:
+			m.end(l, 1+r.Int64N(3), r.IntN(2) == 0)
 		default:
-			m.append(r, l)
+			m.append(r, l, 0)
 		}
 		if r.IntN(20) == 0 {
 			m.check(t, n, l)
 		}
 	}
+	for producer := range m.open() {
+		m.end(l, producer, r.IntN(2) == 0)
+	}
 	n.cut()
 	m.check(t, n, l)
 }
 
-// append appends one batch of random deltas.
-func (m *model) append(r *rand.Rand, l *memlog.Log) {
-	l.Append(m.draw(r)...)
-	m.at[l.Bounds().LogEnd] = maps.Clone(m.state)
+// append appends one batch of random deltas, in a producer's transaction or (0) in none.
+func (m *model) append(r *rand.Rand, l *memlog.Log, producer int64) {
+	records, changes := m.draw(r)
+	if producer == 0 {
+		l.Append(records...)
+	} else {
+		l.AppendIn(producer, records...)
+	}
+	m.batches = append(m.batches, modelBatch{end: l.Bounds().LogEnd, producer: producer, changes: changes})
 }
 
-// draw makes and applies random deltas.
-func (m *model) draw(r *rand.Rand) (list []batch.Record) {
+// end ends a producer's transaction, which may have nothing in it.
+func (m *model) end(l *memlog.Log, producer int64, commit bool) {
+	marker := l.End(producer, commit)
+	m.batches = append(m.batches, modelBatch{end: marker + 1, producer: producer, marker: true, commit: commit})
+}
+
+// draw makes random deltas.
+func (m *model) draw(r *rand.Rand) (list []batch.Record, changes []change) {
 	for range 1 + r.IntN(20) {
 		key, value, op := fmt.Sprint("key", r.IntN(50)), strconv.Itoa(r.IntN(1000)-500), delta.Op(0)
 		switch r.IntN(8) {
@@ -121,13 +200,14 @@ func (m *model) draw(r *rand.Rand) (list []batch.Record) {
 		default:
 			list = append(list, memlog.Put(key, value))
 		}
-		m.apply(op, key, value)
+		changes = append(changes, change{op, key, value})
 	}
-	return list
+	return list, changes
 }
 
 func (m *model) check(t *testing.T, n *node, l keyframer.Log) {
 	t.Helper()
+	m.replay(l.Bounds().LastStable)
 	n.applied()
 	require.NoError(t, n.partition(0).Failure())
 	live, err := n.partition(0).Live()
@@ -179,17 +259,23 @@ func (m *model) checkConsumer(t *testing.T, n *node, l keyframer.Log) {
 		}
 		state := &model{counter: m.counter, state: maps.Clone(known)}
 		var seen []batch.Record
-		for from := start; from < l.Bounds().LogEnd; {
+		for from := start; from < l.Bounds().LastStable; {
 			var batches []batch.Batch
 			if from < l.Bounds().DeltaStart {
 				batches, from = fetch(t, n, 0, from, 300)
 			} else {
 				var err error
-				batches, err = l.Batches(from, l.Bounds().LogEnd, 1<<20)
+				batches, err = l.Batches(from, l.Bounds().LastStable, 1<<20)
 				if err != nil {
 					continue // trimmed in between: rows
 				}
-				from = batches[len(batches)-1].NextOffset()
+				next := batches[len(batches)-1].NextOffset()
+				aborted, err := l.Aborted(from, next)
+				if err != nil {
+					continue
+				}
+				batches = slices.DeleteFunc(batches, func(b batch.Batch) bool { return b.IsControl() || log.IsAborted(aborted, b) })
+				from = next
 			}
 			seen = append(seen, records(t, batches)...)
 		}

@@ -30,7 +30,8 @@ type Partition struct {
 
 	table *table.Table // set by open, before anything else runs; nil if that failed
 
-	keep upkeepState // owned by the upkeep task
+	keep       upkeepState // owned by the upkeep task
+	straddling straddling  // owned by the steps task
 
 	mu sync.Mutex // guards the rest
 	// live is set by open, before anything else runs; nil if that failed, and again from discard on. The steps task alone discards, and never

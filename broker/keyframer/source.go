@@ -14,6 +14,10 @@ type Log interface {
 	Bounds() log.Bounds
 	// Batches returns whole batches of [from, end), at least one, the first holding from; maxBytes bounds the rest.
 	Batches(from, end int64, maxBytes int) ([]batch.Batch, error)
+	// Aborted returns the aborted transactions that overlap [from, end), in the order of their markers. log.ErrTrimmed below DeltaStart.
+	Aborted(from, end int64) ([]log.AbortedTxn, error)
+	// OpenTxns returns the transactions that are open, oldest first. The first one holds LastStable.
+	OpenTxns() []log.OpenTxn
 	// Watch calls fn, which does not block, whenever bounds have changed.
 	Watch(fn func()) (cancel func())
 	// TrimTo drops the raw batches below deltaStart, durably when it returns. The batch of the last offset stays.

@@ -53,7 +53,7 @@ func (p *Partition) situation() (situation, bool) {
 	s := situation{
 		nowMs: nowMs, position: p.live.Position(), lastStable: bounds.LastStable, lastCut: p.lastCut, since: p.since,
 		folding: p.folding != nil, full: p.full, throttled: throttled, retryMs: p.retryMs,
-		held: p.held, preparing: p.preparing, request: p.request, limits: *p.topic.Settings(),
+		straddled: p.straddling.any(), held: p.held, preparing: p.preparing, request: p.request, limits: *p.topic.Settings(),
 	}
 	s.paused = s.limits.Paused
 	p.lagLocked(&s)
@@ -77,20 +77,31 @@ func (p *Partition) apply(s *situation, end int64) error {
 	if err != nil {
 		return fmt.Errorf("read the log at offset %d: %w", from, err)
 	}
+	if len(batches) == 0 {
+		return nil
+	}
+	aborted, err := p.log.Aborted(from, batches[len(batches)-1].NextOffset())
+	if err != nil {
+		return fmt.Errorf("aborted transactions from offset %d on: %w", from, err)
+	}
 	for _, b := range batches {
 		if b.NextOffset() > end {
 			return fmt.Errorf("the batch at offset %d ends at %d, beyond the committed end %d", b.BaseOffset(), b.NextOffset(), end)
 		}
-		if done, err := p.applyBatch(s, b); done || err != nil {
+		if done, err := p.applyBatch(s, b, log.IsAborted(aborted, b)); done || err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// applyBatch applies one batch; done: look at the situation again before the next one.
-func (p *Partition) applyBatch(s *situation, b batch.Batch) (done bool, err error) {
-	err = p.live.Apply(b)
+// applyBatch applies one batch, or only passes it if its transaction was aborted; done: look at the situation again before the next one.
+func (p *Partition) applyBatch(s *situation, b batch.Batch, aborted bool) (done bool, err error) {
+	if aborted {
+		err = p.live.Skip(b)
+	} else {
+		err = p.live.Apply(b)
+	}
 	if errors.Is(err, live.ErrFull) {
 		p.mu.Lock()
 		p.full = true
@@ -100,8 +111,16 @@ func (p *Partition) applyBatch(s *situation, b batch.Batch) (done bool, err erro
 	if err != nil {
 		return true, fmt.Errorf("apply the batch at offset %d: %w", b.BaseOffset(), err)
 	}
+	p.straddling.pass(b)
+	s.straddled = p.straddling.any()
 	p.mu.Lock()
-	p.since = p.since.plus(interval{records: int64(b.NumRecords()), bytes: int64(len(b)), firstMs: s.nowMs})
+	if changes := !aborted && !b.IsControl(); changes || p.since.firstMs != 0 {
+		grown := interval{bytes: int64(len(b)), firstMs: s.nowMs} // a seek has to read it, whether it changes anything or not
+		if changes {
+			grown.records = int64(b.NumRecords())
+		}
+		p.since = p.since.plus(grown)
+	}
 	s.since, s.position = p.since, p.live.Position()
 	p.appliedLocked(s.position)
 	full := p.full

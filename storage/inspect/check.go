@@ -10,6 +10,7 @@ import (
 	"github.com/keyframelog/keyframe/proto/batch"
 	"github.com/keyframelog/keyframe/proto/digest"
 	"github.com/keyframelog/keyframe/proto/fold"
+	"github.com/keyframelog/keyframe/storage/log"
 	"github.com/keyframelog/keyframe/storage/table"
 )
 
@@ -123,6 +124,7 @@ type checker struct {
 	*Report
 	p       Partition
 	records *batch.Reader
+	txns    *txns
 }
 
 func (c *checker) problem(offset int64, err error) {
@@ -153,6 +155,7 @@ func (c *checker) run(ctx context.Context) {
 // eachBatch reads the raw log from an offset on; storage verifies the checksums.
 func (c *checker) eachBatch(ctx context.Context, from int64, fn func(batch.Batch) bool) {
 	end := c.p.Log.Bounds().LogEnd
+	c.txns = newTxns(from)
 	for at := from; at < end && ctx.Err() == nil; {
 		batches, err := c.p.Log.Batches(at, end, readBytes)
 		if err != nil {
@@ -167,10 +170,17 @@ func (c *checker) eachBatch(ctx context.Context, from int64, fn func(batch.Batch
 			at = b.NextOffset()
 			c.Batches++
 			c.Bytes += int64(len(b))
+			if err := c.txns.pass(b); err != nil {
+				c.problem(b.BaseOffset(), err)
+				return
+			}
 			if !fn(b) {
 				return
 			}
 		}
+	}
+	if ctx.Err() == nil {
+		c.transactions()
 	}
 }
 
@@ -243,8 +253,14 @@ func (c *checker) refold(ctx context.Context) {
 		}
 	}
 	compare(from)
+	b := c.p.Log.Bounds()
+	aborted, err := c.p.Log.Aborted(b.DeltaStart, b.LastStable)
+	if err != nil {
+		c.problem(from, err)
+		return
+	}
 	c.eachBatch(ctx, from, func(b batch.Batch) bool {
-		ok := b.IsControl() || c.eachRecord(b, func(r batch.Record) {
+		ok := b.IsControl() || log.IsAborted(aborted, b) || c.eachRecord(b, func(r batch.Record) {
 			if r.Offset >= from { // a frame may lie inside the first batch that is kept
 				c.Refolded++
 				f.apply(r)

@@ -133,7 +133,12 @@ func (p *Partition) IntervalRecords() int64 {
 // Apply collapses one batch into the open interval. What lies below Position is skipped, so a batch may come again; one that begins
 // above it is a *GapError. Control batches only move the position. Records without a key, and those that the fold's own check
 // refuses (an external log refuses nothing), are skipped and counted. After another error, Position tells how far it came.
-func (p *Partition) Apply(b batch.Batch) error {
+func (p *Partition) Apply(b batch.Batch) error { return p.take(b, b.IsControl()) }
+
+// Skip takes a batch of an aborted transaction: only the position moves. Errors: Apply's.
+func (p *Partition) Skip(b batch.Batch) error { return p.take(b, true) }
+
+func (p *Partition) take(b batch.Batch, skip bool) error {
 	position := p.position
 	if b.NextOffset() <= position {
 		return nil
@@ -144,7 +149,7 @@ func (p *Partition) Apply(b batch.Batch) error {
 	if p.open.bytes >= p.cfg.MaxIntervalBytes || p.expiring {
 		return ErrFull
 	}
-	if !b.IsControl() {
+	if !skip {
 		if err := p.applyBatch(b); err != nil {
 			return err
 		}

@@ -23,6 +23,7 @@ import (
 	"github.com/keyframelog/keyframe/proto/fold"
 	"github.com/keyframelog/keyframe/proto/frame"
 	"github.com/keyframelog/keyframe/storage/live"
+	"github.com/keyframelog/keyframe/storage/log"
 	"github.com/keyframelog/keyframe/storage/table"
 )
 
@@ -54,10 +55,14 @@ type world struct {
 	oracle
 	batches []batch.Batch
 	next    int64
-	pdb     *pebble.DB
-	db      *table.DB
-	p       *live.Partition
-	cuts    []int64
+	aborted []log.AbortedTxn
+
+	transactional bool // batches to come
+
+	pdb  *pebble.DB
+	db   *table.DB
+	p    *live.Partition
+	cuts []int64
 }
 
 func (w *world) open(t fatal, fs vfs.FS, kind fold.Kind, cfg live.Config) {
@@ -82,6 +87,9 @@ func (w *world) close(t fatal) {
 func (w *world) produce(t fatal, codec batch.Codec, records []record) {
 	opts := batch.NewOptions()
 	opts.BaseOffset, opts.Codec = w.next, codec
+	if w.transactional {
+		opts.Transactional, opts.ProducerID, opts.ProducerEpoch, opts.BaseSequence = true, abortedProducer, 0, 0
+	}
 	b := batch.NewBuilder(opts)
 	for i := range records {
 		r := &records[i]
@@ -105,7 +113,29 @@ func (w *world) produce(t fatal, codec batch.Codec, records []record) {
 	w.batches = append(w.batches, finished)
 }
 
-// Batches makes the world a live.Source.
+// abort appends a batch whose transaction is aborted, and, some time later, its marker: the oracle sees none of it.
+func (w *world) abort(t fatal, codec batch.Codec, records, between []record) {
+	seen := len(w.records)
+	first := w.next
+	w.transactional = true
+	w.produce(t, codec, records)
+	w.transactional = false
+	w.records = w.records[:seen]
+	if len(between) > 0 {
+		w.produce(t, codec, between)
+	}
+	marker := batch.EndTxn{ProducerID: abortedProducer}.Batch(1000 + w.next)
+	marker.Stamp(w.next, -1)
+	w.batches = append(w.batches, marker)
+	w.aborted = append(w.aborted, log.AbortedTxn{ProducerID: abortedProducer, FirstOffset: first, LastOffset: w.next})
+	w.next++
+}
+
+const abortedProducer = 7
+
+// Aborted and Batches make the world a live.Source.
+func (w *world) Aborted(int64, int64) ([]log.AbortedTxn, error) { return w.aborted, nil }
+
 func (w *world) Batches(from, end int64, maxBytes int) (list []batch.Batch, err error) {
 	for _, b := range w.batches {
 		if b.NextOffset() > from && b.BaseOffset() < end && (len(list) == 0 || maxBytes > 0) {
@@ -119,7 +149,11 @@ func (w *world) Batches(from, end int64, maxBytes int) (list []batch.Batch, err 
 // catchUp applies everything that was produced, some of it twice.
 func (w *world) catchUp(t fatal) {
 	for _, b := range w.batches {
-		require.NoError(t, w.p.Apply(b))
+		if log.IsAborted(w.aborted, b) {
+			require.NoError(t, w.p.Skip(b))
+		} else {
+			require.NoError(t, w.p.Apply(b))
+		}
 	}
 	require.Equal(t, w.next, w.p.Position())
 }
@@ -169,7 +203,11 @@ func TestModel(t *testing.T) {
 							return // nothing is applied while rows expire
 						}
 						codec := rapid.SampledFrom([]batch.Codec{batch.None, batch.Zstd}).Draw(t, "codec")
-						w.produce(t, codec, drawRecords(t, w.counter))
+						if rapid.IntRange(0, 2).Draw(t, "abort") == 0 {
+							w.abort(t, codec, drawRecords(t, w.counter), drawRecords(t, w.counter))
+						} else {
+							w.produce(t, codec, drawRecords(t, w.counter))
+						}
 						w.catchUp(t)
 					},
 					"start": func(t *rapid.T) {

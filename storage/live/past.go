@@ -11,6 +11,7 @@ import (
 	"github.com/keyframelog/keyframe/proto/delta"
 	"github.com/keyframelog/keyframe/proto/digest"
 	"github.com/keyframelog/keyframe/proto/frame"
+	"github.com/keyframelog/keyframe/storage/log"
 	"github.com/keyframelog/keyframe/storage/table"
 )
 
@@ -18,6 +19,8 @@ import (
 type Source interface {
 	// Batches returns the batches that hold [from, end), as many as fit into maxBytes and at least one; the first holds from.
 	Batches(from, end int64, maxBytes int) ([]batch.Batch, error)
+	// Aborted returns the aborted transactions that overlap [from, end), whose records are no part of the state.
+	Aborted(from, end int64) ([]log.AbortedTxn, error)
 }
 
 // ErrSeek is returned by At where the deltas between the nearest key frame and the offset do not fit into Config.MaxSeekBytes.
@@ -115,6 +118,10 @@ func (s *Past) read(ctx context.Context, src Source, r *batch.Reader) error {
 		if len(batches) == 0 {
 			return fmt.Errorf("no batch at offset %d", s.position)
 		}
+		aborted, err := src.Aborted(s.position, min(s.end, batches[len(batches)-1].NextOffset()))
+		if err != nil {
+			return err
+		}
 		for _, b := range batches {
 			if b.NextOffset() <= s.position {
 				continue
@@ -122,8 +129,10 @@ func (s *Past) read(ctx context.Context, src Source, r *batch.Reader) error {
 			if b.BaseOffset() > s.position {
 				return &GapError{s.position, b.BaseOffset()}
 			}
-			if err := s.apply(b, r); err != nil {
-				return err
+			if !b.IsControl() && !log.IsAborted(aborted, b) {
+				if err := s.apply(b, r); err != nil {
+					return err
+				}
 			}
 			s.position = min(b.NextOffset(), s.end)
 		}
@@ -147,9 +156,6 @@ func (s *Past) base() int64 {
 }
 
 func (s *Past) apply(b batch.Batch, r *batch.Reader) error {
-	if b.IsControl() {
-		return nil
-	}
 	if err := r.Reset(b); err != nil {
 		return err
 	}

@@ -1,6 +1,8 @@
 package log
 
 import (
+	"slices"
+
 	"github.com/keyframelog/keyframe/proto/batch"
 	"github.com/keyframelog/keyframe/storage/keys"
 )
@@ -12,9 +14,14 @@ type AbortedTxn struct {
 	LastOffset  int64 // of its marker
 }
 
-// Has says whether the batch is one of the transaction's.
-func (a AbortedTxn) Has(b batch.Batch) bool {
-	return b.IsTransactional() && b.ProducerID() == a.ProducerID && b.BaseOffset() >= a.FirstOffset && b.BaseOffset() < a.LastOffset
+// IsAborted says whether the batch's records are of one of the transactions, which are those that overlap it or more.
+func IsAborted(list []AbortedTxn, b batch.Batch) bool {
+	if len(list) == 0 || !b.IsTransactional() {
+		return false
+	}
+	return slices.ContainsFunc(list, func(a AbortedTxn) bool {
+		return a.ProducerID == b.ProducerID() && b.BaseOffset() >= a.FirstOffset && b.BaseOffset() < a.LastOffset
+	})
 }
 
 // Aborted returns the aborted transactions that overlap [from, end), in the order of their markers; end is cut to the last stable

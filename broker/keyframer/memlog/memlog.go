@@ -25,6 +25,8 @@ type Log struct {
 	batches  []entry
 	bounds   log.Bounds
 	held     bool // appends are written, and not committed
+	open     []log.OpenTxn
+	aborted  []log.AbortedTxn
 	epoch    int32
 	epochs   []epochStart
 	watchers map[int]func()
@@ -87,15 +89,20 @@ func (l *Log) AppendAs(opts batch.Options, records ...batch.Record) int64 {
 	}
 	encoded, err := b.Finish()
 	must(err)
-	l.batches = append(l.batches, entry{encoded, ms})
-	if n := len(l.epochs); n == 0 || l.epochs[n-1].epoch != l.epoch {
-		l.epochs = append(l.epochs, epochStart{base, l.epoch})
-	}
-	l.bounds.LogEnd = encoded.NextOffset()
-	l.commitLocked()
+	l.appendLocked(encoded, ms)
 	l.mu.Unlock()
 	l.notify()
 	return base
+}
+
+func (l *Log) appendLocked(b batch.Batch, ms int64) {
+	l.batches = append(l.batches, entry{b, ms})
+	if n := len(l.epochs); n == 0 || l.epochs[n-1].epoch != l.epoch {
+		l.epochs = append(l.epochs, epochStart{b.BaseOffset(), l.epoch})
+	}
+	l.noteLocked(b, ms)
+	l.bounds.LogEnd = b.NextOffset()
+	l.commitLocked()
 }
 
 // must is for what a test got wrong.
@@ -107,12 +114,16 @@ func must(err error) {
 
 func (l *Log) commitLocked() {
 	l.bounds.HighWatermark = l.bounds.LogEnd
-	if !l.held {
-		l.bounds.LastStable = l.bounds.LogEnd
+	if l.held {
+		return
+	}
+	l.bounds.LastStable = l.bounds.LogEnd
+	for _, o := range l.open {
+		l.bounds.LastStable = min(l.bounds.LastStable, o.FirstOffset)
 	}
 }
 
-// Hold keeps the last stable offset where it is, as an open transaction does, until called with false.
+// Hold keeps the last stable offset where it is, as an open transaction of somebody else does, until called with false.
 func (l *Log) Hold(hold bool) {
 	l.mu.Lock()
 	l.held = hold

@@ -33,6 +33,7 @@ func groupHandlers() map[int16]handlerFunc {
 		15: handle((*Handler).describeGroups),
 		16: handle((*Handler).listGroups),
 		42: handle((*Handler).deleteGroups),
+		47: handle((*Handler).offsetDelete),
 	}
 }
 

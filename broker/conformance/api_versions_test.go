@@ -13,23 +13,6 @@ func apiVersionsRequest(version int16) *kmsg.ApiVersionsRequest {
 	return req
 }
 
-func TestApiVersions(t *testing.T) {
-	c := start(t).dial(t)
-	for version := range int16(5) {
-		resp := do[*kmsg.ApiVersionsResponse](c, apiVersionsRequest(version))
-		require.Zero(t, resp.ErrorCode)
-		offered := map[int16][2]int16{}
-		for _, k := range resp.ApiKeys {
-			offered[k.ApiKey] = [2]int16{k.MinVersion, k.MaxVersion}
-		}
-		for key, versions := range map[int16][2]int16{
-			0: {0, 13}, 1: {4, 18}, 2: {1, 11}, 3: {0, 13}, 18: {0, 4}, 19: {2, 7}, 20: {1, 6}, 22: {0, 5}, 23: {2, 4}, 32: {1, 4},
-		} {
-			require.Equal(t, versions, offered[key], "API %d", key)
-		}
-	}
-}
-
 func TestApiVersionsUnknownVersion(t *testing.T) {
 	c := start(t).dial(t)
 	// The answer to a version that the broker does not know is in v0 (KIP-511).

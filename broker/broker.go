@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"github.com/keyframelog/keyframe/broker/configs"
 	"github.com/keyframelog/keyframe/broker/group"
 	"github.com/keyframelog/keyframe/broker/kafka"
 	"github.com/keyframelog/keyframe/broker/keyframer"
@@ -37,6 +38,7 @@ type Broker struct {
 	log       *log.Store
 	tables    *table.DB
 	topics    *topics.Registry
+	configs   *configs.Store
 	groups    *group.Coordinator
 	keyframer *keyframer.Keyframer
 	wire      *wire.Server
@@ -148,6 +150,10 @@ func (b *Broker) openTopics(ctx context.Context) (err error) {
 		return err
 	}
 	b.opened(b.topics.Close)
+	b.configs, err = configs.Open(ctx, configs.Options{Catalog: b.catalog, Registry: b.topics, Static: b.staticConfigs(), LogLevel: c.LogLevel})
+	if err != nil {
+		return err
+	}
 	b.keyframer = keyframer.New(keyframer.Config{Tables: b.tables, MemoryBytes: c.IntervalMemoryBytes, Now: c.Now, Logger: c.Logger, Metrics: b.metrics})
 	b.opened(b.keyframer.Close)
 	b.topics.AddHooks(b.keyframer.Hooks())
@@ -172,7 +178,7 @@ func (b *Broker) openPlanes(context.Context) error {
 		host, port, _ = splitAddr(c.AdvertisedAddr) // Validate has seen it
 	}
 	handler := kafka.New(kafka.Config{
-		Registry: b.topics, Producers: b.catalog, Groups: b.groups, Rows: b.keyframer,
+		Registry: b.topics, Configs: b.configs, Producers: b.catalog, Groups: b.groups, Rows: b.keyframer,
 		AdvertisedHost: host, AdvertisedPort: port, ClusterID: b.catalog.ClusterID(), LeaderEpoch: b.epoch,
 		LogDir:       kafka.LogDir{Path: absolute(c.DataDir), Volume: b.volume},
 		NoAutoCreate: !c.AutoCreateTopics, Now: c.Now, Logger: c.Logger, Metrics: b.metrics,

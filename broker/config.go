@@ -35,6 +35,8 @@ type Config struct {
 
 	Now    func() time.Time
 	Logger *slog.Logger
+	// LogLevel is the level of Logger, which clients may change; nil: they change nothing.
+	LogLevel *slog.LevelVar
 	// Fatal is called when a sync failed and the process cannot go on; nil writes the message and exits with status 1.
 	Fatal func(msg string)
 }

@@ -87,11 +87,8 @@ func (h *Handler) createTopic(ctx context.Context, rt *kmsg.CreateTopicsRequestT
 		out.TopicID, cfg = t.ID, t.Config()
 	}
 	out.NumPartitions, out.ReplicationFactor = spec.Partitions, 1
-	for _, d := range topics.Definitions() {
-		value, set := cfg.Value(d.Name)
-		out.Configs = append(out.Configs, kmsg.CreateTopicsResponseTopicConfig{
-			Name: d.Name, Value: &value, Source: int8(configSource(set)),
-		})
+	for _, v := range h.topicValues(cfg) {
+		out.Configs = append(out.Configs, kmsg.CreateTopicsResponseTopicConfig{Name: v.Name, Value: v.Value, Source: int8(v.Source)})
 	}
 	return nil
 }

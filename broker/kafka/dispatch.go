@@ -43,13 +43,16 @@ func handlers() map[int16]handlerFunc {
 		30:             handle((*Handler).createACLs),
 		31:             handle((*Handler).deleteACLs),
 		32:             handle((*Handler).describeConfigs),
+		33:             handle((*Handler).alterConfigs),
 		35:             handle((*Handler).describeLogDirs),
 		37:             handle((*Handler).createPartitions),
 		43:             handle((*Handler).electLeaders),
+		44:             handle((*Handler).incrementalAlterConfigs),
 		45:             handle((*Handler).alterPartitionReassignments),
 		46:             handle((*Handler).listPartitionReassignments),
 		57:             handle((*Handler).updateFeatures),
 		60:             handle((*Handler).describeCluster),
+		74:             handle((*Handler).listConfigResources),
 		75:             handle((*Handler).describeTopicPartitions),
 	}
 	maps.Copy(table, groupHandlers())

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/keyframelog/keyframe/broker/configs"
 	"github.com/keyframelog/keyframe/broker/keyframer"
 	"github.com/keyframelog/keyframe/broker/topics"
 	"github.com/keyframelog/keyframe/proto/batch"
@@ -69,6 +70,7 @@ func codeOf(err error) int16 {
 		corrupt    *log.CorruptError
 		name       *topics.NameError
 		config     *topics.ConfigError
+		request    *configs.RequestError
 		partitions *topics.PartitionsError
 	)
 	switch {
@@ -84,6 +86,8 @@ func codeOf(err error) int16 {
 		return invalidTopic
 	case errors.As(err, &config):
 		return invalidConfig
+	case errors.As(err, &request):
+		return invalidRequest
 	case errors.As(err, &partitions):
 		return invalidPartitions
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/keyframelog/keyframe/broker/configs"
 	"github.com/keyframelog/keyframe/broker/group"
 	"github.com/keyframelog/keyframe/broker/topics"
 	"github.com/keyframelog/keyframe/broker/wire"
@@ -22,9 +23,10 @@ import (
 // NodeID is the only broker.
 const NodeID int32 = 1
 
-// Config of a Handler. Registry and Producers are required.
+// Config of a Handler. Registry, Configs and Producers are required.
 type Config struct {
 	Registry  *topics.Registry
+	Configs   *configs.Store // of everything but topics
 	Producers ProducerIDs
 	Groups    *group.Coordinator // nil: the group APIs are not offered
 	Rows      RowSource          // nil: offsets below the delta start offset are out of range

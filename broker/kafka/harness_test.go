@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/keyframelog/keyframe/broker/configs"
 	"github.com/keyframelog/keyframe/broker/kafka"
 	"github.com/keyframelog/keyframe/broker/keyframer"
 	"github.com/keyframelog/keyframe/broker/topics"
@@ -33,6 +34,7 @@ import (
 type broker struct {
 	addr     string
 	registry *topics.Registry
+	configs  *configs.Store
 	catalog  *catalog.Catalog
 	store    *log.Store
 	keyframe *keyframer.Keyframer // nil unless options asked for it
@@ -75,7 +77,9 @@ func startOwn(t testing.TB, o options) *broker {
 	b.registry, err = topics.Open(topicOptions)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, b.registry.Close()) })
-	cfg := kafka.Config{Registry: b.registry, Producers: b.catalog, ClusterID: b.catalog.ClusterID(), LeaderEpoch: epoch, AdvertisedHost: "127.0.0.1"}
+	b.configs, err = configs.Open(t.Context(), configs.Options{Catalog: b.catalog, Registry: b.registry})
+	require.NoError(t, err)
+	cfg := kafka.Config{Registry: b.registry, Configs: b.configs, Producers: b.catalog, ClusterID: b.catalog.ClusterID(), LeaderEpoch: epoch, AdvertisedHost: "127.0.0.1"}
 	if o.keyed {
 		b.fold(t)
 		cfg.Rows = b.keyframe

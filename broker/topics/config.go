@@ -22,17 +22,20 @@ type Config struct {
 	DeltaRetentionBytes int64 // keyframe.delta.retention.bytes
 	StaleFetch          StaleFetch
 
-	MaxMessageBytes    int   // max.message.bytes: of one record batch
-	LogAppendTime      bool  // message.timestamp.type
-	TimestampAfterMs   int64 // message.timestamp.after.max.ms
-	TimestampBeforeMs  int64 // message.timestamp.before.max.ms
-	MinInsyncReplicas  int
-	RetentionMs        int64
-	RetentionBytes     int64
-	DeleteRetentionMs  int64 // delete.retention.ms: how long a tombstone row outlives the trim of its delta
-	MinCompactionLagMs int64 // min.compaction.lag.ms: younger deltas are not trimmed
+	MaxMessageBytes      int   // max.message.bytes: of one record batch
+	MaxDecompressedBytes int   // keyframe.max.decompressed.bytes: of the records of one batch
+	LogAppendTime        bool  // message.timestamp.type
+	TimestampAfterMs     int64 // message.timestamp.after.max.ms
+	TimestampBeforeMs    int64 // message.timestamp.before.max.ms
+	MinInsyncReplicas    int
+	RetentionMs          int64
+	RetentionBytes       int64
+	DeleteRetentionMs    int64 // delete.retention.ms: how long a tombstone row outlives the trim of its delta
+	MinCompactionLagMs   int64 // min.compaction.lag.ms: younger deltas are not trimmed
+	MaxCompactionLagMs   int64 // max.compaction.lag.ms: older ones are; DeltaRetentionMs is never above it
 
-	set map[string]string // what was set on the topic itself
+	set      map[string]string // what was set on the topic itself
+	defaults Defaults          // the broker's
 }
 
 // StaleFetch is keyframe.stale.fetch: what a fetch below the tombstone horizon gets.

@@ -2,9 +2,7 @@ package topics
 
 import (
 	"fmt"
-	"math"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/keyframelog/keyframe/proto/suggest"
@@ -30,6 +28,8 @@ type Definition struct {
 	// Synonym is the broker config whose value a topic without this config takes; "" when there is none.
 	Synonym string
 	Doc     string
+	// NoEffect: the config is accepted for the sake of Kafka's tools.
+	NoEffect bool
 
 	check func(value string) error // of the value alone; the error's text completes "Invalid value V for configuration N: "
 	apply func(c *Config, value string)
@@ -47,20 +47,28 @@ func Lookup(name string) (Definition, bool) {
 	return definitions[i], true
 }
 
+// Defaults are what topics take that do not set a config themselves, by the topic config's name: the broker's values. What is missing
+// has the definition's default.
+type Defaults map[string]string
+
 // ParseConfig validates what is set on a topic and returns the effective configuration; errors are *ConfigError.
-func ParseConfig(set map[string]string) (*Config, error) {
-	c := &Config{set: make(map[string]string, len(set))}
+func ParseConfig(set map[string]string, defaults Defaults) (*Config, error) {
+	return parseConfig(set, defaults, false)
+}
+
+// parseConfig: of a stored configuration, what has no effect is not checked again, so that a topic opens that an older program made.
+func parseConfig(set map[string]string, defaults Defaults, stored bool) (*Config, error) {
+	c := &Config{set: make(map[string]string, len(set)), defaults: defaults}
 	for _, d := range definitions {
 		value, ok := set[d.Name]
-		if !ok {
-			value = d.Default
-		} else if d.check != nil {
-			if err := d.check(value); err != nil {
-				return nil, &ConfigError{Name: d.Name, Reason: fmt.Sprintf("Invalid value %s for configuration %s: %v", value, d.Name, err)}
+		if ok {
+			if err := d.Check(value); err != nil && !(stored && d.NoEffect) {
+				return nil, err
 			}
+			value = d.Type.Normal(value)
 			c.set[d.Name] = value
 		} else {
-			c.set[d.Name] = value
+			value = c.inherited(d)
 		}
 		if d.apply != nil {
 			d.apply(c, value)
@@ -71,7 +79,29 @@ func ParseConfig(set map[string]string) (*Config, error) {
 			return nil, unknownConfig(name)
 		}
 	}
+	if stored && c.MaxCompactionLagMs < c.MinCompactionLagMs {
+		c.MaxCompactionLagMs = c.MinCompactionLagMs // the broker's default changed beneath: what keeps more holds
+	}
 	return c, c.check()
+}
+
+// inherited is the value of a config that the topic does not set.
+func (c *Config) inherited(d Definition) string {
+	if value, ok := c.defaults[d.Name]; ok {
+		return d.Type.Normal(value)
+	}
+	return d.Default
+}
+
+// CheckValue is Check without the names in the error.
+func (d Definition) CheckValue(value string) error { return d.check(value) }
+
+// Check validates a value alone; the error is a *ConfigError.
+func (d Definition) Check(value string) error {
+	if err := d.check(value); err != nil {
+		return &ConfigError{Name: d.Name, Reason: fmt.Sprintf("Invalid value %s for configuration %s: %v", value, d.Name, err)}
+	}
+	return nil
 }
 
 // check refuses combinations.
@@ -84,6 +114,15 @@ func (c *Config) check() error {
 	if _, ok := c.set[foldConfig]; ok && !c.Compact {
 		return &ConfigError{Name: foldConfig, Reason: "Invalid configuration: keyframe.fold needs cleanup.policy=compact, which makes a topic key-framed"}
 	}
+	if c.MinCompactionLagMs > c.MaxCompactionLagMs {
+		return &ConfigError{Name: minLagConfig, Reason: fmt.Sprintf("conflict topic config setting %s (%d) > %s (%d)",
+			minLagConfig, c.MinCompactionLagMs, maxLagConfig, c.MaxCompactionLagMs)}
+	}
+	if c.DeltaRetentionMs < 0 || c.DeltaRetentionMs > c.MaxCompactionLagMs {
+		if c.MaxCompactionLagMs != int64Max {
+			c.DeltaRetentionMs = c.MaxCompactionLagMs
+		}
+	}
 	return nil
 }
 
@@ -93,7 +132,7 @@ func (c *Config) Value(name string) (value string, set bool) {
 		return value, true
 	}
 	d, _ := Lookup(name)
-	return d.Default, false
+	return c.inherited(d), false
 }
 
 // Set returns a copy of what was set on the topic itself.
@@ -120,67 +159,25 @@ func unknownConfig(name string) error {
 	return &ConfigError{Name: name, Reason: reason}
 }
 
-// integer checks a 64-bit number in [low, high].
-func integer(low, high int64) func(string) error {
-	return func(value string) error {
-		n, err := strconv.ParseInt(strings.TrimSpace(value), 10, 64)
-		if err != nil {
-			return fmt.Errorf("Not a number of type LONG")
-		}
-		if n < low {
-			return fmt.Errorf("Value must be at least %d", low)
-		}
-		if n > high {
-			return fmt.Errorf("Value must be no more than %d", high)
-		}
+// Normal is how a valid value of the type is kept and shown, as Kafka prints what it has parsed.
+func (t Type) Normal(value string) string {
+	switch t {
+	case TypeBoolean:
+		return strings.ToLower(strings.TrimSpace(value))
+	case TypeList:
+		return strings.Join(Elements(value), ",")
+	}
+	return strings.TrimSpace(value)
+}
+
+// Elements splits the value of a list.
+func Elements(value string) []string {
+	if strings.TrimSpace(value) == "" {
 		return nil
 	}
-}
-
-// only accepts the values that this broker honours.
-func only(why string, values ...string) func(string) error {
-	return func(value string) error {
-		if slices.Contains(values, value) {
-			return nil
-		}
-		return fmt.Errorf("this broker supports only %s (%s)", strings.Join(values, ", "), why)
+	list := strings.Split(value, ",")
+	for i := range list {
+		list[i] = strings.TrimSpace(list[i])
 	}
+	return list
 }
-
-func oneOf(values ...string) func(string) error {
-	return func(value string) error {
-		if slices.Contains(values, value) {
-			return nil
-		}
-		return fmt.Errorf("String must be one of: %s", strings.Join(values, ", "))
-	}
-}
-
-func fraction(value string) error {
-	f, err := strconv.ParseFloat(value, 64)
-	if err != nil {
-		return fmt.Errorf("Not a number of type DOUBLE")
-	}
-	if !(f >= 0 && f <= 1) {
-		return fmt.Errorf("Value must be between 0 and 1")
-	}
-	return nil
-}
-
-func boolean(value string) error {
-	if !strings.EqualFold(value, "true") && !strings.EqualFold(value, "false") {
-		return fmt.Errorf("Expected value to be either true or false")
-	}
-	return nil
-}
-
-// number parses a value that passed its check.
-func number(value string) int64 {
-	n, _ := strconv.ParseInt(strings.TrimSpace(value), 10, 64)
-	return n
-}
-
-const (
-	int32Max = math.MaxInt32
-	int64Max = math.MaxInt64
-)

@@ -2,6 +2,7 @@ package topics
 
 import (
 	"fmt"
+	"math"
 	"strings"
 
 	"github.com/keyframelog/keyframe/proto/fold"
@@ -10,8 +11,13 @@ import (
 const (
 	policyConfig = "cleanup.policy"
 	foldConfig   = "keyframe.fold"
+	minLagConfig = "min.compaction.lag.ms"
+	maxLagConfig = "max.compaction.lag.ms"
 	noEffect     = " Accepted for the sake of Kafka's tools; it has no effect here."
 )
+
+// DecompressedBytesMax is the limit of keyframe.max.decompressed.bytes: what reads a batch later is made for no more.
+const DecompressedBytesMax = 64 << 20
 
 // definitions is every topic config, by name. A value is accepted only when it is honoured, except where Doc says that it
 // has no effect. A fixed table: never changed.
@@ -20,7 +26,7 @@ var definitions = []Definition{
 		Doc:   "delete: old records go by retention.ms and retention.bytes. compact: the topic is key-framed, its records are deltas that are folded per key into key frames.",
 		check: cleanupPolicy,
 		apply: func(c *Config, v string) {
-			for _, p := range policies(v) {
+			for _, p := range Elements(v) {
 				c.Compact = c.Compact || p == "compact"
 				c.Delete = c.Delete || p == "delete"
 			}
@@ -32,14 +38,16 @@ var definitions = []Definition{
 		Doc:   "How long the tombstone row of a key outlives the trim of its delta, in milliseconds: the time a reader that starts at the beginning has to finish.",
 		check: integer(0, int64Max), apply: func(c *Config, v string) { c.DeleteRetentionMs = number(v) }},
 	{Name: "file.delete.delay.ms", Type: TypeLong, Default: "60000", Synonym: "log.segment.delete.delay.ms",
-		Doc: "The time before a file is deleted." + noEffect, check: integer(0, int64Max)},
+		Doc: "The time before a file is deleted." + noEffect, NoEffect: true, check: integer(0, int64Max)},
 	{Name: "flush.messages", Type: TypeLong, Default: "1", Synonym: "log.flush.interval.messages",
 		Doc:   "1: every record is on disk before it is acknowledged and before any consumer sees it.",
 		check: only("every record is synced before it is acknowledged", "1")},
 	{Name: "flush.ms", Type: TypeLong, Default: "9223372036854775807", Synonym: "log.flush.interval.ms",
 		Doc: "The longest time that a record stays unsynced. With flush.messages=1 nothing waits for it.", check: integer(0, int64Max)},
+	{Name: "follower.replication.throttled.replicas", Type: TypeList, Default: "",
+		Doc: "Replicas whose copying is throttled; there is one replica." + noEffect, NoEffect: true, check: throttledReplicas},
 	{Name: "index.interval.bytes", Type: TypeInt, Default: "4096", Synonym: "log.index.interval.bytes",
-		Doc: "How densely a segment is indexed." + noEffect, check: integer(0, int32Max)},
+		Doc: "How densely a segment is indexed." + noEffect, NoEffect: true, check: integer(0, int32Max)},
 	{Name: "keyframe.delta.retention.bytes", Type: TypeLong, Default: "1073741824",
 		Doc:   "How many bytes of raw deltas are kept per partition; an eighth above it the delta start offset moves on to the next key frame. -1: no limit.",
 		check: integer(-1, int64Max), apply: func(c *Config, v string) { c.DeltaRetentionBytes = number(v) }},
@@ -58,6 +66,9 @@ var definitions = []Definition{
 	{Name: "keyframe.interval.records", Type: TypeLong, Default: "-1",
 		Doc:   "A key frame is cut after this many deltas. -1: no limit.",
 		check: integer(-1, int64Max), apply: func(c *Config, v string) { c.IntervalRecords = number(v) }},
+	{Name: "keyframe.max.decompressed.bytes", Type: TypeInt, Default: "67108864", Synonym: "keyframe.max.decompressed.bytes",
+		Doc:   "The most that the records of one compressed batch may decompress to, in bytes; a batch beyond it is refused with MESSAGE_TOO_LARGE.",
+		check: integer(1, DecompressedBytesMax), apply: func(c *Config, v string) { c.MaxDecompressedBytes = int(number(v)) }},
 	{Name: "keyframe.retain", Type: TypeInt, Default: "24",
 		Doc:   "How many key frames are kept between the delta start offset and the end; the others are thinned out. 1 keeps two: one has to grow old for the delta start offset to move to.",
 		check: integer(1, 10_000), apply: func(c *Config, v string) { c.Retain = int(number(v)) }},
@@ -68,9 +79,15 @@ var definitions = []Definition{
 				c.StaleFetch = StaleFetchError
 			}
 		}},
-	{Name: "max.compaction.lag.ms", Type: TypeLong, Default: "9223372036854775807", Synonym: "log.cleaner.max.compaction.lag.ms",
-		Doc:   "How long a record may stay uncompacted. Key frames are cut by keyframe.interval.*; see keyframe.delta.retention.ms for trimming.",
-		check: only("set keyframe.delta.retention.ms instead", "9223372036854775807")},
+	{Name: "leader.replication.throttled.replicas", Type: TypeList, Default: "",
+		Doc: "Replicas whose reading is throttled; there is one replica." + noEffect, NoEffect: true, check: throttledReplicas},
+	{Name: "local.retention.bytes", Type: TypeLong, Default: "-2", Synonym: "log.local.retention.bytes",
+		Doc: "The size of what tiered storage keeps here; there is none." + noEffect, NoEffect: true, check: integer(-2, int64Max)},
+	{Name: "local.retention.ms", Type: TypeLong, Default: "-2", Synonym: "log.local.retention.ms",
+		Doc: "The age of what tiered storage keeps here; there is none." + noEffect, NoEffect: true, check: integer(-2, int64Max)},
+	{Name: maxLagConfig, Type: TypeLong, Default: "9223372036854775807", Synonym: "log.cleaner.max.compaction.lag.ms",
+		Doc:   "How long a delta may stay raw, in milliseconds: the lower one of this and keyframe.delta.retention.ms counts.",
+		check: integer(1, int64Max), apply: func(c *Config, v string) { c.MaxCompactionLagMs = number(v) }},
 	{Name: "max.message.bytes", Type: TypeInt, Default: "1048588", Synonym: "message.max.bytes",
 		Doc:   "The largest record batch, in bytes, as it is stored.",
 		check: integer(0, int32Max), apply: func(c *Config, v string) { c.MaxMessageBytes = int(number(v)) }},
@@ -84,48 +101,46 @@ var definitions = []Definition{
 		Doc:   "CreateTime keeps the producer's timestamps, LogAppendTime replaces them by the broker's time.",
 		check: oneOf("CreateTime", "LogAppendTime"), apply: func(c *Config, v string) { c.LogAppendTime = v == "LogAppendTime" }},
 	{Name: "min.cleanable.dirty.ratio", Type: TypeDouble, Default: "0.5", Synonym: "log.cleaner.min.cleanable.ratio",
-		Doc: "How dirty a log gets before the cleaner takes it." + noEffect, check: fraction},
-	{Name: "min.compaction.lag.ms", Type: TypeLong, Default: "0", Synonym: "log.cleaner.min.compaction.lag.ms",
+		Doc: "How dirty a log gets before the cleaner takes it." + noEffect, NoEffect: true, check: fraction},
+	{Name: minLagConfig, Type: TypeLong, Default: "0", Synonym: "log.cleaner.min.compaction.lag.ms",
 		Doc:   "How long a delta stays raw at least, in milliseconds.",
 		check: integer(0, int64Max), apply: func(c *Config, v string) { c.MinCompactionLagMs = number(v) }},
 	{Name: "min.insync.replicas", Type: TypeInt, Default: "1", Synonym: "min.insync.replicas",
 		Doc:   "There is one replica: with more than 1, acks=all is answered NOT_ENOUGH_REPLICAS.",
 		check: integer(1, int32Max), apply: func(c *Config, v string) { c.MinInsyncReplicas = int(number(v)) }},
 	{Name: "preallocate", Type: TypeBoolean, Default: "false", Synonym: "log.preallocate",
-		Doc: "Whether files are allocated in advance." + noEffect, check: boolean},
+		Doc: "Whether files are allocated in advance." + noEffect, NoEffect: true, check: boolean},
+	{Name: "remote.log.copy.disable", Type: TypeBoolean, Default: "false",
+		Doc: "Whether nothing more is copied to tiered storage; there is none." + noEffect, NoEffect: true, check: boolean},
+	{Name: "remote.log.delete.on.disable", Type: TypeBoolean, Default: "false",
+		Doc: "Whether tiered storage is emptied when it is turned off; there is none." + noEffect, NoEffect: true, check: boolean},
 	{Name: "remote.storage.enable", Type: TypeBoolean, Default: "false",
-		Doc: "Tiered storage.", check: only("there is no tiered storage", "false")},
+		Doc: "Tiered storage, which this broker does not have.", check: only("there is no tiered storage", "false")},
 	{Name: "retention.bytes", Type: TypeLong, Default: "-1", Synonym: "log.retention.bytes",
-		Doc:   "With cleanup.policy=delete: the size above which the oldest records of a partition are deleted. -1: no limit.",
-		check: integer(-1, int64Max), apply: func(c *Config, v string) { c.RetentionBytes = number(v) }},
+		Doc:   "With cleanup.policy=delete: the size above which the oldest records of a partition are deleted. Negative: no limit.",
+		check: integer(math.MinInt64, int64Max), apply: func(c *Config, v string) { c.RetentionBytes = number(v) }},
 	{Name: "retention.ms", Type: TypeLong, Default: "604800000", Synonym: "log.retention.ms",
 		Doc:   "With cleanup.policy=delete: the age in milliseconds above which records are deleted. -1: for ever.",
 		check: integer(-1, int64Max), apply: func(c *Config, v string) { c.RetentionMs = number(v) }},
 	{Name: "segment.bytes", Type: TypeInt, Default: "1073741824", Synonym: "log.segment.bytes",
-		Doc: "The size of a segment file." + noEffect, check: integer(1024, int32Max)},
+		Doc: "The size of a segment file." + noEffect, NoEffect: true, check: integer(1<<20, int32Max)},
 	{Name: "segment.index.bytes", Type: TypeInt, Default: "10485760", Synonym: "log.index.size.max.bytes",
-		Doc: "The size of a segment's index." + noEffect, check: integer(4, int32Max)},
+		Doc: "The size of a segment's index." + noEffect, NoEffect: true, check: integer(4, int32Max)},
 	{Name: "segment.jitter.ms", Type: TypeLong, Default: "0", Synonym: "log.roll.jitter.ms",
-		Doc: "How much segments differ in age." + noEffect, check: integer(0, int64Max)},
+		Doc: "How much segments differ in age." + noEffect, NoEffect: true, check: integer(0, int64Max)},
 	{Name: "segment.ms", Type: TypeLong, Default: "604800000", Synonym: "log.roll.ms",
-		Doc: "The age of a segment file." + noEffect, check: integer(1, int64Max)},
+		Doc: "The age of a segment file." + noEffect, NoEffect: true, check: integer(1, int64Max)},
 	{Name: "unclean.leader.election.enable", Type: TypeBoolean, Default: "false", Synonym: "unclean.leader.election.enable",
-		Doc: "Whether a replica that is behind may lead; there is one replica." + noEffect, check: boolean},
-}
-
-func policies(value string) []string {
-	var list []string
-	for p := range strings.SplitSeq(value, ",") {
-		if p = strings.TrimSpace(p); p != "" {
-			list = append(list, p)
-		}
-	}
-	return list
+		Doc: "Whether a replica that is behind may lead; there is one replica." + noEffect, NoEffect: true, check: boolean},
 }
 
 func cleanupPolicy(value string) error {
-	for _, p := range policies(value) {
-		if p != "compact" && p != "delete" {
+	for _, p := range Elements(value) {
+		switch p {
+		case "compact", "delete":
+		case "":
+			return fmt.Errorf("the values must not be empty")
+		default:
 			return fmt.Errorf("String must be one of: compact, delete")
 		}
 	}
@@ -133,6 +148,6 @@ func cleanupPolicy(value string) error {
 }
 
 func foldKind(value string) error {
-	_, err := fold.ParseKind(value)
+	_, err := fold.ParseKind(strings.TrimSpace(value))
 	return err
 }

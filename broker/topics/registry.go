@@ -19,6 +19,8 @@ type Registry struct {
 	opts Options
 	view atomic.Pointer[view]
 
+	defaults atomic.Pointer[Defaults] // of topics that set nothing
+
 	changes sync.Mutex // one change at a time, its disk writes included; no reader takes it
 	hooks   []Hooks    // guarded by changes
 	closed  bool       // guarded by changes
@@ -37,6 +39,7 @@ type view struct {
 // Open loads the topics of the catalog and opens their logs.
 func Open(opts Options) (*Registry, error) {
 	r := &Registry{opts: opts.withDefaults()}
+	r.defaults.Store(&Defaults{})
 	v := &view{byName: map[string]*Topic{}, byID: map[[16]byte]*Topic{}}
 	for _, ct := range r.opts.Catalog.List() {
 		t, err := r.open(ct)
@@ -112,7 +115,7 @@ func (r *Registry) Check(spec Spec) (Spec, *Config, error) {
 		return spec, nil, err
 	}
 	spec.Configs = r.withFold(spec.Name, spec.Configs)
-	cfg, err := ParseConfig(spec.Configs)
+	cfg, err := ParseConfig(spec.Configs, *r.defaults.Load())
 	return spec, cfg, err
 }
 
@@ -137,12 +140,12 @@ func (r *Registry) Create(ctx context.Context, spec Spec) (*Topic, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	spec, _, err := r.Check(spec)
+	spec, cfg, err := r.Check(spec)
 	if err != nil {
 		return nil, err
 	}
 	ct, err := r.opts.Catalog.Create(catalog.Spec{
-		Name: spec.Name, Partitions: int(spec.Partitions), Configs: catalogConfigs(spec.Configs),
+		Name: spec.Name, Partitions: int(spec.Partitions), Configs: catalogConfigs(cfg.set),
 	})
 	if errors.Is(err, catalog.ErrTopicExists) {
 		return nil, fmt.Errorf("%w: topic '%s' already exists", ErrExists, spec.Name)
@@ -202,6 +205,21 @@ func (r *Registry) Delete(ctx context.Context, name string) error {
 
 // SetConfigs replaces everything that is set on the topic itself. Errors: ErrNotFound, *ConfigError, ErrClosed.
 func (r *Registry) SetConfigs(ctx context.Context, name string, configs map[string]string) error {
+	return r.configure(ctx, name, false, func(*Config) (map[string]string, error) { return configs, nil })
+}
+
+// CheckConfigs is SetConfigs without a change.
+func (r *Registry) CheckConfigs(ctx context.Context, name string, configs map[string]string) error {
+	return r.configure(ctx, name, true, func(*Config) (map[string]string, error) { return configs, nil })
+}
+
+// AlterConfigs changes what is set on the topic itself, all of it or nothing; validateOnly: nothing. Errors as SetConfigs.
+func (r *Registry) AlterConfigs(ctx context.Context, name string, changes []Change, validateOnly bool) error {
+	return r.configure(ctx, name, validateOnly, func(now *Config) (map[string]string, error) { return Alter(now.set, changes, now.inherits) })
+}
+
+// configure replaces what is set on a topic by what change makes of its configuration.
+func (r *Registry) configure(ctx context.Context, name string, validateOnly bool, change func(*Config) (map[string]string, error)) error {
 	r.changes.Lock()
 	defer r.changes.Unlock()
 	if r.closed {
@@ -214,14 +232,21 @@ func (r *Registry) SetConfigs(ctx context.Context, name string, configs map[stri
 	if !ok {
 		return fmt.Errorf("%w: topic '%s'", ErrNotFound, name)
 	}
-	next, err := ParseConfig(configs)
+	configs, err := change(t.Config())
+	if err != nil {
+		return err
+	}
+	next, err := ParseConfig(configs, *r.defaults.Load())
 	if err != nil {
 		return err
 	}
 	if err := checkChange(t, next); err != nil {
 		return err
 	}
-	if err := r.opts.Catalog.SetConfigs(name, catalogConfigs(configs)); err != nil {
+	if validateOnly {
+		return nil
+	}
+	if err := r.opts.Catalog.SetConfigs(name, catalogConfigs(next.set)); err != nil {
 		return fmt.Errorf("configure topic %q: %w", name, err)
 	}
 	t.config.Store(next)
@@ -235,7 +260,7 @@ func (r *Registry) SetConfigs(ctx context.Context, name string, configs map[stri
 
 // open opens the logs of a topic of the catalog.
 func (r *Registry) open(ct catalog.Topic) (*Topic, error) {
-	cfg, err := ParseConfig(configMap(ct.Configs))
+	cfg, err := parseConfig(configMap(ct.Configs), *r.defaults.Load(), true)
 	if err != nil {
 		return nil, err
 	}

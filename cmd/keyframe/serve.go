@@ -64,7 +64,7 @@ func serve(ctx context.Context, cfg broker.Config) error {
 // brokerConfig is the plain configuration that the settings amount to, checked.
 func brokerConfig(c *config, logTo io.Writer) (cfg broker.Config, err error) {
 	cfg = broker.DefaultConfig()
-	if cfg.Logger, err = newLogger(c, logTo); err != nil {
+	if cfg.Logger, cfg.LogLevel, err = newLogger(c, logTo); err != nil {
 		return cfg, err
 	}
 	if err := checkAddresses(c); err != nil {
@@ -127,17 +127,20 @@ func checkAddresses(c *config) error {
 	return nil
 }
 
-func newLogger(c *config, to io.Writer) (*slog.Logger, error) {
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(c.str("log-level"))); err != nil {
-		return nil, c.wrong("log-level", "use debug, info, warn or error")
+// newLogger returns the logger and its level, which clients may change later.
+func newLogger(c *config, to io.Writer) (*slog.Logger, *slog.LevelVar, error) {
+	var first slog.Level
+	if err := first.UnmarshalText([]byte(c.str("log-level"))); err != nil {
+		return nil, nil, c.wrong("log-level", "use debug, info, warn or error")
 	}
+	level := new(slog.LevelVar)
+	level.Set(first)
 	options := &slog.HandlerOptions{Level: level}
 	switch c.str("log-format") {
 	case "text":
-		return slog.New(slog.NewTextHandler(to, options)), nil
+		return slog.New(slog.NewTextHandler(to, options)), level, nil
 	case "json":
-		return slog.New(slog.NewJSONHandler(to, options)), nil
+		return slog.New(slog.NewJSONHandler(to, options)), level, nil
 	}
-	return nil, c.wrong("log-format", "use text or json")
+	return nil, nil, c.wrong("log-format", "use text or json")
 }

@@ -46,6 +46,9 @@ func i32(name string) field  { return fixedField(name, 4) }
 func i64(name string) field  { return fixedField(name, 8) }
 func uuid(name string) field { return fixedField(name, 16) }
 
+// padded is a field between larger ones, which takes a word once decoded.
+func padded(f field) field { f.memory = 8; return f }
+
 // str is a string, of which a nullable one is a pointer once decoded, data a byte string. Null is walked alike in both; kmsg refuses it
 // where it may not be.
 func str(name string) field  { return field{name: name, kind: text, to: last, memory: 24} }

@@ -31,12 +31,20 @@ func adminRequests() []request {
 			list("resources", i8("resource_type"), str("resource_name"), strs("configuration_keys")),
 			i8("include_synonyms").since(1), i8("include_documentation").since(3),
 		}},
+		{key: 33, name: "AlterConfigs", min: 0, max: 2, flexible: 2, fields: []field{
+			list("resources", i8("resource_type"), str("resource_name"), list("configs", str("name"), str("value"))),
+			i8("validate_only"),
+		}},
 		{key: 35, name: "DescribeLogDirs", min: 1, max: 5, flexible: 2, fields: []field{list("topics", str("topic"), i32s("partitions"))}},
 		{key: 37, name: "CreatePartitions", min: 0, max: 3, flexible: 2, fields: []field{
 			list("topics", str("name"), i32("count"), list("assignments", i32s("broker_ids"))), i32("timeout_ms"), i8("validate_only"),
 		}},
 		{key: 43, name: "ElectLeaders", min: 0, max: 2, flexible: 2, fields: []field{
 			i8("election_type").since(1), list("topic_partitions", str("topic"), i32s("partitions")), i32("timeout_ms"),
+		}},
+		{key: 44, name: "IncrementalAlterConfigs", min: 0, max: 1, flexible: 1, fields: []field{
+			list("resources", i8("resource_type"), str("resource_name"), list("configs", str("name"), padded(i8("config_operation")), str("value"))),
+			i8("validate_only"),
 		}},
 		{key: 45, name: "AlterPartitionReassignments", min: 0, max: 1, flexible: 0, fields: []field{
 			i32("timeout_ms"), i8("allow_replication_factor_change").since(1),
@@ -52,6 +60,9 @@ func adminRequests() []request {
 		}},
 		{key: 60, name: "DescribeCluster", min: 0, max: 2, flexible: 0, fields: []field{
 			i8("include_cluster_authorized_operations"), i8("endpoint_type").since(1), i8("include_fenced_brokers").since(2),
+		}},
+		{key: 74, name: "ListConfigResources", min: 0, max: 1, flexible: 0, fields: []field{
+			scalars("resource_types", i8("")).since(1),
 		}},
 		{key: 75, name: "DescribeTopicPartitions", min: 0, max: 0, flexible: 0, fields: []field{
 			list("topics", str("name")), i32("response_partition_limit"), maybe("cursor", str("topic_name"), i32("partition_index")),

@@ -1,0 +1,33 @@
+package broker
+
+import (
+	"strconv"
+	"time"
+)
+
+// staticConfigs are the settings of this process in the names of Kafka's broker configs.
+func (b *Broker) staticConfigs() map[string]string {
+	c, ms := b.cfg, func(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
+	listener := "PLAINTEXT://" + b.kafkaListener.Addr().String()
+	advertised := listener
+	if c.AdvertisedAddr != "" {
+		advertised = "PLAINTEXT://" + c.AdvertisedAddr
+	}
+	return map[string]string{
+		"advertised.listeners":                advertised,
+		"auto.create.topics.enable":           strconv.FormatBool(c.AutoCreateTopics),
+		"broker.id":                           "1",
+		"group.initial.rebalance.delay.ms":    ms(c.Groups.InitialRebalanceDelay),
+		"group.max.session.timeout.ms":        ms(c.Groups.MaxSessionTimeout),
+		"group.max.size":                      strconv.Itoa(c.Groups.MaxSize),
+		"group.min.session.timeout.ms":        ms(c.Groups.MinSessionTimeout),
+		"listeners":                           listener,
+		"log.dirs":                            c.DataDir,
+		"node.id":                             "1",
+		"num.partitions":                      strconv.Itoa(int(c.DefaultPartitions)),
+		"offset.metadata.max.bytes":           strconv.Itoa(c.Groups.MaxOffsetMetadata),
+		"offsets.retention.check.interval.ms": ms(c.Groups.RetentionCheck),
+		"offsets.retention.minutes":           strconv.Itoa(int(c.Groups.OffsetsRetention / time.Minute)),
+		"process.roles":                       "broker,controller",
+	}
+}

@@ -26,6 +26,7 @@ type Conn struct {
 
 	trusted int // size of the largest frame that came whole; the reader's alone
 
+	muted  atomic.Int64 // until when nothing is read, in Unix nanoseconds
 	client atomic.Pointer[client]
 	local  sync.Map
 
@@ -126,8 +127,11 @@ func (c *Conn) readLoop() error {
 			c.releaseBytes(len(frame))
 			return err
 		}
-		r.Conn, r.Received = c, c.s.cfg.Now()
+		r.Conn, r.Received, r.Bytes = c, c.s.cfg.Now(), len(frame)
 		response := c.s.cfg.Handler.Handle(c.ctx, r)
+		if response.Finish == nil {
+			c.mute(r.Throttle)
+		}
 		c.pending <- pending{r: r, response: response, bytes: len(frame)}
 		if response.Close != "" {
 			return &ProtocolError{Reason: response.Close}
@@ -139,6 +143,9 @@ func (c *Conn) readLoop() error {
 func (c *Conn) readFrame(in *bufio.Reader, first bool) ([]byte, error) {
 	var head [4]byte
 	if err := c.awaitFrame(in); err != nil {
+		return nil, err
+	}
+	if err := c.awaitUnmuted(); err != nil {
 		return nil, err
 	}
 	if err := c.await(in, len(head), time.Now().Add(c.s.cfg.ReadTimeout)); err != nil {

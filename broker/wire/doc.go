@@ -21,6 +21,9 @@
 // (Response.Finish). So a producer's requests overlap with the fsync of the ones before, and a fetch that waits for records
 // holds the writer, not the reader.
 //
+// A handler may throttle a request (Request.Throttle): its answer goes out at once, and for that time nothing more is read from the
+// connection and no later answer sent (KIP-219).
+//
 // What a peer can make the server hold is bounded: the bytes and the number of requests in work per connection, the bytes
 // of all connections together, and those of frames that have not come whole (the reader stops reading: TCP pushes back), the
 // size of a frame, the number of connections, and the time a frame may take to arrive, an answer to be taken and a connection

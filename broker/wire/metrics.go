@@ -29,7 +29,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		bytesIn:     prometheus.NewCounter(prometheus.CounterOpts{Name: "keyframe_kafka_received_bytes_total", Help: "Bytes received on Kafka connections."}),
 		bytesOut:    prometheus.NewCounter(prometheus.CounterOpts{Name: "keyframe_kafka_sent_bytes_total", Help: "Bytes sent on Kafka connections."}),
 		connections: prometheus.NewGauge(prometheus.GaugeOpts{Name: "keyframe_kafka_connections", Help: "Open Kafka connections."}),
-		refused:     prometheus.NewCounter(prometheus.CounterOpts{Name: "keyframe_kafka_connections_refused_total", Help: "Kafka connections refused because there were too many."}),
+		refused:     prometheus.NewCounter(prometheus.CounterOpts{Name: "keyframe_kafka_connections_refused_total", Help: "Kafka connections refused: too many, or too often from one address."}),
 		closed:      prometheus.NewCounter(prometheus.CounterOpts{Name: "keyframe_kafka_connections_closed_total", Help: "Kafka connections closed because of what the peer sent."}),
 	}
 	if reg != nil {

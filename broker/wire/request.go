@@ -19,6 +19,11 @@ type Request struct {
 	// Unsupported says that the API or its version is not in proto/guard's table. Only key, version and correlation id are
 	// known then: client id and body are empty.
 	Unsupported bool
+	// Bytes is the size of the whole request, without the four bytes that say so.
+	Bytes int
+	// Throttle is for the handler to set, before it returns what it answers with, or Finish does: the answer goes out, and for
+	// that time nothing more is read from the connection, nor is a later answer sent (KIP-219).
+	Throttle time.Duration
 }
 
 // Message is an encodable response body; every kmsg.Response is one.

@@ -18,8 +18,12 @@ import (
 type Config struct {
 	Handler Handler
 
+	// Admit is asked for each connection. One that it refuses is closed, after the time it says (KIP-612). nil: all are admitted.
+	Admit func(remote net.Addr) (closeAfter time.Duration, ok bool)
+
 	MaxFrameBytes   int           // of a request; 100 MiB (Kafka's socket.request.max.bytes)
 	MaxConnections  int           // 10,000; above it new connections are closed
+	MaxConnsPerIP   int           // from one address (max.connections.per.ip); no bound of its own
 	MaxConnBytes    int           // of the requests in work on one connection, one request always passes; 32 MiB
 	MaxConnRequests int           // in work on one connection; 64
 	MaxRequestBytes int64         // of the requests in work on all connections, and a quarter of it for those on their way; 256 MiB
@@ -75,6 +79,8 @@ type Server struct {
 	closed    bool
 	listeners map[net.Listener]struct{}
 	conns     map[*Conn]struct{}
+	perIP     map[string]int           // connections; only if they are bounded
+	refused   map[net.Conn]*time.Timer // to be closed a little later
 }
 
 // New returns a server; Serve starts it.
@@ -86,6 +92,7 @@ func New(cfg Config) *Server {
 		arriving: newArrivals(cfg.MaxRequestBytes / 4),
 		ctx:      ctx, cancel: cancel, draining: make(chan struct{}),
 		listeners: map[net.Listener]struct{}{}, conns: map[*Conn]struct{}{},
+		perIP: map[string]int{}, refused: map[net.Conn]*time.Timer{},
 	}
 }
 
@@ -129,29 +136,31 @@ func (s *Server) Serve(l net.Listener) error {
 
 // ServeConn takes over one connection and returns at once; a refused one is closed.
 func (s *Server) ServeConn(nc net.Conn) {
-	s.mu.Lock()
-	full := len(s.conns) >= s.cfg.MaxConnections
-	if s.closed || full {
-		s.mu.Unlock()
+	c, ip, err := s.admit(nc)
+	if err != nil {
 		nc.Close()
-		if full {
+		if refused := (*refusedError)(nil); errors.As(err, &refused) {
 			s.metrics.refused.Inc()
-			s.cfg.Logger.Warn("Kafka connection refused: too many connections", "remote", nc.RemoteAddr(), "max", s.cfg.MaxConnections)
+			s.cfg.Logger.Warn("Kafka connection refused: "+refused.reason, "remote", nc.RemoteAddr(), "max", refused.max)
 		}
 		return
 	}
-	c := newConn(s, nc) // not for a refused one: until its context is cancelled, the server's holds on to it
-	s.conns[c] = struct{}{}
-	s.running.Add(1)
-	s.mu.Unlock()
+	if c == nil {
+		return // closed later
+	}
 	s.metrics.connections.Inc()
 	go func() {
 		defer s.running.Done()
 		c.serve()
 		s.metrics.connections.Dec()
 		s.mu.Lock()
+		defer s.mu.Unlock()
 		delete(s.conns, c)
-		s.mu.Unlock()
+		if s.cfg.MaxConnsPerIP > 0 {
+			if s.perIP[ip]--; s.perIP[ip] == 0 {
+				delete(s.perIP, ip)
+			}
+		}
 	}()
 }
 
@@ -167,6 +176,11 @@ func (s *Server) Close(ctx context.Context) error {
 	conns := make([]*Conn, 0, len(s.conns))
 	for c := range s.conns {
 		conns = append(conns, c)
+	}
+	for nc, timer := range s.refused {
+		timer.Stop()
+		nc.Close()
+		delete(s.refused, nc)
 	}
 	s.mu.Unlock()
 	if first {

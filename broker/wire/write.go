@@ -2,6 +2,7 @@ package wire
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 	"sync"
@@ -23,6 +24,11 @@ func (c *Conn) writeLoop() error {
 		if err != nil {
 			return err
 		}
+		if p.r.Throttle > 0 {
+			if err := c.hold(p.r.Throttle); err != nil && !errors.Is(err, errDraining) { // what is in work goes out
+				return err
+			}
+		}
 	}
 	return nil
 }
@@ -32,6 +38,7 @@ func (c *Conn) answer(p pending) error {
 	m := p.response.Message
 	if p.response.Finish != nil {
 		m = p.response.Finish(c.ctx)
+		c.mute(p.r.Throttle)
 	}
 	if err := c.ctx.Err(); err != nil {
 		return err

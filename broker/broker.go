@@ -20,6 +20,7 @@ import (
 	"github.com/keyframelog/keyframe/broker/keyframer"
 	"github.com/keyframelog/keyframe/broker/state"
 	"github.com/keyframelog/keyframe/broker/topics"
+	"github.com/keyframelog/keyframe/broker/txn"
 	"github.com/keyframelog/keyframe/broker/wire"
 	"github.com/keyframelog/keyframe/storage/catalog"
 	"github.com/keyframelog/keyframe/storage/engine"
@@ -40,6 +41,7 @@ type Broker struct {
 	topics    *topics.Registry
 	configs   *configs.Store
 	groups    *group.Coordinator
+	txns      *txn.Coordinator
 	keyframer *keyframer.Keyframer
 	wire      *wire.Server
 	state     *state.Server
@@ -167,6 +169,25 @@ func (b *Broker) openTopics(ctx context.Context) (err error) {
 	}
 	b.opened(b.groups.Close)
 	b.topics.AddHooks(topics.Hooks{Deleted: func(t *topics.Topic) { b.groups.DropTopic(t.Name) }})
+	return b.openTransactions()
+}
+
+func (b *Broker) openTransactions() (err error) {
+	c := b.cfg
+	markers := txn.Log{Store: b.log, Epoch: b.epoch, Find: func(topic string, index int32) (*log.Partition, bool) {
+		if t, ok := b.topics.Get(topic); ok {
+			if p := t.Partition(index); p != nil {
+				return p.Log, true
+			}
+		}
+		return nil, false
+	}}
+	b.txns, err = txn.Open(txn.Config{Settings: c.Transactions, Store: b.catalog, Markers: markers, Groups: b.groups, Admit: b.dir.Reserve().Admit,
+		Now: c.Now, Logger: c.Logger, Metrics: b.metrics})
+	if err != nil {
+		return err
+	}
+	b.opened(b.txns.Close)
 	return nil
 }
 
@@ -178,7 +199,7 @@ func (b *Broker) openPlanes(context.Context) error {
 		host, port, _ = splitAddr(c.AdvertisedAddr) // Validate has seen it
 	}
 	handler := kafka.New(kafka.Config{
-		Registry: b.topics, Configs: b.configs, Producers: b.catalog, Groups: b.groups, Rows: b.keyframer,
+		Registry: b.topics, Configs: b.configs, Producers: b.catalog, Groups: b.groups, Transactions: b.txns, Rows: b.keyframer,
 		AdvertisedHost: host, AdvertisedPort: port, ClusterID: b.catalog.ClusterID(), LeaderEpoch: b.epoch,
 		LogDir:       kafka.LogDir{Path: absolute(c.DataDir), Volume: b.volume},
 		NoAutoCreate: !c.AutoCreateTopics, Now: c.Now, Logger: c.Logger, Metrics: b.metrics,

@@ -10,6 +10,7 @@ import (
 
 	"github.com/keyframelog/keyframe/broker/group"
 	"github.com/keyframelog/keyframe/broker/topics"
+	"github.com/keyframelog/keyframe/broker/txn"
 )
 
 // Config of a broker. Start from DefaultConfig.
@@ -25,6 +26,7 @@ type Config struct {
 	DefaultPartitions int32
 	Folds             []topics.FoldPattern // folds of new key-framed topics by name
 	Groups            group.Settings
+	Transactions      txn.Settings
 
 	MemTableBytes       int64
 	TailCacheBytes      int64 // batches kept in memory for consumers at the tail
@@ -50,6 +52,7 @@ func DefaultConfig() Config {
 		AutoCreateTopics:    true,
 		DefaultPartitions:   1,
 		Groups:              group.DefaultSettings(),
+		Transactions:        txn.DefaultSettings(),
 		MemTableBytes:       32 << 20,
 		TailCacheBytes:      64 << 20,
 		IntervalMemoryBytes: 256 << 20,
@@ -91,6 +94,9 @@ func (c Config) Validate() error {
 		wrong("tail cache of %d bytes, interval memory of %d: not negative, and at least 1 MiB for the intervals", c.TailCacheBytes, c.IntervalMemoryBytes)
 	}
 	if err := c.Groups.Validate(); err != nil {
+		wrong("%w", err)
+	}
+	if err := c.Transactions.Validate(); err != nil {
 		wrong("%w", err)
 	}
 	return errors.Join(errs...)

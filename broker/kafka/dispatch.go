@@ -52,9 +52,11 @@ func handlers() map[int16]handlerFunc {
 		46:             handle((*Handler).listPartitionReassignments),
 		57:             handle((*Handler).updateFeatures),
 		60:             handle((*Handler).describeCluster),
+		61:             handle((*Handler).describeProducers),
 		74:             handle((*Handler).listConfigResources),
 		75:             handle((*Handler).describeTopicPartitions),
 	}
 	maps.Copy(table, groupHandlers())
+	maps.Copy(table, transactionHandlers())
 	return table
 }

@@ -41,6 +41,7 @@ const (
 	invalidTxnState              int16 = 48
 	transactionCoordinatorFenced int16 = 52
 	transactionalIDAuthorization int16 = 53
+	operationNotAttempted        int16 = 55
 	securityDisabled             int16 = 54
 	kafkaStorageError            int16 = 56
 	unknownProducerID            int16 = 59
@@ -52,6 +53,7 @@ const (
 	electionNotNeeded            int16 = 84
 	noReassignmentInProgress     int16 = 85
 	invalidRecord                int16 = 87
+	unstableOffsetCommit         int16 = 88
 	featureUpdateFailed          int16 = 95
 	unknownTopicID               int16 = 100
 	inconsistentTopicID          int16 = 103

@@ -16,6 +16,7 @@ import (
 	"github.com/keyframelog/keyframe/broker/configs"
 	"github.com/keyframelog/keyframe/broker/group"
 	"github.com/keyframelog/keyframe/broker/topics"
+	"github.com/keyframelog/keyframe/broker/txn"
 	"github.com/keyframelog/keyframe/broker/wire"
 	"github.com/keyframelog/keyframe/proto/batch"
 )
@@ -29,7 +30,9 @@ type Config struct {
 	Configs   *configs.Store // of everything but topics
 	Producers ProducerIDs
 	Groups    *group.Coordinator // nil: the group APIs are not offered
-	Rows      RowSource          // nil: offsets below the delta start offset are out of range
+	// Transactions needs Groups. nil: the transaction APIs are not offered, and transactional producers are refused.
+	Transactions *txn.Coordinator
+	Rows         RowSource // nil: offsets below the delta start offset are out of range
 
 	AdvertisedHost string // default localhost
 	AdvertisedPort int32  // 0: the port that the client connected to
@@ -100,6 +103,11 @@ func New(cfg Config) *Handler {
 	}
 	if cfg.Groups == nil {
 		for key := range groupHandlers() {
+			delete(h.handlers, key)
+		}
+	}
+	if cfg.Transactions == nil {
+		for key := range transactionHandlers() {
 			delete(h.handlers, key)
 		}
 	}

@@ -12,14 +12,14 @@ import (
 )
 
 // offsetFetch reads the offsets of a group, or of several from v8 on. It does so in its turn, so that it sees the commits
-// that were sent before it on the same connection. Without transactions there are no unstable offsets, and require_stable
-// changes nothing.
+// that were sent before it on the same connection. With require_stable an offset that an open transaction may change is told as
+// UNSTABLE_OFFSET_COMMIT, and the client asks again (KIP-447).
 func (h *Handler) offsetFetch(_ context.Context, _ *wire.Request, req *kmsg.OffsetFetchRequest) wire.Response {
 	return wire.Later(func(context.Context) wire.Message {
 		resp := req.ResponseKind().(*kmsg.OffsetFetchResponse)
 		if req.Version >= 8 {
 			for _, g := range req.Groups {
-				resp.Groups = append(resp.Groups, h.fetchGroup(g, req.Version))
+				resp.Groups = append(resp.Groups, h.fetchGroup(g, req.Version, req.RequireStable))
 			}
 			return resp
 		}
@@ -31,7 +31,7 @@ func (h *Handler) offsetFetch(_ context.Context, _ *wire.Request, req *kmsg.Offs
 		for i, t := range req.Topics {
 			g.Topics[i] = kmsg.OffsetFetchRequestGroupTopic{Topic: t.Topic, Partitions: t.Partitions}
 		}
-		for _, t := range h.fetchGroup(g, req.Version).Topics {
+		for _, t := range h.fetchGroup(g, req.Version, req.RequireStable).Topics {
 			out := kmsg.OffsetFetchResponseTopic{Topic: t.Topic}
 			for _, p := range t.Partitions {
 				out.Partitions = append(out.Partitions, kmsg.OffsetFetchResponseTopicPartition(p))
@@ -43,10 +43,10 @@ func (h *Handler) offsetFetch(_ context.Context, _ *wire.Request, req *kmsg.Offs
 }
 
 // fetchGroup reads what is asked of one group; without topics, all that it has.
-func (h *Handler) fetchGroup(g kmsg.OffsetFetchRequestGroup, version int16) kmsg.OffsetFetchResponseGroup {
+func (h *Handler) fetchGroup(g kmsg.OffsetFetchRequestGroup, version int16, requireStable bool) kmsg.OffsetFetchResponseGroup {
 	resp := kmsg.OffsetFetchResponseGroup{Group: g.Group}
 	if g.Topics == nil {
-		resp.Topics = h.allOffsets(g.Group, version)
+		resp.Topics = h.allOffsets(g.Group, version, requireStable)
 		return resp
 	}
 	for _, rt := range g.Topics {
@@ -62,7 +62,9 @@ func (h *Handler) fetchGroup(g kmsg.OffsetFetchRequestGroup, version int16) kmsg
 		for _, index := range rt.Partitions {
 			p := kmsg.OffsetFetchResponseGroupTopicPartition{
 				Partition: index, Offset: -1, LeaderEpoch: -1, Metadata: ptr(""), ErrorCode: code}
-			if o, ok := h.cfg.Groups.Offset(g.Group, name, index); ok && code == none {
+			if code == none && requireStable && h.cfg.Groups.Unstable(g.Group, name, index) {
+				p.ErrorCode = unstableOffsetCommit
+			} else if o, ok := h.cfg.Groups.Offset(g.Group, name, index); ok && code == none {
 				p = fetchedOffset(index, o)
 			}
 			out.Partitions = append(out.Partitions, p)
@@ -73,9 +75,18 @@ func (h *Handler) fetchGroup(g kmsg.OffsetFetchRequestGroup, version int16) kmsg
 }
 
 // allOffsets are the offsets of a group by topic and partition. From v10 on a topic is named by its id, and one that has
-// none any more is left out.
-func (h *Handler) allOffsets(name string, version int16) (topics []kmsg.OffsetFetchResponseGroupTopic) {
-	all := h.cfg.Groups.Offsets(name)
+// none any more is left out. What is unstable is told as such with requireStable only.
+func (h *Handler) allOffsets(name string, version int16, requireStable bool) (topics []kmsg.OffsetFetchResponseGroupTopic) {
+	type place struct {
+		topic     string
+		partition int32
+	}
+	all, unstable := h.cfg.Groups.Offsets(name), map[place]bool{}
+	if requireStable {
+		for _, o := range h.cfg.Groups.UnstableOffsets(name) {
+			unstable[place{o.Topic, o.Partition}] = true
+		}
+	}
 	slices.SortFunc(all, func(a, b group.PartitionOffset) int {
 		return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))
 	})
@@ -94,7 +105,11 @@ func (h *Handler) allOffsets(name string, version int16) (topics []kmsg.OffsetFe
 			topics = append(topics, out)
 		}
 		t := &topics[len(topics)-1]
-		t.Partitions = append(t.Partitions, fetchedOffset(o.Partition, o.Offset))
+		p := fetchedOffset(o.Partition, o.Offset)
+		if unstable[place{o.Topic, o.Partition}] {
+			p = kmsg.OffsetFetchResponseGroupTopicPartition{Partition: o.Partition, Offset: -1, LeaderEpoch: -1, Metadata: ptr(""), ErrorCode: unstableOffsetCommit}
+		}
+		t.Partitions = append(t.Partitions, p)
 	}
 	return topics
 }

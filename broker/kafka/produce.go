@@ -107,8 +107,8 @@ func (h *Handler) producePartition(t *topics.Topic, code int16, req *kmsg.Produc
 		return a, err
 	}
 	cfg := t.Config()
-	if b.IsTransactional() {
-		return a, refuseTransactional(req)
+	if b.IsTransactional() && req.TransactionID == nil {
+		return a, &refusal{transactionalIDAuthorization, "transactional records without a transactional id"}
 	}
 	if b.Codec() == batch.Zstd && req.Version < 7 {
 		return a, &refusal{unsupportedCompressionType, "Produce requests below version 7 cannot carry zstd"}
@@ -122,6 +122,13 @@ func (h *Handler) producePartition(t *topics.Topic, code int16, req *kmsg.Produc
 	}
 	if err := h.checkBatch(cfg, b); err != nil {
 		return a, err
+	}
+	if b.IsTransactional() {
+		done, err := h.beginAppend(t, p, req, b)
+		if err != nil {
+			return a, err
+		}
+		defer done()
 	}
 	a = appended{topic: t, config: cfg}
 	if cfg.LogAppendTime {
@@ -155,17 +162,6 @@ func splitCode(err error) int16 {
 		return invalidRecord // magic 0 and 1: KIP-724
 	}
 	return corruptMessage
-}
-
-// refuseTransactional: there are no transactions yet, so no batch can belong to one.
-func refuseTransactional(req *kmsg.ProduceRequest) error {
-	switch {
-	case req.TransactionID == nil:
-		return &refusal{transactionalIDAuthorization, "transactional records without a transactional id"}
-	case req.Version == 11:
-		return &refusal{transactionAbortable, "transactions are not supported yet"}
-	}
-	return &refusal{invalidTxnState, "transactions are not supported yet"}
 }
 
 // refuseBatch writes an error into a partition's answer.

@@ -34,19 +34,23 @@ func (c *Coordinator) Describe(id string) (Description, *kerr.Error) {
 }
 
 func (x *Txn) describe() Description {
-	d := Description{State: x.state, Producer: x.producer, Timeout: x.timeout, StartMs: -1, Partitions: slices.Clone(x.partitions)}
-	if !x.start.IsZero() {
-		d.StartMs = x.start.UnixMilli()
-	}
-	return d
+	return Description{State: x.state, Producer: x.producer, Timeout: x.timeout, StartMs: x.startMs(), Partitions: slices.Clone(x.partitions)}
 }
 
-// Filter of a listing; its zero value is everything but for LongerThan, of which a negative value is everything.
+// startMs is when the transaction, or the last one, began, in Unix milliseconds; -1: there was none.
+func (x *Txn) startMs() int64 {
+	if x.start.IsZero() {
+		return -1
+	}
+	return x.start.UnixMilli()
+}
+
+// Filter of a listing. Empty fields admit everything, and so does a negative LongerThanMs.
 type Filter struct {
-	States      []string
-	ProducerIDs []int64
-	LongerThan  time.Duration // began longer ago
-	Pattern     string        // of the whole transactional id, RE2; "" is any
+	States       []string
+	ProducerIDs  []int64
+	LongerThanMs int64  // began longer ago; an id without a transaction began at the beginning of time
+	Pattern      string // of the whole transactional id, RE2
 }
 
 // Listing is a transactional id as ListTransactions shows it.
@@ -80,13 +84,13 @@ func (c *Coordinator) List(f Filter) (list []Listing, unknown []string, refusal 
 	if closed {
 		return nil, nil, kerr.CoordinatorNotAvailable
 	}
-	now := c.cfg.Now()
+	nowMs := c.cfg.Now().UnixMilli()
 	for _, e := range all {
 		e.mu.Lock()
 		x := e.txn
 		if x != nil && !e.gone && (len(f.States) == 0 || slices.Contains(states, x.state)) &&
 			(len(f.ProducerIDs) == 0 || slices.Contains(f.ProducerIDs, x.producer.ID)) &&
-			(f.LongerThan < 0 || now.Sub(x.start) > f.LongerThan) && (pattern == nil || pattern.MatchString(e.id)) {
+			(f.LongerThanMs < 0 || nowMs-x.startMs() > f.LongerThanMs) && (pattern == nil || pattern.MatchString(e.id)) {
 			list = append(list, Listing{e.id, x.producer.ID, x.state})
 		}
 		e.mu.Unlock()

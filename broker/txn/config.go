@@ -22,9 +22,10 @@ type Store interface {
 }
 
 // Markers writes the end of a transaction: a marker in each partition that there still is, and what extra writes, in one atomic
-// batch. It returns when that is durable. An error means that nothing was written. Log is the one that brokers have.
+// batch. It returns when that is durable. An error means that nothing was written, or that the process is about to end. Log is the one
+// that brokers have.
 type Markers interface {
-	WriteMarkers(partitions []Partition, m Producer, commit bool, extra func(*pebble.Batch) error) error
+	WriteMarkers(end *End, extra func(*pebble.Batch) error) error
 }
 
 // Groups keeps the offsets that are committed in transactions; *group.Coordinator is one.

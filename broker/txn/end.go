@@ -108,7 +108,8 @@ func (x *Txn) askEnd() {
 	x.end.asked = true
 	done := *x
 	done.complete()
-	x.fx.End = &End{Marker: x.end.marker, Commit: x.end.commit, ProducerID: x.producer.ID, Partitions: x.partitions, Groups: x.groups, After: done.Record()}
+	x.fx.End = &End{Marker: x.end.marker, Bumped: x.end.marker != x.producer, Commit: x.end.commit, ProducerID: x.producer.ID, Partitions: x.partitions,
+		Groups: x.groups, After: done.Record()}
 }
 
 // complete makes the end's outcome the state.

@@ -68,6 +68,7 @@ type Effects struct {
 // nothing.
 type End struct {
 	Marker     Producer
+	Bumped     bool // the marker's epoch is higher than that of the transaction
 	Commit     bool
 	ProducerID int64 // that the offsets were committed by
 	Partitions []Partition

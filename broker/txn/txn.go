@@ -82,11 +82,8 @@ func Restore(t *catalog.Transaction, expiration time.Duration) *Txn {
 func (x *Txn) Record() catalog.Transaction {
 	t := catalog.Transaction{
 		ID: x.id, ProducerID: x.producer.ID, PreviousProducerID: x.previousID, Epoch: x.producer.Epoch, LastEpoch: x.lastEpoch,
-		State: x.state.durable(), EpochPerTxn: x.perTxn, TimeoutMs: int32(x.timeout.Milliseconds()), StartMs: -1, UpdateMs: x.updated.UnixMilli(),
+		State: x.state.durable(), EpochPerTxn: x.perTxn, TimeoutMs: int32(x.timeout.Milliseconds()), StartMs: x.startMs(), UpdateMs: x.updated.UnixMilli(),
 		Groups: slices.Clone(x.groups),
-	}
-	if !x.start.IsZero() {
-		t.StartMs = x.start.UnixMilli()
 	}
 	for _, p := range x.partitions {
 		t.Partitions = append(t.Partitions, catalog.TxnPartition{Topic: p.Topic, Partition: p.Index, Ordinal: p.Ordinal})

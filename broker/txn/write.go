@@ -14,7 +14,7 @@ func (c *Coordinator) writeEnd(e *entry, end *End) {
 	if c.cfg.Groups != nil && len(end.Groups) > 0 {
 		write, finish = c.cfg.Groups.EndOffsets(end.ProducerID, end.Groups, end.Commit)
 	}
-	err := c.cfg.Markers.WriteMarkers(end.Partitions, end.Marker, end.Commit, func(pb *pebble.Batch) error {
+	err := c.cfg.Markers.WriteMarkers(end, func(pb *pebble.Batch) error {
 		return errors.Join(c.cfg.Store.SetTransaction(pb, &end.After), write(pb))
 	})
 	finish(err == nil)
@@ -41,27 +41,18 @@ type Log struct {
 }
 
 // WriteMarkers is for Markers. A partition that was deleted gets none.
-func (l Log) WriteMarkers(partitions []Partition, m Producer, commit bool, extra func(*pebble.Batch) error) error {
-	marker := log.Marker{ProducerID: m.ID, ProducerEpoch: m.Epoch, CoordinatorEpoch: l.Epoch, Commit: commit}
-	for {
-		found := l.find(partitions)
-		a, err := l.Store.AppendMarkers(found, marker, extra)
-		if err == nil {
-			<-a.Done()
-			return a.Err()
-		}
-		// One of them was deleted in between: then it is not found any more.
-		if !errors.Is(err, log.ErrClosed) || len(l.find(partitions)) == len(found) {
-			return err
-		}
-	}
-}
-
-func (l Log) find(partitions []Partition) (found []*log.Partition) {
-	for _, tp := range partitions {
+func (l Log) WriteMarkers(end *End, extra func(*pebble.Batch) error) error {
+	var partitions []*log.Partition
+	for _, tp := range end.Partitions {
 		if p, ok := l.Find(tp.Topic, tp.Index); ok && p.ID() == log.PartitionID(tp.Ordinal) {
-			found = append(found, p)
+			partitions = append(partitions, p)
 		}
 	}
-	return found
+	a, err := l.Store.AppendMarkers(partitions, log.Marker{ProducerID: end.Marker.ID, ProducerEpoch: end.Marker.Epoch, CoordinatorEpoch: l.Epoch,
+		Commit: end.Commit, Bumped: end.Bumped}, extra)
+	if err != nil {
+		return err
+	}
+	<-a.Done()
+	return a.Err()
 }

@@ -39,7 +39,7 @@ What was acknowledged with acks=all (or 1) is on disk: kill -9 and a power cut l
 		},
 	}
 	addSettings(cmd, "kafka-addr", "advertised-addr", "state-addr", "data-dir", "insecure", "log-level", "log-format", "auto-create-topics",
-		"default-partitions", "fold", "group-initial-rebalance-delay", "memtable-size", "tail-cache-size", "interval-memory")
+		"default-partitions", "fold", "group-initial-rebalance-delay", "transaction-max-timeout", "memtable-size", "tail-cache-size", "interval-memory")
 	return cmd
 }
 
@@ -79,6 +79,7 @@ func brokerConfig(c *config, logTo io.Writer) (cfg broker.Config, err error) {
 	cfg.Insecure, cfg.AutoCreateTopics = c.boolean("insecure"), c.boolean("auto-create-topics")
 	cfg.DefaultPartitions = int32(partitions)
 	cfg.Groups.InitialRebalanceDelay = c.duration("group-initial-rebalance-delay")
+	cfg.Transactions.MaxTimeout = c.duration("transaction-max-timeout")
 	cfg.MemTableBytes, cfg.TailCacheBytes, cfg.IntervalMemoryBytes = c.bytes("memtable-size"), c.bytes("tail-cache-size"), c.bytes("interval-memory")
 	if cfg.Folds, err = foldPatterns(c); err != nil {
 		return cfg, err

@@ -30,6 +30,7 @@ func settings() []setting {
 		{"default-partitions", 1, "partitions of a topic that does not say"},
 		{"fold", []string{}, "fold of new key-framed topics by name, PATTERN=FOLD, first match wins (repeatable)"},
 		{"group-initial-rebalance-delay", 3 * time.Second, "how long the first rebalance of an empty group waits for more members"},
+		{"transaction-max-timeout", 15 * time.Minute, "the longest time-out that a transactional producer may ask for"},
 		{"memtable-size", byteSize(32 << 20), "Pebble memtable of the log"},
 		{"tail-cache-size", byteSize(64 << 20), "memory for batches that consumers at the tail read"},
 		{"interval-memory", byteSize(256 << 20), "memory of all open intervals before they are folded"},

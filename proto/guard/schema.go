@@ -1,6 +1,9 @@
 package guard
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 // kind is the type of a field on the wire.
 type kind uint8
@@ -97,5 +100,5 @@ func (f field) between(from, to int16) field {
 
 // schemas is the one table of what is served.
 func schemas() []request {
-	return append(append(dataRequests(), groupRequests()...), adminRequests()...)
+	return slices.Concat(dataRequests(), groupRequests(), transactionRequests(), adminRequests())
 }

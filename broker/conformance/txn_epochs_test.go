@@ -1,0 +1,184 @@
+package conformance_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// tryInit asks for an epoch as the producer with the id and epoch; -1, -1 starts.
+func (p *transactor) tryInit(version int16, id int64, epoch int16) *kmsg.InitProducerIDResponse {
+	p.t.Helper()
+	req := p.initRequest(version)
+	req.ProducerID, req.ProducerEpoch = id, epoch
+	return do[*kmsg.InitProducerIDResponse](p.conn, req)
+}
+
+// ended is the producer after its transaction, open still, was aborted by somebody else.
+func (b *broker) fenced(t *testing.T, tp topic) (old, now *transactor) {
+	t.Helper()
+	old = b.transactor(t, topicName(t)).init()
+	old.produce(tp, 0, kv("k", "v"))
+	return old, b.transactor(t, old.txn).init()
+}
+
+func TestTxnInitAllVersions(t *testing.T) {
+	b := start(t)
+	for version := range int16(6) {
+		p := b.transactor(t, topicName(t)).init() // waits for the coordinator
+		resp := p.tryInit(version, -1, -1)
+		require.Zero(t, resp.ErrorCode, "v%d", version)
+		require.Equal(t, p.id, resp.ProducerID)
+		require.Equal(t, p.epoch+1, resp.ProducerEpoch, "every start fences the one before")
+	}
+}
+
+func TestTxnInitRefused(t *testing.T) {
+	b := start(t)
+	p := b.transactor(t, topicName(t)).init()
+	for _, ms := range []int32{0, -1, 900_001} {
+		p.timeoutMs = ms
+		require.Equal(t, int16(50), p.tryInit(4, -1, -1).ErrorCode, "transaction.max.timeout.ms: %d", ms)
+	}
+	p.timeoutMs = 900_000
+	require.Zero(t, p.tryInit(4, -1, -1).ErrorCode)
+	require.Equal(t, int16(42), p.tryInit(4, p.id, -1).ErrorCode)
+	require.Equal(t, int16(42), p.tryInit(4, -1, 3).ErrorCode)
+	p.txn = ""
+	resp := p.tryInit(4, -1, -1)
+	require.Equal(t, int16(42), resp.ErrorCode)
+	require.Equal(t, int64(-1), resp.ProducerID)
+	require.Equal(t, int16(-1), resp.ProducerEpoch)
+}
+
+// KIP-360: a producer that names its id and epoch goes on with the next epoch, and may repeat itself.
+func TestTxnInitRecovers(t *testing.T) {
+	b := start(t)
+	p := b.transactor(t, topicName(t)).init()
+	p.txn = topicName(t)
+	fresh := p.tryInit(4, 123_456, 7)
+	require.Zero(t, fresh.ErrorCode, "a producer id for a new transactional id is accepted")
+	require.NotEqual(t, int64(123_456), fresh.ProducerID)
+	require.Zero(t, fresh.ProducerEpoch)
+	id := fresh.ProducerID
+	for range 2 {
+		resp := p.tryInit(4, id, 0)
+		require.Zero(t, resp.ErrorCode)
+		require.Equal(t, int16(1), resp.ProducerEpoch, "repeated")
+	}
+	require.Equal(t, int16(2), p.tryInit(4, id, 1).ProducerEpoch)
+	require.Equal(t, int16(90), p.tryInit(4, id, 0).ErrorCode)
+	require.Equal(t, int16(47), p.tryInit(3, id, 0).ErrorCode, "KIP-588")
+	require.Equal(t, int16(90), p.tryInit(4, id+1_000_000, 2).ErrorCode)
+	require.Equal(t, int16(47), p.tryInit(3, id+1_000_000, 2).ErrorCode)
+	require.Equal(t, int16(3), p.tryInit(4, -1, -1).ProducerEpoch, "another instance")
+	require.Equal(t, int16(90), p.tryInit(4, id, 2).ErrorCode, "is not to be fenced by the one before")
+}
+
+// A second instance aborts what the first left open, and is asked to come again while that is under way.
+func TestTxnInitAbortsAndFences(t *testing.T) {
+	b := start(t)
+	c := b.dial(t)
+	tp := createTopic(c, 1)
+	old := b.transactor(t, topicName(t)).init()
+	old.produce(tp, 0, kv("k", "v"))
+	now := b.transactor(t, old.txn)
+	require.Equal(t, int16(51), now.tryInit(4, -1, -1).ErrorCode)
+	now.init()
+	require.Equal(t, old.id, now.id)
+	require.Equal(t, old.epoch+2, now.epoch, "one for the marker, one for the new instance")
+	m := awaitMarkers(c, tp, 0, 1)
+	require.Len(t, m, 1)
+	require.False(t, m[0].commit)
+	require.Equal(t, old.epoch+1, m[0].epoch)
+
+	// The producer that has a transaction open recovers in the same way.
+	now.produce(tp, 0, kv("k", "w"))
+	require.Equal(t, int16(51), now.tryInit(4, now.id, now.epoch).ErrorCode)
+	require.Eventually(t, func() bool {
+		resp := now.tryInit(4, now.id, now.epoch)
+		return resp.ErrorCode == 0 && resp.ProducerEpoch == now.epoch+1
+	}, 20*time.Second, 5*time.Millisecond)
+}
+
+// Versions of before KIP-588 are told INVALID_PRODUCER_EPOCH in place of PRODUCER_FENCED.
+func TestTxnFencedByVersion(t *testing.T) {
+	b := start(t)
+	tp := createTopic(b.dial(t), 1)
+	old, now := b.fenced(t, tp)
+	group := topicName(t)
+	fenced := func(version, since int16) int16 {
+		if version < since {
+			return 47
+		}
+		return 90
+	}
+	ahead := *now
+	ahead.conn, ahead.epoch = b.dial(t), now.epoch+1 // Kafka fences what it does not know, too
+	for _, p := range []*transactor{old, &ahead} {
+		for v := range int16(6) {
+			require.Equal(t, fenced(v, 2), p.tryEnd(v, true).ErrorCode, "EndTxn v%d", v)
+			require.Equal(t, map[int32]int16{0: fenced(v, 2)}, p.tryAdd(v, tp, 0), "AddPartitionsToTxn v%d", v)
+			require.Equal(t, int16(47), p.tryCommit(v, group, tp, 0, 1), "TxnOffsetCommit v%d", v)
+		}
+		for v := range int16(5) {
+			require.Equal(t, fenced(v, 2), p.tryAddOffsets(v, group), "AddOffsetsToTxn v%d", v)
+		}
+		for v := int16(3); v <= 13; v++ {
+			require.Equal(t, int16(47), p.tryProduce(v, tp, 0, kv("k", "v")).ErrorCode, "Produce v%d: 47 and not 48", v)
+		}
+	}
+}
+
+func TestTxnUnknownProducer(t *testing.T) {
+	b := start(t)
+	tp := createTopic(b.dial(t), 1)
+	p := b.transactor(t, topicName(t)).init()
+	group := topicName(t)
+	check := func(want int16) {
+		t.Helper()
+		for _, v := range []int16{4, 5} {
+			require.Equal(t, want, p.tryEnd(v, true).ErrorCode)
+			require.Equal(t, want, p.tryCommit(v, group, tp, 0, 1))
+		}
+		require.Equal(t, map[int32]int16{0: want}, p.tryAdd(3, tp, 0))
+		require.Equal(t, want, p.tryAddOffsets(3, group))
+		for v := int16(10); v <= 13; v++ {
+			require.Equal(t, want, p.tryProduce(v, tp, 0, kv("k", "v")).ErrorCode, "Produce v%d", v)
+		}
+	}
+	id := p.id
+	p.id += 1_000_000
+	check(49)
+	p.id, p.txn = id, topicName(t)
+	check(49)
+	p.txn = ""
+	check(42)
+}
+
+// A transaction that takes longer than its time-out is aborted, and its producer is fenced; Kafka looks every ten seconds.
+func TestTxnTimeout(t *testing.T) {
+	b := start(t)
+	c := b.dial(t)
+	tp := createTopic(c, 1)
+	p := b.transactor(t, topicName(t))
+	p.timeoutMs = 100
+	p.init()
+	p.produce(tp, 0, kv("k", "v"))
+	d := awaitState(c, p.txn, "CompleteAbort")
+	require.Equal(t, p.epoch+1, d.ProducerEpoch)
+	require.Equal(t, int32(100), d.TimeoutMillis)
+	m := awaitMarkers(c, tp, 0, 1)
+	require.False(t, m[0].commit)
+	require.Equal(t, p.epoch+1, m[0].epoch)
+	require.Equal(t, int16(47), p.tryProduce(12, tp, 0, kv("k", "v")).ErrorCode)
+	require.Equal(t, int16(90), p.tryEnd(4, true).ErrorCode)
+	require.Equal(t, int16(90), p.tryEnd(4, false).ErrorCode)
+	require.Equal(t, int16(48), p.tryEnd(5, true).ErrorCode, "what was aborted cannot be committed")
+	require.Zero(t, p.tryEnd(5, false).ErrorCode, "an abort is what happened")
+	resp := p.tryInit(4, p.id, p.epoch)
+	require.Zero(t, resp.ErrorCode, "it may go on, if nobody has come in between")
+	require.Equal(t, p.epoch+1, resp.ProducerEpoch)
+}

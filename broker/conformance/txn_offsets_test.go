@@ -1,0 +1,150 @@
+package conformance_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// committed is a group's offset of partition 0, and its code; only stable ones, if asked so.
+func committed(c *conn, group string, t topic, requireStable bool) (offset int64, code int16) {
+	c.t.Helper()
+	req := kmsg.NewPtrOffsetFetchRequest()
+	req.Version, req.RequireStable = 8, requireStable
+	req.Groups = []kmsg.OffsetFetchRequestGroup{{Group: group, MemberEpoch: -1, Topics: []kmsg.OffsetFetchRequestGroupTopic{{Topic: t.name, Partitions: []int32{0}}}}}
+	p := do[*kmsg.OffsetFetchResponse](c, req).Groups[0].Topics[0].Partitions[0]
+	return p.Offset, p.ErrorCode
+}
+
+// Offsets of a transaction are not seen before it is committed, and are dropped when it is aborted (KIP-447).
+func TestTxnOffsets(t *testing.T) {
+	b := start(t)
+	b.waitForCoordinator(t)
+	c := b.dial(t)
+	tp, group := createTopic(c, 1), topicName(t)
+	p := b.transactor(t, topicName(t)).init()
+	requireOffset := func(want int64) {
+		t.Helper()
+		eventually(t, func() bool {
+			_, code := committed(c, group, tp, true)
+			return code == 0
+		})
+		for _, requireStable := range []bool{false, true} {
+			offset, code := committed(c, group, tp, requireStable)
+			require.Zero(t, code)
+			require.Equal(t, want, offset)
+		}
+	}
+	requireOffset(-1)
+	last := int64(-1)
+	for version := range int16(6) {
+		for _, commit := range []bool{false, true} {
+			if version < 5 {
+				eventually(t, func() bool { return p.tryAddOffsets(min(version, 4), group) == 0 })
+			}
+			offset := int64(version+1)*10 + map[bool]int64{true: 1}[commit]
+			eventually(t, func() bool { return p.tryCommit(version, group, tp, 0, offset) == 0 })
+			got, code := committed(c, group, tp, false)
+			require.Zero(t, code)
+			require.Equal(t, last, got, "v%d", version)
+			got, code = committed(c, group, tp, true)
+			require.Equal(t, int16(88), code)
+			require.Equal(t, int64(-1), got)
+			p.end(commit)
+			if commit {
+				last = offset
+			}
+			requireOffset(last)
+		}
+	}
+}
+
+// Everything that a group has, with one offset that is not stable.
+func TestTxnOffsetsOfWholeGroup(t *testing.T) {
+	b := start(t)
+	b.waitForCoordinator(t)
+	c := b.dial(t)
+	tp, group := createTopic(c, 2), topicName(t)
+	p := b.transactor(t, topicName(t)).init()
+	for i := range int32(2) {
+		require.Zero(t, p.tryCommit(5, group, tp, i, 5))
+	}
+	p.end(true)
+	eventually(t, func() bool { o, _ := committed(c, group, tp, true); return o == 5 })
+	require.Zero(t, p.tryCommit(5, group, tp, 0, 6))
+	fetch := func(requireStable bool) map[int32][2]int64 {
+		req := kmsg.NewPtrOffsetFetchRequest()
+		req.Version, req.RequireStable = 8, requireStable
+		req.Groups = []kmsg.OffsetFetchRequestGroup{{Group: group, MemberEpoch: -1}}
+		got := map[int32][2]int64{}
+		for _, x := range do[*kmsg.OffsetFetchResponse](c, req).Groups[0].Topics[0].Partitions {
+			got[x.Partition] = [2]int64{x.Offset, int64(x.ErrorCode)}
+		}
+		return got
+	}
+	require.Equal(t, map[int32][2]int64{0: {5, 0}, 1: {5, 0}}, fetch(false))
+	require.Equal(t, map[int32][2]int64{0: {-1, 88}, 1: {5, 0}}, fetch(true))
+	p.end(false)
+	eventually(t, func() bool { return fetch(true)[0] == [2]int64{5, 0} })
+}
+
+// The group has to be in the transaction, or comes in from v5 on.
+func TestTxnOffsetsOutside(t *testing.T) {
+	b := start(t)
+	b.waitForCoordinator(t)
+	c := b.dial(t)
+	tp, group := createTopic(c, 1), topicName(t)
+	p := b.transactor(t, topicName(t)).init()
+	for v := range int16(5) {
+		want := int16(48)
+		if v == 4 {
+			want = 120
+		}
+		require.Equal(t, want, p.tryCommit(v, group, tp, 0, 1), "v%d", v)
+	}
+	require.Equal(t, "Empty", describeTxn(c, p.txn).State)
+	require.Zero(t, p.tryCommit(5, group, tp, 0, 1))
+	require.Equal(t, "Ongoing", describeTxn(c, p.txn).State)
+	require.Equal(t, int16(3), p.tryCommit(5, group, tp, 7, 1), "no such partition")
+	require.Equal(t, int16(3), p.tryCommit(5, group, topic{name: topicName(t)}, 0, 1), "no such topic")
+	p.end(false)
+}
+
+// KIP-447: a commit is fenced by the consumer group, too.
+func TestTxnOffsetsFencedByGroup(t *testing.T) {
+	b := start(t)
+	b.waitForCoordinator(t)
+	c := b.dial(t)
+	tp := createTopic(c, 1)
+	m := b.member(t, topicName(t), "instance").stable()
+	p := b.transactor(t, topicName(t)).init()
+	commit := func(version int16, id, instance string, generation int32) int16 {
+		req := p.commitRequest(version, m.group, tp, 0, 1)
+		req.MemberID, req.Generation = id, generation
+		if instance != "" {
+			req.InstanceID = &instance
+		}
+		return p.commitAs(req)
+	}
+	require.Zero(t, p.tryAddOffsets(4, m.group))
+	for version := int16(3); version <= 5; version++ {
+		require.Equal(t, int16(22), commit(version, m.id, "instance", m.generation+1), "v%d: another generation", version)
+		require.Equal(t, int16(22), commit(version, m.id, "instance", m.generation-1), "v%d", version)
+		require.Equal(t, int16(25), commit(version, "stranger", "", m.generation), "v%d: a stranger", version)
+		require.Equal(t, int16(82), commit(version, "stranger", "instance", m.generation), "v%d: an earlier self", version)
+		require.Equal(t, int16(25), commit(version, m.id, "other", m.generation), "v%d: an instance that is not known", version)
+		require.Zero(t, commit(version, m.id, "instance", m.generation), "v%d", version)
+		require.Zero(t, commit(version, "", "", -1), "v%d: a client that names nobody", version)
+		require.Zero(t, commit(version, m.id, "", m.generation), "v%d", version)
+	}
+	require.Zero(t, p.tryCommit(0, m.group, tp, 0, 1), "nor can one of before v3")
+	req := p.commitRequest(4, topicName(t), tp, 0, 1)
+	req.MemberID, req.Generation = "x", 3
+	require.Zero(t, p.tryAddOffsets(4, req.Group))
+	require.Equal(t, int16(22), p.commitAs(req), "no such group")
+	req.Group = ""
+	require.NotZero(t, p.commitAs(req))
+	p.end(true)
+	eventually(t, func() bool { o, _ := committed(c, m.group, tp, true); return o == 1 })
+}

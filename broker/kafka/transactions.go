@@ -1,0 +1,78 @@
+package kafka
+
+import (
+	"context"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/keyframelog/keyframe/broker/topics"
+	"github.com/keyframelog/keyframe/broker/txn"
+	"github.com/keyframelog/keyframe/broker/wire"
+	"github.com/keyframelog/keyframe/proto/batch"
+)
+
+// transactionHandlers are the transaction APIs, and the one that shows producers: API key to handler, merged into the dispatch table
+// by New. Each API has a file of its own (end_txn.go, ...).
+func transactionHandlers() map[int16]handlerFunc {
+	return map[int16]handlerFunc{
+		keyAddPartitionsToTxn: handle((*Handler).addPartitionsToTxn),
+		25:                    handle((*Handler).addOffsetsToTxn),
+		26:                    handle((*Handler).endTxn),
+		28:                    handle((*Handler).txnOffsetCommit),
+		65:                    handle((*Handler).describeTransactions),
+		66:                    handle((*Handler).listTransactions),
+	}
+}
+
+// answerTxn answers with the outcome of a step of the transaction coordinator, when it may be told.
+func answerTxn(a txn.Answer, answer func(txn.Reply) wire.Message) wire.Response {
+	return wire.Later(func(ctx context.Context) wire.Message {
+		reply, ok := a.Wait(ctx)
+		if !ok {
+			return nil
+		}
+		return answer(reply)
+	})
+}
+
+// fencedCode is the code of a coordinator's error for a client that knows PRODUCER_FENCED, or not yet (KIP-588).
+func fencedCode(err *kerr.Error, known bool) int16 {
+	if err == kerr.ProducerFenced && !known {
+		err = kerr.InvalidProducerEpoch
+	}
+	return kerrCode(err)
+}
+
+// txnPartition names a partition to the transaction coordinator.
+func txnPartition(t *topics.Topic, p *topics.Partition) txn.Partition {
+	return txn.Partition{Topic: t.Name, Index: p.Index, Ordinal: p.Ordinal}
+}
+
+// beginAppend is the begin of an append in a transaction, which does not end before done. Up to Produce v11 the partition has to be in
+// the transaction already, from v12 on it comes in with the append (KIP-890).
+func (h *Handler) beginAppend(t *topics.Topic, p *topics.Partition, req *kmsg.ProduceRequest, b batch.Batch) (done func(), err error) {
+	if b.ProducerID() < 0 {
+		return nil, &refusal{invalidRecord, "a transactional batch without a producer id"}
+	}
+	if h.cfg.Transactions == nil && req.Version == 11 {
+		return nil, &refusal{transactionAbortable, "there is no transaction coordinator"}
+	} else if h.cfg.Transactions == nil {
+		return nil, &refusal{invalidTxnState, "there is no transaction coordinator"}
+	}
+	producer := txn.Producer{ID: b.ProducerID(), Epoch: b.ProducerEpoch()}
+	done, refused := h.cfg.Transactions.Begin(*req.TransactionID, producer, txnPartition(t, p), req.Version >= 12)
+	switch refused {
+	case nil:
+		return done, nil
+	case kerr.ProducerFenced: // Kafka's partitions know of epochs only, and not of who fences whom
+		refused = kerr.InvalidProducerEpoch
+	case kerr.TransactionAbortable:
+		if req.Version < 11 {
+			return nil, &refusal{invalidTxnState, "Partition was not added to the transaction"}
+		}
+	case kerr.ConcurrentTransactions, kerr.CoordinatorNotAvailable: // every client tries again
+		return nil, &refusal{notEnoughReplicas, "Unable to verify the partition has been added to the transaction. Underlying error: " + refused.Message}
+	}
+	return nil, &refusal{refused.Code, refused.Description}
+}

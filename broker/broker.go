@@ -163,7 +163,7 @@ func (b *Broker) openTopics(ctx context.Context) (err error) {
 		return err
 	}
 	b.groups, err = group.Open(group.Config{Settings: c.Groups, Store: b.catalog, Now: c.Now, Rand: rand.Reader, Logger: c.Logger, Metrics: b.metrics,
-		TopicExists: b.topicExists})
+		Topics: kafka.GroupTopics(b.topics), TopicExists: b.topicExists})
 	if err != nil {
 		return err
 	}

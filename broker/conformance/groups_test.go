@@ -111,3 +111,25 @@ func str(s *string) string {
 	}
 	return *s
 }
+
+// memberRef names a member that is removed, by id or by instance.
+type memberRef struct{ id, instance string }
+
+// removeMembers sends a LeaveGroup for members and returns their codes.
+func removeMembers(m *member, refs ...memberRef) (codes []int16) {
+	m.t.Helper()
+	req := &kmsg.LeaveGroupRequest{Version: 5, Group: m.group}
+	for _, ref := range refs {
+		lm := kmsg.LeaveGroupRequestMember{MemberID: ref.id}
+		if ref.instance != "" {
+			lm.InstanceID = &ref.instance
+		}
+		req.Members = append(req.Members, lm)
+	}
+	r := do[*kmsg.LeaveGroupResponse](m.conn, req)
+	require.Zero(m.t, r.ErrorCode)
+	for _, lm := range r.Members {
+		codes = append(codes, lm.ErrorCode)
+	}
+	return codes
+}

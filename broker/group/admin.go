@@ -9,9 +9,16 @@ import (
 // Listing is a group as ListGroups shows it.
 type Listing struct {
 	Group        string
+	Type         string // ClassicType or ConsumerType
 	ProtocolType string
-	State        State
+	State        string
 }
+
+// The types of groups, as ListGroups names them.
+const (
+	ClassicType  = "classic"
+	ConsumerType = "consumer"
+)
 
 // Description is a group as DescribeGroups shows it. Only a stable group shows its protocol and the members'
 // metadata for it; the assignment is the last one that a member got.
@@ -53,21 +60,26 @@ func (c *Coordinator) List() []Listing {
 	all := make([]Listing, 0, len(c.entries))
 	for name, e := range c.entries {
 		if e.group != nil {
-			all = append(all, Listing{Group: name, ProtocolType: e.group.protocolType, State: e.group.state})
+			l := e.group.listing()
+			l.Group = name
+			all = append(all, l)
 		}
 	}
 	return all
 }
 
-// Describe is one group; false if there is no such group.
-func (c *Coordinator) Describe(name string) (Description, bool) {
+// Describe is one classic group; false if there is none. known says that there is a group of the other kind.
+func (c *Coordinator) Describe(name string) (d Description, ok, known bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e := c.groupLocked(name)
 	if e == nil {
-		return Description{}, false
+		return d, false, false
 	}
-	return e.group.Describe(), true
+	if g := e.classic(); g != nil {
+		return g.Describe(), true, true
+	}
+	return d, false, true
 }
 
 // Delete removes a group without members, and its offsets. done is called once: during Delete with GROUP_ID_NOT_FOUND or
@@ -84,7 +96,7 @@ func (c *Coordinator) Delete(name string, done func(*kerr.Error)) {
 		c.mu.Unlock()
 		done(kerr.GroupIDNotFound)
 		return
-	case e.group.state != Empty:
+	case !e.group.empty():
 		c.mu.Unlock()
 		done(kerr.NonEmptyGroup)
 		return
@@ -102,9 +114,10 @@ func (c *Coordinator) Delete(name string, done func(*kerr.Error)) {
 // removeLocked makes the group unknown at once and removes it from the store. A group in the state Empty has nobody who
 // waits.
 func (c *Coordinator) removeLocked(e *entry, now time.Time, done func(error)) {
-	e.group.Kill(now, kerr.CoordinatorNotAvailable)
+	e.group.kill(now, kerr.CoordinatorNotAvailable)
 	c.timers.remove(e)
 	e.group = nil
+	e.life++
 	clear(e.offsets)
 	clear(e.pending)
 	c.enqueueLocked(e, write{remove: true, done: done})

@@ -11,6 +11,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/keyframelog/keyframe/broker/group/consumer"
 	"github.com/keyframelog/keyframe/storage/catalog"
 )
 
@@ -41,6 +42,10 @@ type Settings struct {
 	OffsetsRetention      time.Duration // offsets.retention.minutes
 	RetentionCheck        time.Duration // offsets.retention.check.interval.ms
 	MaxOffsetMetadata     int           // offset.metadata.max.bytes; in UTF-16 units, as Kafka counts
+
+	ConsumerSessionTimeout    time.Duration // group.consumer.session.timeout.ms
+	ConsumerHeartbeatInterval time.Duration // group.consumer.heartbeat.interval.ms
+	ConsumerMaxSize           int           // group.consumer.max.size
 }
 
 // DefaultSettings are Kafka's.
@@ -53,6 +58,10 @@ func DefaultSettings() Settings {
 		OffsetsRetention:      7 * 24 * time.Hour,
 		RetentionCheck:        10 * time.Minute,
 		MaxOffsetMetadata:     4096,
+
+		ConsumerSessionTimeout:    45 * time.Second,
+		ConsumerHeartbeatInterval: 5 * time.Second,
+		ConsumerMaxSize:           math.MaxInt32,
 	}
 }
 
@@ -72,6 +81,11 @@ func (s Settings) Validate() error {
 		return errors.New("offsets.retention.check.interval.ms must be positive")
 	case s.MaxOffsetMetadata < 0:
 		return errors.New("offset.metadata.max.bytes must not be negative")
+	case s.ConsumerHeartbeatInterval <= 0 || s.ConsumerSessionTimeout <= s.ConsumerHeartbeatInterval:
+		return fmt.Errorf("group.consumer.heartbeat.interval.ms is %v and group.consumer.session.timeout.ms %v; it must be 0 < interval < timeout",
+			s.ConsumerHeartbeatInterval, s.ConsumerSessionTimeout)
+	case s.ConsumerMaxSize < 1:
+		return fmt.Errorf("group.consumer.max.size is %d; it must be at least 1", s.ConsumerMaxSize)
 	}
 	return nil
 }
@@ -85,6 +99,8 @@ type Config struct {
 	Logger *slog.Logger
 	// Metrics may be nil.
 	Metrics prometheus.Registerer
+	// Topics are what groups that the broker balances assign; nil is none.
+	Topics consumer.Topics
 	// TopicExists, if not nil, is asked when the coordinator opens: offsets of topics that were deleted while it was not
 	// looking are dropped.
 	TopicExists func(topic string) bool

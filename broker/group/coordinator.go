@@ -10,6 +10,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/keyframelog/keyframe/broker/group/consumer"
 	"github.com/keyframelog/keyframe/storage/catalog"
 )
 
@@ -37,11 +38,13 @@ type Coordinator struct {
 // entry is all there is about one group id. It lives as long as there is a group or a write under way.
 type entry struct {
 	name    string
-	group   *Group // nil when there is no such group (any more)
+	group   machine // nil when there is no such group (any more)
 	offsets map[topicPartition]Offset
 	pending pending // offsets of open transactions
 	queue   []write
 	writing bool // a goroutine works on queue
+	life    int  // counts removals: a write that was begun before one does not touch what came after
+	keeps   int  // writes of a consumer group's metadata in the queue, and under way
 	timer   timer
 }
 
@@ -73,6 +76,9 @@ func Open(cfg Config) (*Coordinator, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
+	if cfg.Topics == nil {
+		cfg.Topics = noTopics{}
+	}
 	c := &Coordinator{
 		cfg: cfg, entries: map[string]*entry{},
 		joins: map[Ticket]func(JoinReply){}, syncs: map[Ticket]func(SyncReply){},
@@ -102,7 +108,14 @@ func (c *Coordinator) restore(name string) error {
 		return err
 	}
 	e.group = New(now, c.options())
-	if ok {
+	switch {
+	case ok && len(raw) > 0 && raw[0] == consumer.MetadataVersion:
+		g, err := consumer.Restore(now, c.consumerOptions(), raw)
+		if err != nil {
+			return err
+		}
+		e.group = &modern{Group: g}
+	case ok:
 		meta, err := DecodeMetadata(raw)
 		if err != nil {
 			return err
@@ -147,7 +160,7 @@ func (c *Coordinator) Close() error {
 	var out outbox
 	for _, e := range c.entries {
 		if e.group != nil {
-			c.repliesLocked(e.group.Kill(now, kerr.NotCoordinator), &out)
+			c.repliesLocked(e.group.kill(now, kerr.NotCoordinator), &out)
 		}
 	}
 	close(c.stop)
@@ -193,17 +206,17 @@ func (c *Coordinator) createLocked(name string, now time.Time) *entry {
 	return e
 }
 
-// settleLocked carries out the effects of a step, and steps that are due at once, and sets the group's timer.
-func (c *Coordinator) settleLocked(e *entry, now time.Time, fx Effects, out *outbox) {
+// settleLocked carries out the effects of a step of a classic group, and steps that are due at once, and sets the group's timer.
+func (c *Coordinator) settleLocked(e *entry, g *Group, now time.Time, fx Effects, out *outbox) {
 	for {
 		c.repliesLocked(fx, out)
 		if fx.Save != nil {
 			c.enqueueLocked(e, write{save: fx.Save})
 		}
-		if at, ok := e.group.Deadline(); !ok || at.After(now) {
+		if at, ok := g.Deadline(); !ok || at.After(now) {
 			break
 		}
-		fx = e.group.Tick(now)
+		fx = g.Tick(now)
 	}
 	if c.timers.set(e) {
 		c.wakeTimer()

@@ -29,7 +29,7 @@ func open(t *testing.T, store Store, change ...func(*Config)) *Coordinator {
 func joinAs(id string) JoinRequest {
 	return JoinRequest{MemberID: id, ClientID: "client", ProtocolType: "consumer",
 		SessionTimeout: 10 * time.Second, RebalanceTimeout: time.Minute,
-		Protocols: []Protocol{{"range", subscription("t")}}}
+		Protocols: []Protocol{{Name: "range", Metadata: subscription("t")}}}
 }
 
 func startJoin(c *Coordinator, group string, r JoinRequest) <-chan JoinReply {
@@ -88,7 +88,7 @@ func TestCoordinatorKeepsTime(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
 		require.Equal(t, kerr.UnknownMemberID, c.Heartbeat("g", ref))
-		d, ok := c.Describe("g")
+		d, ok, _ := c.Describe("g")
 		require.True(t, ok)
 		require.Equal(t, Empty, d.State)
 		require.NoError(t, c.Close())
@@ -225,18 +225,18 @@ func TestRestart(t *testing.T) {
 		got, _ = c.Offset("", "t", 0)
 		require.EqualValues(t, 8, got.Offset)
 		require.Nil(t, remove(c, ""))
-		require.ElementsMatch(t, []Listing{{"g", "consumer", Stable}, {"simple", "", Empty}}, c.List())
+		require.ElementsMatch(t, []Listing{{"g", ClassicType, "consumer", "Stable"}, {"simple", ClassicType, "", "Empty"}}, c.List())
 		time.Sleep(11 * time.Second)
 		synctest.Wait()
 		require.Equal(t, kerr.UnknownMemberID, c.Heartbeat("g", ref), "one that does not is evicted")
 		require.NoError(t, c.Close())
 
 		c = open(t, store)
-		require.ElementsMatch(t, []Listing{{"g", "consumer", Empty}, {"simple", "", Empty}}, c.List())
+		require.ElementsMatch(t, []Listing{{"g", ClassicType, "consumer", "Empty"}, {"simple", ClassicType, "", "Empty"}}, c.List())
 		require.Nil(t, remove(c, "g"))
 		require.NoError(t, c.Close())
 		c = open(t, store)
-		require.ElementsMatch(t, []Listing{{"simple", "", Empty}}, c.List())
+		require.ElementsMatch(t, []Listing{{"simple", ClassicType, "", "Empty"}}, c.List())
 		require.NoError(t, c.Close())
 	})
 }

@@ -1,8 +1,9 @@
-// Package group is the coordinator of classic consumer groups: the protocol in which members join a group, its leader
-// assigns partitions to them, and all of them commit offsets (JoinGroup, SyncGroup, Heartbeat, LeaveGroup, OffsetCommit,
-// OffsetFetch and the admin calls). What it decides is what Apache Kafka decides.
+// Package group is the coordinator of consumer groups: classic ones, in which members join, a leader among them assigns
+// partitions, and all of them commit offsets (JoinGroup, SyncGroup, Heartbeat, LeaveGroup, OffsetCommit, OffsetFetch and the
+// admin calls), and those that the broker balances (KIP-848: ConsumerGroupHeartbeat, ConsumerGroupDescribe), whose state
+// machine is package consumer. What it decides is what Apache Kafka decides.
 //
-// A Group is one group as a state machine without goroutines, locks and clocks. Each step takes the time and an event and
+// A Group is one classic group as a state machine without goroutines, locks and clocks. Each step takes the time and an event and
 // returns its effects: answers to requests that waited, and metadata to be made durable.
 //
 //	g := group.New(now, group.Options{InitialRebalanceDelay: 3 * time.Second, MaxSize: 100})
@@ -22,13 +23,19 @@
 // back when a request has its answer. An offset is visible and acknowledged when it is durable. A group survives a
 // restart as of its last assignment; members that send a heartbeat within their session timeout notice nothing.
 //
+// A group changes its kind while it is in use. The first ConsumerGroupHeartbeat that joins a classic group of consumers
+// makes it one that the broker balances: the classic members are told to join again, and take part from then on with their
+// own protocol. When the last member of the new protocol is gone, it becomes a classic group again. A group without members
+// is of no kind: whoever comes first decides. Offsets stay in all of this.
+//
 // An offset is dropped offsets.retention.minutes after its group became Empty (KIP-211), or after its commit if the group
 // never had members or its members do not read the topic; and with its topic. A group without members and offsets is
 // dropped at the next sweep.
 //
 // # Metadata
 //
-// Offsets are stored by storage/catalog. The metadata of a group, the value of Store.PutGroup, is
+// Offsets are stored by storage/catalog. The metadata of a group that the broker balances is in package consumer; that of a
+// classic group, the value of Store.PutGroup, is
 //
 //	version      1 byte, 1
 //	protocol type, protocol     bytes: a uvarint length and as many bytes

@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/keyframelog/keyframe/broker/group/consumer"
 )
 
 // Ticket names a request that waits for its answer. The caller draws tickets, never 0 and never one twice; a group
@@ -12,10 +14,7 @@ type Ticket uint64
 
 // Protocol is one assignment protocol that a member can follow, with the metadata that the leader needs for it. A group
 // does not look into the metadata, except for the topics of the "consumer" protocol type.
-type Protocol struct {
-	Name     string
-	Metadata []byte
-}
+type Protocol = consumer.Protocol
 
 // JoinRequest is a JoinGroup as the group sees it.
 type JoinRequest struct {
@@ -85,6 +84,7 @@ type MemberRef struct {
 	MemberID   string
 	InstanceID string
 	Generation int32 // not looked at by Leave
+	NoEpochs   bool  // of a commit: an OffsetCommit before v9, which members of the new protocol must not send
 }
 
 // Effects is what a step of a group asks its owner to do: deliver the replies, make the metadata durable.
@@ -100,4 +100,6 @@ type Effects struct {
 type Save struct {
 	Seq      uint64
 	Metadata Metadata
+
+	of *Group
 }

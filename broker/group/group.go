@@ -180,6 +180,6 @@ func (g *Group) rebalanceTimeout() (longest time.Duration) {
 // save asks for the group's present metadata to be made durable.
 func (g *Group) save(assigning map[string][]byte) uint64 {
 	g.saveSeq++
-	g.fx.Save = &Save{Seq: g.saveSeq, Metadata: g.metadata(assigning)}
+	g.fx.Save = &Save{Seq: g.saveSeq, Metadata: g.metadata(assigning), of: g}
 	return g.saveSeq
 }

@@ -39,6 +39,16 @@ func (c *Coordinator) Join(name string, r JoinRequest, done func(JoinReply)) {
 	}
 	now := c.cfg.Now()
 	e := c.groupLocked(name)
+	var out outbox
+	if e != nil && e.consumer() != nil {
+		if g := e.consumer(); !g.empty() {
+			c.joinConsumerLocked(e, g, now, &r, &out, done)
+			c.mu.Unlock()
+			out.deliver()
+			return
+		}
+		e.group = New(now, c.options()) // an empty group is of no kind
+	}
 	if e == nil {
 		if r.MemberID != "" {
 			c.mu.Unlock()
@@ -49,8 +59,7 @@ func (c *Coordinator) Join(name string, r JoinRequest, done func(JoinReply)) {
 	}
 	c.tickets++
 	c.joins[c.tickets] = done
-	var out outbox
-	c.stepLocked(e, now, func() Effects { return e.group.Join(now, c.tickets, &r) }, &out)
+	c.stepLocked(e, e.classic(), now, func(g *Group) Effects { return g.Join(now, c.tickets, &r) }, &out)
 	c.mu.Unlock()
 	out.deliver()
 }
@@ -69,10 +78,14 @@ func (c *Coordinator) Sync(name string, r SyncRequest, done func(SyncReply)) {
 		return
 	}
 	now := c.cfg.Now()
-	c.tickets++
-	c.syncs[c.tickets] = done
 	var out outbox
-	c.stepLocked(e, now, func() Effects { return e.group.Sync(now, c.tickets, &r) }, &out)
+	if g := e.consumer(); g != nil {
+		c.syncConsumerLocked(e, g, now, &r, &out, done)
+	} else {
+		c.tickets++
+		c.syncs[c.tickets] = done
+		c.stepLocked(e, e.classic(), now, func(g *Group) Effects { return g.Sync(now, c.tickets, &r) }, &out)
+	}
 	c.mu.Unlock()
 	out.deliver()
 }
@@ -88,7 +101,13 @@ func (c *Coordinator) Heartbeat(name string, ref MemberRef) *kerr.Error {
 	if err != nil {
 		return err
 	}
-	err = e.group.Heartbeat(c.cfg.Now(), ref)
+	now := c.cfg.Now()
+	if g := e.consumer(); g != nil {
+		err, fx := g.ClassicHeartbeat(now, ref.MemberID, ref.InstanceID, ref.Generation)
+		c.answerLocked(e, g, now, fx, false, &outbox{}, func(error) {}) // the answer promises nothing
+		return err
+	}
+	err = e.classic().Heartbeat(now, ref)
 	c.timers.set(e) // a session that ends later needs no wake-up
 	return err
 }
@@ -106,10 +125,14 @@ func (c *Coordinator) Leave(name string, refs []MemberRef) (errs []*kerr.Error, 
 	}
 	now := c.cfg.Now()
 	var out outbox
-	c.stepLocked(e, now, func() (fx Effects) {
-		errs, fx = e.group.Leave(now, refs)
-		return fx
-	}, &out)
+	if g := e.consumer(); g != nil {
+		errs = c.leaveConsumerLocked(e, g, now, refs, &out)
+	} else {
+		c.stepLocked(e, e.classic(), now, func(g *Group) (fx Effects) {
+			errs, fx = g.Leave(now, refs)
+			return fx
+		}, &out)
+	}
 	c.mu.Unlock()
 	out.deliver()
 	return errs, nil
@@ -129,15 +152,15 @@ func (c *Coordinator) liveLocked(name string) (*entry, *kerr.Error) {
 	return nil, kerr.UnknownMemberID
 }
 
-// stepLocked lets a group do a step and carries out its effects.
-func (c *Coordinator) stepLocked(e *entry, now time.Time, step func() Effects, out *outbox) {
-	before, generation := e.group.state, e.group.generation
-	c.settleLocked(e, now, step(), out)
-	if after := e.group.state; after != before || e.group.generation != generation {
+// stepLocked lets a classic group do a step and carries out its effects.
+func (c *Coordinator) stepLocked(e *entry, g *Group, now time.Time, step func(*Group) Effects, out *outbox) {
+	before, generation := g.state, g.generation
+	c.settleLocked(e, g, now, step(g), out)
+	if after := g.state; after != before || g.generation != generation {
 		c.cfg.Logger.Debug("group changed", "group", e.name, "from", before, "to", after,
-			"generation", e.group.generation, "members", len(e.group.members))
+			"generation", g.generation, "members", len(g.members))
 	}
-	if e.group.generation != generation {
+	if g.generation != generation {
 		c.metrics.rebalances.Inc()
 	}
 }

@@ -14,10 +14,10 @@ func goldenMetadata() Metadata {
 		ProtocolType: "consumer", Protocol: "range", Generation: 7, Leader: "client-1", SinceMs: 1_700_000_000_000,
 		Members: []MemberMetadata{
 			{ID: "client-1", ClientID: "client", ClientHost: "/127.0.0.1", SessionMs: 45_000, RebalanceMs: 300_000,
-				Protocols:  []Protocol{{"range", []byte{1, 2, 3}}, {"cooperative-sticky", []byte{}}},
+				Protocols:  []Protocol{{Name: "range", Metadata: []byte{1, 2, 3}}, {Name: "cooperative-sticky", Metadata: []byte{}}},
 				Assignment: []byte{0, 1}},
 			{ID: "i-2", InstanceID: "i", ClientHost: "/::1", SessionMs: 6_000, RebalanceMs: 6_000,
-				Protocols: []Protocol{{"range", []byte{4}}}, Assignment: []byte{}},
+				Protocols: []Protocol{{Name: "range", Metadata: []byte{4}}}, Assignment: []byte{}},
 		},
 	}
 }

@@ -2,6 +2,8 @@ package group
 
 import (
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/keyframelog/keyframe/broker/group/consumer"
 )
 
 // metrics of a coordinator. The gauges are read from the groups when somebody asks.
@@ -38,7 +40,7 @@ func (m *metrics) unregister(reg prometheus.Registerer) {
 type gauges struct{ c *Coordinator }
 
 func (gauges) descs() (groups, members, offsets *prometheus.Desc) {
-	return prometheus.NewDesc("keyframe_groups", "Consumer groups, by state.", []string{"state"}, nil),
+	return prometheus.NewDesc("keyframe_groups", "Consumer groups, by type and state.", []string{"type", "state"}, nil),
 		prometheus.NewDesc("keyframe_group_members", "Members of consumer groups.", nil, nil),
 		prometheus.NewDesc("keyframe_group_offsets", "Committed offsets of consumer groups.", nil, nil)
 }
@@ -53,20 +55,32 @@ func (g gauges) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (g gauges) Collect(ch chan<- prometheus.Metric) {
-	var states [Dead]int
+	type kind struct{ typ, state string }
+	states := map[kind]int{}
+	for s := Empty; s < Dead; s++ {
+		states[kind{ClassicType, s.String()}] = 0
+	}
+	for _, s := range []consumer.State{consumer.Empty, consumer.Assigning, consumer.Reconciling, consumer.Stable} {
+		states[kind{ConsumerType, string(s)}] = 0
+	}
 	var members, offsets int
 	g.c.mu.Lock()
 	for _, e := range g.c.entries {
-		if e.group != nil && e.group.state < Dead {
-			states[e.group.state]++
-			members += len(e.group.members)
-			offsets += len(e.offsets)
+		if e.group == nil {
+			continue
 		}
+		l := e.group.listing()
+		if l.State == Dead.String() {
+			continue
+		}
+		states[kind{l.Type, l.State}]++
+		members += e.group.size()
+		offsets += len(e.offsets)
 	}
 	g.c.mu.Unlock()
 	gd, md, od := g.descs()
-	for s, n := range states {
-		ch <- prometheus.MustNewConstMetric(gd, prometheus.GaugeValue, float64(n), State(s).String())
+	for k, n := range states {
+		ch <- prometheus.MustNewConstMetric(gd, prometheus.GaugeValue, float64(n), k.typ, k.state)
 	}
 	ch <- prometheus.MustNewConstMetric(md, prometheus.GaugeValue, float64(members))
 	ch <- prometheus.MustNewConstMetric(od, prometheus.GaugeValue, float64(offsets))

@@ -64,7 +64,7 @@ func (c *Coordinator) offsetDeleteCheckLocked(name string, e *entry) *kerr.Error
 		return kerr.InvalidGroupID
 	case e == nil:
 		return kerr.GroupIDNotFound
-	case e.group.state != Empty && e.group.protocolType != consumerType:
+	case !e.group.empty() && e.group.listing().ProtocolType != consumerType:
 		return kerr.NonEmptyGroup
 	}
 	return nil

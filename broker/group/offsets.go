@@ -47,10 +47,15 @@ func (c *Coordinator) Commit(name string, ref MemberRef, offsets []PartitionOffs
 		return
 	}
 	e := c.entries[name]
+	stale := e.group.stale(ref)
 	commits := make([]catalog.OffsetCommit, 0, len(offsets))
 	for i, o := range offsets {
 		if tooLong(o.Metadata, c.cfg.MaxOffsetMetadata) {
 			errs[i] = kerr.OffsetMetadataTooLarge
+			continue
+		}
+		if stale != nil && stale(o.Topic, o.Partition) {
+			errs[i] = kerr.StaleMemberEpoch
 			continue
 		}
 		commits = append(commits, catalog.OffsetCommit{

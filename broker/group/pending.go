@@ -134,9 +134,14 @@ func (c *Coordinator) CommitInTxn(name string, ref MemberRef, producerID int64, 
 		return
 	}
 	w := pendingWrite{producerID: producerID}
+	stale := c.entries[name].group.stale(ref)
 	for i, o := range offsets {
 		if tooLong(o.Metadata, c.cfg.MaxOffsetMetadata) {
 			errs[i] = kerr.OffsetMetadataTooLarge
+			continue
+		}
+		if stale != nil && stale(o.Topic, o.Partition) {
+			errs[i] = kerr.StaleMemberEpoch
 			continue
 		}
 		w.commits = append(w.commits, catalog.OffsetCommit{

@@ -91,7 +91,7 @@ func (r *random) join(rt *rapid.T) {
 		SkipsAssignment:  rapid.Bool().Draw(rt, "skips"),
 	}
 	for _, name := range rapid.SampledFrom([][]string{{"range"}, {"range", "sticky"}, {"sticky", "range"}, {"sticky"}, {}}).Draw(rt, "protocols") {
-		req.Protocols = append(req.Protocols, Protocol{name, subscription("t")})
+		req.Protocols = append(req.Protocols, Protocol{Name: name, Metadata: subscription("t")})
 	}
 	r.tickets++
 	r.joins[r.tickets] = id

@@ -151,7 +151,7 @@ func (p *player) joinRequest(a args) *JoinRequest {
 		pairs = [][2]string{{"range", "t"}}
 	}
 	for _, pair := range pairs {
-		r.Protocols = append(r.Protocols, Protocol{pair[0], subscription(pair[1])})
+		r.Protocols = append(r.Protocols, Protocol{Name: pair[0], Metadata: subscription(pair[1])})
 	}
 	return r
 }

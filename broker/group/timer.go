@@ -95,7 +95,11 @@ func (c *Coordinator) expire() time.Duration {
 	now := c.cfg.Now()
 	for len(c.timers) > 0 && !c.timers[0].at.After(now) {
 		e := c.timers[0].entry
-		c.stepLocked(e, now, func() Effects { return e.group.Tick(now) }, &out)
+		if g := e.consumer(); g != nil {
+			c.tickLocked(e, g, now, &out)
+		} else {
+			c.stepLocked(e, e.classic(), now, func(g *Group) Effects { return g.Tick(now) }, &out)
+		}
 	}
 	if !c.sweepAt.After(now) {
 		c.sweepLocked(now)

@@ -8,9 +8,10 @@ import (
 	"github.com/keyframelog/keyframe/storage/engine"
 )
 
-// write is one change to a group's durable state. Exactly one of save, commits, pending, drop, hold and remove is set.
+// write is one change to a group's durable state. Exactly one of save, keep, commits, pending, drop, hold and remove is set.
 type write struct {
 	save    *Save
+	keep    bool // a consumer group's metadata, as it is when the write's turn comes
 	commits []catalog.OffsetCommit
 	drop    func(topic string) bool // removes the offsets of these topics, as they are when the write's turn comes
 	pending *pendingWrite           // offsets of an open transaction
@@ -56,23 +57,33 @@ func (c *Coordinator) write(e *entry) {
 			commits = e.droppedBy(run[0].drop)
 		}
 		pending := e.pendingOf(run[0])
-		g := e.group
+		life := e.life
+		var metadata []byte
+		if m := e.consumer(); m != nil && run[0].keep {
+			metadata = m.Append(nil)
+		}
 		c.mu.Unlock()
 
-		err := c.perform(storeName(e.name), run[0], commits, pending)
+		err := c.perform(storeName(e.name), run[0], commits, pending, metadata)
 		if err != nil && !errors.Is(err, engine.ErrDiskFull) { // a full disk shows in metrics and readiness, clients try again in a loop
 			c.cfg.Logger.Error("cannot make a group's state durable", "group", e.name, "error", err)
 		}
 
 		c.mu.Lock()
 		var out outbox
-		if err == nil && e.group == g && g != nil {
+		if err == nil && e.life == life && e.group != nil {
 			e.publish(commits)
 			e.publishPending(pending)
 		}
-		if save := run[0].save; save != nil && e.group == g && g != nil {
+		if save := run[0].save; save != nil && e.group == machine(save.of) {
 			now := c.cfg.Now()
-			c.stepLocked(e, now, func() Effects { return g.Saved(now, save.Seq, err) }, &out)
+			c.stepLocked(e, save.of, now, func(g *Group) Effects { return g.Saved(now, save.Seq, err) }, &out)
+		}
+		if run[0].keep {
+			e.keeps -= len(run)
+			if m := e.consumer(); m != nil && err != nil {
+				m.unsaved = true
+			}
 		}
 		c.mu.Unlock()
 		out.deliver()
@@ -84,10 +95,11 @@ func (c *Coordinator) write(e *entry) {
 	}
 }
 
-// takeRun takes the writes off the queue that can be done at once: all commits in front, else one write.
+// takeRun takes the writes off the queue that can be done at once: all commits in front, or all of a consumer group's metadata, else
+// one write.
 func (e *entry) takeRun() []write {
-	n := 1
-	for e.queue[0].commits != nil && n < len(e.queue) && e.queue[n].commits != nil {
+	n, first := 1, e.queue[0]
+	for n < len(e.queue) && (first.commits != nil && e.queue[n].commits != nil || first.keep && e.queue[n].keep) {
 		n++
 	}
 	run := e.queue[:n:n]
@@ -95,13 +107,15 @@ func (e *entry) takeRun() []write {
 	return run
 }
 
-func (c *Coordinator) perform(name string, w write, commits []catalog.OffsetCommit, pending []pendingWrite) error {
+func (c *Coordinator) perform(name string, w write, commits []catalog.OffsetCommit, pending []pendingWrite, metadata []byte) error {
 	for _, p := range pending {
 		if err := c.cfg.Store.PutPending(name, p.producerID, p.commits); err != nil {
 			return err
 		}
 	}
 	switch {
+	case len(metadata) > 0:
+		return c.cfg.Store.PutGroup(name, metadata)
 	case w.save != nil:
 		return c.cfg.Store.PutGroup(name, w.save.Metadata.Append(nil))
 	case w.remove:

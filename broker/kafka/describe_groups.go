@@ -10,16 +10,20 @@ import (
 	"github.com/keyframelog/keyframe/broker/wire"
 )
 
-// describeGroups shows groups and their members. A group that does not exist is Dead, and from v6 on an error.
+// describeGroups shows classic groups and their members. A group that does not exist, or is of the new protocol, is Dead, and from v6 on
+// an error.
 func (h *Handler) describeGroups(_ context.Context, _ *wire.Request, req *kmsg.DescribeGroupsRequest) wire.Response {
 	resp := req.ResponseKind().(*kmsg.DescribeGroupsResponse)
 	for _, name := range req.Groups {
 		out := kmsg.DescribeGroupsResponseGroup{Group: name, AuthorizedOperations: noOperations}
-		switch d, ok := h.cfg.Groups.Describe(name); {
+		switch d, ok, known := h.cfg.Groups.Describe(name); {
 		case !ok:
 			out.State = group.Dead.String()
 			if req.Version >= 6 {
 				out.ErrorCode, out.ErrorMessage = groupIDNotFound, ptr(fmt.Sprintf("Group %s not found.", name))
+			}
+			if req.Version >= 6 && known {
+				out.ErrorMessage = ptr(fmt.Sprintf("Group %s is not a classic group.", name))
 			}
 		default:
 			describeGroup(&out, d)

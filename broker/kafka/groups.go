@@ -19,7 +19,7 @@ const groupOperations int32 = 1<<3 | 1<<6 | 1<<8 | 1<<10 | 1<<11
 
 const groupIDNotFound int16 = 69
 
-// groupHandlers are the classic consumer group APIs: API key to handler, merged into the dispatch table by New. Each API
+// groupHandlers are the consumer group APIs: API key to handler, merged into the dispatch table by New. Each API
 // has a file of its own (join_group.go, ...).
 func groupHandlers() map[int16]handlerFunc {
 	return map[int16]handlerFunc{
@@ -34,6 +34,9 @@ func groupHandlers() map[int16]handlerFunc {
 		16: handle((*Handler).listGroups),
 		42: handle((*Handler).deleteGroups),
 		47: handle((*Handler).offsetDelete),
+
+		keyConsumerGroupHeartbeat: handle((*Handler).consumerGroupHeartbeat),
+		69:                        handle((*Handler).consumerGroupDescribe),
 	}
 }
 

@@ -28,7 +28,7 @@ func startGroupsOwn(t *testing.T, o options) (*broker, *group.Coordinator) {
 		settings.InitialRebalanceDelay = 0
 		var err error
 		c, err = group.Open(group.Config{Settings: settings, Store: cfg.Producers.(*catalog.Catalog),
-			TopicExists: func(name string) bool { _, ok := cfg.Registry.Get(name); return ok }})
+			Topics: kafka.GroupTopics(cfg.Registry), TopicExists: func(name string) bool { _, ok := cfg.Registry.Get(name); return ok }})
 		require.NoError(t, err)
 		cfg.Registry.AddHooks(topics.Hooks{Deleted: func(topic *topics.Topic) { c.DropTopic(topic.Name) }})
 		cfg.Groups = c

@@ -12,18 +12,15 @@ import (
 	"github.com/keyframelog/keyframe/broker/wire"
 )
 
-// classicType is the type of the groups that there are.
-const classicType = "classic"
-
 // listGroups lists the groups in the given states and of the given types; no filter is all. Filters do not look at case.
 func (h *Handler) listGroups(_ context.Context, _ *wire.Request, req *kmsg.ListGroupsRequest) wire.Response {
 	resp := req.ResponseKind().(*kmsg.ListGroupsResponse)
 	all := h.cfg.Groups.List()
 	slices.SortFunc(all, func(a, b group.Listing) int { return cmp.Compare(a.Group, b.Group) })
 	for _, g := range all {
-		if admits(req.StatesFilter, g.State.String()) && admits(req.TypesFilter, classicType) {
+		if admits(req.StatesFilter, g.State) && admits(req.TypesFilter, g.Type) {
 			resp.Groups = append(resp.Groups, kmsg.ListGroupsResponseGroup{
-				Group: g.Group, ProtocolType: g.ProtocolType, GroupState: g.State.String(), GroupType: classicType})
+				Group: g.Group, ProtocolType: g.ProtocolType, GroupState: g.State, GroupType: g.Type})
 		}
 	}
 	return wire.Reply(resp)

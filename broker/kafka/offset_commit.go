@@ -35,7 +35,7 @@ func (h *Handler) offsetCommit(_ context.Context, r *wire.Request, req *kmsg.Off
 		return wire.Reply(resp)
 	}
 	ch := make(chan []*kerr.Error, 1)
-	ref := group.MemberRef{MemberID: req.MemberID, InstanceID: orEmpty(req.InstanceID), Generation: req.Generation}
+	ref := group.MemberRef{MemberID: req.MemberID, InstanceID: orEmpty(req.InstanceID), Generation: req.Generation, NoEpochs: req.Version < 9}
 	h.cfg.Groups.Commit(req.Group, ref, offsets, func(errs []*kerr.Error) { ch <- errs })
 	return answerWith(r, ch, nil, func(errs []*kerr.Error) wire.Message {
 		for i, err := range errs {

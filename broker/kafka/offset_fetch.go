@@ -45,6 +45,11 @@ func (h *Handler) offsetFetch(_ context.Context, _ *wire.Request, req *kmsg.Offs
 // fetchGroup reads what is asked of one group; without topics, all that it has.
 func (h *Handler) fetchGroup(g kmsg.OffsetFetchRequestGroup, version int16, requireStable bool) kmsg.OffsetFetchResponseGroup {
 	resp := kmsg.OffsetFetchResponseGroup{Group: g.Group}
+	if version >= 9 {
+		if resp.ErrorCode = kerrCode(h.cfg.Groups.CheckFetch(g.Group, g.MemberID, g.MemberEpoch)); resp.ErrorCode != none {
+			return resp
+		}
+	}
 	if g.Topics == nil {
 		resp.Topics = h.allOffsets(g.Group, version, requireStable)
 		return resp

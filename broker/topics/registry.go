@@ -31,9 +31,10 @@ type Registry struct {
 
 // view is one state of the registry; never changed once it is published.
 type view struct {
-	byName map[string]*Topic
-	byID   map[[16]byte]*Topic
-	list   []*Topic // by name
+	version uint64
+	byName  map[string]*Topic
+	byID    map[[16]byte]*Topic
+	list    []*Topic // by name
 }
 
 // Open loads the topics of the catalog and opens their logs.
@@ -82,6 +83,9 @@ func (r *Registry) ByID(id [16]byte) (*Topic, bool) {
 
 // List returns all topics in the order of their names. The slice is shared: do not change it.
 func (r *Registry) List() []*Topic { return r.view.Load().list }
+
+// Version changes with every topic that is created or deleted, or gets partitions. It begins anew with the process.
+func (r *Registry) Version() uint64 { return r.view.Load().version }
 
 // AddHooks adds hooks and calls Created for every topic there is. After it every change reaches them.
 func (r *Registry) AddHooks(h Hooks) {
@@ -292,9 +296,10 @@ func (r *Registry) openPartitions(ct catalog.Topic, from int) (list []*Partition
 
 // publish replaces the view by a changed copy; r.changes is held.
 func (r *Registry) publish(change func(byName map[string]*Topic)) {
-	byName := maps.Clone(r.view.Load().byName)
+	last := r.view.Load()
+	byName := maps.Clone(last.byName)
 	change(byName)
-	v := &view{byName: byName, byID: make(map[[16]byte]*Topic, len(byName)), list: sortedTopics(byName)}
+	v := &view{version: last.version + 1, byName: byName, byID: make(map[[16]byte]*Topic, len(byName)), list: sortedTopics(byName)}
 	for _, t := range byName {
 		v.byID[t.ID] = t
 	}

@@ -42,6 +42,14 @@ func groupRequests() []request {
 		{key: 47, name: "OffsetDelete", min: 0, max: 0, flexible: 1, fields: []field{
 			str("group_id"), list("topics", str("name"), list("partitions", i32("partition_index"))),
 		}},
+		{key: 68, name: "ConsumerGroupHeartbeat", min: 0, max: 1, flexible: 0, fields: []field{
+			str("group_id"), str("member_id"), i32("member_epoch"), str("instance_id"), str("rack_id"), i32("rebalance_timeout_ms"),
+			strs("subscribed_topic_names"), str("subscribed_topic_regex").since(1), str("server_assignor"),
+			list("topic_partitions", uuid("topic_id"), i32s("partitions")),
+		}},
+		{key: 69, name: "ConsumerGroupDescribe", min: 0, max: 1, flexible: 0, fields: []field{
+			strs("group_ids"), i8("include_authorized_operations"),
+		}},
 		{key: 42, name: "DeleteGroups", min: 0, max: 2, flexible: 2, fields: []field{strs("groups_names")}},
 	}
 }

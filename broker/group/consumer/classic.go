@@ -58,6 +58,10 @@ func (g *Group) join(now time.Time, r *JoinRequest) JoinReply {
 		if _, err, _ := g.find(id, r.InstanceID); err != nil {
 			return failed(err, id)
 		}
+	} else if g.byID[id] == nil && len(subscription.OwnedPartitions) > 0 {
+		// Ids that were handed out are not kept, so an unknown one is taken for new. One that has partitions is not: it was removed,
+		// and must give up what it has before it comes back.
+		return failed(kerr.UnknownMemberID, id)
 	}
 	m, err, _ := g.enter(now, id, r.InstanceID, false)
 	if err == kerr.GroupMaxSizeReached {

@@ -74,10 +74,15 @@ func (g *Group) RetainedFrom(topic string, committed time.Time) (time.Time, bool
 	if len(g.members) == 0 && g.since.After(committed) {
 		return g.since, true
 	}
+	return committed, !g.Reads(topic)
+}
+
+// Reads says whether a member subscribes to the topic.
+func (g *Group) Reads(topic string) bool {
 	for _, m := range g.members {
 		if _, ok := slices.BinarySearch(m.names, topic); ok || m.regex != nil && m.regex.MatchString(topic) {
-			return time.Time{}, false
+			return true
 		}
 	}
-	return committed, true
+	return false
 }

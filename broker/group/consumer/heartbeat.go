@@ -105,8 +105,12 @@ func (g *Group) heartbeat(now time.Time, r *HeartbeatRequest) HeartbeatReply {
 			return refuse(err, "%s", text)
 		}
 		if !m.accepts(r) {
-			return refuse(kerr.FencedMemberEpoch, "The consumer group member has another member epoch (%d) than the one known by the group "+
-				"coordinator (%d). The member must abandon all its partitions and rejoin.", r.Epoch, m.epoch)
+			than := "greater"
+			if r.Epoch < m.epoch {
+				than = "smaller"
+			}
+			return refuse(kerr.FencedMemberEpoch, "The consumer group member has a %s member epoch (%d) than the one known by the group coordinator "+
+				"(%d). The member must abandon all its partitions and rejoin.", than, r.Epoch, m.epoch)
 		}
 	}
 	before := m.assigned

@@ -2,9 +2,11 @@ package consumer
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"regexp"
+	"regexp/syntax"
 	"slices"
 
 	"github.com/keyframelog/keyframe/broker/group/assign"
@@ -32,14 +34,16 @@ type Topics interface {
 
 // compile takes a pattern in RE2 syntax, which has to match the whole name of a topic.
 func compile(pattern string) (*regexp.Regexp, error) {
-	re, err := regexp.Compile(pattern) // alone first: the error is about what the user wrote
-	if err != nil {
-		return nil, fmt.Errorf("SubscribedTopicRegex `%s` is not a valid regular expression: %w", pattern, err)
+	_, err := regexp.Compile(pattern) // alone first: the error is about what the user wrote
+	var re *regexp.Regexp
+	if err == nil {
+		re, err = regexp.Compile(`^(?:` + pattern + `)$`)
 	}
-	if re, err = regexp.Compile(`^(?:` + pattern + `)$`); err != nil {
-		return nil, fmt.Errorf("SubscribedTopicRegex `%s` is not a valid regular expression: %w", pattern, err)
+	var bad *syntax.Error
+	if errors.As(err, &bad) {
+		return nil, fmt.Errorf("SubscribedTopicRegex `%s` is not a valid regular expression: %s.", pattern, bad.Code)
 	}
-	return re, nil
+	return re, err
 }
 
 // resolve brings up to date which topics each member reads, and says whether that is different from what the last assignment

@@ -1,0 +1,172 @@
+package conformance_test
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// partition is a partition of a topic by id.
+type partition struct {
+	topic [16]byte
+	index int32
+}
+
+// owners are who has which partition of a group, by what the members themselves believe. A partition with two is a failed test.
+type owners map[partition]string
+
+// consumer is a member of a group that the broker balances (KIP-848), on a connection of its own. It gives up at once what it is not
+// assigned any more, and says so with its next heartbeat.
+type consumer struct {
+	*conn
+	owners              owners
+	group, id, instance string
+	epoch               int32
+	names               []string
+	pattern, assignor   *string
+	rebalance           int32
+	owned               []partition
+	interval            int32
+}
+
+func (b *broker) consumer(t testing.TB, o owners, group, id string, names ...string) *consumer {
+	if names == nil {
+		names = []string{}
+	}
+	return &consumer{conn: b.dial(t), owners: o, group: group, id: id, names: names, rebalance: 30_000}
+}
+
+// request is a heartbeat that says everything.
+func (m *consumer) request(epoch int32) *kmsg.ConsumerGroupHeartbeatRequest {
+	r := m.short(epoch)
+	r.RebalanceTimeoutMillis, r.SubscribedTopicNames, r.SubscribedTopicRegex, r.ServerAssignor = m.rebalance, m.names, m.pattern, m.assignor
+	r.Topics = m.topics()
+	return r
+}
+
+// short is a heartbeat that says that nothing has changed.
+func (m *consumer) short(epoch int32) *kmsg.ConsumerGroupHeartbeatRequest {
+	r := kmsg.NewPtrConsumerGroupHeartbeatRequest()
+	r.Version, r.Group, r.MemberID, r.MemberEpoch = 1, m.group, m.id, epoch
+	if m.instance != "" {
+		r.InstanceID = &m.instance
+	}
+	return r
+}
+
+func (m *consumer) topics() []kmsg.ConsumerGroupHeartbeatRequestTopic {
+	topics := []kmsg.ConsumerGroupHeartbeatRequestTopic{}
+	for _, p := range m.owned {
+		topics = append(topics, kmsg.ConsumerGroupHeartbeatRequestTopic{TopicID: p.topic, Partitions: []int32{p.index}})
+	}
+	return topics
+}
+
+func (m *consumer) ask(r *kmsg.ConsumerGroupHeartbeatRequest) *kmsg.ConsumerGroupHeartbeatResponse {
+	m.t.Helper()
+	return do[*kmsg.ConsumerGroupHeartbeatResponse](m.conn, r)
+}
+
+// join begins anew: without an epoch and without partitions.
+func (m *consumer) join() *kmsg.ConsumerGroupHeartbeatResponse {
+	m.t.Helper()
+	m.drop()
+	return m.take(m.ask(m.request(0)))
+}
+
+// beat tells what it has, and takes what it gets.
+func (m *consumer) beat() *kmsg.ConsumerGroupHeartbeatResponse {
+	m.t.Helper()
+	r := m.short(m.epoch)
+	r.Topics = m.topics()
+	return m.take(m.ask(r))
+}
+
+func (m *consumer) leave() {
+	m.t.Helper()
+	m.drop()
+	require.Zero(m.t, m.ask(m.short(-1)).ErrorCode)
+}
+
+// take takes over a successful answer.
+func (m *consumer) take(r *kmsg.ConsumerGroupHeartbeatResponse) *kmsg.ConsumerGroupHeartbeatResponse {
+	m.t.Helper()
+	requireCode(m.t, 0, r.ErrorCode, r.ErrorMessage)
+	require.Equal(m.t, m.id, *r.MemberID)
+	require.GreaterOrEqual(m.t, r.MemberEpoch, m.epoch)
+	m.epoch, m.interval = r.MemberEpoch, r.HeartbeatIntervalMillis
+	if r.Assignment != nil {
+		m.assign(assigned(r))
+	}
+	return r
+}
+
+func (m *consumer) assign(now []partition) {
+	m.t.Helper()
+	for _, p := range m.owned {
+		if !slices.Contains(now, p) {
+			delete(m.owners, p)
+		}
+	}
+	for _, p := range now {
+		if !slices.Contains(m.owned, p) {
+			require.NotContains(m.t, m.owners, p, "%s gets what another has", m.id)
+			m.owners[p] = m.id
+		}
+	}
+	m.owned = now
+}
+
+func (m *consumer) drop() { m.assign(nil) }
+
+func assigned(r *kmsg.ConsumerGroupHeartbeatResponse) (all []partition) {
+	for _, t := range r.Assignment.Topics {
+		for _, n := range t.Partitions {
+			all = append(all, partition{t.TopicID, n})
+		}
+	}
+	return all
+}
+
+// of are the partitions of one topic that the member has.
+func (m *consumer) of(t topic) (list []int32) {
+	for _, p := range m.owned {
+		if p.topic == t.id {
+			list = append(list, p.index)
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
+// until lets members send heartbeats until it is as it should be.
+func until(t *testing.T, ok func() bool, members ...*consumer) {
+	t.Helper()
+	eventually(t, func() bool {
+		for _, m := range members {
+			m.beat()
+		}
+		return ok()
+	})
+}
+
+func describeConsumers(c *conn, version int16, groups ...string) []kmsg.ConsumerGroupDescribeResponseGroup {
+	c.t.Helper()
+	r := kmsg.NewPtrConsumerGroupDescribeRequest()
+	r.Version, r.Groups = version, groups
+	got := do[*kmsg.ConsumerGroupDescribeResponse](c, r).Groups
+	require.Len(c.t, got, len(groups))
+	return got
+}
+
+func typeOf(c *conn, group string) string {
+	c.t.Helper()
+	for _, g := range do[*kmsg.ListGroupsResponse](c, &kmsg.ListGroupsRequest{Version: 5}).Groups {
+		if g.Group == group {
+			return g.GroupType
+		}
+	}
+	return ""
+}

@@ -18,7 +18,7 @@ type machine interface {
 	Idle() bool
 	// Commit judges the sender of an offset commit; stale, if it is not nil, then judges each partition.
 	Commit(now time.Time, ref MemberRef) *kerr.Error
-	stale(ref MemberRef) func(topic string, partition int32) bool
+	stale(ref MemberRef) func(topic string, partition int32) *kerr.Error
 	// CommitInTxn judges the sender of a TxnOffsetCommit.
 	CommitInTxn(now time.Time, ref MemberRef) *kerr.Error
 
@@ -38,7 +38,7 @@ func (g *Group) listing() Listing {
 
 func (g *Group) kill(now time.Time, err *kerr.Error) Effects { return g.Kill(now, err) }
 
-func (g *Group) stale(MemberRef) func(string, int32) bool { return nil }
+func (g *Group) stale(MemberRef) func(string, int32) *kerr.Error { return nil }
 
 // modern is a consumer group in the hands of the coordinator.
 type modern struct {
@@ -75,7 +75,7 @@ func (m *modern) CommitInTxn(_ time.Time, ref MemberRef) *kerr.Error {
 	return err
 }
 
-func (m *modern) stale(ref MemberRef) func(string, int32) bool {
+func (m *modern) stale(ref MemberRef) func(string, int32) *kerr.Error {
 	c := commitOf(ref)
 	c.Transactional = true // the sender was judged
 	stale, _ := m.Check(c)

@@ -54,9 +54,10 @@ func (c *Coordinator) Commit(name string, ref MemberRef, offsets []PartitionOffs
 			errs[i] = kerr.OffsetMetadataTooLarge
 			continue
 		}
-		if stale != nil && stale(o.Topic, o.Partition) {
-			errs[i] = kerr.StaleMemberEpoch
-			continue
+		if stale != nil {
+			if errs[i] = stale(o.Topic, o.Partition); errs[i] != nil {
+				continue
+			}
 		}
 		commits = append(commits, catalog.OffsetCommit{
 			Topic: o.Topic, Partition: o.Partition, Offset: o.Offset.Offset,

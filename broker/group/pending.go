@@ -140,9 +140,10 @@ func (c *Coordinator) CommitInTxn(name string, ref MemberRef, producerID int64, 
 			errs[i] = kerr.OffsetMetadataTooLarge
 			continue
 		}
-		if stale != nil && stale(o.Topic, o.Partition) {
-			errs[i] = kerr.StaleMemberEpoch
-			continue
+		if stale != nil {
+			if errs[i] = stale(o.Topic, o.Partition); errs[i] != nil {
+				continue
+			}
 		}
 		w.commits = append(w.commits, catalog.OffsetCommit{
 			Topic: o.Topic, Partition: o.Partition, Offset: o.Offset.Offset,

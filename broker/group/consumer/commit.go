@@ -15,9 +15,9 @@ type Commit struct {
 	Old           bool // an OffsetCommit before v9, which knows no member epochs
 }
 
-// Check says whether the commit is accepted. If stale is not nil, it was sent before the member's present epoch, and the partitions
-// that stale says yes to are refused with STALE_MEMBER_EPOCH: the others were the member's at that epoch and still are (KIP-1251).
-func (g *Group) Check(c Commit) (stale func(topic string, partition int32) bool, err *kerr.Error) {
+// Check says whether the commit is accepted. If stale is not nil, it was sent before the member's present epoch, and stale judges each
+// partition: one that was the member's at that epoch and still is may be committed (KIP-1251).
+func (g *Group) Check(c Commit) (stale func(topic string, partition int32) *kerr.Error, err *kerr.Error) {
 	if g.dead {
 		return nil, kerr.CoordinatorNotAvailable
 	}
@@ -32,15 +32,15 @@ func (g *Group) Check(c Commit) (stale func(topic string, partition int32) bool,
 		return nil, kerr.UnsupportedVersion
 	case c.Epoch == m.epoch:
 		return nil, nil
-	case m.classic != nil:
-		return nil, kerr.IllegalGeneration
 	case c.Epoch < 0 || c.Epoch > m.epoch:
-		return nil, kerr.StaleMemberEpoch
+		return nil, m.stale()
 	}
-	return func(topic string, partition int32) bool {
+	return func(topic string, partition int32) *kerr.Error {
 		t, ok := g.opts.Topics.ByName(topic)
-		since, has := m.since[topicPartition{t.ID, partition}]
-		return !ok || !has || since > c.Epoch
+		if since, has := m.since[topicPartition{t.ID, partition}]; ok && has && since <= c.Epoch {
+			return nil
+		}
+		return m.stale()
 	}, nil
 }
 
@@ -62,7 +62,13 @@ func (g *Group) CheckFetch(memberID *string, epoch int32) *kerr.Error {
 		return kerr.UnknownMemberID
 	case m.epoch == epoch:
 		return nil
-	case m.classic != nil:
+	}
+	return m.stale()
+}
+
+// stale is the error of a request that is not of the member's epoch.
+func (m *member) stale() *kerr.Error {
+	if m.classic != nil {
 		return kerr.IllegalGeneration
 	}
 	return kerr.StaleMemberEpoch

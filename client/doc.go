@@ -16,6 +16,13 @@
 // committed records only, offsets never reset silently. Rows, position, incarnation and digest change together, under one
 // lock (Memory) or in one commit (Dir).
 //
+// # Transactions
+//
+// Records are read once they are committed; those of aborted transactions are never seen, their markers are. The position is the offset
+// behind the last record or marker seen. So it lies below the last stable offset where only aborted records are left in between and their
+// marker lies behind another, open transaction: nothing is missing in the state, and it moves on with the next marker. A frame is
+// compared when the next record or marker at or above its cut is seen, just before that is applied.
+//
 // # Rows among the deltas
 //
 // Below the delta start offset N1 the log has rows only, each at the offset of its key's last delta below N1. A replica that lags below

@@ -96,10 +96,23 @@ func (l *fakeLog) abort(p int32, n int64) int64 {
 	return l.addLocked(p, 1, nil)
 }
 
+// abortAround is abort with a frame cut between the records and the marker.
+func (l *fakeLog) abortAround(p int32, n int64) int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.parts[p].end += n
+	l.cutLocked(p)
+	return l.addLocked(p, 1, nil)
+}
+
 // cut makes a key frame at the end.
 func (l *fakeLog) cut(p int32) int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	return l.cutLocked(p)
+}
+
+func (l *fakeLog) cutLocked(p int32) int64 {
 	part := l.parts[p]
 	part.cuts = append(part.cuts, part.end)
 	part.states[part.end] = l.stateLocked(p, part.end)

@@ -133,6 +133,25 @@ func TestAbortedTransactionIsNoGap(t *testing.T) {
 	})
 }
 
+// A frame behind aborted records, before or behind their marker, is compared when the replica gets there, which is when it sees the marker
+// or the next record: its digest is that of the state below.
+func TestFrameAtAnAbortedTransaction(t *testing.T) {
+	eachStore(t, func(t *testing.T, store func() Store) {
+		g := newRig(t, fold.LastValue, 1)
+		g.cfg.Store = store()
+		g.log.append(0, "a", "1")
+		g.open()
+		end := g.log.abortAround(0, 2)
+		g.awaitVerdict(end-1, Equal)
+		g.awaitVerdict(g.log.cut(0), Equal)
+		g.log.marker(0)
+		g.awaitVerdict(g.log.cut(0), Equal)
+		require.Equal(t, g.log.state(0), g.state())
+		_, seen := g.saw(OutOfRange)
+		require.False(t, seen)
+	})
+}
+
 // From earliest on a topic that was trimmed: the frame that the rows add up to, then each delta that is left.
 func TestEarliestOfATrimmedTopic(t *testing.T) {
 	eachStore(t, func(t *testing.T, store func() Store) {
@@ -234,7 +253,7 @@ func TestShowsOnlyWhatWas(t *testing.T) {
 
 // step does one thing to the log, or to the replica's reading of it.
 func (g *rig) step(rnd *rand.Rand) {
-	switch rnd.IntN(12) {
+	switch rnd.IntN(14) {
 	case 0, 1:
 		g.log.cut(0)
 	case 2:
@@ -249,6 +268,12 @@ func (g *rig) step(rnd *rand.Rand) {
 		g.tail.release()
 	case 6:
 		g.log.marker(0)
+	case 7:
+		if n := rnd.Int64N(3); n > 0 {
+			g.log.abortAround(0, n)
+		} else {
+			g.log.abort(0, 1+rnd.Int64N(3))
+		}
 	default:
 		value := fmt.Sprint(rnd.IntN(10))
 		if rnd.IntN(4) == 0 {

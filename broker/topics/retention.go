@@ -66,6 +66,7 @@ func (r *Registry) retainPartition(ctx context.Context, t *Topic, p *Partition, 
 			start, why = bySize, "retention.bytes"
 		}
 	}
+	start = min(start, b.LastStable) // what is open has not been read by everybody
 	if start <= b.LogStart {
 		return nil
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/keyframelog/keyframe/proto/batch"
+	"github.com/keyframelog/keyframe/storage/log"
 )
 
 // appendBatch appends n records of 100 bytes with one timestamp, and waits for the sync.
@@ -97,6 +98,32 @@ func TestRetentionBySize(t *testing.T) {
 	before := log.Bounds()
 	r.Retain(t.Context())
 	require.Equal(t, before, log.Bounds())
+}
+
+// Records of a transaction that is open stay, however old they are.
+func TestRetentionStopsAtTheLastStableOffset(t *testing.T) {
+	now := time.Now()
+	r := open(t, vfs.NewMem(), func(o *Options) { o.Now = func() time.Time { return now } })
+	topic := mustCreate(t, r, "t", 1, "retention.ms", "60000")
+	partition := topic.Partitions[0].Log
+	appendBatch(t, topic, 3, now)
+	builder := batch.NewBuilder(batch.Options{ProducerID: 7, Transactional: true})
+	require.NoError(t, builder.Append(batch.Record{Timestamp: now.UnixMilli()}))
+	b, err := builder.Finish()
+	require.NoError(t, err)
+	a, err := partition.Append(b)
+	require.NoError(t, err)
+	require.NoError(t, a.Wait(t.Context()))
+	appendBatch(t, topic, 3, now)
+	now = now.Add(time.Hour)
+	r.Retain(t.Context())
+	require.Equal(t, int64(3), partition.Bounds().LogStart)
+	a, err = r.opts.Log.AppendMarkers([]*log.Partition{partition}, log.Marker{ProducerID: 7}, nil)
+	require.NoError(t, err)
+	require.NoError(t, a.Wait(t.Context()))
+	now = now.Add(time.Hour)
+	r.Retain(t.Context())
+	require.Equal(t, int64(8), partition.Bounds().LogStart)
 }
 
 func TestRetentionLeavesOthersAlone(t *testing.T) {

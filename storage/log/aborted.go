@@ -1,6 +1,7 @@
 package log
 
 import (
+	"errors"
 	"slices"
 
 	"github.com/keyframelog/keyframe/proto/batch"
@@ -82,6 +83,9 @@ func (p *Partition) loadAborted() error {
 	if it.Last() {
 		if p.lastAborted, err = keys.OffsetOf(it.Key()); err != nil {
 			return p.corrupt(0, err)
+		}
+		if p.lastAborted >= p.writer.next {
+			return p.corrupt(p.lastAborted, errors.New("an aborted transaction ends beyond the end of the log"))
 		}
 	}
 	if err := it.Error(); err != nil {

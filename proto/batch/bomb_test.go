@@ -121,7 +121,7 @@ func TestBomb(t *testing.T) {
 func TestLimitIsExact(t *testing.T) {
 	for codec := Gzip; codec <= Zstd; codec++ {
 		for _, size := range []int{0, 1, 100, 64 << 10, 1<<20 + 1, 3<<20 + 17} {
-			body, err := compress(codec, nil, bytes.Repeat([]byte("0123456789abcdef"), size/16+1)[:size])
+			body, err := compress(codec, 0, nil, bytes.Repeat([]byte("0123456789abcdef"), size/16+1)[:size])
 			require.NoError(t, err)
 			out, err := decompress(codec, nil, body, size)
 			require.NoError(t, err, "%s of %d bytes", codec, size)

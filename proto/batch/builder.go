@@ -115,7 +115,7 @@ func (b *Builder) AppendTo(dst []byte) ([]byte, error) {
 		dst = append(dst, b.records...)
 	} else {
 		var err error
-		if dst, err = compress(b.opts.Codec, dst, b.records); err != nil {
+		if dst, err = compress(b.opts.Codec, 0, dst, b.records); err != nil {
 			return nil, err
 		}
 	}

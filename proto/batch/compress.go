@@ -20,25 +20,35 @@ const encoderWindow = 1 << 20
 // compressors are shared by all Builders; an encoder is up to a megabyte. Nothing but memory passes through the pool.
 var compressors = sync.Pool{New: func() any { return new(compressor) }}
 
-// compress appends the compressed bytes to dst.
-func compress(c Codec, dst, src []byte) ([]byte, error) {
+// compress appends the compressed bytes to dst. Level 0 is the codec's own default.
+func compress(c Codec, level int, dst, src []byte) ([]byte, error) {
 	e := compressors.Get().(*compressor)
 	defer compressors.Put(e)
-	return e.compress(c, dst, src)
+	return e.compress(c, level, dst, src)
 }
 
-// compressor holds encoders, made at first use and reset from then on.
+// compressor holds encoders, made at first use and reset from then on. A level that changes makes another one: in one process there
+// are few, as a rule one.
 type compressor struct {
-	gzip *gzip.Writer
-	lz4  *lz4.Writer
-	zstd *zstd.Encoder
+	gzip      *gzip.Writer
+	gzipLevel int
+	lz4       *lz4.Writer
+	zstd      *zstd.Encoder
+	zstdLevel int
 }
 
-func (e *compressor) compress(c Codec, dst, src []byte) ([]byte, error) {
+func (e *compressor) compress(c Codec, level int, dst, src []byte) ([]byte, error) {
 	switch c {
 	case Gzip:
-		if e.gzip == nil {
-			e.gzip = gzip.NewWriter(nil)
+		if level == 0 {
+			level = gzip.DefaultCompression
+		}
+		if e.gzip == nil || e.gzipLevel != level {
+			made, err := gzip.NewWriterLevel(nil, level)
+			if err != nil {
+				return nil, err
+			}
+			e.gzip, e.gzipLevel = made, level
 		}
 		return pipe(e.gzip, dst, src)
 	case Snappy:
@@ -46,24 +56,41 @@ func (e *compressor) compress(c Codec, dst, src []byte) ([]byte, error) {
 	case LZ4:
 		if e.lz4 == nil {
 			e.lz4 = lz4.NewWriter(nil)
-			// As Java does. The batch has a checksum already, and larger blocks would make every reader allocate for them.
-			if err := e.lz4.Apply(lz4.BlockSizeOption(lz4.Block64Kb), lz4.ChecksumOption(false)); err != nil {
-				return nil, err
-			}
+		}
+		// As Java does. The batch has a checksum already, and larger blocks would make every reader allocate for them.
+		e.lz4.Reset(nil)
+		if err := e.lz4.Apply(lz4.BlockSizeOption(lz4.Block64Kb), lz4.ChecksumOption(false), lz4.CompressionLevelOption(lz4Level(level))); err != nil {
+			return nil, err
 		}
 		return pipe(e.lz4, dst, src)
 	case Zstd:
-		if e.zstd == nil {
+		if level == 0 {
+			level = zstdLevelDefault
+		}
+		if e.zstd == nil || e.zstdLevel != level {
 			made, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(encoderWindow), zstd.WithEncoderCRC(false),
-				zstd.WithZeroFrames(true))
+				zstd.WithZeroFrames(true), zstd.WithEncoderLevel(zstd.EncoderLevelFromZstd(level)))
 			if err != nil {
 				return nil, err
 			}
-			e.zstd = made
+			e.zstd, e.zstdLevel = made, level
 		}
 		return e.zstd.EncodeAll(src, dst), nil
 	}
 	return nil, fmt.Errorf("%w: %d", ErrCodec, c)
+}
+
+const (
+	zstdLevelDefault = 3
+	lz4LevelDefault  = 9 // of Kafka, where it stands for the fast encoder
+)
+
+// lz4Level maps Kafka's levels, 1 to 17 but 9 of the slow encoder, to the nine that there are here.
+func lz4Level(level int) lz4.CompressionLevel {
+	if level <= 0 || level == lz4LevelDefault {
+		return lz4.Fast
+	}
+	return lz4.CompressionLevel(1 << (8 + min(level, 9)))
 }
 
 // encoder is a streaming compressor.

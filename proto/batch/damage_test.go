@@ -154,7 +154,7 @@ func TestMalformedRecords(t *testing.T) {
 					if codec == None {
 						return append(b, records...)
 					}
-					out, err := compress(codec, b, records)
+					out, err := compress(codec, 0, b, records)
 					require.NoError(t, err)
 					return out
 				})

@@ -20,6 +20,7 @@ type Record struct {
 type Reader struct {
 	limit int
 	buf   []byte // decompressed records
+	all   []byte // of this batch
 	rest  []byte
 
 	baseOffset, baseTimestamp, appendTime int64
@@ -37,7 +38,7 @@ func NewReader(maxDecompressedBytes int) *Reader { return &Reader{limit: maxDeco
 // Reset starts with a batch, decompressing it if need be. The batch must have passed Split.
 // Errors: ErrTruncated, ErrCodec, ErrTooLarge, ErrCompressed, ErrCount.
 func (r *Reader) Reset(b Batch) error {
-	r.rest, r.count, r.index, r.delta = nil, 0, 0, -1
+	r.all, r.rest, r.count, r.index, r.delta = nil, nil, 0, 0, -1
 	if len(b) < HeaderSize {
 		return ErrTruncated
 	}
@@ -56,11 +57,17 @@ func (r *Reader) Reset(b Batch) error {
 	if count < 0 || count > len(records)/minRecordSize {
 		return ErrCount
 	}
-	r.rest, r.count = records, count
+	r.all, r.rest, r.count = records, records, count
 	r.baseOffset, r.baseTimestamp, r.appendTime = b.BaseOffset(), b.BaseTimestamp(), b.MaxTimestamp()
 	r.logAppendTime, r.lastDelta = b.IsLogAppendTime(), int64(b.LastOffsetDelta())
 	return nil
 }
+
+// SetLimit refuses, from the next Reset on, batches whose records decompress to more.
+func (r *Reader) SetLimit(maxDecompressedBytes int) { r.limit = maxDecompressedBytes }
+
+// Records are the batch's records as they are encoded without compression, valid as long as the records are. See Batch.Recompress.
+func (r *Reader) Records() []byte { return r.all }
 
 // Release gives the memory back, and with it the last batch's records. The reader can be used again.
 func (r *Reader) Release() { *r = Reader{limit: r.limit} }

@@ -121,7 +121,8 @@ func TestDescribeConfigsOfATopicAreKafkas(t *testing.T) {
 		kind    kmsg.ConfigType
 		synonym string // "": none with a value
 	}{
-		"cleanup.policy": {list, "log.cleanup.policy"}, "compression.type": {text, "compression.type"},
+		"cleanup.policy": {list, "log.cleanup.policy"}, "compression.gzip.level": {integer, "compression.gzip.level"}, "compression.lz4.level": {integer, "compression.lz4.level"},
+		"compression.type": {text, "compression.type"}, "compression.zstd.level": {integer, "compression.zstd.level"},
 		"delete.retention.ms": {long, "log.cleaner.delete.retention.ms"}, "file.delete.delay.ms": {long, "log.segment.delete.delay.ms"},
 		"flush.messages": {long, "log.flush.interval.messages"}, "flush.ms": {long, ""}, "follower.replication.throttled.replicas": {list, ""},
 		"index.interval.bytes": {integer, "log.index.interval.bytes"}, "leader.replication.throttled.replicas": {list, ""},

@@ -162,6 +162,7 @@ func (h *Handler) counted(r *wire.Request, resp wire.Response) wire.Response {
 func (h *Handler) reader() (*batch.Reader, func()) {
 	h.reading <- struct{}{}
 	r := h.readers.Get().(*batch.Reader)
+	r.SetLimit(h.cfg.MaxDecompressedBytes)
 	return r, func() {
 		h.readers.Put(r)
 		<-h.reading

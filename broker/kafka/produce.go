@@ -25,6 +25,7 @@ type appended struct {
 	append *log.Appended
 	topic  *topics.Topic
 	config *topics.Config // that it was appended under
+	copied bool           // what was appended is no part of the request
 }
 
 // produce appends one batch to each partition of the request. Appending happens here, in request order; the answer waits for
@@ -56,7 +57,7 @@ func (h *Handler) produce(ctx context.Context, r *wire.Request, req *kmsg.Produc
 			}
 			w.answer = answer
 			waiting = append(waiting, w)
-			if !w.append.Duplicate {
+			if !w.append.Duplicate && !w.copied {
 				last, kept = t.Partition(rp.Partition).Log, kept+len(rp.Records)
 			}
 		}
@@ -113,15 +114,21 @@ func (h *Handler) producePartition(t *topics.Topic, code int16, req *kmsg.Produc
 	if b.Codec() == batch.Zstd && req.Version < 7 {
 		return a, &refusal{unsupportedCompressionType, "Produce requests below version 7 cannot carry zstd"}
 	}
-	if len(b) > cfg.MaxMessageBytes {
-		return a, &refusal{messageTooLarge, fmt.Sprintf("The record batch size in the append to %s-%d is %d bytes which exceeds the maximum configured value of %d.",
-			t.Name, p.Index, len(b), cfg.MaxMessageBytes)}
+	if err := checkBatchSize(cfg, t, p, b); err != nil {
+		return a, err
 	}
 	if req.Acks == acksAll && cfg.MinInsyncReplicas > 1 {
 		return a, &refusal{notEnoughReplicas, fmt.Sprintf("min.insync.replicas is %d and there is one replica", cfg.MinInsyncReplicas)}
 	}
-	if err := h.checkBatch(cfg, b); err != nil {
+	a = appended{topic: t, config: cfg}
+	came := b
+	if b, err = h.checkBatch(cfg, b); err != nil {
 		return a, err
+	}
+	if a.copied = &came[0] != &b[0]; a.copied {
+		if err := checkBatchSize(cfg, t, p, b); err != nil {
+			return a, err
+		}
 	}
 	if b.IsTransactional() {
 		done, err := h.beginAppend(t, p, req, b)
@@ -130,7 +137,6 @@ func (h *Handler) producePartition(t *topics.Topic, code int16, req *kmsg.Produc
 		}
 		defer done()
 	}
-	a = appended{topic: t, config: cfg}
 	if cfg.LogAppendTime {
 		a.append, err = p.Log.AppendStampingTime(b)
 	} else {
@@ -140,6 +146,14 @@ func (h *Handler) producePartition(t *topics.Topic, code int16, req *kmsg.Produc
 		return a, fmt.Errorf("append to %s-%d: %w", t.Name, p.Index, err)
 	}
 	return a, nil
+}
+
+func checkBatchSize(cfg *topics.Config, t *topics.Topic, p *topics.Partition, b batch.Batch) error {
+	if len(b) <= cfg.MaxMessageBytes {
+		return nil
+	}
+	return &refusal{messageTooLarge, fmt.Sprintf("The record batch size in the append to %s-%d is %d bytes which exceeds the maximum configured value of %d.",
+		t.Name, p.Index, len(b), cfg.MaxMessageBytes)}
 }
 
 // oneBatch frames the only batch of a partition's records.

@@ -34,22 +34,23 @@ func (e *recordsError) add(code int16, index int, text string) {
 	}
 }
 
-// checkBatch decides whether a client's batch may be appended as it is. After it, everything that anyone will read from the
-// batch was read once: a batch that cannot be decompressed or parsed never gets an offset.
-func (h *Handler) checkBatch(cfg *topics.Config, b batch.Batch) error {
+// checkBatch decides whether a client's batch may be appended, and returns it as it is to be stored: itself, or, in another codec, a
+// copy. After it, everything that anyone will read from the batch was read once: a batch that cannot be decompressed or parsed never
+// gets an offset.
+func (h *Handler) checkBatch(cfg *topics.Config, b batch.Batch) (batch.Batch, error) {
 	if err := b.Validate(); err != nil {
 		if errors.Is(err, batch.ErrCRC) {
-			return &refusal{corruptMessage, err.Error()}
+			return nil, &refusal{corruptMessage, err.Error()}
 		}
-		return &refusal{invalidRecord, err.Error()}
+		return nil, &refusal{invalidRecord, err.Error()}
 	}
 	switch {
 	case b.IsControl():
-		return &refusal{invalidRecord, "Clients are not allowed to write control records"}
+		return nil, &refusal{invalidRecord, "Clients are not allowed to write control records"}
 	case b.BaseOffset() != 0:
-		return &refusal{invalidRecord, fmt.Sprintf("The baseOffset of the record batch should be 0, but it is %d", b.BaseOffset())}
+		return nil, &refusal{invalidRecord, fmt.Sprintf("The baseOffset of the record batch should be 0, but it is %d", b.BaseOffset())}
 	case b.ProducerID() >= 0 && (b.BaseSequence() < 0 || b.ProducerEpoch() < 0):
-		return &refusal{invalidRecord, fmt.Sprintf("Invalid sequence number %d or epoch %d in record batch with producerId %d", b.BaseSequence(), b.ProducerEpoch(), b.ProducerID())}
+		return nil, &refusal{invalidRecord, fmt.Sprintf("Invalid sequence number %d or epoch %d in record batch with producerId %d", b.BaseSequence(), b.ProducerEpoch(), b.ProducerID())}
 	case b.IsLogAppendTime() && !cfg.LogAppendTime:
 		b.StampCreateTime(b.MaxTimestamp()) // the topic decides that, not the producer
 	}
@@ -57,27 +58,41 @@ func (h *Handler) checkBatch(cfg *topics.Config, b batch.Batch) error {
 }
 
 // checkRecords reads every record once: structure, timestamp, key, and in a key-framed topic the delta. It mends the header's
-// maximum timestamp; with message.timestamp.type=LogAppendTime the log writes another.
-func (h *Handler) checkRecords(cfg *topics.Config, b batch.Batch) error {
+// maximum timestamp; with message.timestamp.type=LogAppendTime the log writes another. What it returns is in the topic's codec.
+func (h *Handler) checkRecords(cfg *topics.Config, b batch.Batch) (batch.Batch, error) {
 	reader, done := h.reader()
 	defer done()
+	reader.SetLimit(min(cfg.MaxDecompressedBytes, h.cfg.MaxDecompressedBytes))
 	if err := reader.Reset(b); err != nil {
-		return &refusal{unreadable(err), err.Error()}
+		return nil, &refusal{unreadable(err), err.Error()}
 	}
+	maxTimestamp, err := checkEach(cfg, reader, h.nowMs())
+	if err != nil {
+		return nil, err
+	}
+	if !cfg.LogAppendTime && maxTimestamp != b.MaxTimestamp() {
+		b.StampCreateTime(maxTimestamp)
+	}
+	if codec, level, ok := cfg.Compression.Codec(); ok && codec != b.Codec() {
+		return b.Recompress(codec, level, reader.Records())
+	}
+	return b, nil
+}
+
+// checkEach reads the records and returns the highest timestamp.
+func checkEach(cfg *topics.Config, reader *batch.Reader, now int64) (maxTimestamp int64, err error) {
 	var refused recordsError
-	now := h.nowMs()
-	maxTimestamp := int64(-1)
-	index := 0
-	for ; ; index++ {
+	maxTimestamp = -1
+	for index := 0; ; index++ {
 		r, more, err := reader.Next()
 		if err != nil {
-			return &refusal{unreadable(err), err.Error()}
+			return 0, &refusal{unreadable(err), err.Error()}
 		}
 		if !more {
 			break
 		}
 		if r.Offset != int64(index) {
-			return &refusal{invalidRecord, fmt.Sprintf("record %d of the batch has offset delta %d", index, r.Offset)}
+			return 0, &refusal{invalidRecord, fmt.Sprintf("record %d of the batch has offset delta %d", index, r.Offset)}
 		}
 		maxTimestamp = max(maxTimestamp, r.Timestamp)
 		if text := timestampError(cfg, r.Timestamp, now); text != "" {
@@ -96,12 +111,9 @@ func (h *Handler) checkRecords(cfg *topics.Config, b batch.Batch) error {
 		}
 	}
 	if refused.total > 0 {
-		return &refused
+		return 0, &refused
 	}
-	if !cfg.LogAppendTime && maxTimestamp != b.MaxTimestamp() {
-		b.StampCreateTime(maxTimestamp)
-	}
-	return nil
+	return maxTimestamp, nil
 }
 
 // timestampError says what is wrong with a record's time, or nothing.

@@ -53,7 +53,6 @@ func TestConfigsOfOurs(t *testing.T) {
 	}{
 		"misspelt":       {[]string{"cleanup.polcy", "compact"}, "did you mean cleanup.policy?"},
 		"compact,delete": {[]string{"cleanup.policy", "compact,delete"}, "not supported yet"},
-		"recompression":  {[]string{"compression.type", "gzip"}, "supports only producer"},
 		"lazy flush":     {[]string{"flush.messages", "1000"}, "supports only 1"},
 		"fold on delete": {[]string{"keyframe.fold", "counter"}, "needs cleanup.policy=compact"},
 		"unknown fold":   {[]string{"cleanup.policy", "compact", "keyframe.fold", "sum"}, "sum"},

@@ -1,6 +1,7 @@
 package topics
 
 import (
+	"github.com/keyframelog/keyframe/proto/batch"
 	"github.com/keyframelog/keyframe/proto/fold"
 )
 
@@ -22,8 +23,9 @@ type Config struct {
 	DeltaRetentionBytes int64 // keyframe.delta.retention.bytes
 	StaleFetch          StaleFetch
 
-	MaxMessageBytes      int   // max.message.bytes: of one record batch
-	MaxDecompressedBytes int   // keyframe.max.decompressed.bytes: of the records of one batch
+	MaxMessageBytes      int // max.message.bytes: of one record batch
+	MaxDecompressedBytes int // keyframe.max.decompressed.bytes: of the records of one batch
+	Compression          Compression
 	LogAppendTime        bool  // message.timestamp.type
 	TimestampAfterMs     int64 // message.timestamp.after.max.ms
 	TimestampBeforeMs    int64 // message.timestamp.before.max.ms
@@ -36,6 +38,29 @@ type Config struct {
 
 	set      map[string]string // what was set on the topic itself
 	defaults Defaults          // the broker's
+}
+
+// Compression is compression.type and the levels of compression.*.level.
+type Compression struct {
+	Type            string
+	gzip, lz4, zstd int
+}
+
+// Codec returns what batches are stored in, and at which of the codec's levels; false: as they came.
+func (c Compression) Codec() (codec batch.Codec, level int, ok bool) {
+	switch c.Type {
+	case "uncompressed":
+		return batch.None, 0, true
+	case "gzip":
+		return batch.Gzip, c.gzip, true
+	case "snappy":
+		return batch.Snappy, 0, true
+	case "lz4":
+		return batch.LZ4, c.lz4, true
+	case "zstd":
+		return batch.Zstd, c.zstd, true
+	}
+	return 0, 0, false
 }
 
 // StaleFetch is keyframe.stale.fetch: what a fetch below the tombstone horizon gets.

@@ -190,7 +190,7 @@ func TestProduceStampsAndKeepsBatches(t *testing.T) {
 	stored := batchesOf(c, fetchAt(c, tp, 1).RecordBatches)
 	require.Len(t, stored, 1)
 	require.Equal(t, int64(1), stored[0].FirstOffset)
-	require.GreaterOrEqual(t, stored[0].PartitionLeaderEpoch, int32(0))
+	require.Equal(t, describe(c, tp.name).Partitions[0].LeaderEpoch, stored[0].PartitionLeaderEpoch)
 	require.Equal(t, b.Records, stored[0].Records)
 	require.Equal(t, b.FirstTimestamp, stored[0].FirstTimestamp)
 }
@@ -308,6 +308,19 @@ func TestProduceIdempotence(t *testing.T) {
 	require.Equal(t, int64(15), send(1, 0, 1).BaseOffset)
 	require.Equal(t, int16(47), send(0, 15, 1).ErrorCode, "an old epoch")
 	require.Equal(t, int64(16), listOffset(c, tp, 0, -1).Offset)
+}
+
+// A producer that the partition does not know, or not any more, goes on with the sequence that it has (KIP-360).
+func TestProduceUnknownProducerStartsAnywhere(t *testing.T) {
+	c := start(t).dial(t)
+	tp := createTopic(c, 1)
+	id := newProducerID(c)
+	p := produce(c, tp, sequenced(id, 3, 1000, kv("a", "1"), kv("b", "2")))
+	requireCode(t, 0, p.ErrorCode, p.ErrorMessage)
+	p = produce(c, tp, sequenced(id, 3, 1002, kv("c", "3")))
+	requireCode(t, 0, p.ErrorCode, p.ErrorMessage)
+	require.EqualValues(t, 2, p.BaseOffset)
+	require.Equal(t, int16(45), produce(c, tp, sequenced(id, 3, 1005, kv("d", "4"))).ErrorCode)
 }
 
 func TestProduceSequenceWraps(t *testing.T) {

@@ -1,0 +1,75 @@
+package conformance_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// shortestSession is group.min.session.timeout.ms.
+const shortestSession = 6 * time.Second
+
+// A member that is not heard of for its session timeout is gone; one that is stays.
+func TestSessionTimeoutEvicts(t *testing.T) {
+	t.Parallel() // it waits for seconds
+	b := startGroups(t)
+	c := b.dial(t)
+	m := b.member(t, topicName(t), "")
+	req := m.joinRequest(3)
+	req.SessionTimeoutMillis = int32(shortestSession.Milliseconds())
+	began := time.Now()
+	require.Zero(t, m.joined(do[*kmsg.JoinGroupResponse](m.conn, req)).ErrorCode)
+	require.Zero(t, m.sync(3, map[string]string{m.id: "all"}).ErrorCode)
+	require.Zero(t, m.heartbeat(3))
+	lively := b.member(t, topicName(t), "").stable()
+	require.Eventually(t, func() bool {
+		require.Zero(t, lively.heartbeat(4))
+		return describeOne(c, 5, m.group, false).State == "Empty"
+	}, 30*time.Second, 20*time.Millisecond)
+	require.Greater(t, time.Since(began), shortestSession-time.Second, "not before its time")
+	require.EqualValues(t, 25, m.heartbeat(3))
+}
+
+// JoinGroup v0 has no rebalance timeout: the session timeout is it. Whoever has not joined again by then is out, and the others go on.
+func TestJoinGroupV0RebalanceTimeout(t *testing.T) {
+	t.Parallel() // it waits for seconds
+	b := startGroups(t)
+	gone := b.member(t, topicName(t), "")
+	join := func(m *member) *kmsg.JoinGroupRequest {
+		req := m.joinRequest(0)
+		req.SessionTimeoutMillis = int32(shortestSession.Milliseconds())
+		return req
+	}
+	require.Zero(t, gone.joined(do[*kmsg.JoinGroupResponse](gone.conn, join(gone))).ErrorCode)
+	require.Zero(t, gone.sync(0, map[string]string{gone.id: "all"}).ErrorCode)
+	second := b.member(t, gone.group, "")
+	began := time.Now()
+	req := join(second)
+	second.send(req)
+	done := make(chan *kmsg.JoinGroupResponse, 1)
+	go func() {
+		defer close(done)
+		if resp, _, err := second.tryReceive(req); err == nil {
+			done <- resp.(*kmsg.JoinGroupResponse)
+		}
+	}()
+	// The first says that it is alive, and does not join.
+	var r *kmsg.JoinGroupResponse
+	for waiting := true; waiting; {
+		select {
+		case r = <-done:
+			waiting = false
+		case <-time.After(100 * time.Millisecond):
+			require.Contains(t, []int16{27, 25}, gone.heartbeat(0))
+		}
+	}
+	require.NotNil(t, r)
+	require.Zero(t, r.ErrorCode)
+	require.Equal(t, r.MemberID, r.LeaderID, "it is alone")
+	require.Len(t, r.Members, 1)
+	require.Greater(t, time.Since(began), shortestSession-time.Second)
+	require.Less(t, time.Since(began), 4*shortestSession)
+	require.EqualValues(t, 25, gone.heartbeat(0))
+}

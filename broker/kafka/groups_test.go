@@ -113,12 +113,6 @@ func (m *member) heartbeat(version int16) int16 {
 		InstanceID: m.instanceID(), Generation: m.generation}).ErrorCode
 }
 
-func (m *member) leave(version int16) *kmsg.LeaveGroupResponse {
-	m.t.Helper()
-	return do[*kmsg.LeaveGroupResponse](m.conn, &kmsg.LeaveGroupRequest{Version: version, Group: m.group, MemberID: m.id,
-		Members: []kmsg.LeaveGroupRequestMember{{MemberID: m.id, InstanceID: m.instanceID()}}})
-}
-
 // stable makes the member the only one of a stable group.
 func (m *member) stable() *member {
 	m.t.Helper()

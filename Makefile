@@ -9,7 +9,7 @@ export CGO_ENABLED ?= 0
 ADDR    ?=
 RUN     ?= .
 
-.PHONY: build demo test race conformance bench generate lint cross
+.PHONY: build demo test race conformance bench generate lint cross interop
 
 build:
 	$(GO) build -o bin/keyframe ./cmd/keyframe
@@ -45,3 +45,8 @@ lint:
 cross:
 	@for target in linux/amd64 linux/arm64 darwin/amd64 darwin/arm64; do \
 	  echo "build $$target"; GOOS=$${target%/*} GOARCH=$${target#*/} $(GO) build -o /dev/null ./cmd/keyframe || exit 1; done
+
+# Real clients against the real binary; broker/interop/doc.go says what can be set.
+interop:
+	$(GO) run ./broker/interop $(if $(ADDR),-addr $(ADDR)) $(if $(CLIENTS),-clients $(CLIENTS)) $(if $(ONLY),-only $(ONLY)) \
+	  $(if $(REQUIRE),-require $(REQUIRE)) $(if $(README),-readme README.md) $(if $(JSON),-json $(JSON)) $(if $(LOGS),-logs $(LOGS)) $(if $(JOBS),-jobs $(JOBS))

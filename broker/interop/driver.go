@@ -1,0 +1,132 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// driver is one client and the program that drives it.
+type driver struct {
+	name         string
+	title        string
+	capabilities []string
+	// prepare builds or installs it and returns the command; errMissing says what this machine lacks.
+	prepare func(ctx context.Context, w *workplace) ([]string, error)
+}
+
+// errMissing is a client that cannot be run here.
+var errMissing = errors.New("not installed")
+
+// workplace is what all drivers share.
+type workplace struct {
+	source string // of this package
+	temp   string
+	addr   string
+	only   string
+	prefix string
+	env    []string
+}
+
+const driverTimeout = 8 * time.Minute
+
+func drivers() []driver {
+	goDriver := func(name, title string, cgo string) driver {
+		return driver{name: name, title: title, capabilities: ofClients, prepare: func(ctx context.Context, w *workplace) ([]string, error) {
+			return prepareGo(ctx, w, name, cgo)
+		}}
+	}
+	return []driver{
+		goDriver("franz-go", "franz-go", "0"),
+		goDriver("librdkafka", "librdkafka (confluent-kafka-go)", "1"),
+		goDriver("sarama", "sarama", "0"),
+		goDriver("kafka-go", "segmentio/kafka-go", "0"),
+	}
+}
+
+// command runs a step of a preparation; its output is the error.
+func command(ctx context.Context, dir string, env []string, words ...string) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, words[0], words[1:]...)
+	cmd.Dir, cmd.Env = dir, append(os.Environ(), env...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w: %s", strings.Join(words, " "), err, last(string(out), 5))
+	}
+	return nil
+}
+
+func missing(programs ...string) error {
+	for _, p := range programs {
+		if _, err := exec.LookPath(p); err != nil {
+			return fmt.Errorf("%w: no %s on this machine", errMissing, p)
+		}
+	}
+	return nil
+}
+
+func prepareGo(ctx context.Context, w *workplace, name, cgo string) ([]string, error) {
+	if cgo == "1" {
+		if err := missing("cc"); err != nil {
+			return nil, err
+		}
+	}
+	binary := filepath.Join(w.temp, "driver-"+name)
+	err := command(ctx, filepath.Join(w.source, "golang"), []string{"CGO_ENABLED=" + cgo, "GOFLAGS=-buildvcs=false"}, "go", "build", "-o", binary, "./"+name)
+	return []string{binary}, err
+}
+
+// run drives one client. Its whole output goes to log.
+func (d driver) run(ctx context.Context, w *workplace, words []string, log io.Writer) report {
+	report := report{Client: d.name, Title: d.title}
+	began := time.Now()
+	ctx, cancel := context.WithTimeout(ctx, driverTimeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, words[0], words[1:]...)
+	home := filepath.Join(w.temp, "work-"+d.name)
+	if err := os.MkdirAll(home, 0o755); err != nil {
+		return report.failed(d.wanted(w.only), err.Error())
+	}
+	cmd.Dir = home
+	cmd.Env = append(append(os.Environ(), w.env...), "INTEROP_PREFIX="+w.prefix+"-"+d.name, "INTEROP_FOUR="+four(w, d))
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // what a driver starts ends with it
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = 5 * time.Second
+	var output bytes.Buffer
+	cmd.Stdout, cmd.Stderr = io.MultiWriter(&output, log), log
+	err := cmd.Run()
+	report.Seconds = time.Since(began).Seconds()
+	for lines := bufio.NewScanner(&output); lines.Scan(); {
+		report.take(lines.Text())
+	}
+	why := "the driver ended without saying"
+	if err != nil {
+		why = fmt.Sprintf("the driver ended: %v", err)
+	}
+	return report.failed(d.wanted(w.only), why)
+}
+
+// wanted are the capabilities that a run asks of the driver.
+func (d driver) wanted(only string) []string {
+	if only == "" {
+		return d.capabilities
+	}
+	return slices.DeleteFunc(slices.Clone(d.capabilities), func(c string) bool { return !slices.Contains(strings.Split(only, ","), c) })
+}
+
+func four(w *workplace, d driver) string { return w.prefix + "-" + d.name + "-four" }
+
+func last(text string, lines int) string {
+	all := strings.Split(strings.TrimSpace(text), "\n")
+	return strings.Join(all[max(0, len(all)-lines):], "\n")
+}

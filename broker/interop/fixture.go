@@ -1,0 +1,131 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// The compacted topic that the drivers bootstrap from; capabilities.txt describes it to them.
+const (
+	fixtureKeys   = 600
+	fixtureRounds = 4
+	fixtureTail   = 20
+	fixtureBody   = fixtureKeys*fixtureRounds + fixtureKeys/10 // the offset after the deletes
+)
+
+// makeFixture writes the topic, with a key frame before its tail, and waits until it is compacted. b is nil for a broker that is not ours.
+func makeFixture(ctx context.Context, addr, topic string, b *ours) error {
+	cl, err := kgo.NewClient(kgo.SeedBrokers(addr), kgo.RecordPartitioner(kgo.ManualPartitioner()),
+		kgo.ProducerBatchMaxBytes(64<<10), kgo.ProducerBatchCompression(kgo.NoCompression()))
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	configs := map[string]string{"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.01", "segment.bytes": "1048576"}
+	if b != nil {
+		configs["keyframe.delta.retention.ms"] = "0"
+		configs["keyframe.interval.ms"] = "1000" // a new key frame is when upkeep looks for what to trim
+	}
+	pointers := map[string]*string{}
+	for k, v := range configs {
+		pointers[k] = &v
+	}
+	if _, err := kadm.NewClient(cl).CreateTopic(ctx, 1, 1, pointers, topic); err != nil {
+		return fmt.Errorf("create %s: %w", topic, err)
+	}
+	var records []*kgo.Record
+	for round := range fixtureRounds {
+		for i := range fixtureKeys {
+			records = append(records, fixtureRecord(topic, i, strconv.Itoa(round), len(records)))
+		}
+	}
+	for i := 3; i < fixtureKeys; i += 10 {
+		records = append(records, fixtureRecord(topic, i, "deleted", len(records)))
+	}
+	if err := cl.ProduceSync(ctx, records...).FirstErr(); err != nil {
+		return fmt.Errorf("write %s: %w", topic, err)
+	}
+	if b != nil {
+		if err := b.cut(ctx, topic); err != nil {
+			return err
+		}
+	}
+	records = nil
+	for i := range fixtureTail {
+		records = append(records, fixtureRecord(topic, i, "4", fixtureBody+i))
+	}
+	if err := cl.ProduceSync(ctx, records...).FirstErr(); err != nil {
+		return fmt.Errorf("write %s: %w", topic, err)
+	}
+	return trimmed(ctx, addr, topic)
+}
+
+func fixtureRecord(topic string, i int, round string, n int) *kgo.Record {
+	at := time.UnixMilli(1_750_000_000_000 + int64(n))
+	r := &kgo.Record{Topic: topic, Key: fmt.Appendf(nil, "key-%04d", i), Timestamp: at,
+		Headers: []kgo.RecordHeader{{Key: "round", Value: []byte(round)}, {Key: "time", Value: []byte(strconv.FormatInt(at.UnixMilli(), 10))}}}
+	if round != "deleted" {
+		r.Value = fmt.Appendf(nil, "value-%d-%s-%s", i, round, strings.Repeat("x", 2000))
+	}
+	return r
+}
+
+// trimmed waits until the beginning of the topic was compacted; Kafka's cleaner comes by every 15 s.
+func trimmed(ctx context.Context, addr, topic string) error {
+	const limit = 90 * time.Second
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	for {
+		switch first, err := firstOffset(ctx, addr, topic); {
+		case ctx.Err() != nil:
+			return fmt.Errorf("%s was not compacted within %s", topic, limit)
+		case err != nil:
+			return fmt.Errorf("read %s: %w", topic, err)
+		case first > 0:
+			return nil
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+}
+
+// firstOffset is that of the first record that is left.
+func firstOffset(ctx context.Context, addr, topic string) (int64, error) {
+	cl, err := kgo.NewClient(kgo.SeedBrokers(addr), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {0: kgo.NewOffset().At(0)}}))
+	if err != nil {
+		return 0, err
+	}
+	defer cl.Close()
+	for {
+		fetches := cl.PollRecords(ctx, 1)
+		if err := fetches.Err(); err != nil {
+			return 0, err
+		}
+		for _, r := range fetches.Records() {
+			return r.Offset, nil
+		}
+	}
+}
+
+// makeFours gives every driver a topic with four partitions.
+func makeFours(ctx context.Context, w *workplace, all []driver) error {
+	cl, err := kgo.NewClient(kgo.SeedBrokers(w.addr))
+	if err != nil {
+		return err
+	}
+	defer cl.Close()
+	names := make([]string, len(all))
+	for i, d := range all {
+		names[i] = four(w, d)
+	}
+	responses, err := kadm.NewClient(cl).CreateTopics(ctx, 4, 1, nil, names...)
+	if err != nil {
+		return err
+	}
+	return responses.Error()
+}

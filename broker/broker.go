@@ -18,6 +18,7 @@ import (
 	"github.com/keyframelog/keyframe/broker/group"
 	"github.com/keyframelog/keyframe/broker/kafka"
 	"github.com/keyframelog/keyframe/broker/keyframer"
+	"github.com/keyframelog/keyframe/broker/quota"
 	"github.com/keyframelog/keyframe/broker/state"
 	"github.com/keyframelog/keyframe/broker/topics"
 	"github.com/keyframelog/keyframe/broker/txn"
@@ -42,6 +43,7 @@ type Broker struct {
 	configs   *configs.Store
 	groups    *group.Coordinator
 	txns      *txn.Coordinator
+	quotas    *quota.Manager
 	keyframer *keyframer.Keyframer
 	wire      *wire.Server
 	state     *state.Server
@@ -191,20 +193,24 @@ func (b *Broker) openTransactions() (err error) {
 	return nil
 }
 
-func (b *Broker) openPlanes(context.Context) error {
+func (b *Broker) openPlanes(context.Context) (err error) {
 	c := b.cfg
+	if b.quotas, err = quota.Open(quota.Config{Store: b.catalog, Settings: c.Quotas, Now: c.Now, Logger: c.Logger, Metrics: b.metrics}); err != nil {
+		return err
+	}
 	var host string
 	var port int32
 	if c.AdvertisedAddr != "" {
 		host, port, _ = splitAddr(c.AdvertisedAddr) // Validate has seen it
 	}
 	handler := kafka.New(kafka.Config{
-		Registry: b.topics, Configs: b.configs, Producers: b.catalog, Groups: b.groups, Transactions: b.txns, Rows: b.keyframer,
+		Registry: b.topics, Configs: b.configs, Producers: b.catalog, Groups: b.groups, Transactions: b.txns, Quotas: b.quotas, Rows: b.keyframer,
 		AdvertisedHost: host, AdvertisedPort: port, ClusterID: b.catalog.ClusterID(), LeaderEpoch: b.epoch,
 		LogDir:       kafka.LogDir{Path: absolute(c.DataDir), Volume: b.volume},
 		NoAutoCreate: !c.AutoCreateTopics, Now: c.Now, Logger: c.Logger, Metrics: b.metrics,
 	})
-	b.wire = wire.New(wire.Config{Handler: handler, Now: c.Now, Logger: c.Logger, Metrics: b.metrics})
+	b.wire = wire.New(wire.Config{Handler: handler, Admit: b.admitConnection, MaxConnections: c.MaxConnections, MaxConnsPerIP: c.MaxConnectionsPerIP,
+		IdleTimeout: c.ConnectionIdleTimeout, Now: c.Now, Logger: c.Logger, Metrics: b.metrics})
 	stateHost, _, _ := splitAddr(c.StateAddr)
 	b.state = state.New(state.Config{
 		Keyframer:   b.keyframer,
@@ -272,6 +278,18 @@ func (b *Broker) Close() error {
 		b.closeErr = errors.Join(errs...)
 	})
 	return b.closeErr
+}
+
+// admitConnection holds an address to its connection_creation_rate.
+func (b *Broker) admitConnection(remote net.Addr) (closeAfter time.Duration, ok bool) {
+	if !b.quotas.Bounds(quota.Connection) {
+		return 0, true
+	}
+	host, _, err := net.SplitHostPort(remote.String())
+	if err != nil {
+		host = remote.String()
+	}
+	return b.quotas.Connect(host)
 }
 
 func (b *Broker) topicExists(name string) bool {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/keyframelog/keyframe/broker/group"
+	"github.com/keyframelog/keyframe/broker/quota"
 	"github.com/keyframelog/keyframe/broker/topics"
 	"github.com/keyframelog/keyframe/broker/txn"
 )
@@ -27,6 +28,11 @@ type Config struct {
 	Folds             []topics.FoldPattern // folds of new key-framed topics by name
 	Groups            group.Settings
 	Transactions      txn.Settings
+	Quotas            quota.Settings
+
+	MaxConnections        int
+	MaxConnectionsPerIP   int           // 0: no bound of its own
+	ConnectionIdleTimeout time.Duration // a connection that asks for nothing is closed
 
 	MemTableBytes       int64
 	TailCacheBytes      int64 // batches kept in memory for consumers at the tail
@@ -46,19 +52,21 @@ type Config struct {
 // DefaultConfig is what `keyframe serve` starts without any setting.
 func DefaultConfig() Config {
 	return Config{
-		DataDir:             "keyframe-data",
-		KafkaAddr:           "127.0.0.1:9092",
-		StateAddr:           "127.0.0.1:9094",
-		AutoCreateTopics:    true,
-		DefaultPartitions:   1,
-		Groups:              group.DefaultSettings(),
-		Transactions:        txn.DefaultSettings(),
-		MemTableBytes:       32 << 20,
-		TailCacheBytes:      64 << 20,
-		IntervalMemoryBytes: 256 << 20,
-		DrainTimeout:        10 * time.Second,
-		Now:                 time.Now,
-		Logger:              slog.New(slog.DiscardHandler),
+		DataDir:               "keyframe-data",
+		KafkaAddr:             "127.0.0.1:9092",
+		StateAddr:             "127.0.0.1:9094",
+		AutoCreateTopics:      true,
+		DefaultPartitions:     1,
+		Groups:                group.DefaultSettings(),
+		Transactions:          txn.DefaultSettings(),
+		MaxConnections:        10_000,
+		ConnectionIdleTimeout: 10 * time.Minute,
+		MemTableBytes:         32 << 20,
+		TailCacheBytes:        64 << 20,
+		IntervalMemoryBytes:   256 << 20,
+		DrainTimeout:          10 * time.Second,
+		Now:                   time.Now,
+		Logger:                slog.New(slog.DiscardHandler),
 	}
 }
 
@@ -92,6 +100,12 @@ func (c Config) Validate() error {
 	}
 	if c.TailCacheBytes < 0 || c.IntervalMemoryBytes < 1<<20 {
 		wrong("tail cache of %d bytes, interval memory of %d: not negative, and at least 1 MiB for the intervals", c.TailCacheBytes, c.IntervalMemoryBytes)
+	}
+	if c.MaxConnections < 1 || c.MaxConnectionsPerIP < 0 || c.ConnectionIdleTimeout <= 0 {
+		wrong("%d connections, %d per address, idle for %v: at least one, and a time", c.MaxConnections, c.MaxConnectionsPerIP, c.ConnectionIdleTimeout)
+	}
+	if err := c.Quotas.Validate(); err != nil {
+		wrong("%w", err)
 	}
 	if err := c.Groups.Validate(); err != nil {
 		wrong("%w", err)

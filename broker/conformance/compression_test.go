@@ -11,8 +11,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-// codecs are the compressions by their number in a batch's attributes.
-var codecs = []string{"uncompressed", "gzip", "snappy", "lz4", "zstd"}
+// codecNames are the compressions by their number in a batch's attributes.
+var codecNames = []string{"uncompressed", "gzip", "snappy", "lz4", "zstd"}
 
 // compressed returns a batch in a codec.
 func compressed(t testing.TB, b kmsg.RecordBatch, codec int) kmsg.RecordBatch {
@@ -48,9 +48,9 @@ func manyRecords() (list []testRecord) {
 // compression.type: producer keeps batches as they came, all others have the broker write the records anew.
 func TestCompressionType(t *testing.T) {
 	c := start(t).dial(t)
-	for target, name := range append(codecs, "producer") {
+	for target, name := range append(codecNames, "producer") {
 		tp := createTopic(c, 1, "compression.type", name)
-		for codec := range codecs {
+		for codec := range codecNames {
 			came := compressed(t, newBatch(manyRecords()...), codec)
 			p := produce(c, tp, seal(came))
 			requireCode(t, 0, p.ErrorCode, p.ErrorMessage)
@@ -60,7 +60,7 @@ func TestCompressionType(t *testing.T) {
 			if name == "producer" {
 				want = codec
 			}
-			require.EqualValues(t, want, stored[0].Attributes, "%s to %s", codecs[codec], name)
+			require.EqualValues(t, want, stored[0].Attributes, "%s to %s", codecNames[codec], name)
 			if want == codec {
 				require.Equal(t, came.Records, stored[0].Records, "as they came")
 			}
@@ -78,7 +78,7 @@ func TestCompressionLevels(t *testing.T) {
 	c := start(t).dial(t)
 	for codec, levels := range map[int][]string{1: {"-1", "1", "9"}, 3: {"1", "9", "17"}, 4: {"-131072", "3", "22"}} {
 		for _, level := range levels {
-			tp := createTopic(c, 1, "compression.type", codecs[codec], "compression."+codecs[codec]+".level", level)
+			tp := createTopic(c, 1, "compression.type", codecNames[codec], "compression."+codecNames[codec]+".level", level)
 			b := newBatch(manyRecords()...)
 			p := produce(c, tp, seal(b))
 			requireCode(t, 0, p.ErrorCode, p.ErrorMessage)

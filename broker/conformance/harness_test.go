@@ -19,6 +19,7 @@ type conn struct {
 	t testing.TB
 	net.Conn
 	correlation int32
+	client      string
 }
 
 func (b *broker) dial(t testing.TB) *conn {
@@ -27,14 +28,14 @@ func (b *broker) dial(t testing.TB) *conn {
 	require.NoError(t, err)
 	t.Cleanup(func() { c.Close() })
 	require.NoError(t, c.SetDeadline(time.Now().Add(60*time.Second)))
-	return &conn{t: t, Conn: c}
+	return &conn{t: t, Conn: c, client: "test"}
 }
 
 // send writes a request and returns its correlation id.
 func (c *conn) send(req kmsg.Request) int32 {
 	c.t.Helper()
 	c.correlation++
-	_, err := c.Write(kmsg.NewRequestFormatter(kmsg.FormatterClientID("test")).AppendRequest(nil, req, c.correlation))
+	_, err := c.Write(kmsg.NewRequestFormatter(kmsg.FormatterClientID(c.client)).AppendRequest(nil, req, c.correlation))
 	require.NoError(c.t, err)
 	return c.correlation
 }

@@ -10,7 +10,7 @@ import (
 )
 
 // createPartitions gives topics more partitions, or only checks it, each independently of the others. A topic never gets fewer.
-func (h *Handler) createPartitions(ctx context.Context, _ *wire.Request, req *kmsg.CreatePartitionsRequest) wire.Response {
+func (h *Handler) createPartitions(ctx context.Context, r *wire.Request, req *kmsg.CreatePartitionsRequest) wire.Response {
 	resp := req.ResponseKind().(*kmsg.CreatePartitionsResponse)
 	times := map[string]int{}
 	for _, rt := range req.Topics {
@@ -25,7 +25,7 @@ func (h *Handler) createPartitions(ctx context.Context, _ *wire.Request, req *km
 		out := kmsg.CreatePartitionsResponseTopic{Topic: rt.Topic}
 		if n > 1 {
 			out.ErrorCode, out.ErrorMessage = invalidRequest, ptr("Duplicate topic name.")
-		} else if err := h.growTopic(ctx, &rt, req.ValidateOnly); err != nil {
+		} else if err := h.growTopic(ctx, r, &rt, req.ValidateOnly); err != nil {
 			out.ErrorCode, out.ErrorMessage = refusalOf(err)
 		}
 		resp.Topics = append(resp.Topics, out)
@@ -33,16 +33,17 @@ func (h *Handler) createPartitions(ctx context.Context, _ *wire.Request, req *km
 	return wire.Reply(resp)
 }
 
-func (h *Handler) growTopic(ctx context.Context, rt *kmsg.CreatePartitionsRequestTopic, validateOnly bool) error {
+func (h *Handler) growTopic(ctx context.Context, r *wire.Request, rt *kmsg.CreatePartitionsRequestTopic, validateOnly bool) error {
 	if err := h.cfg.Registry.CheckGrow(rt.Topic, rt.Count); err != nil {
 		return err
 	}
+	t, code := h.lookup(topicRef{name: rt.Topic})
+	if code != none {
+		return &refusal{code, "This server does not host this topic."}
+	}
+	more := int(rt.Count) - len(t.Partitions)
 	if rt.Assignment != nil {
-		t, code := h.lookup(topicRef{name: rt.Topic})
-		if code != none {
-			return &refusal{code, "This server does not host this topic."}
-		}
-		if more := int(rt.Count) - len(t.Partitions); more != len(rt.Assignment) {
+		if more != len(rt.Assignment) {
 			return &refusal{invalidReplicaAssignment, fmt.Sprintf("Attempted to add %d additional partition(s), but only %d assignment(s) were specified.",
 				more, len(rt.Assignment))}
 		}
@@ -51,6 +52,10 @@ func (h *Handler) growTopic(ctx context.Context, rt *kmsg.CreatePartitionsReques
 				return refused
 			}
 		}
+	}
+	const strictSince = 3
+	if err := h.mutates(r, more, r.Version >= strictSince); err != nil {
+		return err
 	}
 	if validateOnly {
 		return nil

@@ -22,7 +22,7 @@ func (r *refusal) Error() string { return r.text }
 const maxPartitionsPerRequest = 10_000
 
 // createTopics creates each topic of the request, or only checks it, independently of the others.
-func (h *Handler) createTopics(ctx context.Context, _ *wire.Request, req *kmsg.CreateTopicsRequest) wire.Response {
+func (h *Handler) createTopics(ctx context.Context, r *wire.Request, req *kmsg.CreateTopicsRequest) wire.Response {
 	resp := req.ResponseKind().(*kmsg.CreateTopicsResponse)
 	seen := map[string]int{}
 	total := 0
@@ -41,7 +41,7 @@ func (h *Handler) createTopics(ctx context.Context, _ *wire.Request, req *kmsg.C
 		} else if n > 1 {
 			delete(seen, rt.Topic)
 			out.ErrorCode, out.ErrorMessage = invalidRequest, ptr("Duplicate topic name.")
-		} else if err := h.createTopic(ctx, &rt, req.ValidateOnly, &out); err != nil {
+		} else if err := h.createTopic(ctx, r, &rt, req.ValidateOnly, &out); err != nil {
 			out.ErrorCode, out.ErrorMessage = refusalOf(err)
 		}
 		resp.Topics = append(resp.Topics, out)
@@ -56,7 +56,7 @@ func refusalOf(err error) (int16, *string) {
 	return codeOf(err), ptr(err.Error())
 }
 
-func (h *Handler) createTopic(ctx context.Context, rt *kmsg.CreateTopicsRequestTopic, validateOnly bool, out *kmsg.CreateTopicsResponseTopic) error {
+func (h *Handler) createTopic(ctx context.Context, r *wire.Request, rt *kmsg.CreateTopicsRequestTopic, validateOnly bool, out *kmsg.CreateTopicsResponseTopic) error {
 	spec := topics.Spec{Name: rt.Topic, Configs: make(map[string]string, len(rt.Configs))}
 	// Name and existence come before all else, as in Kafka.
 	if err := topics.CheckName(rt.Topic); err != nil {
@@ -77,6 +77,10 @@ func (h *Handler) createTopic(ctx context.Context, rt *kmsg.CreateTopicsRequestT
 	}
 	spec, cfg, err := h.cfg.Registry.Check(spec)
 	if err != nil {
+		return err
+	}
+	const strictSince = 6
+	if err := h.mutates(r, int(spec.Partitions), r.Version >= strictSince); err != nil {
 		return err
 	}
 	if !validateOnly {

@@ -9,7 +9,7 @@ import (
 )
 
 // deleteTopics deletes topics by name, or by name or id from v6 on.
-func (h *Handler) deleteTopics(ctx context.Context, _ *wire.Request, req *kmsg.DeleteTopicsRequest) wire.Response {
+func (h *Handler) deleteTopics(ctx context.Context, r *wire.Request, req *kmsg.DeleteTopicsRequest) wire.Response {
 	resp := req.ResponseKind().(*kmsg.DeleteTopicsResponse)
 	asked := req.Topics
 	for _, name := range req.TopicNames {
@@ -33,14 +33,14 @@ func (h *Handler) deleteTopics(ctx context.Context, _ *wire.Request, req *kmsg.D
 		case a.Topic != nil && names[*a.Topic] > 1 || a.Topic == nil && ids[a.TopicID] > 1:
 			out.ErrorCode, out.ErrorMessage = invalidRequest, ptr("Duplicate topic in the request.")
 		default:
-			h.deleteTopic(ctx, a, &out)
+			h.deleteTopic(ctx, r, a, &out)
 		}
 		resp.Topics = append(resp.Topics, out)
 	}
 	return wire.Reply(resp)
 }
 
-func (h *Handler) deleteTopic(ctx context.Context, a kmsg.DeleteTopicsRequestTopic, out *kmsg.DeleteTopicsResponseTopic) {
+func (h *Handler) deleteTopic(ctx context.Context, r *wire.Request, a kmsg.DeleteTopicsRequestTopic, out *kmsg.DeleteTopicsResponseTopic) {
 	ref := topicRef{id: a.TopicID, byID: a.Topic == nil}
 	if a.Topic != nil {
 		ref.name = *a.Topic
@@ -51,6 +51,11 @@ func (h *Handler) deleteTopic(ctx context.Context, a kmsg.DeleteTopicsRequestTop
 		return
 	}
 	out.Topic, out.TopicID = ptr(t.Name), t.ID
+	const strictSince = 5
+	if err := h.mutates(r, len(t.Partitions), r.Version >= strictSince); err != nil {
+		out.ErrorCode, out.ErrorMessage = refusalOf(err)
+		return
+	}
 	if err := h.cfg.Registry.Delete(ctx, t.Name); err != nil {
 		h.cfg.Logger.Error("cannot delete a topic", "topic", t.Name, "error", err)
 		out.ErrorCode, out.ErrorMessage = codeOf(err), ptr(err.Error())

@@ -50,6 +50,8 @@ func handlers() map[int16]handlerFunc {
 		44:             handle((*Handler).incrementalAlterConfigs),
 		45:             handle((*Handler).alterPartitionReassignments),
 		46:             handle((*Handler).listPartitionReassignments),
+		48:             handle((*Handler).describeClientQuotas),
+		49:             handle((*Handler).alterClientQuotas),
 		57:             handle((*Handler).updateFeatures),
 		60:             handle((*Handler).describeCluster),
 		61:             handle((*Handler).describeProducers),

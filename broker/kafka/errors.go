@@ -54,6 +54,7 @@ const (
 	noReassignmentInProgress     int16 = 85
 	invalidRecord                int16 = 87
 	unstableOffsetCommit         int16 = 88
+	throttlingQuotaExceeded      int16 = 89
 	featureUpdateFailed          int16 = 95
 	unknownTopicID               int16 = 100
 	inconsistentTopicID          int16 = 103

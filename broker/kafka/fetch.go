@@ -8,6 +8,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
+	"github.com/keyframelog/keyframe/broker/quota"
 	"github.com/keyframelog/keyframe/broker/topics"
 	"github.com/keyframelog/keyframe/broker/wire"
 )
@@ -35,6 +36,7 @@ func (h *Handler) fetch(ctx context.Context, r *wire.Request, req *kmsg.FetchReq
 // fetching is one fetch request in work.
 type fetching struct {
 	h          *Handler
+	r          *wire.Request
 	conn       *wire.Conn
 	req        *kmsg.FetchRequest
 	session    *fetchSession     // that the request goes on with; nil: it names all of its partitions
@@ -69,7 +71,7 @@ type fetchPartition struct {
 
 // newFetch finds the partitions of a request: all of them are in it, or its session knows the rest.
 func (h *Handler) newFetch(r *wire.Request, req *kmsg.FetchRequest) (*fetching, int16) {
-	f := &fetching{h: h, conn: r.Conn, req: req}
+	f := &fetching{h: h, r: r, conn: r.Conn, req: req}
 	if req.SessionEpoch == sessionEpochNone || req.SessionEpoch == sessionEpochNew {
 		h.sessions.remove(req.SessionID) // a full fetch closes the session that it names
 		f.all()
@@ -145,6 +147,7 @@ func (f *fetching) remember() {
 
 // read makes the response out of what is there now.
 func (f *fetching) read(ctx context.Context) wire.Message {
+	began := f.h.cfg.Now()
 	budget := f.responseBytes()
 	empty := true
 	for _, fp := range f.partitions {
@@ -157,6 +160,9 @@ func (f *fetching) read(ctx context.Context) wire.Message {
 		empty = empty && n == 0
 	}
 	resp := &fetchResponse{f.req.ResponseKind().(*kmsg.FetchResponse), 0}
+	if f.throttleFetch(f.responseSize(), f.h.cfg.Now().Sub(began)) {
+		return f.nothing(resp)
+	}
 	if f.session != nil {
 		resp.SessionID = f.session.id
 		if f.asked, resp.ErrorCode = f.session.answered(f); resp.ErrorCode != none {
@@ -180,6 +186,27 @@ func (f *fetching) read(ctx context.Context) wire.Message {
 	return resp
 }
 
+// nothing answers a fetch that is over a quota: the session goes on as if it had not been asked (KIP-219).
+func (f *fetching) nothing(resp *fetchResponse) wire.Message {
+	if f.session == nil {
+		return resp
+	}
+	resp.SessionID = f.session.id
+	if !f.session.goesOn(f) {
+		resp.ErrorCode = invalidFetchSessionEpoch
+	}
+	return resp
+}
+
+// responseSize is about how long the response will be.
+func (f *fetching) responseSize() (size int) {
+	const other = 64
+	for _, fp := range f.partitions {
+		size += other + len(fp.answer.RecordBatches)
+	}
+	return size
+}
+
 // fetchResponse is a wire.Sized message.
 type fetchResponse struct {
 	*kmsg.FetchResponse
@@ -201,7 +228,13 @@ func (f *fetching) responseBytes() int {
 	if f.req.Version < 3 {
 		return f.h.cfg.FetchMaxBytes
 	}
-	return min(f.h.cfg.FetchMaxBytes, int(f.req.MaxBytes))
+	most := min(f.h.cfg.FetchMaxBytes, int(f.req.MaxBytes))
+	if q := f.h.cfg.Quotas; q != nil && q.Bounds(quota.Fetch) {
+		if bytes, ok := q.Most(quota.Fetch, clientOf(f.r)); ok && bytes < float64(most) {
+			most = int(bytes) // more would be over the quota by itself
+		}
+	}
+	return most
 }
 
 // reserve takes up to n bytes of what all responses together may hold, before they are read: responses that are made at the

@@ -310,6 +310,13 @@ func (s *fetchSession) awaited(waiter chan<- struct{}) {
 	s.wakeMu.Unlock()
 }
 
+// goesOn says whether the request is still the session's last.
+func (s *fetchSession) goesOn(f *fetching) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.epoch == f.epoch
+}
+
 // joined adds what was woken since to a request that waits, and says whether the request is still the session's last.
 func (s *fetchSession) joined(f *fetching) bool {
 	s.mu.Lock()

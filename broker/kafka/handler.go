@@ -15,6 +15,7 @@ import (
 
 	"github.com/keyframelog/keyframe/broker/configs"
 	"github.com/keyframelog/keyframe/broker/group"
+	"github.com/keyframelog/keyframe/broker/quota"
 	"github.com/keyframelog/keyframe/broker/topics"
 	"github.com/keyframelog/keyframe/broker/txn"
 	"github.com/keyframelog/keyframe/broker/wire"
@@ -32,7 +33,8 @@ type Config struct {
 	Groups    *group.Coordinator // nil: the group APIs are not offered
 	// Transactions needs Groups. nil: the transaction APIs are not offered, and transactional producers are refused.
 	Transactions *txn.Coordinator
-	Rows         RowSource // nil: offsets below the delta start offset are out of range
+	Quotas       *quota.Manager // nil: nothing is bounded, and the quota APIs are not offered
+	Rows         RowSource      // nil: offsets below the delta start offset are out of range
 
 	AdvertisedHost string // default localhost
 	AdvertisedPort int32  // 0: the port that the client connected to
@@ -111,6 +113,10 @@ func New(cfg Config) *Handler {
 			delete(h.handlers, key)
 		}
 	}
+	if cfg.Quotas == nil {
+		delete(h.handlers, 48)
+		delete(h.handlers, 49)
+	}
 	h.reading = make(chan struct{}, 2*runtime.GOMAXPROCS(0))
 	h.readers.New = func() any { return batch.NewReader(cfg.MaxDecompressedBytes) }
 	return h
@@ -130,7 +136,8 @@ func (h *Handler) Handle(ctx context.Context, r *wire.Request) wire.Response {
 	if err := req.ReadFrom(r.Body); err != nil {
 		return wire.Response{Close: fmt.Sprintf("malformed %s v%d request: %v", kmsg.NameForKey(r.Key), r.Version, err)}
 	}
-	return h.counted(r, f(h, ctx, r, req))
+	began := h.cfg.Now()
+	return h.counted(r, h.throttled(r, f(h, ctx, r, req), began))
 }
 
 // unsupported closes the connection, as Kafka does; but ApiVersions is how a client finds out (KIP-511).

@@ -94,6 +94,12 @@ func errorCodes(message wire.Message, see func(int16)) {
 		see(m.ErrorCode)
 	case *kmsg.InitProducerIDResponse:
 		see(m.ErrorCode)
+	case *kmsg.DescribeClientQuotasResponse:
+		see(m.ErrorCode)
+	case *kmsg.AlterClientQuotasResponse:
+		for _, e := range m.Entries {
+			see(e.ErrorCode)
+		}
 	default:
 		groupErrorCodes(message, see)
 	}

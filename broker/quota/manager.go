@@ -111,6 +111,11 @@ func (m *Manager) nowMs() int64 { return m.cfg.Now().UnixMilli() }
 // Bounds reports whether there is any quota of the kind.
 func (m *Manager) Bounds(kind Kind) bool { return m.table.Load().any[kind] }
 
+// BoundsAny reports whether there is any quota at all, or a bound of connections.
+func (m *Manager) BoundsAny() bool {
+	return m.table.Load().any != [kinds]bool{} || m.BoundsConnections()
+}
+
 // Record counts what a client took, and returns how long it has to wait now.
 func (m *Manager) Record(kind Kind, c Client, value float64) time.Duration {
 	limit, key, ok := m.table.Load().find(kind, c)
@@ -146,8 +151,8 @@ func (m *Manager) Most(kind Kind, c Client) (most float64, ok bool) {
 	return limit * (windows - 1) * windowMs / 1000, ok
 }
 
-// Mutate takes n changes of a client. strict (KIP-599) takes none when the client is at its bound: false. wait is how long the client has
-// to wait in either case.
+// Mutate takes n changes of a client. strict (KIP-599) takes none when the client is over its bound: false, and wait is when to come again.
+// Others are taken in any case, and the client has to wait afterwards.
 func (m *Manager) Mutate(c Client, n int, strict bool) (taken bool, wait time.Duration) {
 	limit, key, ok := m.table.Load().find(Mutation, c)
 	if !ok {
@@ -155,7 +160,9 @@ func (m *Manager) Mutate(c Client, n int, strict bool) (taken bool, wait time.Du
 	}
 	mt, nowMs := m.meter(key)
 	defer mt.mu.Unlock()
-	taken = mt.bucket.Take(float64(n), limit, strict, nowMs)
+	if taken = mt.bucket.Take(float64(n), limit, strict, nowMs); taken && strict {
+		return true, 0
+	}
 	return taken, mt.bucket.Wait(limit, nowMs)
 }
 

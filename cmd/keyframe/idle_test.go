@@ -25,7 +25,7 @@ func TestIdleConnectionsAreSmall(t *testing.T) {
 	}
 	binary := filepath.Join(t.TempDir(), "keyframe")
 	build(t, binary)
-	p := startProcess(t, binary, filepath.Join(t.TempDir(), "data"))
+	p := startProcess(t, binary, filepath.Join(t.TempDir(), "data"), "--max-connections", strconv.Itoa(n+100))
 	defer p.kill(t)
 	use := func(count int) {
 		for range count {

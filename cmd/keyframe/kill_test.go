@@ -28,9 +28,10 @@ type process struct {
 	state string
 }
 
-func startProcess(t *testing.T, binary, dir string) *process {
+func startProcess(t *testing.T, binary, dir string, flags ...string) *process {
 	t.Helper()
-	cmd := exec.Command(binary, "serve", "--data-dir", dir, "--kafka-addr", "127.0.0.1:0", "--state-addr", "127.0.0.1:0", "--log-format", "json")
+	cmd := exec.Command(binary, append([]string{"serve", "--data-dir", dir, "--kafka-addr", "127.0.0.1:0", "--state-addr", "127.0.0.1:0",
+		"--log-format", "json"}, flags...)...)
 	cmd.Env = benchprocess.Environ()
 	stderr, err := cmd.StderrPipe()
 	require.NoError(t, err)

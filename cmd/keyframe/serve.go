@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/keyframelog/keyframe/broker"
+	"github.com/keyframelog/keyframe/broker/quota"
 	"github.com/keyframelog/keyframe/broker/topics"
 	"github.com/keyframelog/keyframe/proto/fold"
 )
@@ -39,7 +40,10 @@ What was acknowledged with acks=all (or 1) is on disk: kill -9 and a power cut l
 		},
 	}
 	addSettings(cmd, "kafka-addr", "advertised-addr", "state-addr", "data-dir", "insecure", "log-level", "log-format", "auto-create-topics",
-		"default-partitions", "fold", "group-initial-rebalance-delay", "transaction-max-timeout", "memtable-size", "tail-cache-size", "interval-memory")
+		"default-partitions", "fold", "group-initial-rebalance-delay", "transaction-max-timeout", "memtable-size", "tail-cache-size", "interval-memory",
+		"max-connections", "max-connections-per-ip", "connection-idle-timeout", "connection-byte-rate", "connection-request-rate",
+		"quota-producer-byte-rate", "quota-consumer-byte-rate", "quota-request-percentage", "quota-controller-mutation-rate",
+		"quota-connection-creation-rate")
 	return cmd
 }
 
@@ -81,10 +85,25 @@ func brokerConfig(c *config, logTo io.Writer) (cfg broker.Config, err error) {
 	cfg.Groups.InitialRebalanceDelay = c.duration("group-initial-rebalance-delay")
 	cfg.Transactions.MaxTimeout = c.duration("transaction-max-timeout")
 	cfg.MemTableBytes, cfg.TailCacheBytes, cfg.IntervalMemoryBytes = c.bytes("memtable-size"), c.bytes("tail-cache-size"), c.bytes("interval-memory")
+	cfg.MaxConnections, cfg.MaxConnectionsPerIP = c.integer("max-connections"), c.integer("max-connections-per-ip")
+	cfg.ConnectionIdleTimeout = c.duration("connection-idle-timeout")
+	cfg.Quotas = quotaSettings(c)
 	if cfg.Folds, err = foldPatterns(c); err != nil {
 		return cfg, err
 	}
 	return cfg, cfg.Validate()
+}
+
+func quotaSettings(c *config) quota.Settings {
+	return quota.Settings{
+		ProducerByteRate:       float64(c.bytes("quota-producer-byte-rate")),
+		ConsumerByteRate:       float64(c.bytes("quota-consumer-byte-rate")),
+		RequestPercentage:      float64(c.integer("quota-request-percentage")),
+		ControllerMutationRate: float64(c.integer("quota-controller-mutation-rate")),
+		ConnectionCreationRate: float64(c.integer("quota-connection-creation-rate")),
+		ConnectionByteRate:     float64(c.bytes("connection-byte-rate")),
+		ConnectionRequestRate:  float64(c.integer("connection-request-rate")),
+	}
 }
 
 func foldPatterns(c *config) (patterns []topics.FoldPattern, err error) {

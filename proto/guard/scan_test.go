@@ -42,6 +42,8 @@ func fill(r *rand.Rand, v reflect.Value) {
 		v.SetString("name"[:r.IntN(5)])
 	case reflect.Bool:
 		v.SetBool(r.IntN(2) == 0)
+	case reflect.Float64:
+		v.SetFloat(float64(r.IntN(100)))
 	case reflect.Uint8:
 		v.SetUint(r.Uint64() & 0x7f)
 	default:

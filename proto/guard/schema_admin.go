@@ -53,6 +53,13 @@ func adminRequests() []request {
 		{key: 46, name: "ListPartitionReassignments", min: 0, max: 0, flexible: 0, fields: []field{
 			i32("timeout_ms"), list("topics", str("name"), i32s("partition_indexes")),
 		}},
+		{key: 48, name: "DescribeClientQuotas", min: 0, max: 1, flexible: 1, fields: []field{
+			list("components", str("entity_type"), i8("match_type"), str("match")), i8("strict"),
+		}},
+		{key: 49, name: "AlterClientQuotas", min: 0, max: 1, flexible: 1, fields: []field{
+			list("entries", list("entity", str("entity_type"), str("entity_name")), list("ops", str("key"), i64("value"), i8("remove"))),
+			i8("validate_only"),
+		}},
 		{key: 57, name: "UpdateFeatures", min: 0, max: 2, flexible: 0, fields: []field{
 			i32("timeout_ms"),
 			list("feature_updates", str("feature"), i16("max_version_level"), i8("allow_downgrade").until(0), i8("upgrade_type").since(1)),

@@ -82,9 +82,9 @@ func (c *Coordinator) expire() time.Duration {
 			return time.Hour
 		}
 		next := c.timers[0]
-		if next.at.After(now) {
+		if wait := next.at.Sub(now); wait > 0 {
 			c.mu.Unlock()
-			return next.at.Sub(now)
+			return wait
 		}
 		c.timers.set(next, time.Time{})
 		c.mu.Unlock()

@@ -100,11 +100,11 @@ type follower struct {
 	verdicts map[client.Outcome]map[int64]bool // at which offsets
 }
 
-func (l *ledger) follow(store client.Store) *follower {
-	l.t.Helper()
+func (b *Broker) follow(t *testing.T, store client.Store) *follower {
+	t.Helper()
 	f := &follower{verdicts: map[client.Outcome]map[int64]bool{}}
-	r, err := client.OpenReplica(l.t.Context(), client.Config{
-		Brokers: []string{l.b.KafkaAddr().String()}, StateURL: "http://" + l.b.StateAddr().String(), Topic: "ledger", Store: store, OnDrift: client.Report,
+	r, err := client.OpenReplica(t.Context(), client.Config{
+		Brokers: []string{b.KafkaAddr().String()}, StateURL: "http://" + b.StateAddr().String(), Topic: "ledger", Store: store, OnDrift: client.Report,
 		OnVerdict: func(v client.Verdict) {
 			f.mu.Lock()
 			defer f.mu.Unlock()
@@ -114,7 +114,7 @@ func (l *ledger) follow(store client.Store) *follower {
 			f.verdicts[v.Outcome][v.At] = true
 		},
 	})
-	require.NoError(l.t, err)
+	require.NoError(t, err)
 	f.Replica = r
 	return f
 }
@@ -151,7 +151,7 @@ func TestReplicaVerifiesAroundMarkers(t *testing.T) {
 	eachStore(t, func(t *testing.T, store client.Store) {
 		l := startBroker(t).ledger(t, nil)
 		l.add(0, change{"a", 1})
-		f := l.follow(store)
+		f := l.b.follow(t, store)
 		defer func() { require.NoError(t, f.Close()) }()
 		verified := func() {
 			t.Helper()
@@ -190,7 +190,7 @@ func TestReplicasOfTransactions(t *testing.T) {
 		t.Logf("seed %d", seed)
 		r := rand.New(rand.NewPCG(seed, 1))
 		l := startBroker(t).ledger(t, map[string]string{"keyframe.interval.records": "40", "keyframe.retain": "2", "keyframe.delta.retention.ms": "0"})
-		f := l.follow(store)
+		f := l.b.follow(t, store)
 		defer func() { require.NoError(t, f.Close()) }()
 		for range 600 {
 			producer := 1 + r.Int64N(4)
@@ -200,7 +200,7 @@ func TestReplicasOfTransactions(t *testing.T) {
 			case 3:
 				if r.IntN(4) == 0 {
 					require.NoError(t, f.Close())
-					f = l.follow(store)
+					f = l.b.follow(t, store)
 				}
 			case 4, 5:
 				l.add(0, change{fmt.Sprint("k", r.IntN(20)), 1})

@@ -93,7 +93,8 @@
 //	leader epochs: 74, 75 (KIP-320)                                 TestFetchLeaderEpochs, kafka.TestRestart
 //	where the client's log parted from ours (v12)                   TestFetchDivergingEpoch, kafka.TestRestart
 //	a topic that goes meanwhile                                     kafka.TestFetchEndsWhenTheTopicIsDeleted
-//	aborted transactions, for who asks                              TestFetchAbortedTransactionsByIsolation
+//	aborted transactions, for who asks                              TestFetchAbortedTransactionsByIsolation, TestFetchAbortedTransactionsThatOverlap
+//	a marker wakes who waits for committed records                  TestFetchIsWokenByTheMarker
 //	reading to the end never hangs                                  TestReadToTheEnd
 //
 // Fetch sessions (KIP-227):
@@ -110,6 +111,7 @@
 //	every version; of an empty partition                            TestListOffsetsAllVersions, TestListOffsetsOfAnEmptyPartition
 //	-1 to -6, each from its version on                              TestListOffsetsOfAnEmptyPartition, TestListOffsetsErrors
 //	a time inside a batch; a later one than any: -1, no error       TestListOffsetsByTime
+//	the end, and times, of committed records                        TestListOffsetsReadCommitted
 //	a partition twice: 42; leader epochs                            TestListOffsetsDuplicatePartition, TestListOffsetsLeaderEpoch
 //	where an epoch ended                                            TestOffsetForLeaderEpoch, kafka.TestRestart
 //

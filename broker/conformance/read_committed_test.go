@@ -1,0 +1,83 @@
+package conformance_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// A reader of committed records that waits at the last stable offset has its answer when a marker moves that, long before its time is up.
+func TestFetchIsWokenByTheMarker(t *testing.T) {
+	b := start(t)
+	c := b.dial(t)
+	tp := createTopic(c, 1)
+	p := b.transactor(t, topicName(t)).init()
+	p.produce(tp, 0, kv("a", "1"), kv("b", "2"))
+	require.Empty(t, stable(c, tp, 0, 0).RecordBatches)
+	req := fetchFrom(tp, 0, 12)
+	req.IsolationLevel, req.MaxWaitMillis, req.MinBytes = 1, 60_000, 1
+	started := time.Now()
+	c.send(req)
+	p.end(true)
+	resp, _ := c.receive(req)
+	answer := resp.(*kmsg.FetchResponse).Topics[0].Partitions[0]
+	require.NotEmpty(t, batchesOf(c, answer.RecordBatches))
+	require.Less(t, time.Since(started), 30*time.Second)
+}
+
+// A fetch in the middle, or at the marker, of an aborted transaction is told of it; one behind the marker is not. How far
+// ahead a broker looks is its own affair.
+func TestFetchAbortedTransactionsThatOverlap(t *testing.T) {
+	b := start(t)
+	c := b.dial(t)
+	tp := createTopic(c, 1)
+	p := b.transactor(t, topicName(t)).init()
+	id := p.id
+	mustProduce(c, tp, kv("x", "0"))
+	p.produce(tp, 0, kv("a", "1"), kv("b", "2")) // 1, 2
+	p.end(false)
+	require.Len(t, awaitMarkers(c, tp, 0, 1), 1) // 3
+	mustProduce(c, tp, kv("y", "4"))
+	eventually(t, func() bool { return stable(c, tp, 0, 0).LastStableOffset == 5 })
+	for from, told := range []bool{true, true, true, true, false} {
+		list := stable(c, tp, 0, int64(from)).AbortedTransactions
+		if !told {
+			require.Empty(t, list, "from %d", from)
+			continue
+		}
+		require.Len(t, list, 1, "from %d", from)
+		require.Equal(t, []int64{id, 1}, []int64{list[0].ProducerID, list[0].FirstOffset})
+	}
+}
+
+// For a reader of committed records the log ends at the last stable offset, and there are no records behind it, by time either. A marker
+// counts as a record.
+func TestListOffsetsReadCommitted(t *testing.T) {
+	b := start(t)
+	c := b.dial(t)
+	tp := createTopic(c, 1)
+	p := b.transactor(t, topicName(t)).init()
+	old := newBatch(kv("x", "0"))
+	old.FirstTimestamp, old.MaxTimestamp = 1000, 1000
+	requireCode(t, 0, produce(c, tp, seal(old)).ErrorCode, nil)
+	p.produce(tp, 0, kv("a", "1"))
+	list := func(timestamp int64, isolation int8) int64 {
+		req := kmsg.NewPtrListOffsetsRequest()
+		req.Version, req.ReplicaID, req.IsolationLevel = 7, -1, isolation
+		rp := kmsg.NewListOffsetsRequestTopicPartition()
+		rp.Timestamp = timestamp
+		req.Topics = []kmsg.ListOffsetsRequestTopic{{Topic: tp.name, Partitions: []kmsg.ListOffsetsRequestTopicPartition{rp}}}
+		answer := do[*kmsg.ListOffsetsResponse](c, req).Topics[0].Partitions[0]
+		require.Zero(t, answer.ErrorCode)
+		return answer.Offset
+	}
+	require.Equal(t, []int64{2, 1}, []int64{list(-1, 0), list(-1, 1)})
+	require.Equal(t, []int64{0, 0}, []int64{list(500, 0), list(500, 1)})
+	require.Equal(t, []int64{1, -1}, []int64{list(2000, 0), list(2000, 1)})
+	require.Equal(t, []int64{1, -1}, []int64{list(-3, 0), list(-3, 1)})
+	p.end(true)
+	eventually(t, func() bool { return list(-1, 1) == 3 })
+	require.Equal(t, []int64{1, 1}, []int64{list(2000, 0), list(2000, 1)})
+}

@@ -104,7 +104,7 @@ func (f *fetching) check(fp *fetchPartition) int16 {
 // describe fills in the partition's bounds and where the client's log and ours parted.
 func (f *fetching) describe(fp *fetchPartition, b log.Bounds) {
 	a := &fp.answer
-	a.HighWatermark, a.LastStableOffset, a.LogStartOffset = b.HighWatermark, b.LastStable, b.LogStart
+	a.HighWatermark, a.LastStableOffset, a.LogStartOffset = b.HighWatermark, visibleEnd(b, 1), b.LogStart
 	if f.req.IsolationLevel == 1 {
 		a.AbortedTransactions = []kmsg.FetchResponseTopicPartitionAbortedTransaction{}
 	}

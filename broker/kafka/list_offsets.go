@@ -84,7 +84,7 @@ func (h *Handler) listOffset(ctx context.Context, t *topics.Topic, code int16, r
 // visibleEnd is the first offset that a client may not see at its isolation level.
 func visibleEnd(b log.Bounds, isolation int8) int64 {
 	if isolation == 1 {
-		return b.LastStable
+		return max(b.LastStable, b.LogStart) // DeleteRecords may have passed an open transaction's records
 	}
 	return b.HighWatermark
 }

@@ -24,7 +24,7 @@ func TestModel(t *testing.T) {
 		var logStart, deltaStart int64
 		m := newModelPartition() // producers and transactions: its batches are never cut
 		epoch := int16(0)
-		stable := func() int64 { return max(m.lastStable(), logStart) }
+		stable := func() int64 { return max(m.lastStable(), deltaStart) }
 		end := func() int64 {
 			if len(all) == 0 {
 				return 0

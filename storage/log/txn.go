@@ -194,8 +194,8 @@ func (p *Partition) moveStableLocked() {
 	b := &p.state.bounds
 	b.LastStable = b.HighWatermark
 	if len(p.txns) > 0 {
-		// Records of it may be gone: DeleteRecords does not stop at open transactions.
-		b.LastStable = min(b.HighWatermark, max(p.txns[0].FirstOffset, b.LogStart))
+		// Records of it may be gone: DeleteRecords does not stop at open transactions. What is only hidden from consumers is still folded.
+		b.LastStable = min(b.HighWatermark, max(p.txns[0].FirstOffset, b.DeltaStart))
 	}
 }
 

@@ -124,6 +124,7 @@ func (g *Group) park(m *member, t Ticket) {
 
 // joined is a successful answer to a join of the current generation.
 func (g *Group) joined(m *member, t Ticket) JoinReply {
+	m.former = 0
 	r := JoinReply{
 		Ticket: t, MemberID: m.id, Generation: g.generation,
 		ProtocolType: g.protocolType, Protocol: g.protocol, Leader: g.leader,

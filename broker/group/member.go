@@ -19,6 +19,9 @@ type member struct {
 	isNew bool
 	// mustSync: was told the current generation and has not sent SyncGroup for it.
 	mustSync bool
+	// former is the epoch that the member had in the consumer group that this group was, if that is not the generation. It is good for
+	// what the member does until it is told a generation: nobody else is given its partitions before.
+	former int32
 	// expires is when the member is evicted if nothing is heard of it; zero while a request of it waits.
 	expires time.Time
 }
@@ -46,6 +49,11 @@ func (m *member) matches(protocols []Protocol) bool {
 	return slices.EqualFunc(m.protocols, protocols, func(a, b Protocol) bool {
 		return a.Name == b.Name && bytes.Equal(a.Metadata, b.Metadata)
 	})
+}
+
+// isAt says whether a request of that generation is of what the member knows.
+func (g *Group) isAt(m *member, generation int32) bool {
+	return generation == g.generation || m.former != 0 && generation == m.former
 }
 
 // update takes over what a member says about itself in each JoinGroup.

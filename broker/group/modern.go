@@ -154,6 +154,11 @@ func (c *Coordinator) downgradeLocked(e *entry, g *modern, now time.Time, joined
 			SessionMs: m.Session.Milliseconds(), RebalanceMs: m.Rebalance.Milliseconds(), Protocols: m.Protocols, Assignment: m.Assignment})
 	}
 	classic := Restore(now, c.options(), meta)
+	for i, m := range members {
+		if m.Epoch != generation {
+			classic.members[i].former = m.Epoch
+		}
+	}
 	classic.protocol = classic.selectProtocol()
 	classic.subscribed = classic.subscriptions()
 	classic.save(nil)

@@ -197,7 +197,7 @@ func (g *Group) CommitInTxn(now time.Time, ref MemberRef) *kerr.Error {
 	if err := g.check(ref); err != nil {
 		return err
 	}
-	if ref.Generation != g.generation {
+	if !g.isAt(g.byID[ref.MemberID], ref.Generation) {
 		return kerr.IllegalGeneration
 	}
 	g.renew(now, g.byID[ref.MemberID])

@@ -14,11 +14,12 @@ func (g *Group) Heartbeat(now time.Time, ref MemberRef) *kerr.Error {
 	if err := g.check(ref); err != nil {
 		return err
 	}
-	if ref.Generation != g.generation {
+	m := g.byID[ref.MemberID]
+	if !g.isAt(m, ref.Generation) {
 		return kerr.IllegalGeneration
 	}
-	g.renew(now, g.byID[ref.MemberID])
-	if g.state == PreparingRebalance {
+	g.renew(now, m)
+	if g.state == PreparingRebalance || ref.Generation != g.generation {
 		return kerr.RebalanceInProgress
 	}
 	return nil
@@ -38,7 +39,7 @@ func (g *Group) Commit(now time.Time, ref MemberRef) *kerr.Error {
 	if err := g.check(ref); err != nil {
 		return err
 	}
-	if ref.Generation != g.generation {
+	if !g.isAt(g.byID[ref.MemberID], ref.Generation) {
 		return kerr.IllegalGeneration
 	}
 	if g.state == CompletingRebalance {

@@ -43,8 +43,10 @@ func (g *Group) checkSync(r *SyncRequest) *kerr.Error {
 		return err
 	}
 	switch {
-	case r.Generation != g.generation:
+	case !g.isAt(g.byID[r.MemberID], r.Generation):
 		return kerr.IllegalGeneration
+	case r.Generation != g.generation:
+		return kerr.RebalanceInProgress
 	case r.ProtocolType != "" && r.ProtocolType != g.protocolType, r.Protocol != "" && r.Protocol != g.protocol:
 		return kerr.InconsistentGroupProtocol
 	case g.state == Empty:

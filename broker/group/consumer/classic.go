@@ -216,8 +216,7 @@ func (g *Group) Leave(now time.Time, refs []MemberRef) ([]*kerr.Error, Effects) 
 		}
 	}
 	if left {
-		g.resolve()
-		g.bump()
+		g.membersLeft()
 	}
 	return errs, g.take()
 }

@@ -154,6 +154,11 @@ func (g *Group) remove(now time.Time, m *member) {
 // fence removes a member, which asks for another assignment.
 func (g *Group) fence(now time.Time, m *member) {
 	g.remove(now, m)
+	g.membersLeft()
+}
+
+// membersLeft asks for another assignment.
+func (g *Group) membersLeft() {
 	g.resolve()
 	g.bump()
 }

@@ -15,6 +15,7 @@ type ClassicMember struct {
 	Session, Rebalance   time.Duration
 	Protocols            []Protocol
 	Assignment           []byte // in the classic protocol's form
+	Epoch                int32  // of the member, in a consumer group
 }
 
 // Upgrade makes a consumer group of a classic one, in which every member has what it has there. The generation becomes the epoch,
@@ -63,11 +64,11 @@ func (g *Group) parse(b []byte) assign.Partitions {
 }
 
 // Downgrade is what a classic group has to begin with, when all members speak the classic protocol: their targets as their
-// assignments, and the epoch as the generation.
+// assignments, and as the generation the epoch of these, which most members are at.
 func (g *Group) Downgrade() (generation int32, members []ClassicMember) {
 	for _, m := range g.members {
 		members = append(members, ClassicMember{ID: m.id, InstanceID: m.instanceID, ClientID: m.clientID, ClientHost: m.clientHost,
-			Session: m.classic.session, Rebalance: m.rebalance, Protocols: m.classic.protocols, Assignment: g.serialise(m, m.target)})
+			Session: m.classic.session, Rebalance: m.rebalance, Protocols: m.classic.protocols, Assignment: g.serialise(m, m.target), Epoch: m.epoch})
 	}
-	return g.epoch, members
+	return max(g.assignmentEpoch, 1), members
 }

@@ -37,8 +37,7 @@ func (g *Group) Tick(now time.Time) Effects {
 		late = true
 	}
 	if late {
-		g.resolve()
-		g.bump()
+		g.membersLeft()
 	}
 	return g.take()
 }

@@ -1,0 +1,262 @@
+//go:build unix
+
+package broker_test
+
+import (
+	"fmt"
+	"runtime"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/keyframelog/keyframe/broker"
+)
+
+const (
+	heartbeatGroups    = 1000
+	classicInterval    = 3 * time.Second // heartbeat.interval.ms of the Java client
+	newInterval        = 5 * time.Second // group.consumer.heartbeat.interval.ms
+	heartbeatShare     = 0.10            // of one core
+	rebalanceMembers   = 100
+	rebalanceParts     = 1000
+	rebalanceLimit     = time.Second
+	rebalanceRoundsMax = 4
+)
+
+// cpu is what this process has used: broker and clients.
+func cpu(t testing.TB) time.Duration {
+	var u syscall.Rusage
+	require.NoError(t, syscall.Getrusage(syscall.RUSAGE_SELF, &u))
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// 1,000 groups with one member each, each on a connection of its own: their heartbeats take at most a tenth of a core, at the intervals
+// that clients keep. What is measured is the processor time of broker and clients together.
+func TestFigureHeartbeats(t *testing.T) {
+	addr := startBroker(t)
+	createTopic(t, addr, "t", 1)
+	for _, kind := range []struct {
+		name     string
+		interval time.Duration
+		join     func(c *conn, group string) kmsg.Request // and what to send then
+	}{
+		{"classic", classicInterval, joinClassic},
+		{"new", newInterval, joinNew},
+	} {
+		t.Run(kind.name, func(t *testing.T) {
+			conns, beats := make([]*conn, heartbeatGroups), make([]kmsg.Request, heartbeatGroups)
+			for i := range conns {
+				conns[i] = dial(t, addr)
+				beats[i] = kind.join(conns[i], fmt.Sprintf("%s-%d", kind.name, i))
+			}
+			const rounds = 10
+			before := cpu(t)
+			for range rounds {
+				for i, c := range conns {
+					c.send(beats[i])
+				}
+				for i, c := range conns {
+					require.Zero(t, errorCode(c.receive(beats[i])))
+				}
+			}
+			each := (cpu(t) - before) / (rounds * heartbeatGroups)
+			share := float64(each) * heartbeatGroups / float64(kind.interval)
+			t.Logf("%d groups: %v a heartbeat, %.2f %% of a core at one in %v", heartbeatGroups, each, 100*share, kind.interval)
+			require.LessOrEqual(t, share, heartbeatShare)
+		})
+	}
+}
+
+func errorCode(r kmsg.Response) int16 {
+	switch r := r.(type) {
+	case *kmsg.HeartbeatResponse:
+		return r.ErrorCode
+	case *kmsg.ConsumerGroupHeartbeatResponse:
+		return r.ErrorCode
+	}
+	return -1
+}
+
+func joinRequest(group, id string, topic string) *kmsg.JoinGroupRequest {
+	meta := kmsg.ConsumerMemberMetadata{Topics: []string{topic}}
+	return &kmsg.JoinGroupRequest{Version: 3, Group: group, MemberID: id, SessionTimeoutMillis: 60_000, RebalanceTimeoutMillis: 60_000,
+		ProtocolType: "consumer", Protocols: []kmsg.JoinGroupRequestProtocol{{Name: "range", Metadata: meta.AppendTo(nil)}}}
+}
+
+func joinClassic(c *conn, group string) kmsg.Request {
+	j := do[*kmsg.JoinGroupResponse](c, joinRequest(group, "", "t"))
+	require.Zero(c.t, j.ErrorCode)
+	s := do[*kmsg.SyncGroupResponse](c, &kmsg.SyncGroupRequest{Version: 3, Group: group, MemberID: j.MemberID, Generation: j.Generation,
+		GroupAssignment: []kmsg.SyncGroupRequestGroupAssignment{{MemberID: j.MemberID, MemberAssignment: []byte("all")}}})
+	require.Zero(c.t, s.ErrorCode)
+	return &kmsg.HeartbeatRequest{Version: 4, Group: group, MemberID: j.MemberID, Generation: j.Generation}
+}
+
+func joinNew(c *conn, group string) kmsg.Request {
+	m := &newMember{conn: c, group: group, id: "m"}
+	m.beat("t")
+	require.Len(c.t, m.owned, 1)
+	return m.request()
+}
+
+// newMember is a member of the new protocol, which gives up at once what it must.
+type newMember struct {
+	*conn
+	group, id string
+	epoch     int32
+	owned     []kmsg.ConsumerGroupHeartbeatRequestTopic
+}
+
+func (m *newMember) request() *kmsg.ConsumerGroupHeartbeatRequest {
+	r := kmsg.NewPtrConsumerGroupHeartbeatRequest()
+	r.Version, r.Group, r.MemberID, r.MemberEpoch = 1, m.group, m.id, m.epoch
+	return r
+}
+
+// beat sends a heartbeat; with topics it joins.
+func (m *newMember) beat(topics ...string) {
+	r := m.request()
+	r.Topics = m.owned
+	if topics != nil {
+		r.Topics, r.SubscribedTopicNames, r.RebalanceTimeoutMillis = []kmsg.ConsumerGroupHeartbeatRequestTopic{}, topics, 60_000
+	}
+	got := do[*kmsg.ConsumerGroupHeartbeatResponse](m.conn, r)
+	require.Zero(m.t, got.ErrorCode)
+	m.epoch = got.MemberEpoch
+	if got.Assignment != nil {
+		m.owned = []kmsg.ConsumerGroupHeartbeatRequestTopic{}
+		for _, t := range got.Assignment.Topics {
+			m.owned = append(m.owned, kmsg.ConsumerGroupHeartbeatRequestTopic{TopicID: t.TopicID, Partitions: t.Partitions})
+		}
+	}
+}
+
+// A rebalance of 100 classic members over 1,000 partitions: from the leader's JoinGroup on, with members that send a heartbeat at once and
+// so learn of it, until all have their share.
+func TestFigureClassicRebalance(t *testing.T) {
+	addr := startBroker(t, func(cfg *broker.Config) { cfg.Groups.InitialRebalanceDelay = time.Second })
+	createTopic(t, addr, "t", rebalanceParts)
+	members := make([]*classicMember, rebalanceMembers)
+	for i := range members {
+		members[i] = &classicMember{conn: dial(t, addr)}
+	}
+	all(func(i int) { members[i].enter() }) // within the delay of the first rebalance
+	generation := members[0].generation
+	leader := 0
+	for i, m := range members {
+		require.Equal(t, generation, m.generation)
+		if m.leads {
+			leader = i
+		}
+	}
+	began := time.Now()
+	all(func(i int) {
+		for m := members[i]; i != leader && m.heartbeat() == 0; {
+			runtime.Gosched()
+		}
+		members[i].enter()
+	})
+	took := time.Since(began)
+	for _, m := range members {
+		require.Equal(t, generation+1, m.generation)
+	}
+	t.Logf("%d members over %d partitions: %v", rebalanceMembers, rebalanceParts, took)
+	require.LessOrEqual(t, took, rebalanceLimit)
+}
+
+type classicMember struct {
+	*conn
+	id         string
+	generation int32
+	leads      bool
+}
+
+func (m *classicMember) heartbeat() int16 {
+	return do[*kmsg.HeartbeatResponse](m.conn, &kmsg.HeartbeatRequest{Version: 4, Group: "g", MemberID: m.id, Generation: m.generation}).ErrorCode
+}
+
+// enter joins and syncs; the leader assigns.
+func (m *classicMember) enter() {
+	j := do[*kmsg.JoinGroupResponse](m.conn, joinRequest("g", m.id, "t"))
+	require.Zero(m.t, j.ErrorCode)
+	m.id, m.generation, m.leads = j.MemberID, j.Generation, j.MemberID == j.LeaderID
+	sync := &kmsg.SyncGroupRequest{Version: 3, Group: "g", MemberID: m.id, Generation: m.generation}
+	for n, o := range j.Members {
+		sync.GroupAssignment = append(sync.GroupAssignment, kmsg.SyncGroupRequestGroupAssignment{MemberID: o.MemberID, MemberAssignment: share(n)})
+	}
+	s := do[*kmsg.SyncGroupResponse](m.conn, sync)
+	require.Zero(m.t, s.ErrorCode)
+	require.NotEmpty(m.t, s.MemberAssignment)
+}
+
+// share is the n-th member's part of the partitions.
+func share(n int) []byte {
+	a := kmsg.ConsumerMemberAssignmentTopic{Topic: "t"}
+	for p := n; p < rebalanceParts; p += rebalanceMembers {
+		a.Partitions = append(a.Partitions, int32(p))
+	}
+	return (&kmsg.ConsumerMemberAssignment{Topics: []kmsg.ConsumerMemberAssignmentTopic{a}}).AppendTo(nil)
+}
+
+// all does something for every member at the same time.
+func all(do func(i int)) {
+	var wg sync.WaitGroup
+	for i := range rebalanceMembers {
+		wg.Go(func() { do(i) })
+	}
+	wg.Wait()
+}
+
+// The same in the new protocol, with every member's heartbeats one after the other and no pause between: what remains is the broker's
+// part, and the number of heartbeats, which a real group sends at its interval.
+func TestFigureNewRebalance(t *testing.T) {
+	addr := startBroker(t)
+	createTopic(t, addr, "t", rebalanceParts)
+	members := make([]*newMember, rebalanceMembers)
+	for i := range members {
+		members[i] = &newMember{conn: dial(t, addr), group: "g", id: fmt.Sprintf("m%d", i)}
+	}
+	settled := func() bool {
+		d := kmsg.NewPtrConsumerGroupDescribeRequest()
+		d.Version, d.Groups = 1, []string{"g"}
+		return do[*kmsg.ConsumerGroupDescribeResponse](members[0].conn, d).Groups[0].State == "Stable"
+	}
+	settle := func(members []*newMember) (rounds int, took time.Duration) {
+		began := time.Now()
+		for ; !settled(); rounds++ {
+			var wg sync.WaitGroup
+			for _, m := range members {
+				wg.Go(func() { m.beat() })
+			}
+			wg.Wait()
+		}
+		return rounds, time.Since(began)
+	}
+	report := func(what string, members []*newMember) {
+		rounds, took := settle(members)
+		owned := 0
+		for _, m := range members {
+			for _, o := range m.owned {
+				owned += len(o.Partitions)
+			}
+		}
+		require.Equal(t, rebalanceParts, owned)
+		t.Logf("%d members over %d partitions: %s, %d heartbeats each and %v", len(members), rebalanceParts, what, rounds, took)
+		require.LessOrEqual(t, took, rebalanceLimit)
+		require.LessOrEqual(t, rounds, rebalanceRoundsMax)
+	}
+	all(func(i int) { members[i].beat("t") })
+	report("all came at once", members)
+	gone := members[0]
+	leave := gone.request()
+	leave.MemberEpoch = -1
+	require.Zero(t, do[*kmsg.ConsumerGroupHeartbeatResponse](gone.conn, leave).ErrorCode)
+	report("one left", members[1:])
+	gone.epoch, gone.owned = 0, nil
+	gone.beat("t")
+	report("one came", members)
+}

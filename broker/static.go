@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"math"
 	"strconv"
 	"time"
 )
@@ -13,16 +14,23 @@ func (b *Broker) staticConfigs() map[string]string {
 	if c.AdvertisedAddr != "" {
 		advertised = "PLAINTEXT://" + c.AdvertisedAddr
 	}
+	perIP := c.MaxConnectionsPerIP
+	if perIP == 0 {
+		perIP = math.MaxInt32
+	}
 	return map[string]string{
 		"advertised.listeners":                advertised,
 		"auto.create.topics.enable":           strconv.FormatBool(c.AutoCreateTopics),
 		"broker.id":                           "1",
+		"connections.max.idle.ms":             ms(c.ConnectionIdleTimeout),
 		"group.initial.rebalance.delay.ms":    ms(c.Groups.InitialRebalanceDelay),
 		"group.max.session.timeout.ms":        ms(c.Groups.MaxSessionTimeout),
 		"group.max.size":                      strconv.Itoa(c.Groups.MaxSize),
 		"group.min.session.timeout.ms":        ms(c.Groups.MinSessionTimeout),
 		"listeners":                           listener,
 		"log.dirs":                            c.DataDir,
+		"max.connections":                     strconv.Itoa(c.MaxConnections),
+		"max.connections.per.ip":              strconv.Itoa(perIP),
 		"node.id":                             "1",
 		"num.partitions":                      strconv.Itoa(int(c.DefaultPartitions)),
 		"offset.metadata.max.bytes":           strconv.Itoa(c.Groups.MaxOffsetMetadata),

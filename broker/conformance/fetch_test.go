@@ -227,6 +227,52 @@ func TestFetchDivergingEpoch(t *testing.T) {
 	require.Empty(t, p.RecordBatches)
 }
 
+// TestFetchTellsWhereLogsPart: a client that has read beyond the end of its last epoch is told that end (KIP-595), in a session too.
+func TestFetchTellsWhereLogsPart(t *testing.T) {
+	c := start(t).dial(t)
+	tp := createTopic(c, 1)
+	mustProduce(c, tp, kv("a", "1"), kv("b", "2"))
+	epoch := describe(c, tp.name).Partitions[0].LeaderEpoch
+	parted := func(p kmsg.FetchResponseTopicPartition) {
+		t.Helper()
+		require.Zero(t, p.ErrorCode)
+		require.Empty(t, p.RecordBatches)
+		require.Equal(t, epoch, p.DivergingEpoch.Epoch)
+		require.Equal(t, int64(2), p.DivergingEpoch.EndOffset)
+	}
+	for version := int16(12); version <= 18; version++ {
+		req := fetchFrom(tp, 7, version)
+		req.MaxWaitMillis = 30_000 // there is nothing to wait for
+		req.Topics[0].Partitions[0].LastFetchedEpoch = epoch
+		parted(fetchAs(c, req))
+		req.SessionEpoch = 0
+		full := do[*kmsg.FetchResponse](c, req)
+		parted(full.Topics[0].Partitions[0])
+		s := &session{c: c, version: version, id: full.SessionID, epoch: 1}
+		for range 2 {
+			parted(s.fetch(nil).Topics[0].Partitions[0])
+		}
+		require.Empty(t, s.fetch(at(tp, 0, 2)).Topics, "it has truncated")
+	}
+}
+
+// TestFetchEndsWithItsTopic: who waits for records of a topic that is deleted is told at once.
+func TestFetchEndsWithItsTopic(t *testing.T) {
+	b := start(t)
+	for version, codes := range map[int16][]int16{12: {3}, 16: {3, 100}} {
+		c, other := b.dial(t), b.dial(t)
+		tp := createTopic(c, 1)
+		req := fetchFrom(tp, 0, version)
+		req.MaxWaitMillis = 30_000
+		c.send(req)
+		started := time.Now()
+		deleteTopic(other, tp)
+		resp, _ := c.receive(req)
+		require.Less(t, time.Since(started), 10*time.Second)
+		require.Contains(t, codes, firstCode(resp.(*kmsg.FetchResponse)), "v%d", version)
+	}
+}
+
 func TestFetchAbortedTransactionsByIsolation(t *testing.T) {
 	c := start(t).dial(t)
 	tp := createTopic(c, 1)

@@ -23,12 +23,13 @@
 //	features, supported and finalized (KIP-584)                     TestApiVersionsFeatures, TestUpdateFeatures
 //	an unknown version of ApiVersions: 35, in v0 (KIP-511)          TestApiVersionsUnknownVersion
 //	a bad name of the client's software: 42                         TestApiVersionsBadSoftware
-//	unknown APIs and versions, bad and oversized frames: closed     TestOtherUnknownVersionsClose
-//	requests in pieces, several at once, any correlation id         TestFramesInPieces
+//	unknown APIs and versions, bad and oversized frames: closed     TestOtherUnknownVersionsClose, TestFrameOverTheLimitCloses
+//	requests in pieces, several at once, any correlation id         TestFramesInPieces, TestManyFramesAtOnce
 //	no client id; tags that nobody knows (KIP-482)                  TestClientIDMayBeNull, TestUnknownTagsAreIgnored
 //	answers in the order of the requests                            TestPipelinedRequestsAreAnsweredInOrder, TestPipelinedCommitAndFetch
 //	one node: broker, controller, leader, coordinator               TestMetadataAllVersions, TestDescribeCluster, TestFindCoordinator
-//	throttled: answered, then muted (KIP-219)                       wire.TestThrottledConnectionIsAnsweredAndThenMuted
+//	acks=0 between other requests; nonsense beside another client   TestAcks0BetweenOthers, TestClosedConnectionLeavesOthersAlone
+//	throttled: answered, then muted (KIP-219)                       TestProduceIsAnsweredAndThenThrottled, TestPipelinedRequestsAreThrottled, TestProduceWithoutAnswerIsThrottled
 //
 // Topics:
 //
@@ -91,8 +92,8 @@
 //	no partitions; a partition twice                                TestFetchEmptyRequest, TestFetchTakesAPartitionOnce
 //	partitions take turns                                           kafka.TestFetchRotates
 //	leader epochs: 74, 75 (KIP-320)                                 TestFetchLeaderEpochs, kafka.TestRestart
-//	where the client's log parted from ours (v12)                   TestFetchDivergingEpoch, kafka.TestRestart
-//	a topic that goes meanwhile                                     kafka.TestFetchEndsWhenTheTopicIsDeleted
+//	where the client's log parted from ours (v12)                   TestFetchDivergingEpoch, TestFetchTellsWhereLogsPart, kafka.TestRestart
+//	a topic that goes meanwhile                                     TestFetchEndsWithItsTopic
 //	aborted transactions, for who asks                              TestFetchAbortedTransactionsByIsolation, TestFetchAbortedTransactionsThatOverlap
 //	a marker wakes who waits for committed records                  TestFetchIsWokenByTheMarker
 //	reading to the end never hangs                                  TestReadToTheEnd
@@ -155,4 +156,12 @@
 //	nobody to elect: 84; nothing to move: 85                        TestElectLeaders, TestAlterPartitionReassignments, TestListPartitionReassignments
 //	the endpoint of another kind (KIP-919): 114, 115                TestDescribeClusterOfOtherEndpoints
 //	no authorizer: 54                                               TestACLsWithoutAnAuthorizer
+//
+// Client quotas (KIP-546):
+//
+//	set, removed, only checked, refused                             TestClientQuotasAreSetAndRemoved, TestAlterClientQuotasChecksOnly, TestAlterClientQuotasRefuses
+//	filters                                                         TestDescribeClientQuotasFilters
+//	bytes produced; bytes fetched, and the session goes on          TestProduceIsAnsweredAndThenThrottled, TestFetchIsAnsweredEmptyAndThenThrottled
+//	time of requests (KIP-124); changes of topics: 89 (KIP-599)     TestRequestsAreThrottledByTheirTime, TestChangesOfTopicsAreThrottled
+//	connections of an address (KIP-612)                             TestConnectionsOfAnAddressAreThrottled
 package conformance

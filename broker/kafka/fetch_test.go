@@ -3,7 +3,6 @@ package kafka_test
 import (
 	"runtime"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -67,18 +66,4 @@ func TestFetchRotates(t *testing.T) {
 		}
 	}
 	require.Len(t, seen, n)
-}
-
-func TestFetchEndsWhenTheTopicIsDeleted(t *testing.T) {
-	b := startOwn(t, options{})
-	c, other := b.dial(t), b.dial(t)
-	tp := createTopic(c, 1)
-	req := fetchFrom(tp, 0, 12)
-	req.MaxWaitMillis = 30_000
-	c.send(req)
-	started := time.Now()
-	deleteTopics(other, 5, tp)
-	resp, _ := c.receive(req)
-	require.Less(t, time.Since(started), 10*time.Second)
-	require.Equal(t, int16(3), resp.(*kmsg.FetchResponse).Topics[0].Partitions[0].ErrorCode)
 }

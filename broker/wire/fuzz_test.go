@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/keyframelog/keyframe/proto/guard"
 )
 
 // FuzzConnection feeds arbitrary bytes to a connection. Whatever comes, the connection ends when the bytes do, and what
@@ -21,6 +23,14 @@ func FuzzConnection(f *testing.F) {
 	f.Add(frameOf(1, versions))
 	f.Add([]byte("GET / HTTP/1.1\r\n\r\n"))
 	f.Add([]byte{0, 0, 0, 9, 0, 18, 0, 3, 0, 0, 0, 1, 0xff})
+	for key := range int16(128) { // each version of each API
+		low, high, ok := guard.Supported(key)
+		for version := low; ok && version <= high; version++ {
+			req := kmsg.RequestForKey(key)
+			req.SetVersion(version)
+			f.Add(frameOf(1, req))
+		}
+	}
 	f.Fuzz(func(t *testing.T, in []byte) {
 		s := New(Config{MaxFrameBytes: 1 << 20, Handler: handlerFunc(func(_ context.Context, r *Request) Response {
 			if r.Unsupported {

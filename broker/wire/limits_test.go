@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -200,4 +201,30 @@ func TestIdleConnectionIsSmall(t *testing.T) {
 	perConn := (int64(after.HeapInuse+after.StackInuse) - int64(before.HeapInuse+before.StackInuse)) / n
 	t.Logf("%d bytes per idle connection, the client's end included", perConn)
 	require.Less(t, perConn, int64(30<<10))
+}
+
+// TestPeerThatTakesNoAnswerIsClosed: an answer holds memory, and somebody who does not read it holds it for a minute at most.
+func TestPeerThatTakesNoAnswerIsClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		done := 0
+		s := New(Config{Handler: handlerFunc(func(_ context.Context, r *Request) Response {
+			return Response{Message: answer(r), Done: func() { done++ }}
+		})})
+		c, server := net.Pipe()
+		s.ServeConn(server)
+		started := time.Now()
+		for i := range int32(3) {
+			if _, err := c.Write(frameOf(i, heartbeat("g"))); err != nil {
+				break
+			}
+		}
+		for {
+			if _, err := c.Write(frameOf(1, heartbeat("g"))); err != nil { // until it is closed
+				break
+			}
+		}
+		require.Equal(t, time.Minute, time.Since(started))
+		require.NoError(t, s.Close(t.Context()))
+		require.GreaterOrEqual(t, done, 3, "what the answers hold is given back")
+	})
 }

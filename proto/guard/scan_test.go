@@ -150,10 +150,12 @@ func TestParseHeader(t *testing.T) {
 // Whatever passes, kmsg decodes without allocating out of proportion.
 func FuzzScan(f *testing.F) {
 	for _, r := range schemas() {
-		req := kmsg.RequestForKey(r.key)
-		fill(rand.New(rand.NewPCG(1, uint64(r.key))), reflect.ValueOf(req).Elem())
-		req.SetVersion(r.max)
-		f.Add(r.key, r.max, req.AppendTo(nil))
+		for version := r.min; version <= r.max; version++ {
+			req := kmsg.RequestForKey(r.key)
+			fill(rand.New(rand.NewPCG(uint64(version), uint64(r.key))), reflect.ValueOf(req).Elem())
+			req.SetVersion(version)
+			f.Add(r.key, version, req.AppendTo(nil))
+		}
 	}
 	f.Fuzz(func(t *testing.T, key, version int16, body []byte) {
 		if Scan(key, version, body) != nil {

@@ -87,7 +87,7 @@ func (p *Producer) Add(key []byte, n int64) *kgo.Record {
 
 func (p *Producer) record(op delta.Op, key, value []byte) *kgo.Record {
 	r := &kgo.Record{Topic: p.topic, Key: key, Value: value}
-	if op != defaultOp(p.kind, value) {
+	if op != defaultOp(p.kind, value) || p.kind == fold.Debezium && op == delta.Put { // without the header it would be a change event
 		r.Headers = []kgo.RecordHeader{{Key: delta.HeaderOp, Value: []byte(op.String())}}
 	}
 	return r

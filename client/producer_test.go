@@ -29,6 +29,8 @@ func TestProducerRecords(t *testing.T) {
 		{fold.Counter, func(p *Producer) *kgo.Record { return p.Add([]byte("k"), -3) }, "-3", false, ""},
 		{fold.Counter, func(p *Producer) *kgo.Record { return p.Put([]byte("k"), []byte("7")) }, "7", false, "put"},
 		{fold.Counter, func(p *Producer) *kgo.Record { return p.Delete([]byte("k")) }, "", true, ""},
+		{fold.Debezium, func(p *Producer) *kgo.Record { return p.Put([]byte("k"), []byte("7")) }, "7", false, "put"},
+		{fold.Debezium, func(p *Producer) *kgo.Record { return p.Delete([]byte("k")) }, "", true, ""},
 	} {
 		p := &Producer{topic: "t", kind: c.kind}
 		r := c.record(p)

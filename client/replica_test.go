@@ -189,6 +189,22 @@ func TestBootstrapAndFollow(t *testing.T) {
 	})
 }
 
+// Change events become rows in a replica as they do in the broker, and the digests agree.
+func TestDebezium(t *testing.T) {
+	eachStore(t, func(t *testing.T, store func() Store) {
+		g := newRig(t, fold.Debezium, 1)
+		g.cfg.Store = store()
+		g.log.append(0, "1", `{"op":"r","after":{"name":"a","id":1.0}}`, "2", `{"op":"r","after":{"id":2}}`, "3", `{"op":"r","after":{"id":3}}`)
+		g.log.cut(0)
+		g.open()
+		g.log.append(0, "1", `{"schema":{},"payload":{"op":"u","before":null,"after":{"name":"b","id":1}}}`, "2", `{"op":"d","after":null}`, "3", "-", "4", `{"op":"t"}`)
+		g.requireState(0)
+		require.Equal(t, map[string]string{"1": `{"id":1,"name":"b"}`}, g.state())
+		g.awaitVerdict(g.log.cut(0), Equal)
+		require.Zero(t, g.outcomes()[Drifted])
+	})
+}
+
 func TestFolds(t *testing.T) {
 	eachStore(t, func(t *testing.T, store func() Store) {
 		g := newRig(t, fold.Counter, 1)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"math/big"
@@ -28,6 +29,7 @@ import (
 // model folds naively: the state as a map, at every offset that was an end of a batch. It knows nothing of proto/fold.
 type model struct {
 	counter bool
+	events  bool // values are in change events of Debezium
 	batches []modelBatch
 
 	// Of what is committed, set by replay.
@@ -132,7 +134,7 @@ func TestModel(t *testing.T) {
 }
 
 func runModel(t *testing.T, r *rand.Rand) {
-	kind := []fold.Kind{fold.LastValue, fold.Counter}[r.IntN(2)]
+	kind := []fold.Kind{fold.LastValue, fold.Counter, fold.Debezium}[r.IntN(3)]
 	n := newNode(t, keyframer.Config{MemoryBytes: int64(4<<10 + r.IntN(64<<10)), Workers: 1 + r.IntN(3)})
 	s := calm()
 	s.Retain = 1 + r.IntN(5)
@@ -140,6 +142,7 @@ func runModel(t *testing.T, r *rand.Rand) {
 	s.IntervalRecords = int64(r.IntN(3) * 40)
 	l := n.add(kind, s, 1)[0]
 	m := newModel(kind == fold.Counter)
+	m.events = kind == fold.Debezium
 	for range 80 {
 		switch r.IntN(14) {
 		case 0:
@@ -190,11 +193,17 @@ func (m *model) end(l *memlog.Log, producer int64, commit bool) {
 func (m *model) draw(r *rand.Rand) (list []batch.Record, changes []change) {
 	for range 1 + r.IntN(20) {
 		key, value, op := fmt.Sprint("key", r.IntN(50)), strconv.Itoa(r.IntN(1000)-500), delta.Op(0)
-		switch r.IntN(8) {
-		case 0:
+		switch n := r.IntN(8); {
+		case m.events && n > 2:
+			op = delta.Put
+			list = append(list, memlog.Put(key, `{"op":"`+[]string{"c", "u", "r"}[r.IntN(3)]+`", "after":`+value+`}`))
+		case m.events && n == 2:
+			op = delta.Delete
+			list = append(list, memlog.Put(key, `{"schema":null, "payload":{"op":"d","before":`+value+`}}`))
+		case n == 0:
 			op = delta.Delete
 			list = append(list, memlog.Delete(key))
-		case 1:
+		case n == 1:
 			op = delta.Put
 			list = append(list, memlog.Record(delta.Put, key, []byte(value)))
 		default:
@@ -227,6 +236,25 @@ func (m *model) check(t *testing.T, n *node, l keyframer.Log) {
 	}
 	m.checkPast(t, n, l)
 	m.checkConsumer(t, n, l)
+}
+
+// readEvent is what a consumer makes of a change event of draw.
+func readEvent(t *testing.T, value []byte) (delta.Op, []byte) {
+	t.Helper()
+	var e struct {
+		Op      string
+		After   json.RawMessage
+		Payload *struct{ Op string }
+	}
+	if value == nil {
+		return delta.Delete, nil
+	}
+	require.NoError(t, json.Unmarshal(value, &e))
+	if e.Op == "" {
+		require.Equal(t, "d", e.Payload.Op)
+		return delta.Delete, nil
+	}
+	return delta.Put, e.After
 }
 
 // checkPast compares the state at every end of a batch that is still defined.
@@ -288,6 +316,9 @@ func (m *model) checkConsumer(t *testing.T, n *node, l keyframer.Log) {
 				var err error
 				op, err = delta.ParseOp(string(name))
 				require.NoError(t, err)
+			}
+			if m.events && op == 0 {
+				op, record.Value = readEvent(t, record.Value)
 			}
 			if record.Value == nil {
 				op = delta.Delete

@@ -64,7 +64,7 @@ var definitions = []Definition{
 		Doc:   "How long raw deltas are kept at least, in milliseconds; within a sixteenth of it more the delta start offset moves to the newest key frame that is older. -1: for ever.",
 		check: integer(-1, int64Max), apply: func(c *Config, v string) { c.DeltaRetentionMs = number(v) }},
 	{Name: foldConfig, Type: TypeString, Default: fold.LastValue.String(),
-		Doc:   "How a delta changes the state of its key: last-value, json-merge-patch or counter. Set while the topic is empty.",
+		Doc:   "How a delta changes the state of its key: last-value, json-merge-patch, counter or debezium (change events). Set while the topic is empty.",
 		check: foldKind, apply: func(c *Config, v string) { c.Fold, _ = fold.ParseKind(v) }},
 	{Name: "keyframe.interval.bytes", Type: TypeLong, Default: "67108864",
 		Doc:   "A key frame is cut after this many bytes of deltas.",

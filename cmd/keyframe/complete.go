@@ -45,7 +45,7 @@ func must(err error) {
 }
 
 func foldNames() []string {
-	return []string{fold.LastValue.String(), fold.JSONMergePatch.String(), fold.Counter.String()}
+	return []string{fold.LastValue.String(), fold.JSONMergePatch.String(), fold.Counter.String(), fold.Debezium.String()}
 }
 
 func opNames() []string {

@@ -62,7 +62,7 @@ func newTopicCreateCommand() *cobra.Command {
 	}
 	cmd.Flags().Int32Var(&partitions, "partitions", -1, "number of partitions (default: the broker's)")
 	cmd.Flags().StringVar(&policy, "cleanup-policy", "", "delete or compact")
-	cmd.Flags().StringVar(&fold, "fold", "", "last-value, json-merge-patch or counter")
+	cmd.Flags().StringVar(&fold, "fold", "", "last-value, json-merge-patch, counter or debezium")
 	cmd.Flags().StringArrayVar(&configs, "topic-config", nil, "a topic config, NAME=VALUE (repeatable)")
 	completeFlag(cmd, "cleanup-policy", "delete", "compact", "compact,delete")
 	completeFlag(cmd, "fold", foldNames()...)

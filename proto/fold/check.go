@@ -24,7 +24,8 @@ func (k Kind) admits(op delta.Op) bool {
 // state stays.
 func (k Kind) Resets(op delta.Op) bool { return op == delta.Put || op == delta.Delete }
 
-// Delta reads a record as a delta and checks what the delta alone shows. The error is a *delta.Refusal. The slices alias the record.
+// Delta reads a record as a delta and checks what the delta alone shows. The error is a *delta.Refusal. The slices alias the record; the
+// value of a change event is the after-image in it.
 func (k Kind) Delta(key, value []byte, headers batch.Headers) (delta.Delta, error) {
 	if !k.known() {
 		return delta.Delta{}, delta.Refuse("unknown %s", k)
@@ -32,9 +33,14 @@ func (k Kind) Delta(key, value []byte, headers batch.Headers) (delta.Delta, erro
 	if key == nil {
 		return delta.Delta{}, delta.Refuse("the key is null: a key-framed topic needs one")
 	}
-	op, err := k.op(value, headers)
+	op, event, err := k.op(value, headers)
 	if err != nil {
 		return delta.Delta{}, err
+	}
+	if event {
+		if op, value, err = readEvent(value); err != nil {
+			return delta.Delta{}, err
+		}
 	}
 	if len(key)+len(value)+len(headers) > surelyFits {
 		if err := k.checkSize(op, key, value, headers); err != nil {
@@ -50,33 +56,36 @@ func (k Kind) Delta(key, value []byte, headers batch.Headers) (delta.Delta, erro
 	if value == nil {
 		return delta.Delta{}, delta.Refuse("a %s needs a value", op)
 	}
-	if err := k.checkValue(value); err != nil {
-		return delta.Delta{}, err
+	if !event {
+		if err := k.checkValue(value); err != nil {
+			return delta.Delta{}, err
+		}
 	}
 	return delta.Delta{Op: op, Key: key, Value: value, Headers: headers}, nil
 }
 
-func (k Kind) op(value []byte, headers batch.Headers) (delta.Op, error) {
+// op names the operation; event: the value says, because it is one of Debezium's change events.
+func (k Kind) op(value []byte, headers batch.Headers) (op delta.Op, event bool, err error) {
 	named, ok := headers.Get(delta.HeaderOp)
 	if !ok {
 		if value == nil {
-			return delta.Delete, nil
+			return delta.Delete, false, nil
 		}
-		return k.defaultOp(), nil
+		return k.defaultOp(), k == Debezium, nil
 	}
-	op, err := delta.ParseOp(string(named))
+	op, err = delta.ParseOp(string(named))
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	if !k.admits(op) {
-		return 0, delta.Refuse("the fold %s has no %s", k, op)
+		return 0, false, delta.Refuse("the fold %s has no %s", k, op)
 	}
-	return op, nil
+	return op, false, nil
 }
 
 func (k Kind) checkValue(value []byte) error {
 	switch k {
-	case JSONMergePatch:
+	case JSONMergePatch, Debezium:
 		return checkJSON(value)
 	case Counter:
 		if _, ok := parseCounter(value); !ok {

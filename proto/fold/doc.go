@@ -11,9 +11,27 @@
 //	last-value         put, delete           put                    the last value
 //	json-merge-patch   put, delete, merge    merge                  a JSON document, canonical
 //	counter            put, delete, add      add                    ASCII decimal int64
+//	debezium           put, delete           the event's            a JSON document, canonical
 //
 // A null value without an operation is a delete. A put needs a value, a delete has none. Adding to an absent key starts at 0, merging into
 // one starts from nothing (RFC 7396).
+//
+// # Change events of Debezium
+//
+// Without keyframe.op the value of a debezium record is a change event as Kafka Connect's JsonConverter writes it, with schemas.enable true
+// or false:
+//
+//	{"before": ..., "after": {"id": 7, "name": "a"}, "source": {...}, "op": "u", "ts_ms": ...}
+//	{"schema": {...}, "payload": {"before": ..., "after": ..., "op": "u", ...}}
+//
+//	op         row
+//	c, u, r    after, which must be there
+//	d          none: deleted, whatever after says; so does a null value, and a null payload
+//	t, m       refused, as any other: neither is a change of one key
+//
+// The row is the after-image in canonical JSON, not byte for byte: connectors and their versions spell one row in different ways, and a
+// replica that was filled from another snapshot of the same table should have the same digest. Numbers stay exact. before, source and
+// schema are read as JSON and dropped. With the header keyframe.op=put, which rows carry, the value is the row itself.
 //
 // # Size
 //

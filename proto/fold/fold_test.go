@@ -92,16 +92,16 @@ func TestAParsedDeltaAliasesTheRecord(t *testing.T) {
 }
 
 func TestKinds(t *testing.T) {
-	for kind, name := range map[Kind]string{LastValue: "last-value", JSONMergePatch: "json-merge-patch", Counter: "counter"} {
+	for kind, name := range map[Kind]string{LastValue: "last-value", JSONMergePatch: "json-merge-patch", Counter: "counter", Debezium: "debezium"} {
 		got, err := ParseKind(name)
 		require.NoError(t, err)
 		require.Equal(t, kind, got)
 		require.Equal(t, name, kind.String())
 	}
-	require.Equal(t, []Kind{1, 2, 3}, []Kind{LastValue, JSONMergePatch, Counter}, "the numbers are stored")
+	require.Equal(t, []Kind{1, 2, 3, 4}, []Kind{LastValue, JSONMergePatch, Counter, Debezium}, "the numbers are stored")
 	_, err := ParseKind("LastValue")
 	require.Error(t, err)
-	for _, unknown := range []Kind{0, 4, 255} {
+	for _, unknown := range []Kind{0, 5, 255} {
 		_, err = unknown.Delta([]byte("k"), []byte("v"), nil)
 		var refusal *delta.Refusal
 		require.ErrorAs(t, err, &refusal)
@@ -119,7 +119,7 @@ func TestReasonsAreNumbered(t *testing.T) {
 
 // Resets promises that a delta that is applied has one result, whatever it meets.
 func TestResets(t *testing.T) {
-	for _, kind := range []Kind{LastValue, JSONMergePatch, Counter} {
+	for _, kind := range []Kind{LastValue, JSONMergePatch, Counter, Debezium} {
 		for _, op := range []delta.Op{delta.Put, delta.Delete, delta.Merge, delta.Add} {
 			if !kind.Resets(op) {
 				require.False(t, kind == LastValue && kind.admits(op), "every operation of last-value resets")
@@ -158,6 +158,7 @@ func FuzzApply(f *testing.F) {
 	f.Add(uint8(2), uint8(3), []byte(`{"a":{"b":1}}`), []byte(`{"a":{"b":null,"c":[1.0]}}`))
 	f.Add(uint8(2), uint8(3), []byte(`{"｡":1,"😀":2}`), []byte(`{"\ud83d\ude00":null,"\"":{"\u0001":{}}}`))
 	f.Add(uint8(3), uint8(4), []byte(`1`), []byte(`-2`))
+	f.Add(uint8(4), uint8(1), []byte(`{"a":1}`), []byte(`{"b":1.0,"a":2}`))
 	f.Fuzz(func(t *testing.T, kind, op uint8, state, value []byte) {
 		folder := NewFolder(Kind(kind), 1<<16)
 		prev := State{true, state}

@@ -73,7 +73,7 @@ func (f *Folder) apply(prev State, d delta.Delta) (State, Rejection) {
 		return State{true, d.Value}, 0
 	case d.Op == delta.Add && f.kind == Counter:
 		return f.add(prev, d.Value)
-	case f.kind == JSONMergePatch && (d.Op == delta.Put || d.Op == delta.Merge):
+	case f.kind == JSONMergePatch && (d.Op == delta.Put || d.Op == delta.Merge), f.kind == Debezium && d.Op == delta.Put:
 		return f.document(prev, d)
 	}
 	return prev, Malformed

@@ -10,9 +10,10 @@ const (
 	LastValue Kind = iota + 1
 	JSONMergePatch
 	Counter
+	Debezium
 )
 
-var kindNames = [...]string{LastValue: "last-value", JSONMergePatch: "json-merge-patch", Counter: "counter"}
+var kindNames = [...]string{LastValue: "last-value", JSONMergePatch: "json-merge-patch", Counter: "counter", Debezium: "debezium"}
 
 func (k Kind) known() bool { return k >= LastValue && int(k) < len(kindNames) }
 
@@ -30,5 +31,5 @@ func ParseKind(s string) (Kind, error) {
 			return k, nil
 		}
 	}
-	return 0, fmt.Errorf("unknown fold %q: last-value, json-merge-patch or counter", s)
+	return 0, fmt.Errorf("unknown fold %q: last-value, json-merge-patch, counter or debezium", s)
 }

@@ -35,7 +35,7 @@ const surelyFits = (RowBytesMax - opHeaderBytes) / numberGrowthMax
 // canonical bytes there. What a merge makes of a state, only the fold sees.
 func (k Kind) checkSize(op delta.Op, key, value []byte, headers batch.Headers) error {
 	valueLen := len(value)
-	if k == JSONMergePatch && op == delta.Put && !tooLarge(key, valueLen, headers, RowBytesMax) {
+	if (k == JSONMergePatch || k == Debezium) && op == delta.Put && !tooLarge(key, valueLen, headers, RowBytesMax) {
 		n, err := canonicalLen(value)
 		if err != nil {
 			return err

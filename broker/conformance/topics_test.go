@@ -186,12 +186,70 @@ func TestDeleteTopicsByID(t *testing.T) {
 func TestDeleteTopicsRefusals(t *testing.T) {
 	c := start(t).dial(t)
 	tp := createTopic(c, 1)
-	require.Equal(t, int16(3), deleteTopics(c, 5, topic{name: topicName(t)})[0].ErrorCode)
-	for _, a := range deleteTopics(c, 5, tp, tp) {
-		require.Equal(t, int16(42), a.ErrorCode)
+	other := topic{name: topicName(t)}
+	for _, version := range []int16{1, 3, 5} {
+		require.Equal(t, int16(3), deleteTopics(c, version, other)[0].ErrorCode)
+		answers := deleteTopics(c, version, tp, tp, tp)
+		require.Len(t, answers, 1, "a topic is answered once")
+		require.Equal(t, int16(42), answers[0].ErrorCode)
 	}
-	require.Equal(t, int16(42), deleteTopics(c, 6, tp)[0].ErrorCode, "name and id")
+	require.Empty(t, deleteTopics(c, 6))
+	name, id := topic{name: tp.name}, topic{id: tp.id}
+	for what, test := range map[string]struct {
+		topics []topic
+		code   int16
+	}{
+		"name and id":            {[]topic{tp}, 42},
+		"neither":                {[]topic{{}}, 42},
+		"a name twice":           {[]topic{name, name}, 42},
+		"an id twice":            {[]topic{id, id}, 42},
+		"by name, and by id":     {[]topic{name, id}, 42},
+		"by id, and by name":     {[]topic{id, name}, 42},
+		"unknown name":           {[]topic{other}, 3},
+		"no name":                {[]topic{{name: "a/b"}}, 3},
+		"unknown id":             {[]topic{{id: [16]byte{5}}}, 100},
+		"an unknown id, twice":   {[]topic{{id: [16]byte{5}}, {id: [16]byte{5}}}, 42},
+		"an unknown name, twice": {[]topic{other, other}, 42},
+	} {
+		answers := deleteTopics(c, 6, test.topics...)
+		require.Len(t, answers, 1, what)
+		requireCode(t, test.code, answers[0].ErrorCode, answers[0].ErrorMessage)
+		require.NotNil(t, answers[0].ErrorMessage, what)
+	}
 	require.Zero(t, describe(c, tp.name).ErrorCode)
+}
+
+// One that fails leaves the others alone.
+func TestDeleteTopicsOneFailsTheOthersDoNot(t *testing.T) {
+	c := start(t).dial(t)
+	tp, twice := createTopic(c, 1), createTopic(c, 1)
+	codes := map[string]int16{}
+	for _, a := range deleteTopics(c, 6, topic{name: tp.name}, topic{name: twice.name}, topic{name: twice.name}, topic{name: "no.such"}) {
+		codes[*a.Topic] = a.ErrorCode
+	}
+	require.Equal(t, map[string]int16{tp.name: 0, twice.name: 42, "no.such": 3}, codes)
+	require.Eventually(t, func() bool { return describe(c, tp.name).ErrorCode == 3 }, 10*time.Second, time.Millisecond)
+	require.Zero(t, describe(c, twice.name).ErrorCode)
+}
+
+// Of several things that are wrong the answer names the first in this order: name, existence, configs, replicas, partitions.
+func TestCreateTopicsOrderOfChecks(t *testing.T) {
+	c := start(t).dial(t)
+	exists := createTopic(c, 1)
+	for _, test := range []struct {
+		topic kmsg.CreateTopicsRequestTopic
+		code  int16
+	}{
+		{newTopic("a/b", 0, 0, "no.such", "1"), 17},
+		{newTopic(exists.name, 0, 0, "no.such", "1"), 36},
+		{newTopic(topicName(t), 0, 0, "no.such", "1"), 40},
+		{newTopic(topicName(t), 0, 0), 38},
+		{newTopic(topicName(t), 0, 5), 37},
+		{newTopic("__cluster_metadata", 1, 1), 42},
+	} {
+		a := create(c, 7, true, test.topic)[test.topic.Topic]
+		requireCode(t, test.code, a.ErrorCode, a.ErrorMessage)
+	}
 }
 
 func TestCreateTopicsTooManyPartitionsInOneRequest(t *testing.T) {

@@ -18,6 +18,9 @@ type refusal struct {
 
 func (r *refusal) Error() string { return r.text }
 
+// metadataTopic is where Kafka's controllers keep their log.
+const metadataTopic = "__cluster_metadata"
+
 // maxPartitionsPerRequest is Kafka's.
 const maxPartitionsPerRequest = 10_000
 
@@ -58,7 +61,10 @@ func refusalOf(err error) (int16, *string) {
 
 func (h *Handler) createTopic(ctx context.Context, r *wire.Request, rt *kmsg.CreateTopicsRequestTopic, validateOnly bool, out *kmsg.CreateTopicsResponseTopic) error {
 	spec := topics.Spec{Name: rt.Topic, Configs: make(map[string]string, len(rt.Configs))}
-	// Name and existence come before all else, as in Kafka.
+	// Name and existence come before all else, then the configs, then replicas and partitions, as in Kafka.
+	if rt.Topic == metadataTopic {
+		return &refusal{invalidRequest, "Creation of internal topic " + metadataTopic + " is prohibited."}
+	}
 	if err := topics.CheckName(rt.Topic); err != nil {
 		return err
 	}
@@ -70,6 +76,9 @@ func (h *Handler) createTopic(ctx context.Context, r *wire.Request, rt *kmsg.Cre
 			return &refusal{invalidConfig, "Null value not supported for topic configs: " + c.Name}
 		}
 		spec.Configs[c.Name] = *c.Value
+	}
+	if err := h.cfg.Registry.CheckSpecConfigs(spec); err != nil {
+		return err
 	}
 	var err error
 	if spec.Partitions, err = partitionsAsked(rt); err != nil {
@@ -102,11 +111,11 @@ func partitionsAsked(rt *kmsg.CreateTopicsRequestTopic) (int32, error) {
 	if len(rt.ReplicaAssignment) > 0 {
 		return assignedPartitions(rt)
 	}
-	if rt.NumPartitions == 0 || rt.NumPartitions < -1 {
-		return 0, &refusal{invalidPartitions, "Number of partitions was set to an invalid non-positive value."}
-	}
 	if rt.ReplicationFactor == 0 || rt.ReplicationFactor < -1 {
 		return 0, &refusal{invalidReplicationFactor, "Replication factor must be larger than 0, or -1 to use the default value."}
+	}
+	if rt.NumPartitions == 0 || rt.NumPartitions < -1 {
+		return 0, &refusal{invalidPartitions, "Number of partitions was set to an invalid non-positive value."}
 	}
 	if rt.ReplicationFactor > 1 {
 		return 0, &refusal{invalidReplicationFactor, fmt.Sprintf("Unable to replicate the partition %d time(s): The target replication factor of %d "+

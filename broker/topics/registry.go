@@ -123,6 +123,12 @@ func (r *Registry) Check(spec Spec) (Spec, *Config, error) {
 	return spec, cfg, err
 }
 
+// CheckSpecConfigs validates a spec's configs alone; the error is a *ConfigError.
+func (r *Registry) CheckSpecConfigs(spec Spec) error {
+	_, err := ParseConfig(r.withFold(spec.Name, spec.Configs), *r.defaults.Load())
+	return err
+}
+
 // withFold adds the fold that the broker's patterns give to a key-framed topic.
 func (r *Registry) withFold(name string, configs map[string]string) map[string]string {
 	kind, ok := r.opts.foldFor(name)

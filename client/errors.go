@@ -15,7 +15,8 @@ var (
 	// ErrRefused is wrapped where the state plane says that asking again will not help: the topic is not key-framed, or the request is
 	// not admitted.
 	ErrRefused = errors.New("the state plane refuses this replica")
-	// ErrPartitions is wrapped where a topic was created anew with another number of partitions: open the replica again.
+	// ErrPartitions is wrapped where a topic has got more partitions, or was created anew with another number of them, and the replica
+	// was of all: open it again.
 	ErrPartitions = errors.New("the topic has other partitions than the replica")
 	// ErrNoStatePlane is returned where a call needs the state plane and none is configured.
 	ErrNoStatePlane = errors.New("no state plane configured")

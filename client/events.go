@@ -67,9 +67,10 @@ const (
 	TailFailed                           // reading the log failed; it is tried again
 	BootstrapFailed                      // no state could be had: network, broker; it is tried again
 	Stopped                              // following the partition ended for good; see Err
+	TopicGrew                            // the topic has partitions that a replica of all does not hold; following ends
 )
 
-var eventNames = [...]string{"", "bootstrapped", "resumed", "frame rejected", "out of range", "new incarnation", "drift found", "tail failed", "bootstrap failed", "stopped"}
+var eventNames = [...]string{"", "bootstrapped", "resumed", "frame rejected", "out of range", "new incarnation", "drift found", "tail failed", "bootstrap failed", "stopped", "topic grew"}
 
 func (k EventKind) String() string {
 	if k > 0 && int(k) < len(eventNames) {

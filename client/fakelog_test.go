@@ -56,6 +56,15 @@ func (l *fakeLog) create(life byte, partitions int32) {
 	l.changed.notify()
 }
 
+// grow gives the topic one more partition.
+func (l *fakeLog) grow() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p := int32(len(l.parts))
+	l.parts[p] = &fakePartition{incarnation: [16]byte{0: 'i', 1: byte(p), 15: l.topicID[15]}, states: map[int64]map[string]frame.Row{}}
+	l.changed.notify()
+}
+
 // append writes one batch: key, value, key, value...; a value of "-" deletes.
 func (l *fakeLog) append(p int32, kv ...string) int64 {
 	l.mu.Lock()

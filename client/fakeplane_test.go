@@ -83,7 +83,7 @@ func (f *fakePlane) Frames(ctx context.Context, req *connect.Request[state.Frame
 	for first := true; ; first = false {
 		changed := f.log.changed.wait()
 		m := f.framesMessage(first, sent)
-		if first || len(m.Frames) > 0 {
+		if first || len(m.Frames) > 0 || len(m.Partitions) > 0 {
 			if err := s.Send(m); err != nil {
 				return err
 			}
@@ -105,7 +105,8 @@ func (f *fakePlane) framesMessage(first bool, sent map[string]bool) *state.Frame
 	m := &state.FramesResponse{}
 	for p, part := range f.log.parts {
 		id := f.log.frameID(p, 0)
-		if first {
+		if came := fmt.Sprintf("partition %d", p); first || !sent[came] {
+			sent[came] = true
 			m.Partitions = append(m.Partitions, &state.Partition{
 				Partition: p, TopicId: id.TopicID[:], Incarnation: id.Incarnation[:], Fold: f.log.kind.String(),
 				LogStartOffset: part.start, DeltaStartOffset: part.deltaStart, LastStableOffset: part.end, Position: part.end, Horizon: part.horizon,

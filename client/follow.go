@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"sync"
 )
@@ -37,6 +38,8 @@ func (r *Replica) learn(parts []partitionInfo, frames []frameInfo) error {
 	for _, info := range parts {
 		if p := r.partitions[info.partition]; p != nil {
 			p.observe(info)
+		} else if r.cfg.Partitions == nil {
+			r.outgrown(info)
 		}
 	}
 	for _, f := range frames {
@@ -45,6 +48,14 @@ func (r *Replica) learn(parts []partitionInfo, frames []frameInfo) error {
 		}
 	}
 	return nil
+}
+
+// outgrown ends following: a replica of all partitions does not go on with a part of them.
+func (r *Replica) outgrown(info partitionInfo) {
+	err := fmt.Errorf("%w: %s has a partition %d, the replica was opened with %d: open it again", ErrPartitions, r.cfg.Topic, info.partition, len(r.numbers))
+	for _, p := range r.partitions {
+		p.restartWith(restart{event: TopicGrew, err: err, halt: true})
+	}
 }
 
 // order queues an assignment. The tail goroutine carries it out between two polls, so that no segment of a former

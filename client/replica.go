@@ -114,7 +114,7 @@ func (r *Replica) checkPartitions(ctx context.Context) error {
 		return err
 	}
 	if numbers := slices.Sorted(slices.Values(topic.partitions)); !slices.Equal(numbers, r.numbers) {
-		return fmt.Errorf("%w: %s was created anew with %d, the replica was opened with %d", ErrPartitions, r.cfg.Topic, len(numbers), len(r.numbers))
+		return fmt.Errorf("%w: %s has %d now, the replica was opened with %d", ErrPartitions, r.cfg.Topic, len(numbers), len(r.numbers))
 	}
 	return nil
 }

@@ -335,6 +335,32 @@ func TestTopicCreatedAnew(t *testing.T) {
 	})
 }
 
+// A replica of all partitions of a topic that gets more says so, and does not go on with a part of it; one of some goes on.
+func TestTopicGrows(t *testing.T) {
+	for _, some := range []bool{false, true} {
+		g := newRig(t, fold.LastValue, 2)
+		if some {
+			g.cfg.Partitions = []int32{0, 1}
+		}
+		g.log.append(0, "a", "1")
+		g.log.cut(0)
+		g.open()
+		g.log.append(0, "c", "1")
+		g.requireState(0)
+		g.log.grow()
+		if some {
+			g.log.append(0, "d", "1")
+			g.requireState(0)
+			require.NoError(t, g.r.Err())
+			continue
+		}
+		g.await("the end of following", func() bool { return g.r.Err() != nil })
+		require.ErrorIs(t, g.r.Err(), ErrPartitions)
+		_, seen := g.saw(TopicGrew)
+		require.True(t, seen)
+	}
+}
+
 // A topic with other partitions than before is another one: the replica says so, and does not go on with a part of it.
 func TestTopicCreatedAnewWithMorePartitions(t *testing.T) {
 	g := newRig(t, fold.LastValue, 1)
@@ -346,7 +372,7 @@ func TestTopicCreatedAnewWithMorePartitions(t *testing.T) {
 	g.log.create(2, 3)
 	g.await("the end of following", func() bool { return g.r.Err() != nil })
 	require.ErrorIs(t, g.r.Err(), ErrPartitions)
-	require.ErrorContains(t, g.r.Err(), "with 3, the replica was opened with 1")
+	require.ErrorContains(t, g.r.Err(), "the replica was opened with 1")
 }
 
 // What asking again does not change ends the attempt to open; what may pass is asked again.

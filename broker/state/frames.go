@@ -38,17 +38,30 @@ func (s *service) Frames(ctx context.Context, req *connect.Request[api.FramesReq
 		case <-changed:
 		}
 		changed = sel.topic.Changed()
-		frames, err := newFrames(sel, seen)
-		if err != nil {
+		next := &api.FramesResponse{}
+		if m.Partition == nil {
+			for _, p := range sel.grow() {
+				next.Partitions = append(next.Partitions, partitionOf(sel.topic, p))
+			}
+		}
+		if next.Frames, err = newFrames(sel, seen); err != nil {
 			return err
 		}
-		if len(frames) == 0 {
+		if len(next.Frames) == 0 && len(next.Partitions) == 0 {
 			continue
 		}
-		if err := stream.Send(&api.FramesResponse{Frames: frames}); err != nil {
+		if err := stream.Send(next); err != nil {
 			return err
 		}
 	}
+}
+
+// grow selects the partitions that have come since all were, and returns them.
+func (sel *selection) grow() (more []*keyframer.Partition) {
+	all := sel.topic.Partitions()
+	more = all[len(sel.partitions):]
+	sel.partitions = all
+	return more
 }
 
 // newFrames lists the frames above those seen.

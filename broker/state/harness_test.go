@@ -46,6 +46,20 @@ type node struct {
 
 const topicName = "files"
 
+// spec is of a topic with that many partitions, whose logs are made where there are none.
+func (n *node) spec(partitions int) keyframer.TopicSpec {
+	spec := keyframer.TopicSpec{Name: topicName, ID: [16]byte{7}, Fold: fold.LastValue}
+	for i := range partitions {
+		if i == len(n.logs) {
+			n.logs = append(n.logs, memlog.New(n.clock.Now))
+		}
+		spec.Partitions = append(spec.Partitions, keyframer.PartitionSpec{
+			Index: int32(i), Ordinal: uint32(i + 1), Incarnation: [16]byte{byte(i), 1}, Log: n.logs[i],
+		})
+	}
+	return spec
+}
+
 func newNode(t *testing.T, partitions int, configure func(*state.Config)) *node {
 	n := &node{t: t, clock: &clock{}}
 	n.clock.ms.Store(1_000_000)
@@ -61,15 +75,7 @@ func newNode(t *testing.T, partitions int, configure func(*state.Config)) *node 
 	registry := prometheus.NewRegistry()
 	n.k = keyframer.New(keyframer.Config{Tables: tables, Now: n.clock.Now, Metrics: registry})
 	t.Cleanup(func() { require.NoError(t, n.k.Close()) })
-	spec := keyframer.TopicSpec{Name: topicName, ID: [16]byte{7}, Fold: fold.LastValue}
-	for i := range partitions {
-		l := memlog.New(n.clock.Now)
-		n.logs = append(n.logs, l)
-		spec.Partitions = append(spec.Partitions, keyframer.PartitionSpec{
-			Index: int32(i), Ordinal: uint32(i + 1), Incarnation: [16]byte{byte(i), 1}, Log: l,
-		})
-	}
-	require.NoError(t, n.k.Add(spec, calm()))
+	require.NoError(t, n.k.Add(n.spec(partitions), calm()))
 	config := state.Config{
 		Keyframer: n.k, Gather: registry, Metrics: registry, Now: n.clock.Now,
 		TopicExists: func(name string) bool { return name == "plain" },

@@ -1073,7 +1073,7 @@ func (x *FramesRequest) GetFollow() bool {
 
 type FramesResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// In the first message only.
+	// First message: the partitions that are read. Later messages: partitions that the topic got since, if all are read.
 	Partitions []*Partition `protobuf:"bytes,1,rep,name=partitions,proto3" json:"partitions,omitempty"`
 	// First message: the retained frames, by partition and cut. Later messages: frames that were cut since.
 	Frames        []*Frame `protobuf:"bytes,2,rep,name=frames,proto3" json:"frames,omitempty"`

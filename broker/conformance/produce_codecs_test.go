@@ -13,8 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// codecs by their number in a batch's attributes. Java frames its snappy blocks, other clients send one block.
-var codecs = []struct {
+// compressions are the codecs by their number in a batch's attributes. Java frames its snappy blocks, other clients send one block.
+var compressions = []struct {
 	name     string
 	number   int16
 	compress func(t *testing.T, records []byte) []byte
@@ -57,7 +57,7 @@ func xerial(records []byte) []byte {
 func TestProduceKeepsEveryCodec(t *testing.T) {
 	c := start(t).dial(t)
 	tp := createTopic(c, 1)
-	for i, codec := range codecs {
+	for i, codec := range compressions {
 		t.Run(codec.name, func(t *testing.T) {
 			c := &conn{t: t, Conn: c.Conn, correlation: c.correlation + 1000*int32(i+1)}
 			b := newBatch(kv("a", "1"), kv("b", string(bytes.Repeat([]byte("value"), 1000))), testRecord{key: []byte("c")})
@@ -78,7 +78,7 @@ func TestProduceKeepsEveryCodec(t *testing.T) {
 func TestProduceRefusesBadRecordsInEveryCodec(t *testing.T) {
 	c := start(t).dial(t)
 	keyed := createTopic(c, 1, "cleanup.policy", "compact")
-	for i, codec := range codecs {
+	for i, codec := range compressions {
 		t.Run(codec.name, func(t *testing.T) {
 			c := &conn{t: t, Conn: c.Conn, correlation: c.correlation + 1000*int32(i+1)}
 			b := newBatch(kv("a", "1"), testRecord{value: []byte("no key")})

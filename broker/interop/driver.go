@@ -51,6 +51,11 @@ func drivers() []driver {
 		goDriver("librdkafka", "librdkafka (confluent-kafka-go)", "1"),
 		goDriver("sarama", "sarama", "0"),
 		goDriver("kafka-go", "segmentio/kafka-go", "0"),
+		{"kcat", "kcat", ofClients, prepareKcat},
+		{"python-confluent", "python3-confluent-kafka", ofClients, preparePython("confluent_kafka", "confluent.py", "python3-confluent-kafka")},
+		{"python-kafka", "python3-kafka", ofClients, preparePython("kafka", "kafka_python.py", "python3-kafka")},
+		{"kafkajs", "kafkajs", ofClients, prepareNode("kafkajs.js")},
+		{"platformatic", "@platformatic/kafka", ofClients, prepareNode("platformatic.js")},
 	}
 }
 
@@ -84,6 +89,39 @@ func prepareGo(ctx context.Context, w *workplace, name, cgo string) ([]string, e
 	binary := filepath.Join(w.temp, "driver-"+name)
 	err := command(ctx, filepath.Join(w.source, "golang"), []string{"CGO_ENABLED=" + cgo, "GOFLAGS=-buildvcs=false"}, "go", "build", "-o", binary, "./"+name)
 	return []string{binary}, err
+}
+
+func prepareKcat(_ context.Context, w *workplace) ([]string, error) {
+	return []string{"bash", filepath.Join(w.source, "kcat", "driver.sh")}, missing("bash", "kcat")
+}
+
+// preparePython takes Debian's interpreter, since the packages are Debian's.
+func preparePython(module, script, pkg string) func(context.Context, *workplace) ([]string, error) {
+	return func(ctx context.Context, w *workplace) ([]string, error) {
+		const python = "/usr/bin/python3"
+		if err := missing(python); err != nil {
+			return nil, err
+		}
+		if err := command(ctx, w.source, nil, python, "-c", "import "+module); err != nil {
+			return nil, fmt.Errorf("%w: Debian package %s", errMissing, pkg)
+		}
+		return []string{python, "-B", filepath.Join(w.source, "python", script)}, nil
+	}
+}
+
+func prepareNode(script string) func(context.Context, *workplace) ([]string, error) {
+	return func(ctx context.Context, w *workplace) ([]string, error) {
+		if err := missing("node", "npm"); err != nil {
+			return nil, err
+		}
+		dir := filepath.Join(w.source, "node")
+		if _, err := os.Stat(filepath.Join(dir, "node_modules", ".package-lock.json")); err != nil {
+			if err := command(ctx, dir, nil, "npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"); err != nil {
+				return nil, fmt.Errorf("%w: %w", errMissing, err)
+			}
+		}
+		return []string{"node", filepath.Join(dir, script)}, nil
+	}
 }
 
 // run drives one client. Its whole output goes to log.

@@ -18,7 +18,7 @@ func TestCompletion(t *testing.T) {
 		{"state get users |", ""},
 		{"topic delete users |", "stock"},
 		{"topic list --format |", "table json jsonl"},
-		{"topic create x --fold |", "last-value json-merge-patch counter"},
+		{"topic create x --fold |", "last-value json-merge-patch counter debezium"},
 		{"topic create x --cleanup-policy |", "delete compact compact,delete"},
 		{"produce users --op |", "put delete merge add"},
 		{"produce users --input |", "text jsonl"},
@@ -26,7 +26,7 @@ func TestCompletion(t *testing.T) {
 		{"replica run users --from |", "frame earliest"},
 		{"replica run users --on-drift |", "report halt rebootstrap"},
 		{"serve --log-level |", "debug info warn error"},
-		{"serve --fold 'stock-*=|", "stock-*=last-value stock-*=json-merge-patch stock-*=counter"},
+		{"serve --fold 'stock-*=|", "stock-*=last-value stock-*=json-merge-patch stock-*=counter stock-*=debezium"},
 	} {
 		args := strings.Split(strings.ReplaceAll(strings.TrimSuffix(x.line, "|"), "'", ""), " ")
 		out := n.run(t, "", append([]string{"__complete"}, args...)...)

@@ -87,6 +87,30 @@ func TestRestartInsideATransaction(t *testing.T) {
 	}
 }
 
+// A log that has lost a marker has lost what was read of the transaction, although the records are there.
+func TestTableAheadOfALostMarker(t *testing.T) {
+	n := newNode(t, keyframer.Config{})
+	l := n.add(fold.LastValue, calm(), 1)[0]
+	l.Append(memlog.Put("kept", "v"))
+	l.AppendIn(7, memlog.Put("a", "7"))
+	l.Append(memlog.Put("b", "v"))
+	l.End(7, true) // 3
+	n.cut()
+	l.Truncate(3)
+	s := spec(fold.LastValue, l)
+	s.Partitions[0].RenewIncarnation = func(context.Context) ([16]byte, error) { return [16]byte{9}, nil }
+	n.restart()
+	require.NoError(t, n.k.Add(s, calm()))
+	require.Equal(t, [16]byte{9}, n.partition(0).Incarnation)
+	n.applied()
+	require.EqualValues(t, 1, n.partition(0).Position())
+	l.End(7, false) // the coordinator has lost it as well
+	n.applied()
+	_, ok := n.get(0, "a")
+	require.False(t, ok)
+	require.Equal(t, "v", value(n, "b"))
+}
+
 // A cut that is due inside a transaction falls behind its end.
 func TestCutsAvoidTransactions(t *testing.T) {
 	n := newNode(t, keyframer.Config{})

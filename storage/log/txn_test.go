@@ -148,6 +148,10 @@ func TestMarkersAreOneWrite(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, closer.Close())
 
+	a, err = n.store.AppendMarkers(nil, Marker{ProducerID: 7}, nil)
+	require.NoError(t, err)
+	require.NoError(t, a.Wait(t.Context()), "nothing to write is no reason to wait")
+
 	// Without partitions it is a durable write; a dropped partition is left out.
 	a, err = n.store.AppendMarkers(nil, Marker{ProducerID: 7, ProducerEpoch: 1}, func(pb *pebble.Batch) error { return pb.Delete(key, nil) })
 	require.NoError(t, err)

@@ -153,6 +153,10 @@ func (l *Log) Truncate(end int64) {
 	for len(l.epochs) > 0 && l.epochs[len(l.epochs)-1].start >= l.bounds.LogEnd {
 		l.epochs = l.epochs[:len(l.epochs)-1]
 	}
+	l.open, l.aborted = nil, nil
+	for _, e := range l.batches {
+		l.noteLocked(e.batch, e.appendedMs)
+	}
 	l.commitLocked()
 }
 

@@ -2,6 +2,9 @@ package log
 
 import (
 	"errors"
+	"math/rand/v2"
+	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -163,6 +166,75 @@ func TestMarkersAreOneWrite(t *testing.T) {
 	_, err = n.store.AppendMarkers(nil, Marker{ProducerID: 7}, nil)
 	require.ErrorIs(t, err, ErrClosed)
 	require.NoError(t, n.dir.Close())
+}
+
+// Transactions that end in the same partitions at the same time, named in any order, beside appends and readers: nobody waits for ever,
+// and no reader of committed records sees a last stable offset that goes back.
+func TestMarkersBesideAppends(t *testing.T) {
+	n := openNode(t, nodeConfig{fs: vfs.NewMem(), partitions: 4, log: Config{TailBytes: 20_000}})
+	defer n.close()
+	done := make(chan struct{})
+	var reading, writing sync.WaitGroup
+	for _, p := range n.parts {
+		reading.Go(func() {
+			for last := int64(0); ; {
+				b := p.Bounds()
+				if !(last <= b.LastStable && b.LastStable <= b.HighWatermark && b.HighWatermark <= b.LogEnd) {
+					t.Errorf("last stable offset %d after %d, high watermark %d, log end %d", b.LastStable, last, b.HighWatermark, b.LogEnd)
+					return
+				}
+				last = b.LastStable
+				if _, err := p.Aborted(0, last); err != nil {
+					t.Errorf("%v", err)
+					return
+				}
+				select {
+				case <-done:
+					return
+				default:
+				}
+			}
+		})
+	}
+	errs := make([]error, 6)
+	for w := range errs {
+		writing.Go(func() { errs[w] = transactAlone(t, n, int64(100+w), uint64(w)) })
+	}
+	writing.Wait()
+	close(done)
+	reading.Wait()
+	require.NoError(t, errors.Join(errs...))
+	for _, p := range n.parts {
+		b := p.Bounds()
+		require.Equal(t, b.LogEnd, b.LastStable)
+		require.Empty(t, p.OpenTxns())
+	}
+}
+
+// transactAlone runs transactions of one producer, each over some of the partitions.
+func transactAlone(t *testing.T, n *node, pid int64, seed uint64) error {
+	r := rand.New(rand.NewPCG(seed, 1))
+	sequences := make([]int32, len(n.parts))
+	for range 100 {
+		parts := slices.Clone(n.parts)
+		r.Shuffle(len(parts), func(i, j int) { parts[i], parts[j] = parts[j], parts[i] })
+		parts = parts[:1+r.IntN(len(parts))]
+		for _, p := range parts {
+			i := slices.Index(n.parts, p)
+			if _, err := p.Append(rec{pid: pid, sequence: sequences[i], txn: true}.batch(t)); err != nil {
+				return err
+			}
+			sequences[i]++
+		}
+		a, err := n.store.AppendMarkers(parts, Marker{ProducerID: pid, Commit: r.IntN(2) == 0}, nil)
+		if err == nil {
+			err = a.Wait(t.Context())
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // What markers say about epochs, and what follows a marker, as in Kafka's ProducerAppendInfo.

@@ -165,7 +165,7 @@ func (b *Broker) openTopics(ctx context.Context) (err error) {
 		return err
 	}
 	b.groups, err = group.Open(group.Config{Settings: c.Groups, Store: b.catalog, Now: c.Now, Rand: rand.Reader, Logger: c.Logger, Metrics: b.metrics,
-		Topics: kafka.GroupTopics(b.topics), TopicExists: b.topicExists})
+		Topics: kafka.GroupTopics(b.topics), GroupConfig: b.configs.Group, TopicExists: b.topicExists})
 	if err != nil {
 		return err
 	}

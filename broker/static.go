@@ -4,6 +4,8 @@ import (
 	"math"
 	"strconv"
 	"time"
+
+	"github.com/keyframelog/keyframe/broker/group"
 )
 
 // staticConfigs are the settings of this process in the names of Kafka's broker configs.
@@ -18,7 +20,7 @@ func (b *Broker) staticConfigs() map[string]string {
 	if perIP == 0 {
 		perIP = math.MaxInt32
 	}
-	return map[string]string{
+	all := map[string]string{
 		"advertised.listeners":                advertised,
 		"auto.create.topics.enable":           strconv.FormatBool(c.AutoCreateTopics),
 		"broker.id":                           "1",
@@ -38,4 +40,14 @@ func (b *Broker) staticConfigs() map[string]string {
 		"offsets.retention.minutes":           strconv.Itoa(int(c.Groups.OffsetsRetention / time.Minute)),
 		"process.roles":                       "broker,controller",
 	}
+	// Kafka sets none of these in a configuration file, and tools tell what is set from what is not.
+	for name, value := range map[string][2]time.Duration{
+		"group.consumer.heartbeat.interval.ms": {c.Groups.ConsumerHeartbeatInterval, group.DefaultSettings().ConsumerHeartbeatInterval},
+		"group.consumer.session.timeout.ms":    {c.Groups.ConsumerSessionTimeout, group.DefaultSettings().ConsumerSessionTimeout},
+	} {
+		if value[0] != value[1] {
+			all[name] = ms(value[0])
+		}
+	}
+	return all
 }

@@ -202,6 +202,19 @@ func TestConsumerGroupAssignors(t *testing.T) {
 	}
 }
 
+// A group has a heartbeat interval of its own, if it is set for it.
+func TestConsumerGroupHeartbeatIntervalOfTheGroup(t *testing.T) {
+	b := startGroups(t)
+	c := b.dial(t)
+	m := b.consumer(t, owners{}, topicName(t), "m", createTopic(c, 1).name)
+	m.join()
+	until(t, func() bool { return len(m.owned) == 1 && m.interval == 5000 }, m)
+	require.Zero(t, alter(c, ofGroup, m.group, set("consumer.heartbeat.interval.ms", "6000")))
+	until(t, func() bool { return m.interval == 6000 }, m)
+	require.Zero(t, alter(c, ofGroup, m.group, unset("consumer.heartbeat.interval.ms")))
+	until(t, func() bool { return m.interval == 5000 }, m)
+}
+
 // One that must give up partitions and does not is removed after its rebalance timeout.
 func TestConsumerGroupRebalanceTimeout(t *testing.T) {
 	b := startGroups(t)

@@ -138,6 +138,25 @@
 //	offsets of a topic that a member reads: 86                      TestOffsetDelete, TestOffsetDeleteOfASubscribedTopic, TestOffsetDeleteOfAGroupThatCannotBeRead
 //	groups after kill -9                                            kafka.TestGroupsSurviveAKill
 //
+// Groups that the broker balances (KIP-848):
+//
+//	an epoch of 0 joins; the member gets its id before v1           TestConsumerGroupOfOne, TestConsumerGroupHeartbeatNamesMembersInV0
+//	25, 42, 69, 112, 128, each in its place                         TestConsumerGroupHeartbeatErrors
+//	no partition is with two while it moves                         TestConsumerGroupMovesPartitions
+//	epochs: 110, unless the last answer may have got lost           TestConsumerGroupFencesEpochs
+//	the assignors uniform and range                                 TestConsumerGroupAssignors
+//	regular expressions; topics that come, grow and go              TestConsumerGroupRegex, TestConsumerGroupSeesTopicsChange
+//	who does not give up in time is out                             TestConsumerGroupRebalanceTimeout
+//	static members: 111, 82, back with -2                           TestConsumerGroupStaticMemberReturns, TestConsumerGroupStaticMemberChanges
+//	removed by an administrator                                     TestConsumerGroupMembersCanBeRemoved
+//	commits: 113, 35 before v9, of an earlier epoch (KIP-1251)      TestConsumerGroupCommits, TestConsumerGroupCommitOfAnEarlierEpoch
+//	reading offsets: 25, 113                                        TestConsumerGroupFetchesOffsets
+//	described; described as a classic one: 69, Dead                 TestConsumerGroupDescribe, TestConsumerGroupInClassicAPIs
+//	the heartbeat interval of a group                               TestConsumerGroupHeartbeatIntervalOfTheGroup
+//	migration there and back, and in a rebalance                    TestGroupMigratesAndBack, TestMigrationEndsARebalance
+//	... of static members; classic members that come                TestStaticMemberMigratesAndBack, TestClassicMemberInAConsumerGroup
+//	... of other groups, and of empty ones                          TestOtherGroupsDoNotMigrate, TestEmptyGroupsAreOfNoKind
+//
 // Configs:
 //
 //	values, sources, synonyms, types, documentation                 TestDescribeConfigsOfATopic, TestDescribeConfigsOfATopicAreKafkas, TestDescribeConfigsOfTheBroker

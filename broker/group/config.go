@@ -99,6 +99,9 @@ type Config struct {
 	Logger *slog.Logger
 	// Metrics may be nil.
 	Metrics prometheus.Registerer
+	// GroupConfig, if not nil, is a group's own value of consumer.session.timeout.ms or consumer.heartbeat.interval.ms, or the default; it
+	// must not block.
+	GroupConfig func(group, name string) string
 	// Topics are what groups that the broker balances assign; nil is none.
 	Topics consumer.Topics
 	// TopicExists, if not nil, is asked when the coordinator opens: offsets of topics that were deleted while it was not

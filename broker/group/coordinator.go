@@ -110,7 +110,7 @@ func (c *Coordinator) restore(name string) error {
 	e.group = New(now, c.options())
 	switch {
 	case ok && len(raw) > 0 && raw[0] == consumer.MetadataVersion:
-		g, err := consumer.Restore(now, c.consumerOptions(), raw)
+		g, err := consumer.Restore(now, c.consumerOptions(nameInStore(name)), raw)
 		if err != nil {
 			return err
 		}

@@ -3,6 +3,7 @@ package group
 import (
 	"encoding/base64"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -76,16 +77,18 @@ func (c *Coordinator) consumerLocked(name string, now time.Time, join bool) (e *
 	case e == nil:
 		e = c.entryLocked(name)
 	case e.consumer() != nil:
-		return e, e.consumer(), ""
+		g = e.consumer()
+		g.Configure(c.timing(name))
+		return e, g, ""
 	case !join:
 		return nil, nil, "Group " + name + " is not a consumer group."
 	case !e.group.empty():
-		if g = c.upgrade(e.classic(), now); g == nil {
+		if g = c.upgrade(name, e.classic(), now); g == nil {
 			return nil, nil, "Group " + name + " is not a consumer group, and cannot become one."
 		}
 		return e, g, ""
 	}
-	return e, &modern{Group: consumer.New(now, c.consumerOptions())}, ""
+	return e, &modern{Group: consumer.New(now, c.consumerOptions(name))}, ""
 }
 
 // adoptLocked makes g the entry's group. Whoever waits for a classic group that it was is told to join again.
@@ -103,7 +106,7 @@ func (c *Coordinator) adoptLocked(e *entry, g *modern, now time.Time, out *outbo
 }
 
 // upgrade makes a consumer group of a classic one with members; nil if it cannot be one.
-func (c *Coordinator) upgrade(g *Group, now time.Time) *modern {
+func (c *Coordinator) upgrade(name string, g *Group, now time.Time) *modern {
 	if g.protocolType != consumerType || len(g.members) > c.cfg.ConsumerMaxSize {
 		return nil
 	}
@@ -112,7 +115,7 @@ func (c *Coordinator) upgrade(g *Group, now time.Time) *modern {
 		members[i] = consumer.ClassicMember{ID: m.id, InstanceID: m.instanceID, ClientID: m.clientID, ClientHost: m.clientHost,
 			Session: m.session, Rebalance: m.rebalance, Protocols: m.protocols, Assignment: m.assignment}
 	}
-	upgraded, ok := consumer.Upgrade(now, c.consumerOptions(), g.generation, g.protocol, members)
+	upgraded, ok := consumer.Upgrade(now, c.consumerOptions(name), g.generation, g.protocol, members)
 	if !ok {
 		return nil
 	}
@@ -245,9 +248,23 @@ func (c *Coordinator) CheckFetch(name string, memberID *string, epoch int32) *ke
 	return nil
 }
 
-func (c *Coordinator) consumerOptions() consumer.Options {
-	return consumer.Options{SessionTimeout: c.cfg.ConsumerSessionTimeout, HeartbeatInterval: c.cfg.ConsumerHeartbeatInterval,
-		MaxSize: c.cfg.ConsumerMaxSize, Topics: c.cfg.Topics}
+func (c *Coordinator) consumerOptions(name string) consumer.Options {
+	o := consumer.Options{MaxSize: c.cfg.ConsumerMaxSize, Topics: c.cfg.Topics}
+	o.SessionTimeout, o.HeartbeatInterval = c.timing(name)
+	return o
+}
+
+// timing is the session timeout and the heartbeat interval of a group.
+func (c *Coordinator) timing(name string) (session, interval time.Duration) {
+	of := func(config string, value time.Duration) time.Duration {
+		if c.cfg.GroupConfig != nil {
+			if ms, err := strconv.Atoi(c.cfg.GroupConfig(name, config)); err == nil && ms > 0 {
+				return time.Duration(ms) * time.Millisecond
+			}
+		}
+		return value
+	}
+	return of("consumer.session.timeout.ms", c.cfg.ConsumerSessionTimeout), of("consumer.heartbeat.interval.ms", c.cfg.ConsumerHeartbeatInterval)
 }
 
 // noTopics are those of a coordinator that was given none.

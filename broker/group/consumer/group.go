@@ -78,6 +78,11 @@ func New(now time.Time, opts Options) *Group {
 		byID: map[string]*member{}, static: map[string]*member{}, owners: map[topicPartition]*member{}}
 }
 
+// Configure changes the times of members of the new protocol, from their next heartbeats on.
+func (g *Group) Configure(session, interval time.Duration) {
+	g.opts.SessionTimeout, g.opts.HeartbeatInterval = session, interval
+}
+
 func (g *Group) take() Effects {
 	fx := g.fx
 	g.fx = Effects{}

@@ -364,10 +364,7 @@ func (sp *sessionPartition) told(fp *fetchPartition) bool {
 	a := &fp.answer
 	changed := len(a.RecordBatches) > 0 || a.ErrorCode != none || a.DivergingEpoch.Epoch >= 0 ||
 		a.HighWatermark != sp.highWatermark || a.LogStartOffset != sp.logStart
-	sp.highWatermark, sp.logStart = a.HighWatermark, a.LogStartOffset
-	if a.ErrorCode != none {
-		sp.highWatermark = -1 // when the error is over, that is news
-	}
+	sp.highWatermark, sp.logStart = a.HighWatermark, a.LogStartOffset // -1 with an error: when it is over, that is news
 	return changed
 }
 

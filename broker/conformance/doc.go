@@ -39,7 +39,7 @@
 //	only validated; -1 for defaults; assignments                    TestCreateTopicsValidateOnly, TestCreateTopicsDefaultsAndAssignment
 //	a name twice: 42; topics are independent                        TestCreateTopicsOneFailsTheOthersDoNot
 //	10,000 partitions a request                                     TestCreateTopicsTooManyPartitionsInOneRequest
-//	ids everywhere, an unknown one: 100                             TestMetadataByID, TestFetchUnknown, TestProduceUnknownTopic, TestDeleteTopicsByID
+//	ids everywhere, an unknown one: 100                             TestMetadataByID, TestMetadataByIDOnlyWhereThatIsKnown, TestFetchUnknown, TestProduceUnknownTopic, TestDeleteTopicsByID
 //	a topic created anew has another id (KIP-516)                   TestRecreatedTopicHasAnotherID
 //	deleting by name and id; 3, 100, 42                             TestDeleteTopicsAllVersions, TestDeleteTopicsByID, TestDeleteTopicsRefusals
 //	null is all topics, no topics are none                          TestMetadataAllTopicsAndNone

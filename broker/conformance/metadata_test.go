@@ -91,6 +91,29 @@ func TestMetadataByID(t *testing.T) {
 	}
 }
 
+// Ids can be asked for from v12 on; before, they are refused with everything beside them. An id counts more than a name.
+func TestMetadataByIDOnlyWhereThatIsKnown(t *testing.T) {
+	c := start(t).dial(t)
+	tp, none := createTopic(c, 1), topicName(t)
+	ask := func(version int16, list ...kmsg.MetadataRequestTopic) *kmsg.MetadataResponse {
+		req := kmsg.NewPtrMetadataRequest()
+		req.Version, req.AllowAutoTopicCreation, req.Topics = version, false, list
+		return do[*kmsg.MetadataResponse](c, req)
+	}
+	for version := int16(10); version <= 11; version++ {
+		for _, rt := range ask(version, kmsg.MetadataRequestTopic{TopicID: tp.id}, kmsg.MetadataRequestTopic{Topic: &tp.name}).Topics {
+			require.Equal(t, int16(42), rt.ErrorCode, "v%d", version)
+		}
+	}
+	for version := int16(12); version <= 13; version++ {
+		resp := ask(version, kmsg.MetadataRequestTopic{TopicID: tp.id, Topic: &none})
+		require.Len(t, resp.Topics, 1)
+		require.Zero(t, resp.Topics[0].ErrorCode)
+		require.Equal(t, tp.name, *resp.Topics[0].Topic)
+		require.Len(t, ask(version, kmsg.MetadataRequestTopic{TopicID: tp.id}, kmsg.MetadataRequestTopic{TopicID: tp.id}).Topics, 1)
+	}
+}
+
 func TestMetadataInvalidNames(t *testing.T) {
 	c := start(t).dial(t)
 	for _, name := range []string{"", ".", "..", "a b", "ä", "a/b", strings.Repeat("x", 250)} {

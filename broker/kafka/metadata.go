@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"net"
+	"slices"
 	"strconv"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -36,6 +37,7 @@ func (h *Handler) metadata(ctx context.Context, r *wire.Request, req *kmsg.Metad
 		}
 		return wire.Reply(resp)
 	}
+	idsRefused := req.Version < 12 && slices.ContainsFunc(req.Topics, namedByID) // v10 and v11 have ids in their answers only
 	type asked struct {
 		name string
 		id   [16]byte
@@ -43,23 +45,33 @@ func (h *Handler) metadata(ctx context.Context, r *wire.Request, req *kmsg.Metad
 	seen := map[asked]bool{} // each once: an answer may be a thousand times larger than its question
 	for _, rt := range req.Topics {
 		a := asked{id: rt.TopicID}
-		if rt.Topic != nil {
+		if !namedByID(rt) {
 			a.name = "name " + *rt.Topic
 		}
 		if seen[a] {
 			continue
 		}
 		seen[a] = true
+		if idsRefused {
+			resp.Topics = append(resp.Topics, kmsg.MetadataResponseTopic{
+				ErrorCode: invalidRequest, Topic: rt.Topic, TopicID: rt.TopicID, AuthorizedOperations: noOperations})
+			continue
+		}
 		resp.Topics = append(resp.Topics, h.metadataTopic(ctx, rt, req))
 	}
 	return wire.Reply(resp)
+}
+
+// namedByID says whether a topic is meant by its id: that counts where there is a name too.
+func namedByID(rt kmsg.MetadataRequestTopic) bool {
+	return rt.Topic == nil || rt.TopicID != [16]byte{}
 }
 
 func (h *Handler) metadataTopic(ctx context.Context, rt kmsg.MetadataRequestTopic, req *kmsg.MetadataRequest) kmsg.MetadataResponseTopic {
 	failed := func(code int16) kmsg.MetadataResponseTopic {
 		return kmsg.MetadataResponseTopic{ErrorCode: code, Topic: rt.Topic, TopicID: rt.TopicID, AuthorizedOperations: noOperations}
 	}
-	if rt.Topic == nil {
+	if namedByID(rt) {
 		t, code := h.lookup(topicRef{id: rt.TopicID, byID: true})
 		if code != none {
 			return failed(code)

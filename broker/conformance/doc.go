@@ -37,7 +37,8 @@
 //	a.b against a_b: 17; 36, 37, 38, 39, 40                         TestCreateTopicsRefusals
 //	what was created, from v5 on                                    TestCreateTopicsAllVersions
 //	only validated; -1 for defaults; assignments                    TestCreateTopicsValidateOnly, TestCreateTopicsDefaultsAndAssignment
-//	a name twice: 42; topics are independent                        TestCreateTopicsOneFailsTheOthersDoNot
+//	a name twice: 42; topics are independent                        TestCreateTopicsOneFailsTheOthersDoNot, TestDeleteTopicsOneFailsTheOthersDoNot
+//	what is checked first                                           TestCreateTopicsOrderOfChecks
 //	10,000 partitions a request                                     TestCreateTopicsTooManyPartitionsInOneRequest
 //	ids everywhere, an unknown one: 100                             TestMetadataByID, TestMetadataByIDOnlyWhereThatIsKnown, TestFetchUnknown, TestProduceUnknownTopic, TestDeleteTopicsByID
 //	a topic created anew has another id (KIP-516)                   TestRecreatedTopicHasAnotherID
@@ -67,6 +68,8 @@
 //	offset and leader epoch are stamped, the rest is kept           TestProduceStampsAndKeepsBatches
 //	the batch's largest timestamp is put right                      TestProduceCorrectsTheMaxTimestamp
 //	every codec is kept as it came, and its records are checked     TestProduceKeepsEveryCodec, TestProduceRefusesBadRecordsInEveryCodec
+//	compression.type: the topic's own codec                         TestCompressionType, TestCompressionLevels, TestCompressionChanges
+//	... with producers, LogAppendTime and limits                    TestCompressionKeepsTheProducer, TestCompressionWithLogAppendTime, TestCompressionAndMaxMessageBytes
 //	zstd from v7 on: 76; damaged compression                        TestProduceZstdNeedsVersion7, TestProduceDamagedCompression
 //	more copies asked for than there are: 19 (Kafka counts to one)  kafka.TestProduceMinInsyncReplicas
 //
@@ -115,6 +118,23 @@
 //	the end, and times, of committed records                        TestListOffsetsReadCommitted
 //	a partition twice: 42; leader epochs                            TestListOffsetsDuplicatePartition, TestListOffsetsLeaderEpoch
 //	where an epoch ended                                            TestOffsetForLeaderEpoch, kafka.TestRestart
+//
+// Transactions:
+//
+//	a marker takes an offset; the oldest open one holds the LSO     TestTxnMarkersAndLastStable
+//	aborted ones, in order, for who asks                            TestTxnAbortedList, TestFetchAbortedTransactionsByIsolation
+//	begin anew: a higher epoch, the open one aborted (51, then OK)  TestTxnInitAllVersions, TestTxnInitAbortsAndFences
+//	an old epoch: 47 and 90, by version (KIP-588)                   TestTxnFencedByVersion
+//	a producer id with a new transactional id                       TestTxnInitRecovers, TestTxnUnknownProducer
+//	an empty id 42, a timeout too long 50                           TestTxnInitRefused
+//	an end without a transaction 48; older versions                 TestTxnEndWithoutTransaction, TestTxnEndOlderVersions
+//	EndTxn v5: the next epoch, and repeated (KIP-890)               TestTxnEndRaisesTheEpoch
+//	produce outside: 48, from v11 on 120; v12 adds by itself        TestTxnProduceOutside, TestTxnProduceAdds, TestTxnProduceRepeated, TestTxnProduceMalformed
+//	one bad partition: the others 55                                TestTxnAddPartitions, TestTxnAddPartitionsBatchedAndVerifyOnly
+//	a time-out aborts and fences                                    TestTxnTimeout
+//	offsets are seen when committed; require_stable: 88 (KIP-447)   TestTxnOffsets, TestTxnOffsetsOfWholeGroup
+//	... not outside, not of fenced members                          TestTxnOffsetsOutside, TestTxnOffsetsFencedByGroup
+//	what administrators see                                         TestTxnDescribe, TestTxnList, TestDescribeProducers
 //
 // Classic groups:
 //
@@ -174,6 +194,7 @@
 //	topics in pages, with a cursor (KIP-966)                        TestDescribeTopicPartitionsPages, TestDescribeTopicPartitionsOfATopic, TestDescribeTopicPartitionsOfAll
 //	nobody to elect: 84; nothing to move: 85                        TestElectLeaders, TestAlterPartitionReassignments, TestListPartitionReassignments
 //	the endpoint of another kind (KIP-919): 114, 115                TestDescribeClusterOfOtherEndpoints
+//	client quotas (KIP-546)                                         TestClientQuotasAreSetAndRemoved, TestAlterClientQuotasChecksOnly, TestAlterClientQuotasRefuses, TestDescribeClientQuotasFilters
 //	no authorizer: 54                                               TestACLsWithoutAnAuthorizer
 //
 // Client quotas (KIP-546):

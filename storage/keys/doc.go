@@ -7,7 +7,8 @@
 //
 //	key                                        value
 //	L  ordinal 4  base offset 8                one record batch v2, byte for byte (its own magic is the version)
-//	M  ordinal 4                               partition: 01, incarnation 16, log start 8, delta start 8, bytes before it 8
+//	M  ordinal 4                               partition: 01, incarnation 16, log start 8, delta start 8, bytes before it 8;
+//	                                           02 where the log start is above the delta start
 //	P  ordinal 4  producer id 8                idempotent producer: 01, epoch 2, count 1, then count (1..5) batches, oldest
 //	                                           first: first sequence 4, last offset delta 4, base offset 8, append ms 8
 //	                                           02, one that has been in a transaction: epoch 2, epoch of the last marker's

@@ -80,14 +80,21 @@ func OffsetOf(key []byte) (int64, error) {
 // Part is the value of M: the bounds of one life of a partition's log.
 type Part struct {
 	Incarnation [16]byte
-	LogStart    int64
+	LogStart    int64 // above DeltaStart: the deltas between them are nobody's but the keyframer's
 	DeltaStart  int64
 	BytesBefore int64 // bytes of all batches that were ever below DeltaStart
 }
 
+// partHidden is the version of a Part with its log start above its delta start, which older releases took for damage.
+const partHidden = 2
+
 // Append encodes p.
 func (p Part) Append(dst []byte) []byte {
-	dst = append(append(dst, version1), p.Incarnation[:]...)
+	version := byte(version1)
+	if p.LogStart > p.DeltaStart {
+		version = partHidden
+	}
+	dst = append(append(dst, version), p.Incarnation[:]...)
 	dst = binary.BigEndian.AppendUint64(dst, uint64(p.LogStart))
 	dst = binary.BigEndian.AppendUint64(dst, uint64(p.DeltaStart))
 	return binary.BigEndian.AppendUint64(dst, uint64(p.BytesBefore))
@@ -95,13 +102,17 @@ func (p Part) Append(dst []byte) []byte {
 
 // DecodePart decodes the value of M.
 func DecodePart(b []byte) (p Part, err error) {
+	hidden := len(b) > 0 && b[0] == partHidden
+	if hidden {
+		b = append([]byte{version1}, b[1:]...)
+	}
 	b, err = body(b, 40, 40)
 	if err != nil {
 		return p, fmt.Errorf("partition bounds: %w", err)
 	}
 	copy(p.Incarnation[:], b)
 	p.LogStart, p.DeltaStart, p.BytesBefore = int64At(b, 16), int64At(b, 24), int64At(b, 32)
-	if p.LogStart < 0 || p.DeltaStart < p.LogStart || p.BytesBefore < 0 {
+	if p.LogStart < 0 || p.DeltaStart < 0 || hidden != (p.LogStart > p.DeltaStart) || p.BytesBefore < 0 {
 		return p, fmt.Errorf("partition bounds: %w: log start %d, delta start %d", ErrCorrupt, p.LogStart, p.DeltaStart)
 	}
 	return p, nil

@@ -32,6 +32,8 @@ func goldenLog() string {
 	line("transaction", Txn("tx"))
 	part := goldenPart()
 	line("partition value", part.Append(nil))
+	part.LogStart = 700
+	line("partition, hidden", part.Append(nil))
 	producer := goldenProducer()
 	line("producer value", producer.Append(nil))
 	inTxn := goldenInTxn()
@@ -88,6 +90,10 @@ func TestLogRoundTrip(t *testing.T) {
 	gotPart, err := DecodePart(part.Append(nil))
 	require.NoError(t, err)
 	require.Equal(t, part, gotPart)
+	part.LogStart = 700
+	gotPart, err = DecodePart(part.Append(nil))
+	require.NoError(t, err)
+	require.Equal(t, part, gotPart)
 	for _, producer := range []Producer{goldenProducer(), goldenInTxn(), goldenMarked()} {
 		gotProducer, err := DecodeProducer(producer.Append(nil))
 		require.NoError(t, err)
@@ -125,6 +131,8 @@ func TestLogRoundTrip(t *testing.T) {
 // No bytes make a decoder panic, and what it accepts it writes back the same.
 func FuzzLogValues(f *testing.F) {
 	part, producer, inTxn, marked := goldenPart(), goldenProducer(), goldenInTxn(), goldenMarked()
+	f.Add(part.Append(nil))
+	part.LogStart = 700
 	f.Add(part.Append(nil))
 	f.Add(producer.Append(nil))
 	f.Add(inTxn.Append(nil))

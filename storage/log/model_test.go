@@ -87,8 +87,12 @@ func TestModel(t *testing.T) {
 				limit := rapid.IntRange(0, 8000).Draw(rt, "bytes")
 				got, err := n.parts[0].Batches(from, to, limit)
 				var outside *OffsetRangeError
+				if from < logStart && from >= deltaStart { // hidden from consumers
+					_, _, err := n.parts[0].Read(from, to, limit, nil)
+					require.ErrorAs(rt, err, &outside)
+				}
 				switch {
-				case from < logStart || from > end():
+				case from < min(logStart, deltaStart) || from > end():
 					require.ErrorAs(rt, err, &outside)
 					return
 				case from < deltaStart:
@@ -128,7 +132,12 @@ func TestModel(t *testing.T) {
 			"log start": func(rt *rapid.T) {
 				to := rapid.Int64Range(0, end()).Draw(rt, "to")
 				require.NoError(rt, n.parts[0].SetLogStart(context.Background(), to))
-				logStart, deltaStart = max(logStart, to), max(deltaStart, to)
+				logStart, deltaStart = max(logStart, to), max(deltaStart, logStart, to)
+			},
+			"hide": func(rt *rapid.T) {
+				to := rapid.Int64Range(0, end()).Draw(rt, "to")
+				require.NoError(rt, n.parts[0].HideBelow(context.Background(), to))
+				logStart = max(logStart, min(to, n.parts[0].Bounds().LastStable))
 			},
 			"restart": func(rt *rapid.T) {
 				n.close()

@@ -68,7 +68,8 @@ type state struct {
 	bytesBefore  int64 // bytes of all batches that are gone
 }
 
-// Bounds are the offsets of a partition at one moment. LogStart <= DeltaStart <= LastStable <= HighWatermark <= LogEnd.
+// Bounds are the offsets of a partition at one moment: LogStart and DeltaStart <= LastStable <= HighWatermark <= LogEnd. LogStart is above
+// DeltaStart where HideBelow has moved it there, and otherwise at or below it.
 type Bounds struct {
 	LogStart      int64 // the lowest offset that a consumer may ask for ("earliest")
 	DeltaStart    int64 // N1: from here on the raw record batches are kept, below it only rows

@@ -18,6 +18,9 @@ import (
 // Errors: *OffsetRangeError outside [log start, log end], ErrTrimmed below the delta start, *CorruptError, ErrClosed.
 func (p *Partition) Read(from, end int64, maxBytes int, dst []byte) (out []byte, next int64, err error) {
 	var room [64]batch.Batch
+	if err := p.hidden(from); err != nil {
+		return dst, from, err
+	}
 	list, end, hit, err := p.fromTail(from, end, maxBytes, room[:0])
 	if err != nil {
 		return dst, from, err
@@ -46,7 +49,8 @@ func (p *Partition) Read(from, end int64, maxBytes int, dst []byte) (out []byte,
 }
 
 // Batches is Read for readers in the process: at the tail the batches are the log's own slices and must not be changed.
-// Bounds, limits and errors are Read's; an empty result means that there is nothing to read.
+// Bounds, limits and errors are Read's, but that deltas which the log start hides (HideBelow) are there; an empty result means that there is
+// nothing to read.
 func (p *Partition) Batches(from, end int64, maxBytes int) ([]batch.Batch, error) {
 	list, end, hit, err := p.fromTail(from, end, maxBytes, nil)
 	if err != nil || hit {
@@ -66,7 +70,7 @@ func (p *Partition) fromTail(from, end int64, maxBytes int, list []batch.Batch) 
 	switch {
 	case p.closed:
 		return nil, 0, false, p.wrap(ErrClosed)
-	case from < b.LogStart || from > b.LogEnd:
+	case from < min(b.LogStart, b.DeltaStart) || from > b.LogEnd:
 		return nil, 0, false, &OffsetRangeError{Partition: p.id, Offset: from, LogStart: b.LogStart, LogEnd: b.LogEnd}
 	case from < b.DeltaStart:
 		return nil, 0, false, p.trimmed(from, b.DeltaStart)
@@ -88,6 +92,16 @@ func (p *Partition) fromTail(from, end int64, maxBytes int, list []batch.Batch) 
 		list = append(list, x)
 	}
 	return list, end, true, nil
+}
+
+// hidden refuses what lies below the log start.
+func (p *Partition) hidden(offset int64) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if b := &p.state.bounds; offset < b.LogStart && !p.closed {
+		return &OffsetRangeError{Partition: p.id, Offset: offset, LogStart: b.LogStart, LogEnd: b.LogEnd}
+	}
+	return nil
 }
 
 func (p *Partition) trimmed(offset, deltaStart int64) error {

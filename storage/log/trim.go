@@ -29,7 +29,19 @@ func (p *Partition) TrimTo(ctx context.Context, deltaStart int64) error {
 func (p *Partition) SetLogStart(ctx context.Context, offset int64) error {
 	end := func(s state) int64 { return s.bounds.HighWatermark }
 	return p.advance(ctx, offset, end, func(s state) (logStart, start int64) {
-		return max(s.bounds.LogStart, offset), offset
+		logStart = max(s.bounds.LogStart, offset)
+		return logStart, logStart
+	})
+}
+
+// HideBelow moves the log start offset up and leaves the delta start where it is: consumers get nothing below any more, but Batches
+// still has the deltas, from which the state is folded until a key frame above has let go of what lies below. TrimTo takes them then. It
+// stops at the last stable offset: whether the records of an open transaction will be folded is not known.
+// Errors: TrimTo's, but the range ends at the high watermark.
+func (p *Partition) HideBelow(ctx context.Context, offset int64) error {
+	end := func(s state) int64 { return s.bounds.HighWatermark }
+	return p.advance(ctx, offset, end, func(s state) (logStart, start int64) {
+		return max(s.bounds.LogStart, min(offset, s.bounds.LastStable)), s.bounds.DeltaStart
 	})
 }
 

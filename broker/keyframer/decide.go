@@ -9,11 +9,14 @@ type situation struct {
 	lastStable int64 // end of what may be applied
 
 	lastCut   int64 // newest frame's cut; -1: none
+	start     int64 // log start offset that the table respects
+	logStart  int64 // that of the log
 	since     interval
 	straddled bool // a transaction began below the position and ends above it
 
 	paused    bool
 	folding   bool  // one fold of this partition is under way
+	expiring  bool  // and rows leave at its cut: nothing may be applied before it has ended
 	full      bool  // memory wants this partition folded
 	throttled bool  // no memory is left for more deltas
 	retryMs   int64 // after a failed fold: not before this time
@@ -95,7 +98,7 @@ func decideFold(s *situation) (action, bool) {
 	if s.nowMs < s.retryMs {
 		return action{}, false
 	}
-	if !s.held && s.request == nil && s.cutDue() {
+	if !s.held && s.request == nil && (s.cutDue() || s.startDue()) {
 		return action{kind: doFold, cut: true}, true
 	}
 	if s.full {
@@ -123,6 +126,12 @@ func (s *situation) patience() int64 {
 
 func (s *situation) dueMs() int64 { return s.since.firstMs + s.patience()*s.limits.IntervalMs }
 
+// startDue says whether the log start has moved, so that rows are to leave at a cut. A frame that is there does not change: the next
+// delta has to come.
+func (s *situation) startDue() bool {
+	return s.start < s.logStart && s.position > s.lastCut && s.position > s.start && s.position >= min(s.logStart, s.lastStable)
+}
+
 // reached says whether the interval holds as many records or bytes as a frame's interval may.
 func (s *situation) reached() bool {
 	return s.limits.IntervalRecords > 0 && s.since.records >= s.patience()*s.limits.IntervalRecords ||
@@ -133,7 +142,7 @@ func (s *situation) reached() bool {
 // limit: a frame's interval is what a seek has to read. While no cut may come, the limit cannot be kept: reads must not wait
 // for the other partitions of the topic.
 func applyEnd(s *situation) int64 {
-	if s.paused || s.throttled || s.full {
+	if s.paused || s.throttled || s.full || s.expiring {
 		return s.position
 	}
 	if s.request != nil {

@@ -31,8 +31,16 @@ func (p *Partition) startFold(a action) {
 	}
 	p.full = false
 	p.folding = make(chan struct{})
+	start := min(p.log.Bounds().LogStart, p.live.Position())
+	p.expiring = a.cut && start > p.table.Start()
+	expiring := p.expiring
 	p.mu.Unlock()
-	fold, finish, ok := p.live.StartFold(a.cut)
+	fold, finish, ok := table.Fold{}, (func(error))(nil), false
+	if expiring {
+		fold, finish, ok = p.live.StartCut(start)
+	} else {
+		fold, finish, ok = p.live.StartFold(a.cut)
+	}
 	if !ok { // p.folding says that there is none
 		p.folded(fold, errFolding)
 		return
@@ -51,7 +59,7 @@ func (p *Partition) folded(fold table.Fold, err error) {
 		p.unfoldedLocked(fold)
 	}
 	close(p.folding)
-	p.folding = nil
+	p.folding, p.expiring = nil, false
 	retries, stopped := p.retries, p.stopped
 	p.mu.Unlock()
 

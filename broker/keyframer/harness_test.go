@@ -109,7 +109,7 @@ func (n *node) restart() {
 
 // calm are settings under which nothing happens by itself.
 func calm() keyframer.Settings {
-	return keyframer.Settings{Retain: 100, DeltaRetentionMs: -1, DeltaRetentionBytes: -1, DeleteRetentionMs: -1}
+	return keyframer.Settings{Retain: 100, DeltaRetentionMs: -1, DeltaRetentionBytes: -1, DeleteRetentionMs: -1, RetentionMs: -1, RetentionBytes: -1}
 }
 
 const topicName = "files"

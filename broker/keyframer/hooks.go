@@ -3,6 +3,7 @@ package keyframer
 import (
 	"context"
 	"fmt"
+	"math"
 
 	"github.com/keyframelog/keyframe/broker/topics"
 )
@@ -50,6 +51,13 @@ func (k *Keyframer) changed(t *topics.Topic) {
 		k.created(t)
 		return
 	}
+	if known.Settings().Paused && t.Config().KeyFramed {
+		// Retention may have taken what the fold would have gone on with: it is opened as at a start.
+		if err := k.reopen(specOf(t), settingsOf(t.Config())); err != nil {
+			k.cfg.Logger.Error("a topic is not folded again", "topic", t.Name, "error", err)
+		}
+		return
+	}
 	if err := k.Configure(t.Name, settingsOf(t.Config())); err != nil {
 		k.cfg.Logger.Error("settings not changed", "topic", t.Name, "error", err)
 	}
@@ -85,9 +93,20 @@ func settingsOf(c *topics.Config) Settings {
 		DeltaRetentionMs:    c.DeltaRetentionMs,
 		DeltaRetentionBytes: c.DeltaRetentionBytes,
 		MinCompactionLagMs:  c.MinCompactionLagMs,
+		MaxCompactionLagMs:  c.MaxCompactionLagMs % math.MaxInt64, // the highest is none
+		RetentionMs:         limitOf(c.Delete, c.RetentionMs),
+		RetentionBytes:      limitOf(c.Delete, c.RetentionBytes),
 		DeleteRetentionMs:   c.DeleteRetentionMs,
 		StaleFetchError:     c.StaleFetch == topics.StaleFetchError,
 	}
+}
+
+// limitOf returns a limit of cleanup.policy=delete, or that there is none.
+func limitOf(applies bool, limit int64) int64 {
+	if !applies {
+		return -1
+	}
+	return limit
 }
 
 // Rows is Partition.Rows for the Kafka fetch handler.

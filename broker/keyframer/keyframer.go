@@ -182,6 +182,28 @@ func (k *Keyframer) Configure(name string, settings Settings) error {
 	return nil
 }
 
+// reopen closes a topic and adds it anew, with the tables that it has.
+func (k *Keyframer) reopen(spec TopicSpec, settings Settings) error {
+	k.changes.Lock()
+	defer k.changes.Unlock()
+	if k.closed {
+		return ErrClosed
+	}
+	t, ok := k.Topic(spec.Name)
+	if !ok {
+		return fmt.Errorf("%w: %s", ErrUnknownTopic, spec.Name)
+	}
+	t.stop(fmt.Errorf("%w: %s is being opened again", ErrNotKeyFramed, spec.Name))
+	t.wait()
+	for _, p := range t.Partitions() {
+		k.memory.forget(p)
+	}
+	t = newTopic(k, spec, settings)
+	t.start(k, spec.Partitions)
+	k.publish(func(topics map[string]*Topic) { topics[spec.Name] = t })
+	return nil
+}
+
 // Remove stops folding a topic and deletes its tables. It returns when nothing touches the topic's logs any more.
 func (k *Keyframer) Remove(ctx context.Context, name string) error {
 	k.changes.Lock()

@@ -114,6 +114,13 @@ func (p *Partition) agree(ctx context.Context, t *table.Table, b log.Bounds) (*t
 	if rebuildable(b) {
 		return t, nil
 	}
+	if _, err := t.Frame(b.DeltaStart); position != 0 && b.LogStart == b.DeltaStart && (position < b.DeltaStart || errors.Is(err, table.ErrNoFrame)) {
+		// While the topic was not key-framed, retention passed all rows: none of them can be read any more.
+		if t, err = p.rebuild(ctx, fmt.Sprintf("retention has moved the log start to %d meanwhile, above all rows", b.LogStart)); err != nil {
+			return nil, err
+		}
+		position = 0
+	}
 	if position < b.DeltaStart {
 		// Nothing is missing if records were only ever dropped by retention: the topic was not key-framed then.
 		if b.LogStart < b.DeltaStart || position != 0 {
@@ -121,7 +128,7 @@ func (p *Partition) agree(ctx context.Context, t *table.Table, b log.Bounds) (*t
 				position, b.DeltaStart)
 		}
 		err := p.k.cfg.Tables.Commit(ctx, []table.Fold{{
-			Table: t, End: b.DeltaStart, LeaderEpoch: -1, Cut: true, CutTimeMs: p.k.nowMs(),
+			Table: t, End: b.DeltaStart, LeaderEpoch: -1, Cut: true, CutTimeMs: p.k.nowMs(), Start: min(b.LogStart, b.DeltaStart),
 		}})
 		return t, err
 	}

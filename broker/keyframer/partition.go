@@ -40,6 +40,7 @@ type Partition struct {
 	// failure is why the partition cannot be folded until it is opened again; stopped is why it is gone.
 	failure, stopped error
 	folding          chan struct{} // not nil while a fold is under way; closed at its end
+	expiring         bool          // rows leave at its cut
 	full             bool          // memory wants a fold
 	retryMs          int64
 	retries          int

@@ -11,6 +11,7 @@ import (
 type holdings struct {
 	frames     []table.Frame // oldest first
 	deltaStart int64         // N1; 0 and no frame there: never trimmed
+	logStart   int64         // above N1, the deltas below it are no consumer's any more
 	lastBatch  int64         // base offset of the last raw batch, which stays
 	deltaBytes int64         // of the raw deltas
 	// bytesFrom is what of them a trim to an offset would leave.
@@ -30,7 +31,43 @@ const (
 func trimTarget(h *holdings, s *Settings, nowMs int64) (cut, againMs int64, err error) {
 	byTime, againMs := trimByTime(h, s, nowMs)
 	byBytes, laterMs, err := trimByBytes(h, s, nowMs)
-	return max(byTime, byBytes), earliest(againMs, laterMs), err
+	return max(byTime, byBytes, trimByStart(h)), earliest(againMs, laterMs), err
+}
+
+// trimByStart picks the newest frame at or below the log start: consumers see nothing of what a trim to it gives up.
+func trimByStart(h *holdings) (cut int64) {
+	cut = -1
+	for _, f := range h.trimmable() {
+		if f.Cut <= h.logStart {
+			cut = f.Cut
+		}
+	}
+	return cut
+}
+
+// intervalMs is how long a cut may wait: with a longest compaction lag, a quarter of it at most.
+func (s *Settings) intervalMs() int64 {
+	if s.MaxCompactionLagMs <= 0 {
+		return s.IntervalMs
+	}
+	lag := max(s.MaxCompactionLagMs/4, 1)
+	if s.IntervalMs <= 0 {
+		return lag
+	}
+	return min(s.IntervalMs, lag)
+}
+
+// deltaRetentionMs is how old a frame gets before the deltas below it are trimmed; -1: as old as it likes. With a longest compaction
+// lag, a delta's frame, this age and the step that a trim may wait fit into it.
+func (s *Settings) deltaRetentionMs() int64 {
+	keepMs := s.DeltaRetentionMs
+	if s.MaxCompactionLagMs > 0 && (keepMs < 0 || keepMs > s.MaxCompactionLagMs/2) {
+		keepMs = s.MaxCompactionLagMs / 2
+	}
+	if keepMs < 0 {
+		return -1
+	}
+	return max(keepMs, s.MinCompactionLagMs)
 }
 
 // behind tells whether the log was trimmed, and the table not yet.
@@ -59,10 +96,10 @@ func old(frames []table.Frame, ageMs, nowMs int64) (_ []table.Frame, againMs int
 
 // trimByTime picks the newest frame that is older than the retention time.
 func trimByTime(h *holdings, s *Settings, nowMs int64) (cut, againMs int64) {
-	if s.DeltaRetentionMs < 0 {
+	keepMs := s.deltaRetentionMs()
+	if keepMs < 0 {
 		return -1, 0
 	}
-	keepMs := max(s.DeltaRetentionMs, s.MinCompactionLagMs)
 	due, againMs := old(h.trimmable(), keepMs, nowMs)
 	if len(due) == 0 {
 		return -1, againMs

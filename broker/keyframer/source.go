@@ -22,6 +22,12 @@ type Log interface {
 	Watch(fn func()) (cancel func())
 	// TrimTo drops the raw batches below deltaStart, durably when it returns. The batch of the last offset stays.
 	TrimTo(ctx context.Context, deltaStart int64) error
+	// HideBelow moves the log start offset up and leaves the deltas below it to the keyframer; durable when it returns.
+	HideBelow(ctx context.Context, offset int64) error
+	// SetLogStart moves the log start offset up, and the raw batches below it go; durable when it returns.
+	SetLogStart(ctx context.Context, offset int64) error
+	// OffsetForTimestamp returns the first raw record whose own timestamp is at or above a time, ms since the Unix epoch.
+	OffsetForTimestamp(ms int64) (offset, recordMs int64, epoch int32, ok bool, err error)
 	// EpochAt returns the leader epoch of the record at offset.
 	EpochAt(offset int64) int32
 	// OffsetAtAppendTime returns the end of what was appended at or before a time, ms since the Unix epoch. log.ErrNoTime
@@ -69,8 +75,14 @@ type Settings struct {
 	// Raw deltas older, or more, than this are trimmed; -1: no limit.
 	DeltaRetentionMs    int64
 	DeltaRetentionBytes int64
-	// MinCompactionLagMs: younger raw deltas are never trimmed.
-	MinCompactionLagMs int64
+	// MinCompactionLagMs: younger raw deltas are never trimmed. MaxCompactionLagMs: older ones are, if a frame can be there by then;
+	// 0 or less: no limit.
+	MinCompactionLagMs, MaxCompactionLagMs int64
+
+	// RetentionMs and RetentionBytes move the log start offset over rows and deltas (cleanup.policy=compact,delete, and the rows of a
+	// topic that is not key-framed any more); less than 0: no limit.
+	RetentionMs    int64
+	RetentionBytes int64
 
 	// DeleteRetentionMs is how long a tombstone's row outlives the trim of its delta.
 	DeleteRetentionMs int64

@@ -52,10 +52,12 @@ func (p *Partition) situation() (situation, bool) {
 	}
 	s := situation{
 		nowMs: nowMs, position: p.live.Position(), lastStable: bounds.LastStable, lastCut: p.lastCut, since: p.since,
-		folding: p.folding != nil, full: p.full, throttled: throttled, retryMs: p.retryMs,
+		start: p.table.Start(), logStart: bounds.LogStart,
+		folding: p.folding != nil, expiring: p.expiring, full: p.full, throttled: throttled, retryMs: p.retryMs,
 		straddled: p.straddling.any(), held: p.held, preparing: p.preparing, request: p.request, limits: *p.topic.Settings(),
 	}
 	s.paused = s.limits.Paused
+	s.limits.IntervalMs = s.limits.intervalMs()
 	p.lagLocked(&s)
 	return s, true
 }

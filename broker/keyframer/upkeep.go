@@ -13,6 +13,7 @@ import (
 type upkeepState struct {
 	// stopped: a frame's rows did not hash to its digest. Nothing is trimmed before the partition is opened again.
 	stopped bool
+	rows    rowBytes
 }
 
 const (
@@ -23,7 +24,7 @@ const (
 	upkeepRetryMs = 5000
 )
 
-// maintain does one step of upkeep: thin a frame, trim to a frame, expire tombstones. It runs in one worker at a time, of
+// maintain does one step of upkeep: move the log start, thin a frame, trim to a frame, expire tombstones. It runs in one worker at a time, of
 // all partitions.
 func (p *Partition) maintain(ctx context.Context) (again bool, wakeMs int64) {
 	p.mu.Lock()
@@ -53,8 +54,9 @@ func (p *Partition) maintain(ctx context.Context) (again bool, wakeMs int64) {
 
 func (p *Partition) maintainOnce(ctx context.Context) (again bool, wakeMs int64, err error) {
 	nowMs, settings := p.k.nowMs(), p.topic.Settings()
-	if settings.Paused {
-		return false, 0, nil
+	retainMs, err := p.retain(ctx, settings, nowMs)
+	if settings.Paused || err != nil {
+		return false, retainMs, err
 	}
 	h, err := p.holdings(ctx)
 	if err != nil {
@@ -78,14 +80,14 @@ func (p *Partition) maintainOnce(ctx context.Context) (again bool, wakeMs int64,
 		return true, 0, nil
 	}
 	expireMs, err := p.expire(ctx, settings, nowMs, h.deltaStart)
-	return false, earliest(trimMs, expireMs), err
+	return false, earliest(earliest(trimMs, expireMs), retainMs), err
 }
 
 // holdings reads what retention depends on.
 func (p *Partition) holdings(ctx context.Context) (h holdings, err error) {
 	b := p.log.Bounds()
 	h = holdings{
-		frames: p.table.Frames(), deltaBytes: p.log.SizeBytes(), deltaStart: b.DeltaStart,
+		frames: p.table.Frames(), deltaBytes: p.log.SizeBytes(), deltaStart: b.DeltaStart, logStart: b.LogStart,
 		bytesFrom: func(offset int64) (int64, error) { return p.log.BytesFrom(ctx, offset) },
 	}
 	if b.LastStable > b.DeltaStart {

@@ -88,7 +88,7 @@ func newNode(t *testing.T, partitions int, configure func(*state.Config)) *node 
 }
 
 func calm() keyframer.Settings {
-	return keyframer.Settings{Retain: 100, DeltaRetentionMs: -1, DeltaRetentionBytes: -1, DeleteRetentionMs: -1}
+	return keyframer.Settings{Retain: 100, DeltaRetentionMs: -1, DeltaRetentionBytes: -1, DeleteRetentionMs: -1, RetentionMs: -1, RetentionBytes: -1}
 }
 
 func (n *node) serve(config state.Config) {

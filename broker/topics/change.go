@@ -10,9 +10,6 @@ func checkChange(t *Topic, next *Config) error {
 		return &ConfigError{Name: foldConfig, Reason: "keyframe.fold can only be set while the topic is empty: the records of topic '" +
 			t.Name + "' were written for fold " + now.Fold.String()}
 	}
-	if now.KeyFramed != next.KeyFramed {
-		return &ConfigError{Name: policyConfig, Reason: "cleanup.policy cannot change between delete and compact yet while the topic has records"}
-	}
 	return nil
 }
 

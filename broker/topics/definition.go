@@ -107,13 +107,6 @@ func (d Definition) Check(value string) error {
 // check refuses combinations.
 func (c *Config) check() error {
 	c.KeyFramed = c.Compact
-	if c.Compact && c.Delete {
-		return &ConfigError{Name: policyConfig, Reason: "Invalid value for configuration cleanup.policy: 'compact,delete' is not supported yet; " +
-			"use 'compact' (rows are kept for ever) or 'delete' (retention.ms, retention.bytes)"}
-	}
-	if _, ok := c.set[foldConfig]; ok && !c.Compact {
-		return &ConfigError{Name: foldConfig, Reason: "Invalid configuration: keyframe.fold needs cleanup.policy=compact, which makes a topic key-framed"}
-	}
 	if c.MinCompactionLagMs > c.MaxCompactionLagMs {
 		return &ConfigError{Name: minLagConfig, Reason: fmt.Sprintf("conflict topic config setting %s (%d) > %s (%d)",
 			minLagConfig, c.MinCompactionLagMs, maxLagConfig, c.MaxCompactionLagMs)}

@@ -23,7 +23,7 @@ const DecompressedBytesMax = 64 << 20
 // has no effect. A fixed table: never changed.
 var definitions = []Definition{
 	{Name: policyConfig, Type: TypeList, Default: "delete", Synonym: "log.cleanup.policy",
-		Doc:   "delete: old records go by retention.ms and retention.bytes. compact: the topic is key-framed, its records are deltas that are folded per key into key frames.",
+		Doc:   "delete: old records go by retention.ms and retention.bytes. compact: the topic is key-framed, its records are deltas that are folded per key into key frames. Both: rows expire as well, at a cut.",
 		check: cleanupPolicy,
 		apply: func(c *Config, v string) {
 			for _, p := range Elements(v) {
@@ -64,7 +64,7 @@ var definitions = []Definition{
 		Doc:   "How long raw deltas are kept at least, in milliseconds; within a sixteenth of it more the delta start offset moves to the newest key frame that is older. -1: for ever.",
 		check: integer(-1, int64Max), apply: func(c *Config, v string) { c.DeltaRetentionMs = number(v) }},
 	{Name: foldConfig, Type: TypeString, Default: fold.LastValue.String(),
-		Doc:   "How a delta changes the state of its key: last-value, json-merge-patch, counter or debezium (change events). Set while the topic is empty.",
+		Doc:   "How a delta changes the state of its key: last-value, json-merge-patch, counter or debezium (change events). Set while the topic is empty; without compact in cleanup.policy it waits.",
 		check: foldKind, apply: func(c *Config, v string) { c.Fold, _ = fold.ParseKind(v) }},
 	{Name: "keyframe.interval.bytes", Type: TypeLong, Default: "67108864",
 		Doc:   "A key frame is cut after this many bytes of deltas.",
@@ -129,7 +129,7 @@ var definitions = []Definition{
 		Doc:   "With cleanup.policy=delete: the size above which the oldest records of a partition are deleted. Negative: no limit.",
 		check: integer(math.MinInt64, int64Max), apply: func(c *Config, v string) { c.RetentionBytes = number(v) }},
 	{Name: "retention.ms", Type: TypeLong, Default: "604800000", Synonym: "log.retention.ms",
-		Doc:   "With cleanup.policy=delete: the age in milliseconds above which records are deleted. -1: for ever.",
+		Doc:   "With delete in cleanup.policy: the age in milliseconds above which records are deleted. -1: for ever.",
 		check: integer(-1, int64Max), apply: func(c *Config, v string) { c.RetentionMs = number(v) }},
 	{Name: "segment.bytes", Type: TypeInt, Default: "1073741824", Synonym: "log.segment.bytes",
 		Doc: "The size of a segment file." + noEffect, NoEffect: true, check: integer(1<<20, int32Max)},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/keyframelog/keyframe/proto/batch"
 	"github.com/keyframelog/keyframe/storage/log"
 )
 
@@ -26,7 +27,8 @@ func (r *Registry) retain(ctx context.Context) {
 }
 
 // Retain deletes what retention.ms and retention.bytes allow in all topics with cleanup.policy=delete. A partition that
-// fails is logged and tried again in the next pass.
+// fails is logged and tried again in the next pass. Where rows are left from the time when a topic was key-framed, the keyframer begins
+// with them.
 func (r *Registry) Retain(ctx context.Context) {
 	for _, t := range r.List() {
 		cfg := t.Config()
@@ -36,6 +38,9 @@ func (r *Registry) Retain(ctx context.Context) {
 		for _, p := range t.Partitions {
 			if ctx.Err() != nil {
 				return
+			}
+			if b := p.Log.Bounds(); b.LogStart < b.DeltaStart {
+				continue
 			}
 			if err := r.retainPartition(ctx, t, p, cfg); err != nil && ctx.Err() == nil && !errors.Is(err, log.ErrClosed) {
 				r.opts.Logger.Error("cannot delete old records", "topic", t.Name, "partition", p.Index, "error", err)
@@ -47,9 +52,10 @@ func (r *Registry) Retain(ctx context.Context) {
 // retainPartition moves the log start up to where the topic's limits allow; the raw batches below it go with it.
 func (r *Registry) retainPartition(ctx context.Context, t *Topic, p *Partition, cfg *Config) error {
 	b := p.Log.Bounds()
-	start, why := b.LogStart, ""
+	b.HighWatermark = min(b.HighWatermark, b.LastStable) // what belongs to an open transaction stays
+	start, why := max(b.LogStart, b.DeltaStart), ""
 	if cfg.RetentionMs >= 0 {
-		byAge, err := expired(p.Log, b, r.opts.Now().UnixMilli()-cfg.RetentionMs)
+		byAge, err := Expired(p.Log, b, r.opts.Now().UnixMilli()-cfg.RetentionMs)
 		if err != nil {
 			return err
 		}
@@ -58,7 +64,7 @@ func (r *Registry) retainPartition(ctx context.Context, t *Topic, p *Partition, 
 		}
 	}
 	if cfg.RetentionBytes >= 0 {
-		bySize, err := excess(p.Log, b, cfg.RetentionBytes)
+		bySize, err := Excess(p.Log, b, p.Log.SizeBytes()-cfg.RetentionBytes)
 		if err != nil {
 			return err
 		}
@@ -66,20 +72,43 @@ func (r *Registry) retainPartition(ctx context.Context, t *Topic, p *Partition, 
 			start, why = bySize, "retention.bytes"
 		}
 	}
-	start = min(start, b.LastStable) // what is open has not been read by everybody
-	if start <= b.LogStart {
+	start = min(start, b.LastStable)                       // what is open has not been read by everybody
+	if start <= b.LogStart && b.LogStart <= b.DeltaStart { // not so where the log start was moved over deltas of a key-framed topic
 		return nil
 	}
-	if err := p.Log.SetLogStart(ctx, start); err != nil {
-		return fmt.Errorf("move the log start to %d: %w", start, err)
+	if moved, err := r.moveStart(ctx, t, p, start); err != nil || !moved {
+		return err
 	}
 	r.opts.Logger.Info("old records deleted", "topic", t.Name, "partition", p.Index, "from", b.LogStart, "to", start, "by", why)
 	return nil
 }
 
-// expired returns the offset below which every record is older than a time: the record's own, or, where no record of a
+// moveStart moves the log start of a topic that is not key-framed at this moment. A change of that waits.
+func (r *Registry) moveStart(ctx context.Context, t *Topic, p *Partition, start int64) (moved bool, err error) {
+	r.changes.Lock()
+	defer r.changes.Unlock()
+	if t.Config().KeyFramed {
+		return false, nil
+	}
+	if err := p.Log.SetLogStart(ctx, start); err != nil {
+		return false, fmt.Errorf("move the log start to %d: %w", start, err)
+	}
+	return true, nil
+}
+
+// RawLog is what retention reads of a log.
+type RawLog interface {
+	// OffsetForTimestamp returns the first record whose own timestamp is at or above a time, ms since the Unix epoch.
+	OffsetForTimestamp(ms int64) (offset, recordMs int64, epoch int32, ok bool, err error)
+	// OffsetAtAppendTime returns the end of what was appended at or before a time; log.ErrNoTime: everything was appended later.
+	OffsetAtAppendTime(ms int64) (int64, error)
+	// Batches returns whole batches of [from, end), at least one, the first holding from; maxBytes bounds the rest.
+	Batches(from, end int64, maxBytes int) ([]batch.Batch, error)
+}
+
+// Expired returns the offset below which every record is older than a time: the record's own, or, where no record of a
 // batch has one (timestamp -1), that of the append. Kafka takes the time of the segment's file then.
-func expired(p *log.Partition, b log.Bounds, beforeMs int64) (int64, error) {
+func Expired(p RawLog, b log.Bounds, beforeMs int64) (int64, error) {
 	end, err := older(p, b, beforeMs)
 	if err != nil {
 		return 0, err
@@ -92,7 +121,7 @@ func expired(p *log.Partition, b log.Bounds, beforeMs int64) (int64, error) {
 }
 
 // older returns the offset below which every record has a timestamp before a time, or none.
-func older(p *log.Partition, b log.Bounds, beforeMs int64) (int64, error) {
+func older(p RawLog, b log.Bounds, beforeMs int64) (int64, error) {
 	offset, _, _, ok, err := p.OffsetForTimestamp(beforeMs)
 	if err != nil {
 		return 0, err
@@ -110,7 +139,7 @@ func older(p *log.Partition, b log.Bounds, beforeMs int64) (int64, error) {
 
 // untimed returns where the first batch without timestamps in [from, end) begins, or end. What it passes is deleted next,
 // so no batch is read twice.
-func untimed(p *log.Partition, from, end int64) (int64, error) {
+func untimed(p RawLog, from, end int64) (int64, error) {
 	for from < end {
 		batches, err := p.Batches(from, end, pieceBytes)
 		if err != nil || len(batches) == 0 {
@@ -126,9 +155,8 @@ func untimed(p *log.Partition, from, end int64) (int64, error) {
 	return end, nil
 }
 
-// excess returns the offset below which batches have to go so that no more than limit bytes are left.
-func excess(p *log.Partition, b log.Bounds, limit int64) (int64, error) {
-	over := p.SizeBytes() - limit
+// Excess returns the offset below which batches have to go so that over bytes go, or a little less.
+func Excess(p RawLog, b log.Bounds, over int64) (int64, error) {
 	from := max(b.DeltaStart, b.LogStart)
 	for over > 0 && from < b.HighWatermark {
 		batches, err := p.Batches(from, b.HighWatermark, pieceBytes)
@@ -137,7 +165,7 @@ func excess(p *log.Partition, b log.Bounds, limit int64) (int64, error) {
 		}
 		for _, one := range batches {
 			if over -= int64(len(one)); over < 0 {
-				return from, nil // Kafka's rule: what is deleted leaves at least limit bytes
+				return from, nil // Kafka's rule: what is deleted leaves at least as many bytes as the limit
 			}
 			from = one.NextOffset()
 		}

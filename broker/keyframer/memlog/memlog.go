@@ -257,6 +257,58 @@ func (l *Log) TrimTo(_ context.Context, deltaStart int64) error {
 	return nil
 }
 
+// HideBelow moves the log start alone.
+func (l *Log) HideBelow(_ context.Context, offset int64) error {
+	l.mu.Lock()
+	if l.closed {
+		l.mu.Unlock()
+		return log.ErrClosed
+	}
+	l.bounds.LogStart = max(l.bounds.LogStart, min(offset, l.bounds.HighWatermark))
+	l.mu.Unlock()
+	l.notify()
+	return nil
+}
+
+// SetLogStart moves the log start and the delta start with it.
+func (l *Log) SetLogStart(ctx context.Context, offset int64) error {
+	if err := l.HideBelow(ctx, offset); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	l.bounds.DeltaStart = max(l.bounds.DeltaStart, l.bounds.LogStart)
+	for len(l.batches) > 1 && l.batches[0].batch.NextOffset() <= l.bounds.DeltaStart {
+		l.batches = l.batches[1:]
+	}
+	l.mu.Unlock()
+	l.notify()
+	return nil
+}
+
+// OffsetForTimestamp returns the first record at or after a time.
+func (l *Log) OffsetForTimestamp(ms int64) (offset, recordMs int64, epoch int32, ok bool, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, e := range l.batches {
+		if e.batch.MaxTimestamp() < ms || e.batch.NextOffset() <= l.bounds.DeltaStart {
+			continue
+		}
+		r := batch.NewReader(1 << 20)
+		if err := r.Reset(e.batch); err != nil {
+			return 0, 0, 0, false, err
+		}
+		for record, err := range r.All() {
+			if err != nil {
+				return 0, 0, 0, false, err
+			}
+			if record.Timestamp >= ms && record.Offset >= max(l.bounds.LogStart, l.bounds.DeltaStart) {
+				return record.Offset, record.Timestamp, e.batch.LeaderEpoch(), true, nil
+			}
+		}
+	}
+	return 0, 0, 0, false, nil
+}
+
 // EpochAt returns the leader epoch of an offset's batch, which may be trimmed; above the end, that of the batches to come.
 func (l *Log) EpochAt(offset int64) int32 {
 	l.mu.Lock()

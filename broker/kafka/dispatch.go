@@ -37,6 +37,7 @@ func handlers() map[int16]handlerFunc {
 		keyApiVersions: handle((*Handler).apiVersions),
 		19:             handle((*Handler).createTopics),
 		20:             handle((*Handler).deleteTopics),
+		21:             handle((*Handler).deleteRecords),
 		22:             handle((*Handler).initProducerID),
 		23:             handle((*Handler).offsetForLeaderEpoch),
 		29:             handle((*Handler).describeACLs),

@@ -123,6 +123,7 @@ var sentinels = []struct {
 	{topics.ErrExists, topicAlreadyExists},
 	{topics.ErrNotFound, unknownTopicOrPartition},
 	{topics.ErrClosed, kafkaStorageError},
+	{topics.ErrPolicy, policyViolation},
 	{catalog.ErrTopicExists, topicAlreadyExists},
 	{catalog.ErrTopicNotFound, unknownTopicOrPartition},
 	{context.DeadlineExceeded, requestTimedOut},

@@ -7,6 +7,8 @@ var (
 	ErrExists = errors.New("topic exists")
 	// ErrNotFound: no topic of that name or id.
 	ErrNotFound = errors.New("unknown topic")
+	// ErrPolicy: the topic's cleanup.policy does not allow it.
+	ErrPolicy = errors.New("policy violation")
 	// ErrClosed: the registry takes no more changes.
 	ErrClosed = errors.New("topic registry is closed")
 )

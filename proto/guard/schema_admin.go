@@ -15,6 +15,9 @@ func adminRequests() []request {
 		{key: 20, name: "DeleteTopics", min: 1, max: 6, flexible: 4, fields: []field{
 			strs("topic_names").until(5), list("topics", str("name"), uuid("topic_id")).since(6), i32("timeout_ms"),
 		}},
+		{key: 21, name: "DeleteRecords", min: 0, max: 2, flexible: 2, fields: []field{
+			list("topics", str("name"), list("partitions", i32("partition_index"), i64("offset"))), i32("timeout_ms"),
+		}},
 		{key: 29, name: "DescribeAcls", min: 1, max: 3, flexible: 2, fields: []field{
 			i8("resource_type_filter"), str("resource_name_filter"), i8("pattern_type_filter"), str("principal_filter"), str("host_filter"),
 			i8("operation"), i8("permission_type"),

@@ -120,6 +120,9 @@ func (r *Registry) Check(spec Spec) (Spec, *Config, error) {
 	}
 	spec.Configs = r.withFold(spec.Name, spec.Configs)
 	cfg, err := ParseConfig(spec.Configs, *r.defaults.Load())
+	if _, set := spec.Configs[foldConfig]; err == nil && set && !cfg.Compact { // later it may wait: see checkChange
+		err = &ConfigError{Name: foldConfig, Reason: "Invalid configuration: keyframe.fold needs cleanup.policy=compact, which makes a topic key-framed"}
+	}
 	return spec, cfg, err
 }
 

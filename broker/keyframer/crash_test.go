@@ -37,7 +37,7 @@ func openCore(t *testing.T, c *clock, fs vfs.FS, config keyframer.Config, fold s
 	if !ok {
 		var err error
 		topic, err = x.registered.topics.Create(t.Context(), topics.Spec{Name: topicName, Partitions: 1, Configs: map[string]string{
-			"cleanup.policy": "compact", "keyframe.fold": fold, "keyframe.interval.records": "60", "keyframe.interval.ms": "3600000", "keyframe.retain": "3",
+			"cleanup.policy": "compact,delete", "retention.ms": "-1", "keyframe.fold": fold, "keyframe.interval.records": "60", "keyframe.interval.ms": "3600000", "keyframe.retain": "3",
 			"keyframe.delta.retention.ms": "5000", "delete.retention.ms": "20000"}})
 		require.NoError(t, err)
 	}
@@ -62,6 +62,8 @@ type crasher struct {
 	image    *crashfs.FS
 	end      int64 // everything below was acknowledged, or a reader has seen it
 	promised int64 // end, as of the image
+	start    int64 // log start that was acknowledged
+	began    int64 // start, as of the image
 }
 
 func (c *crasher) MaybeError(op errorfs.Op) error {
@@ -80,9 +82,15 @@ func (c *crasher) String() string { return "crasher" }
 
 func (c *crasher) crashLocked() {
 	if c.image == nil {
-		c.promised = c.end // before the image: what comes later need not be in it
+		c.promised, c.began = c.end, c.start // before the image: what comes later need not be in it
 		c.image = c.fs.CrashClone(c.unsynced)
 	}
+}
+
+func (c *crasher) promiseStart(start int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.start = max(c.start, start)
 }
 
 func (c *crasher) promise(end int64) {
@@ -126,7 +134,7 @@ func TestCrashes(t *testing.T) {
 		fs = cr.image
 		cr.mu.Unlock()
 		x.abandon()
-		m.recover(t, c, fs, fold, cr.promised)
+		m.recover(t, c, fs, fold, cr.promised, cr.began)
 	}
 	t.Logf("%d crashes, %d runs trimmed", cycles, trims)
 	require.Positive(t, trims, "no trim was crashed: the test proves less than it says")
@@ -147,6 +155,12 @@ func (x *core) work(m *model, r *rand.Rand, cr *crasher) {
 				require.NoError(x.t, last.Wait(x.t.Context()))
 				cr.promise(last.LastOffset + 1)
 			}
+		case 7:
+			if b := x.log.Bounds(); !m.counter {
+				_, err := x.registered.topics.DeleteRecords(x.t.Context(), x.registeredTopic(), x.registeredTopic().Partitions[0], b.LogStart+r.Int64N(b.LastStable-b.LogStart+1))
+				require.NoError(x.t, err)
+				cr.promiseStart(x.log.Bounds().LogStart)
+			}
 		case 4:
 			last = x.end(m, 1+r.Int64N(2), r.IntN(2) == 0)
 		case 5, 6:
@@ -158,6 +172,12 @@ func (x *core) work(m *model, r *rand.Rand, cr *crasher) {
 	if r.IntN(2) == 0 {
 		x.applied()
 	}
+}
+
+func (x *core) registeredTopic() *topics.Topic {
+	topic, ok := x.registered.topics.Get(topicName)
+	require.True(x.t, ok)
+	return topic
 }
 
 func (x *core) topic() *keyframer.Topic {
@@ -201,11 +221,12 @@ func (x *core) end(m *model, producer int64, commit bool) *log.Appended {
 }
 
 // recover opens a crash image, compares it with the model, and cuts the model to what is left.
-func (m *model) recover(t *testing.T, c *clock, fs vfs.FS, fold string, promised int64) {
+func (m *model) recover(t *testing.T, c *clock, fs vfs.FS, fold string, promised, began int64) {
 	x := openCore(t, c, fs, keyframer.Config{Workers: 2}, fold)
 	defer x.abandon()
 	b := x.log.Bounds()
 	require.GreaterOrEqual(t, b.HighWatermark, promised, "acknowledged or seen, and gone")
+	require.GreaterOrEqual(t, b.LogStart, began, "deleted, and there again")
 	end := int64(0)
 	m.batches = slices.DeleteFunc(m.batches, func(x modelBatch) bool { return x.end > b.HighWatermark })
 	if len(m.batches) > 0 {

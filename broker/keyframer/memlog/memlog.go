@@ -264,7 +264,7 @@ func (l *Log) HideBelow(_ context.Context, offset int64) error {
 		l.mu.Unlock()
 		return log.ErrClosed
 	}
-	l.bounds.LogStart = max(l.bounds.LogStart, min(offset, l.bounds.HighWatermark))
+	l.bounds.LogStart = max(l.bounds.LogStart, min(offset, l.bounds.LastStable))
 	l.mu.Unlock()
 	l.notify()
 	return nil

@@ -192,9 +192,12 @@ func (m *model) fill(t *testing.T, x *modelTable) {
 		if i%4 == 3 { // the log start moves over the rows of the lower half
 			f.Start = (x.t.Start() + x.next) / 2
 		}
+		was := x.t.Start()
 		require.NoError(t, m.db.Commit(background, []table.Fold{f}))
 		if cut {
-			x.o.expire(oracleStart{x.next, x.t.Start()})
+			if start := x.t.Start(); start > was {
+				x.o.expire(oracleStart{x.next, start})
+			}
 			x.frames[x.next] = modelFrame{x.o.copy(), 0}
 		}
 	}

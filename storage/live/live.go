@@ -146,7 +146,7 @@ func (p *Partition) take(b batch.Batch, skip bool) error {
 	if b.BaseOffset() > position {
 		return &GapError{position, b.BaseOffset()}
 	}
-	if p.open.bytes >= p.cfg.MaxIntervalBytes || p.expiring {
+	if p.full() {
 		return ErrFull
 	}
 	if !skip {
@@ -156,6 +156,13 @@ func (p *Partition) take(b batch.Batch, skip bool) error {
 	}
 	p.advance(b.NextOffset(), b.LeaderEpoch())
 	return nil
+}
+
+// full says whether nothing may be applied before a fold. It is called by the writer.
+func (p *Partition) full() bool {
+	p.mu.RLock()
+	defer p.mu.RUnlock() // expiring ends with a fold
+	return p.open.bytes >= p.cfg.MaxIntervalBytes || p.expiring
 }
 
 func (p *Partition) applyBatch(b batch.Batch) error {
@@ -185,7 +192,7 @@ func (p *Partition) applyBatch(b batch.Batch) error {
 // ApplyRecords does what Apply does, for records that somebody else decoded, as a Kafka client does. Their offsets ascend, gaps
 // are allowed, and end becomes the position; epoch is the leader epoch of them all. What is kept of the records is copied.
 func (p *Partition) ApplyRecords(records []batch.Record, end int64, epoch int32) error {
-	if p.open.bytes >= p.cfg.MaxIntervalBytes || p.expiring {
+	if p.full() {
 		return ErrFull
 	}
 	p.mu.Lock()

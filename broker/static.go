@@ -39,6 +39,8 @@ func (b *Broker) staticConfigs() map[string]string {
 		"offsets.retention.check.interval.ms": ms(c.Groups.RetentionCheck),
 		"offsets.retention.minutes":           strconv.Itoa(int(c.Groups.OffsetsRetention / time.Minute)),
 		"process.roles":                       "broker,controller",
+		"transaction.max.timeout.ms":          ms(c.Transactions.MaxTimeout),
+		"transactional.id.expiration.ms":      ms(c.Transactions.IDExpiration),
 	}
 	// Kafka sets none of these in a configuration file, and tools tell what is set from what is not.
 	for name, value := range map[string][2]time.Duration{

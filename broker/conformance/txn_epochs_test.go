@@ -182,3 +182,54 @@ func TestTxnTimeout(t *testing.T) {
 	require.Zero(t, resp.ErrorCode, "it may go on, if nobody has come in between")
 	require.Equal(t, p.epoch+1, resp.ProducerEpoch)
 }
+
+// The last epoch of a producer id is left to fence it; who has used up the one before gets another producer id.
+func TestTxnEpochsUsedUp(t *testing.T) {
+	const lastEpoch = 32766
+	b := start(t)
+	c := b.dial(t)
+	tp := createTopic(c, 1)
+	p := b.transactor(t, topicName(t)).init()
+	useUp := func() {
+		t.Helper()
+		// Many requests at a time: the answers come in their order.
+		id, epoch := p.id, p.epoch
+		for epoch < lastEpoch {
+			n := min(lastEpoch-int(epoch), 500)
+			var frames []byte
+			for range n {
+				p.correlation++
+				frames = append(frames, kmsg.NewRequestFormatter().AppendRequest(nil, p.initRequest(4), p.correlation)...)
+			}
+			_, err := p.Write(frames)
+			require.NoError(t, err)
+			for range n {
+				resp, _ := p.receive(p.initRequest(4))
+				got := resp.(*kmsg.InitProducerIDResponse)
+				require.Zero(t, got.ErrorCode)
+				require.Equal(t, id, got.ProducerID)
+				epoch++
+				require.Equal(t, epoch, got.ProducerEpoch)
+			}
+		}
+		p.became(id, epoch)
+	}
+	require.NoError(t, p.SetDeadline(time.Now().Add(5*time.Minute)))
+	useUp()
+	old := *p
+	old.conn = b.dial(t)
+	p.produce(tp, 0, kv("k", "v"))
+	p.end(true)
+	require.NotEqual(t, old.id, p.id)
+	require.Zero(t, p.epoch)
+	require.Equal(t, marker{1, old.id, lastEpoch + 1, true}, awaitMarkers(c, tp, 0, 1)[0], "the marker is of the old producer id")
+	awaitState(c, p.txn, "CompleteCommit")
+	again := old.tryEnd(5, true)
+	require.Zero(t, again.ErrorCode)
+	require.Equal(t, [2]int64{p.id, 0}, [2]int64{again.ProducerID, int64(again.ProducerEpoch)}, "repeated")
+	require.Equal(t, int16(48), old.tryEnd(5, false).ErrorCode)
+	require.NotZero(t, old.tryProduce(12, tp, 0, kv("k", "late")).ErrorCode)
+	p.produce(tp, 0, kv("k", "w"))
+	p.end(false)
+	require.Equal(t, int16(1), p.epoch)
+}

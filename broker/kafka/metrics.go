@@ -102,6 +102,44 @@ func errorCodes(message wire.Message, see func(int16)) {
 		}
 	default:
 		groupErrorCodes(message, see)
+		transactionErrorCodes(message, see)
+	}
+}
+
+// transactionErrorCodes is errorCodes for the transaction APIs.
+func transactionErrorCodes(message wire.Message, see func(int16)) {
+	switch m := message.(type) {
+	case *kmsg.AddPartitionsToTxnResponse:
+		for _, t := range m.Topics {
+			for _, p := range t.Partitions {
+				see(p.ErrorCode)
+			}
+		}
+		for i := range m.Transactions {
+			eachCode(&m.Transactions[i], func(code *int16) { see(*code) })
+		}
+	case *kmsg.AddOffsetsToTxnResponse:
+		see(m.ErrorCode)
+	case *kmsg.EndTxnResponse:
+		see(m.ErrorCode)
+	case *kmsg.TxnOffsetCommitResponse:
+		for _, t := range m.Topics {
+			for _, p := range t.Partitions {
+				see(p.ErrorCode)
+			}
+		}
+	case *kmsg.DescribeProducersResponse:
+		for _, t := range m.Topics {
+			for _, p := range t.Partitions {
+				see(p.ErrorCode)
+			}
+		}
+	case *kmsg.DescribeTransactionsResponse:
+		for _, x := range m.TransactionStates {
+			see(x.ErrorCode)
+		}
+	case *kmsg.ListTransactionsResponse:
+		see(m.ErrorCode)
 	}
 }
 

@@ -43,17 +43,11 @@ var mutants = map[string]struct {
 	a, err := l.Store.AppendMarkers(partitions, m, extra)`,
 		want: []string{"torn"},
 	},
-	"answered before it is written": {
-		file: "broker/txn/write.go",
-		from: "	a, err := l.Store.AppendMarkers(partitions, log.Marker{ProducerID: end.Marker.ID, ProducerEpoch: end.Marker.Epoch, CoordinatorEpoch: l.Epoch,\n		Commit: end.Commit, Bumped: end.Bumped}, extra)\n	if err != nil {\n		return err\n	}\n	<-a.Done()\n	return a.Err()\n",
-		to: `	go func() {
-		time.Sleep(20 * time.Millisecond)
-		_, _ = l.Store.AppendMarkers(partitions, log.Marker{ProducerID: end.Marker.ID, ProducerEpoch: end.Marker.Epoch, CoordinatorEpoch: l.Epoch,
-			Commit: end.Commit, Bumped: end.Bumped}, extra)
-	}()
-	return nil
-`,
-		want: []string{"lost", "torn", "missed", "aborted"},
+	"a partition that comes in is not saved": {
+		file: "broker/txn/add.go",
+		from: "	if changed {\n		x.save(now)\n	}\n	return nil, x.take()\n}\n\n// AddGroup",
+		to:   "	_ = changed\n	return nil, x.take()\n}\n\n// AddGroup",
+		want: []string{"hangs", "lost", "torn"},
 	},
 }
 

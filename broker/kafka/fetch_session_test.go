@@ -188,3 +188,83 @@ func (c *clock) add(d time.Duration) {
 	defer c.mu.Unlock()
 	c.at = c.at.Add(d)
 }
+
+// TestFetchSessionServesWhoWaitsFirst: partitions that had no room come before those that were served, also while all of them grow and
+// so have news each time.
+func TestFetchSessionServesWhoWaitsFirst(t *testing.T) {
+	c := startOwn(t, options{}).dial(t)
+	const n = 4
+	tp := createTopic(c, n)
+	s, _ := beginSession(c, 12, tp, 0, 0, 1, 2, 3)
+	seen := map[int32]int{}
+	for range 2 * n {
+		for p := range int32(n) {
+			produceAs(c, produceTo(tp, p, 9, seal(newBatch(kv("a", string(make([]byte, 10_000)))))))
+		}
+		for _, p := range s.fetch(func(req *kmsg.FetchRequest) { req.MaxBytes = 1 }).Topics[0].Partitions {
+			if len(p.RecordBatches) > 0 {
+				seen[p.Partition]++
+			}
+		}
+	}
+	require.Equal(t, map[int32]int{0: 2, 1: 2, 2: 2, 3: 2}, seen)
+}
+
+// TestFetchSessionTellsTheLogStart although there is nothing else to tell.
+func TestFetchSessionTellsTheLogStart(t *testing.T) {
+	b := startOwn(t, options{})
+	c := b.dial(t)
+	tp := createTopic(c, 2)
+	for range 3 {
+		mustProduce(c, tp, kv("a", "1"))
+	}
+	s, _ := beginSession(c, 12, tp, 3, 0)
+	require.Empty(t, s.fetch(nil).Topics)
+	topic, ok := b.registry.Get(tp.name)
+	require.True(t, ok)
+	require.NoError(t, topic.Partitions[0].Log.SetLogStart(t.Context(), 2))
+	resp := s.fetch(nil)
+	require.Equal(t, []int32{0}, partitionsIn(resp))
+	require.Equal(t, int64(2), resp.Topics[0].Partitions[0].LogStartOffset)
+	require.Empty(t, s.fetch(nil).Topics)
+}
+
+// TestFetchSessionOfAnotherIsolation: what a reader of committed records has not seen, another one has to see in the same session.
+func TestFetchSessionOfAnotherIsolation(t *testing.T) {
+	b := startOwn(t, options{})
+	c := b.dial(t)
+	tp := createTopic(c, 1)
+	b.txns(t, tp.name).put(7, kv("a", "1"))
+	req := committedFrom(tp, 0)
+	req.SessionEpoch = 0
+	full := do[*kmsg.FetchResponse](c, req)
+	require.Empty(t, full.Topics[0].Partitions[0].RecordBatches, "the transaction is open")
+	s := &session{c: c, version: 12, id: full.SessionID, epoch: 1}
+	committed := func(req *kmsg.FetchRequest) { req.IsolationLevel = 1 }
+	require.Empty(t, s.fetch(committed).Topics)
+	require.Equal(t, []int32{0}, partitionsIn(s.fetch(nil)))
+	require.Empty(t, s.fetch(committed).Topics)
+}
+
+// TestFetchSessionIsWokenByTheMarker: the end of a transaction ends the wait of a reader of committed records.
+func TestFetchSessionIsWokenByTheMarker(t *testing.T) {
+	b := startOwn(t, options{})
+	c := b.dial(t)
+	tp := createTopic(c, 1)
+	x := b.txns(t, tp.name)
+	x.put(7, kv("a", "1"))
+	req := committedFrom(tp, 0)
+	req.SessionEpoch = 0
+	s := &session{c: c, version: 12, id: do[*kmsg.FetchResponse](c, req).SessionID, epoch: 1}
+	committed := func(req *kmsg.FetchRequest) { req.IsolationLevel = 1 }
+	require.Empty(t, s.fetch(committed).Topics)
+	waiting := s.request()
+	committed(waiting)
+	waiting.MaxWaitMillis = 30_000
+	c.send(waiting)
+	started := time.Now()
+	x.end(7, true)
+	resp, _ := c.receive(waiting)
+	require.Less(t, time.Since(started), 10*time.Second)
+	require.Len(t, batchesOf(c, resp.(*kmsg.FetchResponse).Topics[0].Partitions[0].RecordBatches), 2)
+}

@@ -12,8 +12,9 @@ import (
 )
 
 // throttling answers at once, later or not at all, and throttles the requests of one group.
-func throttling(how string, d time.Duration) Handler {
+func throttling(how string, d time.Duration, handled func(*Request)) Handler {
 	return handlerFunc(func(ctx context.Context, r *Request) Response {
+		handled(r)
 		throttled := r.CorrelationID == 1
 		switch how {
 		case "later":
@@ -43,10 +44,15 @@ func TestThrottledConnectionIsAnsweredAndThenMuted(t *testing.T) {
 	for _, how := range []string{"at once", "later", "none"} {
 		for _, pipelined := range []bool{true, false} {
 			synctest.Test(t, func(t *testing.T) {
-				s := New(Config{Handler: throttling(how, 5*time.Second)})
+				started := time.Now()
+				var second time.Duration // when the request was handled
+				s := New(Config{Handler: throttling(how, 5*time.Second, func(r *Request) {
+					if r.CorrelationID == 2 {
+						second = time.Since(started)
+					}
+				})})
 				c, server := net.Pipe()
 				s.ServeConn(server)
-				started := time.Now()
 				first := frameOf(1, heartbeat("g"))
 				if pipelined {
 					first = append(first, frameOf(2, heartbeat("g"))...)
@@ -64,6 +70,9 @@ func TestThrottledConnectionIsAnsweredAndThenMuted(t *testing.T) {
 				id, _ := receive(t, c)
 				require.Equal(t, int32(2), id)
 				require.Equal(t, 5*time.Second, time.Since(started), "%s, pipelined %v", how, pipelined)
+				if !pipelined || how != "later" { // such a one was at hand before anybody knew
+					require.Equal(t, 5*time.Second, second, "%s, pipelined %v: nothing is read before", how, pipelined)
+				}
 				go c.Write(frameOf(3, heartbeat("g")))
 				receive(t, c)
 				require.Equal(t, 5*time.Second, time.Since(started), "once")
@@ -77,7 +86,7 @@ func TestThrottledConnectionIsAnsweredAndThenMuted(t *testing.T) {
 // TestOthersAreNotMuted: a throttle is of one connection.
 func TestOthersAreNotMuted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := New(Config{Handler: throttling("at once", time.Hour)})
+		s := New(Config{Handler: throttling("at once", time.Hour, func(*Request) {})})
 		started := time.Now()
 		var conns [2]net.Conn
 		for i := range conns {
@@ -101,7 +110,7 @@ func TestOthersAreNotMuted(t *testing.T) {
 func TestMutedConnectionEnds(t *testing.T) {
 	for _, closed := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
-			s := New(Config{Handler: throttling("at once", time.Hour), IdleTimeout: time.Minute})
+			s := New(Config{Handler: throttling("at once", time.Hour, func(*Request) {}), IdleTimeout: time.Minute})
 			c, server := net.Pipe()
 			s.ServeConn(server)
 			started := time.Now()

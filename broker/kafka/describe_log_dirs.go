@@ -17,7 +17,8 @@ type LogDir struct {
 	Volume func() (total, free int64)
 }
 
-// describeLogDirs shows the data directory with the sizes of partitions: their raw batches. Topics and partitions that are not there
+// describeLogDirs shows the data directory with the sizes of partitions: their raw batches, and below the delta
+// start offset keys and values of their rows. Topics and partitions that are not there
 // are left out, as in Kafka.
 func (h *Handler) describeLogDirs(_ context.Context, _ *wire.Request, req *kmsg.DescribeLogDirsRequest) wire.Response {
 	resp := req.ResponseKind().(*kmsg.DescribeLogDirsResponse)
@@ -37,7 +38,7 @@ func (h *Handler) describeLogDirs(_ context.Context, _ *wire.Request, req *kmsg.
 		var partitions []kmsg.DescribeLogDirsResponseDirTopicPartition
 		for _, p := range t.Partitions {
 			if req.Topics == nil || slices.Contains(indexes, p.Index) {
-				partitions = append(partitions, sizeOf(p))
+				partitions = append(partitions, h.sizeOf(t, p))
 			}
 		}
 		if len(partitions) > 0 {
@@ -48,6 +49,10 @@ func (h *Handler) describeLogDirs(_ context.Context, _ *wire.Request, req *kmsg.
 	return wire.Reply(resp)
 }
 
-func sizeOf(p *topics.Partition) kmsg.DescribeLogDirsResponseDirTopicPartition {
-	return kmsg.DescribeLogDirsResponseDirTopicPartition{Partition: p.Index, Size: p.Log.SizeBytes()}
+func (h *Handler) sizeOf(t *topics.Topic, p *topics.Partition) kmsg.DescribeLogDirsResponseDirTopicPartition {
+	size := p.Log.SizeBytes()
+	if b := p.Log.Bounds(); h.cfg.Rows != nil && b.LogStart < b.DeltaStart {
+		size += h.cfg.Rows.RowBytes(t, p)
+	}
+	return kmsg.DescribeLogDirsResponseDirTopicPartition{Partition: p.Index, Size: size}
 }

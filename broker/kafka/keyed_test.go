@@ -395,6 +395,28 @@ func TestListOffsetsByTimeAmongRows(t *testing.T) {
 	}
 }
 
+// What a trim has made rows of still takes space.
+func TestDescribeLogDirsCountsRows(t *testing.T) {
+	k := startKeyed(t, 1)
+	size := func() int64 {
+		req := kmsg.NewPtrDescribeLogDirsRequest()
+		req.Version = 4
+		resp := do[*kmsg.DescribeLogDirsResponse](k.conn, req)
+		require.Len(t, resp.Dirs, 1)
+		require.Len(t, resp.Dirs[0].Topics, 1)
+		return resp.Dirs[0].Topics[0].Partitions[0].Size
+	}
+	const n, value = 10, 10_000
+	for range 2 {
+		for i := range n {
+			k.put(0, kv(fmt.Sprint("key", i), strings.Repeat("v", value)))
+		}
+	}
+	require.Greater(t, size(), int64(2*n*value))
+	k.trim()
+	require.InDelta(t, n*(value+4), size(), 200, "a row of each key, and the record behind them")
+}
+
 // consume reads a topic from its start to where it ends now, with a client that reads committed records.
 func (k *keyed) consume() (records []*kgo.Record) {
 	k.t.Helper()

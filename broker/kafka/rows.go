@@ -17,6 +17,8 @@ type RowSource interface {
 	// EachRow calls visit for the rows with offsets in [from, N1), in offset order, until it returns false, and returns N1. It is for
 	// look-ups: nobody is given the rows, so nothing is stale.
 	EachRow(ctx context.Context, t *topics.Topic, p *topics.Partition, from int64, visit func(offset, timestamp int64) (more bool)) (n1 int64, err error)
+	// RowBytes is the size of the keys and values of the rows below N1.
+	RowBytes(t *topics.Topic, p *topics.Partition) int64
 }
 
 // sessionKey is where a connection keeps its keyframer.Session.

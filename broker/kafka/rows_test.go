@@ -58,6 +58,8 @@ func (f *fakeRows) EachRow(_ context.Context, _ *topics.Topic, p *topics.Partiti
 	return end, nil
 }
 
+func (f *fakeRows) RowBytes(*topics.Topic, *topics.Partition) int64 { return 0 }
+
 func TestBelowTheDeltaStartAreRows(t *testing.T) {
 	rows := &fakeRows{base: time.Now().UnixMilli() - 100_000}
 	b := startOwn(t, options{kafka: func(cfg *kafka.Config) { cfg.Rows = rows }})

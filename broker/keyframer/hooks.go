@@ -131,6 +131,24 @@ func (k *Keyframer) EachRow(ctx context.Context, t *topics.Topic, p *topics.Part
 	return partition.EachRow(ctx, from, visit)
 }
 
+// RowBytes is the size of the keys and values of the rows below the delta start offset; 0 where there are none, or the table cannot be
+// read.
+func (k *Keyframer) RowBytes(t *topics.Topic, p *topics.Partition) int64 {
+	partition, err := k.partitionOf(t, p)
+	if err != nil {
+		return 0
+	}
+	table, err := partition.Table()
+	if err != nil {
+		return 0
+	}
+	frame, err := table.Frame(p.Log.Bounds().DeltaStart)
+	if err != nil { // a trim in between: the next look finds it
+		return 0
+	}
+	return frame.Bytes
+}
+
 func (k *Keyframer) partitionOf(t *topics.Topic, p *topics.Partition) (*Partition, error) {
 	known, ok := k.Topic(t.Name)
 	if !ok || known.ID != t.ID {

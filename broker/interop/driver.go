@@ -56,6 +56,9 @@ func drivers() []driver {
 		{"python-kafka", "python3-kafka", ofClients, preparePython("kafka", "kafka_python.py", "python3-kafka")},
 		{"kafkajs", "kafkajs", ofClients, prepareNode("kafkajs.js")},
 		{"platformatic", "@platformatic/kafka", ofClients, prepareNode("platformatic.js")},
+		{"java", "Java client", ofClients, prepareJava("Client")},
+		{"tools", "Kafka's tools", []string{"topics", "configs", "consumer-groups", "log-dirs", "delete-records", "transactions-tool", "features",
+			"api-versions", "perf", "end-to-end", "console", "verifiable"}, prepareJava("Tools")},
 	}
 }
 
@@ -121,6 +124,33 @@ func prepareNode(script string) func(context.Context, *workplace) ([]string, err
 			}
 		}
 		return []string{"node", filepath.Join(dir, script)}, nil
+	}
+}
+
+// prepareJava compiles the module and lists its class path, once.
+func prepareJava(class string) func(context.Context, *workplace) ([]string, error) {
+	return func(ctx context.Context, w *workplace) ([]string, error) {
+		if err := missing("java", "javac", "mvn"); err != nil {
+			return nil, err
+		}
+		target := filepath.Join(w.temp, "java")
+		lib := filepath.Join(target, "lib")
+		if _, err := os.Stat(target); err != nil {
+			dir := filepath.Join(w.source, "java")
+			if err := command(ctx, dir, nil, "mvn", "-q", "-B", "dependency:copy-dependencies", "-DoutputDirectory="+lib, "-DincludeScope=runtime"); err != nil {
+				return nil, fmt.Errorf("%w: %w", errMissing, err)
+			}
+			sources, err := filepath.Glob(filepath.Join(dir, "*.java"))
+			if err != nil {
+				return nil, err
+			}
+			words := append([]string{"javac", "-nowarn", "-d", filepath.Join(target, "classes"), "-cp", filepath.Join(lib, "*")}, sources...)
+			if err := command(ctx, dir, nil, words...); err != nil {
+				return nil, err
+			}
+		}
+		return []string{"java", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dlog4j2.configurationFile=" + filepath.Join(w.source, "java", "log4j2.properties"),
+			"-cp", filepath.Join(target, "classes") + ":" + filepath.Join(lib, "*"), class}, nil
 	}
 }
 

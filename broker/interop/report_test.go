@@ -78,7 +78,7 @@ func TestTheClientsStandInModulesOfTheirOwn(t *testing.T) {
 	for _, module := range []string{"sarama", "confluent", "segmentio"} {
 		require.NotContains(t, string(text), module)
 	}
-	for _, file := range []string{"golang/go.mod", "golang/go.sum", "node/package-lock.json"} {
+	for _, file := range []string{"golang/go.mod", "golang/go.sum", "node/package-lock.json", "java/pom.xml"} {
 		require.FileExists(t, file)
 	}
 }

@@ -98,6 +98,7 @@ cap_static() {
   for i in $(seq 1 100); do
     for p in 0 1 2 3; do echo "s$i-$p" | produce -t "$four" -p $p || return; done
     sleep 0.3
+    [ "$(cat "$dir/a" "$dir/b" | grep -c "^s$i-")" = 4 ] || continue
     grep -q "^s$i-" "$dir/a" && grep -q "^s$i-" "$dir/b" && { before=$(sed -n "s/^s$i-//p" "$dir/a" | sort | tr '\n' ' '); break; }
   done
   [ -n "$before" ] || { kill "$a" "$b"; fail "the members did not both get partitions"; return; }

@@ -112,7 +112,7 @@ func (w *rowWriter) window(order []at) int {
 	return len(order)
 }
 
-// alone tells whether a change is folded without the row it replaces.
+// alone tells whether a change is folded without the row it replaces, unless its first delta is rejected.
 func (w *rowWriter) alone(c *Change) bool {
 	return c.Folded || w.t.id.Fold.Resets(c.Deltas[0].Op)
 }
@@ -122,11 +122,11 @@ func (w *rowWriter) fold(order []at) error {
 	var based []at
 	for _, o := range order {
 		p := &w.prior[o.i]
-		if c := &w.f.Changes[o.i]; !w.alone(c) && p.found && !p.tombstone {
-			based = append(based, at{p.offset, o.i})
+		replaces := p.found && !p.tombstone
+		if (w.alone(&w.f.Changes[o.i]) || !replaces) && w.apply(o.i, fold.State{}, !replaces) {
 			continue
 		}
-		w.apply(o.i, fold.State{})
+		based = append(based, at{p.offset, o.i})
 	}
 	if len(based) == 0 {
 		return nil
@@ -145,13 +145,14 @@ func (w *rowWriter) fold(order []at) error {
 		if err != nil {
 			return err
 		}
-		w.apply(b.i, fold.State{Exists: true, Value: row.Value})
+		w.apply(b.i, fold.State{Exists: true, Value: row.Value}, true)
 	}
 	return nil
 }
 
-// apply folds one change. A rejected delta leaves state and offset as they are.
-func (w *rowWriter) apply(change int32, s fold.State) {
+// apply folds one change. A rejected delta leaves state and offset as they are. It returns false, and nothing has happened, if the first delta
+// is rejected and the state that the rest then meets is not known.
+func (w *rowWriter) apply(change int32, s fold.State, known bool) bool {
 	c := &w.f.Changes[change]
 	by := -1
 	if c.Folded {
@@ -159,6 +160,9 @@ func (w *rowWriter) apply(change int32, s fold.State) {
 	} else {
 		for i := range c.Deltas {
 			next, why := w.folder.Apply(s, c.Deltas[i].Delta)
+			if why != 0 && by < 0 && !known {
+				return false
+			}
 			if why != 0 {
 				w.next.rejects.Count(why)
 				continue
@@ -172,6 +176,7 @@ func (w *rowWriter) apply(change int32, s fold.State) {
 	if by >= 0 {
 		w.results = append(w.results, result{c.Key, s.Value, &c.Deltas[by], change, s.Exists, by < len(c.Deltas)-1})
 	}
+	return true
 }
 
 // keep copies b into the window's arena. The arena grows by allocating anew, so that what was handed out stays.

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // A marker takes one offset, in every partition of the transaction, and the last stable offset is the first of the oldest that is open.
@@ -127,4 +128,33 @@ func TestTxnEndRaisesTheEpoch(t *testing.T) {
 	require.Equal(t, int16(90), late.tryEnd(5, true).ErrorCode)
 	require.Equal(t, "Ongoing", describeTxn(c, p.txn).State)
 	p.end(true)
+}
+
+// A topic that is deleted takes its part of the transaction with it; the rest is committed.
+func TestTxnTopicDeleted(t *testing.T) {
+	b := start(t)
+	c := b.dial(t)
+	gone, stays := createTopic(c, 1), createTopic(c, 1)
+	p := b.transactor(t, topicName(t)).init()
+	p.produce(gone, 0, kv("k", "v"))
+	p.produce(stays, 0, kv("k", "v"))
+	req := kmsg.NewPtrDeleteTopicsRequest()
+	req.Version, req.TimeoutMillis = 6, 10_000
+	req.Topics = []kmsg.DeleteTopicsRequestTopic{{Topic: &gone.name}}
+	require.Zero(t, do[*kmsg.DeleteTopicsResponse](c, req).Topics[0].ErrorCode)
+	eventually(t, func() bool { return describe(c, gone.name).ErrorCode == 3 })
+	p.end(true)
+	awaitMarkers(c, stays, 0, 1)
+	eventually(t, func() bool { return stable(c, stays, 0, 0).LastStableOffset == 2 })
+	awaitState(c, p.txn, "CompleteCommit")
+
+	// One of the same name has nothing to do with it.
+	p.produce(stays, 0, kv("k", "v"))
+	again := createNamed(c, gone.name, 1)
+	p.end(true)
+	awaitMarkers(c, stays, 0, 2)
+	require.Empty(t, markers(c, again, 0))
+	p.produce(again, 0, kv("k", "v"))
+	p.end(true)
+	awaitMarkers(c, again, 0, 1)
 }

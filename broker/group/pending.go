@@ -269,6 +269,9 @@ func (c *Coordinator) EndOffsets(producerID int64, groups []string, commit bool)
 	c.mu.Lock()
 	for _, e := range held {
 		x := ended{e: e, pending: e.pending.of(producerID)}
+		if len(x.pending) == 0 {
+			continue // nothing was stored, be it that the store has refused it
+		}
 		if commit && e.group != nil {
 			x.commits = e.overriddenBy(x.pending)
 		}

@@ -70,6 +70,18 @@ func TestPendingOffsets(t *testing.T) {
 	})
 }
 
+// What the store has refused does not keep the transaction from ending.
+func TestPendingOffsetsThatWereRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newMemStore()
+		c := open(t, store)
+		store.set(func(s *memStore) { s.fail = true })
+		require.Equal(t, kerr.CoordinatorNotAvailable, commitInTxn(c, "g", simple, 7, at("t", 0, 10))[0])
+		endTxn(t, c, 7, true, "g") // does not write to the group
+		require.NoError(t, c.Close())
+	})
+}
+
 // What was committed outside of the transaction after it stays.
 func TestPendingOffsetIsOlder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -2,6 +2,7 @@ package txn
 
 import (
 	"errors"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -290,6 +291,26 @@ func TestCoordinatorFullDisk(t *testing.T) {
 		require.Equal(t, kerr.CoordinatorNotAvailable, wait(t, c.Init("other", time.Minute, nil)).Err)
 		require.Equal(t, kerr.CoordinatorNotAvailable, wait(t, c.Add("tx", p, []Partition{{Topic: "t", Index: 1}})).Err)
 		require.Nil(t, wait(t, c.End("tx", p, true, true)).Err)
+		require.NoError(t, c.Close())
+	})
+}
+
+func TestCoordinatorRefuses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newMemStore()
+		c := open(t, store, &memMarkers{})
+		for _, id := range []string{"", strings.Repeat("x", catalog.TxnIDMax+1)} {
+			require.Equal(t, kerr.InvalidRequest, wait(t, c.Init(id, time.Minute, nil)).Err)
+		}
+		for _, timeout := range []time.Duration{-1, 0, 15*time.Minute + 1} {
+			require.Equal(t, kerr.InvalidTransactionTimeout, wait(t, c.Init("tx", timeout, nil)).Err)
+		}
+		require.Equal(t, kerr.InvalidProducerIDMapping, wait(t, c.End("none", Producer{}, true, true)).Err)
+		require.Equal(t, kerr.InvalidProducerIDMapping, c.Verify("none", Producer{}, p0))
+		require.Empty(t, store.all)
+		list, _, err := c.List(Filter{LongerThanMs: -1})
+		require.Nil(t, err)
+		require.Empty(t, list, "questions do not create transactional ids")
 		require.NoError(t, c.Close())
 	})
 }

@@ -6,12 +6,13 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/keyframelog/keyframe/storage/catalog"
 	"github.com/keyframelog/keyframe/storage/engine"
 )
 
 // Init is an InitProducerId with a transactional id. expected is the producer that the client is, nil if it starts.
 func (c *Coordinator) Init(id string, timeout time.Duration, expected *Producer) Answer {
-	if id == "" {
+	if id == "" || len(id) > catalog.TxnIDMax {
 		return refused(kerr.InvalidRequest)
 	}
 	if timeout <= 0 || timeout > c.cfg.MaxTimeout {

@@ -118,8 +118,11 @@ func (c *Catalog) Transactions() ([]Transaction, error) {
 	return list, damage.Of(errors.Join(it.Error(), it.Close()))
 }
 
+// TxnIDMax is the length of the longest transactional id that can be stored, in bytes.
+const TxnIDMax = 1 << 15
+
 func checkTxn(id string) error {
-	if id == "" || len(id) > 1<<15 {
+	if id == "" || len(id) > TxnIDMax {
 		return fmt.Errorf("transactional id of %d bytes: %w", len(id), ErrInvalid)
 	}
 	return nil

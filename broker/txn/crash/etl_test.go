@@ -115,7 +115,7 @@ func (e *etl) stop(id int) {
 // session is one life of a member: until it is stopped, or does not know how to go on.
 func (e *etl) session(ctx context.Context, id int) {
 	s, err := kgo.NewGroupTransactSession(kgo.SeedBrokers(e.addr), kgo.TransactionalID(fmt.Sprintf("etl-%d", id)), kgo.ConsumerGroup("etl"), kgo.ConsumeTopics("in"),
-		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.RequireStableFetchOffsets(), kgo.TransactionTimeout(20*time.Second),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.TransactionTimeout(20*time.Second),
 		kgo.SessionTimeout(6*time.Second), kgo.HeartbeatInterval(200*time.Millisecond), kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.DefaultProduceTopic("out"), kgo.ProducerLinger(0), kgo.RetryTimeout(5*time.Second), kgo.FetchMaxWait(100*time.Millisecond),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.RetryBackoffFn(func(int) time.Duration { return 10 * time.Millisecond }))

@@ -156,7 +156,7 @@
 //	retention counts from when the group became empty (KIP-211)     group.TestRetention
 //	groups with members: 68                                         TestDeleteGroups
 //	offsets of a topic that a member reads: 86                      TestOffsetDelete, TestOffsetDeleteOfASubscribedTopic, TestOffsetDeleteOfAGroupThatCannotBeRead
-//	groups after kill -9                                            kafka.TestGroupsSurviveAKill
+//	groups after kill -9                                            kafka.TestGroupsSurviveAKill, kafka.TestConsumerGroupsSurviveAKill
 //
 // Groups that the broker balances (KIP-848):
 //

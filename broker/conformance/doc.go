@@ -81,7 +81,7 @@
 //	an old epoch: 47; a new one begins at 0                         TestProduceIdempotence
 //	an unknown producer begins anywhere (KIP-360)                   TestProduceUnknownProducerStartsAnywhere
 //	sequences wrap at 2^31-1                                        TestProduceSequenceWraps
-//	all of it after a restart                                       kafka.TestRestart
+//	all of it after a restart, and when records are deleted         kafka.TestRestart, TestDeleteRecordsKeepsProducerState
 //
 // Fetch:
 //
@@ -89,7 +89,7 @@
 //	one whole batch over any limit (KIP-74)                         TestFetchGivesOneWholeBatchOverAnyLimit
 //	max_bytes over all partitions                                   TestFetchMaxBytesHoldsAcrossPartitions
 //	an offset inside a batch: all of it                             TestFetchInsideABatchReturnsTheWholeBatch
-//	at the end nothing; beyond and below it: 1                      TestFetchAtTheEndIsEmptyAndBeyondIsOutOfRange
+//	at the end nothing; beyond it, and below the start: 1           TestFetchAtTheEndIsEmptyAndBeyondIsOutOfRange, TestDeleteRecordsMovesTheLogStart
 //	no topic, no partition: 3 and 100                               TestFetchUnknown
 //	data, min_bytes and errors wake, max_wait ends                  TestFetchWaitsForData, TestFetchWaitsForMinBytes, TestFetchErrorsAnswerAtOnce, TestFetchMaxWaitEnds
 //	no partitions; a partition twice                                TestFetchEmptyRequest, TestFetchTakesAPartitionOnce
@@ -118,6 +118,13 @@
 //	the end, and times, of committed records                        TestListOffsetsReadCommitted
 //	a partition twice: 42; leader epochs                            TestListOffsetsDuplicatePartition, TestListOffsetsLeaderEpoch
 //	where an epoch ended                                            TestOffsetForLeaderEpoch, kafka.TestRestart
+//
+// DeleteRecords:
+//
+//	-1 is the high watermark, above it 1; below the new start 1     TestDeleteRecordsMovesTheLogStart
+//	a compacted topic: 44; one that deletes too                     TestDeleteRecordsOfACompactedTopic, TestDeleteRecordsOfACompactedTopicThatDeletesToo
+//	producers go on                                                 TestDeleteRecordsKeepsProducerState
+//	times below the start                                           TestDeleteRecordsAndOffsetsByTime
 //
 // Transactions:
 //

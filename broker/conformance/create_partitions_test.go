@@ -121,3 +121,30 @@ func TestCreatePartitionsOfATopicWithCommits(t *testing.T) {
 	require.Equal(t, []int16{0}, m.commit(8, tp, offset{1, 7, -1, ""}))
 	require.Equal(t, []kmsg.OffsetFetchResponseGroupTopicPartition{fetched(0, 5, -1, "", 0), fetched(1, 7, -1, "", 0)}, m.fetch(8, tp, 0, 1))
 }
+
+// Who waits in a fetch session for a partition that is not there yet gets it when it comes.
+func TestCreatePartitionsWhileASessionWaits(t *testing.T) {
+	eachSessionVersion(t, func(t *testing.T, c *conn, version int16) {
+		tp := createTopic(c, 1)
+		s, full := beginSession(c, version, tp, 0, 0, 1)
+		for _, rt := range full.Topics {
+			for _, p := range rt.Partitions {
+				require.Equal(t, map[int32]int16{0: 0, 1: 3}[p.Partition], p.ErrorCode)
+			}
+		}
+		other := start(t).dial(t)
+		require.Equal(t, map[string]int16{tp.name: 0}, grow(other, 3, false, growTo(tp.name, 2)))
+		requirePartitions(other, tp, 2)
+		produceOn(other, tp, 1, kv("a", "1"))
+		require.Eventually(t, func() bool {
+			for _, rt := range s.fetch(nil).Topics {
+				for _, p := range rt.Partitions {
+					if p.Partition == 1 && p.ErrorCode == 0 && len(p.RecordBatches) > 0 {
+						return true
+					}
+				}
+			}
+			return false
+		}, 10*time.Second, time.Millisecond)
+	})
+}

@@ -49,7 +49,7 @@
 //	operations without an authorizer                                TestMetadataAuthorizedOperations
 //	more partitions, never fewer                                    TestCreatePartitionsAllVersions, TestCreatePartitionsRefusals
 //	... of each topic by itself; only validated; with commits       TestCreatePartitionsTopicsAreIndependent, TestCreatePartitionsValidateOnly, TestCreatePartitionsOfATopicWithCommits
-//	... and after a restart                                         kafka.TestRestartOfAGrownTopic
+//	... while a fetch session waits; after a restart                TestCreatePartitionsWhileASessionWaits, kafka.TestRestartOfAGrownTopic
 //
 // Produce:
 //

@@ -59,6 +59,8 @@ func drivers() []driver {
 		{"java", "Java client", ofClients, prepareJava("Client")},
 		{"tools", "Kafka's tools", []string{"topics", "configs", "consumer-groups", "log-dirs", "delete-records", "transactions-tool", "features",
 			"api-versions", "perf", "end-to-end", "console", "verifiable"}, prepareJava("Tools")},
+		{"streams", "Kafka Streams", []string{"ktable", "windowed", "restore"}, prepareJava("Streams")},
+		{"connect", "Kafka Connect", []string{"file-connectors", "debezium"}, prepareJava("Connect")},
 	}
 }
 
@@ -150,7 +152,7 @@ func prepareJava(class string) func(context.Context, *workplace) ([]string, erro
 			}
 		}
 		return []string{"java", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dlog4j2.configurationFile=" + filepath.Join(w.source, "java", "log4j2.properties"),
-			"-cp", filepath.Join(target, "classes") + ":" + filepath.Join(lib, "*"), class}, nil
+			"-cp", strings.Join([]string{filepath.Join(target, "classes"), filepath.Join(w.source, "java"), filepath.Join(lib, "*")}, ":"), class}, nil // java: META-INF
 	}
 }
 

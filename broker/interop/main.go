@@ -130,6 +130,7 @@ func (w *workplace) run(ctx context.Context, o options, chosen []driver, b *ours
 	w.env = []string{"INTEROP_ADDR=" + w.addr, "INTEROP_ONLY=" + o.only, "INTEROP_BOOTSTRAP=" + fixture, "INTEROP_DEBEZIUM=cleanup.policy=compact"}
 	if b != nil {
 		w.env[3] += ",keyframe.fold=debezium"
+		w.env = append(w.env, "INTEROP_KEYFRAME="+b.binary, "INTEROP_STATE_URL="+b.state)
 	}
 	var wait sync.WaitGroup
 	slots := make(chan struct{}, max(1, o.jobs))

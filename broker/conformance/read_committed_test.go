@@ -81,3 +81,37 @@ func TestListOffsetsReadCommitted(t *testing.T) {
 	eventually(t, func() bool { return list(-1, 1) == 3 })
 	require.Equal(t, []int64{1, 1}, []int64{list(2000, 0), list(2000, 1)})
 }
+
+// DeleteRecords passes the records of an open transaction, and the last stable offset goes along; the transaction ends as it would have.
+func TestDeleteRecordsOfAnOpenTransaction(t *testing.T) {
+	b := start(t)
+	c := b.dial(t)
+	tp := createTopic(c, 1)
+	p := b.transactor(t, topicName(t)).init()
+	id := p.id
+	mustProduce(c, tp, kv("x", "0"))
+	p.produce(tp, 0, kv("a", "1"), kv("b", "2")) // 1, 2
+	mustProduce(c, tp, kv("y", "3"))
+	req := kmsg.NewPtrDeleteRecordsRequest()
+	req.TimeoutMillis = 10_000
+	req.Topics = []kmsg.DeleteRecordsRequestTopic{{Topic: tp.name, Partitions: []kmsg.DeleteRecordsRequestTopicPartition{{Partition: 0, Offset: -1}}}}
+	deleted := do[*kmsg.DeleteRecordsResponse](c, req).Topics[0].Partitions[0]
+	require.Zero(t, deleted.ErrorCode)
+	require.Equal(t, int64(4), deleted.LowWatermark)
+	eventually(t, func() bool { return listOffset(c, tp, 0, -2).Offset == 4 })
+	now := stable(c, tp, 0, 4)
+	require.Zero(t, now.ErrorCode)
+	require.Equal(t, []int64{4, 4, 4}, []int64{now.LogStartOffset, now.LastStableOffset, now.HighWatermark})
+	p.end(false)
+	awaitEnd := func(offset int64) {
+		t.Helper()
+		eventually(t, func() bool { return stable(c, tp, 0, 4).LastStableOffset == offset })
+	}
+	awaitEnd(5)
+	list := stable(c, tp, 0, 4).AbortedTransactions
+	require.Len(t, list, 1)
+	require.Equal(t, []int64{id, 1}, []int64{list[0].ProducerID, list[0].FirstOffset})
+	p.produce(tp, 0, kv("a", "5"))
+	p.end(true)
+	awaitEnd(7)
+}

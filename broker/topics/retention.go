@@ -72,7 +72,6 @@ func (r *Registry) retainPartition(ctx context.Context, t *Topic, p *Partition, 
 			start, why = bySize, "retention.bytes"
 		}
 	}
-	start = min(start, b.LastStable)                       // what is open has not been read by everybody
 	if start <= b.LogStart && b.LogStart <= b.DeltaStart { // not so where the log start was moved over deltas of a key-framed topic
 		return nil
 	}

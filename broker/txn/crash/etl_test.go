@@ -33,8 +33,9 @@ func TestETL(t *testing.T) {
 	}
 	out := newCounter(t, n.proxy.addr())
 	kills, moves := 0, 0
+	steps := 4 + records/50_000 // between two of them something happens
 	for step := 1; out.total < records; step++ {
-		goal := min(records, step*records/6)
+		goal := min(records, step*records/steps)
 		out.readUntil(goal)
 		if out.total >= records {
 			break

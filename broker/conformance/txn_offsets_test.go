@@ -148,3 +148,35 @@ func TestTxnOffsetsFencedByGroup(t *testing.T) {
 	p.end(true)
 	eventually(t, func() bool { o, _ := committed(c, m.group, tp, true); return o == 1 })
 }
+
+// The same for a group that the broker balances (KIP-848): its epoch is the generation, and an error that older clients do not know
+// is told as one that they do.
+func TestTxnOffsetsFencedByConsumerGroup(t *testing.T) {
+	b := startGroups(t)
+	tp := createTopic(b.dial(t), 1)
+	m := b.consumer(t, owners{}, topicName(t), "m", tp.name)
+	m.join()
+	until(t, func() bool { return len(m.owned) == 1 }, m)
+	p := b.transactor(t, topicName(t)).init()
+	require.Zero(t, p.tryAddOffsets(4, m.group))
+	commit := func(version int16, id string, epoch int32) int16 {
+		req := p.commitRequest(version, m.group, tp, 0, 1)
+		req.MemberID, req.Generation = id, epoch
+		return p.commitAs(req)
+	}
+	for version := int16(3); version <= 5; version++ {
+		require.Zero(t, commit(version, "m", m.epoch))
+		for _, epoch := range []int32{m.epoch - 1, m.epoch + 1, -1, 0} {
+			require.Equal(t, int16(22), commit(version, "m", epoch), "v%d: epoch %d of %d", version, epoch, m.epoch)
+		}
+		require.Equal(t, int16(25), commit(version, "stranger", m.epoch))
+		require.Equal(t, int16(25), commit(version, "stranger", -1))
+		require.Equal(t, int16(25), commit(version, "", m.epoch))
+		require.Zero(t, commit(version, "", -1), "v%d: a client that names nobody", version)
+	}
+	for version := range int16(3) {
+		require.Zero(t, p.tryCommit(version, m.group, tp, 0, 1), "nor can one of before v3")
+	}
+	p.end(true)
+	eventually(t, func() bool { o, _ := committed(m.conn, m.group, tp, true); return o == 1 })
+}

@@ -85,3 +85,31 @@ func TestConsumerGroupFetchesOffsets(t *testing.T) {
 		require.EqualValues(t, -1, g.Topics[0].Partitions[0].Offset)
 	}
 }
+
+// KIP-447 in a group of the new protocol: offsets in a transaction are fenced by the member's epoch, with the error that clients know.
+func TestConsumerGroupTxnCommits(t *testing.T) {
+	b := startGroups(t)
+	tp := createTopic(b.dial(t), 4)
+	o, name := owners{}, topicName(t)
+	one, two := b.consumer(t, o, name, "one", tp.name), b.consumer(t, o, name, "two", tp.name)
+	one.join()
+	until(t, func() bool { return len(one.of(tp)) == 4 }, one)
+	before := one.epoch
+	two.join()
+	until(t, func() bool { return len(one.of(tp)) == 2 && len(two.of(tp)) == 2 && one.epoch == two.epoch }, one, two)
+	p := b.transactor(t, topicName(t)).init()
+	require.Zero(t, p.tryAddOffsets(4, name))
+	commit := func(id string, epoch int32, partition int32) int16 {
+		req := p.commitRequest(4, name, tp, partition, 1)
+		req.MemberID, req.Generation = id, epoch
+		return p.commitAs(req)
+	}
+	require.Zero(t, commit("one", one.epoch, one.of(tp)[0]))
+	require.Zero(t, commit("one", before, one.of(tp)[0]), "an earlier epoch, at which it had the partition")
+	require.Equal(t, int16(22), commit("one", before, two.of(tp)[0]))
+	require.Equal(t, int16(22), commit("one", one.epoch+1, one.of(tp)[0]))
+	require.Equal(t, int16(25), commit("stranger", one.epoch, one.of(tp)[0]))
+	require.Zero(t, commit("", -1, one.of(tp)[0]), "a client that names nobody")
+	p.end(true)
+	eventually(t, func() bool { return one.as(b, "", -1).fetch(8, tp, one.of(tp)[0])[0].Offset == 1 })
+}

@@ -177,6 +177,7 @@
 //	static members: 111, 82, back with -2                           TestConsumerGroupStaticMemberReturns, TestConsumerGroupStaticMemberChanges
 //	removed by an administrator                                     TestConsumerGroupMembersCanBeRemoved
 //	commits: 113, 35 before v9, of an earlier epoch (KIP-1251)      TestConsumerGroupCommits, TestConsumerGroupCommitOfAnEarlierEpoch
+//	... in a transaction: 22, 25                                    TestConsumerGroupTxnCommits
 //	reading offsets: 25, 113                                        TestConsumerGroupFetchesOffsets
 //	described; described as a classic one: 69, Dead                 TestConsumerGroupDescribe, TestConsumerGroupInClassicAPIs
 //	the heartbeat interval of a group                               TestConsumerGroupHeartbeatIntervalOfTheGroup

@@ -16,9 +16,9 @@ type machine interface {
 	RetainedFrom(topic string, committed time.Time) (time.Time, bool)
 	Reads(topic string) bool
 	Idle() bool
-	// Commit judges the sender of an offset commit; stale, if it is not nil, then judges each partition.
+	// Commit judges the sender of an offset commit; stale, if it is not nil, then judges each partition. txn: of a TxnOffsetCommit.
 	Commit(now time.Time, ref MemberRef) *kerr.Error
-	stale(ref MemberRef) func(topic string, partition int32) *kerr.Error
+	stale(ref MemberRef, txn bool) func(topic string, partition int32) *kerr.Error
 	// CommitInTxn judges the sender of a TxnOffsetCommit.
 	CommitInTxn(now time.Time, ref MemberRef) *kerr.Error
 
@@ -38,7 +38,7 @@ func (g *Group) listing() Listing {
 
 func (g *Group) kill(now time.Time, err *kerr.Error) Effects { return g.Kill(now, err) }
 
-func (g *Group) stale(MemberRef) func(string, int32) *kerr.Error { return nil }
+func (g *Group) stale(MemberRef, bool) func(string, int32) *kerr.Error { return nil }
 
 // modern is a consumer group in the hands of the coordinator.
 type modern struct {
@@ -75,9 +75,9 @@ func (m *modern) CommitInTxn(_ time.Time, ref MemberRef) *kerr.Error {
 	return err
 }
 
-func (m *modern) stale(ref MemberRef) func(string, int32) *kerr.Error {
+func (m *modern) stale(ref MemberRef, txn bool) func(string, int32) *kerr.Error {
 	c := commitOf(ref)
-	c.Transactional = true // the sender was judged
+	c.Transactional = txn
 	stale, _ := m.Check(c)
 	return stale
 }

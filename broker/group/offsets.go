@@ -47,7 +47,7 @@ func (c *Coordinator) Commit(name string, ref MemberRef, offsets []PartitionOffs
 		return
 	}
 	e := c.entries[name]
-	stale := e.group.stale(ref)
+	stale := e.group.stale(ref, false)
 	commits := make([]catalog.OffsetCommit, 0, len(offsets))
 	for i, o := range offsets {
 		if tooLong(o.Metadata, c.cfg.MaxOffsetMetadata) {

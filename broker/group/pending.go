@@ -134,17 +134,14 @@ func (c *Coordinator) CommitInTxn(name string, ref MemberRef, producerID int64, 
 		return
 	}
 	w := pendingWrite{producerID: producerID}
-	var stale func(string, int32) *kerr.Error
-	if !ref.anonymous() {
-		stale = c.entries[name].group.stale(ref)
-	}
+	stale := c.entries[name].group.stale(ref, true)
 	for i, o := range offsets {
 		if tooLong(o.Metadata, c.cfg.MaxOffsetMetadata) {
 			errs[i] = kerr.OffsetMetadataTooLarge
 			continue
 		}
 		if stale != nil {
-			if errs[i] = inTxn(stale(o.Topic, o.Partition)); errs[i] != nil {
+			if errs[i] = stale(o.Topic, o.Partition); errs[i] != nil {
 				continue
 			}
 		}
@@ -182,34 +179,19 @@ func (c *Coordinator) txnCommitCheckLocked(name string, ref MemberRef, now time.
 		}
 		e = c.createLocked(name, now)
 	}
-	if ref.anonymous() {
-		return nil
-	}
 	err := e.group.CommitInTxn(now, ref)
 	c.timers.set(e)
-	return inTxn(err)
-}
-
-// anonymous is a sender that names no member: a client from before KIP-447, whatever the protocol of the group.
-func (r MemberRef) anonymous() bool {
-	return r.Generation < 0 && r.MemberID == "" && r.InstanceID == ""
-}
-
-// inTxn is how TxnOffsetCommit tells an error: it does not know STALE_MEMBER_EPOCH.
-func inTxn(err *kerr.Error) *kerr.Error {
-	if err == kerr.StaleMemberEpoch {
-		return kerr.IllegalGeneration
-	}
 	return err
 }
 
-// CommitInTxn says whether an offset commit in a transaction by this sender is accepted, and keeps its session. Unlike a plain commit it
-// may come between the answers to JoinGroup and SyncGroup.
+// CommitInTxn says whether an offset commit in a transaction by this sender is accepted, and keeps its session. One that names no
+// member is of a client from before KIP-447, and is always. Unlike a plain commit it may come between the answers to JoinGroup and
+// SyncGroup.
 func (g *Group) CommitInTxn(now time.Time, ref MemberRef) *kerr.Error {
 	switch {
 	case g.state == Dead:
 		return kerr.CoordinatorNotAvailable
-	case ref.Generation < 0 && g.state == Empty:
+	case ref.Generation < 0 && g.state == Empty, ref.Generation < 0 && ref.MemberID == "" && ref.InstanceID == "":
 		return nil
 	}
 	if err := g.check(ref); err != nil {

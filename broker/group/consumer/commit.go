@@ -21,8 +21,8 @@ func (g *Group) Check(c Commit) (stale func(topic string, partition int32) *kerr
 	if g.dead {
 		return nil, kerr.CoordinatorNotAvailable
 	}
-	if c.Epoch < 0 && len(g.members) == 0 {
-		return nil, nil
+	if c.Epoch < 0 && (len(g.members) == 0 || c.Transactional && c.MemberID == "") {
+		return nil, nil // an administrator; or a producer from before KIP-447, which nobody can fence here
 	}
 	m := g.byID[c.MemberID]
 	switch {
@@ -33,15 +33,23 @@ func (g *Group) Check(c Commit) (stale func(topic string, partition int32) *kerr
 	case c.Epoch == m.epoch:
 		return nil, nil
 	case c.Epoch < 0 || c.Epoch > m.epoch:
-		return nil, m.stale()
+		return nil, c.stale(m)
 	}
 	return func(topic string, partition int32) *kerr.Error {
 		t, ok := g.opts.Topics.ByName(topic)
 		if since, has := m.since[topicPartition{t.ID, partition}]; ok && has && since <= c.Epoch {
 			return nil
 		}
-		return m.stale()
+		return c.stale(m)
 	}, nil
+}
+
+// stale is the error of a commit that is not of the member's epoch. Transactional producers know only that of classic groups.
+func (c Commit) stale(m *member) *kerr.Error {
+	if c.Transactional {
+		return kerr.IllegalGeneration
+	}
+	return m.stale()
 }
 
 // CheckFetch says whether a member may read the group's offsets. Admin clients and simple consumers send neither id nor epoch.

@@ -27,24 +27,6 @@ func newTopic(name string, partitions int32, replicas int16, configs ...string) 
 	return rt
 }
 
-func deleteTopics(c *conn, version int16, list ...topic) []kmsg.DeleteTopicsResponseTopic {
-	c.t.Helper()
-	req := kmsg.NewPtrDeleteTopicsRequest()
-	req.Version, req.TimeoutMillis = version, 10_000
-	for _, tp := range list {
-		if version < 6 {
-			req.TopicNames = append(req.TopicNames, tp.name)
-			continue
-		}
-		rt := kmsg.DeleteTopicsRequestTopic{TopicID: tp.id}
-		if tp.name != "" {
-			rt.Topic = &tp.name
-		}
-		req.Topics = append(req.Topics, rt)
-	}
-	return do[*kmsg.DeleteTopicsResponse](c, req).Topics
-}
-
 func TestConfigsOfOurs(t *testing.T) {
 	c := startOwn(t, options{}).dial(t)
 	for name, test := range map[string]struct {

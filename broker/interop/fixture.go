@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -16,7 +17,8 @@ const (
 	fixtureKeys   = 600
 	fixtureRounds = 4
 	fixtureTail   = 20
-	fixtureBody   = fixtureKeys*fixtureRounds + fixtureKeys/10 // the offset after the deletes
+	abortedFrom   = 100 // keys
+	abortedTo     = 120
 )
 
 // makeFixture writes the topic, with a key frame before its tail, and waits until it is compacted. b is nil for a broker that is not ours.
@@ -39,31 +41,61 @@ func makeFixture(ctx context.Context, addr, topic string, b *ours) error {
 	if _, err := kadm.NewClient(cl).CreateTopic(ctx, 1, 1, pointers, topic); err != nil {
 		return fmt.Errorf("create %s: %w", topic, err)
 	}
-	var records []*kgo.Record
+	w := &fixtureWriter{cl: cl, topic: topic}
 	for round := range fixtureRounds {
-		for i := range fixtureKeys {
-			records = append(records, fixtureRecord(topic, i, strconv.Itoa(round), len(records)))
+		if round == fixtureRounds-1 {
+			w.abort(ctx, addr)
 		}
+		w.write(ctx, strconv.Itoa(round), 0, fixtureKeys, 1)
 	}
-	for i := 3; i < fixtureKeys; i += 10 {
-		records = append(records, fixtureRecord(topic, i, "deleted", len(records)))
+	w.write(ctx, "deleted", 3, fixtureKeys, 10)
+	if b != nil && w.err == nil {
+		w.err = b.cut(ctx, topic)
 	}
-	if err := cl.ProduceSync(ctx, records...).FirstErr(); err != nil {
-		return fmt.Errorf("write %s: %w", topic, err)
-	}
-	if b != nil {
-		if err := b.cut(ctx, topic); err != nil {
-			return err
-		}
-	}
-	records = nil
-	for i := range fixtureTail {
-		records = append(records, fixtureRecord(topic, i, "4", fixtureBody+i))
-	}
-	if err := cl.ProduceSync(ctx, records...).FirstErr(); err != nil {
-		return fmt.Errorf("write %s: %w", topic, err)
+	w.write(ctx, "4", 0, fixtureTail, 1)
+	if w.err != nil {
+		return fmt.Errorf("write %s: %w", topic, w.err)
 	}
 	return trimmed(ctx, addr, topic)
+}
+
+// fixtureWriter writes until something fails.
+type fixtureWriter struct {
+	cl    *kgo.Client
+	topic string
+	n     int // records written
+	err   error
+}
+
+// write one round of keys from (inclusive) to (exclusive).
+func (w *fixtureWriter) write(ctx context.Context, round string, from, to, step int) {
+	var records []*kgo.Record
+	for i := from; i < to; i += step {
+		records = append(records, fixtureRecord(w.topic, i, round, w.n))
+		w.n++
+	}
+	if w.err == nil {
+		w.err = w.cl.ProduceSync(ctx, records...).FirstErr()
+	}
+}
+
+// abort writes some keys in a transaction that is aborted.
+func (w *fixtureWriter) abort(ctx context.Context, addr string) {
+	cl, err := kgo.NewClient(kgo.SeedBrokers(addr), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.TransactionalID(w.topic))
+	if err == nil {
+		defer cl.Close()
+		err = cl.BeginTransaction()
+	}
+	if w.err = errors.Join(w.err, err); w.err != nil {
+		return
+	}
+	outer := w.cl
+	w.cl = cl
+	w.write(ctx, "aborted", abortedFrom, abortedTo, 1)
+	w.cl = outer
+	if w.err == nil {
+		w.err = cl.EndTransaction(ctx, kgo.TryAbort)
+	}
 }
 
 func fixtureRecord(topic string, i int, round string, n int) *kgo.Record {

@@ -470,7 +470,7 @@ final class Client {
 
     private static void bootstrap() {
         String topic = System.getenv("INTEROP_BOOTSTRAP");
-        int fewest = 2480;
+        int fewest = 2501;
         Object[][] cases = {{0L, false}, {0L, true}, {1L, true}, {1500L, true}, {1500L, false}};
         for (Object[] one : cases) {
             try {
@@ -479,7 +479,7 @@ final class Client {
                 throw new AssertionError("from offset " + one[0] + ", read_committed " + one[1] + ": " + e.getMessage());
             }
         }
-        Driver.note(fewest + " of 2480 records were left");
+        Driver.note(fewest + " of 2501 records were left");
     }
 
     private static String header(ConsumerRecord<byte[], byte[]> g, String name) {
@@ -490,7 +490,7 @@ final class Client {
         Map<String, ConsumerRecord<byte[], byte[]>> state = new HashMap<>();
         int n = 0;
         try (KafkaConsumer<byte[], byte[]> c = assigned(topic, 0, from, committed)) {
-            for (long next = from; next < 2480; ) {
+            for (long next = from; next < 2501; ) {
                 for (ConsumerRecord<byte[], byte[]> g : take(c, 1)) {
                     Driver.check(g.offset() >= next, "offset %d came after %d", g.offset(), next - 1);
                     Driver.check(header(g, "time").equals(Long.toString(g.timestamp())), "offset %d has timestamp %d, and %s in its header", g.offset(), g.timestamp(), header(g, "time"));

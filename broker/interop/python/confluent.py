@@ -131,6 +131,7 @@ class Client:
     version = f"{confluent_kafka.version()[0]} (librdkafka {confluent_kafka.libversion()[0]})"
     codecs = ("none", "gzip", "snappy", "lz4", "zstd")
     null_headers = read_committed = True
+    shows_markers = False
     producer, consumer, admin = Producer, Consumer, Admin
 
 

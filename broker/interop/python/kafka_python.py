@@ -110,6 +110,7 @@ class Client:
     version = kafka.__version__
     codecs = ("none", "gzip") + tuple(c for c, module in (("snappy", "snappy"), ("lz4", "lz4"), ("zstd", "zstandard")) if importlib.util.find_spec(module))
     null_headers = read_committed = False
+    shows_markers = True
     producer, consumer, admin = Producer, Consumer, Admin
 
 

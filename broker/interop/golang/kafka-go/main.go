@@ -18,6 +18,9 @@ func main() { suite.Main(client{}, "github.com/segmentio/kafka-go") }
 
 type client struct{}
 
+// ShowsMarkers: the Reader passes control records on.
+func (client) ShowsMarkers() bool { return true }
+
 var codecs = map[string]kafka.Compression{"gzip": kafka.Gzip, "snappy": kafka.Snappy, "lz4": kafka.Lz4, "zstd": kafka.Zstd}
 
 func (client) Producer(addr, id string, c suite.ProducerConfig) (suite.Producer, error) {

@@ -14,7 +14,8 @@ const (
 	bootstrapRounds  = 4
 	bootstrapDeletes = bootstrapKeys / 10
 	bootstrapTail    = 20
-	bootstrapEnd     = bootstrapKeys*bootstrapRounds + bootstrapDeletes + bootstrapTail
+	bootstrapAborted = 20 + 1 // and the marker
+	bootstrapEnd     = bootstrapKeys*bootstrapRounds + bootstrapAborted + bootstrapDeletes + bootstrapTail
 )
 
 func bootstrap(ctx context.Context, r *run) error {
@@ -34,6 +35,9 @@ func bootstrap(ctx context.Context, r *run) error {
 		fewest = min(fewest, int64(n))
 	}
 	r.note("%d of %d records were left", fewest, bootstrapEnd)
+	if r.showsMarkers() {
+		r.note("the client takes a transaction's marker for a record")
+	}
 	return nil
 }
 
@@ -53,6 +57,10 @@ func readCompacted(ctx context.Context, r *run, topic string, from int64, commit
 		for _, g := range got {
 			if g.Offset < next {
 				return 0, fmt.Errorf("offset %d came after %d", g.Offset, next-1)
+			}
+			if marker(g) && r.showsMarkers() {
+				next = g.Offset + 1
+				continue
 			}
 			if h := header(g, "time"); h != strconv.FormatInt(g.Time.UnixMilli(), 10) {
 				return 0, fmt.Errorf("offset %d has timestamp %d, and %q in its header", g.Offset, g.Time.UnixMilli(), h)
@@ -93,6 +101,15 @@ func rightRow(i int, g *Record) error {
 		return fmt.Errorf("key %d has another value: %.20q", i, g.Value)
 	}
 	return nil
+}
+
+// marker of a transaction: a control record's key is a version and a type.
+func marker(r Record) bool { return len(r.Headers) == 0 && len(r.Key) == 4 && r.Key[0] == 0 }
+
+// showsMarkers tells of a client that hands control records to its user as if they were records, whoever the broker is.
+func (r *run) showsMarkers() bool {
+	c, ok := r.Client.(interface{ ShowsMarkers() bool })
+	return ok && c.ShowsMarkers()
 }
 
 func header(r Record, key string) string {

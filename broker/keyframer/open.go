@@ -24,6 +24,12 @@ func (p *Partition) open(ctx context.Context) error {
 	if t, err = p.agree(ctx, t, bounds); err != nil {
 		return err
 	}
+	if start := t.Start(); start > p.log.Bounds().LogStart {
+		// The log start is seen a moment before it is durable, and a crash came between: the rows below it have left already.
+		if err := p.log.HideBelow(ctx, start); err != nil {
+			return fmt.Errorf("move the log start to %d, below which rows have expired: %w", start, err)
+		}
+	}
 	p.table = t
 	p.live = live.New(t, live.Config{
 		MaxIntervalBytes: p.k.cfg.MemoryBytes, MaxDecompressed: p.k.cfg.MaxDecompressed,

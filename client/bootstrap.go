@@ -136,6 +136,11 @@ func (p *partition) beginEarliest(ctx context.Context) error {
 		if info.deltaStart > start {
 			return p.beginFrame(ctx, info.deltaStart)
 		}
+		if start > info.deltaStart { // the state is not what lies above the log start alone: rows leave at a cut
+			if err := p.beginFrame(ctx, newestFrame); !errors.Is(err, errNoFrame) {
+				return err
+			}
+		}
 		id.TopicID, id.Incarnation = info.topicID, info.incarnation
 	}
 	s, err := p.r.stores.empty(id, start, topic.fold)
@@ -173,7 +178,7 @@ func (p *partition) adopt(s rows, start int64, kind EventKind) error {
 	}
 	p.ring.reset(s.perRecord())
 	p.ring.add(at, d)
-	p.pending, p.compared, p.start = nil, at, start
+	p.pending, p.compared, p.start = nil, at, max(start, s.logStart())
 	p.recallLocked(position.Incarnation, at)
 	p.following = true
 	p.generation++

@@ -246,6 +246,42 @@ func (d *dirRows) commit() error {
 	return err
 }
 
+// expire commits what is applied together with the log start, at a cut: there must be none at the position yet.
+func (d *dirRows) expire(start int64, gone func(frame.Row)) (bool, error) {
+	if frames := d.t.Frames(); len(frames) > 0 && frames[len(frames)-1].Cut >= d.p.Position() {
+		return false, nil
+	}
+	if gone != nil {
+		for row, err := range d.all() {
+			if err != nil {
+				return false, err
+			}
+			if row.Offset < start {
+				gone(row)
+			}
+		}
+	}
+	if err := d.s.gate.enter(); err != nil {
+		return false, err
+	}
+	defer d.s.gate.leave()
+	f, finish, ok := d.p.StartCut(min(start, d.p.Position()))
+	if !ok {
+		return false, errors.New("two commits of a partition at once")
+	}
+	ctx := context.Background() // a commit under way is finished
+	err := d.s.db.Commit(ctx, []table.Fold{f})
+	finish(err)
+	d.committed = d.s.cfg.Now()
+	if err == nil {
+		err = d.t.Trim(ctx, f.End)
+	}
+	return true, err
+}
+
+func (d *dirRows) logStart() int64 { return d.t.Start() }
+func (d *dirRows) kind() fold.Kind { return d.t.Identity().Fold }
+
 func (d *dirRows) apply(records []batch.Record, next int64, epoch int32, changed memory.Applied) error {
 	position := d.p.Position()
 	if next <= position {

@@ -98,6 +98,8 @@ type Change struct {
 	Key       []byte
 	Value     []byte // the whole new value, not the delta
 	Deleted   bool
+	// Expired says of a deleted key that nobody deleted it: the log start has passed it (cleanup.policy=compact,delete).
+	Expired bool
 	// Next is where to resume once this change is dealt with: Positions[Partition] = Next.
 	Next Position
 }

@@ -37,6 +37,7 @@ type fakePartition struct {
 	batches     []segment // a marker is a segment without records
 	cuts        []int64
 	states      map[int64]map[string]frame.Row // by cut
+	rowStarts   map[int64]int64                // cuts at which the log start took effect
 }
 
 func newFakeLog(kind fold.Kind, partitions int32) *fakeLog {
@@ -161,10 +162,33 @@ func (l *fakeLog) deleteRecords(p int32) {
 	l.parts[p].start = l.parts[p].end
 }
 
+// cutExpiring makes a key frame at which the rows whose last delta lies below start leave.
+func (l *fakeLog) cutExpiring(p int32, start int64) int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	part := l.parts[p]
+	if part.rowStarts == nil {
+		part.rowStarts = map[int64]int64{}
+	}
+	part.start, part.rowStarts[part.end] = start, start
+	return l.cutLocked(p)
+}
+
+// startAt is the log start in force at an offset.
+func (p *fakePartition) startAt(offset int64) (start int64) {
+	for cut, s := range p.rowStarts {
+		if cut <= offset {
+			start = max(start, s)
+		}
+	}
+	return start
+}
+
 // stateLocked is the naive fold of everything below offset, which trimmed batches are still part of.
 func (l *fakeLog) stateLocked(p int32, offset int64) map[string]frame.Row {
 	out := l.rowsLocked(p, offset)
-	maps.DeleteFunc(out, func(_ string, row frame.Row) bool { return row.Tombstone })
+	start := l.parts[p].startAt(offset)
+	maps.DeleteFunc(out, func(_ string, row frame.Row) bool { return row.Tombstone || row.Offset < start })
 	return out
 }
 
@@ -177,6 +201,8 @@ func (l *fakeLog) rowsLocked(p int32, offset int64) map[string]frame.Row {
 			if rec.Offset >= offset {
 				return out
 			}
+			start := l.parts[p].startAt(rec.Offset)
+			maps.DeleteFunc(out, func(_ string, row frame.Row) bool { return row.Offset < start })
 			d, err := l.kind.Delta(rec.Key, rec.Value, rec.Headers)
 			if err != nil {
 				continue
@@ -213,7 +239,7 @@ func digestOf(rows map[string]frame.Row) (d digest.Digest) {
 }
 
 func (l *fakeLog) frameID(p int32, cut int64) digest.FrameID {
-	return digest.FrameID{TopicID: l.topicID, Partition: p, Incarnation: l.parts[p].incarnation, Cut: cut}
+	return digest.FrameID{TopicID: l.topicID, Partition: p, Incarnation: l.parts[p].incarnation, Cut: cut, Start: l.parts[p].startAt(cut)}
 }
 
 // encode is the frame at a cut (-1: the newest); false if there is none.
@@ -233,7 +259,7 @@ func (l *fakeLog) encode(p int32, cut int64) (data []byte, pub [32]byte, ok bool
 	}
 	id := l.frameID(p, cut)
 	var b bytes.Buffer
-	w := frame.NewWriter(&b, frame.Header{TopicID: id.TopicID, Partition: p, Incarnation: id.Incarnation, Cut: cut, Since: -1, Fold: l.kind})
+	w := frame.NewWriter(&b, frame.Header{TopicID: id.TopicID, Partition: p, Incarnation: id.Incarnation, Cut: cut, Start: id.Start, Since: -1, Fold: l.kind})
 	sorted := slices.SortedFunc(maps.Values(rows), func(a, b frame.Row) int { return cmp.Compare(a.Offset, b.Offset) })
 	for i := range sorted {
 		if w.Append(&sorted[i]) != nil {

@@ -116,7 +116,7 @@ func (f *fakePlane) framesMessage(first bool, sent map[string]bool) *state.Frame
 			continue
 		}
 		for _, cut := range part.cuts {
-			id.Cut = cut
+			id = f.log.frameID(p, cut)
 			key := fmt.Sprintf("%x/%d/%d", id.Incarnation, p, cut)
 			if sent[key] {
 				continue
@@ -125,7 +125,7 @@ func (f *fakePlane) framesMessage(first bool, sent map[string]bool) *state.Frame
 			d := digestOf(part.states[cut])
 			pub, sum := d.Pub(id), d.Sum.Bytes()
 			m.Frames = append(m.Frames, &state.Frame{
-				Partition: p, TopicId: id.TopicID[:], Incarnation: id.Incarnation[:], Cut: cut, Pub: pub[:], Sum: sum[:], Count: d.Count,
+				Partition: p, TopicId: id.TopicID[:], Incarnation: id.Incarnation[:], Cut: cut, Start: id.Start, Pub: pub[:], Sum: sum[:], Count: d.Count,
 			})
 		}
 	}

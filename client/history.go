@@ -28,6 +28,7 @@ type tomb struct {
 	key       string
 	offset    int64
 	timestamp int64
+	expired   bool
 }
 
 func newHistory(capacity int) *history {
@@ -50,7 +51,7 @@ func (h *history) add(c Change) {
 	defer h.mu.Unlock()
 	h.addLocked(c)
 	if c.Deleted {
-		h.buryLocked(tomb{string(c.Key), c.Offset, c.Timestamp})
+		h.buryLocked(tomb{string(c.Key), c.Offset, c.Timestamp, c.Expired})
 	}
 }
 
@@ -103,7 +104,7 @@ func (h *history) replace(diff iter.Seq2[Change, error], at Position) error {
 		}
 		h.addLocked(c)
 		if same && c.Deleted {
-			h.buryLocked(tomb{string(c.Key), c.Offset, c.Timestamp})
+			h.buryLocked(tomb{string(c.Key), c.Offset, c.Timestamp, c.Expired})
 		}
 	}
 	h.restartLocked(at)

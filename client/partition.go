@@ -284,6 +284,11 @@ func (p *partition) comparePendingLocked(s rows) (Verdict, error) {
 	f := p.pending[0]
 	p.pending = p.pending[1:]
 	p.compared = max(p.compared, f.cut)
+	if f.start > p.start && s.position() == f.cut {
+		if _, err := p.expireLocked(s, f.start); err != nil {
+			return Verdict{}, err
+		}
+	}
 	d, at, err := s.digest()
 	if err != nil {
 		return Verdict{}, err
@@ -316,6 +321,8 @@ func (p *partition) announce(f frameInfo) {
 	}
 	var verdicts []Verdict
 	switch position := s.position(); {
+	case f.cut <= position && f.start > p.start:
+		p.startPassedLocked(s, f)
 	case f.cut <= p.compared:
 	case f.cut > position:
 		p.waitForLocked(f)

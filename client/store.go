@@ -40,6 +40,12 @@ type rows interface {
 	// in offset order; see memory.Applied. It may be nil. perRecord: with the digest after each record; else with none, and each key
 	// once.
 	apply(records []batch.Record, next int64, epoch int32, changed memory.Applied) error
+	// expire removes the rows whose last delta lies below a log start, at the position; gone, if not nil, is called for each. False:
+	// this cannot be done here, and nothing was.
+	expire(start int64, gone func(frame.Row)) (bool, error)
+	// logStart is what is known of the log start that the rows respect.
+	logStart() int64
+	kind() fold.Kind
 	perRecord() bool
 	get(key []byte) (frame.Row, bool, error)
 	scan(prefix, after []byte) iter.Seq2[frame.Row, error]
@@ -108,6 +114,18 @@ func (m *memoryRows) apply(records []batch.Record, next int64, epoch int32, chan
 	m.lastEpoch = epoch
 	return m.t.Apply(records, next, changed)
 }
+
+func (m *memoryRows) expire(start int64, gone func(frame.Row)) (bool, error) {
+	m.t.Expire(start, func(_ digest.Digest, row frame.Row) {
+		if gone != nil {
+			gone(row)
+		}
+	})
+	return true, nil
+}
+
+func (m *memoryRows) logStart() int64 { return 0 }
+func (m *memoryRows) kind() fold.Kind { return m.t.Fold() }
 
 func (m *memoryRows) get(key []byte) (frame.Row, bool, error) {
 	row, ok := m.t.Get(key)

@@ -6,6 +6,8 @@ import (
 	"fmt"
 
 	"github.com/keyframelog/keyframe/proto/digest"
+	"github.com/keyframelog/keyframe/proto/fold"
+	"github.com/keyframelog/keyframe/proto/frame"
 )
 
 func (p *partition) verdict(at int64, o Outcome, ours, logs digest.Digest, reason string, err error) Verdict {
@@ -26,6 +28,70 @@ func (p *partition) judgeLocked(f frameInfo, ours digest.Digest) Verdict {
 		return p.verdict(f.cut, Inconclusive, ours, f.digest, "the log start moved: rows expired", nil)
 	}
 	return p.verdict(f.cut, Drifted, ours, f.digest, differs(ours, f.digest), nil)
+}
+
+// expireLocked lets the rows go that the log start has passed: at a cut, or behind it where that makes no difference.
+func (p *partition) expireLocked(s rows, start int64) (bool, error) {
+	var gone func(frame.Row)
+	id, at := s.identity(), s.position()
+	if p.watched {
+		gone = func(row frame.Row) {
+			row = kept(row)
+			row.Value, row.Headers, row.Tombstone, row.Offset = nil, nil, true, at-1
+			c := toChange(id, &row, Position{id.Incarnation, at})
+			c.Expired = true
+			p.history.add(c)
+		}
+	}
+	done, err := s.expire(start, gone)
+	if done && err == nil {
+		p.start = start
+	}
+	return done, err
+}
+
+// startPassedLocked learns of a log start at or behind the cut at which it took effect. Where every delta is a whole value, rows may leave later
+// as well: none that was touched since lies below it. Else a delta may have been folded onto a row that was gone, and the frame is needed.
+func (p *partition) startPassedLocked(s rows, f frameInfo) {
+	p.compared = max(p.compared, f.cut)
+	why := restart{event: OutOfRange, err: fmt.Errorf("%w: rows below %d have expired at %d", errOutOfRange, f.start, f.cut)}
+	if k := s.kind(); s.position() != f.cut && k != fold.LastValue && k != fold.Debezium {
+		p.restartLocked(why)
+		return
+	}
+	done, err := p.expireLocked(s, f.start)
+	if err != nil {
+		why.event, why.err, why.halt = TailFailed, err, true
+	}
+	if !done || err != nil {
+		p.restartLocked(why)
+		return
+	}
+	d, at, err := s.digest()
+	if err != nil {
+		p.restartLocked(restart{event: TailFailed, err: err, halt: true})
+		return
+	}
+	p.ring.reset(s.perRecord()) // the digests in it are of states with those rows
+	p.ring.add(at, d)
+	p.askNow()
+}
+
+// learnStart asks for frames that were cut at or below an offset and that we have not heard of: their log start may have passed rows of ours.
+func (p *partition) learnStart(ctx context.Context, at int64) (moved bool) {
+	p.mu.Lock()
+	start := p.start
+	p.mu.Unlock()
+	err := p.r.plane.frames(ctx, &p.no, false, func(_ []partitionInfo, frames []frameInfo) error {
+		for _, f := range frames {
+			if f.partition == p.no && f.cut <= at && f.start > start {
+				moved = true
+				p.announce(f)
+			}
+		}
+		return nil
+	})
+	return moved && err == nil
 }
 
 func differs(ours, logs digest.Digest) string {
@@ -61,6 +127,8 @@ func (p *partition) compareNow(ctx context.Context) Verdict {
 		return p.verdict(at, Inconclusive, ours, logs, "the log does not know its digest at this offset", err)
 	case err != nil:
 		return p.verdict(at, Error, ours, logs, "the state plane did not answer", err)
+	case ours != logs && p.learnStart(ctx, at):
+		return p.verdict(at, Inconclusive, ours, logs, "the log start moved: rows expired", nil)
 	case ours != logs:
 		return p.verdict(at, Drifted, ours, logs, differs(ours, logs), nil)
 	}

@@ -135,7 +135,7 @@ func (p *partition) catchUpLocked(from, now Position, resumed bool) (iter.Seq2[C
 			}
 		}
 		for _, t := range gone {
-			if !yield(Change{Partition: p.no, Offset: t.offset, Timestamp: t.timestamp, Key: []byte(t.key), Deleted: true, Next: from}, nil) {
+			if !yield(Change{Partition: p.no, Offset: t.offset, Timestamp: t.timestamp, Key: []byte(t.key), Deleted: true, Expired: t.expired, Next: from}, nil) {
 				return
 			}
 		}

@@ -54,9 +54,9 @@ func (s *service) export(t *keyframer.Topic, p *keyframer.Partition, past *live.
 		return err
 	}
 	below := frameBelow(p, offset)
-	id := digest.FrameID{TopicID: t.ID, Partition: p.Index, Incarnation: p.Incarnation, Cut: offset, Start: below.Start}
+	id := digest.FrameID{TopicID: t.ID, Partition: p.Index, Incarnation: p.Incarnation, Cut: offset, Start: past.Start()}
 	out := frame.NewWriter(w, frame.Header{
-		TopicID: t.ID, Partition: p.Index, Incarnation: p.Incarnation, Cut: offset, Start: below.Start, Since: -1, Fold: t.Fold,
+		TopicID: t.ID, Partition: p.Index, Incarnation: p.Incarnation, Cut: offset, Start: past.Start(), Since: -1, Fold: t.Fold,
 		CutTimeMs: s.cfg.Now().UnixMilli(),
 	})
 	for row, err := range past.Export(0, false) {

@@ -80,6 +80,9 @@ func (t *Table) Identity() Identity {
 	return t.id
 }
 
+// Fold returns how deltas change the table's rows.
+func (t *Table) Fold() fold.Kind { return t.cfg.Fold }
+
 // Digest returns the digest and the position that it belongs to, as one.
 func (t *Table) Digest() (digest.Digest, int64) {
 	t.mu.RLock()

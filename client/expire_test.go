@@ -1,0 +1,96 @@
+package client
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/keyframelog/keyframe/proto/fold"
+)
+
+// Rows that the log start has passed leave a replica at the cut at which they leave the log's table, whether it hears of the cut before it
+// is there or behind it. No frame is loaded for that, nothing is taken for drift, and watchers learn that nobody deleted the keys.
+func TestRowsExpire(t *testing.T) {
+	eachStore(t, func(t *testing.T, store func() Store) {
+		for _, kind := range []fold.Kind{fold.LastValue, fold.Counter} {
+			for _, late := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%v/late %v", kind, late), func(t *testing.T) {
+					g := newRig(t, kind, 1)
+					g.cfg.Store = store()
+					g.log.append(0, "k0", "1", "k1", "1", "k2", "1")
+					g.log.cut(0)
+					g.open()
+					ctx, cancel := context.WithCancel(testContext(t))
+					next, stop := pullChanges(g.r.Watch(ctx, nil))
+					defer func() { cancel(); stop() }()
+					for range 3 {
+						_, err := next()
+						require.NoError(t, err)
+					}
+					frames := g.plane.tries.Load()
+					g.log.append(0, "k1", "5", "k3", "7")
+					require.NoError(t, g.r.WaitFor(ctx, 0, 5))
+					if !late {
+						g.tail.hold()
+						g.log.append(0, "k3", "8")
+					} else {
+						g.plane.hidden.Store(true)
+					}
+					cut := g.log.cutExpiring(0, 3) // k0 and k2 leave, k1 was touched since
+					end := g.log.append(0, "k2", "2", "k4", "4")
+					if !late {
+						require.Eventually(t, func() bool { return g.r.partitions[0].waitsFor(cut) || g.r.partitions[0].startIs(3) }, 15*time.Second, time.Millisecond)
+						g.tail.release()
+					} else {
+						require.NoError(t, g.r.WaitFor(ctx, 0, end))
+						g.plane.hidden.Store(false)
+						g.log.changed.notify()
+						require.Eventually(t, func() bool { return g.r.partitions[0].startIs(3) }, 15*time.Second, time.Millisecond)
+					}
+					require.NoError(t, g.r.WaitFor(ctx, 0, end))
+					if late && kind == fold.Counter { // 2 was added to the 1 of a row that was gone: only the frame helps
+						require.Eventually(t, func() bool { return g.plane.tries.Load() > frames }, 15*time.Second, time.Millisecond)
+					}
+					end = g.log.append(0, "k5", "1")
+					require.NoError(t, g.r.WaitFor(ctx, 0, end))
+					last := g.log.cut(0)
+					g.awaitVerdict(last, Equal)
+					g.requireState(0)
+					require.Zero(t, g.outcomes()[Drifted])
+					if late && kind == fold.Counter {
+						return
+					}
+					require.Equal(t, frames, g.plane.tries.Load(), "a frame was loaded")
+					expired := map[string]bool{}
+					for {
+						c, err := next()
+						require.NoError(t, err)
+						require.Equal(t, c.Deleted, c.Expired)
+						expired[string(c.Key)] = c.Expired
+						if string(c.Key) == "k5" {
+							break
+						}
+					}
+					require.True(t, expired["k0"])
+				})
+			}
+		}
+	})
+}
+
+// waitsFor tells whether a frame is to be compared when its cut is reached.
+func (p *partition) waitsFor(cut int64) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.ContainsFunc(p.pending, func(f frameInfo) bool { return f.cut == cut })
+}
+
+func (p *partition) startIs(offset int64) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.start == offset
+}

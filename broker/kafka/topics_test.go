@@ -34,7 +34,6 @@ func TestConfigsOfOurs(t *testing.T) {
 		text    string
 	}{
 		"misspelt":       {[]string{"cleanup.polcy", "compact"}, "did you mean cleanup.policy?"},
-		"lazy flush":     {[]string{"flush.messages", "1000"}, "supports only 1"},
 		"fold on delete": {[]string{"keyframe.fold", "counter"}, "needs cleanup.policy=compact"},
 		"unknown fold":   {[]string{"cleanup.policy", "compact", "keyframe.fold", "sum"}, "sum"},
 		"stale fetch":    {[]string{"keyframe.stale.fetch", "maybe"}, "kafka, error"},

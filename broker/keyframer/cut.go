@@ -129,7 +129,7 @@ func ends(partitions []*Partition) (targets []int64, consistent bool) {
 		for i, p := range partitions {
 			b := p.log.Bounds()
 			moved = moved || targets[i] != b.LastStable
-			held = held || b.LastStable < b.HighWatermark
+			held = held || b.LastStable < b.Synced
 			targets[i] = b.LastStable
 		}
 		if !moved {

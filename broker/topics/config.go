@@ -26,6 +26,7 @@ type Config struct {
 	MaxMessageBytes      int // max.message.bytes: of one record batch
 	MaxDecompressedBytes int // keyframe.max.decompressed.bytes: of the records of one batch
 	Compression          Compression
+	FlushMessages        int64 // flush.messages
 	LogAppendTime        bool  // message.timestamp.type
 	TimestampAfterMs     int64 // message.timestamp.after.max.ms
 	TimestampBeforeMs    int64 // message.timestamp.before.max.ms
@@ -39,6 +40,9 @@ type Config struct {
 	set      map[string]string // what was set on the topic itself
 	defaults Defaults          // the broker's
 }
+
+// ShowUnsynced says that records are acknowledged and visible as soon as they are written: flush.messages is not 1.
+func (c *Config) ShowUnsynced() bool { return c.FlushMessages != 1 }
 
 // Compression is compression.type and the levels of compression.*.level.
 type Compression struct {

@@ -29,7 +29,7 @@ func TestDefaultConfig(t *testing.T) {
 	require.Equal(t, &Config{
 		Delete: true, Fold: fold.LastValue, IntervalBytes: 64 << 20, IntervalMs: 60_000, IntervalRecords: -1, Retain: 24,
 		DeltaRetentionMs: 24 * 3600_000, DeltaRetentionBytes: 1 << 30, MaxMessageBytes: 1048588, TimestampAfterMs: 3600_000,
-		MaxDecompressedBytes: 64 << 20, Compression: Compression{Type: "producer", gzip: -1, lz4: 9, zstd: 3}, MaxCompactionLagMs: int64Max, TimestampBeforeMs: int64Max, MinInsyncReplicas: 1, RetentionMs: 7 * 24 * 3600_000, RetentionBytes: -1,
+		MaxDecompressedBytes: 64 << 20, FlushMessages: 1, Compression: Compression{Type: "producer", gzip: -1, lz4: 9, zstd: 3}, MaxCompactionLagMs: int64Max, TimestampBeforeMs: int64Max, MinInsyncReplicas: 1, RetentionMs: 7 * 24 * 3600_000, RetentionBytes: -1,
 		DeleteRetentionMs: 24 * 3600_000, set: map[string]string{},
 	}, c)
 }

@@ -24,7 +24,7 @@ func (r *Registry) SetDefaults(ctx context.Context, defaults Defaults) error {
 	}
 	r.defaults.Store(&defaults)
 	for i, t := range r.List() {
-		before := t.config.Swap(next[i])
+		before := t.configure(next[i])
 		if sameValues(before, next[i]) {
 			continue
 		}

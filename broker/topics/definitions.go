@@ -49,10 +49,13 @@ var definitions = []Definition{
 	{Name: "file.delete.delay.ms", Type: TypeLong, Default: "60000", Synonym: "log.segment.delete.delay.ms",
 		Doc: "The time before a file is deleted." + noEffect, NoEffect: true, check: integer(0, int64Max)},
 	{Name: "flush.messages", Type: TypeLong, Default: "1", Synonym: "log.flush.interval.messages",
-		Doc:   "1: every record is on disk before it is acknowledged and before any consumer sees it.",
-		check: only("every record is synced before it is acknowledged", "1")},
+		Doc: "1: every record is on disk before it is acknowledged and before any consumer sees it. Anything else, as Kafka's default 9223372036854775807: " +
+			"records are acknowledged and visible once they are written; a process that is killed, or a power cut, loses those that were not synced. " +
+			"Readers of committed records, key frames and replicas wait for the sync all the same.",
+		check: integer(1, int64Max), apply: func(c *Config, v string) { c.FlushMessages = number(v) }},
 	{Name: "flush.ms", Type: TypeLong, Default: "9223372036854775807", Synonym: "log.flush.interval.ms",
-		Doc: "The longest time that a record stays unsynced. With flush.messages=1 nothing waits for it.", check: integer(0, int64Max)},
+		Doc:   "The longest time that a record stays unsynced, in milliseconds. Every append schedules its sync at once, so that no value is ever exceeded; with flush.messages=1 nothing is shown before it.",
+		check: integer(0, int64Max)},
 	{Name: "follower.replication.throttled.replicas", Type: TypeList, Default: "",
 		Doc: "Replicas whose copying is throttled; there is one replica." + noEffect, NoEffect: true, check: throttledReplicas},
 	{Name: "index.interval.bytes", Type: TypeInt, Default: "4096", Synonym: "log.index.interval.bytes",

@@ -44,6 +44,9 @@ func (r *Registry) Grow(ctx context.Context, name string, total int32) (*Topic, 
 	if err != nil {
 		return nil, fmt.Errorf("grow topic %q: %w", name, err)
 	}
+	for _, p := range more {
+		p.Log.ShowUnsynced(before.Config().ShowUnsynced())
+	}
 	t := &Topic{
 		ID: before.ID, Name: name, CreatedMs: before.CreatedMs, Partitions: slices.Concat(before.Partitions, more),
 		config: before.config, gone: before.gone,

@@ -262,7 +262,7 @@ func (r *Registry) configure(ctx context.Context, name string, validateOnly bool
 	if err := r.opts.Catalog.SetConfigs(name, catalogConfigs(next.set)); err != nil {
 		return fmt.Errorf("configure topic %q: %w", name, err)
 	}
-	t.config.Store(next)
+	t.configure(next)
 	for _, h := range r.hooks {
 		if h.Changed != nil {
 			h.Changed(t)
@@ -278,9 +278,11 @@ func (r *Registry) open(ct catalog.Topic) (*Topic, error) {
 		return nil, err
 	}
 	t := &Topic{ID: ct.ID, Name: ct.Name, CreatedMs: ct.CreatedMs, config: &atomic.Pointer[Config]{}, gone: make(chan struct{})}
-	t.config.Store(cfg)
-	t.Partitions, err = r.openPartitions(ct, 0)
-	return t, err
+	if t.Partitions, err = r.openPartitions(ct, 0); err != nil {
+		return nil, err
+	}
+	t.configure(cfg)
+	return t, nil
 }
 
 // openPartitions opens the logs of a topic's partitions from an index on.

@@ -24,6 +24,14 @@ type Topic struct {
 // not longer.
 func (t *Topic) Config() *Config { return t.config.Load() }
 
+// configure gives the topic, and the logs of its partitions, a configuration.
+func (t *Topic) configure(c *Config) (before *Config) {
+	for _, p := range t.Partitions {
+		p.Log.ShowUnsynced(c.ShowUnsynced())
+	}
+	return t.config.Swap(c)
+}
+
 // Partition returns the partition with the index, or nil.
 func (t *Topic) Partition(index int32) *Partition {
 	if index < 0 || int(index) >= len(t.Partitions) {

@@ -54,6 +54,9 @@ func describeTopic(cmd *cobra.Command, c *config, admin *kadm.Client, topic stri
 	if err := errors.Join(startErr, endErr, configErr); err != nil {
 		return err
 	}
+	if risk := flushRisk(configValues(configs, topic)); risk != "" {
+		fmt.Fprintln(cmd.ErrOrStderr(), risk)
+	}
 	plane := map[int32]planePartition{}
 	if strings.Contains(configValues(configs, topic)["cleanup.policy"], "compact") {
 		if plane, err = askPlane(ctx, stateClient(c), topic); err != nil {
@@ -68,6 +71,16 @@ func describeTopic(cmd *cobra.Command, c *config, admin *kadm.Client, topic stri
 		partitions.rows = append(partitions.rows, []any{p.Partition, p.LeaderEpoch, start.Offset, x.deltaStart, end.Offset, x.folded, x.frames, x.newestCut, x.failure})
 	}
 	return printTopic(cmd, c, t, configRows(configs), partitions)
+}
+
+// flushRisk says what a topic of ours gives up that does not wait for syncs; "" if it gives up nothing.
+func flushRisk(configs map[string]string) string {
+	messages := configs["flush.messages"]
+	if _, ours := configs["keyframe.fold"]; !ours || messages == "1" {
+		return ""
+	}
+	return fmt.Sprintf("flush.messages is %s: records are acknowledged and visible before they are synced, and a killed process or a power cut "+
+		"loses those that were not; set it to 1 to wait for the sync", messages)
 }
 
 func configRows(configs kadm.ResourceConfigs) nested {

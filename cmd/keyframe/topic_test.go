@@ -47,6 +47,15 @@ func TestTopicDescribe(t *testing.T) {
 	require.Contains(t, strings.ToLower(out), "high_watermark")
 }
 
+// What a topic gives up is said where somebody looks at it.
+func TestTopicDescribeSaysWhatIsNotSynced(t *testing.T) {
+	n := startNode(t)
+	n.run(t, "", "topic", "create", "synced")
+	n.run(t, "", "topic", "create", "fast", "--topic-config", "flush.messages=9223372036854775807")
+	require.NotContains(t, n.run(t, "", "topic", "describe", "synced"), "before they are synced")
+	require.Contains(t, n.run(t, "", "topic", "describe", "fast"), "records are acknowledged and visible before they are synced")
+}
+
 // requireListOfOne checks what --format json prints, and that the help says so.
 func requireListOfOne(t *testing.T, printed, help string) {
 	t.Helper()

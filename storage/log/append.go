@@ -8,7 +8,7 @@ import (
 )
 
 // Append writes one batch at the end of the partition and returns when its order is fixed; Appended.Done tells when it is
-// durable and visible. The batch must have passed batch.Validate. Its bytes belong to the log from here on: they are
+// durable and visible, or, after ShowUnsynced, at once. The batch must have passed batch.Validate. Its bytes belong to the log from here on: they are
 // stamped with base offset and leader epoch, and readers get them.
 //
 // A batch that is one of its producer's last five is not written again: the answer has the offsets of the original and
@@ -44,6 +44,9 @@ func (p *Partition) append(b batch.Batch, stampTime bool) (*Appended, error) {
 	s.stats.appends.Add(1)
 	s.stats.appendBytes.Add(uint64(len(b)))
 	s.compactor.appended(len(b))
+	if a.done == s.committer.completed {
+		p.notify() // visible without the committer
+	}
 	return a, err
 }
 
@@ -76,19 +79,23 @@ func (p *Partition) appendOrdered(b batch.Batch, stampTime bool) (a *Appended, w
 	}
 	pend := &pending{p: p, batch: pb, total: len(b), base: w.next, end: b.NextOffset(), bytes: len(b), maxTimestamp: b.MaxTimestamp(),
 		done: &completion{ch: make(chan struct{})}}
-	logStart := p.written(b, pend, nowMs, newEpoch, func() {
+	logStart, shown := p.written(b, pend, nowMs, newEpoch, func() {
 		if seq.begins() {
 			p.txns = append(p.txns, txn{OpenTxn: OpenTxn{seq.producerID, seq.epoch, w.next, nowMs}, end: -1})
 		}
 	})
 	p.producers.commit(seq, pend.base, nowMs) // begins has looked at what this changes
 	p.store.committer.enqueue(pend)           // still under appendMu: the committer sees a partition's appends in their order
-	return &Appended{BaseOffset: pend.base, LastOffset: pend.end - 1, LogStart: logStart, AppendTimeMs: nowMs, done: pend.done}, true, nil
+	done := pend.done
+	if shown {
+		done = p.store.committer.completed
+	}
+	return &Appended{BaseOffset: pend.base, LastOffset: pend.end - 1, LogStart: logStart, AppendTimeMs: nowMs, done: done}, true, nil
 }
 
 // written remembers a batch that Pebble has applied; more does it under the lock for what is not the same for all batches. The caller
 // holds appendMu until the batch is with the committer.
-func (p *Partition) written(b batch.Batch, pend *pending, nowMs int64, newEpoch bool, more func()) (logStart int64) {
+func (p *Partition) written(b batch.Batch, pend *pending, nowMs int64, newEpoch bool, more func()) (logStart int64, shown bool) {
 	w := &p.writer
 	w.metaWritten = true
 	w.next = pend.end
@@ -106,7 +113,10 @@ func (p *Partition) written(b batch.Batch, pend *pending, nowMs int64, newEpoch 
 		p.tail.push(b)
 	}
 	more()
-	return p.state.bounds.LogStart
+	if p.unsynced {
+		p.showPendingLocked()
+	}
+	return p.state.bounds.LogStart, pend.shown
 }
 
 // encode puts everything that one append writes into one Pebble batch.
@@ -164,7 +174,7 @@ func (p *Partition) duplicate(d keys.ProducerBatch) *Appended {
 	defer p.mu.Unlock()
 	done := p.store.committer.completed
 	for _, a := range p.pending {
-		if a.base == d.BaseOffset {
+		if a.base == d.BaseOffset && !a.shown {
 			done = a.done
 			break
 		}

@@ -19,7 +19,8 @@ type pending struct {
 
 	// Of the first one.
 	batch *pebble.Batch
-	total int // bytes acquired
+	total int  // bytes acquired
+	shown bool // the high watermark is behind it; guarded by Partition.mu
 }
 
 // committer waits for the syncs of all appends of a store, in their order, on one goroutine.

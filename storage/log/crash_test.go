@@ -36,12 +36,22 @@ type modelPartition struct {
 	trimDone  int64         // a trim to here has returned
 	trimTried int64         // a trim to here was begun
 	stable    int64         // the highest last stable offset that a reader was shown
+	unsynced  bool          // it shows what is written
 	producers map[int64]ProducerState
 	aborted   []AbortedTxn
 }
 
 func newModelPartition() *modelPartition {
 	return &modelPartition{producers: map[int64]ProducerState{}}
+}
+
+// see notes what a reader is shown and may rely on.
+func (m *modelPartition) see(b Bounds) {
+	shown := b.HighWatermark
+	if m.unsynced {
+		shown = b.Synced
+	}
+	m.seen, m.stable = max(m.seen, shown), max(m.stable, b.LastStable)
 }
 
 // add takes a batch or marker, stamped, and does to the producers what the log is to do.
@@ -172,11 +182,13 @@ func TestCrashes(t *testing.T) {
 		for i, m := range model {
 			p := n.parts[i]
 			recovered(t, p, m, &mu)
+			// What such a partition shows is no promise, but what it has synced is, and what others were promised.
+			m.unsynced = rng.IntN(3) == 0
+			p.ShowUnsynced(m.unsynced)
 			defer p.Watch(func() { // a reader that sees everything at the first possible moment
 				mu.Lock()
 				defer mu.Unlock()
-				b := p.Bounds()
-				m.seen, m.stable = max(m.seen, b.HighWatermark), max(m.stable, b.LastStable)
+				m.see(p.Bounds())
 			})()
 		}
 		endings = workload(t, n, model[:], &mu, rng, c)
@@ -315,6 +327,11 @@ func workload(t *testing.T, n *node, model []*modelPartition, mu *sync.Mutex, rn
 			require.NoError(t, err)
 			require.False(t, a.Duplicate)
 			m.add(t, b)
+			if m.unsynced {
+				<-a.Done() // at once, and no promise
+				require.Equal(t, b.NextOffset(), p.Bounds().HighWatermark)
+				break
+			}
 			appended(a)
 		case k < 14:
 			a, e := endSome(t, n, model, rng, c)
@@ -328,7 +345,7 @@ func workload(t *testing.T, n *node, model []*modelPartition, mu *sync.Mutex, rn
 				readAll(t, p, b.DeltaStart+rng.Int64N(b.HighWatermark-b.DeltaStart), 3000)
 			}
 			mu.Lock()
-			m.seen, m.stable = max(m.seen, b.HighWatermark), max(m.stable, b.LastStable)
+			m.see(b)
 			mu.Unlock()
 			sameAborted(t, p, m)
 		default:

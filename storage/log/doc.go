@@ -19,6 +19,10 @@
 //
 //   - The high watermark is the synced end. Nothing at or above it is ever returned, so a crash cannot take back what a
 //     reader saw.
+//   - After ShowUnsynced(true), which a topic asks for with flush.messages other than 1, the high watermark of the partition is the
+//     written end, and appends complete at once: the sync is scheduled as before, and nobody waits for it. A crash takes back what was not
+//     synced. The last stable offset stays at or below the synced end, so tables, key frames and replicas never hold what a crash can
+//     take back.
 //   - What is appended and not yet synced is bounded in bytes; beyond it Append waits, with no lock held.
 //   - A sync that fails is never repeated: Config.Fatal is called, once, and every later append is ErrFailed.
 //

@@ -115,7 +115,7 @@ func (p *Partition) loadEnd(metaFound bool) error {
 	p.writer.next, p.writer.appendMs, p.writer.maxTimestamp, p.writer.bytes = end, entry.AppendMs, maxTimestamp, bytes
 	p.state.lastBase, p.state.maxTimestamp, p.state.bytesEnd = lastBase, maxTimestamp, bytes
 	b := &p.state.bounds
-	b.HighWatermark, b.LogEnd = end, end
+	b.HighWatermark, b.Synced, b.LogEnd = end, end, end
 	return nil
 }
 

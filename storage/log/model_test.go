@@ -144,7 +144,7 @@ func TestModel(t *testing.T) {
 				n = openNode(t, cfg)
 			},
 			"": func(rt *rapid.T) {
-				require.Equal(rt, Bounds{LogStart: logStart, DeltaStart: deltaStart, HighWatermark: end(), LastStable: stable(), LogEnd: end()}, n.parts[0].Bounds())
+				require.Equal(rt, Bounds{LogStart: logStart, DeltaStart: deltaStart, HighWatermark: end(), Synced: end(), LastStable: stable(), LogEnd: end()}, n.parts[0].Bounds())
 				states := n.parts[0].ProducerStates()
 				require.Len(rt, states, len(m.producers))
 				for _, s := range states {

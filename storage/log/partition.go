@@ -25,6 +25,7 @@ type Partition struct {
 	producers producers
 
 	mu       sync.Mutex // held for moments only
+	unsynced bool       // see ShowUnsynced
 	state    state
 	epochs   epochs
 	pending  []*pending // appended, not yet synced, in order
@@ -62,7 +63,7 @@ const (
 // state is guarded by Partition.mu.
 type state struct {
 	bounds       Bounds
-	lastBase     int64 // base offset of the last synced batch; -1: none
+	lastBase     int64 // base offset of the last visible batch; -1: none
 	maxTimestamp int64 // highest record timestamp below the high watermark; math.MinInt64: none
 	bytesEnd     int64 // bytes of all batches ever appended below the high watermark
 	bytesBefore  int64 // bytes of all batches that are gone
@@ -70,11 +71,13 @@ type state struct {
 
 // Bounds are the offsets of a partition at one moment: LogStart and DeltaStart <= LastStable <= HighWatermark <= LogEnd. LogStart is above
 // DeltaStart where HideBelow has moved it there, and otherwise at or below it.
+// LastStable <= Synced <= HighWatermark, but for moments in which records are deleted that are not synced.
 type Bounds struct {
 	LogStart      int64 // the lowest offset that a consumer may ask for ("earliest")
 	DeltaStart    int64 // N1: from here on the raw record batches are kept, below it only rows
-	HighWatermark int64 // end of what is synced to disk and so visible
-	LastStable    int64 // last stable offset: below it every transaction has ended; HighWatermark where none is open
+	HighWatermark int64 // end of what is visible: Synced, or LogEnd after ShowUnsynced
+	LastStable    int64 // last stable offset: below it every transaction has ended and all is synced; Synced where none is open
+	Synced        int64 // end of what is synced to disk
 	LogEnd        int64 // end of what is written
 }
 
@@ -187,14 +190,51 @@ func (p *Partition) synced(a *pending) {
 	if a.done.err != nil {
 		return
 	}
-	p.state.bounds.HighWatermark = a.end
+	p.state.bounds.Synced = a.end
+	p.showLocked(a)
 	if a.marker {
 		p.endTxnsLocked()
 	}
 	p.moveStableLocked()
+}
+
+// showLocked moves the high watermark behind a batch, unless it is there already. Batches come in their order.
+func (p *Partition) showLocked(a *pending) {
+	if a.shown {
+		return
+	}
+	a.shown = true
+	p.state.bounds.HighWatermark = a.end
 	p.state.lastBase = a.base
 	p.state.maxTimestamp = max(p.state.maxTimestamp, a.maxTimestamp)
 	p.state.bytesEnd += int64(a.bytes)
+}
+
+// showPendingLocked shows everything that is written: what was appended when ShowUnsynced was false, too.
+func (p *Partition) showPendingLocked() {
+	first := len(p.pending)
+	for first > 0 && !p.pending[first-1].shown {
+		first--
+	}
+	for _, a := range p.pending[first:] {
+		p.showLocked(a)
+	}
+}
+
+// ShowUnsynced decides about the appends to come: true makes a batch visible, and Appended complete, as soon as it is written, as a
+// topic with flush.messages other than 1 asks for. Every append schedules its sync as before, at once, and whoever reads up to LastStable
+// still sees only what is synced; but a crash can take back what a reader at the high watermark saw and what a producer was promised.
+func (p *Partition) ShowUnsynced(show bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.unsynced = show
+}
+
+// ShowsUnsynced is what ShowUnsynced set last.
+func (p *Partition) ShowsUnsynced() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.unsynced
 }
 
 // EpochEnd answers OffsetForLeaderEpoch (KIP-101, KIP-320): the largest epoch at or below the one asked for, and where it

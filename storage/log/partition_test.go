@@ -23,7 +23,7 @@ func TestAppendStampsAndReadsBack(t *testing.T) {
 			require.Equal(t, []int64{0, 2}, []int64{a.BaseOffset, a.LastOffset})
 			a = appendWait(t, p, rec{n: 2, tag: 2})
 			require.Equal(t, []int64{3, 4}, []int64{a.BaseOffset, a.LastOffset})
-			require.Equal(t, Bounds{HighWatermark: 5, LastStable: 5, LogEnd: 5}, p.Bounds())
+			require.Equal(t, Bounds{HighWatermark: 5, Synced: 5, LastStable: 5, LogEnd: 5}, p.Bounds())
 
 			list := readAll(t, p, 0, 1<<20)
 			require.Len(t, list, 2)
@@ -72,7 +72,7 @@ func TestHighWatermarkWaitsForTheSync(t *testing.T) {
 	gate.shut()
 	a, err := p.Append(rec{tag: 2}.batch(t))
 	require.NoError(t, err)
-	require.Equal(t, Bounds{HighWatermark: 1, LastStable: 1, LogEnd: 2}, p.Bounds())
+	require.Equal(t, Bounds{HighWatermark: 1, Synced: 1, LastStable: 1, LogEnd: 2}, p.Bounds())
 	select {
 	case <-a.Done():
 		t.Fatal("done before the sync")

@@ -40,14 +40,14 @@ func TestTrim(t *testing.T) {
 
 	// The log start goes to the very end; the last batch is still stored, but not readable.
 	require.NoError(t, p.SetLogStart(t.Context(), 20))
-	require.Equal(t, Bounds{LogStart: 20, DeltaStart: 20, HighWatermark: 20, LastStable: 20, LogEnd: 20}, p.Bounds())
+	require.Equal(t, Bounds{LogStart: 20, DeltaStart: 20, HighWatermark: 20, Synced: 20, LastStable: 20, LogEnd: 20}, p.Bounds())
 	_, err = p.Batches(19, 20, 1)
 	require.ErrorAs(t, err, &outside)
 	n.close()
 	n = openNode(t, nodeConfig{fs: fs})
 	defer n.close()
 	p = n.parts[0]
-	require.Equal(t, Bounds{LogStart: 20, DeltaStart: 20, HighWatermark: 20, LastStable: 20, LogEnd: 20}, p.Bounds())
+	require.Equal(t, Bounds{LogStart: 20, DeltaStart: 20, HighWatermark: 20, Synced: 20, LastStable: 20, LogEnd: 20}, p.Bounds())
 	require.Equal(t, int64(20), appendWait(t, p, rec{}).BaseOffset)
 	require.Len(t, readAll(t, p, 20, 1), 1)
 	cancelled, cancel := context.WithCancel(t.Context())

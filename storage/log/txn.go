@@ -184,19 +184,21 @@ func (p *Partition) marked(x marking, pend *pending) {
 
 // endTxnsLocked forgets the transactions whose markers are durable.
 func (p *Partition) endTxnsLocked() {
-	hw := p.state.bounds.HighWatermark
-	p.txns = slices.DeleteFunc(p.txns, func(t txn) bool { return t.end >= 0 && t.end <= hw })
+	synced := p.state.bounds.Synced
+	p.txns = slices.DeleteFunc(p.txns, func(t txn) bool { return t.end >= 0 && t.end <= synced })
 }
 
 // moveStableLocked puts the last stable offset where it belongs: at the first offset of the oldest transaction that has no durable
-// marker, else at the high watermark.
+// marker, else at the end of what is synced.
 func (p *Partition) moveStableLocked() {
 	b := &p.state.bounds
-	b.LastStable = b.HighWatermark
+	stable := b.Synced
 	if len(p.txns) > 0 {
-		// Records of it may be gone: DeleteRecords does not stop at open transactions. What is only hidden from consumers is still folded.
-		b.LastStable = min(b.HighWatermark, max(p.txns[0].FirstOffset, b.DeltaStart))
+		stable = min(stable, p.txns[0].FirstOffset)
 	}
+	// Records may be gone: DeleteRecords stops neither at open transactions nor at what is synced. What is only hidden from consumers is
+	// still folded.
+	b.LastStable = max(stable, min(b.DeltaStart, b.HighWatermark))
 }
 
 // OpenTxns returns the transactions that are open at this moment, oldest first.

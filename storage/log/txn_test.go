@@ -340,7 +340,7 @@ func TestTrimAtOpenTransactions(t *testing.T) {
 	require.ErrorAs(t, p.TrimTo(t.Context(), 5), &outside)
 	require.NoError(t, p.TrimTo(t.Context(), 4))
 	require.NoError(t, p.SetLogStart(t.Context(), 7))
-	want := Bounds{LogStart: 7, DeltaStart: 7, LastStable: 7, HighWatermark: 9, LogEnd: 9}
+	want := Bounds{LogStart: 7, DeltaStart: 7, LastStable: 7, HighWatermark: 9, Synced: 9, LogEnd: 9}
 	require.Equal(t, want, p.Bounds())
 	n.close()
 	n = openNode(t, nodeConfig{fs: fs})

@@ -113,7 +113,7 @@ func must(err error) {
 }
 
 func (l *Log) commitLocked() {
-	l.bounds.HighWatermark = l.bounds.LogEnd
+	l.bounds.HighWatermark, l.bounds.Synced = l.bounds.LogEnd, l.bounds.LogEnd
 	if l.held {
 		return
 	}

@@ -103,7 +103,7 @@
 //
 // Fetch sessions (KIP-227):
 //
-//	first all partitions, then what changed                         TestFetchSessionTellsOnlyWhatChanged, TestFetchSessionTellsBoundsAndErrors
+//	first all partitions, then what changed                         TestFetchSessionTellsOnlyWhatChanged, TestFetchSessionTellsBoundsAndErrors, TestFetchSessionTellsTheLogStart
 //	70, 71; how one ends                                            TestFetchSessionEpochs, TestFetchSessionEnds, TestFetchSessionOutlivesItsConnection
 //	forgotten topics, unknown and replaced ones                     TestFetchSessionForgetsTopics, TestFetchSessionOfUnknownTopics, TestFetchSessionOfATopicThatIsReplaced
 //	by name or by id                                                TestFetchSessionKeepsToItsKindOfTopics

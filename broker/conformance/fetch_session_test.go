@@ -369,3 +369,22 @@ func TestFetchSessionIsolation(t *testing.T) {
 	require.Equal(t, []int32{0}, partitionsIn(s.fetch(committed)))
 	require.Equal(t, []int32{0}, partitionsIn(s.fetch(nil)))
 }
+
+// TestFetchSessionTellsTheLogStart although there is nothing else to tell; and whoever asks for what was deleted is told: 1.
+func TestFetchSessionTellsTheLogStart(t *testing.T) {
+	eachSessionVersion(t, func(t *testing.T, c *conn, version int16) {
+		tp := createTopic(c, 1)
+		for range 3 {
+			mustProduce(c, tp, kv("a", "1"))
+		}
+		s, _ := beginSession(c, version, tp, 3, 0)
+		require.Empty(t, s.fetch(nil).Topics)
+		requireDeleted(c, 0, 2, deleteRecords(c, 2, tp, 0, 2))
+		resp := s.fetch(nil)
+		require.Equal(t, []int32{0}, partitionsIn(resp))
+		require.Equal(t, int64(2), resp.Topics[0].Partitions[0].LogStartOffset)
+		require.Empty(t, s.fetch(nil).Topics)
+		require.Equal(t, int16(1), firstCode(s.fetch(at(tp, 0, 1))))
+		require.Equal(t, []int32{0}, partitionsIn(s.fetch(at(tp, 0, 2))))
+	})
+}

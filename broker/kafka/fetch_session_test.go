@@ -210,25 +210,6 @@ func TestFetchSessionServesWhoWaitsFirst(t *testing.T) {
 	require.Equal(t, map[int32]int{0: 2, 1: 2, 2: 2, 3: 2}, seen)
 }
 
-// TestFetchSessionTellsTheLogStart although there is nothing else to tell.
-func TestFetchSessionTellsTheLogStart(t *testing.T) {
-	b := startOwn(t, options{})
-	c := b.dial(t)
-	tp := createTopic(c, 2)
-	for range 3 {
-		mustProduce(c, tp, kv("a", "1"))
-	}
-	s, _ := beginSession(c, 12, tp, 3, 0)
-	require.Empty(t, s.fetch(nil).Topics)
-	topic, ok := b.registry.Get(tp.name)
-	require.True(t, ok)
-	require.NoError(t, topic.Partitions[0].Log.SetLogStart(t.Context(), 2))
-	resp := s.fetch(nil)
-	require.Equal(t, []int32{0}, partitionsIn(resp))
-	require.Equal(t, int64(2), resp.Topics[0].Partitions[0].LogStartOffset)
-	require.Empty(t, s.fetch(nil).Topics)
-}
-
 // TestFetchSessionOfAnotherIsolation: what a reader of committed records has not seen, another one has to see in the same session.
 func TestFetchSessionOfAnotherIsolation(t *testing.T) {
 	b := startOwn(t, options{})

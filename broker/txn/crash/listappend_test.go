@@ -24,6 +24,7 @@ func TestListAppend(t *testing.T) {
 	h := listAppend(t, n, cycles, false, faults{lose: 0.05, delay: 0.1, late: 0.1})
 	require.Empty(t, h.check())
 	require.Greater(t, len(h.transactions), 50*cycles, "the load was too small to prove anything")
+	n.verify()
 }
 
 // Clients of before KIP-890, which add partitions themselves and keep their epoch: their requests are not told apart by the epoch, so

@@ -76,7 +76,7 @@ func (n *node) start() {
 	n.t.Helper()
 	n.cmd = exec.Command(n.binary, "serve", "--data-dir", n.dir, "--kafka-addr", "127.0.0.1:0", "--state-addr", "127.0.0.1:0", "--log-format", "json",
 		"--advertised-addr", n.proxy.addr(), "--group-initial-rebalance-delay", "0s")
-	n.cmd.Env = slices.DeleteFunc(os.Environ(), func(kv string) bool { return strings.HasPrefix(kv, "KEYFRAME_") })
+	n.cmd.Env = environ()
 	stderr, err := n.cmd.StderrPipe()
 	require.NoError(n.t, err)
 	require.NoError(n.t, n.cmd.Start())
@@ -104,6 +104,21 @@ func (n *node) kill() {
 	n.proxy.connectTo("")
 	_ = n.cmd.Process.Kill()
 	_ = n.cmd.Wait()
+}
+
+// verify ends the broker and has its own tool look at all that it has left.
+func (n *node) verify() {
+	n.t.Helper()
+	n.kill()
+	cmd := exec.Command(n.binary, "check", "--data-dir", n.dir)
+	cmd.Env = environ()
+	out, err := cmd.CombinedOutput()
+	require.NoError(n.t, err, "%s", out)
+}
+
+// environ is the environment of this process without the settings of its tests, which a broker would refuse.
+func environ() []string {
+	return slices.DeleteFunc(os.Environ(), func(kv string) bool { return strings.HasPrefix(kv, "KEYFRAME_") })
 }
 
 // number is a count from the environment.

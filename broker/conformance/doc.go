@@ -135,12 +135,13 @@
 //	a producer id with a new transactional id                       TestTxnInitRecovers, TestTxnUnknownProducer
 //	an empty id 42, a timeout too long 50                           TestTxnInitRefused
 //	an end without a transaction 48; older versions                 TestTxnEndWithoutTransaction, TestTxnEndOlderVersions
-//	EndTxn v5: the next epoch, and repeated (KIP-890)               TestTxnEndRaisesTheEpoch
+//	EndTxn v5: the next epoch, and repeated (KIP-890)               TestTxnEndRaisesTheEpoch, TestTxnEpochsUsedUp
 //	produce outside: 48, from v11 on 120; v12 adds by itself        TestTxnProduceOutside, TestTxnProduceAdds, TestTxnProduceRepeated, TestTxnProduceMalformed
 //	one bad partition: the others 55                                TestTxnAddPartitions, TestTxnAddPartitionsBatchedAndVerifyOnly
 //	a time-out aborts and fences                                    TestTxnTimeout
+//	a topic that is deleted in the middle                           TestTxnTopicDeleted
 //	offsets are seen when committed; require_stable: 88 (KIP-447)   TestTxnOffsets, TestTxnOffsetsOfWholeGroup
-//	... not outside, not of fenced members                          TestTxnOffsetsOutside, TestTxnOffsetsFencedByGroup
+//	... not outside, not of fenced members                          TestTxnOffsetsOutside, TestTxnOffsetsFencedByGroup, TestTxnOffsetsFencedByConsumerGroup
 //	what administrators see                                         TestTxnDescribe, TestTxnList, TestDescribeProducers
 //
 // Classic groups:

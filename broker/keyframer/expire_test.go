@@ -1,0 +1,138 @@
+package keyframer_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/keyframelog/keyframe/broker/keyframer"
+	"github.com/keyframelog/keyframe/broker/keyframer/memlog"
+	"github.com/keyframelog/keyframe/proto/batch"
+	"github.com/keyframelog/keyframe/proto/fold"
+)
+
+// at gives a record a timestamp.
+func at(r batch.Record, ms int64) batch.Record {
+	r.Timestamp = ms
+	return r
+}
+
+// Rows go by their own timestamps, in the order of the log, up to the first that is young enough: as Kafka deletes segments from the start
+// on. Consumers get nothing below at once, the table lets go at the next cut.
+func TestRetentionOverRows(t *testing.T) {
+	n := newNode(t, keyframer.Config{})
+	s := calm()
+	l := n.add(fold.LastValue, s, 1)[0]
+	now := n.clock.Now().UnixMilli()
+	l.Append(at(memlog.Put("a", "1"), now-50_000), at(memlog.Put("b", "1"), now-40_000))
+	l.Append(at(memlog.Put("c", "1"), now-10_000), at(memlog.Put("d", "1"), now-60_000)) // d is old, but lies above c
+	n.cut()
+	l.Append(at(memlog.Put("e", "1"), now))
+	n.cut()
+	s.DeltaRetentionMs = 0
+	n.settle(s)
+	n.eventually("N1 at 4", func() bool { return l.Bounds().DeltaStart == 4 && len(cuts(n.table(0))) == 2 })
+
+	s.RetentionMs = 30_000
+	n.settle(s)
+	n.eventually("the log start", func() bool { return l.Bounds().LogStart == 2 })
+	_, ok := n.get(0, "a")
+	require.True(t, ok, "no cut yet: nothing came behind the newest frame")
+	l.Append(at(memlog.Put("e", "2"), now))
+	n.eventually("the cut", func() bool { return n.table(0).Start() == 2 })
+	for key, want := range map[string]bool{"a": false, "b": false, "c": true, "d": true, "e": true} {
+		_, ok := n.get(0, key)
+		require.Equal(t, want, ok, key)
+	}
+	require.EqualValues(t, 3, n.table(0).Digest().Count)
+
+	n.clock.advance(time.Hour) // all of it is old, but for what is written now
+	l.Append(at(memlog.Put("f", "1"), n.clock.Now().UnixMilli()))
+	n.settle(s)
+	n.eventually("the next cut", func() bool { return l.Bounds().LogStart == 6 && n.table(0).Digest().Count == 1 })
+}
+
+// What goes by size leaves at least retention.bytes.
+func TestRetentionOverRowsBySize(t *testing.T) {
+	n := newNode(t, keyframer.Config{})
+	s := calm()
+	l := n.add(fold.LastValue, s, 1)[0]
+	value := string(make([]byte, 1000))
+	for i := range 20 {
+		l.Append(memlog.Put(fmt.Sprintf("k%02d", i), value))
+		n.cut()
+	}
+	s.DeltaRetentionMs = 0
+	n.clock.advance(time.Second)
+	n.settle(s)
+	n.eventually("N1 at the last batch", func() bool { return l.Bounds().DeltaStart == 19 })
+	s.RetentionBytes = 10_000
+	n.settle(s)
+	n.eventually("the log start", func() bool { return l.Bounds().LogStart > 0 })
+	require.EqualValues(t, 10, l.Bounds().LogStart, "9 rows of 1015 bytes and the batch are left: one less would be less than 10000")
+}
+
+// A windowed store's changelog: keys with the start of their window, put again and again while the window is open, and never deleted.
+// Whoever restores it gets all windows that have not expired, at their last values, and no window that has.
+func TestWindowedStoreChangelog(t *testing.T) {
+	n := newNode(t, keyframer.Config{})
+	s := calm()
+	s.IntervalRecords, s.DeltaRetentionMs, s.DeltaRetentionBytes, s.Retain, s.DeleteRetentionMs = 50, 4_000, 8_000, 3, 0
+	s.RetentionMs = 20_000
+	l := n.add(fold.LastValue, s, 1)[0]
+	const window = 5_000
+	want, last := map[string]string{}, map[string]int64{}
+	for step := range 120 {
+		now := n.clock.Now().UnixMilli()
+		var records []batch.Record
+		for key := range 5 {
+			id := fmt.Sprintf("key%d@%d", key, now/window*window)
+			want[id], last[id] = fmt.Sprint(step), now
+			records = append(records, at(memlog.Put(id, want[id]), now))
+		}
+		l.Append(records...)
+		n.clock.advance(500 * time.Millisecond)
+		if step%4 == 0 {
+			n.settle(s)
+		}
+	}
+	n.applied()
+	now := n.clock.Now().UnixMilli()
+	n.settle(s)
+	oldest := func() (ms int64) { // what the log start stands at
+		ms, _, _, _, err := l.OffsetForTimestamp(now - s.RetentionMs)
+		require.NoError(t, err)
+		return ms
+	}
+	n.eventually("retention", func() bool { return l.Bounds().LogStart >= oldest()-5 })
+	require.Positive(t, l.Bounds().DeltaStart)
+
+	restored := map[string]string{}
+	for from := l.Bounds().LogStart; from < l.Bounds().LogEnd; {
+		var batches []batch.Batch
+		if from < l.Bounds().DeltaStart {
+			batches, from = fetch(t, n, 0, from, 1<<20)
+		} else {
+			var err error
+			batches, err = l.Batches(from, l.Bounds().LogEnd, 1<<20)
+			require.NoError(t, err)
+			from = batches[len(batches)-1].NextOffset()
+		}
+		for _, r := range records(t, batches) {
+			if r.Offset >= l.Bounds().LogStart {
+				restored[string(r.Key)] = string(r.Value)
+			}
+		}
+	}
+	for id, value := range want {
+		if last[id] >= now-s.RetentionMs {
+			require.Equal(t, value, restored[id], id)
+		}
+	}
+	for id := range restored {
+		require.Greater(t, last[id], now-s.RetentionMs-2*window, "%s has expired long ago", id)
+	}
+	n.eventually("the table follows", func() bool { return n.table(0).Digest().Count < int64(len(want))/2 })
+}

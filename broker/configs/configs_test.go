@@ -3,6 +3,7 @@ package configs
 import (
 	"crypto/rand"
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -100,6 +101,13 @@ func TestCleanupPolicyIsNoDynamicDefault(t *testing.T) {
 	s, _ := open(t, vfs.NewMem(), nil)
 	var refused *RequestError
 	require.ErrorAs(t, s.Alter(t.Context(), Resource{Broker, ""}, set("log.cleanup.policy", "compact"), false), &refused)
+}
+
+func TestNamesOfResources(t *testing.T) {
+	s, _ := open(t, vfs.NewMem(), nil)
+	var refused *RequestError
+	require.ErrorAs(t, s.Alter(t.Context(), Resource{Group, strings.Repeat("g", nameBytesMax+1)}, set(groupSession, "46000"), false), &refused)
+	require.NoError(t, s.Alter(t.Context(), Resource{Group, strings.Repeat("g", nameBytesMax)}, set(groupSession, "46000"), false))
 }
 
 func TestLogLevel(t *testing.T) {

@@ -193,9 +193,14 @@ func (s *Store) replace(ctx context.Context, r Resource, validateOnly bool, chan
 	return nil
 }
 
+// nameBytesMax is how long the name of a resource may be: the catalog keeps no longer ones.
+const nameBytesMax = 1024
+
 // checkName refuses what is no resource of the type.
 func (s *Store) checkName(r Resource) error {
 	switch {
+	case len(r.Name) > nameBytesMax:
+		return refuse("The name of the resource has %d bytes, and at most %d are kept", len(r.Name), nameBytesMax)
 	case r.Type == Broker:
 		return checkNode(r.Name, true)
 	case r.Type == Group && r.Name == "":

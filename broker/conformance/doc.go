@@ -196,6 +196,9 @@
 //	all at once                                                     TestAlterConfigsReplaces, TestAlterConfigsRefusals
 //	of brokers (KIP-226), groups, clients, loggers                  TestDynamicBrokerConfigs, TestGroupConfigs, TestClientMetricsConfigs, TestLoggerLevels
 //	what has configs                                                TestListConfigResources
+//	flush.messages: what is acknowledged is visible                 TestFlushMessages
+//	cleanup.policy, both and back                                   TestIncrementalAlterConfigsOfCleanupPolicy
+//	ranges of values                                                TestTopicConfigValues
 //
 // Administration:
 //

@@ -108,6 +108,26 @@ func TestIncrementalAlterConfigsOfAListThatIsNotSet(t *testing.T) {
 	eventuallyConfig(c, ofTopic, tp.name, "cleanup.policy", "", dynamicTopic)
 }
 
+// delete to compact and back, one policy at a time, with records in the topic.
+func TestIncrementalAlterConfigsOfCleanupPolicy(t *testing.T) {
+	c := start(t).dial(t)
+	const policy = "cleanup.policy"
+	tp := createTopic(c, 1)
+	for i, step := range []struct {
+		change change
+		want   string
+	}{
+		{add(policy, "compact"), "delete,compact"}, {add(policy, "compact"), "delete,compact"}, {subtract(policy, "delete"), "compact"},
+		{set(policy, "delete,compact"), "delete,compact"}, {subtract(policy, "compact"), "delete"}, {set(policy, "compact"), "compact"},
+		{set(policy, "delete"), "delete"},
+	} {
+		require.Equal(t, int64(i), mustProduce(c, tp, kv("k", "v")))
+		require.Zero(t, alter(c, ofTopic, tp.name, step.change))
+		eventuallyConfig(c, ofTopic, tp.name, policy, step.want, dynamicTopic)
+	}
+	require.Len(t, batchesOf(c, fetchAt(c, tp, 6).RecordBatches), 1)
+}
+
 func TestIncrementalAlterConfigsRefusals(t *testing.T) {
 	c := start(t).dial(t)
 	tp := createTopic(c, 1, "retention.ms", "777")

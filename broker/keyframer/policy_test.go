@@ -2,6 +2,7 @@ package keyframer_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"testing"
@@ -14,6 +15,7 @@ import (
 	"github.com/keyframelog/keyframe/broker/topics"
 	"github.com/keyframelog/keyframe/proto/batch"
 	"github.com/keyframelog/keyframe/storage/crashfs"
+	"github.com/keyframelog/keyframe/storage/table"
 )
 
 // The policy of a topic with records changes, and back.
@@ -206,8 +208,9 @@ func checkPolicyImage(t *testing.T, c *clock, image *crashfs.FS, policies []map[
 		require.Equal(t, value, got, "crash %d: %s", k, key)
 	}
 	for _, f := range x.table(0).Frames() {
-		_, err := x.table(0).Verify(t.Context(), f.Cut)
-		require.NoError(t, err)
+		if _, err := x.table(0).Verify(t.Context(), f.Cut); !errors.Is(err, table.ErrNoFrame) { // trimmed since
+			require.NoError(t, err)
+		}
 	}
 }
 

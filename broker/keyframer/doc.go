@@ -31,6 +31,13 @@
 // the delta start offset; they are dropped when the partition is opened. A digest that differs, or a damaged block, stops
 // trimming for that partition and is reported (log, metric): rows below the delta start offset are primary data.
 //
+// # The log start
+//
+// Where cleanup.policy has delete, retention (expire.go) and DeleteRecords move the log start over rows and deltas: consumers get nothing
+// below from that moment. The table lets rows go at a cut, and nothing is applied behind the cut before it is committed: a delta must not be
+// folded onto a row that is gone. A frame that is there does not change, so on an idle partition rows stay until the next delta. N1 moves to
+// the newest frame at or below the log start, so what is hidden takes its space until then.
+//
 // A topic that is deleted leaves the catalog, durably, before its tables are dropped: Sweep drops them after a crash in between.
 // A table of an ordinal that the catalog has not given out has outlived its topic, because the log has lost its end: it is kept, and so is
 // its ordinal.

@@ -8,5 +8,6 @@
 // definitions.go is the table of topic configs: name, type, default, documentation, validator. A value is accepted only when
 // the broker honours it; what is accepted for the sake of Kafka's tools without any effect says so in its documentation.
 //
-// retention.go deletes old records of topics with cleanup.policy=delete. Key-framed topics are trimmed by their keyframer.
+// retention.go deletes old records of topics with cleanup.policy=delete. Key-framed topics are trimmed by their keyframer, which also lets
+// their rows expire, and those that are left of a topic that is not key-framed any more.
 package topics

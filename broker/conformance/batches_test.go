@@ -5,7 +5,6 @@ import (
 	"hash/crc32"
 	"time"
 
-	"github.com/klauspost/compress/zstd"
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -43,17 +42,6 @@ func seal(b kmsg.RecordBatch) []byte {
 	raw := b.AppendTo(nil)
 	binary.BigEndian.PutUint32(raw[17:], crc32.Checksum(raw[21:], crc32.MakeTable(crc32.Castagnoli)))
 	return raw
-}
-
-// sealZstd compresses a batch's records and encodes it.
-func sealZstd(b kmsg.RecordBatch) []byte {
-	w, err := zstd.NewWriter(nil)
-	if err != nil {
-		panic(err)
-	}
-	b.Attributes |= 4
-	b.Records = w.EncodeAll(b.Records, nil)
-	return seal(b)
 }
 
 // produceTo makes a request for one partition.

@@ -108,7 +108,6 @@ async function admin (id) { return new Admin(new Administration(base(id))) }
 
 await main({
   codecs: ['none', 'gzip', 'snappy', 'lz4', ...zlib.zstdCompressSync ? ['zstd'] : []], // zstd is Node's
-  rereads: 'the client reads on from the committed offset when its assignment is told again',
   oneAbort: 'of several by one producer in one answer the client hides only one',
   nullHeaders: true,
   async producer (id, { codec, idempotent, transactionalId }) {

@@ -283,7 +283,13 @@ def static(r):
     b = Board(r)
     b.join("a", "instance-a")
     b.join("b", "instance-b")
-    before = b.converge("both have some", lambda who: {"a", "b"} <= set(who))
+    rounds = [None]  # one round may fall into a move
+
+    def settled(who):
+        rounds.append(list(who))
+        return rounds[-1] == rounds[-2] and set(who) == {"a", "b"}
+
+    before = b.converge("both have some, twice the same", settled)
     b.leave("a")
     away = b.round()
     for p, name in enumerate(b.who(away, 2)):

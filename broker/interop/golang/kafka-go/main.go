@@ -197,6 +197,10 @@ func (a admin) CreateTopic(ctx context.Context, name string, partitions int, con
 		t.ConfigEntries = append(t.ConfigEntries, kafka.ConfigEntry{ConfigName: k, ConfigValue: v})
 	}
 	response, err := a.CreateTopics(ctx, &kafka.CreateTopicsRequest{Topics: []kafka.TopicConfig{t}})
+	for end := time.Now().Add(10 * time.Second); errors.Is(err, kafka.BrokerNotAvailable) && time.Now().Before(end); {
+		time.Sleep(100 * time.Millisecond) // no controller is told at the moment, and the client does not ask again
+		response, err = a.CreateTopics(ctx, &kafka.CreateTopicsRequest{Topics: []kafka.TopicConfig{t}})
+	}
 	if err != nil {
 		return err
 	}

@@ -115,7 +115,7 @@ func (c *Coordinator) Delete(name string, done func(*kerr.Error)) {
 // waits.
 func (c *Coordinator) removeLocked(e *entry, now time.Time, done func(error)) {
 	e.group.kill(now, kerr.CoordinatorNotAvailable)
-	c.timers.remove(e)
+	c.timers.Remove(&e.timer)
 	e.group = nil
 	e.life++
 	clear(e.offsets)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/keyframelog/keyframe/broker/deadline"
 	"github.com/keyframelog/keyframe/broker/group/consumer"
 	"github.com/keyframelog/keyframe/storage/catalog"
 )
@@ -23,7 +24,7 @@ type Coordinator struct {
 
 	mu       sync.Mutex
 	entries  map[string]*entry
-	timers   timers
+	timers   deadline.Heap[*entry]
 	sweepAt  time.Time
 	tickets  Ticket
 	joins    map[Ticket]func(JoinReply)
@@ -45,7 +46,7 @@ type entry struct {
 	writing bool // a goroutine works on queue
 	life    int  // counts removals: a write that was begun before one does not touch what came after
 	keeps   int  // writes of a consumer group's metadata in the queue, and under way
-	timer   timer
+	timer   deadline.Place[*entry]
 }
 
 type topicPartition struct {
@@ -95,7 +96,7 @@ func Open(cfg Config) (*Coordinator, error) {
 		}
 	}
 	c.metrics = newMetrics(cfg.Metrics, c)
-	c.timekeep.Go(c.keepTime)
+	c.timekeep.Go(func() { deadline.Keep(c.stop, c.wake, c.expire) })
 	return c, nil
 }
 
@@ -143,7 +144,7 @@ func (c *Coordinator) restore(name string) error {
 	if err := c.restorePending(name, e); err != nil {
 		return err
 	}
-	c.timers.set(e)
+	c.setTimerLocked(e)
 	return nil
 }
 
@@ -182,8 +183,8 @@ func (c *Coordinator) options() Options {
 func (c *Coordinator) entryLocked(name string) *entry {
 	e := c.entries[name]
 	if e == nil {
-		e = &entry{name: name, offsets: map[topicPartition]Offset{}, pending: pending{}, timer: timer{index: -1}}
-		e.timer.entry = e
+		e = &entry{name: name, offsets: map[topicPartition]Offset{}, pending: pending{}}
+		e.timer.Of = e
 		c.entries[name] = e
 	}
 	return e
@@ -218,8 +219,8 @@ func (c *Coordinator) settleLocked(e *entry, g *Group, now time.Time, fx Effects
 		}
 		fx = g.Tick(now)
 	}
-	if c.timers.set(e) {
-		c.wakeTimer()
+	if c.setTimerLocked(e) {
+		deadline.Wake(c.wake)
 	}
 }
 

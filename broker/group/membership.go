@@ -108,7 +108,7 @@ func (c *Coordinator) Heartbeat(name string, ref MemberRef) *kerr.Error {
 		return err
 	}
 	err = e.classic().Heartbeat(now, ref)
-	c.timers.set(e) // a session that ends later needs no wake-up
+	c.setTimerLocked(e) // a session that ends later needs no wake-up
 	return err
 }
 

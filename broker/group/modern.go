@@ -9,6 +9,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/keyframelog/keyframe/broker/deadline"
 	"github.com/keyframelog/keyframe/broker/group/consumer"
 )
 
@@ -143,8 +144,8 @@ func (c *Coordinator) answerLocked(e *entry, g *modern, now time.Time, fx consum
 	default:
 		*out = append(*out, func() { done(nil) })
 	}
-	if c.timers.set(e) {
-		c.wakeTimer()
+	if c.setTimerLocked(e) {
+		deadline.Wake(c.wake)
 	}
 }
 

@@ -95,7 +95,7 @@ func (c *Coordinator) commitCheckLocked(name string, ref MemberRef, now time.Tim
 		e = c.createLocked(name, now)
 	}
 	err := e.group.Commit(now, ref)
-	c.timers.set(e)
+	c.setTimerLocked(e)
 	return err
 }
 

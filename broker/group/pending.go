@@ -180,7 +180,7 @@ func (c *Coordinator) txnCommitCheckLocked(name string, ref MemberRef, now time.
 		e = c.createLocked(name, now)
 	}
 	err := e.group.CommitInTxn(now, ref)
-	c.timers.set(e)
+	c.setTimerLocked(e)
 	return err
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/keyframelog/keyframe/broker/deadline"
 	"github.com/keyframelog/keyframe/storage/catalog"
 )
 
@@ -21,7 +22,7 @@ type Coordinator struct {
 
 	mu       sync.Mutex // after entry.mu, where both are held
 	entries  map[string]*entry
-	timers   timers
+	timers   deadline.Heap[*entry]
 	spare    []int64 // producer ids that were drawn and not used
 	tickets  Ticket
 	closed   bool
@@ -34,7 +35,7 @@ type Coordinator struct {
 // entry is all there is about one transactional id.
 type entry struct {
 	id    string
-	timer timer // guarded by Coordinator.mu
+	timer deadline.Place[*entry] // guarded by Coordinator.mu
 
 	mu       sync.Mutex // held while the store applies a save, never across a sync
 	txn      *Txn       // nil: not there yet, or not any more
@@ -100,7 +101,7 @@ func Open(cfg Config) (*Coordinator, error) {
 		e.mu.Unlock()
 	}
 	c.metrics = newMetrics(cfg.Metrics, c)
-	c.timekeep.Go(c.keepTime)
+	c.timekeep.Go(func() { deadline.Keep(c.stop, c.wake, c.expire) })
 	return c, nil
 }
 
@@ -130,7 +131,7 @@ func (c *Coordinator) Close() error {
 
 func newEntry(id string) *entry {
 	e := &entry{id: id, waiting: map[Ticket]chan Reply{}}
-	e.timer = timer{entry: e, index: -1}
+	e.timer.Of = e
 	return e
 }
 
@@ -214,13 +215,10 @@ func (c *Coordinator) setTimerLocked(e *entry) {
 	}
 	e.deadline = at
 	c.mu.Lock()
-	earliest := c.timers.set(&e.timer, at)
+	earliest := c.timers.Set(&e.timer, at)
 	c.mu.Unlock()
 	if earliest {
-		select {
-		case c.wake <- struct{}{}:
-		default: // it is about to look anyway
-		}
+		deadline.Wake(c.wake)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -41,6 +42,37 @@ func TestLayersPointDown(t *testing.T) {
 	}
 	for layer := range mayImport {
 		require.NotZero(t, seen[layer], "no package found in layer %s: is the test looking at the right tree?", layer)
+	}
+}
+
+// TestReadmeNamesThePackages: a part of the tree that its map does not show is found by nobody. What lies below a package goes with it.
+func TestReadmeNamesThePackages(t *testing.T) {
+	readme, err := os.ReadFile("../../README.md")
+	require.NoError(t, err)
+	_, layout, ok := strings.Cut(string(readme), "## How the code is laid out")
+	require.True(t, ok)
+	named := map[string]bool{}
+	for line := range strings.Lines(layout) {
+		if cells := strings.Split(line, "|"); len(cells) > 2 {
+			for i, word := range strings.Split(cells[1], "`") {
+				if i%2 == 1 {
+					named[word] = true
+				}
+			}
+		}
+	}
+	found := map[string]bool{}
+	for _, p := range listPackages(t) {
+		parts := strings.Split(strings.TrimPrefix(p.ImportPath, module+"/"), "/")
+		part := strings.Join(parts[:min(2, len(parts))], "/")
+		if parts[0] == "bench" {
+			part = "bench"
+		}
+		require.True(t, named[part], "the README's table of the code does not name %s", part)
+		found[part], found[strings.Join(parts, "/")] = true, true
+	}
+	for name := range named {
+		require.True(t, found[name], "the README names %s, which is no package", name)
 	}
 }
 

@@ -26,6 +26,11 @@ type OffsetCommit struct {
 // PutOffsets stores the commits of a group in one atomic write, durable when it returns. Calls of several goroutines
 // share a sync. Errors: ErrInvalid for a name that cannot be stored, and the reserve's unless all entries are removed.
 func (c *Catalog) PutOffsets(group string, commits []OffsetCommit) error {
+	return c.putOffsets(group, commits, func(topic string, partition int32) []byte { return keys.Offset(group, topic, partition) })
+}
+
+// putOffsets stores commits under the keys that keyOf makes.
+func (c *Catalog) putOffsets(group string, commits []OffsetCommit, keyOf func(topic string, partition int32) []byte) error {
 	if err := checkName(group); err != nil {
 		return fmt.Errorf("group %q: %w", group, err)
 	}
@@ -36,7 +41,7 @@ func (c *Catalog) PutOffsets(group string, commits []OffsetCommit) error {
 		if err := checkName(o.Topic); err != nil || o.Partition < 0 {
 			return fmt.Errorf("group %q: offset of %q-%d: %w", group, o.Topic, o.Partition, ErrInvalid)
 		}
-		key := keys.Offset(group, o.Topic, o.Partition)
+		key := keyOf(o.Topic, o.Partition)
 		if o.Delete {
 			must(pb.Delete(key, nil))
 		} else {

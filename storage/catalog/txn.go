@@ -70,12 +70,7 @@ func (c *Catalog) PutTransaction(t *Transaction) (*Write, error) {
 	if err := checkTxn(t.ID); err != nil {
 		return nil, err
 	}
-	pb := c.db.NewBatch()
-	must(pb.Set(keys.Txn(t.ID), encodeTransaction(t), nil))
-	if err := c.db.ApplyNoSyncWait(pb, pebble.Sync); err != nil {
-		return nil, fmt.Errorf("transactional id %q: %w", t.ID, err)
-	}
-	return &Write{batch: pb}, nil
+	return c.applyTransaction(t.ID, func(pb *pebble.Batch) { must(pb.Set(keys.Txn(t.ID), encodeTransaction(t), nil)) })
 }
 
 // DeleteTransaction applies the removal of a transactional id.
@@ -83,8 +78,12 @@ func (c *Catalog) DeleteTransaction(id string) (*Write, error) {
 	if err := checkTxn(id); err != nil {
 		return nil, err
 	}
+	return c.applyTransaction(id, func(pb *pebble.Batch) { must(pb.Delete(keys.Txn(id), nil)) })
+}
+
+func (c *Catalog) applyTransaction(id string, change func(*pebble.Batch)) (*Write, error) {
 	pb := c.db.NewBatch()
-	must(pb.Delete(keys.Txn(id), nil))
+	change(pb)
 	if err := c.db.ApplyNoSyncWait(pb, pebble.Sync); err != nil {
 		return nil, fmt.Errorf("transactional id %q: %w", id, err)
 	}
@@ -131,36 +130,9 @@ func checkTxn(id string) error {
 // PutPending stores offsets that a producer commits to a group in its open transaction, as PutOffsets does; readers of committed
 // offsets do not see them before EndOffsets. Delete removes the entry.
 func (c *Catalog) PutPending(group string, producerID int64, commits []OffsetCommit) error {
-	if err := checkName(group); err != nil {
-		return fmt.Errorf("group %q: %w", group, err)
-	}
-	pb := c.db.NewBatch()
-	defer pb.Close()
-	grows := false
-	for _, o := range commits {
-		if err := checkName(o.Topic); err != nil || o.Partition < 0 {
-			return fmt.Errorf("group %q: offset of %q-%d: %w", group, o.Topic, o.Partition, ErrInvalid)
-		}
-		key := keys.Pending(group, producerID, o.Topic, o.Partition)
-		if o.Delete {
-			must(pb.Delete(key, nil))
-		} else {
-			must(pb.Set(key, encodeOffset(o), nil))
-			grows = true
-		}
-	}
-	if pb.Empty() {
-		return nil
-	}
-	if grows {
-		if err := c.admit(pb); err != nil {
-			return fmt.Errorf("group %q: commit offsets: %w", group, err)
-		}
-	}
-	if err := c.db.Apply(pb, pebble.Sync); err != nil {
-		return fmt.Errorf("group %q: commit offsets: %w", group, err)
-	}
-	return nil
+	return c.putOffsets(group, commits, func(topic string, partition int32) []byte {
+		return keys.Pending(group, producerID, topic, partition)
+	})
 }
 
 // Pending returns the offsets of open transactions of a group, by producer.

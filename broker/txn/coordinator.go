@@ -222,6 +222,21 @@ func (c *Coordinator) setTimerLocked(e *entry) {
 	}
 }
 
+// withSpare does a step that may need another producer id for its client, and keeps the id for the next one if the step did not. It is
+// taken before anything is locked, because the disk may be waited for.
+func (c *Coordinator) withSpare(step func(spare int64) (a Answer, used bool)) Answer {
+	spare, err := c.takeSpare()
+	if err != nil {
+		c.cfg.Logger.Error("cannot allocate a producer id", "error", err)
+		return refused(kerr.CoordinatorNotAvailable)
+	}
+	a, used := step(spare)
+	if !used {
+		c.giveBack(spare)
+	}
+	return a
+}
+
 // takeSpare returns a producer id that was never used; a disk may be waited for.
 func (c *Coordinator) takeSpare() (int64, error) {
 	c.mu.Lock()

@@ -21,29 +21,20 @@ func (c *Coordinator) Init(id string, timeout time.Duration, expected *Producer)
 	if err := c.admit(id); err != nil {
 		return refused(err)
 	}
-	spare, err := c.takeSpare()
-	if err != nil {
-		c.cfg.Logger.Error("cannot allocate a producer id", "error", err)
-		return refused(kerr.CoordinatorNotAvailable)
-	}
-	used := false
-	defer func() {
-		if !used {
-			c.giveBack(spare)
+	return c.withSpare(func(spare int64) (a Answer, used bool) {
+		e, refusal := c.lock(id, true)
+		if refusal != nil {
+			return refused(refusal), false
 		}
-	}()
-	e, refusal := c.lock(id, true)
-	if refusal != nil {
-		return refused(refusal)
-	}
-	defer e.mu.Unlock()
-	if e.txn == nil {
-		e.txn = New(id, spare, c.cfg.IDExpiration)
-	}
-	reply, fx := e.txn.Init(c.cfg.Now(), InitRequest{Timeout: timeout, Expected: expected, SpareID: spare})
-	used = e.txn.producer.ID == spare
-	c.applyLocked(e, fx)
-	return Answer{reply: reply, write: e.last}
+		defer e.mu.Unlock()
+		if e.txn == nil {
+			e.txn = New(id, spare, c.cfg.IDExpiration)
+		}
+		reply, fx := e.txn.Init(c.cfg.Now(), InitRequest{Timeout: timeout, Expected: expected, SpareID: spare})
+		used = e.txn.producer.ID == spare
+		c.applyLocked(e, fx)
+		return Answer{reply: reply, write: e.last}, used
+	})
 }
 
 // Add is an AddPartitionsToTxn.
@@ -128,28 +119,19 @@ func (c *Coordinator) End(id string, p Producer, commit, perTxn bool) Answer {
 	if id == "" {
 		return refused(kerr.InvalidRequest)
 	}
-	spare, err := c.takeSpare()
-	if err != nil {
-		c.cfg.Logger.Error("cannot allocate a producer id", "error", err)
-		return refused(kerr.CoordinatorNotAvailable)
-	}
-	used := false
-	defer func() {
-		if !used {
-			c.giveBack(spare)
+	return c.withSpare(func(spare int64) (a Answer, used bool) {
+		e, refusal := c.lock(id, false)
+		if refusal != nil {
+			return refused(refusal), false
 		}
-	}()
-	e, refusal := c.lock(id, false)
-	if refusal != nil {
-		return refused(refusal)
-	}
-	defer e.mu.Unlock()
-	ticket, ch := c.draw(), make(chan Reply, 1)
-	e.waiting[ticket] = ch
-	fx := e.txn.End(c.cfg.Now(), ticket, EndRequest{Producer: p, Commit: commit, EpochPerTxn: perTxn, SpareID: spare})
-	used = e.txn.end != nil && e.txn.end.after.producer.ID == spare
-	c.applyLocked(e, fx)
-	return Answer{ch: ch, write: e.last}
+		defer e.mu.Unlock()
+		ticket, ch := c.draw(), make(chan Reply, 1)
+		e.waiting[ticket] = ch
+		fx := e.txn.End(c.cfg.Now(), ticket, EndRequest{Producer: p, Commit: commit, EpochPerTxn: perTxn, SpareID: spare})
+		used = e.txn.end != nil && e.txn.end.after.producer.ID == spare
+		c.applyLocked(e, fx)
+		return Answer{ch: ch, write: e.last}, used
+	})
 }
 
 // admit refuses what would fill the disk. Ends are never refused: they make room.

@@ -32,6 +32,11 @@ type PartitionOffset struct {
 // offset in their order. For a group that does not exist the error is GROUP_ID_NOT_FOUND, except that a commit without a
 // generation creates the group.
 func (c *Coordinator) Commit(name string, ref MemberRef, offsets []PartitionOffset, done func([]*kerr.Error)) {
+	c.commit(name, ref, nil, offsets, done)
+}
+
+// commit is Commit, or CommitInTxn of a producer.
+func (c *Coordinator) commit(name string, ref MemberRef, producerID *int64, offsets []PartitionOffset, done func([]*kerr.Error)) {
 	errs := make([]*kerr.Error, len(offsets))
 	all := func(err *kerr.Error) {
 		for i := range errs {
@@ -39,15 +44,44 @@ func (c *Coordinator) Commit(name string, ref MemberRef, offsets []PartitionOffs
 		}
 		done(errs)
 	}
+	check := c.commitCheckLocked
+	if producerID != nil {
+		check = c.txnCommitCheckLocked
+	}
 	c.mu.Lock()
 	now := c.cfg.Now()
-	if err := c.commitCheckLocked(name, ref, now); err != nil {
+	if err := check(name, ref, now); err != nil {
 		c.mu.Unlock()
 		all(err)
 		return
 	}
 	e := c.entries[name]
-	stale := e.group.stale(ref, false)
+	commits := c.acceptLocked(e.group.stale(ref, producerID != nil), now, offsets, errs)
+	if len(commits) == 0 {
+		c.mu.Unlock()
+		done(errs)
+		return
+	}
+	w := write{commits: commits}
+	if producerID != nil {
+		w = write{pending: &pendingWrite{producerID: *producerID, commits: commits}}
+	}
+	w.done = func(err error) {
+		if err != nil {
+			all(kerr.CoordinatorNotAvailable)
+			return
+		}
+		if producerID == nil {
+			c.metrics.commits.Add(float64(len(commits)))
+		}
+		done(errs)
+	}
+	c.enqueueLocked(e, w)
+	c.mu.Unlock()
+}
+
+// acceptLocked returns the offsets to be stored, as of now, and sets the errors of the others. stale may be nil.
+func (c *Coordinator) acceptLocked(stale func(string, int32) *kerr.Error, now time.Time, offsets []PartitionOffset, errs []*kerr.Error) []catalog.OffsetCommit {
 	commits := make([]catalog.OffsetCommit, 0, len(offsets))
 	for i, o := range offsets {
 		if tooLong(o.Metadata, c.cfg.MaxOffsetMetadata) {
@@ -64,20 +98,7 @@ func (c *Coordinator) Commit(name string, ref MemberRef, offsets []PartitionOffs
 			LeaderEpoch: o.LeaderEpoch, Metadata: o.Metadata, CommitMs: now.UnixMilli(),
 		})
 	}
-	if len(commits) == 0 {
-		c.mu.Unlock()
-		done(errs)
-		return
-	}
-	c.enqueueLocked(e, write{commits: commits, done: func(err error) {
-		if err != nil {
-			all(kerr.CoordinatorNotAvailable)
-			return
-		}
-		c.metrics.commits.Add(float64(len(commits)))
-		done(errs)
-	}})
-	c.mu.Unlock()
+	return commits
 }
 
 func (c *Coordinator) commitCheckLocked(name string, ref MemberRef, now time.Time) *kerr.Error {

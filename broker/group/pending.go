@@ -119,50 +119,7 @@ func (c *Coordinator) restorePending(name string, e *entry) error {
 // set here. done is called once, when they are durable, with one error per offset in their order. The caller sees to it that the
 // transaction does not end before.
 func (c *Coordinator) CommitInTxn(name string, ref MemberRef, producerID int64, offsets []PartitionOffset, done func([]*kerr.Error)) {
-	errs := make([]*kerr.Error, len(offsets))
-	all := func(err *kerr.Error) {
-		for i := range errs {
-			errs[i] = err
-		}
-		done(errs)
-	}
-	c.mu.Lock()
-	now := c.cfg.Now()
-	if err := c.txnCommitCheckLocked(name, ref, now); err != nil {
-		c.mu.Unlock()
-		all(err)
-		return
-	}
-	w := pendingWrite{producerID: producerID}
-	stale := c.entries[name].group.stale(ref, true)
-	for i, o := range offsets {
-		if tooLong(o.Metadata, c.cfg.MaxOffsetMetadata) {
-			errs[i] = kerr.OffsetMetadataTooLarge
-			continue
-		}
-		if stale != nil {
-			if errs[i] = stale(o.Topic, o.Partition); errs[i] != nil {
-				continue
-			}
-		}
-		w.commits = append(w.commits, catalog.OffsetCommit{
-			Topic: o.Topic, Partition: o.Partition, Offset: o.Offset.Offset,
-			LeaderEpoch: o.LeaderEpoch, Metadata: o.Metadata, CommitMs: now.UnixMilli(),
-		})
-	}
-	if len(w.commits) == 0 {
-		c.mu.Unlock()
-		done(errs)
-		return
-	}
-	c.enqueueLocked(c.entries[name], write{pending: &w, done: func(err error) {
-		if err != nil {
-			all(kerr.CoordinatorNotAvailable)
-			return
-		}
-		done(errs)
-	}})
-	c.mu.Unlock()
+	c.commit(name, ref, &producerID, offsets, done)
 }
 
 func (c *Coordinator) txnCommitCheckLocked(name string, ref MemberRef, now time.Time) *kerr.Error {

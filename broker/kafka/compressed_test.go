@@ -48,6 +48,31 @@ func TestMaxDecompressedBytes(t *testing.T) {
 	requireCode(t, 0, p.ErrorCode, p.ErrorMessage)
 }
 
+// TestMaxDecompressedBytesOfWhatIsWrittenAnew: a batch that comes uncompressed has the limit as well where compression.type compresses it. Who
+// folds it later reads no more than the limit.
+func TestMaxDecompressedBytesOfWhatIsWrittenAnew(t *testing.T) {
+	k := startKeyed(t, 1, "compression.type", "zstd", "max.message.bytes", "200000000")
+	var records []testRecord
+	for i := range 90 {
+		records = append(records, testRecord{key: []byte{byte(i)}, value: make([]byte, 800_000)})
+	}
+	p := produce(k.conn, k.topic, seal(newBatch(records...)))
+	requireCode(t, 10, p.ErrorCode, p.ErrorMessage)
+	require.Contains(t, *p.ErrorMessage, "67108864 bytes")
+	p = produce(k.conn, k.topic, seal(newBatch(records[:80]...)))
+	requireCode(t, 0, p.ErrorCode, p.ErrorMessage)
+	cut, err := k.b.keyframe.Cut(t.Context(), k.name)
+	require.NoError(t, err)
+	require.EqualValues(t, 80, cut.Frames[0].Digest.Count)
+
+	k.set("keyframe.max.decompressed.bytes", "1000000")
+	p = produce(k.conn, k.topic, seal(newBatch(records[:2]...)))
+	requireCode(t, 10, p.ErrorCode, p.ErrorMessage)
+	k.set("compression.type", "uncompressed")
+	p = produce(k.conn, k.topic, seal(newBatch(records[:2]...)))
+	requireCode(t, 0, p.ErrorCode, p.ErrorMessage)
+}
+
 // TestMaxDecompressedBytesChanges: the next batch has the limit of the moment, also the broker's.
 func TestMaxDecompressedBytesChanges(t *testing.T) {
 	c := startOwn(t, options{}).dial(t)

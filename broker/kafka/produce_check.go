@@ -62,7 +62,8 @@ func (h *Handler) checkBatch(cfg *topics.Config, b batch.Batch) (batch.Batch, er
 func (h *Handler) checkRecords(cfg *topics.Config, b batch.Batch) (batch.Batch, error) {
 	reader, done := h.reader()
 	defer done()
-	reader.SetLimit(min(cfg.MaxDecompressedBytes, h.cfg.MaxDecompressedBytes))
+	limit := min(cfg.MaxDecompressedBytes, h.cfg.MaxDecompressedBytes)
+	reader.SetLimit(limit)
 	if err := reader.Reset(b); err != nil {
 		return nil, &refusal{unreadable(err), err.Error()}
 	}
@@ -74,6 +75,10 @@ func (h *Handler) checkRecords(cfg *topics.Config, b batch.Batch) (batch.Batch, 
 		b.StampCreateTime(maxTimestamp)
 	}
 	if codec, level, ok := cfg.Compression.Codec(); ok && codec != b.Codec() {
+		if size := len(reader.Records()); codec != batch.None && size > limit { // it came uncompressed: nobody could read it again
+			return nil, &refusal{messageTooLarge, fmt.Sprintf("record batch of %d bytes, which compression.type=%s would make decompress to more than the limit of %d bytes",
+				size, cfg.Compression.Type, limit)}
+		}
 		return b.Recompress(codec, level, reader.Records())
 	}
 	return b, nil

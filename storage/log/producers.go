@@ -113,6 +113,13 @@ func (s sequenced) value(baseOffset, nowMs int64) (v keys.Producer) {
 	return v
 }
 
+// overtaken says that a marker has nothing to end: no transaction is open, and the producer has a newer epoch than the marker's. Nobody who
+// writes in transactions gets there, but whoever writes without them may name any producer and any epoch.
+func (ps *producers) overtaken(m Marker) bool {
+	p := ps.byID[m.ProducerID]
+	return p != nil && p.TxnFirstOffset < 0 && p.Epoch > m.ProducerEpoch
+}
+
 // mark decides about the end of a transaction: the producer's state after it, and the first offset of the transaction, -1 if none is
 // open (KIP-98, KIP-890).
 func (ps *producers) mark(m Marker, nowMs int64) (v keys.Producer, first int64, err error) {

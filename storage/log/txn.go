@@ -48,7 +48,8 @@ type marking struct {
 
 // AppendMarkers ends a transaction in all its partitions, with one Pebble batch that also takes what extra writes (nil: nothing): a
 // crash leaves all of it or none. partitions may be empty, and one that was dropped is left out. A partition without an open transaction
-// of the producer gets the marker all the same, as in Kafka: it makes the epoch known there. Appended completes when the batch is
+// of the producer gets the marker all the same, as in Kafka: it makes the epoch known there. Where a newer epoch is known and no
+// transaction is open there is nothing to end: it is left out, too, so that it holds nothing up. Appended completes when the batch is
 // durable and every partition's high watermark and last stable offset have moved; it has no offsets.
 //
 // The reserve of the disk is not asked: what ends a transaction is what lets space be freed.
@@ -99,7 +100,7 @@ func (s *Store) appendMarkers(partitions []*Partition, m Marker, pb *pebble.Batc
 	}
 	marks := make([]marking, 0, len(partitions))
 	for _, p := range partitions {
-		if p.writer.closed {
+		if p.writer.closed || p.producers.overtaken(m) {
 			continue
 		}
 		x, err := p.mark(m)

@@ -143,8 +143,8 @@ func TestMarkersAreOneWrite(t *testing.T) {
 	failed := errors.New("no")
 	_, err = n.store.AppendMarkers(n.parts, Marker{ProducerID: 9}, func(*pebble.Batch) error { return failed })
 	require.ErrorIs(t, err, failed)
-	_, err = n.store.AppendMarkers(n.parts, Marker{ProducerID: 7}, func(pb *pebble.Batch) error { return pb.Delete(key, nil) })
-	require.Equal(t, StaleEpoch, kindOf(err))
+	_, err = n.store.AppendMarkers(n.parts, Marker{ProducerID: 7, ProducerEpoch: 1, CoordinatorEpoch: -1}, func(pb *pebble.Batch) error { return pb.Delete(key, nil) })
+	require.Equal(t, StaleCoordinator, kindOf(err))
 	require.Equal(t, int64(0), n.parts[1].Bounds().LogEnd)
 	require.Equal(t, before.InFlightBytes, n.store.Metrics().InFlightBytes)
 	_, closer, err = n.store.db.Get(key)
@@ -353,4 +353,18 @@ func TestTrimAtOpenTransactions(t *testing.T) {
 	list, err := p.Aborted(7, 10)
 	require.NoError(t, err)
 	require.Equal(t, []AbortedTxn{{ProducerID: 7, FirstOffset: 4, LastOffset: 9}}, list)
+}
+
+// Somebody who writes without transactions, in the name of a transactional producer and with an epoch that it never had, does not keep
+// the transaction from ending in the other partitions.
+func TestMarkersPassAnOvertakenPartition(t *testing.T) {
+	n := openNode(t, nodeConfig{fs: vfs.NewMem(), clock: &clock{ms: 5}, partitions: 2})
+	defer n.close()
+	appendWait(t, n.parts[0], rec{pid: 7, epoch: 3, txn: true})
+	appendWait(t, n.parts[1], rec{pid: 7, epoch: 30_000})
+	endTxn(t, n.store, Marker{ProducerID: 7, ProducerEpoch: 4, Commit: true, Bumped: true}, n.parts...)
+	require.Equal(t, int64(2), n.parts[0].Bounds().LastStable)
+	require.Empty(t, n.parts[0].OpenTxns())
+	require.Equal(t, int64(1), n.parts[1].Bounds().LogEnd, "nothing of the transaction is there")
+	require.Equal(t, int16(30_000), n.parts[1].ProducerStates()[0].Epoch)
 }

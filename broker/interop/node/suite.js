@@ -50,6 +50,8 @@ class Run {
     const admin = await this.admin()
     await admin.createTopic(name, partitions, configs)
     await until('the topic is listed', async () => await admin.partitions(name) === partitions)
+    // A client whose partitions are not all led yet sends all of them again, also those that were accepted.
+    for (let p = 0; p < partitions; p++) await until(`partition ${p} has a leader`, async () => await admin.offsetFor(name, p, LATEST) === 0)
   }
 
   async send (records, config) {

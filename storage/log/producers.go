@@ -17,6 +17,7 @@ type producers struct {
 	sweptMs  int64
 	expiryMs int64
 	max      int
+	evictAt  int // beyond so many producers it is worth it to look for some to forget
 }
 
 const (
@@ -25,7 +26,7 @@ const (
 )
 
 func newProducers(expiry time.Duration, limit int) producers {
-	return producers{byID: make(map[int64]*keys.Producer), expiryMs: expiry.Milliseconds(), max: limit}
+	return producers{byID: make(map[int64]*keys.Producer), expiryMs: expiry.Milliseconds(), max: limit, evictAt: limit}
 }
 
 // sequenced is a batch that continues its producer's sequence.
@@ -159,12 +160,13 @@ func (ps *producers) set(id int64, v keys.Producer) {
 		return
 	}
 	ps.byID[id] = &v
-	if len(ps.byID) > ps.max {
+	if len(ps.byID) > ps.evictAt {
 		ps.evict()
 	}
 }
 
-// evict forgets the sixteenth part of the producers that has been silent longest; those in a transaction stay.
+// evict forgets the producers that have been silent longest, until there is room for a sixteenth part; those in a transaction stay. It looks at all of them, so
+// it is not done again before there are as many new ones, be it that all are in transactions.
 func (ps *producers) evict() {
 	var ids []int64
 	for id, p := range ps.byID {
@@ -175,10 +177,11 @@ func (ps *producers) evict() {
 	slices.SortFunc(ids, func(a, b int64) int {
 		return cmp.Or(cmp.Compare(ps.byID[a].LastMs, ps.byID[b].LastMs), cmp.Compare(a, b))
 	})
-	for _, id := range ids[:min(len(ids), 1+ps.max/16)] {
+	for _, id := range ids[:min(len(ids), len(ps.byID)-ps.max+ps.max/16)] {
 		delete(ps.byID, id)
 		ps.expired = append(ps.expired, id)
 	}
+	ps.evictAt = max(ps.max, len(ps.byID)+ps.max/16)
 }
 
 // takeExpired returns producers whose stored state is to be deleted with this append.

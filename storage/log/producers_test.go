@@ -8,6 +8,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/stretchr/testify/require"
+
+	"github.com/keyframelog/keyframe/storage/keys"
 )
 
 func kindOf(err error) SequenceKind {
@@ -126,4 +128,32 @@ func TestProducersAreBounded(t *testing.T) {
 	defer n.close()
 	require.LessOrEqual(t, len(n.parts[0].producers.byID), 32+3) // the last evicted ones go with the next append
 	require.Equal(t, int32(9), n.parts[0].ProducerStates()[0].LastSequence)
+}
+
+// Producers in transactions may be more than a partition remembers. Looking for others that can be forgotten is done once for several that
+// come, not for each.
+func TestProducersBeyondTheBound(t *testing.T) {
+	ps := newProducers(time.Hour, 64)
+	for id := range int64(200) {
+		ps.set(id, keys.Producer{TxnFirstOffset: 1, LastMs: id})
+	}
+	require.Len(t, ps.byID, 200)
+	looks := 0
+	for id := range int64(1000) {
+		before := len(ps.byID)
+		ps.set(1000+id, keys.Producer{TxnFirstOffset: -1, LastMs: 1000 + id})
+		require.LessOrEqual(t, len(ps.byID), 200+2*64/16)
+		if len(ps.byID) <= before {
+			looks++
+		}
+	}
+	require.Positive(t, looks)
+	require.LessOrEqual(t, looks, 1000/4)
+	for id := range int64(200) {
+		ps.set(id, keys.Producer{TxnFirstOffset: -1, LastMs: id})
+	}
+	for id := range int64(100) {
+		ps.set(5000+id, keys.Producer{TxnFirstOffset: -1, LastMs: 5000 + id})
+	}
+	require.LessOrEqual(t, len(ps.byID), 64, "as they end they can be forgotten")
 }

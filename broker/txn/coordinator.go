@@ -29,7 +29,7 @@ type Coordinator struct {
 	wake     chan struct{} // the earliest deadline has changed
 	stop     chan struct{}
 	timekeep sync.WaitGroup
-	ends     sync.WaitGroup // added to under an entry's lock, while the coordinator is not closed
+	ends     ends
 }
 
 // entry is all there is about one transactional id.
@@ -122,7 +122,7 @@ func (c *Coordinator) Close() error {
 		e.mu.Unlock()
 	}
 	c.timekeep.Wait()
-	c.ends.Wait()
+	c.ends.writers.Wait()
 	if c.cfg.Metrics != nil {
 		c.metrics.unregister(c.cfg.Metrics)
 	}
@@ -197,7 +197,7 @@ func (c *Coordinator) applyLocked(e *entry, fx Effects) {
 		}
 	}
 	if fx.End != nil {
-		c.ends.Go(func() { c.writeEnd(e, fx.End) })
+		c.enqueueEnd(e, fx.End)
 	}
 	c.setTimerLocked(e)
 }

@@ -8,7 +8,7 @@ func (c *Coordinator) expire() time.Duration {
 		now := c.cfg.Now()
 		c.mu.Lock()
 		e, at, ok := c.timers.First()
-		if c.closed || !ok {
+		if c.closed || !ok || c.timersWaitLocked() {
 			c.mu.Unlock()
 			return time.Hour
 		}

@@ -2,11 +2,71 @@ package txn
 
 import (
 	"errors"
+	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
 
+	"github.com/keyframelog/keyframe/broker/deadline"
 	"github.com/keyframelog/keyframe/storage/log"
 )
+
+const (
+	endWriters = 256  // ends that are written at the same time; they share syncs
+	endBacklog = 1024 // ends that may wait for a writer before time-outs make no more of them
+)
+
+// ends are the ends that are to be written, in the order in which they were asked for. Any number of transactions may time out at the same
+// moment, most of all when the broker starts after a long time: they cost a place in the queue, and not a goroutine each. Guarded by
+// Coordinator.mu.
+type ends struct {
+	queue   []queuedEnd
+	running int
+	behind  bool           // the timer waits for room in the queue
+	writers sync.WaitGroup // added to under an entry's lock, while the coordinator is not closed
+}
+
+type queuedEnd struct {
+	e   *entry
+	end *End
+}
+
+func (c *Coordinator) enqueueEnd(e *entry, end *End) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ends.queue = append(c.ends.queue, queuedEnd{e, end})
+	if c.ends.running < endWriters {
+		c.ends.running++
+		c.ends.writers.Go(c.writeEnds)
+	}
+}
+
+// writeEnds writes ends until none is left.
+func (c *Coordinator) writeEnds() {
+	for {
+		c.mu.Lock()
+		if len(c.ends.queue) == 0 {
+			c.ends.queue = nil
+			c.ends.running--
+			c.mu.Unlock()
+			return
+		}
+		next := c.ends.queue[0]
+		c.ends.queue[0] = queuedEnd{}
+		c.ends.queue = c.ends.queue[1:]
+		if c.ends.behind && len(c.ends.queue) < endBacklog {
+			c.ends.behind = false
+			deadline.Wake(c.wake)
+		}
+		c.mu.Unlock()
+		c.writeEnd(next.e, next.end)
+	}
+}
+
+// timersWaitLocked says that too many ends wait for time-outs to make more of them; the timer is woken when that has changed.
+func (c *Coordinator) timersWaitLocked() bool {
+	c.ends.behind = len(c.ends.queue) >= endBacklog
+	return c.ends.behind
+}
 
 // writeEnd writes the end of a transaction, and waits until it is durable. Nothing of the transaction is on its way any more.
 func (c *Coordinator) writeEnd(e *entry, end *End) {

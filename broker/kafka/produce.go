@@ -38,6 +38,7 @@ func (h *Handler) produce(ctx context.Context, r *wire.Request, req *kmsg.Produc
 	var last *log.Partition
 	kept := 0 // bytes of the request that are in the log's tail now
 	resp.Topics = make([]kmsg.ProduceResponseTopic, len(req.Topics))
+	h.joinTransaction(req)
 	for i, rt := range req.Topics {
 		out := &resp.Topics[i]
 		out.Topic, out.TopicID = rt.Topic, rt.TopicID

@@ -49,6 +49,36 @@ func txnPartition(t *topics.Topic, p *topics.Partition) txn.Partition {
 	return txn.Partition{Topic: t.Name, Index: p.Index, Ordinal: p.Ordinal}
 }
 
+// joinTransaction brings all partitions of a request into its transaction at once, as Kafka does before it appends to any (KIP-890). What
+// a transaction saves names all of its partitions, so one after the other would write as much as the square of their number. Why a
+// partition could not come in its own append says.
+func (h *Handler) joinTransaction(req *kmsg.ProduceRequest) {
+	if req.TransactionID == nil || req.Version < 12 || h.cfg.Transactions == nil || req.Acks < acksAll || req.Acks > 1 {
+		return
+	}
+	producer := txn.NoProducer()
+	var partitions []txn.Partition
+	for _, rt := range req.Topics {
+		t, code := h.lookup(topicRef{name: rt.Topic, id: rt.TopicID, byID: req.Version >= 13})
+		for _, rp := range rt.Partitions {
+			p, code := partitionOf(t, code, rp.Partition)
+			b, err := oneBatch(rp.Records)
+			if code != none || err != nil || !b.IsTransactional() || b.ProducerID() < 0 {
+				continue
+			}
+			if len(partitions) == 0 {
+				producer = txn.Producer{ID: b.ProducerID(), Epoch: b.ProducerEpoch()}
+			}
+			if producer.ID == b.ProducerID() && producer.Epoch == b.ProducerEpoch() {
+				partitions = append(partitions, txnPartition(t, p))
+			}
+		}
+	}
+	if len(partitions) > 1 {
+		h.cfg.Transactions.Add(*req.TransactionID, producer, partitions)
+	}
+}
+
 // beginAppend is the begin of an append in a transaction, which does not end before done. Up to Produce v11 the partition has to be in
 // the transaction already, from v12 on it comes in with the append (KIP-890).
 func (h *Handler) beginAppend(t *topics.Topic, p *topics.Partition, req *kmsg.ProduceRequest, b batch.Batch) (done func(), err error) {

@@ -14,8 +14,8 @@ func (x *Txn) Add(now time.Time, p Producer, partitions []Partition) (*kerr.Erro
 	}
 	changed := x.begin(now)
 	for _, tp := range partitions {
-		if !slices.Contains(x.partitions, tp) {
-			x.partitions = append(x.partitions, tp)
+		if !x.has(tp) {
+			x.join(tp)
 			changed = true
 		}
 	}
@@ -23,6 +23,31 @@ func (x *Txn) Add(now time.Time, p Producer, partitions []Partition) (*kerr.Erro
 		x.save(now)
 	}
 	return nil, x.take()
+}
+
+// indexFrom is how many partitions are looked through one by one.
+const indexFrom = 32
+
+// has says whether the partition is in the transaction.
+func (x *Txn) has(tp Partition) bool {
+	if x.index == nil {
+		return slices.Contains(x.partitions, tp)
+	}
+	_, ok := x.index[tp]
+	return ok
+}
+
+func (x *Txn) join(tp Partition) {
+	x.partitions = append(x.partitions, tp)
+	switch {
+	case x.index != nil:
+		x.index[tp] = struct{}{}
+	case len(x.partitions) > indexFrom:
+		x.index = make(map[Partition]struct{}, 2*indexFrom)
+		for _, p := range x.partitions {
+			x.index[p] = struct{}{}
+		}
+	}
 }
 
 // AddGroup is an AddOffsetsToTxn: offsets are going to be committed to the group in the transaction.
@@ -55,7 +80,7 @@ func (x *Txn) Verify(p Producer, tp Partition) *kerr.Error {
 	if err := x.check(p); err != nil {
 		return err
 	}
-	if x.state != Ongoing || !slices.Contains(x.partitions, tp) {
+	if x.state != Ongoing || !x.has(tp) {
 		return kerr.TransactionAbortable
 	}
 	return nil

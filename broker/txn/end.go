@@ -120,7 +120,7 @@ func (x *Txn) complete() {
 		x.state = CompleteCommit
 	}
 	x.producer, x.previousID, x.lastEpoch, x.perTxn = e.after.producer, e.after.previousID, e.after.lastEpoch, e.after.perTxn
-	x.partitions, x.groups, x.end = nil, nil, nil
+	x.partitions, x.index, x.groups, x.end = nil, nil, nil, nil
 }
 
 // Ended reports that the end is durable; or that it was not written, so that the transaction is open still and its end can be asked

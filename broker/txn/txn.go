@@ -32,6 +32,7 @@ type Txn struct {
 	updated time.Time
 
 	partitions []Partition
+	index      map[Partition]struct{} // of partitions, where there are many; else nil
 	groups     []string
 
 	inFlight int  // appends and offset commits that have begun and are not in the log yet
@@ -73,7 +74,7 @@ func Restore(t *catalog.Transaction, expiration time.Duration) *Txn {
 		x.start = time.UnixMilli(t.StartMs)
 	}
 	for _, p := range t.Partitions {
-		x.partitions = append(x.partitions, Partition{Topic: p.Topic, Index: p.Partition, Ordinal: p.Ordinal})
+		x.join(Partition{Topic: p.Topic, Index: p.Partition, Ordinal: p.Ordinal})
 	}
 	return x
 }

@@ -180,3 +180,49 @@ func TestTxnOffsetsFencedByConsumerGroup(t *testing.T) {
 	p.end(true)
 	eventually(t, func() bool { o, _ := committed(m.conn, m.group, tp, true); return o == 1 })
 }
+
+// Deleting a group's offset deletes what open transactions have for it, too: it does not come back with their commit.
+func TestOffsetDeleteOfATransaction(t *testing.T) {
+	b := startGroups(t)
+	b.waitForCoordinator(t)
+	c := b.dial(t)
+	tp, group := createTopic(c, 2), topicName(t)
+	p := b.transactor(t, topicName(t)).init()
+	for i := range int32(2) {
+		require.Zero(t, p.tryCommit(5, group, tp, i, 5+int64(i)))
+	}
+	_, code := committed(c, group, tp, true)
+	require.Equal(t, int16(88), code)
+	all, each := deleteOffsets(c, group, map[string][]int32{tp.name: {0}})
+	require.Zero(t, all)
+	require.Equal(t, codes{tp.name: {0: 0}}, each)
+	offset, code := committed(c, group, tp, true)
+	require.Zero(t, code, "nothing is going to change it")
+	require.Equal(t, int64(-1), offset)
+	p.end(true)
+	m := b.simple(t, group)
+	eventually(t, func() bool { return m.fetch(8, tp, 1)[0].Offset == 6 })
+	offset, code = committed(c, group, tp, true)
+	require.Zero(t, code)
+	require.Equal(t, int64(-1), offset)
+}
+
+// A group without members is deleted with the offsets that open transactions have for it.
+func TestDeleteGroupOfATransaction(t *testing.T) {
+	b := startGroups(t)
+	b.waitForCoordinator(t)
+	c := b.dial(t)
+	tp, group := createTopic(c, 1), topicName(t)
+	p := b.transactor(t, topicName(t)).init()
+	require.Zero(t, p.tryCommit(5, group, tp, 0, 5))
+	req := kmsg.NewPtrDeleteGroupsRequest()
+	req.Groups = []string{group}
+	require.Zero(t, do[*kmsg.DeleteGroupsResponse](c, req).Groups[0].ErrorCode)
+	offset, code := committed(c, group, tp, true)
+	require.Zero(t, code)
+	require.Equal(t, int64(-1), offset)
+	p.end(true)
+	offset, code = committed(c, group, tp, true)
+	require.Zero(t, code)
+	require.Equal(t, int64(-1), offset)
+}

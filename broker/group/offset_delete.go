@@ -2,8 +2,6 @@ package group
 
 import (
 	"github.com/twmb/franz-go/pkg/kerr"
-
-	"github.com/keyframelog/keyframe/storage/catalog"
 )
 
 // TopicPartition names a partition of a topic.
@@ -21,7 +19,7 @@ func (g *Group) Reads(topic string) bool {
 	return ok || g.subscribed == nil
 }
 
-// DeleteOffsets removes committed offsets of partitions. done is called once: during the call, with what is wrong with all of it
+// DeleteOffsets removes committed offsets of partitions, and those that open transactions have for them. done is called once: during the call, with what is wrong with all of it
 // (INVALID_GROUP_ID, GROUP_ID_NOT_FOUND, or NON_EMPTY_GROUP where the members are no consumers), or when what is left of it is durable,
 // with an error for each partition: GROUP_SUBSCRIBED_TO_TOPIC where a member reads it. An offset that is not there is deleted.
 func (c *Coordinator) DeleteOffsets(name string, partitions []TopicPartition, done func(all *kerr.Error, each []*kerr.Error)) {
@@ -33,20 +31,20 @@ func (c *Coordinator) DeleteOffsets(name string, partitions []TopicPartition, do
 		done(err, nil)
 		return
 	}
-	var gone []catalog.OffsetCommit
+	gone := map[topicPartition]bool{}
 	for i, p := range partitions {
 		if e.group.Reads(p.Topic) {
 			each[i] = kerr.GroupSubscribedToTopic
 			continue
 		}
-		gone = append(gone, catalog.OffsetCommit{Topic: p.Topic, Partition: p.Partition, Delete: true})
+		gone[topicPartition{p.Topic, p.Partition}] = true
 	}
 	if len(gone) == 0 {
 		c.mu.Unlock()
 		done(nil, each)
 		return
 	}
-	c.enqueueLocked(e, write{commits: gone, done: func(err error) {
+	c.enqueueLocked(e, write{drop: func(key topicPartition) bool { return gone[key] }, done: func(err error) {
 		if err != nil {
 			done(kerr.CoordinatorNotAvailable, nil)
 			return

@@ -167,7 +167,7 @@ func (c *Coordinator) DropTopic(topic string) {
 	if c.closed {
 		return
 	}
-	is := func(t string) bool { return t == topic }
+	is := func(key topicPartition) bool { return key.topic == topic }
 	for _, e := range c.entries {
 		if e.group != nil && (e.writing || len(e.droppedBy(is)) > 0 || len(e.pending.droppedBy(is)) > 0) {
 			c.enqueueLocked(e, write{drop: is})

@@ -26,12 +26,12 @@ func (p pending) has(key topicPartition) bool {
 	return false
 }
 
-// droppedBy are writes that remove the offsets of topics.
-func (p pending) droppedBy(drop func(topic string) bool) (writes []pendingWrite) {
+// droppedBy are writes that remove offsets.
+func (p pending) droppedBy(drop func(topicPartition) bool) (writes []pendingWrite) {
 	for id, offsets := range p {
 		w := pendingWrite{producerID: id}
 		for key := range offsets {
-			if drop(key.topic) {
+			if drop(key) {
 				w.commits = append(w.commits, catalog.OffsetCommit{Topic: key.topic, Partition: key.partition, Delete: true})
 			}
 		}

@@ -13,11 +13,11 @@ type write struct {
 	save    *Save
 	keep    bool // a consumer group's metadata, as it is when the write's turn comes
 	commits []catalog.OffsetCommit
-	drop    func(topic string) bool // removes the offsets of these topics, as they are when the write's turn comes
-	pending *pendingWrite           // offsets of an open transaction
-	hold    *hold                   // somebody else writes
-	remove  bool                    // removes the group and its offsets
-	done    func(error)             // may be nil; called without the lock
+	drop    func(topicPartition) bool // removes these offsets, also those of open transactions, as they are when the write's turn comes
+	pending *pendingWrite             // offsets of an open transaction
+	hold    *hold                     // somebody else writes
+	remove  bool                      // removes the group and its offsets
+	done    func(error)               // may be nil; called without the lock
 }
 
 // enqueueLocked gives a write to the group's writer. Writes of one group happen in the order of this call, one at a time,
@@ -138,9 +138,9 @@ func (e *entry) publish(commits []catalog.OffsetCommit) {
 	}
 }
 
-func (e *entry) droppedBy(drop func(topic string) bool) (gone []catalog.OffsetCommit) {
+func (e *entry) droppedBy(drop func(topicPartition) bool) (gone []catalog.OffsetCommit) {
 	for key := range e.offsets {
-		if drop(key.topic) {
+		if drop(key) {
 			gone = append(gone, catalog.OffsetCommit{Topic: key.topic, Partition: key.partition, Delete: true})
 		}
 	}

@@ -220,12 +220,13 @@ func (c *Coordinator) EndOffsets(producerID int64, groups []string, commit bool)
 
 	type ended struct {
 		e                *entry
+		life             int
 		pending, commits []catalog.OffsetCommit
 	}
 	var all []ended
 	c.mu.Lock()
 	for _, e := range held {
-		x := ended{e: e, pending: e.pending.of(producerID)}
+		x := ended{e: e, life: e.life, pending: e.pending.of(producerID)}
 		if len(x.pending) == 0 {
 			continue // nothing was stored, be it that the store has refused it
 		}
@@ -244,7 +245,7 @@ func (c *Coordinator) EndOffsets(producerID int64, groups []string, commit bool)
 	finish = func(durable bool) {
 		c.mu.Lock()
 		for _, x := range all {
-			if durable && x.e.group != nil {
+			if durable && x.e.group != nil && x.e.life == x.life { // a group that was deleted since is not the one that is there now
 				x.e.publish(x.commits)
 				delete(x.e.pending, producerID)
 				c.metrics.commits.Add(float64(len(x.commits)))

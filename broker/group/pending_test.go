@@ -120,6 +120,30 @@ func TestEndOffsetsKeepsTheOrder(t *testing.T) {
 	})
 }
 
+// A group that is deleted and made again while the end of a transaction is being written has nothing of the one before.
+func TestEndOffsetsOfADeletedGroup(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newMemStore()
+		c := open(t, store)
+		require.Equal(t, []*kerr.Error{nil}, commitInTxn(c, "g", simple, 7, at("t", 0, 10)))
+		put, finish := c.EndOffsets(7, []string{"g"}, true)
+		var deleted []*kerr.Error
+		c.Delete("g", func(err *kerr.Error) { deleted = append(deleted, err) })
+		answered := make(chan []*kerr.Error, 1)
+		c.Commit("g", simple, []PartitionOffset{at("t", 1, 50)}, func(errs []*kerr.Error) { answered <- errs })
+		require.NoError(t, put(nil))
+		finish(true)
+		require.Equal(t, []*kerr.Error{nil}, <-answered)
+		require.Equal(t, []*kerr.Error{nil}, deleted)
+		requireOffset(t, c, "g", 0, -1)
+		requireOffset(t, c, "g", 1, 50)
+		require.NoError(t, c.Close())
+		c = open(t, store)
+		requireOffset(t, c, "g", 0, -1)
+		require.NoError(t, c.Close())
+	})
+}
+
 // KIP-447: a commit that names a member is fenced as a plain one is.
 func TestCommitInTxnIsFenced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

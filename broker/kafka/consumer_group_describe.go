@@ -16,7 +16,7 @@ const invalidGroupID int16 = 24
 // consumerGroupDescribe shows the groups that the broker balances. A classic group is an error.
 func (h *Handler) consumerGroupDescribe(_ context.Context, _ *wire.Request, req *kmsg.ConsumerGroupDescribeRequest) wire.Response {
 	resp := req.ResponseKind().(*kmsg.ConsumerGroupDescribeResponse)
-	for _, name := range req.Groups {
+	for _, name := range once(req.Groups) {
 		out := kmsg.NewConsumerGroupDescribeResponseGroup()
 		out.Group = name
 		d, ok, known := h.cfg.Groups.DescribeConsumer(name)

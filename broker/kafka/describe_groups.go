@@ -14,7 +14,7 @@ import (
 // an error.
 func (h *Handler) describeGroups(_ context.Context, _ *wire.Request, req *kmsg.DescribeGroupsRequest) wire.Response {
 	resp := req.ResponseKind().(*kmsg.DescribeGroupsResponse)
-	for _, name := range req.Groups {
+	for _, name := range once(req.Groups) {
 		out := kmsg.DescribeGroupsResponseGroup{Group: name, AuthorizedOperations: noOperations}
 		switch d, ok, known := h.cfg.Groups.Describe(name); {
 		case !ok:

@@ -2,7 +2,6 @@ package kafka
 
 import (
 	"context"
-	"slices"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -26,9 +25,14 @@ func (h *Handler) describeLogDirs(_ context.Context, _ *wire.Request, req *kmsg.
 	if volume := h.cfg.LogDir.Volume; volume != nil {
 		dir.TotalBytes, dir.UsableBytes = volume()
 	}
-	wanted := map[string][]int32{}
+	wanted := map[string]map[int32]bool{}
 	for _, rt := range req.Topics {
-		wanted[rt.Topic] = append(wanted[rt.Topic], rt.Partitions...)
+		if wanted[rt.Topic] == nil {
+			wanted[rt.Topic] = map[int32]bool{}
+		}
+		for _, index := range rt.Partitions {
+			wanted[rt.Topic][index] = true
+		}
 	}
 	for _, t := range h.cfg.Registry.List() {
 		indexes, ok := wanted[t.Name]
@@ -37,7 +41,7 @@ func (h *Handler) describeLogDirs(_ context.Context, _ *wire.Request, req *kmsg.
 		}
 		var partitions []kmsg.DescribeLogDirsResponseDirTopicPartition
 		for _, p := range t.Partitions {
-			if req.Topics == nil || slices.Contains(indexes, p.Index) {
+			if req.Topics == nil || indexes[p.Index] {
 				partitions = append(partitions, h.sizeOf(t, p))
 			}
 		}

@@ -12,6 +12,11 @@ import (
 // describeProducers shows the idempotent producers that partitions know, and where their open transactions begin.
 func (h *Handler) describeProducers(_ context.Context, _ *wire.Request, req *kmsg.DescribeProducersRequest) wire.Response {
 	resp := req.ResponseKind().(*kmsg.DescribeProducersResponse)
+	type place struct {
+		topic string
+		index int32
+	}
+	seen := map[place]bool{} // as once
 	for _, rt := range req.Topics {
 		out := kmsg.DescribeProducersResponseTopic{Topic: rt.Topic}
 		t, code := h.lookup(topicRef{name: rt.Topic})
@@ -20,6 +25,11 @@ func (h *Handler) describeProducers(_ context.Context, _ *wire.Request, req *kms
 			code, message = codeOf(err), ptr(err.Error())
 		}
 		for _, index := range rt.Partitions {
+			if at := (place{rt.Topic, index}); seen[at] {
+				continue
+			} else {
+				seen[at] = true
+			}
 			answer := kmsg.DescribeProducersResponseTopicPartition{Partition: index, ErrorMessage: message}
 			var p *topics.Partition
 			if p, answer.ErrorCode = partitionOf(t, code, index); answer.ErrorCode == none {

@@ -12,7 +12,7 @@ import (
 // to are not shown: Kafka shows the partitions of a topic that is not here.
 func (h *Handler) describeTransactions(_ context.Context, _ *wire.Request, req *kmsg.DescribeTransactionsRequest) wire.Response {
 	resp := req.ResponseKind().(*kmsg.DescribeTransactionsResponse)
-	for _, id := range req.TransactionalIDs {
+	for _, id := range once(req.TransactionalIDs) {
 		out := kmsg.DescribeTransactionsResponseTransactionState{TransactionalID: id}
 		d, err := h.cfg.Transactions.Describe(id)
 		if err != nil {

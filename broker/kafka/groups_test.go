@@ -23,6 +23,7 @@ func startGroups(t *testing.T) *broker {
 func startGroupsOwn(t *testing.T, o options) (*broker, *group.Coordinator) {
 	t.Helper()
 	var c *group.Coordinator
+	more := o.kafka
 	o.kafka = func(cfg *kafka.Config) {
 		settings := group.DefaultSettings()
 		settings.InitialRebalanceDelay = 0
@@ -32,6 +33,9 @@ func startGroupsOwn(t *testing.T, o options) (*broker, *group.Coordinator) {
 		require.NoError(t, err)
 		cfg.Registry.AddHooks(topics.Hooks{Deleted: func(topic *topics.Topic) { c.DropTopic(topic.Name) }})
 		cfg.Groups = c
+		if more != nil {
+			more(cfg)
+		}
 	}
 	b := startOwn(t, o)
 	t.Cleanup(func() { require.NoError(t, c.Close()) })

@@ -46,3 +46,17 @@ func (h *Handler) checkEpoch(epoch int32) int16 {
 	}
 	return unknownLeaderEpoch
 }
+
+// once keeps the first of those that are equal. What is described is told once, however often it is named: an answer may be a thousand
+// times larger than its question.
+func once[T comparable](list []T) []T {
+	seen := make(map[T]bool, len(list))
+	first := list[:0:0]
+	for _, x := range list {
+		if !seen[x] {
+			seen[x] = true
+			first = append(first, x)
+		}
+	}
+	return first
+}

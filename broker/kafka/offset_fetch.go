@@ -18,7 +18,12 @@ func (h *Handler) offsetFetch(_ context.Context, _ *wire.Request, req *kmsg.Offs
 	return wire.Later(func(context.Context) wire.Message {
 		resp := req.ResponseKind().(*kmsg.OffsetFetchResponse)
 		if req.Version >= 8 {
+			whole := map[string]bool{} // groups that everything is told of: once
 			for _, g := range req.Groups {
+				if g.Topics == nil && whole[g.Group] {
+					continue
+				}
+				whole[g.Group] = whole[g.Group] || g.Topics == nil
 				resp.Groups = append(resp.Groups, h.fetchGroup(g, req.Version, req.RequireStable))
 			}
 			return resp

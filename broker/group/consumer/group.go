@@ -59,6 +59,7 @@ type Group struct {
 	topicsVersion        uint64
 	topicsSum            uint64 // of subscribed, as the epoch knows it
 	subscribed           map[TopicID]Topic
+	matches              map[string][]Topic // that regular expressions of members take, at topicsVersion
 	subscriptionsChanged bool
 
 	fx Effects

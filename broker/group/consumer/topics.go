@@ -53,8 +53,12 @@ func (g *Group) resolve() (changed bool) {
 	if version == g.topicsVersion && !g.subscriptionsChanged {
 		return false
 	}
+	before := g.matches
+	if version != g.topicsVersion {
+		before = nil
+	}
 	g.topicsVersion, g.subscriptionsChanged = version, false
-	matches := map[string][]Topic{} // by regular expression
+	matches := map[string][]Topic{}
 	all := map[TopicID]Topic{}
 	for _, m := range g.members {
 		m.topics = nil
@@ -67,7 +71,9 @@ func (g *Group) resolve() (changed bool) {
 		if m.regex != nil {
 			found, ok := matches[m.pattern]
 			if !ok {
-				found = g.match(m.regex)
+				if found, ok = before[m.pattern]; !ok {
+					found = g.match(m.regex)
+				}
 				matches[m.pattern] = found
 			}
 			for _, t := range found {
@@ -78,7 +84,7 @@ func (g *Group) resolve() (changed bool) {
 		slices.SortFunc(m.topics, compareIDs)
 		m.topics = slices.Compact(m.topics)
 	}
-	g.subscribed = all
+	g.subscribed, g.matches = all, matches
 	sum := digest(all)
 	changed = sum != g.topicsSum
 	g.topicsSum = sum

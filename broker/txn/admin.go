@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/keyframelog/keyframe/broker/pattern"
 )
 
 // Description is a transactional id as DescribeTransactions shows it.
@@ -71,10 +73,10 @@ func (c *Coordinator) List(f Filter) (list []Listing, unknown []string, refusal 
 			unknown = append(unknown, name)
 		}
 	}
-	var pattern *regexp.Regexp
+	var names *regexp.Regexp
 	if f.Pattern != "" {
 		var err error
-		if pattern, err = regexp.Compile(`^(?:` + f.Pattern + `)$`); err != nil {
+		if names, err = pattern.Compile(f.Pattern); err != nil {
 			return nil, nil, kerr.InvalidRegularExpression
 		}
 	}
@@ -90,7 +92,7 @@ func (c *Coordinator) List(f Filter) (list []Listing, unknown []string, refusal 
 		x := e.txn
 		if x != nil && !e.gone && (len(f.States) == 0 || slices.Contains(states, x.state)) &&
 			(len(f.ProducerIDs) == 0 || slices.Contains(f.ProducerIDs, x.producer.ID)) &&
-			(f.LongerThanMs < 0 || nowMs-x.startMs() > f.LongerThanMs) && (pattern == nil || pattern.MatchString(e.id)) {
+			(f.LongerThanMs < 0 || nowMs-x.startMs() > f.LongerThanMs) && (names == nil || names.MatchString(e.id)) {
 			list = append(list, Listing{e.id, x.producer.ID, x.state})
 		}
 		e.mu.Unlock()

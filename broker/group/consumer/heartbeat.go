@@ -210,13 +210,13 @@ func (g *Group) describeSelf(m *member, r *HeartbeatRequest) (changed bool) {
 	}
 	if r.Pattern != nil && set(&m.pattern, *r.Pattern) {
 		changed = true
-		m.regex = pattern(m.pattern)
+		m.regex = compiled(m.pattern)
 	}
 	return changed
 }
 
-// pattern compiles what was checked.
-func pattern(p string) *regexp.Regexp {
+// compiled is what was checked.
+func compiled(p string) *regexp.Regexp {
 	if p == "" {
 		return nil
 	}

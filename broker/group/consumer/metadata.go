@@ -180,7 +180,7 @@ func (r *reader) member() *member {
 	for _, s := range []*string{&m.id, &m.instanceID, &m.rack, &m.clientID, &m.clientHost, &m.pattern, &m.assignor} {
 		*s = r.string()
 	}
-	m.regex = pattern(m.pattern)
+	m.regex = compiled(m.pattern)
 	m.rebalance, m.epoch, m.previous = r.millis(), r.epoch(), r.epoch()
 	if state := r.take(1); !r.bad {
 		m.state = MemberState(state[0])

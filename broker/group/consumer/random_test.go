@@ -404,7 +404,7 @@ func (r *random) drain() {
 			continue
 		}
 		for _, t := range r.world.All() {
-			if slices.Contains(c.names, t.Name) || c.pattern != "" && pattern(c.pattern).MatchString(t.Name) {
+			if slices.Contains(c.names, t.Name) || c.pattern != "" && compiled(c.pattern).MatchString(t.Name) {
 				for n := range int32(t.Partitions) {
 					want = want.Or(parts(t.ID, n))
 				}

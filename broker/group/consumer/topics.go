@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/keyframelog/keyframe/broker/group/assign"
+	"github.com/keyframelog/keyframe/broker/pattern"
 )
 
 // TopicID identifies one life of a topic.
@@ -32,16 +33,15 @@ type Topics interface {
 	All() []Topic
 }
 
-// compile takes a pattern in RE2 syntax, which has to match the whole name of a topic.
-func compile(pattern string) (*regexp.Regexp, error) {
-	_, err := regexp.Compile(pattern) // alone first: the error is about what the user wrote
-	var re *regexp.Regexp
-	if err == nil {
-		re, err = regexp.Compile(`^(?:` + pattern + `)$`)
+// compile takes an expression in RE2 syntax, which has to match the whole name of a topic.
+func compile(expression string) (*regexp.Regexp, error) {
+	re, err := pattern.Compile(expression)
+	if errors.Is(err, pattern.ErrTooLarge) {
+		return nil, fmt.Errorf("SubscribedTopicRegex of %d bytes is too large.", len(expression))
 	}
 	var bad *syntax.Error
 	if errors.As(err, &bad) {
-		return nil, fmt.Errorf("SubscribedTopicRegex `%s` is not a valid regular expression: %s.", pattern, bad.Code)
+		return nil, fmt.Errorf("SubscribedTopicRegex `%s` is not a valid regular expression: %s.", expression, bad.Code)
 	}
 	return re, err
 }

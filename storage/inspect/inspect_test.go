@@ -73,7 +73,10 @@ func (b *broker) topic(name string) catalog.Topic {
 }
 
 // put appends n records in one batch and folds them. The first half of each row's value is its key, again and again.
-func (b *broker) put(name string, n int) {
+func (b *broker) put(name string, n int) { b.putFrom(name, n, 0) }
+
+// putFrom is put, and rows below the log start leave at the cut.
+func (b *broker) putFrom(name string, n int, start int64) {
 	b.t.Helper()
 	topic, ok := b.cat.Get(name)
 	require.True(b.t, ok)
@@ -99,7 +102,7 @@ func (b *broker) put(name string, n int) {
 	t, err := b.tables.Table(meta.Ordinal, id)
 	require.NoError(b.t, err)
 	require.NoError(b.t, b.tables.Commit(context.Background(), []table.Fold{{
-		Table: t, Changes: changes, End: p.Bounds().LogEnd, LeaderEpoch: p.EpochAt(p.Bounds().LogEnd - 1), Cut: true,
+		Table: t, Changes: changes, End: p.Bounds().LogEnd, LeaderEpoch: p.EpochAt(p.Bounds().LogEnd - 1), Cut: true, Start: start,
 	}}))
 }
 
@@ -172,6 +175,28 @@ func TestHealthyDirectoryOfManyRuns(t *testing.T) {
 		require.EqualValues(t, 50*(run+1), r.Refolded)
 		require.Positive(t, r.Files)
 		require.Positive(t, r.Keys)
+	}
+}
+
+// Rows that have left with the log start are no problem, also where the frame at which they left was thinned.
+func TestExpiredRows(t *testing.T) {
+	for _, thinned := range []bool{false, true} {
+		fs := vfs.NewMem()
+		b := start(t, fs)
+		topic := b.topic("a")
+		b.put("a", 100)
+		b.putFrom("a", 30, 50) // 0 to 29 have come again, 30 to 49 leave
+		b.putFrom("a", 10, 120)
+		if thinned {
+			meta := topic.Partitions[0]
+			table, err := b.tables.Table(meta.Ordinal, table.Identity{TopicID: topic.ID, Incarnation: meta.Incarnation, Fold: fold.LastValue})
+			require.NoError(t, err)
+			require.Equal(t, 10+10, int(table.Digest().Count))
+			require.NoError(t, table.Thin(t.Context(), 130))
+		}
+		b.stop()
+		r := check(t, fs)
+		require.Empty(t, r.Problems)
 	}
 }
 

@@ -115,6 +115,7 @@ var sentinels = []struct {
 	{keyframer.ErrUnknownTopic, unknownTopicOrPartition}, // deleted in between
 	{keyframer.ErrUnknownPartition, unknownTopicOrPartition},
 	{keyframer.ErrNotKeyFramed, kafkaStorageError},
+	{keyframer.ErrReopening, kafkaStorageError},
 	{keyframer.ErrFailed, kafkaStorageError},
 	{keyframer.ErrClosed, kafkaStorageError},
 	{table.ErrCorrupt, kafkaStorageError},

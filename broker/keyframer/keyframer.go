@@ -24,6 +24,8 @@ var (
 	ErrExists           = errors.New("keyframer: the topic is there already")
 	// ErrNotKeyFramed: the topic was key-framed once; its rows are kept, but nothing is folded any more.
 	ErrNotKeyFramed = errors.New("keyframer: the topic is not key-framed")
+	// ErrReopening: the topic is key-framed again, and its tables are opened at this moment. Ask again.
+	ErrReopening = errors.New("keyframer: the topic is being opened again")
 	// ErrFailed: the partition cannot be folded; what happened is in the message.
 	ErrFailed = errors.New("keyframer: partition failed")
 	// ErrStaleFetch: the fetch is below the tombstone horizon and the topic says keyframe.stale.fetch=error.
@@ -193,7 +195,7 @@ func (k *Keyframer) reopen(spec TopicSpec, settings Settings) error {
 	if !ok {
 		return fmt.Errorf("%w: %s", ErrUnknownTopic, spec.Name)
 	}
-	t.stop(fmt.Errorf("%w: %s is being opened again", ErrNotKeyFramed, spec.Name))
+	t.stop(fmt.Errorf("%w: %s", ErrReopening, spec.Name))
 	t.wait()
 	for _, p := range t.Partitions() {
 		k.memory.forget(p)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/keyframelog/keyframe/proto/fold"
 	"github.com/keyframelog/keyframe/storage/damage"
 	"github.com/keyframelog/keyframe/storage/live"
 	"github.com/keyframelog/keyframe/storage/log"
@@ -64,10 +65,40 @@ func (p *Partition) identity() table.Identity {
 
 func (p *Partition) rebuild(ctx context.Context, why string) (*table.Table, error) {
 	p.logger.Warn("the table is dropped and folded from the log again", "reason", why)
+	return p.create(ctx, nil)
+}
+
+// create drops the partition's table and makes an empty one. between runs when neither is there; nil: nothing does.
+func (p *Partition) create(ctx context.Context, between func() error) (*table.Table, error) {
 	if err := p.k.cfg.Tables.Drop(ctx, p.ordinal); err != nil {
 		return nil, fmt.Errorf("drop the table: %w", err)
 	}
+	if between != nil {
+		if err := between(); err != nil {
+			return nil, err
+		}
+	}
 	return p.k.cfg.Tables.Table(p.ordinal, p.identity())
+}
+
+// beginAnew makes an empty table for a log that begins above its first offset, because retention passed all rows while the topic was not
+// key-framed. Where deltas are no whole values, those above may have been folded onto such rows: the state at an offset is another one than
+// it was. So is the incarnation then, or replicas would be told that they have drifted. A crash on the way leaves no table, or an empty one:
+// all of it is done again.
+func (p *Partition) beginAnew(ctx context.Context, empty *table.Table) (*table.Table, error) {
+	if k := p.topic.Fold; k == fold.LastValue || k == fold.Debezium || p.renewIncarnation == nil {
+		return empty, nil
+	}
+	return p.create(ctx, func() error {
+		incarnation, err := p.renewIncarnation(ctx)
+		if err != nil {
+			return fmt.Errorf("draw another incarnation: %w", err)
+		}
+		p.logger.Info("the log has another incarnation: what its deltas were folded onto may be gone",
+			"was", hex.EncodeToString(p.Incarnation[:]), "incarnation", hex.EncodeToString(incarnation[:]))
+		p.Incarnation = incarnation
+		return nil
+	})
 }
 
 // renew draws another incarnation for a log that has lost records which somebody may have read: others will have their offsets. It is
@@ -133,7 +164,11 @@ func (p *Partition) agree(ctx context.Context, t *table.Table, b log.Bounds) (*t
 			return nil, fmt.Errorf("the table is folded to offset %d, but the log keeps deltas from %d only: restore it from a backup",
 				position, b.DeltaStart)
 		}
-		err := p.k.cfg.Tables.Commit(ctx, []table.Fold{{
+		t, err := p.beginAnew(ctx, t)
+		if err != nil {
+			return nil, err
+		}
+		err = p.k.cfg.Tables.Commit(ctx, []table.Fold{{
 			Table: t, End: b.DeltaStart, LeaderEpoch: -1, Cut: true, CutTimeMs: p.k.nowMs(), Start: min(b.LogStart, b.DeltaStart),
 		}})
 		return t, err

@@ -88,7 +88,7 @@ func describe(t *keyframer.Topic, p *keyframer.Partition, err error) error {
 		return connect.NewError(connect.CodeDeadlineExceeded, err)
 	case errors.Is(err, context.Canceled):
 		return connect.NewError(connect.CodeCanceled, err)
-	case errors.Is(err, keyframer.ErrClosed), errors.Is(err, log.ErrClosed), errors.Is(err, table.ErrClosed):
+	case errors.Is(err, keyframer.ErrClosed), errors.Is(err, keyframer.ErrReopening), errors.Is(err, log.ErrClosed), errors.Is(err, table.ErrClosed):
 		return connect.NewError(connect.CodeUnavailable, err)
 	}
 	return connect.NewError(connect.CodeInternal, err)

@@ -137,7 +137,8 @@ func (p *partition) beginEarliest(ctx context.Context) error {
 			return p.beginFrame(ctx, info.deltaStart)
 		}
 		if start > info.deltaStart { // the state is not what lies above the log start alone: rows leave at a cut
-			if err := p.beginFrame(ctx, newestFrame); !errors.Is(err, errNoFrame) {
+			// Without a frame, whole values will do: what lacks rows below the log start is the log's state from the next cut on.
+			if err := p.beginFrame(ctx, newestFrame); !errors.Is(err, errNoFrame) || !wholeValues(topic.fold) {
 				return err
 			}
 		}

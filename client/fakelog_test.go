@@ -174,6 +174,14 @@ func (l *fakeLog) cutExpiring(p int32, start int64) int64 {
 	return l.cutLocked(p)
 }
 
+// thin drops one key frame.
+func (l *fakeLog) thin(p int32, cut int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	part := l.parts[p]
+	part.cuts = slices.DeleteFunc(part.cuts, func(c int64) bool { return c == cut })
+}
+
 // startAt is the log start in force at an offset.
 func (p *fakePartition) startAt(offset int64) (start int64) {
 	for cut, s := range p.rowStarts {

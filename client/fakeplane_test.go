@@ -24,8 +24,9 @@ type fakePlane struct {
 	hidden atomic.Bool                                    // frames are not announced
 	fault  atomic.Pointer[func(try int, b []byte) []byte] // of the frame's bytes that are left to send; a short result breaks the connection
 	tries  atomic.Int64
-	refuse atomic.Int64 // HTTP status instead of a frame; 0: none
-	asked  atomic.Int64 // DigestAt
+	refuse atomic.Int64           // HTTP status instead of a frame; 0: none
+	asked  atomic.Int64           // DigestAt
+	before atomic.Pointer[func()] // of the next answer of DigestAt
 }
 
 func newFakePlane(t interface{ Cleanup(func()) }, l *fakeLog) *fakePlane {
@@ -134,6 +135,9 @@ func (f *fakePlane) framesMessage(first bool, sent map[string]bool) *state.Frame
 
 func (f *fakePlane) DigestAt(_ context.Context, req *connect.Request[state.DigestAtRequest]) (*connect.Response[state.DigestAtResponse], error) {
 	f.asked.Add(1)
+	if before := f.before.Swap(nil); before != nil {
+		(*before)()
+	}
 	f.log.mu.Lock()
 	defer f.log.mu.Unlock()
 	m := req.Msg
@@ -159,6 +163,6 @@ func (f *fakePlane) DigestAt(_ context.Context, req *connect.Request[state.Diges
 	sum := d.Sum.Bytes()
 	return connect.NewResponse(&state.DigestAtResponse{
 		AsOf:  &state.AsOf{Partition: m.Partition, Incarnation: part.incarnation[:], Offset: m.Offset},
-		Count: d.Count, Sum: sum[:],
+		Count: d.Count, Sum: sum[:], Start: part.startAt(m.Offset),
 	}), nil
 }

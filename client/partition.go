@@ -284,7 +284,9 @@ func (p *partition) comparePendingLocked(s rows) (Verdict, error) {
 	f := p.pending[0]
 	p.pending = p.pending[1:]
 	p.compared = max(p.compared, f.cut)
+	judge := p.judgeLocked
 	if f.start > p.start && s.position() == f.cut {
+		judge = func(f frameInfo, ours digest.Digest) Verdict { return p.judgeExpiredLocked(s, f, ours) }
 		if _, err := p.expireLocked(s, f.start); err != nil {
 			return Verdict{}, err
 		}
@@ -300,7 +302,7 @@ func (p *partition) comparePendingLocked(s rows) (Verdict, error) {
 		p.askNow()
 		return p.verdict(f.cut, Inconclusive, d, f.digest, fmt.Sprintf("position is %d when the frame is due", at), nil), nil
 	}
-	return p.judgeLocked(f, d), nil
+	return judge(f, d), nil
 }
 
 // announce tells the partition of a frame of the log, new or old.

@@ -132,27 +132,27 @@ func fill(dst, src []byte) error {
 }
 
 // digestAt asks for the digest of the state at an offset. Errors: errOtherIncarnation, errNotComparable, or the call's own.
-func (p *plane) digestAt(ctx context.Context, partition int32, pos Position) (digest.Digest, error) {
+func (p *plane) digestAt(ctx context.Context, partition int32, pos Position) (d digest.Digest, start int64, err error) {
 	req := &state.DigestAtRequest{Topic: p.topic, Partition: partition, Offset: pos.Offset}
 	if pos.Incarnation != [16]byte{} {
 		req.Incarnation = pos.Incarnation[:]
 	}
 	resp, err := p.rpc.DigestAt(ctx, connect.NewRequest(req))
 	if err != nil {
-		return digest.Digest{}, classify(err)
+		return d, 0, classify(err)
 	}
 	var sum, zero [32]byte
 	if err := fill(sum[:], resp.Msg.Sum); err != nil {
-		return digest.Digest{}, err
+		return d, 0, err
 	}
 	asOf := resp.Msg.AsOf
 	if asOf.GetOffset() != pos.Offset {
-		return digest.Digest{}, fmt.Errorf("%w: asked for %d, answered for %d", errNotComparable, pos.Offset, asOf.GetOffset())
+		return d, 0, fmt.Errorf("%w: asked for %d, answered for %d", errNotComparable, pos.Offset, asOf.GetOffset())
 	}
 	if inc := asOf.GetIncarnation(); string(pos.Incarnation[:]) != string(zero[:16]) && string(inc) != string(pos.Incarnation[:]) {
-		return digest.Digest{}, fmt.Errorf("%w: %x", errOtherIncarnation, inc)
+		return d, 0, fmt.Errorf("%w: %x", errOtherIncarnation, inc)
 	}
-	return digest.Digest{Sum: digest.SumFromBytes(sum), Count: resp.Msg.Count}, nil
+	return digest.Digest{Sum: digest.SumFromBytes(sum), Count: resp.Msg.Count}, resp.Msg.Start, nil
 }
 
 // classify finds the reason that the state plane attaches to its errors.

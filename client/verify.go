@@ -30,6 +30,19 @@ func (p *partition) judgeLocked(f frameInfo, ours digest.Digest) Verdict {
 	return p.verdict(f.cut, Drifted, ours, f.digest, differs(ours, f.digest), nil)
 }
 
+// wholeValues tells whether every delta of a fold is a whole value, so that it does not matter when a row leaves that it replaces.
+func wholeValues(k fold.Kind) bool { return k == fold.LastValue || k == fold.Debezium }
+
+// judgeExpiredLocked is judgeLocked where rows have just left for the log start of a frame. It may have taken effect at an earlier frame, which
+// was thinned before we heard of it: then deltas in between were folded onto rows that were gone, and the frame is needed.
+func (p *partition) judgeExpiredLocked(s rows, f frameInfo, ours digest.Digest) Verdict {
+	if ours == f.digest || wholeValues(s.kind()) {
+		return p.judgeLocked(f, ours)
+	}
+	p.restartLocked(restart{event: OutOfRange, err: fmt.Errorf("%w: rows below %d have expired at %d or below", errOutOfRange, f.start, f.cut)})
+	return p.verdict(f.cut, Inconclusive, ours, f.digest, "the log start moved: rows expired", nil)
+}
+
 // expireLocked lets the rows go that the log start has passed: at a cut, or behind it where that makes no difference.
 func (p *partition) expireLocked(s rows, start int64) (bool, error) {
 	var gone func(frame.Row)
@@ -55,7 +68,7 @@ func (p *partition) expireLocked(s rows, start int64) (bool, error) {
 func (p *partition) startPassedLocked(s rows, f frameInfo) {
 	p.compared = max(p.compared, f.cut)
 	why := restart{event: OutOfRange, err: fmt.Errorf("%w: rows below %d have expired at %d", errOutOfRange, f.start, f.cut)}
-	if k := s.kind(); s.position() != f.cut && k != fold.LastValue && k != fold.Debezium {
+	if s.position() != f.cut && !wholeValues(s.kind()) {
 		p.restartLocked(why)
 		return
 	}
@@ -72,26 +85,31 @@ func (p *partition) startPassedLocked(s rows, f frameInfo) {
 		p.restartLocked(restart{event: TailFailed, err: err, halt: true})
 		return
 	}
+	if at == f.cut && d != f.digest && !wholeValues(s.kind()) {
+		p.restartLocked(why) // see judgeExpiredLocked
+		return
+	}
 	p.ring.reset(s.perRecord()) // the digests in it are of states with those rows
 	p.ring.add(at, d)
 	p.askNow()
 }
 
-// learnStart asks for frames that were cut at or below an offset and that we have not heard of: their log start may have passed rows of ours.
-func (p *partition) learnStart(ctx context.Context, at int64) (moved bool) {
-	p.mu.Lock()
-	start := p.start
-	p.mu.Unlock()
+// learnStart is told that the log's state at an offset respects another log start than ours did. It asks for the frames that were cut at or
+// below the offset: rows of ours leave with them. Where none has this log start any more, we need a frame.
+func (p *partition) learnStart(ctx context.Context, at, logs int64) {
+	learnt := false
 	err := p.r.plane.frames(ctx, &p.no, false, func(_ []partitionInfo, frames []frameInfo) error {
 		for _, f := range frames {
-			if f.partition == p.no && f.cut <= at && f.start > start {
-				moved = true
+			if f.partition == p.no && f.cut <= at && f.start >= logs {
+				learnt = true
 				p.announce(f)
 			}
 		}
 		return nil
 	})
-	return moved && err == nil
+	if err == nil && !learnt {
+		p.restartWith(restart{event: OutOfRange, err: fmt.Errorf("%w: rows below %d have expired at or below %d", errOutOfRange, logs, at)})
+	}
 }
 
 func differs(ours, logs digest.Digest) string {
@@ -110,7 +128,7 @@ func (p *partition) compareNow(ctx context.Context) Verdict {
 		return p.verdict(0, Inconclusive, digest.Digest{}, digest.Digest{}, "there is no state yet", nil)
 	}
 	ours, at, err := s.digest()
-	incarnation := s.identity().Incarnation
+	incarnation, start := s.identity().Incarnation, p.start
 	p.mu.Unlock()
 	if err != nil {
 		return p.verdict(at, Error, ours, digest.Digest{}, "our own digest cannot be read", err)
@@ -118,7 +136,7 @@ func (p *partition) compareNow(ctx context.Context) Verdict {
 	if p.r.plane == nil {
 		return p.verdict(at, Inconclusive, ours, digest.Digest{}, "no state plane to compare with", ErrNoStatePlane)
 	}
-	logs, err := p.r.plane.digestAt(ctx, p.no, Position{incarnation, at})
+	logs, logStart, err := p.r.plane.digestAt(ctx, p.no, Position{incarnation, at})
 	switch {
 	case errors.Is(err, errOtherIncarnation):
 		p.restartWith(restart{event: NewIncarnation, err: err})
@@ -127,7 +145,10 @@ func (p *partition) compareNow(ctx context.Context) Verdict {
 		return p.verdict(at, Inconclusive, ours, logs, "the log does not know its digest at this offset", err)
 	case err != nil:
 		return p.verdict(at, Error, ours, logs, "the state plane did not answer", err)
-	case ours != logs && p.learnStart(ctx, at):
+	case ours != logs && start != logStart:
+		if start < logStart {
+			p.learnStart(ctx, at, logStart)
+		}
 		return p.verdict(at, Inconclusive, ours, logs, "the log start moved: rows expired", nil)
 	case ours != logs:
 		return p.verdict(at, Drifted, ours, logs, differs(ours, logs), nil)

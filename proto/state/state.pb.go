@@ -1581,7 +1581,9 @@ type DigestAtResponse struct {
 	AsOf  *AsOf                  `protobuf:"bytes,1,opt,name=as_of,json=asOf,proto3" json:"as_of,omitempty"`
 	Count int64                  `protobuf:"varint,2,opt,name=count,proto3" json:"count,omitempty"`
 	// 32 bytes, big-endian.
-	Sum           []byte `protobuf:"bytes,3,opt,name=sum,proto3" json:"sum,omitempty"`
+	Sum []byte `protobuf:"bytes,3,opt,name=sum,proto3" json:"sum,omitempty"`
+	// S: the log start offset in force at the offset. States that respect different ones are not comparable.
+	Start         int64 `protobuf:"varint,4,opt,name=start,proto3" json:"start,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1635,6 +1637,13 @@ func (x *DigestAtResponse) GetSum() []byte {
 		return x.Sum
 	}
 	return nil
+}
+
+func (x *DigestAtResponse) GetStart() int64 {
+	if x != nil {
+		return x.Start
+	}
+	return 0
 }
 
 // ErrorDetail is attached to every error of the service.
@@ -1847,11 +1856,12 @@ const file_keyframe_state_v1_state_proto_rawDesc = "" +
 	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x1c\n" +
 	"\tpartition\x18\x02 \x01(\x05R\tpartition\x12\x16\n" +
 	"\x06offset\x18\x03 \x01(\x03R\x06offset\x12 \n" +
-	"\vincarnation\x18\x04 \x01(\fR\vincarnation\"h\n" +
+	"\vincarnation\x18\x04 \x01(\fR\vincarnation\"~\n" +
 	"\x10DigestAtResponse\x12,\n" +
 	"\x05as_of\x18\x01 \x01(\v2\x17.keyframe.state.v1.AsOfR\x04asOf\x12\x14\n" +
 	"\x05count\x18\x02 \x01(\x03R\x05count\x12\x10\n" +
-	"\x03sum\x18\x03 \x01(\fR\x03sum\"\xfb\x01\n" +
+	"\x03sum\x18\x03 \x01(\fR\x03sum\x12\x14\n" +
+	"\x05start\x18\x04 \x01(\x03R\x05start\"\xfb\x01\n" +
 	"\vErrorDetail\x121\n" +
 	"\x06reason\x18\x01 \x01(\x0e2\x19.keyframe.state.v1.ReasonR\x06reason\x12\x14\n" +
 	"\x05topic\x18\x02 \x01(\tR\x05topic\x12!\n" +

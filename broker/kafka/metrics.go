@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"reflect"
 	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -44,7 +45,8 @@ func (m *metrics) count(key int16, message wire.Message) {
 	})
 }
 
-// errorCodes calls see with every error code of an answer.
+// errorCodes calls see with the error codes of an answer. APIs that are asked often, or answer at length, have a case of their own;
+// of the others every field counts that is called ErrorCode.
 func errorCodes(message wire.Message, see func(int16)) {
 	switch m := message.(type) {
 	case *kmsg.ProduceResponse:
@@ -101,13 +103,38 @@ func errorCodes(message wire.Message, see func(int16)) {
 			see(e.ErrorCode)
 		}
 	default:
-		groupErrorCodes(message, see)
-		transactionErrorCodes(message, see)
+		if !groupErrorCodes(message, see) && !transactionErrorCodes(message, see) {
+			eachErrorCode(reflect.ValueOf(message), see)
+		}
 	}
 }
 
-// transactionErrorCodes is errorCodes for the transaction APIs.
-func transactionErrorCodes(message wire.Message, see func(int16)) {
+// eachErrorCode calls see with every field ErrorCode in v and below.
+func eachErrorCode(v reflect.Value, see func(int16)) {
+	switch v.Kind() {
+	case reflect.Pointer:
+		if !v.IsNil() {
+			eachErrorCode(v.Elem(), see)
+		}
+	case reflect.Slice:
+		if k := v.Type().Elem().Kind(); k == reflect.Struct || k == reflect.Pointer {
+			for i := range v.Len() {
+				eachErrorCode(v.Index(i), see)
+			}
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if f := v.Field(i); v.Type().Field(i).Name == "ErrorCode" && f.Kind() == reflect.Int16 {
+				see(int16(f.Int()))
+			} else {
+				eachErrorCode(f, see)
+			}
+		}
+	}
+}
+
+// transactionErrorCodes is errorCodes for the transaction APIs; false: it is none of them.
+func transactionErrorCodes(message wire.Message, see func(int16)) bool {
 	switch m := message.(type) {
 	case *kmsg.AddPartitionsToTxnResponse:
 		for _, t := range m.Topics {
@@ -140,11 +167,14 @@ func transactionErrorCodes(message wire.Message, see func(int16)) {
 		}
 	case *kmsg.ListTransactionsResponse:
 		see(m.ErrorCode)
+	default:
+		return false
 	}
+	return true
 }
 
-// groupErrorCodes is errorCodes for the consumer group APIs.
-func groupErrorCodes(message wire.Message, see func(int16)) {
+// groupErrorCodes is errorCodes for the consumer group APIs; false: it is none of them.
+func groupErrorCodes(message wire.Message, see func(int16)) bool {
 	switch m := message.(type) {
 	case *kmsg.FindCoordinatorResponse:
 		see(m.ErrorCode)
@@ -156,6 +186,8 @@ func groupErrorCodes(message wire.Message, see func(int16)) {
 	case *kmsg.SyncGroupResponse:
 		see(m.ErrorCode)
 	case *kmsg.HeartbeatResponse:
+		see(m.ErrorCode)
+	case *kmsg.ConsumerGroupHeartbeatResponse:
 		see(m.ErrorCode)
 	case *kmsg.LeaveGroupResponse:
 		see(m.ErrorCode)
@@ -180,5 +212,8 @@ func groupErrorCodes(message wire.Message, see func(int16)) {
 		for _, g := range m.Groups {
 			see(g.ErrorCode)
 		}
+	default:
+		return false
 	}
+	return true
 }

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"math"
+	"net"
 	"strconv"
 	"time"
 
@@ -12,7 +13,8 @@ import (
 func (b *Broker) staticConfigs() map[string]string {
 	c, ms := b.cfg, func(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
 	listener := "PLAINTEXT://" + b.kafkaListener.Addr().String()
-	advertised := listener
+	_, port, _ := net.SplitHostPort(b.kafkaListener.Addr().String())
+	advertised := "PLAINTEXT://" + net.JoinHostPort("localhost", port) // as Metadata tells it
 	if c.AdvertisedAddr != "" {
 		advertised = "PLAINTEXT://" + c.AdvertisedAddr
 	}

@@ -1,6 +1,7 @@
 package conformance_test
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -90,6 +91,8 @@ func TestDescribeConfigsThatToolsRead(t *testing.T) {
 		require.NotEmpty(t, v.ConfigSynonyms, name)
 		require.False(t, v.IsSensitive, name)
 	}
+	b := metadata(c, 12, false).Brokers[0]
+	require.Equal(t, fmt.Sprintf("PLAINTEXT://%s:%d", b.Host, b.Port), *configNamed(t, r, "advertised.listeners").Value, "what Metadata tells clients")
 	require.True(t, configNamed(t, r, "broker.id").ReadOnly)
 	require.False(t, configNamed(t, r, "message.max.bytes").ReadOnly)
 	require.Equal(t, kmsg.ConfigSourceStaticBrokerConfig, configNamed(t, r, "log.dirs").Source)

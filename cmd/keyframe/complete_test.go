@@ -20,6 +20,7 @@ func TestCompletion(t *testing.T) {
 		{"topic list --format |", "table json jsonl"},
 		{"topic create x --fold |", "last-value json-merge-patch counter debezium"},
 		{"topic create x --cleanup-policy |", "delete compact compact,delete"},
+		{"topic alter |", "stock users"},
 		{"produce users --op |", "put delete merge add"},
 		{"produce users --input |", "text jsonl"},
 		{"consume users --from |", "earliest latest"},

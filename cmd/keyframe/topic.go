@@ -13,8 +13,8 @@ import (
 )
 
 func newTopicCommand() *cobra.Command {
-	return group("topic", "Create, list, describe and delete topics",
-		newTopicCreateCommand(), newTopicListCommand(), newTopicDescribeCommand(), newTopicDeleteCommand())
+	return group("topic", "Create, list, describe, alter and delete topics",
+		newTopicCreateCommand(), newTopicListCommand(), newTopicDescribeCommand(), newTopicAlterCommand(), newTopicDeleteCommand())
 }
 
 func newTopicCreateCommand() *cobra.Command {
@@ -61,7 +61,7 @@ func newTopicCreateCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().Int32Var(&partitions, "partitions", -1, "number of partitions (default: the broker's)")
-	cmd.Flags().StringVar(&policy, "cleanup-policy", "", "delete or compact")
+	cmd.Flags().StringVar(&policy, "cleanup-policy", "", "delete, compact or compact,delete")
 	cmd.Flags().StringVar(&fold, "fold", "", "last-value, json-merge-patch, counter or debezium")
 	cmd.Flags().StringArrayVar(&configs, "topic-config", nil, "a topic config, NAME=VALUE (repeatable)")
 	completeFlag(cmd, "cleanup-policy", "delete", "compact", "compact,delete")

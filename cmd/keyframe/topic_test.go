@@ -56,6 +56,45 @@ func TestTopicDescribeSaysWhatIsNotSynced(t *testing.T) {
 	require.Contains(t, n.run(t, "", "topic", "describe", "fast"), "records are acknowledged and visible before they are synced")
 }
 
+func TestTopicAlter(t *testing.T) {
+	n := startNode(t)
+	n.run(t, "", "topic", "create", "users")
+	configs := func() map[string]string {
+		set := map[string]string{}
+		for _, c := range lines(t, n.run(t, "", "topic", "describe", "users", "--format", "jsonl"))[0]["configs"].([]any) {
+			if c := c.(map[string]any); c["source"] == "DYNAMIC_TOPIC_CONFIG" {
+				set[c["config"].(string)] = c["value"].(string)
+			}
+		}
+		return set
+	}
+	// A topic that another tool made, which knows no fold, gets it here while it is empty.
+	out := n.run(t, "", "topic", "alter", "users", "--cleanup-policy", "compact,delete", "--fold", "counter", "--topic-config", "retention.ms=1000", "--partitions", "3")
+	require.Contains(t, out, "3 config(s)")
+	require.Contains(t, out, "3 partition(s)")
+	require.Equal(t, map[string]string{"cleanup.policy": "compact,delete", "keyframe.fold": "counter", "retention.ms": "1000"}, configs())
+	require.EqualValues(t, 3, lines(t, n.run(t, "", "topic", "list", "--format", "jsonl"))[0]["partitions"])
+
+	n.run(t, "", "topic", "alter", "users", "--unset", "retention.ms", "--cleanup-policy", "compact")
+	require.Equal(t, map[string]string{"cleanup.policy": "compact", "keyframe.fold": "counter"}, configs())
+
+	n.run(t, "a\t1\n", "produce", "users")
+	for name, x := range map[string]struct {
+		args []string
+		want string
+	}{
+		"a fold among records": {[]string{"users", "--fold", "last-value"}, "keyframe.fold"},
+		"one of two is wrong":  {[]string{"users", "--topic-config", "retention.ms=5", "--topic-config", "retention.mss=5"}, "did you mean retention.ms"},
+		"less partitions":      {[]string{"users", "--partitions", "1"}, "3 partition(s)"},
+		"no such topic":        {[]string{"none", "--unset", "retention.ms"}, "does not exist"},
+		"nothing":              {[]string{"users"}, "nothing to change"},
+	} {
+		out, err := n.try(t, "", append([]string{"topic", "alter"}, x.args...)...)
+		require.ErrorContains(t, err, x.want, "%s: %s", name, out)
+	}
+	require.Equal(t, map[string]string{"cleanup.policy": "compact", "keyframe.fold": "counter"}, configs(), "all or nothing")
+}
+
 // requireListOfOne checks what --format json prints, and that the help says so.
 func requireListOfOne(t *testing.T, printed, help string) {
 	t.Helper()

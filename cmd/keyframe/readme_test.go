@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -13,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	benchprocess "github.com/keyframelog/keyframe/bench/process"
+	"github.com/keyframelog/keyframe/broker/topics"
 )
 
 // Every command in the README runs, in order, in one shell per section, and ends with status 0. The two commands at the top are
@@ -47,6 +49,26 @@ func TestReadmeCommands(t *testing.T) {
 	require.NoError(t, err, "%s", out)
 	for _, want := range []string{"alice", "apples", `{"name":"A","tags":{"y":2}}`, "equal, 1 rows", "no problem found"} {
 		require.Contains(t, string(out), want)
+	}
+}
+
+// Whoever reads the README finds every config of ours with its default, and those of Kafka's that have no effect.
+func TestReadmeNamesTheConfigs(t *testing.T) {
+	text, err := os.ReadFile("../../README.md")
+	require.NoError(t, err)
+	_, readme, _ := strings.Cut(string(text), "\n## Configuration\n")
+	readme, _, _ = strings.Cut(readme, "\n## ")
+	for _, d := range topics.Definitions() {
+		if strings.HasPrefix(d.Name, "keyframe.") {
+			require.Contains(t, readme, fmt.Sprintf("| `%s` | `%s` |", d.Name, d.Default))
+		}
+		if d.NoEffect && !strings.HasSuffix(d.Name, ".throttled.replicas") {
+			named := strings.Contains(readme, "`"+d.Name+"`")
+			for _, family := range []string{"segment.", "local.retention.", "remote.log."} {
+				named = named || strings.HasPrefix(d.Name, family) && strings.Contains(readme, "`"+family+"*`")
+			}
+			require.True(t, named, d.Name)
+		}
 	}
 }
 

@@ -25,7 +25,7 @@ func newServeCommand() *cobra.Command {
 		Short: "Run the broker",
 		Long: `Serves the Kafka protocol and the state plane from one data directory, until SIGINT, SIGTERM or SIGHUP. A second signal ends it at once.
 
-What was acknowledged with acks=all (or 1) is on disk: kill -9 and a power cut lose none of it.`,
+What was acknowledged with acks=all (or 1) is on disk: kill -9 and a power cut lose none of it, unless a topic's flush.messages is not 1.`,
 		Args: arguments(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := loadConfig(cmd)

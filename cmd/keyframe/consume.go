@@ -19,7 +19,13 @@ type consumeFlags struct {
 	limit     int
 	partition int32
 	group     string
+	isolation string
 }
+
+const (
+	readUncommitted = "read_uncommitted"
+	readCommitted   = "read_committed"
+)
 
 func newConsumeCommand() *cobra.Command {
 	var flags consumeFlags
@@ -31,9 +37,13 @@ or \x1b; with --format json or jsonl {"key", "value", "offset", "timestamp", "pa
 value_base64, everything else exactly.
 
 It follows the topic until it is interrupted; --exit ends it at the end that the topic has at the start, and fails if that cannot be
-reached. With --group it starts where the group is, and commits what it has printed.`,
+reached. With --group it starts where the group is, and commits what it has printed.
+
+Records of transactions that were aborted, or are not decided yet, are printed like the others, as Kafka's own tools do. With
+--isolation-level read_committed they are not, and the end is before the oldest open transaction.`,
 		Example: `  keyframe consume users --exit
-  keyframe consume users --from 2026-01-02T15:04:05Z --format jsonl`,
+  keyframe consume users --from 2026-01-02T15:04:05Z --format jsonl
+  keyframe consume users --exit --isolation-level read_committed`,
 		Args:              arguments("TOPIC"),
 		ValidArgsFunction: completeTopic,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -53,7 +63,9 @@ reached. With --group it starts where the group is, and commits what it has prin
 	cmd.Flags().IntVarP(&flags.limit, "limit", "n", 0, "stop after this many records (0: no limit)")
 	cmd.Flags().Int32Var(&flags.partition, "partition", -1, "this partition only")
 	cmd.Flags().StringVar(&flags.group, "group", "", "consume as a member of this group and commit offsets")
+	cmd.Flags().StringVar(&flags.isolation, "isolation-level", readUncommitted, "read_uncommitted or read_committed")
 	completeFlag(cmd, "from", "earliest", "latest")
+	completeFlag(cmd, "isolation-level", readUncommitted, readCommitted)
 	addSettings(cmd, "brokers", "format")
 	return cmd
 }
@@ -68,6 +80,8 @@ func (f consumeFlags) check(cmd *cobra.Command) error {
 		return fmt.Errorf("--limit %d: write a number of records, or 0 for all", f.limit)
 	case f.timeout <= 0:
 		return fmt.Errorf("--timeout %s: it must be longer than nothing", f.timeout)
+	case f.isolation != readUncommitted && f.isolation != readCommitted:
+		return fmt.Errorf("--isolation-level %q: write %s or %s", f.isolation, readUncommitted, readCommitted)
 	}
 	return nil
 }
@@ -109,6 +123,9 @@ func consumeTopic(cmd *cobra.Command, c *config, topic string, flags consumeFlag
 // consumeOptions keep control records, because they move the position too, and errors that the client would retry in silence.
 func consumeOptions(topic string, start startPoint, parts map[int32]span, flags consumeFlags) []kgo.Opt {
 	opts := []kgo.Opt{kgo.FetchMaxWait(500 * time.Millisecond), kgo.KeepControlRecords(), kgo.KeepRetryableFetchErrors()}
+	if flags.isolation == readCommitted {
+		opts = append(opts, kgo.FetchIsolationLevel(kgo.ReadCommitted()))
+	}
 	if flags.group != "" {
 		return append(opts, kgo.ConsumerGroup(flags.group), kgo.AutoCommitMarks(), kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(start.offset()))
 	}

@@ -52,7 +52,11 @@ type span struct {
 // planSpans asks where each partition begins, where it ends, and where reading starts.
 func planSpans(ctx context.Context, admin *kadm.Client, topic string, start startPoint, flags consumeFlags) (map[int32]span, error) {
 	starts, startErr := admin.ListStartOffsets(ctx, topic)
-	ends, endErr := admin.ListEndOffsets(ctx, topic)
+	listEnds := admin.ListEndOffsets
+	if flags.isolation == readCommitted {
+		listEnds = admin.ListCommittedOffsets // the last stable offset
+	}
+	ends, endErr := listEnds(ctx, topic)
 	if err := cmp.Or(startErr, endErr, ends.Error(), starts.Error()); err != nil {
 		return nil, topicError("consume", topic, err, "")
 	}

@@ -39,6 +39,10 @@ func TestConsumeIsolation(t *testing.T) {
 	require.Empty(t, values("--isolation-level", "read_committed", "--group", "g"), "the group is at the end of what is decided")
 	require.Equal(t, "open behind", values("--group", "g"), "and not beyond it")
 
+	p := lines(t, n.run(t, "", "topic", "describe", "t", "--format", "jsonl"))[0]["partitions"].([]any)[0].(map[string]any)
+	require.EqualValues(t, 5, p["last_stable"], "describe says where the open transaction holds readers back")
+	require.Greater(t, p["high_watermark"], p["last_stable"])
+
 	_, err := n.try(t, "", "consume", "t", "--isolation-level", "commited")
 	require.ErrorContains(t, err, "read_committed")
 }

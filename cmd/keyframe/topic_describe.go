@@ -21,9 +21,10 @@ func newTopicDescribeCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "describe TOPIC",
 		Short: "The topic, its configs with their sources, and its partitions with their offsets",
-		Long: `Prints the topic, its configs and where they come from, and for each partition its offsets: log start, high watermark, and of a
-key-framed topic the delta start (from there on the raw deltas are kept, below it only rows), how far it is folded, and how many key
-frames there are. --format json prints a list of one object, with the lists "configs" and "partitions"; jsonl that object on a line.`,
+		Long: `Prints the topic, its configs and where they come from, and for each partition its offsets: log start, high watermark, the last
+stable offset where an open transaction holds it below that, and of a key-framed topic the delta start (from there on the raw deltas
+are kept, below it only rows), how far it is folded, and how many key frames there are. --format json prints a list of one object,
+with the lists "configs" and "partitions"; jsonl that object on a line.`,
 		Args:              arguments("TOPIC"),
 		ValidArgsFunction: completeTopic,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -50,8 +51,9 @@ func describeTopic(cmd *cobra.Command, c *config, admin *kadm.Client, topic stri
 	}
 	starts, startErr := admin.ListStartOffsets(ctx, topic)
 	ends, endErr := admin.ListEndOffsets(ctx, topic)
+	stable, stableErr := admin.ListCommittedOffsets(ctx, topic)
 	configs, configErr := admin.DescribeTopicConfigs(ctx, topic)
-	if err := errors.Join(startErr, endErr, configErr); err != nil {
+	if err := errors.Join(startErr, endErr, stableErr, configErr); err != nil {
 		return err
 	}
 	if risk := flushRisk(configValues(configs, topic)); risk != "" {
@@ -63,12 +65,16 @@ func describeTopic(cmd *cobra.Command, c *config, admin *kadm.Client, topic stri
 			fmt.Fprintf(cmd.ErrOrStderr(), "without delta start and key frames: %v\n", stateError(c, err))
 		}
 	}
-	partitions := nested{columns: []string{"partition", "leader_epoch", "log_start", "delta_start", "high_watermark", "folded", "frames", "newest_cut", "failure"}}
+	partitions := nested{columns: []string{"partition", "leader_epoch", "log_start", "delta_start", "high_watermark", "last_stable", "folded", "frames", "newest_cut", "failure"}}
 	for _, p := range t.Partitions.Sorted() {
 		start, _ := starts.Lookup(topic, p.Partition)
 		end, _ := ends.Lookup(topic, p.Partition)
+		lastStable := any(absent{})
+		if at, ok := stable.Lookup(topic, p.Partition); ok && at.Offset < end.Offset {
+			lastStable = at.Offset
+		}
 		x := plane[p.Partition].cells()
-		partitions.rows = append(partitions.rows, []any{p.Partition, p.LeaderEpoch, start.Offset, x.deltaStart, end.Offset, x.folded, x.frames, x.newestCut, x.failure})
+		partitions.rows = append(partitions.rows, []any{p.Partition, p.LeaderEpoch, start.Offset, x.deltaStart, end.Offset, lastStable, x.folded, x.frames, x.newestCut, x.failure})
 	}
 	return printTopic(cmd, c, t, configRows(configs), partitions)
 }

@@ -103,7 +103,7 @@ func (c *Conn) serve() {
 	c.cancel()
 	c.nc.Close()
 	c.release()
-	logEnd(log, err)
+	logEnd(log, &c.s.protests, err)
 }
 
 // release gives back what answers that never went out hold.

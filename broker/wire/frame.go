@@ -63,11 +63,11 @@ func isHTTP(head [4]byte) bool {
 }
 
 // logEnd says why a connection ended, loudly only when someone has to do something.
-func logEnd(log *slog.Logger, err error) {
+func logEnd(log *slog.Logger, protests *notices, err error) {
 	var protocol *ProtocolError
 	switch {
 	case errors.As(err, &protocol):
-		log.Warn("Kafka connection closed", "reason", err.Error())
+		protests.warn(log, "Kafka connection closed", "reason", err.Error())
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed), errors.Is(err, errDraining), errors.Is(err, context.Canceled):
 		log.Debug("Kafka connection closed", "reason", "closed by the peer or the server")
 	default:

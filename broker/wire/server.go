@@ -68,6 +68,8 @@ type Server struct {
 	metrics  *metrics
 	budget   *semaphore.Weighted // bytes of requests in work, all connections
 	arriving *arrivals
+	refusals notices // of connections
+	protests notices // about what peers sent
 
 	ctx      context.Context // of all connections
 	cancel   context.CancelFunc
@@ -89,8 +91,8 @@ func New(cfg Config) *Server {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &Server{
 		cfg: cfg, metrics: newMetrics(cfg.Metrics), budget: semaphore.NewWeighted(cfg.MaxRequestBytes),
-		arriving: newArrivals(cfg.MaxRequestBytes / 4),
-		ctx:      ctx, cancel: cancel, draining: make(chan struct{}),
+		arriving: newArrivals(cfg.MaxRequestBytes / 4), refusals: notices{now: cfg.Now}, protests: notices{now: cfg.Now},
+		ctx: ctx, cancel: cancel, draining: make(chan struct{}),
 		listeners: map[net.Listener]struct{}{}, conns: map[*Conn]struct{}{},
 		perIP: map[string]int{}, refused: map[net.Conn]*time.Timer{},
 	}
@@ -138,10 +140,10 @@ func (s *Server) Serve(l net.Listener) error {
 func (s *Server) ServeConn(nc net.Conn) {
 	c, ip, err := s.admit(nc)
 	if err != nil {
-		nc.Close()
+		defer nc.Close()
 		if refused := (*refusedError)(nil); errors.As(err, &refused) {
 			s.metrics.refused.Inc()
-			s.cfg.Logger.Warn("Kafka connection refused: "+refused.reason, "remote", nc.RemoteAddr(), "max", refused.max)
+			s.refusals.warn(s.cfg.Logger, "Kafka connection refused: "+refused.reason, "remote", nc.RemoteAddr(), "max", refused.max)
 		}
 		return
 	}

@@ -154,7 +154,7 @@ func (b *Broker) openTopics(ctx context.Context) (err error) {
 		return err
 	}
 	b.opened(b.topics.Close)
-	b.configs, err = configs.Open(ctx, configs.Options{Catalog: b.catalog, Registry: b.topics, Static: b.staticConfigs(), LogLevel: c.LogLevel})
+	b.configs, err = configs.Open(ctx, configs.Options{Catalog: b.catalog, Registry: b.topics, Static: b.staticConfigs(), LogLevel: c.LogLevel, Logger: c.Logger})
 	if err != nil {
 		return err
 	}

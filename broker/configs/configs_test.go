@@ -149,3 +149,12 @@ func TestTables(t *testing.T) {
 		}
 	}
 }
+
+func TestChangesAreLogged(t *testing.T) {
+	var logged strings.Builder
+	s, _ := open(t, vfs.NewMem(), func(o *Options) { o.Logger = slog.New(slog.NewTextHandler(&logged, nil)) })
+	require.NoError(t, s.Alter(t.Context(), Resource{Broker, "1"}, set("log.retention.ms", "5000"), false))
+	require.NoError(t, s.Alter(t.Context(), Resource{Broker, "1"}, []topics.Change{{Name: "log.retention.ms", Op: topics.OpDelete}}, false))
+	require.Contains(t, logged.String(), `"broker configs changed" name=1 set="[log.retention.ms=5000]" unset=[]`)
+	require.Contains(t, logged.String(), `"broker configs changed" name=1 set=[] unset=[log.retention.ms]`)
+}

@@ -24,6 +24,20 @@ const (
 	Group         Type = 32
 )
 
+func (t Type) String() string {
+	switch t {
+	case Broker:
+		return "broker"
+	case Logger:
+		return "logger"
+	case ClientMetrics:
+		return "client metrics"
+	case Group:
+		return "group"
+	}
+	return "resource"
+}
+
 // Resource is what configs belong to; the broker "" stands for all brokers.
 type Resource struct {
 	Type Type
@@ -41,6 +55,7 @@ type Options struct {
 	Static map[string]string
 	// LogLevel is the level of the process's logger; nil: one that nobody reads.
 	LogLevel *slog.LevelVar
+	Logger   *slog.Logger // nil: none
 }
 
 // Store holds all configs but the topics' own. Readers never wait; changes are serial.
@@ -59,6 +74,9 @@ type dynamic map[Resource]map[string]string
 func Open(ctx context.Context, opts Options) (*Store, error) {
 	if opts.LogLevel == nil {
 		opts.LogLevel = new(slog.LevelVar)
+	}
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
 	}
 	s := &Store{opts: opts, tables: map[Type]table{Broker: brokerTable(), ClientMetrics: metricsTable(), Group: groupTable()}}
 	for name := range opts.Static {
@@ -187,6 +205,8 @@ func (s *Store) replace(ctx context.Context, r Resource, validateOnly bool, chan
 		return err
 	}
 	s.dynamic.Store(&after)
+	set, unset := topics.Difference(now, next)
+	s.opts.Logger.Info(r.Type.String()+" configs changed", "name", r.Name, "set", set, "unset", unset)
 	if r.Type == Broker {
 		return s.opts.Registry.SetDefaults(ctx, defaults)
 	}

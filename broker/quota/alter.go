@@ -3,6 +3,7 @@ package quota
 import (
 	"maps"
 	"slices"
+	"strconv"
 
 	"github.com/keyframelog/keyframe/storage/catalog"
 )
@@ -70,9 +71,18 @@ func (m *Manager) Alter(changes []Change, checkOnly bool) []error {
 	}
 	m.table.Store(now.with(kept))
 	for _, q := range kept {
-		m.cfg.Logger.Info("client quotas changed", "entity", describe(q.Entity), "quotas", q.Values)
+		m.cfg.Logger.Info("client quotas changed", "entity", describe(q.Entity), "quotas", describeValues(q.Values))
 	}
 	return errs
+}
+
+// describeValues are quotas as NAME=VALUE.
+func describeValues(quotas []catalog.Quota) []string {
+	text := make([]string, len(quotas))
+	for i, q := range quotas {
+		text[i] = q.Name + "=" + strconv.FormatFloat(q.Value, 'f', -1, 64)
+	}
+	return text
 }
 
 // apply returns what an entity has after a change.

@@ -1,6 +1,8 @@
 package topics
 
 import (
+	"bytes"
+	"log/slog"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -110,4 +112,20 @@ func TestStoredConfigsWithoutEffectAreNotCheckedAgain(t *testing.T) {
 	require.Error(t, err)
 	_, err = parseConfig(map[string]string{"retention.ms": "x"}, nil, true)
 	require.Error(t, err)
+}
+
+// What made records go can be found in the log.
+func TestConfigChangesAreLogged(t *testing.T) {
+	var logged bytes.Buffer
+	r := open(t, vfs.NewMem(), func(o *Options) { o.Logger = slog.New(slog.NewTextHandler(&logged, nil)) })
+	mustCreate(t, r, "t", 1, "retention.ms", "1000", "flush.ms", "5")
+	logged.Reset()
+	changes := []Change{{Name: "retention.ms", Value: "2000"}, {Name: "flush.ms", Op: OpDelete}, {Name: "cleanup.policy", Value: "compact,delete"}}
+	require.NoError(t, r.AlterConfigs(t.Context(), "t", changes, true))
+	require.Empty(t, logged.String(), "only asked")
+	require.NoError(t, r.AlterConfigs(t.Context(), "t", changes, false))
+	require.Contains(t, logged.String(), `"topic configs changed" topic=t set="[cleanup.policy=compact,delete retention.ms=2000]" unset=[flush.ms]`)
+	logged.Reset()
+	require.NoError(t, r.AlterConfigs(t.Context(), "t", changes, false))
+	require.Empty(t, logged.String(), "nothing changed")
 }

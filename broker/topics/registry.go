@@ -262,7 +262,10 @@ func (r *Registry) configure(ctx context.Context, name string, validateOnly bool
 	if err := r.opts.Catalog.SetConfigs(name, catalogConfigs(next.set)); err != nil {
 		return fmt.Errorf("configure topic %q: %w", name, err)
 	}
-	t.configure(next)
+	before := t.configure(next)
+	if set, unset := Difference(before.set, next.set); len(set)+len(unset) > 0 {
+		r.opts.Logger.Info("topic configs changed", "topic", name, "set", set, "unset", unset)
+	}
 	for _, h := range r.hooks {
 		if h.Changed != nil {
 			h.Changed(t)

@@ -6,7 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/keyframelog/keyframe/bench/process"
+	"github.com/keyframelog/keyframe/broker/process"
 	"github.com/keyframelog/keyframe/client"
 )
 
@@ -14,7 +14,9 @@ import (
 //
 //	go test -run '^$' -bench Bootstrap -benchtime 5x ./bench/bootstrap
 func BenchmarkBootstrap(b *testing.B) {
-	broker, err := process.Start(b.Context(), b.TempDir())
+	binary := filepath.Join(b.TempDir(), "keyframe")
+	require.NoError(b, process.Build(b.Context(), binary))
+	broker, err := process.Start(b.Context(), binary, filepath.Join(b.TempDir(), "data"), process.Options{})
 	require.NoError(b, err)
 	defer func() { require.NoError(b, broker.Stop()) }()
 	for _, partitions := range []int32{1, 4} {

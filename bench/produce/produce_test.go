@@ -3,6 +3,7 @@ package produce
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"syscall"
 	"testing"
@@ -10,7 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/keyframelog/keyframe/bench/process"
+	"github.com/keyframelog/keyframe/broker/process"
 )
 
 const (
@@ -24,7 +25,9 @@ const (
 //
 //	KEYFRAME_PEER=127.0.0.1:19092 go test -run '^$' -bench Produce -benchtime 1x ./bench/produce
 func BenchmarkProduce(b *testing.B) {
-	broker, err := process.Start(b.Context(), b.TempDir())
+	binary := filepath.Join(b.TempDir(), "keyframe")
+	require.NoError(b, process.Build(b.Context(), binary))
+	broker, err := process.Start(b.Context(), binary, filepath.Join(b.TempDir(), "data"), process.Options{})
 	require.NoError(b, err)
 	defer func() { require.NoError(b, broker.Stop()) }()
 	ours := broker.Kafka

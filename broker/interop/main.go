@@ -83,9 +83,9 @@ func interop(ctx context.Context, o options, out io.Writer) (ok bool, err error)
 		if b, err = startOurs(ctx, temp, log); err != nil {
 			return false, err
 		}
-		w.addr = b.kafka
+		w.addr = b.Kafka
 		defer func() {
-			if e := b.stop(); e != nil {
+			if e := b.Stop(); e != nil {
 				ok, err = false, errors.Join(err, e)
 			}
 		}()
@@ -130,7 +130,7 @@ func (w *workplace) run(ctx context.Context, o options, chosen []driver, b *ours
 	w.env = []string{"INTEROP_ADDR=" + w.addr, "INTEROP_ONLY=" + o.only, "INTEROP_BOOTSTRAP=" + fixture, "INTEROP_DEBEZIUM=cleanup.policy=compact"}
 	if b != nil {
 		w.env[3] += ",keyframe.fold=debezium"
-		w.env = append(w.env, "INTEROP_KEYFRAME="+b.binary, "INTEROP_STATE_URL="+b.state)
+		w.env = append(w.env, "INTEROP_KEYFRAME="+b.binary, "INTEROP_STATE_URL="+b.State)
 	}
 	var wait sync.WaitGroup
 	slots := make(chan struct{}, max(1, o.jobs))

@@ -16,7 +16,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	benchprocess "github.com/keyframelog/keyframe/bench/process"
+	"github.com/keyframelog/keyframe/broker/process"
 )
 
 // A demo that is ended from outside removes its directory all the same: nobody reads its output, or the terminal is gone.
@@ -70,7 +70,7 @@ exec '%s' "$@"
 `, d.release, git)
 	require.NoError(t, os.WriteFile(filepath.Join(bin, "git"), []byte(script), 0o755))
 	d.cmd = exec.Command(binary, "demo", "--git", repo)
-	d.cmd.Env = append(benchprocess.Environ(), "TMPDIR="+d.temp, "PATH="+bin+string(os.PathListSeparator)+os.Getenv("PATH"))
+	d.cmd.Env = append(process.Environ(), "TMPDIR="+d.temp, "PATH="+bin+string(os.PathListSeparator)+os.Getenv("PATH"))
 	d.cmd.Stderr = &d.stderr
 	output, err := d.cmd.StdoutPipe()
 	require.NoError(t, err)

@@ -2,13 +2,11 @@ package main
 
 import (
 	"encoding/binary"
-	"fmt"
 	"io"
 	"net"
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"testing"
 	"time"
 
@@ -26,10 +24,10 @@ func TestIdleConnectionsAreSmall(t *testing.T) {
 	binary := filepath.Join(t.TempDir(), "keyframe")
 	build(t, binary)
 	p := startProcess(t, binary, filepath.Join(t.TempDir(), "data"), "--max-connections", strconv.Itoa(n+100))
-	defer p.kill(t)
+	defer p.Kill()
 	use := func(count int) {
 		for range count {
-			c, err := net.Dial("tcp", p.kafka)
+			c, err := net.Dial("tcp", p.Kafka)
 			require.NoError(t, err)
 			t.Cleanup(func() { c.Close() })
 			require.NoError(t, c.SetDeadline(time.Now().Add(60*time.Second)))
@@ -42,11 +40,14 @@ func TestIdleConnectionsAreSmall(t *testing.T) {
 		}
 	}
 	use(50) // what the first connections allocate for all
-	before := residentBytes(t, p.cmd.Process.Pid)
+	before := p.RSS()
+	if before == 0 {
+		t.Skip("SKIPPED: the system does not say how much memory is resident")
+	}
 	use(n)
-	each := (residentBytes(t, p.cmd.Process.Pid) - before) / n
+	each := (p.RSS() - before) / int64(n)
 	t.Logf("%d idle connections: %d bytes of resident memory each", n, each)
-	require.LessOrEqual(t, each, 30<<10)
+	require.LessOrEqual(t, each, int64(30<<10))
 }
 
 // exchange sends a request and reads its answer.
@@ -59,18 +60,4 @@ func exchange(t *testing.T, c net.Conn, req kmsg.Request) {
 	require.NoError(t, err)
 	_, err = io.CopyN(io.Discard, c, int64(binary.BigEndian.Uint32(size[:])))
 	require.NoError(t, err)
-}
-
-// residentBytes is what a process has in memory.
-func residentBytes(t *testing.T, pid int) int {
-	t.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		t.Skipf("SKIPPED: resident memory is read from /proc, which is not there: %v", err)
-	}
-	_, rest, _ := strings.Cut(string(text), "VmRSS:")
-	line, _, _ := strings.Cut(rest, "kB")
-	kib, err := strconv.Atoi(strings.TrimSpace(line))
-	require.NoError(t, err)
-	return kib << 10
 }

@@ -1,14 +1,11 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -17,50 +14,16 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	benchprocess "github.com/keyframelog/keyframe/bench/process"
+	"github.com/keyframelog/keyframe/broker/process"
 	"github.com/keyframelog/keyframe/client"
 )
 
-// process is a broker of its own: the real binary, with a real process to kill.
-type process struct {
-	cmd   *exec.Cmd
-	kafka string
-	state string
-}
-
-func startProcess(t *testing.T, binary, dir string, flags ...string) *process {
+// startProcess starts the real binary: a broker with a real process to kill.
+func startProcess(t *testing.T, binary, dir string, flags ...string) *process.Broker {
 	t.Helper()
-	cmd := exec.Command(binary, append([]string{"serve", "--data-dir", dir, "--kafka-addr", "127.0.0.1:0", "--state-addr", "127.0.0.1:0",
-		"--log-format", "json"}, flags...)...)
-	cmd.Env = benchprocess.Environ()
-	stderr, err := cmd.StderrPipe()
+	p, err := process.Start(t.Context(), binary, dir, process.Options{Flags: flags})
 	require.NoError(t, err)
-	require.NoError(t, cmd.Start())
-	p := &process{cmd: cmd}
-	var said []string
-	lines := bufio.NewScanner(stderr)
-	for p.kafka == "" && lines.Scan() {
-		said = append(said, lines.Text())
-		p.kafka, p.state = logged(lines.Text(), "kafka_addr"), logged(lines.Text(), "state_addr")
-	}
-	require.NotEmpty(t, p.kafka, "the broker did not start: %s", strings.Join(said, "\n"))
-	go func() {
-		for lines.Scan() { // keep the pipe empty; ends with the process
-		}
-	}()
 	return p
-}
-
-func logged(line, name string) string {
-	_, rest, _ := strings.Cut(line, `"`+name+`":"`)
-	value, _, _ := strings.Cut(rest, `"`)
-	return value
-}
-
-func (p *process) kill(t *testing.T) {
-	t.Helper()
-	require.NoError(t, p.cmd.Process.Kill())
-	_ = p.cmd.Wait() // killed: its status says so
 }
 
 // The process is killed in the middle of the load; everything that was acknowledged with acks=all is there after the restart,
@@ -76,15 +39,15 @@ func TestKillLosesNothingAcknowledged(t *testing.T) {
 	for cycle := range cycles {
 		p := startProcess(t, binary, dir)
 		if cycle == 0 {
-			createDemoTopic(t, p.kafka)
+			createDemoTopic(t, p.Kafka)
 		}
-		verifyAcked(t, p.kafka, acked)
+		verifyAcked(t, p.Kafka, acked)
 		loadAndKill(t, p, cycle, acked)
 	}
 	p := startProcess(t, binary, dir)
-	verifyAcked(t, p.kafka, acked)
+	verifyAcked(t, p.Kafka, acked)
 	verifyReplica(t, p)
-	p.kill(t)
+	p.Kill()
 	t.Logf("%d kills, %d records acknowledged", cycles, len(acked))
 	require.Greater(t, len(acked), 10*cycles, "the load was too small to prove anything")
 }
@@ -100,11 +63,11 @@ func createDemoTopic(t *testing.T, addr string) {
 }
 
 // loadAndKill produces until enough is acknowledged, then kills with requests under way.
-func loadAndKill(t *testing.T, p *process, cycle int, acked map[int64]string) {
+func loadAndKill(t *testing.T, p *process.Broker, cycle int, acked map[int64]string) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	cl, err := kgo.NewClient(kgo.SeedBrokers(p.kafka), kgo.DefaultProduceTopic("kill"), kgo.RequiredAcks(kgo.AllISRAcks()),
+	cl, err := kgo.NewClient(kgo.SeedBrokers(p.Kafka), kgo.DefaultProduceTopic("kill"), kgo.RequiredAcks(kgo.AllISRAcks()),
 		kgo.ProducerLinger(0), kgo.MaxBufferedRecords(64), kgo.UnknownTopicRetries(-1))
 	require.NoError(t, err)
 	var mu sync.Mutex
@@ -130,7 +93,7 @@ func loadAndKill(t *testing.T, p *process, cycle int, acked map[int64]string) {
 	case <-time.After(time.Minute):
 		t.Fatal("no acknowledgements within a minute")
 	}
-	p.kill(t)
+	p.Kill()
 	cancel()
 	cl.Close()
 	mu.Lock() // no callback comes after Close
@@ -167,9 +130,9 @@ func verifyAcked(t *testing.T, addr string, acked map[int64]string) {
 	}
 }
 
-func verifyReplica(t *testing.T, p *process) {
+func verifyReplica(t *testing.T, p *process.Broker) {
 	t.Helper()
-	r, err := client.OpenReplica(t.Context(), client.Config{Brokers: []string{p.kafka}, StateURL: "http://" + p.state, Topic: "kill", Store: client.Memory()})
+	r, err := client.OpenReplica(t.Context(), client.Config{Brokers: []string{p.Kafka}, StateURL: p.State, Topic: "kill", Store: client.Memory()})
 	require.NoError(t, err)
 	defer r.Close()
 	for _, v := range r.Verify(t.Context()) {

@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/keyframelog/keyframe/broker/process"
 	"github.com/keyframelog/keyframe/client"
 )
 
@@ -44,16 +45,16 @@ func TestKillLeavesTransactionsWhole(t *testing.T) {
 	for cycle := range cycles + 1 {
 		p := startProcess(t, binary, dir)
 		if cycle == 0 {
-			createTransactionTopic(t, p.kafka)
+			createTransactionTopic(t, p.Kafka)
 		}
-		w := openWriter(t, p.kafka) // ends what the last one left open
-		r, err := client.OpenReplica(t.Context(), client.Config{Brokers: []string{p.kafka}, StateURL: "http://" + p.state, Topic: "ledger", Store: client.Dir(copyDir)})
+		w := openWriter(t, p.Kafka) // ends what the last one left open
+		r, err := client.OpenReplica(t.Context(), client.Config{Brokers: []string{p.Kafka}, StateURL: p.State, Topic: "ledger", Store: client.Dir(copyDir)})
 		require.NoError(t, err)
 		wholeTransactions(t, w, r, outcomes)
 		if cycle < cycles {
 			outcomes = append(outcomes, transactAndKill(t, p, w, len(outcomes), 20+15*cycle)...)
 		} else {
-			p.kill(t)
+			p.Kill()
 		}
 		require.NoError(t, r.Close())
 		w.CloseAllowingRebalance()
@@ -89,7 +90,7 @@ func openWriter(t *testing.T, addr string) *kgo.Client {
 }
 
 // transactAndKill ends transactions until enough have ended, and then kills the process in the middle of more.
-func transactAndKill(t *testing.T, p *process, w *kgo.Client, first, enough int) (outcomes []outcome) {
+func transactAndKill(t *testing.T, p *process.Broker, w *kgo.Client, first, enough int) (outcomes []outcome) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -98,7 +99,7 @@ func transactAndKill(t *testing.T, p *process, w *kgo.Client, first, enough int)
 		if len(outcomes) == enough {
 			go func() {
 				defer close(killed)
-				p.kill(t)
+				p.Kill()
 				cancel()
 			}()
 		}

@@ -13,7 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	benchprocess "github.com/keyframelog/keyframe/bench/process"
+	"github.com/keyframelog/keyframe/broker/process"
 	"github.com/keyframelog/keyframe/broker/topics"
 )
 
@@ -42,7 +42,7 @@ func TestReadmeCommands(t *testing.T) {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "bash", "-c", script)
 	cmd.Dir = t.TempDir()
-	cmd.Env = append(benchprocess.Environ(), "KEYFRAME_KAFKA_ADDR=127.0.0.1:"+ports[0], "KEYFRAME_BROKERS=127.0.0.1:"+ports[0],
+	cmd.Env = append(process.Environ(), "KEYFRAME_KAFKA_ADDR=127.0.0.1:"+ports[0], "KEYFRAME_BROKERS=127.0.0.1:"+ports[0],
 		"KEYFRAME_STATE_ADDR=127.0.0.1:"+ports[1], "KEYFRAME_STATE_URL=http://127.0.0.1:"+ports[1])
 	cmd.WaitDelay = 10 * time.Second
 	out, err := cmd.CombinedOutput()
@@ -101,8 +101,5 @@ func freePorts(t *testing.T, n int) []string {
 
 func build(t *testing.T, path string) {
 	t.Helper()
-	cmd := exec.Command("go", "build", "-o", path, ".")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	out, err := cmd.CombinedOutput()
-	require.NoError(t, err, "%s", out)
+	require.NoError(t, process.Build(t.Context(), path))
 }

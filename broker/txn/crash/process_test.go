@@ -1,11 +1,9 @@
 package crash
 
 import (
-	"bufio"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -13,6 +11,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/keyframelog/keyframe/broker/process"
 )
 
 // built is the broker as it is, compiled once for all tests.
@@ -45,14 +45,11 @@ func broker(t *testing.T) string {
 func build(t *testing.T, dir, overlay string) (binary string) {
 	t.Helper()
 	binary = filepath.Join(dir, "keyframe")
-	args := []string{"build", "-o", binary}
+	var args []string
 	if overlay != "" {
-		args = append(args, "-overlay", overlay)
+		args = []string{"-overlay", overlay}
 	}
-	cmd := exec.Command("go", append(args, "github.com/keyframelog/keyframe/cmd/keyframe")...)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	out, err := cmd.CombinedOutput()
-	require.NoError(t, err, "%s", out)
+	require.NoError(t, process.Build(t.Context(), binary, args...))
 	return binary
 }
 
@@ -61,7 +58,7 @@ type node struct {
 	t           *testing.T
 	binary, dir string
 	proxy       *proxy
-	cmd         *exec.Cmd
+	process     *process.Broker
 }
 
 func startNode(t *testing.T, binary string) *node {
@@ -74,36 +71,23 @@ func startNode(t *testing.T, binary string) *node {
 // start begins a life of the broker.
 func (n *node) start() {
 	n.t.Helper()
-	n.cmd = exec.Command(n.binary, "serve", "--data-dir", n.dir, "--kafka-addr", "127.0.0.1:0", "--state-addr", "127.0.0.1:0", "--log-format", "json",
-		"--advertised-addr", n.proxy.addr(), "--group-initial-rebalance-delay", "0s")
-	n.cmd.Env = environ()
-	stderr, err := n.cmd.StderrPipe()
-	require.NoError(n.t, err)
-	require.NoError(n.t, n.cmd.Start())
-	var said []string
-	addr := ""
-	lines := bufio.NewScanner(stderr)
-	for addr == "" && lines.Scan() {
-		said = append(said, lines.Text())
-		_, rest, _ := strings.Cut(lines.Text(), `"kafka_addr":"`)
-		addr, _, _ = strings.Cut(rest, `"`)
-	}
-	require.NotEmpty(n.t, addr, "the broker did not start: %s", strings.Join(said, "\n"))
-	go func() {
-		for lines.Scan() { // keep the pipe empty; ends with the process
-			if strings.Contains(lines.Text(), `"level":"ERROR"`) {
-				n.t.Log(lines.Text())
+	p, err := process.Start(n.t.Context(), n.binary, n.dir, process.Options{
+		Flags: []string{"--advertised-addr", n.proxy.addr(), "--group-initial-rebalance-delay", "0s"},
+		Log: func(line string) {
+			if strings.Contains(line, `"level":"ERROR"`) {
+				n.t.Log(line)
 			}
-		}
-	}()
-	n.proxy.connectTo(addr)
+		},
+	})
+	require.NoError(n.t, err)
+	n.process = p
+	n.proxy.connectTo(p.Kafka)
 }
 
 // kill ends it, as kill -9 does.
 func (n *node) kill() {
 	n.proxy.connectTo("")
-	_ = n.cmd.Process.Kill()
-	_ = n.cmd.Wait()
+	n.process.Kill()
 }
 
 // verify ends the broker and has its own tool look at all that it has left.
@@ -111,14 +95,9 @@ func (n *node) verify() {
 	n.t.Helper()
 	n.kill()
 	cmd := exec.Command(n.binary, "check", "--data-dir", n.dir)
-	cmd.Env = environ()
+	cmd.Env = process.Environ()
 	out, err := cmd.CombinedOutput()
 	require.NoError(n.t, err, "%s", out)
-}
-
-// environ is the environment of this process without the settings of its tests, which a broker would refuse.
-func environ() []string {
-	return slices.DeleteFunc(os.Environ(), func(kv string) bool { return strings.HasPrefix(kv, "KEYFRAME_") })
 }
 
 // number is a count from the environment.

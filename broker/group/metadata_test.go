@@ -7,6 +7,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
+
+	"github.com/keyframelog/keyframe/broker/script"
 )
 
 func goldenMetadata() Metadata {
@@ -26,7 +28,7 @@ func TestMetadataGolden(t *testing.T) {
 	const file = "testdata/metadata-v1.hex"
 	meta := goldenMetadata()
 	got := hex.Dump(meta.Append(nil))
-	if *update {
+	if script.Updating() {
 		require.NoError(t, os.WriteFile(file, []byte(got), 0o644))
 	}
 	want, err := os.ReadFile(file)

@@ -2,13 +2,10 @@ package group
 
 import (
 	"cmp"
-	"flag"
 	"fmt"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -16,48 +13,14 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
-)
 
-var update = flag.Bool("update", false, "write the golden files anew")
+	"github.com/keyframelog/keyframe/broker/script"
+)
 
 // TestScripts plays the conversations in testdata/script: lines that begin with "> " are events, the lines below each are
 // what the group does and what it then is. Read a change of these files as a change of behaviour.
 func TestScripts(t *testing.T) {
-	files, err := filepath.Glob("testdata/script/*.txt")
-	require.NoError(t, err)
-	require.NotEmpty(t, files)
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
-			want, err := os.ReadFile(file)
-			require.NoError(t, err)
-			got := play(t, string(want))
-			if *update {
-				require.NoError(t, os.WriteFile(file, []byte(got), 0o644))
-				return
-			}
-			require.Equal(t, string(want), got)
-		})
-	}
-}
-
-// play runs the events of a script and returns it with their outcomes.
-func play(t *testing.T, script string) string {
-	p := newPlayer(t)
-	var out strings.Builder
-	for line := range strings.Lines(script) {
-		line = strings.TrimRight(line, "\n")
-		switch {
-		case strings.HasPrefix(line, "> "):
-			out.WriteString(line + "\n")
-			for _, o := range p.run(strings.Fields(line[2:])) {
-				out.WriteString("  " + o + "\n")
-			}
-		case strings.HasPrefix(line, "  "): // an earlier outcome
-		default:
-			out.WriteString(line + "\n")
-		}
-	}
-	return out.String()
+	script.Play(t, "testdata/script/*.txt", func(t *testing.T) func([]string) []string { return newPlayer(t).run })
 }
 
 // player holds a group and its clock.
@@ -85,18 +48,18 @@ func newPlayer(t *testing.T) *player {
 // run does one event and says what came of it.
 func (p *player) run(words []string) []string {
 	p.out = nil
-	a := parseArgs(words[1:])
+	a := args{script.ParseArgs(words[1:])}
 	switch words[0] {
 	case "join":
 		r := p.joinRequest(a)
-		p.apply(p.g.Join(p.now, p.draw("join "+cmp.Or(a.who, "as "+r.NewMemberID)), r))
+		p.apply(p.g.Join(p.now, p.draw("join "+cmp.Or(a.Who, "as "+r.NewMemberID)), r))
 	case "sync":
-		r := &SyncRequest{MemberID: a.who, InstanceID: a.get("instance"), Generation: a.int("gen"),
-			ProtocolType: a.get("type"), Protocol: a.get("proto")}
+		r := &SyncRequest{MemberID: a.Who, InstanceID: a.Get("instance"), Generation: a.Int("gen"),
+			ProtocolType: a.Get("type"), Protocol: a.Get("proto")}
 		for _, pair := range a.pairs("assign") {
 			r.Assignments = append(r.Assignments, Assignment{pair[0], []byte(pair[1])})
 		}
-		p.apply(p.g.Sync(p.now, p.draw("sync "+a.who), r))
+		p.apply(p.g.Sync(p.now, p.draw("sync "+a.Who), r))
 	case "heartbeat":
 		p.say("heartbeat %s", errText(p.g.Heartbeat(p.now, a.ref())))
 	case "commit":
@@ -108,7 +71,7 @@ func (p *player) run(words []string) []string {
 	case "saved", "savefails":
 		p.completeSave(words[0] == "saved")
 	case "wait":
-		p.wait(a.who)
+		p.wait(a.Who)
 	case "restart":
 		meta, err := DecodeMetadata(p.durable)
 		require.NoError(p.t, err)
@@ -133,17 +96,17 @@ func (p *player) draw(what string) Ticket {
 }
 
 func (p *player) joinRequest(a args) *JoinRequest {
-	r := &JoinRequest{MemberID: a.who, InstanceID: a.get("instance"), NewMemberID: a.get("as"),
+	r := &JoinRequest{MemberID: a.Who, InstanceID: a.Get("instance"), NewMemberID: a.Get("as"),
 		ClientID: "client", ClientHost: "/127.0.0.1", ProtocolType: "consumer",
 		SessionTimeout: 10 * time.Second, RebalanceTimeout: time.Minute,
-		RequireMemberID: a.has("required"), SkipsAssignment: a.has("skips")}
-	if v := a.get("type"); v != "" {
+		RequireMemberID: a.Has("required"), SkipsAssignment: a.Has("skips")}
+	if v := a.Get("type"); v != "" {
 		r.ProtocolType = v
 	}
-	if v := a.get("rebalance"); v != "" {
+	if v := a.Get("rebalance"); v != "" {
 		r.RebalanceTimeout = p.duration(v)
 	}
-	if v := a.get("session"); v != "" {
+	if v := a.Get("session"); v != "" {
 		r.SessionTimeout = p.duration(v)
 	}
 	pairs := a.pairs("protos")
@@ -279,44 +242,14 @@ func errText(err *kerr.Error) string {
 }
 
 // args of an event: who it is about ("-" is nobody), key=value pairs and flags.
-type args struct {
-	who  string
-	opts map[string]string
-}
-
-func parseArgs(words []string) args {
-	a := args{opts: map[string]string{}}
-	for i, w := range words {
-		key, value, _ := strings.Cut(w, "=")
-		if i == 0 {
-			if w != "-" {
-				a.who = w
-			}
-			continue
-		}
-		a.opts[key] = value
-	}
-	return a
-}
-
-func (a args) get(key string) string { return a.opts[key] }
-
-func (a args) has(key string) bool {
-	_, ok := a.opts[key]
-	return ok
-}
-
-func (a args) int(key string) int32 {
-	n, _ := strconv.Atoi(a.opts[key])
-	return int32(n)
-}
+type args struct{ script.Args }
 
 // pairs parses a:x,b:y.
 func (a args) pairs(key string) (pairs [][2]string) {
-	if a.opts[key] == "" {
+	if a.Get(key) == "" {
 		return nil
 	}
-	for part := range strings.SplitSeq(a.opts[key], ",") {
+	for part := range strings.SplitSeq(a.Get(key), ",") {
 		name, value, _ := strings.Cut(part, ":")
 		pairs = append(pairs, [2]string{name, value})
 	}
@@ -324,5 +257,5 @@ func (a args) pairs(key string) (pairs [][2]string) {
 }
 
 func (a args) ref() MemberRef {
-	return MemberRef{MemberID: a.who, InstanceID: a.get("instance"), Generation: a.int("gen")}
+	return MemberRef{MemberID: a.Who, InstanceID: a.Get("instance"), Generation: a.Int("gen")}
 }

@@ -1,10 +1,7 @@
 package txn
 
 import (
-	"flag"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -13,49 +10,14 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kerr"
 
+	"github.com/keyframelog/keyframe/broker/script"
 	"github.com/keyframelog/keyframe/storage/catalog"
 )
-
-var update = flag.Bool("update", false, "write the golden files anew")
 
 // TestScripts plays the conversations in testdata/script: lines that begin with "> " are events, the lines below each are what the
 // transactional id does and what it then is. Read a change of these files as a change of behaviour.
 func TestScripts(t *testing.T) {
-	files, err := filepath.Glob("testdata/script/*.txt")
-	require.NoError(t, err)
-	require.NotEmpty(t, files)
-	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
-			want, err := os.ReadFile(file)
-			require.NoError(t, err)
-			got := play(t, string(want))
-			if *update {
-				require.NoError(t, os.WriteFile(file, []byte(got), 0o644))
-				return
-			}
-			require.Equal(t, string(want), got)
-		})
-	}
-}
-
-// play runs the events of a script and returns it with their outcomes.
-func play(t *testing.T, script string) string {
-	p := newPlayer(t)
-	var out strings.Builder
-	for line := range strings.Lines(script) {
-		line = strings.TrimRight(line, "\n")
-		switch {
-		case strings.HasPrefix(line, "> "):
-			out.WriteString(line + "\n")
-			for _, o := range p.run(strings.Fields(line[2:])) {
-				out.WriteString("  " + o + "\n")
-			}
-		case strings.HasPrefix(line, "  "): // an earlier outcome
-		default:
-			out.WriteString(line + "\n")
-		}
-	}
-	return out.String()
+	script.Play(t, "testdata/script/*.txt", func(t *testing.T) func([]string) []string { return newPlayer(t).run })
 }
 
 // player holds a transactional id and its clock.
@@ -81,12 +43,12 @@ func newPlayer(t *testing.T) *player {
 // run does one event and says what came of it. Producers are named ID:EPOCH, partitions TOPIC-INDEX.
 func (p *player) run(words []string) []string {
 	p.out = nil
-	a := parseArgs(words[1:])
+	a := args{script.ParseArgs(words[1:])}
 	switch words[0] {
 	case "init":
 		r := InitRequest{Timeout: time.Minute, SpareID: p.spare}
-		if a.who != "" {
-			e := p.producer(a.who)
+		if a.Who != "" {
+			e := p.producer(a.Who)
 			r.Expected = &e
 		}
 		reply, fx := p.x.Init(p.now, r)
@@ -96,21 +58,21 @@ func (p *player) run(words []string) []string {
 		p.say("init %s", replyText(reply))
 		p.apply(fx)
 	case "add":
-		err, fx := p.x.Add(p.now, p.producer(a.who), a.partitions())
+		err, fx := p.x.Add(p.now, p.producer(a.Who), a.partitions())
 		p.say("add %s", errText(err))
 		p.apply(fx)
 	case "addgroup":
-		err, fx := p.x.AddGroup(p.now, p.producer(a.who), a.get("group"))
+		err, fx := p.x.AddGroup(p.now, p.producer(a.Who), a.Get("group"))
 		p.say("addgroup %s", errText(err))
 		p.apply(fx)
 	case "verify":
-		p.say("verify %s", errText(p.x.Verify(p.producer(a.who), a.partitions()[0])))
+		p.say("verify %s", errText(p.x.Verify(p.producer(a.Who), a.partitions()[0])))
 	case "begin":
-		err, fx := p.x.Begin(p.now, p.producer(a.who), a.partitions()[0], a.has("implicit"))
+		err, fx := p.x.Begin(p.now, p.producer(a.Who), a.partitions()[0], a.Has("implicit"))
 		p.say("begin %s", errText(err))
 		p.apply(fx)
 	case "begingroup":
-		err, fx := p.x.BeginGroup(p.now, p.producer(a.who), a.get("group"), a.has("implicit"))
+		err, fx := p.x.BeginGroup(p.now, p.producer(a.Who), a.Get("group"), a.Has("implicit"))
 		p.say("begingroup %s", errText(err))
 		p.apply(fx)
 	case "done":
@@ -118,7 +80,7 @@ func (p *player) run(words []string) []string {
 	case "commit", "abort":
 		p.ticket++
 		p.waiting[p.ticket] = words[0]
-		r := EndRequest{Producer: p.producer(a.who), Commit: words[0] == "commit", EpochPerTxn: a.has("v5"), SpareID: p.spare}
+		r := EndRequest{Producer: p.producer(a.Who), Commit: words[0] == "commit", EpochPerTxn: a.Has("v5"), SpareID: p.spare}
 		p.apply(p.x.End(p.now, p.ticket, r))
 		if e := p.x.end; e != nil && e.after.producer.ID == p.spare {
 			p.spare++
@@ -131,14 +93,14 @@ func (p *player) run(words []string) []string {
 		p.end = nil
 		p.apply(p.x.Ended(words[0] == "ended"))
 	case "wait":
-		d, err := time.ParseDuration(a.who)
+		d, err := time.ParseDuration(a.Who)
 		require.NoError(p.t, err)
 		p.now = p.now.Add(d)
 		p.apply(p.x.Tick(p.now))
 	case "restart":
 		p.x, p.end, p.waiting = Restore(&p.durable, expiration), nil, map[Ticket]string{}
 	case "epoch": // as after so many transactions
-		n, err := strconv.Atoi(a.who)
+		n, err := strconv.Atoi(a.Who)
 		require.NoError(p.t, err)
 		p.x.producer.Epoch = int16(n)
 	default:
@@ -237,36 +199,11 @@ func errText(err *kerr.Error) string {
 }
 
 // args of an event: who it is about ("-" is nobody), key=value pairs and flags.
-type args struct {
-	who  string
-	opts map[string]string
-}
-
-func parseArgs(words []string) args {
-	a := args{opts: map[string]string{}}
-	for i, w := range words {
-		key, value, _ := strings.Cut(w, "=")
-		if i == 0 {
-			if w != "-" {
-				a.who = w
-			}
-			continue
-		}
-		a.opts[key] = value
-	}
-	return a
-}
-
-func (a args) get(key string) string { return a.opts[key] }
-
-func (a args) has(key string) bool {
-	_, ok := a.opts[key]
-	return ok
-}
+type args struct{ script.Args }
 
 // partitions parses in=t-0,t-1.
 func (a args) partitions() (list []Partition) {
-	for part := range strings.SplitSeq(a.opts["in"], ",") {
+	for part := range strings.SplitSeq(a.Get("in"), ",") {
 		topic, index, _ := strings.Cut(part, "-")
 		n, _ := strconv.Atoi(index)
 		list = append(list, Partition{Topic: topic, Index: int32(n)})

@@ -3,6 +3,7 @@ package wire
 import (
 	"context"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -81,6 +82,38 @@ func TestThrottledConnectionIsAnsweredAndThenMuted(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestLaterAnswerMutesForLonger: what is read next waits for the longest throttle, also for one that was told while it waited.
+func TestLaterAnswerMutesForLonger(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		started := time.Now()
+		var third time.Duration // when the request was handled
+		s := New(Config{Handler: handlerFunc(func(ctx context.Context, r *Request) Response {
+			switch r.CorrelationID {
+			case 1:
+				return Later(func(context.Context) Message {
+					time.Sleep(time.Second)
+					r.Throttle = 5 * time.Second
+					return answer(r)
+				})
+			case 2:
+				r.Throttle = 2 * time.Second
+			case 3:
+				third = time.Since(started)
+			}
+			return Reply(answer(r))
+		})})
+		c, server := net.Pipe()
+		s.ServeConn(server)
+		go c.Write(slices.Concat(frameOf(1, heartbeat("g")), frameOf(2, heartbeat("g")), frameOf(3, heartbeat("g"))))
+		for range 3 {
+			receive(t, c)
+		}
+		require.Equal(t, 6*time.Second, third)
+		c.Close()
+		require.NoError(t, s.Close(t.Context()))
+	})
 }
 
 // TestOthersAreNotMuted: a throttle is of one connection.
@@ -162,5 +195,23 @@ func TestConnectionsThatComeTooOftenAreClosedLater(t *testing.T) {
 		require.NoError(t, s.Close(t.Context()))
 		requireClosed(t, c)
 		require.Equal(t, 3*time.Second, time.Since(started), "the server waits for nobody")
+	})
+}
+
+// TestRefusedConnectionsAreBounded: beyond that many, one that comes too early is closed at once.
+func TestRefusedConnectionsAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := New(Config{Handler: echo, Admit: func(net.Addr) (time.Duration, bool) { return time.Hour, false }})
+		for range refusedMax {
+			c, server := net.Pipe()
+			s.ServeConn(server)
+			defer c.Close()
+		}
+		started := time.Now()
+		c, server := net.Pipe()
+		s.ServeConn(server)
+		requireClosed(t, c)
+		require.Zero(t, time.Since(started))
+		require.NoError(t, s.Close(t.Context()))
 	})
 }

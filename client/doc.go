@@ -58,6 +58,9 @@
 // leader epoch that ended below a position that a Dir store resumes), the partition says so in an Event and bootstraps anew; watchers
 // see the difference as changes, and keys that vanished as deletions.
 //
+// Where the topic gets more partitions, a replica of all of them ends with the Event TopicGrew, so that it does not go on with a part of the
+// topic; one that was opened with Config.Partitions goes on with its own.
+//
 // # What it proves
 //
 // Keys and values. Offsets, timestamps and headers of rows are covered by checksums of transport and storage only. Scrub tells

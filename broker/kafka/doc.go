@@ -9,5 +9,9 @@
 // in request order. handlers() in dispatch.go is the table; what ApiVersions offers is what is in it, in the versions of
 // proto/guard, because no request is decoded that guard has not walked.
 //
+// fetch.go and its neighbours are more than one API's file: what a fetch reads (rows below the delta start offset, batches, aborted
+// transactions), how it waits without polling, what it may hold in memory, and the fetch sessions of KIP-227, which belong to no connection
+// and whose number and memory are bounded. throttle.go asks package quota how long a client has to be left alone.
+//
 // The broker is a cluster of one: node 1 is controller, coordinator, leader and only replica of everything.
 package kafka

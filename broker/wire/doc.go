@@ -22,7 +22,8 @@
 // holds the writer, not the reader.
 //
 // A handler may throttle a request (Request.Throttle): its answer goes out at once, and for that time nothing more is read from the
-// connection and no later answer sent (KIP-219).
+// connection and no later answer sent (KIP-219). A connection that Config.Admit refuses (KIP-612) is closed when its wait is over, so that its peer does not
+// come again at once.
 //
 // What a peer can make the server hold is bounded: the bytes and the number of requests in work per connection, the bytes
 // of all connections together, and those of frames that have not come whole (the reader stops reading: TCP pushes back), the

@@ -6,7 +6,7 @@
 //	err = a.Wait(ctx)               // durable, and visible to readers
 //	batches, err := p.Batches(0, p.Bounds().HighWatermark, 1<<20)
 //
-// The layouts are in package keys; a batch is stored byte for byte as it came, with base offset and leader epoch stamped, and with
+// The layouts are in package keys; a batch is stored byte for byte as it was given, with base offset and leader epoch stamped, and with
 // AppendStampingTime its append time in place of its producer's times.
 //
 // # An append
@@ -50,6 +50,7 @@
 //
 // # Trimming
 //
+// SetLogStart moves log start and delta start, HideBelow only the log start: what it hides from consumers is still there to be folded.
 // TrimTo writes the new delta start and the range delete in one Pebble batch; memory is told first, so a reader that comes
 // too late gets ErrTrimmed and not a hole. The batch with the last offset always stays, and so does what lies at or above the last stable
 // offset, but for SetLogStart. A range delete alone gives space

@@ -12,10 +12,7 @@ import (
 func (r *Registry) SetDefaults(ctx context.Context, defaults Defaults) error {
 	r.changes.Lock()
 	defer r.changes.Unlock()
-	if r.closed {
-		return ErrClosed
-	}
-	if err := ctx.Err(); err != nil {
+	if err := r.mayChangeLocked(ctx); err != nil {
 		return err
 	}
 	next, err := r.withDefaultsLocked(defaults)

@@ -26,10 +26,7 @@ func (r *Registry) CheckGrow(name string, total int32) error {
 func (r *Registry) Grow(ctx context.Context, name string, total int32) (*Topic, error) {
 	r.changes.Lock()
 	defer r.changes.Unlock()
-	if r.closed {
-		return nil, ErrClosed
-	}
-	if err := ctx.Err(); err != nil {
+	if err := r.mayChangeLocked(ctx); err != nil {
 		return nil, err
 	}
 	if err := r.CheckGrow(name, total); err != nil {

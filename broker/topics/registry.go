@@ -143,14 +143,19 @@ func (r *Registry) withFold(name string, configs map[string]string) map[string]s
 	return configs
 }
 
+// mayChangeLocked says why there are no changes any more, or why this caller wants none.
+func (r *Registry) mayChangeLocked(ctx context.Context) error {
+	if r.closed {
+		return ErrClosed
+	}
+	return ctx.Err()
+}
+
 // Create makes a topic durable and opens it. Errors: *NameError, *ConfigError, *PartitionsError, ErrExists, ErrClosed.
 func (r *Registry) Create(ctx context.Context, spec Spec) (*Topic, error) {
 	r.changes.Lock()
 	defer r.changes.Unlock()
-	if r.closed {
-		return nil, ErrClosed
-	}
-	if err := ctx.Err(); err != nil {
+	if err := r.mayChangeLocked(ctx); err != nil {
 		return nil, err
 	}
 	spec, cfg, err := r.Check(spec)
@@ -184,10 +189,7 @@ func (r *Registry) Create(ctx context.Context, spec Spec) (*Topic, error) {
 func (r *Registry) Delete(ctx context.Context, name string) error {
 	r.changes.Lock()
 	defer r.changes.Unlock()
-	if r.closed {
-		return ErrClosed
-	}
-	if err := ctx.Err(); err != nil {
+	if err := r.mayChangeLocked(ctx); err != nil {
 		return err
 	}
 	t, ok := r.Get(name)
@@ -235,10 +237,7 @@ func (r *Registry) AlterConfigs(ctx context.Context, name string, changes []Chan
 func (r *Registry) configure(ctx context.Context, name string, validateOnly bool, change func(*Config) (map[string]string, error)) error {
 	r.changes.Lock()
 	defer r.changes.Unlock()
-	if r.closed {
-		return ErrClosed
-	}
-	if err := ctx.Err(); err != nil {
+	if err := r.mayChangeLocked(ctx); err != nil {
 		return err
 	}
 	t, ok := r.Get(name)

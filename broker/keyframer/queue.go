@@ -1,10 +1,11 @@
 package keyframer
 
 import (
-	"container/heap"
 	"context"
 	"sync"
 	"time"
+
+	"github.com/keyframelog/keyframe/broker/deadline"
 )
 
 // task is something that is done step by step, by one worker at a time.
@@ -20,7 +21,7 @@ type queue struct {
 	mu      sync.Mutex
 	arrived sync.Cond
 	ready   []*task
-	timers  timers
+	timers  deadline.Heap[*task]
 	closed  bool
 
 	rearm chan struct{} // the earliest timer has changed
@@ -28,12 +29,11 @@ type queue struct {
 
 // place is a task's state in the queue, guarded by queue.mu.
 type place struct {
-	state  placeState
-	again  bool  // something happened while a worker had it
-	wakeMs int64 // 0: no timer
-	index  int   // in timers, if wakeMs is set
-	gone   bool  // never to be queued again
-	idle   chan struct{}
+	state placeState
+	again bool // something happened while a worker had it
+	timer deadline.Place[*task]
+	gone  bool // never to be queued again
+	idle  chan struct{}
 }
 
 type placeState uint8
@@ -63,7 +63,7 @@ func (q *queue) addLocked(t *task) {
 	case t.place.state == placeRunning:
 		t.place.again = true
 	case t.place.state == placeIdle:
-		q.disarmLocked(t)
+		q.timers.Remove(&t.place.timer)
 		t.place.state = placeReady
 		q.ready = append(q.ready, t)
 		q.arrived.Signal()
@@ -101,10 +101,9 @@ func (q *queue) done(t *task, again bool, wakeMs int64) {
 	case again || t.place.again:
 		q.addLocked(t)
 	case wakeMs != 0:
-		t.place.wakeMs = wakeMs
-		heap.Push(&q.timers, t)
-		if q.timers[0] == t {
-			q.poke()
+		t.place.timer.Of = t
+		if q.timers.Set(&t.place.timer, time.UnixMilli(wakeMs)) {
+			deadline.Wake(q.rearm)
 		}
 	}
 }
@@ -118,7 +117,7 @@ func (q *queue) remove(t *task) <-chan struct{} {
 	}
 	t.place.gone = true
 	t.place.idle = make(chan struct{})
-	q.disarmLocked(t)
+	q.timers.Remove(&t.place.timer)
 	if t.place.state == placeReady {
 		for i, r := range q.ready {
 			if r == t {
@@ -134,25 +133,11 @@ func (q *queue) remove(t *task) <-chan struct{} {
 	return t.place.idle
 }
 
-func (q *queue) disarmLocked(t *task) {
-	if t.place.wakeMs != 0 {
-		heap.Remove(&q.timers, t.place.index)
-		t.place.wakeMs = 0
-	}
-}
-
 func (q *queue) close() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.closed = true
 	q.arrived.Broadcast()
-}
-
-func (q *queue) poke() {
-	select {
-	case q.rearm <- struct{}{}:
-	default:
-	}
 }
 
 // work does steps until the queue is closed.
@@ -171,55 +156,26 @@ func (q *queue) work(ctx context.Context) {
 func (q *queue) expire(nowMs int64) int64 {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for len(q.timers) > 0 && q.timers[0].place.wakeMs <= nowMs {
-		q.addLocked(q.timers[0])
+	for {
+		t, at, ok := q.timers.First()
+		switch {
+		case !ok:
+			return 0
+		case at.UnixMilli() > nowMs:
+			return at.UnixMilli()
+		}
+		q.addLocked(t)
 	}
-	if len(q.timers) == 0 {
-		return 0
-	}
-	return q.timers[0].place.wakeMs
 }
 
 // clock wakes tasks until ctx ends.
 func (q *queue) clock(ctx context.Context, nowMs func() int64) {
-	timer := time.NewTimer(time.Hour)
-	defer timer.Stop()
-	for {
+	deadline.Keep(ctx.Done(), q.rearm, func() time.Duration {
 		now := nowMs()
 		wait := time.Hour
 		if next := q.expire(now); next != 0 {
 			wait = min(wait, time.Duration(next-now)*time.Millisecond)
 		}
-		timer.Reset(wait)
-		select {
-		case <-ctx.Done():
-			return
-		case <-timer.C:
-		case <-q.rearm:
-		}
-	}
-}
-
-// timers is a heap by time.
-type timers []*task
-
-func (h timers) Len() int           { return len(h) }
-func (h timers) Less(i, j int) bool { return h[i].place.wakeMs < h[j].place.wakeMs }
-func (h timers) Swap(i, j int) {
-	h[i], h[j] = h[j], h[i]
-	h[i].place.index, h[j].place.index = i, j
-}
-
-func (h *timers) Push(x any) {
-	t := x.(*task)
-	t.place.index = len(*h)
-	*h = append(*h, t)
-}
-
-func (h *timers) Pop() any {
-	old := *h
-	t := old[len(old)-1]
-	old[len(old)-1] = nil
-	*h = old[:len(old)-1]
-	return t
+		return wait
+	})
 }

@@ -106,6 +106,21 @@ func TestLastStable(t *testing.T) {
 	require.Empty(t, list)
 }
 
+// A transaction that ends behind one which began beyond the asked range may have begun within it.
+func TestAbortedOfALongTransaction(t *testing.T) {
+	n := openNode(t, nodeConfig{})
+	defer n.close()
+	p := n.parts[0]
+	appendWait(t, p, rec{n: 2, pid: 7, txn: true}) // 0, 1
+	appendWait(t, p, rec{n: 3})                    // to 4
+	appendWait(t, p, rec{pid: 8, txn: true})       // 5
+	endTxn(t, n.store, Marker{ProducerID: 8}, p)   // 6
+	endTxn(t, n.store, Marker{ProducerID: 7}, p)   // 7
+	list, err := p.Aborted(0, 4)
+	require.NoError(t, err)
+	require.Equal(t, []AbortedTxn{{ProducerID: 7, FirstOffset: 0, LastOffset: 7}}, list)
+}
+
 // The last stable offset and the answer wait for the marker's sync, and one batch carries all markers and what else is to be written.
 func TestMarkersAreOneWrite(t *testing.T) {
 	fs, gate := vfs.NewMem(), newSyncGate()

@@ -183,6 +183,28 @@ func TestMarkersAreOneWrite(t *testing.T) {
 	require.NoError(t, n.dir.Close())
 }
 
+// A marker that is written and not synced ends nothing, though the marker of another transaction is synced before it.
+func TestMarkerBehindAnother(t *testing.T) {
+	gate := newSyncGate()
+	n := openNode(t, nodeConfig{fs: gate.wrap(vfs.NewMem())})
+	defer n.close()
+	p := n.parts[0]
+	appendWait(t, p, rec{pid: 7, txn: true}) // 0
+	appendWait(t, p, rec{pid: 8, txn: true}) // 1
+	moved := make(chan Bounds, 8)
+	gate.shut()
+	defer p.Watch(func() { moved <- p.Bounds() })()
+	first, err := n.store.AppendMarkers(n.parts, Marker{ProducerID: 7, Commit: true}, nil)
+	require.NoError(t, err)
+	second, err := n.store.AppendMarkers(n.parts, Marker{ProducerID: 8, Commit: true}, nil)
+	require.NoError(t, err)
+	gate.open()
+	require.NoError(t, first.Wait(t.Context()))
+	require.NoError(t, second.Wait(t.Context()))
+	require.Equal(t, Bounds{HighWatermark: 3, Synced: 3, LastStable: 1, LogEnd: 4}, <-moved, "the first marker is synced")
+	require.Equal(t, Bounds{HighWatermark: 4, Synced: 4, LastStable: 4, LogEnd: 4}, <-moved)
+}
+
 // Transactions that end in the same partitions at the same time, named in any order, beside appends and readers: nobody waits for ever,
 // and no reader of committed records sees a last stable offset that goes back.
 func TestMarkersBesideAppends(t *testing.T) {

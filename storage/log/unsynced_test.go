@@ -58,6 +58,25 @@ func TestShowUnsynced(t *testing.T) {
 	sizeIs(t, p)
 }
 
+// The last stable offset is never above what is synced, though the high watermark is.
+func TestShowUnsyncedIsNotStable(t *testing.T) {
+	gate := newSyncGate()
+	n := openNode(t, nodeConfig{fs: gate.wrap(vfs.NewMem())})
+	defer n.close()
+	p := n.parts[0]
+	p.ShowUnsynced(true)
+	gate.shut()
+	for tag := range 2 {
+		_, err := p.Append(rec{tag: tag}.batch(t))
+		require.NoError(t, err)
+	}
+	moved := make(chan Bounds, 8)
+	defer p.Watch(func() { moved <- p.Bounds() })()
+	gate.open()
+	require.Equal(t, Bounds{HighWatermark: 2, Synced: 1, LastStable: 1, LogEnd: 2}, <-moved)
+	require.Equal(t, Bounds{HighWatermark: 2, Synced: 2, LastStable: 2, LogEnd: 2}, <-moved)
+}
+
 // The mode holds for the appends to come; what was written before is shown with the next one.
 func TestShowUnsyncedChanges(t *testing.T) {
 	gate := newSyncGate()

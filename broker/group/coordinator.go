@@ -32,6 +32,8 @@ type Coordinator struct {
 	closed   bool
 	wake     chan struct{} // the earliest deadline has changed
 	stop     chan struct{}
+	ready    []*entry // that have writes, and no writer
+	running  int      // writers that do not hold a group for somebody else
 	writers  sync.WaitGroup
 	timekeep sync.WaitGroup
 }

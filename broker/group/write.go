@@ -20,77 +20,107 @@ type write struct {
 	done    func(error)               // may be nil; called without the lock
 }
 
-// enqueueLocked gives a write to the group's writer. Writes of one group happen in the order of this call, one at a time,
+// writersMax bounds the groups that are written to at the same time: enough to share syncs.
+const writersMax = 256
+
+// enqueueLocked gives a write to the group's queue. Writes of one group happen in the order of this call, one at a time,
 // so that what is in memory and what is durable agree; those of different groups share the store's group commit. The
-// queue holds at most what the requests under way hold.
+// queue holds at most what the requests under way hold. Groups whose turn has not come cost no goroutine: a topic that is deleted, or a
+// retention that is over, is a write to each of them.
 func (c *Coordinator) enqueueLocked(e *entry, w write) {
 	e.queue = append(e.queue, w)
 	if !e.writing {
 		e.writing = true
-		c.writers.Go(func() { c.write(e) })
+		c.ready = append(c.ready, e)
+		c.startWriterLocked()
 	}
 }
 
-// write does the writes of one group until there are none left.
-func (c *Coordinator) write(e *entry) {
-	for {
+func (c *Coordinator) startWriterLocked() {
+	if len(c.ready) > 0 && c.running < writersMax {
+		c.running++
+		c.writers.Go(c.work)
+	}
+}
+
+// work writes to one group after the other, until no writes are left.
+func (c *Coordinator) work() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for len(c.ready) > 0 && c.running <= writersMax {
+		e := c.ready[0]
+		c.ready[0], c.ready = nil, c.ready[1:]
+		c.mu.Unlock()
+		c.write(e)
 		c.mu.Lock()
-		if len(e.queue) == 0 {
-			e.writing, e.queue = false, nil
-			if e.group == nil {
-				delete(c.entries, e.name)
-			}
-			c.mu.Unlock()
-			return
-		}
-		run := e.takeRun()
-		if h := run[0].hold; h != nil {
-			c.mu.Unlock()
-			h.keep()
+		if len(e.queue) > 0 { // the others first
+			c.ready = append(c.ready, e)
 			continue
 		}
-		var commits []catalog.OffsetCommit
-		for _, w := range run {
-			commits = append(commits, w.commits...)
+		e.writing, e.queue = false, nil
+		if e.group == nil {
+			delete(c.entries, e.name)
 		}
-		if run[0].drop != nil {
-			commits = e.droppedBy(run[0].drop)
-		}
-		pending := e.pendingOf(run[0])
-		life := e.life
-		var metadata []byte
-		if m := e.consumer(); m != nil && run[0].keep {
-			metadata = m.Append(nil)
-		}
+	}
+	c.running--
+}
+
+// write does the first writes of a group that can be done at once.
+func (c *Coordinator) write(e *entry) {
+	c.mu.Lock()
+	run := e.takeRun()
+	if h := run[0].hold; h != nil {
+		// Whoever holds the group may wait for others: it is no writer meanwhile.
+		c.running--
+		c.startWriterLocked()
 		c.mu.Unlock()
-
-		err := c.perform(storeName(e.name), run[0], commits, pending, metadata)
-		if err != nil && !errors.Is(err, engine.ErrDiskFull) { // a full disk shows in metrics and readiness, clients try again in a loop
-			c.cfg.Logger.Error("cannot make a group's state durable", "group", e.name, "error", err)
-		}
-
+		h.keep()
 		c.mu.Lock()
-		var out outbox
-		if err == nil && e.life == life && e.group != nil {
-			e.publish(commits)
-			e.publishPending(pending)
-		}
-		if save := run[0].save; save != nil && e.group == machine(save.of) {
-			now := c.cfg.Now()
-			c.stepLocked(e, save.of, now, func(g *Group) Effects { return g.Saved(now, save.Seq, err) }, &out)
-		}
-		if run[0].keep {
-			e.keeps -= len(run)
-			if m := e.consumer(); m != nil && err != nil {
-				m.unsaved = true
-			}
-		}
+		c.running++
 		c.mu.Unlock()
-		out.deliver()
-		for _, w := range run {
-			if w.done != nil {
-				w.done(err)
-			}
+		return
+	}
+	var commits []catalog.OffsetCommit
+	for _, w := range run {
+		commits = append(commits, w.commits...)
+	}
+	if run[0].drop != nil {
+		commits = e.droppedBy(run[0].drop)
+	}
+	pending := e.pendingOf(run[0])
+	life := e.life
+	var metadata []byte
+	if m := e.consumer(); m != nil && run[0].keep {
+		metadata = m.Append(nil)
+	}
+	c.mu.Unlock()
+
+	err := c.perform(storeName(e.name), run[0], commits, pending, metadata)
+	if err != nil && !errors.Is(err, engine.ErrDiskFull) { // a full disk shows in metrics and readiness, clients try again in a loop
+		c.cfg.Logger.Error("cannot make a group's state durable", "group", e.name, "error", err)
+	}
+
+	c.mu.Lock()
+	var out outbox
+	if err == nil && e.life == life && e.group != nil {
+		e.publish(commits)
+		e.publishPending(pending)
+	}
+	if save := run[0].save; save != nil && e.group == machine(save.of) {
+		now := c.cfg.Now()
+		c.stepLocked(e, save.of, now, func(g *Group) Effects { return g.Saved(now, save.Seq, err) }, &out)
+	}
+	if run[0].keep {
+		e.keeps -= len(run)
+		if m := e.consumer(); m != nil && err != nil {
+			m.unsaved = true
+		}
+	}
+	c.mu.Unlock()
+	out.deliver()
+	for _, w := range run {
+		if w.done != nil {
+			w.done(err)
 		}
 	}
 }

@@ -41,6 +41,7 @@ type entry struct {
 	txn      *Txn       // nil: not there yet, or not any more
 	gone     bool       // look the transactional id up again
 	last     *catalog.Write
+	unsaved  bool // the last save was not applied
 	waiting  map[Ticket]chan Reply
 	deadline time.Time // as the timer has it
 	retryAt  time.Time // an end failed: not before this
@@ -51,9 +52,10 @@ const retryAfter = time.Second
 
 // Answer is the answer to a request, which may have to wait.
 type Answer struct {
-	reply Reply
-	write *catalog.Write // to be durable first
-	ch    chan Reply     // of an end
+	reply   Reply
+	write   *catalog.Write // to be durable first
+	unsaved bool           // and it cannot be
+	ch      chan Reply     // of an end
 }
 
 // Wait returns the reply when it may be told; false when ctx is done first. Call it once.
@@ -65,12 +67,20 @@ func (a Answer) Wait(ctx context.Context) (Reply, bool) {
 			return Reply{}, false
 		}
 	}
+	if a.unsaved && a.reply.Err == nil {
+		return Reply{Err: kerr.CoordinatorNotAvailable, Producer: NoProducer()}, true
+	}
 	if a.write != nil && a.reply.Err == nil {
 		if err := a.write.Wait(); err != nil {
 			return Reply{Err: kerr.CoordinatorNotAvailable, Producer: NoProducer()}, true
 		}
 	}
 	return a.reply, true
+}
+
+// answerLocked is an answer that rests on what the entry has saved.
+func (e *entry) answerLocked(r Reply) Answer {
+	return Answer{reply: r, write: e.last, unsaved: e.unsaved}
 }
 
 func refused(err *kerr.Error) Answer { return Answer{reply: Reply{Err: err, Producer: NoProducer()}} }
@@ -176,7 +186,7 @@ func (c *Coordinator) lock(id string, create bool) (*entry, *kerr.Error) {
 func (c *Coordinator) applyLocked(e *entry, fx Effects) {
 	if fx.Save != nil {
 		w, err := c.cfg.Store.PutTransaction(fx.Save)
-		if err != nil {
+		if e.unsaved = err != nil; e.unsaved {
 			c.cfg.Logger.Error("cannot save a transaction", "transactional_id", e.id, "error", err)
 		}
 		e.last = w

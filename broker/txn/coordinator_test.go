@@ -26,6 +26,7 @@ type memStore struct {
 	mu   sync.Mutex
 	all  map[string]catalog.Transaction
 	next int64
+	fail bool // nothing is saved
 }
 
 func newMemStore() *memStore { return &memStore{all: map[string]catalog.Transaction{}} }
@@ -42,6 +43,9 @@ func (s *memStore) Transactions() (list []catalog.Transaction, err error) {
 func (s *memStore) PutTransaction(t *catalog.Transaction) (*catalog.Write, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.fail {
+		return nil, errors.New("disk")
+	}
 	s.all[t.ID] = *t
 	return nil, nil
 }
@@ -225,6 +229,25 @@ func TestCoordinatorTriesAgain(t *testing.T) {
 		synctest.Wait()
 		require.Equal(t, catalog.TxnAborted, store.state("tx"))
 		require.Equal(t, 4, markers.calls, "not in a loop")
+		require.NoError(t, c.Close())
+	})
+}
+
+// What could not be saved is not told: an epoch that is not durable may be given to another producer after a restart.
+func TestCoordinatorDoesNotTellWhatItCouldNotSave(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newMemStore()
+		c := open(t, store, &memMarkers{})
+		p := initID(t, c, "tx")
+		store.fail = true
+		r := wait(t, c.Init("tx", time.Minute, nil))
+		require.Equal(t, Reply{Err: kerr.CoordinatorNotAvailable, Producer: NoProducer()}, r)
+		p.Epoch++
+		require.Equal(t, kerr.CoordinatorNotAvailable, wait(t, c.Add("tx", p, []Partition{p0})).Err)
+		require.Equal(t, kerr.CoordinatorNotAvailable, wait(t, c.Add("tx", p, []Partition{p0})).Err, "it is in, and not durable")
+		store.fail = false
+		require.Nil(t, wait(t, c.AddGroup("tx", p, "g")).Err, "with all that was not saved before")
+		require.Len(t, store.all["tx"].Partitions, 1)
 		require.NoError(t, c.Close())
 	})
 }

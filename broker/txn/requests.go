@@ -33,7 +33,7 @@ func (c *Coordinator) Init(id string, timeout time.Duration, expected *Producer)
 		reply, fx := e.txn.Init(c.cfg.Now(), InitRequest{Timeout: timeout, Expected: expected, SpareID: spare})
 		used = e.txn.producer.ID == spare
 		c.applyLocked(e, fx)
-		return Answer{reply: reply, write: e.last}, used
+		return e.answerLocked(reply), used
 	})
 }
 
@@ -61,7 +61,7 @@ func (c *Coordinator) step(id string, step func(*entry) (*kerr.Error, Effects)) 
 	defer e.mu.Unlock()
 	err, fx := step(e)
 	c.applyLocked(e, fx)
-	return Answer{reply: Reply{Err: err}, write: e.last}
+	return e.answerLocked(Reply{Err: err})
 }
 
 // Verify says whether a partition is in the producer's transaction.

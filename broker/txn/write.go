@@ -87,6 +87,8 @@ func (c *Coordinator) writeEnd(e *entry, end *End) {
 	defer e.mu.Unlock()
 	if err != nil {
 		e.retryAt = c.cfg.Now().Add(retryAfter)
+	} else {
+		e.unsaved = false
 	}
 	c.applyLocked(e, e.txn.Ended(err == nil))
 }

@@ -50,13 +50,21 @@ func (x *Txn) join(tp Partition) {
 	}
 }
 
+// groupsMax bounds the groups of a transaction. Clients have one. Partitions are bounded by the topics that there are, but a group need not
+// exist, and what a transaction saves names all of its groups each time.
+const groupsMax = 1000
+
 // AddGroup is an AddOffsetsToTxn: offsets are going to be committed to the group in the transaction.
 func (x *Txn) AddGroup(now time.Time, p Producer, group string) (*kerr.Error, Effects) {
 	if err := x.check(p); err != nil {
 		return err, x.take()
 	}
+	known := slices.Contains(x.groups, group)
+	if !known && len(x.groups) >= groupsMax {
+		return kerr.InvalidRequest, x.take()
+	}
 	changed := x.begin(now)
-	if !slices.Contains(x.groups, group) {
+	if !known {
 		x.groups = append(x.groups, group)
 		changed = true
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kerr"
 )
 
 // Transactions that time out at the same moment are ended by a bounded number of writers, and most of them wait their turn as what they
@@ -37,4 +38,23 @@ func TestCoordinatorEndsManyAtOnce(t *testing.T) {
 		require.Len(t, markers.ends, n)
 		require.NoError(t, c.Close())
 	})
+}
+
+// A transaction has no more groups than somebody means: each one that comes saves all of them.
+func TestGroupsOfATransactionAreBounded(t *testing.T) {
+	now := time.Unix(1_700_000_000, 0)
+	x := New("tx", 1, time.Hour)
+	r, _ := x.Init(now, InitRequest{Timeout: time.Minute})
+	for i := range groupsMax {
+		err, _ := x.AddGroup(now, r.Producer, fmt.Sprint(i))
+		require.Nil(t, err)
+	}
+	err, fx := x.AddGroup(now, r.Producer, "one more")
+	require.Equal(t, kerr.InvalidRequest, err)
+	require.Nil(t, fx.Save)
+	err, _ = x.BeginGroup(now, r.Producer, "one more", true)
+	require.Equal(t, kerr.InvalidRequest, err)
+	err, _ = x.AddGroup(now, r.Producer, "7")
+	require.Nil(t, err)
+	require.NotNil(t, x.End(now, 1, EndRequest{Producer: r.Producer, Commit: true}).End, "nothing is under way")
 }

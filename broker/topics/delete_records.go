@@ -35,6 +35,9 @@ func (r *Registry) DeleteRecords(ctx context.Context, t *Topic, p *Partition, of
 		move := p.Log.SetLogStart
 		if cfg.KeyFramed {
 			move = p.Log.HideBelow
+			if err := awaitSync(ctx, p.Log, offset); err != nil {
+				return 0, fmt.Errorf("delete records of %s-%d: %w", t.Name, p.Index, err)
+			}
 		}
 		if err := move(ctx, offset); err != nil {
 			return 0, fmt.Errorf("delete records of %s-%d: %w", t.Name, p.Index, err)
@@ -42,4 +45,24 @@ func (r *Registry) DeleteRecords(ctx context.Context, t *Topic, p *Partition, of
 		r.opts.Logger.Info("records deleted", "topic", t.Name, "partition", p.Index, "from", b.LogStart, "to", p.Log.Bounds().LogStart)
 	}
 	return p.Log.Bounds().LogStart, nil
+}
+
+// awaitSync waits until everything below an offset, which is readable, is synced. Without syncs (flush.messages) consumers read further, and may
+// have deleted what they have read; only what is synced is stable.
+func awaitSync(ctx context.Context, l *log.Partition, offset int64) error {
+	moved := make(chan struct{}, 1)
+	defer l.Watch(func() {
+		select {
+		case moved <- struct{}{}:
+		default:
+		}
+	})()
+	for l.Bounds().Synced < offset {
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
 }

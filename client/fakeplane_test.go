@@ -22,6 +22,7 @@ type fakePlane struct {
 	log    *fakeLog
 	url    string
 	hidden atomic.Bool                                    // frames are not announced
+	silent atomic.Bool                                    // ... to who follows; who asks is told
 	fault  atomic.Pointer[func(try int, b []byte) []byte] // of the frame's bytes that are left to send; a short result breaks the connection
 	tries  atomic.Int64
 	refuse atomic.Int64           // HTTP status instead of a frame; 0: none
@@ -83,7 +84,7 @@ func (f *fakePlane) Frames(ctx context.Context, req *connect.Request[state.Frame
 	sent := map[string]bool{}
 	for first := true; ; first = false {
 		changed := f.log.changed.wait()
-		m := f.framesMessage(first, sent)
+		m := f.framesMessage(first, f.hidden.Load() || f.silent.Load() && req.Msg.Follow, sent)
 		if first || len(m.Frames) > 0 || len(m.Partitions) > 0 {
 			if err := s.Send(m); err != nil {
 				return err
@@ -100,7 +101,7 @@ func (f *fakePlane) Frames(ctx context.Context, req *connect.Request[state.Frame
 	}
 }
 
-func (f *fakePlane) framesMessage(first bool, sent map[string]bool) *state.FramesResponse {
+func (f *fakePlane) framesMessage(first, hidden bool, sent map[string]bool) *state.FramesResponse {
 	f.log.mu.Lock()
 	defer f.log.mu.Unlock()
 	m := &state.FramesResponse{}
@@ -113,7 +114,7 @@ func (f *fakePlane) framesMessage(first bool, sent map[string]bool) *state.Frame
 				LogStartOffset: part.start, DeltaStartOffset: part.deltaStart, LastStableOffset: part.end, Position: part.end, Horizon: part.horizon,
 			})
 		}
-		if f.hidden.Load() {
+		if hidden {
 			continue
 		}
 		for _, cut := range part.cuts {

@@ -218,6 +218,15 @@ func TestProduceTimestampLimits(t *testing.T) {
 	mustProduce(c, tp, kv("a", "1"))
 }
 
+// Of several reasons to refuse a batch its time is the one that the code tells; all culprits are named.
+func TestProduceTimestampComesFirst(t *testing.T) {
+	c := start(t).dial(t)
+	tp := createTopic(c, 1, "cleanup.policy", "compact", "message.timestamp.after.max.ms", "1000")
+	p := produce(c, tp, seal(newBatch(testRecord{value: []byte("no key")}, testRecord{key: []byte("a"), value: []byte("late"), timestamp: 60_000})))
+	requireCode(t, 32, p.ErrorCode, p.ErrorMessage)
+	require.Len(t, p.ErrorRecords, 2)
+}
+
 func TestProduceMaxMessageBytesOfTheTopic(t *testing.T) {
 	c := start(t).dial(t)
 	tp := createTopic(c, 1, "max.message.bytes", "200")

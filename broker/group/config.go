@@ -105,6 +105,6 @@ type Config struct {
 	// Topics are what groups that the broker balances assign; nil is none.
 	Topics consumer.Topics
 	// TopicExists, if not nil, is asked when the coordinator opens: offsets of topics that were deleted while it was not
-	// looking are dropped.
+	// looking are dropped; and, under its lock, for each offset that is committed. A topic ceases to exist before DropTopic is called.
 	TopicExists func(topic string) bool
 }

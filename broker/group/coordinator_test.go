@@ -241,6 +241,22 @@ func TestRestart(t *testing.T) {
 	})
 }
 
+// A commit that found its topic and comes behind the topic's deletion leaves no offset to the next topic of the name.
+func TestCommitBehindADeletedTopic(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		gone := false
+		c := open(t, newMemStore(), func(cfg *Config) { cfg.TopicExists = func(topic string) bool { return !gone || topic != "t" } })
+		require.Equal(t, []*kerr.Error{nil}, commit(c, "g", simple, at("t", 0, 5)))
+		gone = true
+		c.DropTopic("t")
+		require.Equal(t, []*kerr.Error{kerr.UnknownTopicOrPartition, nil}, commit(c, "g", simple, at("t", 0, 6), at("other", 0, 1)))
+		gone = false
+		_, ok := c.Offset("g", "t", 0)
+		require.False(t, ok)
+		require.NoError(t, c.Close())
+	})
+}
+
 func TestOpenRefusesCorruptMetadata(t *testing.T) {
 	store := newMemStore()
 	require.NoError(t, store.PutGroup("g", []byte{1, 2, 3, 4, 5, 6}))

@@ -93,6 +93,11 @@ func (c *Coordinator) acceptLocked(stale func(string, int32) *kerr.Error, now ti
 				continue
 			}
 		}
+		if c.cfg.TopicExists != nil && !c.cfg.TopicExists(o.Topic) {
+			// It went after the request had found it, and DropTopic may have been here already.
+			errs[i] = kerr.UnknownTopicOrPartition
+			continue
+		}
 		commits = append(commits, catalog.OffsetCommit{
 			Topic: o.Topic, Partition: o.Partition, Offset: o.Offset.Offset,
 			LeaderEpoch: o.LeaderEpoch, Metadata: o.Metadata, CommitMs: now.UnixMilli(),

@@ -101,6 +101,12 @@ func (m *memMarkers) WriteMarkers(end *End, extra func(*pebble.Batch) error) err
 	return extra(nil)
 }
 
+func (m *memMarkers) called() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.calls
+}
+
 // memGroups notes which offsets are ended.
 type memGroups struct {
 	mu  sync.Mutex
@@ -226,12 +232,12 @@ func TestCoordinatorTriesAgain(t *testing.T) {
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		for calls := 2; calls <= 4; calls++ {
-			require.Equal(t, calls, markers.calls, "not in a loop")
+			require.Equal(t, calls, markers.called(), "not in a loop")
 			require.Equal(t, calls == 4, store.state("tx") == catalog.TxnAborted)
 			time.Sleep(retryAfter)
 			synctest.Wait()
 		}
-		require.Equal(t, 4, markers.calls)
+		require.Equal(t, 4, markers.called())
 		require.NoError(t, c.Close())
 	})
 }

@@ -29,7 +29,7 @@ func TestCoordinatorEndsManyAtOnce(t *testing.T) {
 		}
 		time.Sleep(2 * time.Minute)
 		synctest.Wait()
-		require.Equal(t, endWriters, markers.calls)
+		require.Equal(t, endWriters, markers.called())
 		require.Equal(t, endWriters+endBacklog, in(PrepareAbort))
 		require.Equal(t, n-endWriters-endBacklog, in(Ongoing))
 		close(gate)

@@ -38,9 +38,12 @@ func TestFetchTakesTheMemoryOfItsResponse(t *testing.T) {
 		require.Equal(t, partitions, got)
 		return int(after.TotalAlloc - before.TotalAlloc)
 	}
-	// The records, the response and what the client reads are three of each; the database allocates some, too.
-	require.Less(t, allocated(size+1000, 1), n*size, "one, and many that did not fit")
-	require.Less(t, allocated(50<<20, n), 9*n*size/2)
+	least := func(maxBytes int32, partitions int) int { // without what the database does beside it, a flush for one
+		return min(allocated(maxBytes, partitions), allocated(maxBytes, partitions), allocated(maxBytes, partitions))
+	}
+	// The records, the response and what the client reads are three of each.
+	require.Less(t, least(size+1000, 1), n*size, "one, and many that did not fit")
+	require.Less(t, least(50<<20, n), 9*n*size/2)
 }
 
 // TestFetchRotates: a client that always asks in the same order and never has room for everything still gets everything.

@@ -64,7 +64,7 @@ func (t *Table) clean(ctx context.Context) error {
 	if !changed {
 		return nil
 	}
-	return s.commit(ctx, nil)
+	return s.commit(ctx, nil, t)
 }
 
 // segments reads the descriptions, without the dead offsets.
@@ -153,9 +153,7 @@ func (t *Table) rewrite(ctx context.Context, run []segment) (joined segment, err
 	if err := s.finish(); err != nil { // the slow part, while readers may still come
 		return joined, fmt.Errorf("table: write sstable: %w", err)
 	}
-	t.replacing.Lock()
-	defer t.replacing.Unlock()
-	return joined, s.commit(ctx, &span)
+	return joined, s.commit(ctx, &span, t)
 }
 
 // deadOf reads a segment's dead offsets.

@@ -90,7 +90,11 @@ func (db *DB) try(ctx context.Context, jobs []*job) error {
 	if moved {
 		return errMoved
 	}
-	return s.commit(ctx, nil)
+	tables := make([]*Table, len(jobs))
+	for i, j := range jobs {
+		tables[i] = j.t
+	}
+	return s.commit(ctx, nil, tables...)
 }
 
 // errMoved asks for another try, see Commit.

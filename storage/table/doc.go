@@ -29,8 +29,8 @@
 // # Crash safety
 //
 // Every commit is one Ingest, so recovery is reading the meta entry. Trim takes three steps, each of which leaves a table that reads the
-// same (see Trim). In the second, rows are replaced by an IngestAndExcise, during which no view is opened: Pebble takes away the old rows a
-// moment before it shows the new ones. Load and Drop put their visible step last and first, and Open removes entries of ordinals without a meta entry.
+// same (see Trim); in the second, rows are replaced by an IngestAndExcise. During an ingest nobody begins to read the tables that it changes:
+// Pebble installs it a moment before it shows it, and what it replaces may be gone by then. Load and Drop put their visible step last and first, and Open removes entries of ordinals without a meta entry.
 //
 // # Layout
 //

@@ -74,7 +74,7 @@ func (t *Table) expire(ctx context.Context, limit int64) (removed int, more bool
 	from, _ := keys.TableSpan(keys.TableTombstones, t.ordinal)
 	s.deleteRange(keys.TableTombstones, from, keys.AppendTableOffset(nil, keys.TableTombstones, t.ordinal, last+1))
 	t.putMeta(s, m)
-	if err := s.commit(ctx, nil); err != nil {
+	if err := s.commit(ctx, nil, t); err != nil {
 		return 0, false, err
 	}
 	t.state.Store(m)

@@ -170,14 +170,19 @@ func (s *sink) finish() error {
 	return s.failed
 }
 
-// commit ingests all that was added. excise, if not nil, removes what was stored in that span before.
-func (s *sink) commit(ctx context.Context, excise *pebble.KeyRange) error {
+// commit ingests all that was added. excise, if not nil, removes what was stored in that span before. tables are those that readers may
+// have, in the order of their ordinals: nobody begins to read them meanwhile (see Table.replacing).
+func (s *sink) commit(ctx context.Context, excise *pebble.KeyRange, tables ...*Table) error {
 	defer s.discard()
 	if err := s.finish(); err != nil {
 		return fmt.Errorf("table: write sstable: %w", err)
 	}
 	if err := ctx.Err(); err != nil {
 		return err
+	}
+	for _, t := range tables {
+		t.replacing.Lock()
+		defer t.replacing.Unlock()
 	}
 	var err error
 	switch {

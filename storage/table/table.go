@@ -37,8 +37,9 @@ type Table struct {
 	limits  Limits
 	writer  chan struct{} // holds one token while nobody writes
 	dropped atomic.Bool
-	// replacing is held for reading to open an iterator, and for writing while rows are replaced by an IngestAndExcise: Pebble takes
-	// away what it excises a moment before it shows what it ingests, so that an iterator opened in between sees neither.
+	// replacing is held for reading to open an iterator or to get a key, and for writing during every ingest. Pebble installs what it ingests
+	// a moment before it makes it visible. In between an excised row is gone already; and a compaction that runs there keeps of a key
+	// what is not visible yet, and drops what was: who begins to read then sees neither.
 	replacing sync.RWMutex
 	state     atomic.Pointer[meta] // what the last commit stored; never modified
 }

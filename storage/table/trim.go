@@ -75,7 +75,7 @@ func (t *Table) forget(ctx context.Context, old *meta, i int) error {
 	from, _ = keys.TableSpan(keys.TableUndo, t.ordinal)
 	s.deleteRange(keys.TableUndo, from, keys.AppendTableOffset(nil, keys.TableUndo, t.ordinal, cut))
 	t.putMeta(s, m)
-	if err := s.commit(ctx, nil); err != nil {
+	if err := s.commit(ctx, nil, t); err != nil {
 		return err
 	}
 	t.state.Store(m)
@@ -166,7 +166,7 @@ func (t *Table) Thin(ctx context.Context, cut int64) error {
 	if err := t.joinIntervals(s, before, cut); err != nil {
 		return fmt.Errorf("table: thin ordinal %d at %d: %w", t.ordinal, cut, err)
 	}
-	if err := s.commit(ctx, nil); err != nil {
+	if err := s.commit(ctx, nil, t); err != nil {
 		return fmt.Errorf("table: thin ordinal %d at %d: %w", t.ordinal, cut, err)
 	}
 	t.state.Store(m)

@@ -49,7 +49,7 @@ func (t *Table) View(cut int64) (*View, error) {
 	return v, nil
 }
 
-// snapshot opens an iterator over all keys, at no moment in which rows are being replaced.
+// snapshot opens an iterator over all keys, at no moment in which an ingest is under way.
 func (t *Table) snapshot() (*pebble.Iterator, error) {
 	t.replacing.RLock()
 	defer t.replacing.RUnlock()
@@ -218,6 +218,8 @@ func (t *Table) Get(key []byte) (row frame.Row, ok bool, err error) {
 	if t.dropped.Load() {
 		return row, false, ErrClosed
 	}
+	t.replacing.RLock() // over both: the row is where the index says
+	defer t.replacing.RUnlock()
 	k := keys.AppendTableIndex(make([]byte, 0, keys.TablePrefixLen+max(8, len(key))), t.ordinal, key)
 	e, found, err := t.indexEntry(k)
 	if err != nil || !found || e.tombstone {
@@ -225,25 +227,16 @@ func (t *Table) Get(key []byte) (row frame.Row, ok bool, err error) {
 	}
 	b, c, err := t.db.cfg.DB.Get(keys.AppendTableOffset(nil, keys.TableRows, t.ordinal, e.offset))
 	if errors.Is(err, pebble.ErrNotFound) {
-		// A fold replaced the row and a trim removed it since the index was read, or it is being rewritten.
-		return t.getInView(key)
+		if t.dropped.Load() { // half gone
+			return row, false, ErrClosed
+		}
+		return row, false, &CorruptError{Ordinal: t.ordinal, What: "row", Offset: e.offset, Why: "missing"}
 	}
 	if err != nil {
 		return row, false, fmt.Errorf("table: read row at %d of ordinal %d: %w", e.offset, t.ordinal, damage.Of(err))
 	}
 	row, err = decodeRowOf(t.ordinal, e.offset, key, bytes.Clone(b))
 	return row, err == nil, errors.Join(err, c.Close())
-}
-
-func (t *Table) getInView(key []byte) (row frame.Row, ok bool, err error) {
-	v, err := t.View(Current)
-	if err != nil {
-		return row, false, err
-	}
-	if row, ok, err = v.Get(key); ok {
-		row.Key, row.Value, row.Headers = bytes.Clone(row.Key), bytes.Clone(row.Value), bytes.Clone(row.Headers)
-	}
-	return row, ok, damage.Join(err, v.Close())
 }
 
 func (t *Table) indexEntry(k []byte) (e entry, found bool, err error) {

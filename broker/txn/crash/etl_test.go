@@ -58,7 +58,7 @@ func TestETL(t *testing.T) {
 	n.proxy.setFaults(faults{})
 	requireGroupAtEnd(t, n.proxy.addr(), records)
 	t.Logf("%d records in %v, %d kills, %d members replaced, %d transactions committed, %d aborted; %+v", records, took.Round(time.Millisecond), kills, moves,
-		e.committed, e.aborted, n.proxy.counts)
+		e.committed, e.aborted, n.proxy.met())
 	require.Positive(t, kills)
 	require.Positive(t, moves)
 }

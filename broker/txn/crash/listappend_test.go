@@ -71,7 +71,7 @@ func listAppend(t *testing.T, n *node, cycles int, old bool, f faults) *history 
 	})
 	h := &rec.history
 	h.final, h.hanging = final.lists, hanging
-	t.Logf("%d kills, %d transactions, %d committed for sure, %d reads; %+v", cycles, len(h.transactions), rec.acked, len(h.reads), n.proxy.counts)
+	t.Logf("%d kills, %d transactions, %d committed for sure, %d reads; %+v", cycles, len(h.transactions), rec.acked, len(h.reads), n.proxy.met())
 	return h
 }
 

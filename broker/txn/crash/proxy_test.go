@@ -29,8 +29,11 @@ type proxy struct {
 	mu       sync.Mutex
 	upstream string // "": there is no broker
 	conns    map[net.Conn]bool
-	counts   struct{ lost, delayed, late int }
+	counts   tally
 }
+
+// tally is how many requests met each fault.
+type tally struct{ lost, delayed, late int }
 
 // The requests of a transaction, by API key.
 const (
@@ -200,6 +203,13 @@ func (p *proxy) arriveLate(frame []byte, after time.Duration) {
 	}
 	_, _ = io.ReadFull(c, make([]byte, 8)) // it was handled
 	p.count(func() { p.counts.late++ })
+}
+
+// met is what the requests met so far: late ones may still be on their way.
+func (p *proxy) met() tally {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.counts
 }
 
 func (p *proxy) count(f func()) {

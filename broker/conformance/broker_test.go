@@ -13,15 +13,17 @@ import (
 	"go.uber.org/goleak"
 
 	ours "github.com/keyframelog/keyframe/broker"
+
+	"github.com/keyframelog/keyframe/broker/raw"
 )
 
 // addressEnv names a broker to test; without it one of ours is started, in a temporary directory.
 const addressEnv = "KEYFRAME_TEST_KAFKA_ADDR"
 
 // broker is what the tests talk to: one for all of them, as somebody else's is. Tests share it, so they use names of their own
-// (topicName) and leave the settings of the cluster as they found them.
+// (raw.TopicName) and leave the settings of the cluster as they found them.
 type broker struct {
-	addr        string
+	raw.Broker
 	coordinator sync.Once
 }
 
@@ -30,8 +32,8 @@ var shared broker
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) (code int) {
-	shared.addr = os.Getenv(addressEnv)
-	if shared.addr == "" {
+	shared.Addr = os.Getenv(addressEnv)
+	if shared.Addr == "" {
 		stop, err := startOurs()
 		if err != nil {
 			fmt.Fprintln(os.Stderr, "no broker to test:", err)
@@ -44,7 +46,7 @@ func run(m *testing.M) (code int) {
 			}
 		}()
 	}
-	name, err := identify(shared.addr)
+	name, err := identify(shared.Addr)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "no broker to test:", err)
 		return 1
@@ -67,7 +69,7 @@ func startOurs() (stop func() error, err error) {
 	if err != nil {
 		return nil, err
 	}
-	shared.addr = b.KafkaAddr().String()
+	shared.Addr = b.KafkaAddr().String()
 	return func() error {
 		if err := b.Close(); err != nil {
 			return err
@@ -92,12 +94,12 @@ func startGroups(t testing.TB) *broker {
 
 func (b *broker) waitForCoordinator(t testing.TB) {
 	t.Helper()
-	c := b.dial(t)
+	c := b.Dial(t)
 	require.Eventually(t, func() bool {
 		for i := range 16 { // a group for each partition of that topic, most likely
 			name := fmt.Sprintf("probe-%d", i)
-			f := do[*kmsg.FindCoordinatorResponse](c, &kmsg.FindCoordinatorRequest{Version: 4, CoordinatorKeys: []string{name}})
-			h := do[*kmsg.HeartbeatResponse](c, &kmsg.HeartbeatRequest{Version: 4, Group: name, MemberID: "probe"})
+			f := raw.Do[*kmsg.FindCoordinatorResponse](c, &kmsg.FindCoordinatorRequest{Version: 4, CoordinatorKeys: []string{name}})
+			h := raw.Do[*kmsg.HeartbeatResponse](c, &kmsg.HeartbeatRequest{Version: 4, Group: name, MemberID: "probe"})
 			if f.Coordinators[0].ErrorCode != 0 || h.ErrorCode != 25 {
 				return false
 			}

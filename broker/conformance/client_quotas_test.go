@@ -8,6 +8,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/keyframelog/keyframe/broker/raw"
 )
 
 // quotaEntity names an entity by types and names; "" is the default one.
@@ -27,27 +29,27 @@ func quotaOf(key string, value float64) kmsg.AlterClientQuotasRequestEntryOp {
 }
 
 // tryAlter sends one entity's changes.
-func tryAlter(c *conn, version int16, entity []kmsg.AlterClientQuotasRequestEntryEntity, ops ...kmsg.AlterClientQuotasRequestEntryOp) kmsg.AlterClientQuotasResponseEntry {
-	c.t.Helper()
-	resp := do[*kmsg.AlterClientQuotasResponse](c, &kmsg.AlterClientQuotasRequest{Version: version,
+func tryAlter(c *raw.Conn, version int16, entity []kmsg.AlterClientQuotasRequestEntryEntity, ops ...kmsg.AlterClientQuotasRequestEntryOp) kmsg.AlterClientQuotasResponseEntry {
+	c.T.Helper()
+	resp := raw.Do[*kmsg.AlterClientQuotasResponse](c, &kmsg.AlterClientQuotasRequest{Version: version,
 		Entries: []kmsg.AlterClientQuotasRequestEntry{{Entity: entity, Ops: ops}}})
-	require.Len(c.t, resp.Entries, 1)
+	require.Len(c.T, resp.Entries, 1)
 	return resp.Entries[0]
 }
 
 // setQuota sets one quota until the test ends, and waits until it is told.
 func setQuota(t *testing.T, key string, value float64, typesAndNames ...string) {
 	t.Helper()
-	c := start(t).dial(t)
+	c := start(t).Dial(t)
 	e := tryAlter(c, 1, quotaEntity(typesAndNames...), quotaOf(key, value))
-	requireCode(t, 0, e.ErrorCode, e.ErrorMessage)
-	t.Cleanup(func() { tryAlter(start(t).dial(t), 1, quotaEntity(typesAndNames...), quotaOf(key, 0)) })
+	raw.RequireCode(t, 0, e.ErrorCode, e.ErrorMessage)
+	t.Cleanup(func() { tryAlter(start(t).Dial(t), 1, quotaEntity(typesAndNames...), quotaOf(key, 0)) })
 	require.Eventually(t, func() bool { return describeQuotas(c, 1, typesAndNames...)[key] == value }, 10*time.Second, time.Millisecond)
 }
 
 // describeQuotas returns the quotas of exactly one entity.
-func describeQuotas(c *conn, version int16, typesAndNames ...string) map[string]float64 {
-	c.t.Helper()
+func describeQuotas(c *raw.Conn, version int16, typesAndNames ...string) map[string]float64 {
+	c.T.Helper()
 	req := &kmsg.DescribeClientQuotasRequest{Version: version, Strict: true}
 	for _, e := range quotaEntity(typesAndNames...) {
 		match := kmsg.DescribeClientQuotasRequestComponent{EntityType: e.Type, Match: e.Name}
@@ -56,8 +58,8 @@ func describeQuotas(c *conn, version int16, typesAndNames ...string) map[string]
 		}
 		req.Components = append(req.Components, match)
 	}
-	resp := do[*kmsg.DescribeClientQuotasResponse](c, req)
-	requireCode(c.t, 0, resp.ErrorCode, resp.ErrorMessage)
+	resp := raw.Do[*kmsg.DescribeClientQuotasResponse](c, req)
+	raw.RequireCode(c.T, 0, resp.ErrorCode, resp.ErrorMessage)
 	values := map[string]float64{}
 	for _, e := range resp.Entries {
 		for _, v := range e.Values {
@@ -68,31 +70,31 @@ func describeQuotas(c *conn, version int16, typesAndNames ...string) map[string]
 }
 
 func TestClientQuotasAreSetAndRemoved(t *testing.T) {
-	c := start(t).dial(t)
+	c := start(t).Dial(t)
 	for version := range int16(2) {
-		name := topicName(t)
+		name := raw.TopicName(t)
 		entity := []string{"user", name, "client-id", ""}
 		is := func(want map[string]float64) {
 			t.Helper()
 			require.Eventually(t, func() bool { return fmt.Sprint(describeQuotas(c, version, entity...)) == fmt.Sprint(want) }, 10*time.Second, time.Millisecond)
 		}
 		e := tryAlter(c, version, quotaEntity(entity...), quotaOf("producer_byte_rate", 1000), quotaOf("request_percentage", 12.5))
-		requireCode(t, 0, e.ErrorCode, e.ErrorMessage)
+		raw.RequireCode(t, 0, e.ErrorCode, e.ErrorMessage)
 		require.Len(t, e.Entity, 2)
 		is(map[string]float64{"producer_byte_rate": 1000, "request_percentage": 12.5})
 		tryAlter(c, version, quotaEntity(entity...), quotaOf("producer_byte_rate", 0), quotaOf("consumer_byte_rate", 7))
 		is(map[string]float64{"consumer_byte_rate": 7, "request_percentage": 12.5})
 		e = tryAlter(c, version, quotaEntity(entity...), quotaOf("consumer_byte_rate", 0), quotaOf("request_percentage", 0), quotaOf("unknown", 0))
-		requireCode(t, 0, e.ErrorCode, e.ErrorMessage)
+		raw.RequireCode(t, 0, e.ErrorCode, e.ErrorMessage)
 		is(map[string]float64{})
 	}
 }
 
 func TestAlterClientQuotasChecksOnly(t *testing.T) {
-	c := start(t).dial(t)
-	name := topicName(t)
+	c := start(t).Dial(t)
+	name := raw.TopicName(t)
 	for value, code := range map[float64]int16{1000: 0, -1: 42} {
-		resp := do[*kmsg.AlterClientQuotasResponse](c, &kmsg.AlterClientQuotasRequest{Version: 1, ValidateOnly: true, Entries: []kmsg.AlterClientQuotasRequestEntry{
+		resp := raw.Do[*kmsg.AlterClientQuotasResponse](c, &kmsg.AlterClientQuotasRequest{Version: 1, ValidateOnly: true, Entries: []kmsg.AlterClientQuotasRequestEntry{
 			{Entity: quotaEntity("client-id", name), Ops: []kmsg.AlterClientQuotasRequestEntryOp{{Key: "producer_byte_rate", Value: value}}}}})
 		require.Equal(t, code, resp.Entries[0].ErrorCode)
 	}
@@ -100,8 +102,8 @@ func TestAlterClientQuotasChecksOnly(t *testing.T) {
 }
 
 func TestAlterClientQuotasRefuses(t *testing.T) {
-	c := start(t).dial(t)
-	name := topicName(t)
+	c := start(t).Dial(t)
+	name := raw.TopicName(t)
 	client, ip := quotaEntity("client-id", name), quotaEntity("ip", "127.99.0.1")
 	empty := []kmsg.AlterClientQuotasRequestEntryEntity{{Type: "user", Name: new(string)}}
 	for _, x := range []struct {
@@ -129,8 +131,8 @@ func TestAlterClientQuotasRefuses(t *testing.T) {
 }
 
 func TestDescribeClientQuotasFilters(t *testing.T) {
-	c := start(t).dial(t)
-	user, client := topicName(t), topicName(t)
+	c := start(t).Dial(t)
+	user, client := raw.TopicName(t), raw.TopicName(t)
 	setQuota(t, "request_percentage", 1000, "user", user)
 	setQuota(t, "request_percentage", 1001, "client-id", client)
 	setQuota(t, "request_percentage", 1002, "user", user, "client-id", client)
@@ -159,8 +161,8 @@ func TestDescribeClientQuotasFilters(t *testing.T) {
 		{components{exact("client-id", client)}, false, []float64{1001, 1002}},
 		{components{some("ip", 2)}, false, []float64{1004}},
 	} {
-		resp := do[*kmsg.DescribeClientQuotasResponse](c, &kmsg.DescribeClientQuotasRequest{Version: 1, Components: x.components, Strict: x.strict})
-		requireCode(t, 0, resp.ErrorCode, resp.ErrorMessage)
+		resp := raw.Do[*kmsg.DescribeClientQuotasResponse](c, &kmsg.DescribeClientQuotasRequest{Version: 1, Components: x.components, Strict: x.strict})
+		raw.RequireCode(t, 0, resp.ErrorCode, resp.ErrorMessage)
 		var got []float64
 		for _, e := range resp.Entries {
 			if v := e.Values[0].Value; v >= 1000 && v <= 1004 && len(e.Values) == 1 {
@@ -175,7 +177,7 @@ func TestDescribeClientQuotasFilters(t *testing.T) {
 			{{EntityType: "user", MatchType: 1, Match: &user}}, {{EntityType: "user", MatchType: 2, Match: &user}}},
 	} {
 		for _, components := range bad {
-			resp := do[*kmsg.DescribeClientQuotasResponse](c, &kmsg.DescribeClientQuotasRequest{Version: 1, Components: components})
+			resp := raw.Do[*kmsg.DescribeClientQuotasResponse](c, &kmsg.DescribeClientQuotasRequest{Version: 1, Components: components})
 			require.Equal(t, code, resp.ErrorCode, "%+v", components)
 			require.NotEmpty(t, resp.ErrorMessage)
 			require.Nil(t, resp.Entries)
@@ -184,25 +186,25 @@ func TestDescribeClientQuotasFilters(t *testing.T) {
 }
 
 // throttledClient is a connection under a client id of its own.
-func throttledClient(t *testing.T) *conn {
-	c := start(t).dial(t)
-	c.client = topicName(t)
+func throttledClient(t *testing.T) *raw.Conn {
+	c := start(t).Dial(t)
+	c.Client = raw.TopicName(t)
 	return c
 }
 
 // other is another connection of the same client.
-func (c *conn) other() *conn {
-	o := start(c.t).dial(c.t)
-	o.client = c.client
+func other(c *raw.Conn) *raw.Conn {
+	o := start(c.T).Dial(c.T)
+	o.Client = c.Client
 	return o
 }
 
 // requireMuted says that the connection was throttled just now: its next request has no answer before the time is over.
-func requireMuted(c *conn, answered time.Time, throttleMillis int32) {
-	c.t.Helper()
-	require.Positive(c.t, throttleMillis)
-	do[*kmsg.ApiVersionsResponse](c, kmsg.NewPtrApiVersionsRequest())
-	require.GreaterOrEqual(c.t, time.Since(answered)+50*time.Millisecond, time.Duration(throttleMillis)*time.Millisecond)
+func requireMuted(c *raw.Conn, answered time.Time, throttleMillis int32) {
+	c.T.Helper()
+	require.Positive(c.T, throttleMillis)
+	raw.Do[*kmsg.ApiVersionsResponse](c, kmsg.NewPtrApiVersionsRequest())
+	require.GreaterOrEqual(c.T, time.Since(answered)+50*time.Millisecond, time.Duration(throttleMillis)*time.Millisecond)
 }
 
 // TestProduceIsAnsweredAndThenThrottled (KIP-219): the batch is in the log, the answer comes at once, and then the connection is mute.
@@ -210,19 +212,19 @@ func TestProduceIsAnsweredAndThenThrottled(t *testing.T) {
 	t.Parallel()
 	for _, version := range []int16{3, 9, 13} {
 		c := throttledClient(t)
-		tp := createTopic(c, 1)
-		setQuota(t, "producer_byte_rate", 10_000, "client-id", c.client)
-		req := produceTo(tp, 0, version, seal(newBatch(kv("a", string(make([]byte, 105_000))))))
+		tp := raw.CreateTopic(c, 1)
+		setQuota(t, "producer_byte_rate", 10_000, "client-id", c.Client)
+		req := raw.ProduceTo(tp, 0, version, raw.Seal(raw.NewBatch(raw.KV("a", string(make([]byte, 105_000))))))
 		sent := time.Now()
-		resp := do[*kmsg.ProduceResponse](c, req)
+		resp := raw.Do[*kmsg.ProduceResponse](c, req)
 		answered := time.Now()
 		p := resp.Topics[0].Partitions[0]
-		requireCode(t, 0, p.ErrorCode, p.ErrorMessage)
+		raw.RequireCode(t, 0, p.ErrorCode, p.ErrorMessage)
 		// 105 KB over ten seconds are half a second too much.
 		require.InDelta(t, 530, resp.ThrottleMillis, 100)
 		require.Less(t, answered.Sub(sent), time.Duration(resp.ThrottleMillis)*time.Millisecond)
 		requireMuted(c, answered, resp.ThrottleMillis)
-		require.Equal(t, int64(1), listOffset(c, tp, 0, -1).Offset)
+		require.Equal(t, int64(1), raw.ListOffset(c, tp, 0, -1).Offset)
 	}
 }
 
@@ -230,16 +232,16 @@ func TestProduceIsAnsweredAndThenThrottled(t *testing.T) {
 func TestPipelinedRequestsAreThrottled(t *testing.T) {
 	t.Parallel()
 	c := throttledClient(t)
-	tp := createTopic(c, 1)
-	setQuota(t, "producer_byte_rate", 10_000, "client-id", c.client)
-	first, second := produceTo(tp, 0, 9, seal(newBatch(kv("a", string(make([]byte, 105_000)))))), kmsg.NewPtrApiVersionsRequest()
-	c.send(first)
-	c.send(second)
-	resp, _ := c.receive(first)
+	tp := raw.CreateTopic(c, 1)
+	setQuota(t, "producer_byte_rate", 10_000, "client-id", c.Client)
+	first, second := raw.ProduceTo(tp, 0, 9, raw.Seal(raw.NewBatch(raw.KV("a", string(make([]byte, 105_000)))))), kmsg.NewPtrApiVersionsRequest()
+	c.Send(first)
+	c.Send(second)
+	resp, _ := c.Receive(first)
 	answered := time.Now()
 	throttle := resp.(*kmsg.ProduceResponse).ThrottleMillis
 	require.Positive(t, throttle)
-	c.receive(second)
+	c.Receive(second)
 	require.GreaterOrEqual(t, time.Since(answered)+50*time.Millisecond, time.Duration(throttle)*time.Millisecond)
 }
 
@@ -247,13 +249,13 @@ func TestPipelinedRequestsAreThrottled(t *testing.T) {
 func TestProduceWithoutAnswerIsThrottled(t *testing.T) {
 	t.Parallel()
 	c := throttledClient(t)
-	tp := createTopic(c, 1)
-	setQuota(t, "producer_byte_rate", 10_000, "client-id", c.client)
-	req := produceTo(tp, 0, 9, seal(newBatch(kv("a", string(make([]byte, 105_000))))))
+	tp := raw.CreateTopic(c, 1)
+	setQuota(t, "producer_byte_rate", 10_000, "client-id", c.Client)
+	req := raw.ProduceTo(tp, 0, 9, raw.Seal(raw.NewBatch(raw.KV("a", string(make([]byte, 105_000))))))
 	req.Acks = 0
 	sent := time.Now()
-	c.send(req)
-	do[*kmsg.ApiVersionsResponse](c, kmsg.NewPtrApiVersionsRequest())
+	c.Send(req)
+	raw.Do[*kmsg.ApiVersionsResponse](c, kmsg.NewPtrApiVersionsRequest())
 	require.GreaterOrEqual(t, time.Since(sent), 400*time.Millisecond)
 }
 
@@ -262,26 +264,26 @@ func TestFetchIsAnsweredEmptyAndThenThrottled(t *testing.T) {
 	t.Parallel()
 	for _, version := range []int16{7, 12, 18} {
 		c := throttledClient(t)
-		tp := createTopic(c, 1)
-		mustProduce(c, tp, kv("a", string(make([]byte, 55_000))))
-		setQuota(t, "consumer_byte_rate", 10_000, "client-id", c.client)
-		s, full := beginSession(c, version, tp, 0, 0)
+		tp := raw.CreateTopic(c, 1)
+		raw.MustProduce(c, tp, raw.KV("a", string(make([]byte, 55_000))))
+		setQuota(t, "consumer_byte_rate", 10_000, "client-id", c.Client)
+		s, full := raw.BeginSession(c, version, tp, 0, 0)
 		require.Zero(t, full.ThrottleMillis)
 		require.NotEmpty(t, full.Topics[0].Partitions[0].RecordBatches)
-		resp := s.fetch(nil) // the same again
+		resp := s.Fetch(nil) // the same again
 		answered := time.Now()
 		require.Empty(t, resp.Topics)
-		require.Equal(t, s.id, resp.SessionID)
+		require.Equal(t, s.ID, resp.SessionID)
 		require.InDelta(t, 1000, resp.ThrottleMillis, 200)
 		requireMuted(c, answered, resp.ThrottleMillis)
 
-		resp = do[*kmsg.FetchResponse](c.other(), fetchFrom(tp, 0, version)) // without a session
+		resp = raw.Do[*kmsg.FetchResponse](other(c), raw.FetchFrom(tp, 0, version)) // without a session
 		require.Zero(t, resp.ErrorCode)
 		require.Empty(t, resp.Topics)
 		require.InDelta(t, 1000, resp.ThrottleMillis, 300, "what was not given does not count")
-		setQuota(t, "consumer_byte_rate", 1e9, "client-id", c.client)
+		setQuota(t, "consumer_byte_rate", 1e9, "client-id", c.Client)
 		require.Eventually(t, func() bool {
-			resp = s.fetch(nil)
+			resp = s.Fetch(nil)
 			return len(resp.Topics) == 1
 		}, 10*time.Second, time.Millisecond)
 		require.Zero(t, resp.ThrottleMillis)
@@ -293,7 +295,7 @@ func TestFetchIsAnsweredEmptyAndThenThrottled(t *testing.T) {
 func TestRequestsAreThrottledByTheirTime(t *testing.T) {
 	t.Parallel()
 	c := throttledClient(t)
-	setQuota(t, "request_percentage", 0.00001, "client-id", c.client)
+	setQuota(t, "request_percentage", 0.00001, "client-id", c.Client)
 	for _, req := range []kmsg.Request{
 		&kmsg.ApiVersionsRequest{Version: 2},
 		&kmsg.MetadataRequest{Version: 12, Topics: []kmsg.MetadataRequestTopic{}},
@@ -301,9 +303,9 @@ func TestRequestsAreThrottledByTheirTime(t *testing.T) {
 		&kmsg.HeartbeatRequest{Version: 4, Group: "g", MemberID: "m"},
 		&kmsg.DescribeClientQuotasRequest{Version: 1, Strict: true},
 	} {
-		c := c.other()
+		c := other(c)
 		sent := time.Now()
-		resp := do[kmsg.Response](c, req)
+		resp := raw.Do[kmsg.Response](c, req)
 		answered := time.Now()
 		throttle, _ := resp.(kmsg.ThrottleResponse).Throttle()
 		require.InDelta(t, 1000, throttle, 999, "%T", req)
@@ -320,12 +322,12 @@ func TestChangesOfTopicsAreThrottled(t *testing.T) {
 	c := throttledClient(t)
 	create := func(version int16, partitions int32) (code int16, throttle int32) {
 		rt := kmsg.NewCreateTopicsRequestTopic()
-		rt.Topic, rt.NumPartitions, rt.ReplicationFactor = topicName(t), partitions, 1
-		resp := do[*kmsg.CreateTopicsResponse](c.other(), &kmsg.CreateTopicsRequest{Version: version, TimeoutMillis: 10_000, Topics: []kmsg.CreateTopicsRequestTopic{rt}})
+		rt.Topic, rt.NumPartitions, rt.ReplicationFactor = raw.TopicName(t), partitions, 1
+		resp := raw.Do[*kmsg.CreateTopicsResponse](other(c), &kmsg.CreateTopicsRequest{Version: version, TimeoutMillis: 10_000, Topics: []kmsg.CreateTopicsRequestTopic{rt}})
 		return resp.Topics[0].ErrorCode, resp.ThrottleMillis
 	}
-	tp := createTopic(c, 2)
-	setQuota(t, "controller_mutation_rate", 1, "client-id", c.client)
+	tp := raw.CreateTopic(c, 2)
+	setQuota(t, "controller_mutation_rate", 1, "client-id", c.Client)
 	var code int16
 	var throttle int32
 	require.Eventually(t, func() bool { // the controller may know it a little later
@@ -340,15 +342,15 @@ func TestChangesOfTopicsAreThrottled(t *testing.T) {
 	require.Zero(t, code)
 	require.Positive(t, throttle)
 
-	grown := do[*kmsg.CreatePartitionsResponse](c.other(), &kmsg.CreatePartitionsRequest{Version: 3, TimeoutMillis: 10_000,
-		Topics: []kmsg.CreatePartitionsRequestTopic{{Topic: tp.name, Count: 3}}})
+	grown := raw.Do[*kmsg.CreatePartitionsResponse](other(c), &kmsg.CreatePartitionsRequest{Version: 3, TimeoutMillis: 10_000,
+		Topics: []kmsg.CreatePartitionsRequestTopic{{Topic: tp.Name, Count: 3}}})
 	require.Equal(t, int16(89), grown.Topics[0].ErrorCode)
 	require.Positive(t, grown.ThrottleMillis)
-	deleted := do[*kmsg.DeleteTopicsResponse](c.other(), &kmsg.DeleteTopicsRequest{Version: 6, TimeoutMillis: 10_000,
-		Topics: []kmsg.DeleteTopicsRequestTopic{{Topic: &tp.name}}})
+	deleted := raw.Do[*kmsg.DeleteTopicsResponse](other(c), &kmsg.DeleteTopicsRequest{Version: 6, TimeoutMillis: 10_000,
+		Topics: []kmsg.DeleteTopicsRequestTopic{{Topic: &tp.Name}}})
 	require.Equal(t, int16(89), deleted.Topics[0].ErrorCode)
 	require.Positive(t, deleted.ThrottleMillis)
-	deleted = do[*kmsg.DeleteTopicsResponse](c.other(), &kmsg.DeleteTopicsRequest{Version: 4, TimeoutMillis: 10_000, TopicNames: []string{tp.name}})
+	deleted = raw.Do[*kmsg.DeleteTopicsResponse](other(c), &kmsg.DeleteTopicsRequest{Version: 4, TimeoutMillis: 10_000, TopicNames: []string{tp.Name}})
 	require.Zero(t, deleted.Topics[0].ErrorCode)
 	require.Positive(t, deleted.ThrottleMillis)
 }
@@ -361,13 +363,13 @@ func TestConnectionsOfAnAddressAreThrottled(t *testing.T) {
 	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(address)}}
 	served, closed := 0, 0
 	for range 30 {
-		nc, err := dialer.Dial("tcp", start(t).addr)
+		nc, err := dialer.Dial("tcp", start(t).Addr)
 		require.NoError(t, err)
-		c := &conn{t: t, Conn: nc}
+		c := &raw.Conn{T: t, Conn: nc}
 		require.NoError(t, c.SetDeadline(time.Now().Add(10*time.Second)))
 		req := kmsg.NewPtrApiVersionsRequest()
-		c.send(req)
-		if _, _, err := c.tryReceive(req); err != nil {
+		c.Send(req)
+		if _, _, err := c.TryReceive(req); err != nil {
 			closed++
 		} else {
 			served++

@@ -10,25 +10,9 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/keyframelog/keyframe/broker/raw"
 )
-
-// codecNames are the compressions by their number in a batch's attributes.
-var codecNames = []string{"uncompressed", "gzip", "snappy", "lz4", "zstd"}
-
-// compressed returns a batch in a codec.
-func compressed(t testing.TB, b kmsg.RecordBatch, codec int) kmsg.RecordBatch {
-	t.Helper()
-	if codec == 0 {
-		return b
-	}
-	c, err := kgo.DefaultCompressor([]kgo.CompressionCodec{{}, kgo.GzipCompression(), kgo.SnappyCompression(), kgo.Lz4Compression(), kgo.ZstdCompression()}[codec])
-	require.NoError(t, err)
-	out, got := c.Compress(bytes.NewBuffer(nil), b.Records)
-	require.EqualValues(t, codec, got)
-	b.Records = bytes.Clone(out)
-	b.Attributes |= int16(codec)
-	return b
-}
 
 // plainRecords decompresses a batch.
 func plainRecords(t testing.TB, b kmsg.RecordBatch) []byte {
@@ -38,16 +22,16 @@ func plainRecords(t testing.TB, b kmsg.RecordBatch) []byte {
 	return out
 }
 
-func manyRecords() (list []testRecord) {
+func manyRecords() (list []raw.Record) {
 	for i := range 100 {
-		list = append(list, testRecord{key: []byte(fmt.Sprint("key", i)), value: bytes.Repeat([]byte{byte('a' + i%3)}, 30), timestamp: int64(i % 5),
-			headers: []kmsg.Header{{Key: "h", Value: []byte("x")}}})
+		list = append(list, raw.Record{Key: []byte(fmt.Sprint("key", i)), Value: bytes.Repeat([]byte{byte('a' + i%3)}, 30), Timestamp: int64(i % 5),
+			Headers: []kmsg.Header{{Key: "h", Value: []byte("x")}}})
 	}
 	return list
 }
 
 // wordyRecords have repetitions near and far, so that a compressor finds more of them the longer it looks.
-func wordyRecords() (list []testRecord) {
+func wordyRecords() (list []raw.Record) {
 	random := rand.New(rand.NewPCG(1, 2))
 	words := make([]string, 500)
 	for i := range words {
@@ -58,27 +42,27 @@ func wordyRecords() (list []testRecord) {
 		for range 20 {
 			value = append(value, words[random.IntN(len(words))]...)
 		}
-		list = append(list, testRecord{value: value})
+		list = append(list, raw.Record{Value: value})
 	}
 	return list
 }
 
 // compression.type: producer keeps batches as they came, all others have the broker write the records anew.
 func TestCompressionType(t *testing.T) {
-	c := start(t).dial(t)
-	for target, name := range append(codecNames, "producer") {
-		tp := createTopic(c, 1, "compression.type", name)
-		for codec := range codecNames {
-			came := compressed(t, newBatch(manyRecords()...), codec)
-			p := produce(c, tp, seal(came))
-			requireCode(t, 0, p.ErrorCode, p.ErrorMessage)
-			stored := batchesOf(c, fetchAt(c, tp, p.BaseOffset).RecordBatches)
+	c := start(t).Dial(t)
+	for target, name := range append(raw.Codecs, "producer") {
+		tp := raw.CreateTopic(c, 1, "compression.type", name)
+		for codec := range raw.Codecs {
+			came := raw.Compressed(t, raw.NewBatch(manyRecords()...), codec)
+			p := raw.Produce(c, tp, raw.Seal(came))
+			raw.RequireCode(t, 0, p.ErrorCode, p.ErrorMessage)
+			stored := raw.BatchesOf(c, raw.FetchAt(c, tp, p.BaseOffset).RecordBatches)
 			require.Len(t, stored, 1)
 			want := target
 			if name == "producer" {
 				want = codec
 			}
-			require.EqualValues(t, want, stored[0].Attributes, "%s to %s", codecNames[codec], name)
+			require.EqualValues(t, want, stored[0].Attributes, "%s to %s", raw.Codecs[codec], name)
 			if want == codec {
 				require.Equal(t, came.Records, stored[0].Records, "as they came")
 			}
@@ -94,37 +78,37 @@ func TestCompressionType(t *testing.T) {
 // The levels are accepted over their whole range, what they make can be read, and the highest makes less than the lowest; of LZ4 less than 9,
 // which is the fast compressor.
 func TestCompressionLevels(t *testing.T) {
-	c := start(t).dial(t)
+	c := start(t).Dial(t)
 	for codec, levels := range map[int][]string{1: {"1", "-1", "9"}, 3: {"9", "1", "17"}, 4: {"-131072", "3", "22"}} {
 		var sizes []int
 		for _, level := range levels {
-			tp := createTopic(c, 1, "compression.type", codecNames[codec], "compression."+codecNames[codec]+".level", level)
-			b := newBatch(wordyRecords()...)
-			p := produce(c, tp, seal(b))
-			requireCode(t, 0, p.ErrorCode, p.ErrorMessage)
-			stored := batchesOf(c, fetchAt(c, tp, 0).RecordBatches)
+			tp := raw.CreateTopic(c, 1, "compression.type", raw.Codecs[codec], "compression."+raw.Codecs[codec]+".level", level)
+			b := raw.NewBatch(wordyRecords()...)
+			p := raw.Produce(c, tp, raw.Seal(b))
+			raw.RequireCode(t, 0, p.ErrorCode, p.ErrorMessage)
+			stored := raw.BatchesOf(c, raw.FetchAt(c, tp, 0).RecordBatches)
 			require.EqualValues(t, codec, stored[0].Attributes)
 			require.Equal(t, b.Records, plainRecords(t, stored[0]))
 			sizes = append(sizes, len(stored[0].Records))
 		}
-		require.Less(t, sizes[2], sizes[0], "%s, %v: %v", codecNames[codec], levels, sizes)
+		require.Less(t, sizes[2], sizes[0], "%s, %v: %v", raw.Codecs[codec], levels, sizes)
 	}
 }
 
 // A batch that is written anew is its producer's as before: the retry is a duplicate.
 func TestCompressionKeepsTheProducer(t *testing.T) {
-	c := start(t).dial(t)
-	tp := createTopic(c, 1, "compression.type", "gzip")
-	id := newProducerID(c)
+	c := start(t).Dial(t)
+	tp := raw.CreateTopic(c, 1, "compression.type", "gzip")
+	id := raw.NewProducerID(c)
 	for range 2 {
-		p := produce(c, tp, sequenced(id, 0, 0, manyRecords()...))
-		requireCode(t, 0, p.ErrorCode, p.ErrorMessage)
+		p := raw.Produce(c, tp, raw.Sequenced(id, 0, 0, manyRecords()...))
+		raw.RequireCode(t, 0, p.ErrorCode, p.ErrorMessage)
 		require.Zero(t, p.BaseOffset)
 	}
-	p := produce(c, tp, sequenced(id, 0, 100, kv("a", "1")))
-	requireCode(t, 0, p.ErrorCode, p.ErrorMessage)
+	p := raw.Produce(c, tp, raw.Sequenced(id, 0, 100, raw.KV("a", "1")))
+	raw.RequireCode(t, 0, p.ErrorCode, p.ErrorMessage)
 	require.Equal(t, int64(100), p.BaseOffset)
-	stored := batchesOf(c, fetchAt(c, tp, 0).RecordBatches)
+	stored := raw.BatchesOf(c, raw.FetchAt(c, tp, 0).RecordBatches)
 	require.Len(t, stored, 2)
 	for i, sequence := range []int32{0, 100} {
 		require.EqualValues(t, 1, stored[i].Attributes)
@@ -135,37 +119,37 @@ func TestCompressionKeepsTheProducer(t *testing.T) {
 }
 
 func TestCompressionWithLogAppendTime(t *testing.T) {
-	c := start(t).dial(t)
-	tp := createTopic(c, 1, "compression.type", "lz4", "message.timestamp.type", "LogAppendTime")
-	p := produce(c, tp, seal(newBatch(manyRecords()...)))
-	requireCode(t, 0, p.ErrorCode, p.ErrorMessage)
-	stored := batchesOf(c, fetchAt(c, tp, 0).RecordBatches)
+	c := start(t).Dial(t)
+	tp := raw.CreateTopic(c, 1, "compression.type", "lz4", "message.timestamp.type", "LogAppendTime")
+	p := raw.Produce(c, tp, raw.Seal(raw.NewBatch(manyRecords()...)))
+	raw.RequireCode(t, 0, p.ErrorCode, p.ErrorMessage)
+	stored := raw.BatchesOf(c, raw.FetchAt(c, tp, 0).RecordBatches)
 	require.EqualValues(t, 8|3, stored[0].Attributes)
 	require.Equal(t, p.LogAppendTime, stored[0].MaxTimestamp)
 }
 
 // max.message.bytes holds for the batch as it came and as it is stored.
 func TestCompressionAndMaxMessageBytes(t *testing.T) {
-	c := start(t).dial(t)
-	small := compressed(t, newBatch(manyRecords()...), 4)
-	tp := createTopic(c, 1, "compression.type", "uncompressed", "max.message.bytes", fmt.Sprint(len(small.Records)+200))
-	p := produce(c, tp, seal(small))
-	requireCode(t, 10, p.ErrorCode, p.ErrorMessage)
-	require.Zero(t, listOffset(c, tp, 0, -1).Offset)
-	tp = createTopic(c, 1, "compression.type", "zstd", "max.message.bytes", fmt.Sprint(len(small.Records)+200))
-	p = produce(c, tp, seal(newBatch(manyRecords()...)))
-	requireCode(t, 10, p.ErrorCode, p.ErrorMessage)
+	c := start(t).Dial(t)
+	small := raw.Compressed(t, raw.NewBatch(manyRecords()...), 4)
+	tp := raw.CreateTopic(c, 1, "compression.type", "uncompressed", "max.message.bytes", fmt.Sprint(len(small.Records)+200))
+	p := raw.Produce(c, tp, raw.Seal(small))
+	raw.RequireCode(t, 10, p.ErrorCode, p.ErrorMessage)
+	require.Zero(t, raw.ListOffset(c, tp, 0, -1).Offset)
+	tp = raw.CreateTopic(c, 1, "compression.type", "zstd", "max.message.bytes", fmt.Sprint(len(small.Records)+200))
+	p = raw.Produce(c, tp, raw.Seal(raw.NewBatch(manyRecords()...)))
+	raw.RequireCode(t, 10, p.ErrorCode, p.ErrorMessage)
 }
 
 // compression.type changes from the next batch on; what is there stays.
 func TestCompressionChanges(t *testing.T) {
-	c := start(t).dial(t)
-	tp := createTopic(c, 1)
-	mustProduce(c, tp, manyRecords()...)
-	require.Zero(t, alter(c, ofTopic, tp.name, set("compression.type", "zstd")))
+	c := start(t).Dial(t)
+	tp := raw.CreateTopic(c, 1)
+	raw.MustProduce(c, tp, manyRecords()...)
+	require.Zero(t, alter(c, ofTopic, tp.Name, set("compression.type", "zstd")))
 	require.Eventually(t, func() bool {
-		offset := mustProduce(c, tp, manyRecords()...)
-		return batchesOf(c, fetchAt(c, tp, offset).RecordBatches)[0].Attributes == 4
+		offset := raw.MustProduce(c, tp, manyRecords()...)
+		return raw.BatchesOf(c, raw.FetchAt(c, tp, offset).RecordBatches)[0].Attributes == 4
 	}, 10*time.Second, 5*time.Millisecond)
-	require.Zero(t, batchesOf(c, fetchAt(c, tp, 0).RecordBatches)[0].Attributes)
+	require.Zero(t, raw.BatchesOf(c, raw.FetchAt(c, tp, 0).RecordBatches)[0].Attributes)
 }

@@ -6,22 +6,24 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/keyframelog/keyframe/broker/raw"
 )
 
 func TestConsumerGroupDescribe(t *testing.T) {
 	b := startGroups(t)
-	c := b.dial(t)
-	tp := createTopic(c, 2)
-	name := topicName(t)
-	m := b.consumer(t, owners{}, name, "m", tp.name)
+	c := b.Dial(t)
+	tp := raw.CreateTopic(c, 2)
+	name := raw.TopicName(t)
+	m := b.consumer(t, owners{}, name, "m", tp.Name)
 	m.instance = "i"
 	r := m.request(0)
 	r.RackID = ptr("rack")
 	m.take(m.ask(r))
 	until(t, func() bool { return len(m.of(tp)) == 2 }, m)
-	classic, unknown := b.member(t, topicName(t), "").stable(), topicName(t)
+	classic, unknown := b.Member(t, raw.TopicName(t), "").Stable(), raw.TopicName(t)
 	for version := range int16(2) {
-		groups := describeConsumers(c, version, name, unknown, classic.group, "")
+		groups := describeConsumers(c, version, name, unknown, classic.Group, "")
 		byName := func(name string) kmsg.ConsumerGroupDescribeResponseGroup {
 			i := slices.IndexFunc(groups, func(g kmsg.ConsumerGroupDescribeResponseGroup) bool { return g.Group == name })
 			require.GreaterOrEqual(t, i, 0)
@@ -34,23 +36,23 @@ func TestConsumerGroupDescribe(t *testing.T) {
 		require.Equal(t, m.epoch, g.AssignmentEpoch)
 		require.Equal(t, "uniform", g.AssignorName)
 		require.Len(t, g.Members, 1)
-		has := kmsg.Assignment{TopicPartitions: []kmsg.AssignmentTopicPartition{{TopicID: tp.id, Topic: tp.name, Partitions: []int32{0, 1}}}}
+		has := kmsg.Assignment{TopicPartitions: []kmsg.AssignmentTopicPartition{{TopicID: tp.ID, Topic: tp.Name, Partitions: []int32{0, 1}}}}
 		memberType := int8(-1)
 		if version >= 1 {
 			memberType = 1
 		}
 		got := g.Members[0]
 		require.Equal(t, kmsg.ConsumerGroupDescribeResponseGroupMember{MemberID: "m", InstanceID: ptr("i"), RackID: ptr("rack"), MemberEpoch: m.epoch,
-			ClientID: "test", ClientHost: "/127.0.0.1", SubscribedTopics: []string{tp.name}, SubscribedTopicRegex: got.SubscribedTopicRegex,
+			ClientID: "test", ClientHost: "/127.0.0.1", SubscribedTopics: []string{tp.Name}, SubscribedTopicRegex: got.SubscribedTopicRegex,
 			Assignment: has, TargetAssignment: has, MemberType: memberType}, got)
 		require.Empty(t, str(got.SubscribedTopicRegex))
 
 		g = byName(unknown)
 		require.EqualValues(t, 69, g.ErrorCode)
 		require.Equal(t, "Group "+unknown+" not found.", str(g.ErrorMessage))
-		g = byName(classic.group)
+		g = byName(classic.Group)
 		require.EqualValues(t, 69, g.ErrorCode)
-		require.Equal(t, "Group "+classic.group+" is not a consumer group.", str(g.ErrorMessage))
+		require.Equal(t, "Group "+classic.Group+" is not a consumer group.", str(g.ErrorMessage))
 		require.EqualValues(t, 24, byName("").ErrorCode)
 	}
 }
@@ -58,13 +60,13 @@ func TestConsumerGroupDescribe(t *testing.T) {
 // The APIs of before, asked about a group that the broker balances.
 func TestConsumerGroupInClassicAPIs(t *testing.T) {
 	b := startGroups(t)
-	c := b.dial(t)
-	tp := createTopic(c, 1)
-	m := b.consumer(t, owners{}, topicName(t), "m", tp.name)
+	c := b.Dial(t)
+	tp := raw.CreateTopic(c, 1)
+	m := b.consumer(t, owners{}, raw.TopicName(t), "m", tp.Name)
 	m.join()
 	until(t, func() bool { return len(m.owned) == 1 }, m)
 	for version := range int16(7) {
-		g := describeOne(c, version, m.group, false)
+		g := raw.DescribeGroup(c, version, m.group, false)
 		require.Equal(t, "Dead", g.State)
 		require.Empty(t, g.Members)
 		if version >= 6 {
@@ -75,7 +77,7 @@ func TestConsumerGroupInClassicAPIs(t *testing.T) {
 		}
 	}
 	listed := func(states, types []string) (found []kmsg.ListGroupsResponseGroup) {
-		for _, g := range do[*kmsg.ListGroupsResponse](c, &kmsg.ListGroupsRequest{Version: 5, StatesFilter: states, TypesFilter: types}).Groups {
+		for _, g := range raw.Do[*kmsg.ListGroupsResponse](c, &kmsg.ListGroupsRequest{Version: 5, StatesFilter: states, TypesFilter: types}).Groups {
 			if g.Group == m.group {
 				found = append(found, g)
 			}
@@ -89,7 +91,7 @@ func TestConsumerGroupInClassicAPIs(t *testing.T) {
 	require.Empty(t, listed([]string{"Empty"}, nil))
 
 	del := func() int16 {
-		return do[*kmsg.DeleteGroupsResponse](c, &kmsg.DeleteGroupsRequest{Version: 2, Groups: []string{m.group}}).Groups[0].ErrorCode
+		return raw.Do[*kmsg.DeleteGroupsResponse](c, &kmsg.DeleteGroupsRequest{Version: 2, Groups: []string{m.group}}).Groups[0].ErrorCode
 	}
 	require.EqualValues(t, 68, del())
 	m.leave()
@@ -99,10 +101,10 @@ func TestConsumerGroupInClassicAPIs(t *testing.T) {
 	require.EqualValues(t, 69, del())
 
 	// A stranger of the classic protocol.
-	stranger := b.member(t, m.group, "")
+	stranger := b.Member(t, m.group, "")
 	m.epoch = 0
 	m.join()
-	stranger.id, stranger.generation = "m", m.epoch
-	require.EqualValues(t, 25, stranger.heartbeat(4), "it is a member, but not of that protocol")
-	require.EqualValues(t, 25, stranger.sync(5, nil).ErrorCode)
+	stranger.ID, stranger.Generation = "m", m.epoch
+	require.EqualValues(t, 25, stranger.Heartbeat(4), "it is a member, but not of that protocol")
+	require.EqualValues(t, 25, stranger.Sync(5, nil).ErrorCode)
 }

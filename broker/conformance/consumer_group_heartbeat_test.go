@@ -5,6 +5,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/keyframelog/keyframe/broker/raw"
 )
 
 type heartbeat = *kmsg.ConsumerGroupHeartbeatRequest
@@ -13,9 +15,9 @@ func ptr[T any](v T) *T { return &v }
 
 func TestConsumerGroupHeartbeatErrors(t *testing.T) {
 	b := startGroups(t)
-	tp := createTopic(b.dial(t), 1)
-	m := b.consumer(t, owners{}, topicName(t), "m", tp.name)
-	owned := []kmsg.ConsumerGroupHeartbeatRequestTopic{{TopicID: tp.id, Partitions: []int32{0}}}
+	tp := raw.CreateTopic(b.Dial(t), 1)
+	m := b.consumer(t, owners{}, raw.TopicName(t), "m", tp.Name)
+	owned := []kmsg.ConsumerGroupHeartbeatRequestTopic{{TopicID: tp.ID, Partitions: []int32{0}}}
 	for _, c := range []struct {
 		name   string
 		code   int16
@@ -46,7 +48,7 @@ func TestConsumerGroupHeartbeatErrors(t *testing.T) {
 		require.Nil(t, got.MemberID, c.name)
 		require.Nil(t, got.Assignment, c.name)
 	}
-	require.EqualValues(t, 69, describeConsumers(m.conn, 1, m.group)[0].ErrorCode, "no refused request makes a group")
+	require.EqualValues(t, 69, describeConsumers(m.Conn, 1, m.group)[0].ErrorCode, "no refused request makes a group")
 
 	m.join()
 	r := m.short(m.epoch)
@@ -65,7 +67,7 @@ func TestConsumerGroupHeartbeatErrors(t *testing.T) {
 // Before v1 the broker gives the member its id.
 func TestConsumerGroupHeartbeatNamesMembersInV0(t *testing.T) {
 	b := startGroups(t)
-	m := b.consumer(t, owners{}, topicName(t), "", createTopic(b.dial(t), 2).name)
+	m := b.consumer(t, owners{}, raw.TopicName(t), "", raw.CreateTopic(b.Dial(t), 2).Name)
 	r := m.request(0)
 	r.Version = 0
 	got := m.ask(r)
@@ -78,8 +80,8 @@ func TestConsumerGroupHeartbeatNamesMembersInV0(t *testing.T) {
 
 func TestConsumerGroupOfOne(t *testing.T) {
 	b := startGroups(t)
-	tp := createTopic(b.dial(t), 4)
-	m := b.consumer(t, owners{}, topicName(t), "m", tp.name)
+	tp := raw.CreateTopic(b.Dial(t), 4)
+	m := b.consumer(t, owners{}, raw.TopicName(t), "m", tp.Name)
 	require.NotNil(t, m.join().Assignment, "the answer to a join has an assignment, though it may be empty")
 	until(t, func() bool { return len(m.of(tp)) == 4 }, m)
 	require.Positive(t, m.epoch)
@@ -99,7 +101,7 @@ func TestConsumerGroupOfOne(t *testing.T) {
 	require.Len(t, m.of(tp), 4)
 
 	// A topic that does not exist, or none, is no error.
-	m.names = []string{topicName(t)}
+	m.names = []string{raw.TopicName(t)}
 	m.take(m.ask(m.request(m.epoch)))
 	until(t, func() bool { return len(m.owned) == 0 }, m)
 	m.leave()
@@ -110,9 +112,9 @@ func TestConsumerGroupOfOne(t *testing.T) {
 // A partition that moves is with nobody in between: the new member gets it when the old one has said that it gave it up.
 func TestConsumerGroupMovesPartitions(t *testing.T) {
 	b := startGroups(t)
-	tp := createTopic(b.dial(t), 4)
-	o, name := owners{}, topicName(t)
-	one, two := b.consumer(t, o, name, "one", tp.name), b.consumer(t, o, name, "two", tp.name)
+	tp := raw.CreateTopic(b.Dial(t), 4)
+	o, name := owners{}, raw.TopicName(t)
+	one, two := b.consumer(t, o, name, "one", tp.Name), b.consumer(t, o, name, "two", tp.Name)
 	one.join()
 	until(t, func() bool { return len(one.of(tp)) == 4 }, one)
 	before := one.epoch
@@ -120,7 +122,7 @@ func TestConsumerGroupMovesPartitions(t *testing.T) {
 	two.join()
 	require.Empty(t, two.owned)
 	var revoked []partition
-	eventually(t, func() bool { // the first is told, and does not say yet that it gave up anything
+	raw.Eventually(t, func() bool { // the first is told, and does not say yet that it gave up anything
 		r := one.ask(one.short(one.epoch))
 		require.Zero(t, r.ErrorCode)
 		require.Equal(t, before, r.MemberEpoch, "it stays at its epoch until it has given up what it must")
@@ -141,20 +143,20 @@ func TestConsumerGroupMovesPartitions(t *testing.T) {
 	require.Greater(t, one.beat().MemberEpoch, before)
 	until(t, func() bool { return len(two.of(tp)) == 2 }, one, two)
 	require.Len(t, one.of(tp), 2)
-	eventually(t, func() bool { return describeConsumers(one.conn, 1, name)[0].State == "Stable" })
+	raw.Eventually(t, func() bool { return describeConsumers(one.Conn, 1, name)[0].State == "Stable" })
 
 	two.leave()
 	until(t, func() bool { return len(one.of(tp)) == 4 }, one)
 	one.leave()
-	require.Equal(t, "Empty", describeConsumers(one.conn, 1, name)[0].State)
+	require.Equal(t, "Empty", describeConsumers(one.Conn, 1, name)[0].State)
 }
 
 // A member that cannot be at the epoch that it says must begin anew (110), except that the last answer may have got lost.
 func TestConsumerGroupFencesEpochs(t *testing.T) {
 	b := startGroups(t)
-	tp := createTopic(b.dial(t), 4)
-	o, name := owners{}, topicName(t)
-	one, two := b.consumer(t, o, name, "one", tp.name), b.consumer(t, o, name, "two", tp.name)
+	tp := raw.CreateTopic(b.Dial(t), 4)
+	o, name := owners{}, raw.TopicName(t)
+	one, two := b.consumer(t, o, name, "one", tp.Name), b.consumer(t, o, name, "two", tp.Name)
 	one.join()
 	until(t, func() bool { return len(one.of(tp)) == 4 }, one)
 	two.join()
@@ -167,18 +169,18 @@ func TestConsumerGroupFencesEpochs(t *testing.T) {
 	got := one.ask(r)
 	require.Zero(t, got.ErrorCode, "it has nothing that it should not have")
 	require.Equal(t, one.epoch, got.MemberEpoch)
-	r.Topics = []kmsg.ConsumerGroupHeartbeatRequestTopic{{TopicID: tp.id, Partitions: []int32{0, 1, 2, 3}}}
+	r.Topics = []kmsg.ConsumerGroupHeartbeatRequestTopic{{TopicID: tp.ID, Partitions: []int32{0, 1, 2, 3}}}
 	require.EqualValues(t, 110, one.ask(r).ErrorCode)
 }
 
 func TestConsumerGroupAssignors(t *testing.T) {
 	b := startGroups(t)
-	c := b.dial(t)
-	left, right := createTopic(c, 3), createTopic(c, 3)
+	c := b.Dial(t)
+	left, right := raw.CreateTopic(c, 3), raw.CreateTopic(c, 3)
 	for _, assignor := range []string{"range", "uniform"} {
 		t.Run(assignor, func(t *testing.T) {
-			o, name := owners{}, topicName(t)
-			one, two := b.consumer(t, o, name, "one", left.name, right.name), b.consumer(t, o, name, "two", right.name, left.name)
+			o, name := owners{}, raw.TopicName(t)
+			one, two := b.consumer(t, o, name, "one", left.Name, right.Name), b.consumer(t, o, name, "two", right.Name, left.Name)
 			one.assignor, two.assignor = &assignor, &assignor
 			one.join()
 			two.join()
@@ -192,7 +194,7 @@ func TestConsumerGroupAssignors(t *testing.T) {
 			require.Len(t, one.owned, 3)
 			require.Len(t, two.owned, 3)
 			kept := one.owned
-			three := b.consumer(t, o, name, "three", left.name, right.name)
+			three := b.consumer(t, o, name, "three", left.Name, right.Name)
 			three.join()
 			until(t, func() bool { return len(three.owned) == 2 && len(o) == 6 }, one, two, three)
 			for _, p := range one.owned {
@@ -205,8 +207,8 @@ func TestConsumerGroupAssignors(t *testing.T) {
 // A group has a heartbeat interval of its own, if it is set for it.
 func TestConsumerGroupHeartbeatIntervalOfTheGroup(t *testing.T) {
 	b := startGroups(t)
-	c := b.dial(t)
-	m := b.consumer(t, owners{}, topicName(t), "m", createTopic(c, 1).name)
+	c := b.Dial(t)
+	m := b.consumer(t, owners{}, raw.TopicName(t), "m", raw.CreateTopic(c, 1).Name)
 	m.join()
 	until(t, func() bool { return len(m.owned) == 1 && m.interval == 5000 }, m)
 	require.Zero(t, alter(c, ofGroup, m.group, set("consumer.heartbeat.interval.ms", "6000")))
@@ -218,15 +220,15 @@ func TestConsumerGroupHeartbeatIntervalOfTheGroup(t *testing.T) {
 // One that must give up partitions and does not is removed after its rebalance timeout.
 func TestConsumerGroupRebalanceTimeout(t *testing.T) {
 	b := startGroups(t)
-	tp := createTopic(b.dial(t), 2)
-	name := topicName(t)
-	one, two := b.consumer(t, owners{}, name, "one", tp.name), b.consumer(t, owners{}, name, "two", tp.name)
+	tp := raw.CreateTopic(b.Dial(t), 2)
+	name := raw.TopicName(t)
+	one, two := b.consumer(t, owners{}, name, "one", tp.Name), b.consumer(t, owners{}, name, "two", tp.Name)
 	one.rebalance = 1000
 	one.join()
 	until(t, func() bool { return len(one.of(tp)) == 2 }, one)
 	two.join()
 	stubborn := one.topics()
-	eventually(t, func() bool {
+	raw.Eventually(t, func() bool {
 		r := one.short(one.epoch)
 		r.Topics = stubborn
 		two.beat()

@@ -7,6 +7,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/keyframelog/keyframe/broker/raw"
 )
 
 // slowly is eventually for what a broker looks at every ten seconds or so.
@@ -18,24 +20,24 @@ func slowly(t *testing.T, ok func() bool) {
 // A pattern in RE2 syntax has to match the whole name; names and a pattern add up; an empty pattern takes it back.
 func TestConsumerGroupRegex(t *testing.T) {
 	b := startGroups(t)
-	c := b.dial(t)
-	prefix := topicName(t)
-	one, two := createNamed(c, prefix+"-one", 1), createNamed(c, prefix+"-two", 2)
-	createNamed(c, "x"+prefix+"-one", 1)
-	createNamed(c, prefix+"-one-x", 1)
-	other := createTopic(c, 1)
+	c := b.Dial(t)
+	prefix := raw.TopicName(t)
+	one, two := raw.CreateNamed(c, prefix+"-one", 1), raw.CreateNamed(c, prefix+"-two", 2)
+	raw.CreateNamed(c, "x"+prefix+"-one", 1)
+	raw.CreateNamed(c, prefix+"-one-x", 1)
+	other := raw.CreateTopic(c, 1)
 
-	m := b.consumer(t, owners{}, topicName(t), "m")
+	m := b.consumer(t, owners{}, raw.TopicName(t), "m")
 	m.names, m.pattern = nil, ptr(regexp.QuoteMeta(prefix)+"-(one|two|three)")
 	m.join()
 	slowly(t, func() bool { m.beat(); return len(m.of(one)) == 1 && len(m.of(two)) == 2 })
 	require.Len(t, m.owned, 3)
 	require.Equal(t, *m.pattern, *describeConsumers(c, 1, m.group)[0].Members[0].SubscribedTopicRegex)
 
-	three := createNamed(c, prefix+"-three", 1) // is found later
+	three := raw.CreateNamed(c, prefix+"-three", 1) // is found later
 	slowly(t, func() bool { m.beat(); return len(m.of(three)) == 1 })
 
-	m.names, m.pattern = []string{other.name}, ptr(regexp.QuoteMeta(prefix)+"-t.o")
+	m.names, m.pattern = []string{other.Name}, ptr(regexp.QuoteMeta(prefix)+"-t.o")
 	m.take(m.ask(m.request(m.epoch)))
 	slowly(t, func() bool { m.beat(); return len(m.owned) == 3 && len(m.of(other)) == 1 && len(m.of(two)) == 2 })
 
@@ -47,31 +49,31 @@ func TestConsumerGroupRegex(t *testing.T) {
 // A topic that comes, grows and goes changes the assignment of those that subscribe to it.
 func TestConsumerGroupSeesTopicsChange(t *testing.T) {
 	b := startGroups(t)
-	c := b.dial(t)
-	name := topicName(t)
-	stays := createTopic(c, 1)
-	m := b.consumer(t, owners{}, topicName(t), "m", name, stays.name)
+	c := b.Dial(t)
+	name := raw.TopicName(t)
+	stays := raw.CreateTopic(c, 1)
+	m := b.consumer(t, owners{}, raw.TopicName(t), "m", name, stays.Name)
 	m.join()
 	until(t, func() bool { return len(m.of(stays)) == 1 }, m)
 	epoch := m.epoch
-	created := createNamed(c, name, 2)
+	created := raw.CreateNamed(c, name, 2)
 	until(t, func() bool { return len(m.of(created)) == 2 }, m)
 	require.Greater(t, m.epoch, epoch)
 
 	grow := kmsg.NewPtrCreatePartitionsRequest()
 	grow.Version, grow.TimeoutMillis = 3, 10_000
 	grow.Topics = []kmsg.CreatePartitionsRequestTopic{{Topic: name, Count: 5}}
-	require.Zero(t, do[*kmsg.CreatePartitionsResponse](c, grow).Topics[0].ErrorCode)
+	require.Zero(t, raw.Do[*kmsg.CreatePartitionsResponse](c, grow).Topics[0].ErrorCode)
 	until(t, func() bool { return len(m.of(created)) == 5 }, m)
 
 	del := kmsg.NewPtrDeleteTopicsRequest()
 	del.Version, del.TimeoutMillis, del.TopicNames = 5, 10_000, []string{name}
-	require.Zero(t, do[*kmsg.DeleteTopicsResponse](c, del).Topics[0].ErrorCode)
+	require.Zero(t, raw.Do[*kmsg.DeleteTopicsResponse](c, del).Topics[0].ErrorCode)
 	until(t, func() bool { return len(m.of(created)) == 0 }, m)
 	require.Len(t, m.of(stays), 1)
 
-	eventually(t, func() bool { return describe(c, name).ErrorCode == 3 })
-	again := createNamed(c, name, 1)
+	raw.Eventually(t, func() bool { return raw.DescribeTopic(c, name).ErrorCode == 3 })
+	again := raw.CreateNamed(c, name, 1)
 	until(t, func() bool { return len(m.of(again)) == 1 }, m)
-	require.NotEqual(t, created.id, again.id)
+	require.NotEqual(t, created.ID, again.ID)
 }

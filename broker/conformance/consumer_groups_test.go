@@ -6,6 +6,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/keyframelog/keyframe/broker/raw"
 )
 
 // partition is a partition of a topic by id.
@@ -20,7 +22,7 @@ type owners map[partition]string
 // consumer is a member of a group that the broker balances (KIP-848), on a connection of its own. It gives up at once what it is not
 // assigned any more, and says so with its next heartbeat.
 type consumer struct {
-	*conn
+	*raw.Conn
 	owners              owners
 	group, id, instance string
 	epoch               int32
@@ -35,7 +37,7 @@ func (b *broker) consumer(t testing.TB, o owners, group, id string, names ...str
 	if names == nil {
 		names = []string{}
 	}
-	return &consumer{conn: b.dial(t), owners: o, group: group, id: id, names: names, rebalance: 30_000}
+	return &consumer{Conn: b.Dial(t), owners: o, group: group, id: id, names: names, rebalance: 30_000}
 }
 
 // request is a heartbeat that says everything.
@@ -65,37 +67,37 @@ func (m *consumer) topics() []kmsg.ConsumerGroupHeartbeatRequestTopic {
 }
 
 func (m *consumer) ask(r *kmsg.ConsumerGroupHeartbeatRequest) *kmsg.ConsumerGroupHeartbeatResponse {
-	m.t.Helper()
-	return do[*kmsg.ConsumerGroupHeartbeatResponse](m.conn, r)
+	m.T.Helper()
+	return raw.Do[*kmsg.ConsumerGroupHeartbeatResponse](m.Conn, r)
 }
 
 // join begins anew: without an epoch and without partitions.
 func (m *consumer) join() *kmsg.ConsumerGroupHeartbeatResponse {
-	m.t.Helper()
+	m.T.Helper()
 	m.drop()
 	return m.take(m.ask(m.request(0)))
 }
 
 // beat tells what it has, and takes what it gets.
 func (m *consumer) beat() *kmsg.ConsumerGroupHeartbeatResponse {
-	m.t.Helper()
+	m.T.Helper()
 	r := m.short(m.epoch)
 	r.Topics = m.topics()
 	return m.take(m.ask(r))
 }
 
 func (m *consumer) leave() {
-	m.t.Helper()
+	m.T.Helper()
 	m.drop()
-	require.Zero(m.t, m.ask(m.short(-1)).ErrorCode)
+	require.Zero(m.T, m.ask(m.short(-1)).ErrorCode)
 }
 
 // take takes over a successful answer.
 func (m *consumer) take(r *kmsg.ConsumerGroupHeartbeatResponse) *kmsg.ConsumerGroupHeartbeatResponse {
-	m.t.Helper()
-	requireCode(m.t, 0, r.ErrorCode, r.ErrorMessage)
-	require.Equal(m.t, m.id, *r.MemberID)
-	require.GreaterOrEqual(m.t, r.MemberEpoch, m.epoch)
+	m.T.Helper()
+	raw.RequireCode(m.T, 0, r.ErrorCode, r.ErrorMessage)
+	require.Equal(m.T, m.id, *r.MemberID)
+	require.GreaterOrEqual(m.T, r.MemberEpoch, m.epoch)
 	m.epoch, m.interval = r.MemberEpoch, r.HeartbeatIntervalMillis
 	if r.Assignment != nil {
 		m.assign(assigned(r))
@@ -104,7 +106,7 @@ func (m *consumer) take(r *kmsg.ConsumerGroupHeartbeatResponse) *kmsg.ConsumerGr
 }
 
 func (m *consumer) assign(now []partition) {
-	m.t.Helper()
+	m.T.Helper()
 	for _, p := range m.owned {
 		if !slices.Contains(now, p) {
 			delete(m.owners, p)
@@ -112,7 +114,7 @@ func (m *consumer) assign(now []partition) {
 	}
 	for _, p := range now {
 		if !slices.Contains(m.owned, p) {
-			require.NotContains(m.t, m.owners, p, "%s gets what another has", m.id)
+			require.NotContains(m.T, m.owners, p, "%s gets what another has", m.id)
 			m.owners[p] = m.id
 		}
 	}
@@ -131,9 +133,9 @@ func assigned(r *kmsg.ConsumerGroupHeartbeatResponse) (all []partition) {
 }
 
 // of are the partitions of one topic that the member has.
-func (m *consumer) of(t topic) (list []int32) {
+func (m *consumer) of(t raw.Topic) (list []int32) {
 	for _, p := range m.owned {
-		if p.topic == t.id {
+		if p.topic == t.ID {
 			list = append(list, p.index)
 		}
 	}
@@ -144,7 +146,7 @@ func (m *consumer) of(t topic) (list []int32) {
 // until lets members send heartbeats until it is as it should be.
 func until(t *testing.T, ok func() bool, members ...*consumer) {
 	t.Helper()
-	eventually(t, func() bool {
+	raw.Eventually(t, func() bool {
 		for _, m := range members {
 			m.beat()
 		}
@@ -152,18 +154,18 @@ func until(t *testing.T, ok func() bool, members ...*consumer) {
 	})
 }
 
-func describeConsumers(c *conn, version int16, groups ...string) []kmsg.ConsumerGroupDescribeResponseGroup {
-	c.t.Helper()
+func describeConsumers(c *raw.Conn, version int16, groups ...string) []kmsg.ConsumerGroupDescribeResponseGroup {
+	c.T.Helper()
 	r := kmsg.NewPtrConsumerGroupDescribeRequest()
 	r.Version, r.Groups = version, groups
-	got := do[*kmsg.ConsumerGroupDescribeResponse](c, r).Groups
-	require.Len(c.t, got, len(groups))
+	got := raw.Do[*kmsg.ConsumerGroupDescribeResponse](c, r).Groups
+	require.Len(c.T, got, len(groups))
 	return got
 }
 
-func typeOf(c *conn, group string) string {
-	c.t.Helper()
-	for _, g := range do[*kmsg.ListGroupsResponse](c, &kmsg.ListGroupsRequest{Version: 5}).Groups {
+func typeOf(c *raw.Conn, group string) string {
+	c.T.Helper()
+	for _, g := range raw.Do[*kmsg.ListGroupsResponse](c, &kmsg.ListGroupsRequest{Version: 5}).Groups {
 		if g.Group == group {
 			return g.GroupType
 		}

@@ -6,17 +6,19 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/keyframelog/keyframe/broker/raw"
 )
 
 func TestDescribeCluster(t *testing.T) {
-	c := start(t).dial(t)
-	meta := metadata(c, 9, false)
+	c := start(t).Dial(t)
+	meta := raw.Metadata(c, 9, false)
 	for version := range int16(3) {
 		for _, operations := range []bool{true, false} {
 			req := kmsg.NewPtrDescribeClusterRequest()
 			req.Version, req.IncludeClusterAuthorizedOperations, req.IncludeFencedBrokers = version, operations, version >= 2
-			resp := do[*kmsg.DescribeClusterResponse](c, req)
-			requireCode(t, 0, resp.ErrorCode, resp.ErrorMessage)
+			resp := raw.Do[*kmsg.DescribeClusterResponse](c, req)
+			raw.RequireCode(t, 0, resp.ErrorCode, resp.ErrorMessage)
 			require.Equal(t, *meta.ClusterID, resp.ClusterID)
 			require.Equal(t, int32(1), resp.ControllerID)
 			require.Equal(t, int8(1), resp.EndpointType)
@@ -34,12 +36,12 @@ func TestDescribeCluster(t *testing.T) {
 
 // What is asked for is an endpoint of controllers, or of nothing that there is (KIP-919).
 func TestDescribeClusterOfOtherEndpoints(t *testing.T) {
-	c := start(t).dial(t)
+	c := start(t).Dial(t)
 	for version := int16(1); version <= 2; version++ {
 		for kind, code := range map[int8]int16{2: 114, 0: 115, 3: 115} {
 			req := kmsg.NewPtrDescribeClusterRequest()
 			req.Version, req.EndpointType = version, kind
-			resp := do[*kmsg.DescribeClusterResponse](c, req)
+			resp := raw.Do[*kmsg.DescribeClusterResponse](c, req)
 			require.Equal(t, code, resp.ErrorCode, "type %d", kind)
 			require.Empty(t, resp.Brokers)
 			require.Equal(t, int32(-1), resp.ControllerID)

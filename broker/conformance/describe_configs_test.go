@@ -6,41 +6,22 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/keyframelog/keyframe/broker/raw"
 )
 
-func describeConfigs(c *conn, version int16, kind kmsg.ConfigResourceType, name string, only ...string) kmsg.DescribeConfigsResponseResource {
-	c.t.Helper()
-	req := kmsg.NewPtrDescribeConfigsRequest()
-	req.Version, req.IncludeSynonyms, req.IncludeDocumentation = version, true, true
-	req.Resources = []kmsg.DescribeConfigsRequestResource{{ResourceType: kind, ResourceName: name, ConfigNames: only}}
-	resp := do[*kmsg.DescribeConfigsResponse](c, req)
-	require.Len(c.t, resp.Resources, 1)
-	return resp.Resources[0]
-}
-
-func configNamed(t *testing.T, r kmsg.DescribeConfigsResponseResource, name string) kmsg.DescribeConfigsResponseResourceConfig {
-	t.Helper()
-	for _, c := range r.Configs {
-		if c.Name == name {
-			return c
-		}
-	}
-	require.Fail(t, "no config "+name)
-	return kmsg.DescribeConfigsResponseResourceConfig{}
-}
-
 func TestDescribeConfigsOfATopic(t *testing.T) {
-	c := start(t).dial(t)
-	tp := createTopic(c, 1, "retention.ms", "777")
+	c := start(t).Dial(t)
+	tp := raw.CreateTopic(c, 1, "retention.ms", "777")
 	for version := int16(1); version <= 4; version++ {
-		r := describeConfigs(c, version, kmsg.ConfigResourceTypeTopic, tp.name)
+		r := raw.DescribeConfigs(c, version, kmsg.ConfigResourceTypeTopic, tp.Name)
 		require.Zero(t, r.ErrorCode)
-		set := configNamed(t, r, "retention.ms")
+		set := raw.ConfigNamed(t, r, "retention.ms")
 		require.Equal(t, "777", *set.Value)
 		require.Equal(t, kmsg.ConfigSourceDynamicTopicConfig, set.Source)
 		require.Equal(t, "retention.ms", set.ConfigSynonyms[0].Name)
 		require.Equal(t, kmsg.ConfigSourceDynamicTopicConfig, set.ConfigSynonyms[0].Source)
-		byDefault := configNamed(t, r, "cleanup.policy")
+		byDefault := raw.ConfigNamed(t, r, "cleanup.policy")
 		require.Equal(t, "delete", *byDefault.Value)
 		require.Equal(t, kmsg.ConfigSourceDefaultConfig, byDefault.Source)
 		require.Equal(t, "log.cleanup.policy", byDefault.ConfigSynonyms[0].Name)
@@ -53,72 +34,72 @@ func TestDescribeConfigsOfATopic(t *testing.T) {
 }
 
 func TestDescribeConfigsOnlySome(t *testing.T) {
-	c := start(t).dial(t)
-	tp := createTopic(c, 1)
-	r := describeConfigs(c, 4, kmsg.ConfigResourceTypeTopic, tp.name, "retention.ms", "no.such.config")
+	c := start(t).Dial(t)
+	tp := raw.CreateTopic(c, 1)
+	r := raw.DescribeConfigs(c, 4, kmsg.ConfigResourceTypeTopic, tp.Name, "retention.ms", "no.such.config")
 	require.Len(t, r.Configs, 1)
 	require.Equal(t, "retention.ms", r.Configs[0].Name)
 }
 
 func TestDescribeConfigsOfTheBroker(t *testing.T) {
-	c := start(t).dial(t)
-	r := describeConfigs(c, 4, kmsg.ConfigResourceTypeBroker, "1")
+	c := start(t).Dial(t)
+	r := raw.DescribeConfigs(c, 4, kmsg.ConfigResourceTypeBroker, "1")
 	require.Zero(t, r.ErrorCode)
-	require.Equal(t, "true", *configNamed(t, r, "auto.create.topics.enable").Value)
-	require.Equal(t, "delete", *configNamed(t, r, "log.cleanup.policy").Value)
+	require.Equal(t, "true", *raw.ConfigNamed(t, r, "auto.create.topics.enable").Value)
+	require.Equal(t, "delete", *raw.ConfigNamed(t, r, "log.cleanup.policy").Value)
 }
 
 func TestDescribeConfigsRefusals(t *testing.T) {
-	c := start(t).dial(t)
-	require.Equal(t, int16(3), describeConfigs(c, 4, kmsg.ConfigResourceTypeTopic, topicName(t)).ErrorCode)
-	require.Equal(t, int16(17), describeConfigs(c, 4, kmsg.ConfigResourceTypeTopic, "a/b").ErrorCode)
-	require.Equal(t, int16(42), describeConfigs(c, 4, kmsg.ConfigResourceTypeBroker, "99").ErrorCode)
-	require.NotZero(t, describeConfigs(c, 4, kmsg.ConfigResourceType(99), "x").ErrorCode)
+	c := start(t).Dial(t)
+	require.Equal(t, int16(3), raw.DescribeConfigs(c, 4, kmsg.ConfigResourceTypeTopic, raw.TopicName(t)).ErrorCode)
+	require.Equal(t, int16(17), raw.DescribeConfigs(c, 4, kmsg.ConfigResourceTypeTopic, "a/b").ErrorCode)
+	require.Equal(t, int16(42), raw.DescribeConfigs(c, 4, kmsg.ConfigResourceTypeBroker, "99").ErrorCode)
+	require.NotZero(t, raw.DescribeConfigs(c, 4, kmsg.ConfigResourceType(99), "x").ErrorCode)
 }
 
 // What tools ask of a broker, and of what is neither broker nor topic.
 func TestDescribeConfigsThatToolsRead(t *testing.T) {
-	c := start(t).dial(t)
-	r := describeConfigs(c, 4, ofBroker, "1")
+	c := start(t).Dial(t)
+	r := raw.DescribeConfigs(c, 4, ofBroker, "1")
 	require.Zero(t, r.ErrorCode)
 	for _, name := range []string{"advertised.listeners", "auto.create.topics.enable", "broker.id", "compression.type", "default.replication.factor",
 		"group.initial.rebalance.delay.ms", "listeners", "log.dirs", "log.retention.hours", "message.max.bytes", "min.insync.replicas", "node.id", "num.partitions",
 		"offsets.retention.minutes", "process.roles", "transaction.max.timeout.ms", "unclean.leader.election.enable"} {
-		v := configNamed(t, r, name)
+		v := raw.ConfigNamed(t, r, name)
 		require.NotNil(t, v.Value, name)
 		require.NotEmpty(t, *v.Documentation, name)
 		require.NotZero(t, v.ConfigType, name)
 		require.NotEmpty(t, v.ConfigSynonyms, name)
 		require.False(t, v.IsSensitive, name)
 	}
-	b := metadata(c, 12, false).Brokers[0]
-	require.Equal(t, fmt.Sprintf("PLAINTEXT://%s:%d", b.Host, b.Port), *configNamed(t, r, "advertised.listeners").Value, "what Metadata tells clients")
-	require.True(t, configNamed(t, r, "broker.id").ReadOnly)
-	require.False(t, configNamed(t, r, "message.max.bytes").ReadOnly)
-	require.Equal(t, kmsg.ConfigSourceStaticBrokerConfig, configNamed(t, r, "log.dirs").Source)
-	require.Nil(t, configNamed(t, r, "log.retention.ms").Value)
+	b := raw.Metadata(c, 12, false).Brokers[0]
+	require.Equal(t, fmt.Sprintf("PLAINTEXT://%s:%d", b.Host, b.Port), *raw.ConfigNamed(t, r, "advertised.listeners").Value, "what Metadata tells clients")
+	require.True(t, raw.ConfigNamed(t, r, "broker.id").ReadOnly)
+	require.False(t, raw.ConfigNamed(t, r, "message.max.bytes").ReadOnly)
+	require.Equal(t, kmsg.ConfigSourceStaticBrokerConfig, raw.ConfigNamed(t, r, "log.dirs").Source)
+	require.Nil(t, raw.ConfigNamed(t, r, "log.retention.ms").Value)
 	for _, v := range r.Configs {
 		require.NotEqual(t, "inter.broker.protocol.version", v.Name)
 	}
-	require.Zero(t, describeConfigs(c, 4, ofBroker, "").ErrorCode)
+	require.Zero(t, raw.DescribeConfigs(c, 4, ofBroker, "").ErrorCode)
 
-	logger := describeConfigs(c, 4, ofLogger, "1")
+	logger := raw.DescribeConfigs(c, 4, ofLogger, "1")
 	require.Zero(t, logger.ErrorCode)
-	require.Equal(t, kmsg.ConfigSourceDynamicBrokerLoggerConfig, configNamed(t, logger, "root").Source)
+	require.Equal(t, kmsg.ConfigSourceDynamicBrokerLoggerConfig, raw.ConfigNamed(t, logger, "root").Source)
 
-	metrics := describeConfigs(c, 4, ofMetrics, topicName(t))
+	metrics := raw.DescribeConfigs(c, 4, ofMetrics, raw.TopicName(t))
 	require.Zero(t, metrics.ErrorCode)
 	require.Len(t, metrics.Configs, 3)
-	group := describeConfigs(c, 4, ofGroup, topicName(t))
+	group := raw.DescribeConfigs(c, 4, ofGroup, raw.TopicName(t))
 	require.Zero(t, group.ErrorCode)
-	require.Equal(t, "5000", *configNamed(t, group, "consumer.heartbeat.interval.ms").Value)
+	require.Equal(t, "5000", *raw.ConfigNamed(t, group, "consumer.heartbeat.interval.ms").Value)
 }
 
 // Every topic config that Kafka has, with its type and its broker's name.
 func TestDescribeConfigsOfATopicAreKafkas(t *testing.T) {
-	c := start(t).dial(t)
-	tp := createTopic(c, 1)
-	r := describeConfigs(c, 4, ofTopic, tp.name)
+	c := start(t).Dial(t)
+	tp := raw.CreateTopic(c, 1)
+	r := raw.DescribeConfigs(c, 4, ofTopic, tp.Name)
 	boolean, text, integer, long, double, list := kmsg.ConfigTypeBoolean, kmsg.ConfigTypeString, kmsg.ConfigTypeInt, kmsg.ConfigTypeLong, kmsg.ConfigTypeDouble, kmsg.ConfigTypeList
 	for name, want := range map[string]struct {
 		kind    kmsg.ConfigType
@@ -139,7 +120,7 @@ func TestDescribeConfigsOfATopicAreKafkas(t *testing.T) {
 		"segment.index.bytes": {integer, "log.index.size.max.bytes"}, "segment.jitter.ms": {long, ""}, "segment.ms": {long, ""},
 		"unclean.leader.election.enable": {boolean, "unclean.leader.election.enable"},
 	} {
-		v := configNamed(t, r, name)
+		v := raw.ConfigNamed(t, r, name)
 		require.Equal(t, want.kind, v.ConfigType, name)
 		require.False(t, v.ReadOnly, name)
 		if want.synonym == "" {
@@ -153,11 +134,11 @@ func TestDescribeConfigsOfATopicAreKafkas(t *testing.T) {
 }
 
 func TestDescribeConfigsOnlyWhatIsAskedFor(t *testing.T) {
-	c := start(t).dial(t)
-	tp := createTopic(c, 1, "segment.bytes", "1048576")
+	c := start(t).Dial(t)
+	tp := raw.CreateTopic(c, 1, "segment.bytes", "1048576")
 	req := &kmsg.DescribeConfigsRequest{Version: 4, Resources: []kmsg.DescribeConfigsRequestResource{
-		{ResourceType: ofTopic, ResourceName: tp.name, ConfigNames: []string{"segment.bytes"}}, {ResourceType: ofBroker, ResourceName: "1", ConfigNames: []string{"broker.id"}}}}
-	resp := do[*kmsg.DescribeConfigsResponse](c, req)
+		{ResourceType: ofTopic, ResourceName: tp.Name, ConfigNames: []string{"segment.bytes"}}, {ResourceType: ofBroker, ResourceName: "1", ConfigNames: []string{"broker.id"}}}}
+	resp := raw.Do[*kmsg.DescribeConfigsResponse](c, req)
 	require.Len(t, resp.Resources, 2)
 	for _, r := range resp.Resources {
 		require.Len(t, r.Configs, 1)
@@ -167,12 +148,12 @@ func TestDescribeConfigsOnlyWhatIsAskedFor(t *testing.T) {
 }
 
 func TestDescribeConfigsRefusesNames(t *testing.T) {
-	c := start(t).dial(t)
+	c := start(t).Dial(t)
 	for _, kind := range []kmsg.ConfigResourceType{ofLogger, ofMetrics, ofGroup} {
-		require.Equal(t, int16(42), describeConfigs(c, 4, kind, "").ErrorCode, kind)
+		require.Equal(t, int16(42), raw.DescribeConfigs(c, 4, kind, "").ErrorCode, kind)
 	}
-	require.Equal(t, int16(42), describeConfigs(c, 4, ofBroker, "abc").ErrorCode)
-	require.Equal(t, int16(42), describeConfigs(c, 4, ofLogger, "99").ErrorCode)
-	require.Equal(t, int16(42), describeConfigs(c, 4, 0, "x").ErrorCode)
-	require.Equal(t, int16(17), describeConfigs(c, 4, ofTopic, "").ErrorCode)
+	require.Equal(t, int16(42), raw.DescribeConfigs(c, 4, ofBroker, "abc").ErrorCode)
+	require.Equal(t, int16(42), raw.DescribeConfigs(c, 4, ofLogger, "99").ErrorCode)
+	require.Equal(t, int16(42), raw.DescribeConfigs(c, 4, 0, "x").ErrorCode)
+	require.Equal(t, int16(17), raw.DescribeConfigs(c, 4, ofTopic, "").ErrorCode)
 }

@@ -6,16 +6,18 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/keyframelog/keyframe/broker/raw"
 )
 
-func describePartitions(c *conn, limit int32, cursor *kmsg.DescribeTopicPartitionsRequestCursor, names ...string) *kmsg.DescribeTopicPartitionsResponse {
-	c.t.Helper()
+func describePartitions(c *raw.Conn, limit int32, cursor *kmsg.DescribeTopicPartitionsRequestCursor, names ...string) *kmsg.DescribeTopicPartitionsResponse {
+	c.T.Helper()
 	req := kmsg.NewPtrDescribeTopicPartitionsRequest()
 	req.ResponsePartitionLimit, req.Cursor = limit, cursor
 	for _, name := range names {
 		req.Topics = append(req.Topics, kmsg.DescribeTopicPartitionsRequestTopic{Topic: name})
 	}
-	return do[*kmsg.DescribeTopicPartitionsResponse](c, req)
+	return raw.Do[*kmsg.DescribeTopicPartitionsResponse](c, req)
 }
 
 // page is an answer as text: topics, their partitions, where the next one begins.
@@ -38,10 +40,10 @@ func page(resp *kmsg.DescribeTopicPartitionsResponse, prefix string) (text strin
 
 // Topics come in the order of their names, each once, as many partitions as are asked for at a time.
 func TestDescribeTopicPartitionsPages(t *testing.T) {
-	c := start(t).dial(t)
-	prefix := topicName(t) + "-"
+	c := start(t).Dial(t)
+	prefix := raw.TopicName(t) + "-"
 	for name, n := range map[string]int32{"a": 3, "b": 2, "d": 2} {
-		createNamed(c, prefix+name, n)
+		raw.CreateNamed(c, prefix+name, n)
 	}
 	all := []string{prefix + "d", prefix + "a", prefix + "b", prefix + "a"}
 	at := func(name string, partition int32) *kmsg.DescribeTopicPartitionsRequestCursor {
@@ -73,16 +75,16 @@ func TestDescribeTopicPartitionsPages(t *testing.T) {
 }
 
 func TestDescribeTopicPartitionsOfATopic(t *testing.T) {
-	c := start(t).dial(t)
-	tp := createTopic(c, 2)
-	resp := describePartitions(c, 10, nil, tp.name)
+	c := start(t).Dial(t)
+	tp := raw.CreateTopic(c, 2)
+	resp := describePartitions(c, 10, nil, tp.Name)
 	require.Nil(t, resp.NextCursor)
 	require.Len(t, resp.Topics, 1)
 	rt := resp.Topics[0]
-	require.Equal(t, tp.id, rt.TopicID)
+	require.Equal(t, tp.ID, rt.TopicID)
 	require.False(t, rt.IsInternal)
 	require.Equal(t, int32(0b1101_1111_1000), rt.AuthorizedOperations)
-	epoch := describe(c, tp.name).Partitions[0].LeaderEpoch
+	epoch := raw.DescribeTopic(c, tp.Name).Partitions[0].LeaderEpoch
 	for i, p := range rt.Partitions {
 		require.Equal(t, []any{int16(0), int32(i), int32(1), epoch}, []any{p.ErrorCode, p.Partition, p.LeaderID, p.LeaderEpoch})
 		require.Equal(t, []int32{1}, p.Replicas)
@@ -93,8 +95,8 @@ func TestDescribeTopicPartitionsOfATopic(t *testing.T) {
 
 // Without names it is all topics, a page at a time.
 func TestDescribeTopicPartitionsOfAll(t *testing.T) {
-	c := start(t).dial(t)
-	tp := createTopic(c, 3)
+	c := start(t).Dial(t)
+	tp := raw.CreateTopic(c, 3)
 	seen, last := map[string]int{}, ""
 	var cursor *kmsg.DescribeTopicPartitionsRequestCursor
 	for {
@@ -112,5 +114,5 @@ func TestDescribeTopicPartitionsOfAll(t *testing.T) {
 		}
 		cursor = &kmsg.DescribeTopicPartitionsRequestCursor{Topic: resp.NextCursor.Topic, Partition: resp.NextCursor.Partition}
 	}
-	require.Equal(t, 3, seen[tp.name])
+	require.Equal(t, 3, seen[tp.Name])
 }

@@ -6,7 +6,7 @@
 //
 // Every test passes on Apache Kafka 4.3.1 and on ours: one that Kafka fails is a wrong test. So no test skips, needs a broker's
 // insides, or a setting other than auto.create.topics.enable=true and a short group.initial.rebalance.delay.ms. What only ours does, or
-// what Kafka cannot be made to do from outside, is tested elsewhere. All tests share one broker; each uses names of its own (topicName)
+// what Kafka cannot be made to do from outside, is tested elsewhere. All tests share one broker; each uses names of its own (raw.TopicName)
 // for topics, groups and transactional ids, and puts back what it changes for the whole cluster.
 //
 // The program in report runs the tests and says at its end how many passed, and on what.

@@ -5,19 +5,21 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/keyframelog/keyframe/broker/raw"
 )
 
-func electLeaders(c *conn, version int16, kind int8, list []kmsg.ElectLeadersRequestTopic) *kmsg.ElectLeadersResponse {
-	c.t.Helper()
+func electLeaders(c *raw.Conn, version int16, kind int8, list []kmsg.ElectLeadersRequestTopic) *kmsg.ElectLeadersResponse {
+	c.T.Helper()
 	req := kmsg.NewPtrElectLeadersRequest()
 	req.Version, req.ElectionType, req.TimeoutMillis, req.Topics = version, kind, 10_000, list
-	return do[*kmsg.ElectLeadersResponse](c, req)
+	return raw.Do[*kmsg.ElectLeadersResponse](c, req)
 }
 
 func TestElectLeaders(t *testing.T) {
-	c := start(t).dial(t)
-	tp, none := createTopic(c, 2), topicName(t)
-	list := []kmsg.ElectLeadersRequestTopic{{Topic: tp.name, Partitions: []int32{0, 1, 99}}, {Topic: none, Partitions: []int32{0}}}
+	c := start(t).Dial(t)
+	tp, none := raw.CreateTopic(c, 2), raw.TopicName(t)
+	list := []kmsg.ElectLeadersRequestTopic{{Topic: tp.Name, Partitions: []int32{0, 1, 99}}, {Topic: none, Partitions: []int32{0}}}
 	for version := range int16(3) {
 		for _, kind := range []int8{0, 1} { // preferred, unclean
 			resp := electLeaders(c, version, kind, list)
@@ -29,7 +31,7 @@ func TestElectLeaders(t *testing.T) {
 					require.NotEmpty(t, *p.ErrorMessage)
 				}
 			}
-			require.Equal(t, map[string][]int16{tp.name: {84, 84, 3}, none: {3}}, got, "v%d", version)
+			require.Equal(t, map[string][]int16{tp.Name: {84, 84, 3}, none: {3}}, got, "v%d", version)
 
 			all := electLeaders(c, version, kind, nil) // nobody needs an election
 			require.Zero(t, all.ErrorCode)

@@ -3,7 +3,6 @@ package conformance_test
 import (
 	"encoding/binary"
 	"fmt"
-	"io"
 	"maps"
 	"reflect"
 	"slices"
@@ -12,6 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/keyframelog/keyframe/broker/raw"
 )
 
 // apis are those of clients and tools, with the versions that a 4.x broker offers.
@@ -26,9 +27,9 @@ var apis = map[int16][2]int16{
 }
 
 func TestApiVersionsRanges(t *testing.T) {
-	c := start(t).dial(t)
+	c := start(t).Dial(t)
 	offered := map[int16][2]int16{}
-	for _, k := range do[*kmsg.ApiVersionsResponse](c, apiVersionsRequest(4)).ApiKeys {
+	for _, k := range raw.Do[*kmsg.ApiVersionsResponse](c, apiVersionsRequest(4)).ApiKeys {
 		require.NotContains(t, offered, k.ApiKey)
 		offered[k.ApiKey] = [2]int16{k.MinVersion, k.MaxVersion}
 	}
@@ -41,21 +42,21 @@ func TestApiVersionsRanges(t *testing.T) {
 // looks like, with error codes that clients know.
 func TestEveryVersionAnswers(t *testing.T) {
 	b := startGroups(t)
-	c := b.dial(t)
-	tp := createTopic(c, 1)
+	c := b.Dial(t)
+	tp := raw.CreateTopic(c, 1)
 	for _, key := range slices.Sorted(maps.Keys(apis)) {
 		versions := apis[key]
 		for version := max(versions[0], lowest[key]); version <= versions[1]; version++ {
 			t.Run(fmt.Sprintf("%s/%d", kmsg.NameForKey(key), version), func(t *testing.T) {
-				c := b.dial(t)
+				c := b.Dial(t)
 				req := kmsg.RequestForKey(key)
-				fillRequest(reflect.ValueOf(req).Elem(), tp, topicName(t))
+				fillRequest(reflect.ValueOf(req).Elem(), tp, raw.TopicName(t))
 				if change := minimal[key]; change != nil {
-					change(req, topicName(t))
+					change(req, raw.TopicName(t))
 				}
 				req.SetVersion(version)
-				id := c.send(req)
-				answer := c.receiveRaw()
+				id := c.Send(req)
+				answer := c.ReceiveFrame()
 				require.Equal(t, id, int32(binary.BigEndian.Uint32(answer)))
 				body := answer[4:]
 				resp := req.ResponseKind()
@@ -74,20 +75,8 @@ func TestEveryVersionAnswers(t *testing.T) {
 // lowest version that is not merely offered: Produce v0 to v2 are shown to librdkafka and nobody answers them (KAFKA-18659).
 var lowest = map[int16]int16{0: 3}
 
-// receiveRaw reads a frame.
-func (c *conn) receiveRaw() []byte {
-	c.t.Helper()
-	var size [4]byte
-	_, err := io.ReadFull(c, size[:])
-	require.NoError(c.t, err)
-	frame := make([]byte, binary.BigEndian.Uint32(size[:]))
-	_, err = io.ReadFull(c, frame)
-	require.NoError(c.t, err)
-	return frame
-}
-
 // fillRequest puts one of everything into a request.
-func fillRequest(v reflect.Value, tp topic, unique string) {
+func fillRequest(v reflect.Value, tp raw.Topic, unique string) {
 	if d, ok := v.Addr().Interface().(interface{ Default() }); ok {
 		d.Default()
 	}
@@ -112,20 +101,20 @@ func fillRequest(v reflect.Value, tp topic, unique string) {
 			f.SetString(text(name, tp, unique))
 		case reflect.Array:
 			if name == "TopicID" {
-				f.Set(reflect.ValueOf(tp.id))
+				f.Set(reflect.ValueOf(tp.ID))
 			}
 		case reflect.Pointer:
 			if f.Type().Elem().Kind() == reflect.String && name == "Topic" {
-				f.Set(reflect.ValueOf(&tp.name))
+				f.Set(reflect.ValueOf(&tp.Name))
 			}
 		}
 	}
 }
 
-func text(field string, tp topic, unique string) string {
+func text(field string, tp raw.Topic, unique string) string {
 	switch field {
 	case "Topic", "Topics", "TopicNames":
-		return tp.name
+		return tp.Name
 	}
 	return unique
 }
@@ -135,7 +124,7 @@ var minimal = map[int16]func(req kmsg.Request, unique string){
 	0: func(r kmsg.Request, _ string) {
 		req := r.(*kmsg.ProduceRequest)
 		req.Acks, req.TransactionID = -1, nil
-		req.Topics[0].Partitions[0].Records = seal(newBatch(kv("a", "1")))
+		req.Topics[0].Partitions[0].Records = raw.Seal(raw.NewBatch(raw.KV("a", "1")))
 	},
 	1: func(r kmsg.Request, _ string) {
 		req := r.(*kmsg.FetchRequest)
@@ -147,7 +136,7 @@ var minimal = map[int16]func(req kmsg.Request, unique string){
 	19: func(r kmsg.Request, unique string) {
 		req := r.(*kmsg.CreateTopicsRequest)
 		req.TimeoutMillis = 10_000
-		req.Topics = []kmsg.CreateTopicsRequestTopic{newTopic(unique, 1, 1)}
+		req.Topics = []kmsg.CreateTopicsRequestTopic{raw.NewTopic(unique, 1, 1)}
 	},
 	20: func(r kmsg.Request, unique string) {
 		req := r.(*kmsg.DeleteTopicsRequest)

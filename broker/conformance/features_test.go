@@ -5,13 +5,15 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/keyframelog/keyframe/broker/raw"
 )
 
 // Features that any 4.x broker tells (KIP-584). Clients before v4 are not told of ranges that begin at 0.
 func TestApiVersionsFeatures(t *testing.T) {
-	c := start(t).dial(t)
+	c := start(t).Dial(t)
 	for version := range int16(5) {
-		resp := do[*kmsg.ApiVersionsResponse](c, apiVersionsRequest(version))
+		resp := raw.Do[*kmsg.ApiVersionsResponse](c, apiVersionsRequest(version))
 		supported, finalized := map[string][2]int16{}, map[string]int16{}
 		for _, f := range resp.SupportedFeatures {
 			supported[f.Name] = [2]int16{f.MinVersion, f.MaxVersion}
@@ -40,11 +42,11 @@ func TestApiVersionsFeatures(t *testing.T) {
 }
 
 func TestUpdateFeatures(t *testing.T) {
-	c := start(t).dial(t)
+	c := start(t).Dial(t)
 	update := func(version int16, updates ...kmsg.UpdateFeaturesRequestFeatureUpdate) *kmsg.UpdateFeaturesResponse {
 		req := kmsg.NewPtrUpdateFeaturesRequest()
 		req.Version, req.ValidateOnly, req.TimeoutMillis, req.FeatureUpdates = version, true, 10_000, updates
-		return do[*kmsg.UpdateFeaturesResponse](c, req)
+		return raw.Do[*kmsg.UpdateFeaturesResponse](c, req)
 	}
 	to := func(name string, level int16, way int8) kmsg.UpdateFeaturesRequestFeatureUpdate {
 		u := kmsg.NewUpdateFeaturesRequestFeatureUpdate()
@@ -55,7 +57,7 @@ func TestUpdateFeatures(t *testing.T) {
 	for version := range int16(3) {
 		require.Zero(t, update(version).ErrorCode)
 		resp := update(version, same)
-		requireCode(t, 0, resp.ErrorCode, resp.ErrorMessage)
+		raw.RequireCode(t, 0, resp.ErrorCode, resp.ErrorMessage)
 		if version < 2 {
 			require.Len(t, resp.Results, 1)
 			require.Equal(t, "metadata.version", resp.Results[0].Feature)

@@ -7,270 +7,205 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/keyframelog/keyframe/broker/raw"
 )
 
-// session is the client's side of a fetch session.
-type session struct {
-	c       *conn
-	version int16
-	id      int32
-	epoch   int32
-}
-
-// beginSession fetches all of the topic's partitions from the offset on, and expects a session.
-func beginSession(c *conn, version int16, tp topic, offset int64, partitions ...int32) (*session, *kmsg.FetchResponse) {
-	c.t.Helper()
-	req := fetchFrom(tp, offset, version)
-	req.SessionEpoch = 0
-	req.Topics[0].Partitions = nil
-	for _, p := range partitions {
-		req.Topics[0].Partitions = append(req.Topics[0].Partitions, fetchPartition(p, offset))
-	}
-	resp := do[*kmsg.FetchResponse](c, req)
-	require.Zero(c.t, resp.ErrorCode)
-	require.Positive(c.t, resp.SessionID)
-	return &session{c: c, version: version, id: resp.SessionID, epoch: 1}, resp
-}
-
-// request is the session's next one, without any change.
-func (s *session) request() *kmsg.FetchRequest {
-	req := fetchFrom(topic{}, 0, s.version)
-	req.Topics, req.SessionID, req.SessionEpoch = nil, s.id, s.epoch
-	return req
-}
-
-// fetch sends the session's next request, after a change to it.
-func (s *session) fetch(change func(*kmsg.FetchRequest)) *kmsg.FetchResponse {
-	s.c.t.Helper()
-	req := s.request()
-	if change != nil {
-		change(req)
-	}
-	resp := do[*kmsg.FetchResponse](s.c, req)
-	require.Zero(s.c.t, resp.ErrorCode)
-	s.epoch++
-	return resp
-}
-
-// at asks for a partition at an offset.
-func at(tp topic, partition int32, offset int64) func(*kmsg.FetchRequest) {
-	return func(req *kmsg.FetchRequest) {
-		req.Topics = append(req.Topics, kmsg.FetchRequestTopic{Topic: tp.name, TopicID: tp.id,
-			Partitions: []kmsg.FetchRequestTopicPartition{fetchPartition(partition, offset)}})
-	}
-}
-
-func forget(tp topic, partitions ...int32) func(*kmsg.FetchRequest) {
-	return func(req *kmsg.FetchRequest) {
-		req.ForgottenTopics = append(req.ForgottenTopics, kmsg.FetchRequestForgottenTopic{Topic: tp.name, TopicID: tp.id, Partitions: partitions})
-	}
-}
-
-// partitionsIn returns the partitions of a response in its order.
-func partitionsIn(resp *kmsg.FetchResponse) (indexes []int32) {
-	for _, t := range resp.Topics {
-		for _, p := range t.Partitions {
-			indexes = append(indexes, p.Partition)
-		}
-	}
-	return indexes
-}
-
 // eachSessionVersion runs a test with topics by name and by id.
-func eachSessionVersion(t *testing.T, test func(t *testing.T, c *conn, version int16)) {
+func eachSessionVersion(t *testing.T, test func(t *testing.T, c *raw.Conn, version int16)) {
 	for _, version := range []int16{7, 12, 13, 18} {
-		c := start(t).dial(t)
+		c := start(t).Dial(t)
 		t.Run("v"+string(rune('0'+version/10))+string(rune('0'+version%10)), func(t *testing.T) {
-			c.t = t
+			c.T = t
 			test(t, c, version)
 		})
 	}
 }
 
-func produceOn(c *conn, tp topic, partition int32, records ...testRecord) {
-	c.t.Helper()
-	p := produceAs(c, produceTo(tp, partition, 9, seal(newBatch(records...))))
-	requireCode(c.t, 0, p.ErrorCode, p.ErrorMessage)
+func produceOn(c *raw.Conn, tp raw.Topic, partition int32, records ...raw.Record) {
+	c.T.Helper()
+	p := raw.ProduceAs(c, raw.ProduceTo(tp, partition, 9, raw.Seal(raw.NewBatch(records...))))
+	raw.RequireCode(c.T, 0, p.ErrorCode, p.ErrorMessage)
 }
 
 // TestFetchSessionTellsOnlyWhatChanged: a full answer, then nothing, then the partition that has news.
 func TestFetchSessionTellsOnlyWhatChanged(t *testing.T) {
-	eachSessionVersion(t, func(t *testing.T, c *conn, version int16) {
-		tp := createTopic(c, 3)
-		s, full := beginSession(c, version, tp, 0, 0, 1, 2)
-		require.ElementsMatch(t, []int32{0, 1, 2}, partitionsIn(full))
+	eachSessionVersion(t, func(t *testing.T, c *raw.Conn, version int16) {
+		tp := raw.CreateTopic(c, 3)
+		s, full := raw.BeginSession(c, version, tp, 0, 0, 1, 2)
+		require.ElementsMatch(t, []int32{0, 1, 2}, raw.PartitionsIn(full))
 		for range 2 {
-			resp := s.fetch(nil)
+			resp := s.Fetch(nil)
 			require.Empty(t, resp.Topics)
-			require.Equal(t, s.id, resp.SessionID)
+			require.Equal(t, s.ID, resp.SessionID)
 		}
-		produceOn(c, tp, 1, kv("a", "1"))
+		produceOn(c, tp, 1, raw.KV("a", "1"))
 		for range 2 { // as long as the client does not ask for what comes after
-			resp := s.fetch(nil)
-			require.Equal(t, []int32{1}, partitionsIn(resp))
+			resp := s.Fetch(nil)
+			require.Equal(t, []int32{1}, raw.PartitionsIn(resp))
 			require.Equal(t, int64(1), resp.Topics[0].Partitions[0].HighWatermark)
-			require.Len(t, batchesOf(c, resp.Topics[0].Partitions[0].RecordBatches), 1)
+			require.Len(t, raw.BatchesOf(c, resp.Topics[0].Partitions[0].RecordBatches), 1)
 		}
-		require.Empty(t, s.fetch(at(tp, 1, 1)).Topics)
-		require.Equal(t, []int32{1}, partitionsIn(s.fetch(at(tp, 1, 0))), "back again")
+		require.Empty(t, s.Fetch(raw.At(tp, 1, 1)).Topics)
+		require.Equal(t, []int32{1}, raw.PartitionsIn(s.Fetch(raw.At(tp, 1, 0))), "back again")
 	})
 }
 
 // TestFetchSessionTellsBoundsAndErrors: of a partition without records in the answer, too.
 func TestFetchSessionTellsBoundsAndErrors(t *testing.T) {
-	eachSessionVersion(t, func(t *testing.T, c *conn, version int16) {
-		tp := createTopic(c, 2)
-		s, _ := beginSession(c, version, tp, 0, 0, 1)
-		produceOn(c, tp, 0, kv("a", "1"))
-		resp := s.fetch(at(tp, 0, 1)) // the client knows the offset from elsewhere
-		require.Equal(t, []int32{0}, partitionsIn(resp))
+	eachSessionVersion(t, func(t *testing.T, c *raw.Conn, version int16) {
+		tp := raw.CreateTopic(c, 2)
+		s, _ := raw.BeginSession(c, version, tp, 0, 0, 1)
+		produceOn(c, tp, 0, raw.KV("a", "1"))
+		resp := s.Fetch(raw.At(tp, 0, 1)) // the client knows the offset from elsewhere
+		require.Equal(t, []int32{0}, raw.PartitionsIn(resp))
 		require.Empty(t, resp.Topics[0].Partitions[0].RecordBatches)
 		require.Equal(t, int64(1), resp.Topics[0].Partitions[0].HighWatermark)
-		require.Empty(t, s.fetch(nil).Topics)
+		require.Empty(t, s.Fetch(nil).Topics)
 
 		for range 2 {
-			resp = s.fetch(at(tp, 1, 77))
-			require.Equal(t, []int32{1}, partitionsIn(resp))
+			resp = s.Fetch(raw.At(tp, 1, 77))
+			require.Equal(t, []int32{1}, raw.PartitionsIn(resp))
 			require.Equal(t, int16(1), resp.Topics[0].Partitions[0].ErrorCode)
 		}
-		resp = s.fetch(at(tp, 1, 0))
-		require.Equal(t, []int32{1}, partitionsIn(resp), "that the error is over is news")
+		resp = s.Fetch(raw.At(tp, 1, 0))
+		require.Equal(t, []int32{1}, raw.PartitionsIn(resp), "that the error is over is news")
 		require.Zero(t, resp.Topics[0].Partitions[0].ErrorCode)
-		require.Empty(t, s.fetch(nil).Topics)
+		require.Empty(t, s.Fetch(nil).Topics)
 	})
 }
 
 func TestFetchSessionForgetsTopics(t *testing.T) {
-	eachSessionVersion(t, func(t *testing.T, c *conn, version int16) {
-		tp := createTopic(c, 2)
-		s, _ := beginSession(c, version, tp, 0, 0, 1)
-		require.Empty(t, s.fetch(forget(tp, 0)).Topics)
-		produceOn(c, tp, 0, kv("a", "1"))
-		require.Empty(t, s.fetch(nil).Topics)
-		require.Equal(t, []int32{0}, partitionsIn(s.fetch(at(tp, 0, 0))), "added again")
-		require.Equal(t, []int32{0}, partitionsIn(s.fetch(nil)))
+	eachSessionVersion(t, func(t *testing.T, c *raw.Conn, version int16) {
+		tp := raw.CreateTopic(c, 2)
+		s, _ := raw.BeginSession(c, version, tp, 0, 0, 1)
+		require.Empty(t, s.Fetch(raw.Forget(tp, 0)).Topics)
+		produceOn(c, tp, 0, raw.KV("a", "1"))
+		require.Empty(t, s.Fetch(nil).Topics)
+		require.Equal(t, []int32{0}, raw.PartitionsIn(s.Fetch(raw.At(tp, 0, 0))), "added again")
+		require.Equal(t, []int32{0}, raw.PartitionsIn(s.Fetch(nil)))
 
-		resp := s.fetch(forget(tp, 0, 1))
+		resp := s.Fetch(raw.Forget(tp, 0, 1))
 		require.Zero(t, resp.SessionID, "a session of nothing is none")
 		require.Empty(t, resp.Topics)
-		require.Equal(t, int16(70), do[*kmsg.FetchResponse](c, s.request()).ErrorCode)
+		require.Equal(t, int16(70), raw.Do[*kmsg.FetchResponse](c, s.Request()).ErrorCode)
 	})
 }
 
 func TestFetchSessionEpochs(t *testing.T) {
-	eachSessionVersion(t, func(t *testing.T, c *conn, version int16) {
-		tp := createTopic(c, 1)
-		s, _ := beginSession(c, version, tp, 0, 0)
+	eachSessionVersion(t, func(t *testing.T, c *raw.Conn, version int16) {
+		tp := raw.CreateTopic(c, 1)
+		s, _ := raw.BeginSession(c, version, tp, 0, 0)
 		for _, wrong := range []int32{2, 77, math.MaxInt32, -2} {
-			req := s.request()
+			req := s.Request()
 			req.SessionEpoch = wrong
-			resp := do[*kmsg.FetchResponse](c, req)
+			resp := raw.Do[*kmsg.FetchResponse](c, req)
 			require.Equal(t, int16(71), resp.ErrorCode)
 			require.Zero(t, resp.SessionID)
 			require.Empty(t, resp.Topics)
 		}
-		s.fetch(nil)
-		req := s.request()
+		s.Fetch(nil)
+		req := s.Request()
 		req.SessionEpoch-- // sent twice
-		require.Equal(t, int16(71), do[*kmsg.FetchResponse](c, req).ErrorCode)
-		s.fetch(nil)
+		require.Equal(t, int16(71), raw.Do[*kmsg.FetchResponse](c, req).ErrorCode)
+		s.Fetch(nil)
 
-		req = s.request()
+		req = s.Request()
 		req.SessionID ^= 1
-		require.Equal(t, int16(70), do[*kmsg.FetchResponse](c, req).ErrorCode)
+		require.Equal(t, int16(70), raw.Do[*kmsg.FetchResponse](c, req).ErrorCode)
 	})
 }
 
 // TestFetchSessionEnds with the final epoch, and with another full fetch.
 func TestFetchSessionEnds(t *testing.T) {
-	eachSessionVersion(t, func(t *testing.T, c *conn, version int16) {
-		tp := createTopic(c, 1)
-		s, _ := beginSession(c, version, tp, 0, 0)
-		req := s.request()
+	eachSessionVersion(t, func(t *testing.T, c *raw.Conn, version int16) {
+		tp := raw.CreateTopic(c, 1)
+		s, _ := raw.BeginSession(c, version, tp, 0, 0)
+		req := s.Request()
 		req.SessionEpoch = -1
-		at(tp, 0, 0)(req)
-		resp := do[*kmsg.FetchResponse](c, req)
+		raw.At(tp, 0, 0)(req)
+		resp := raw.Do[*kmsg.FetchResponse](c, req)
 		require.Zero(t, resp.ErrorCode)
 		require.Zero(t, resp.SessionID)
-		require.Equal(t, []int32{0}, partitionsIn(resp))
-		require.Equal(t, int16(70), do[*kmsg.FetchResponse](c, s.request()).ErrorCode)
+		require.Equal(t, []int32{0}, raw.PartitionsIn(resp))
+		require.Equal(t, int16(70), raw.Do[*kmsg.FetchResponse](c, s.Request()).ErrorCode)
 
-		s, _ = beginSession(c, version, tp, 0, 0)
-		req = s.request()
+		s, _ = raw.BeginSession(c, version, tp, 0, 0)
+		req = s.Request()
 		req.SessionEpoch = 0
-		at(tp, 0, 0)(req)
-		resp = do[*kmsg.FetchResponse](c, req)
+		raw.At(tp, 0, 0)(req)
+		resp = raw.Do[*kmsg.FetchResponse](c, req)
 		require.Positive(t, resp.SessionID)
-		require.NotEqual(t, s.id, resp.SessionID)
-		require.Equal(t, int16(70), do[*kmsg.FetchResponse](c, s.request()).ErrorCode)
+		require.NotEqual(t, s.ID, resp.SessionID)
+		require.Equal(t, int16(70), raw.Do[*kmsg.FetchResponse](c, s.Request()).ErrorCode)
 	})
 }
 
 // TestFetchSessionOutlivesItsConnection: whoever knows id and epoch goes on with it.
 func TestFetchSessionOutlivesItsConnection(t *testing.T) {
 	b := start(t)
-	c := b.dial(t)
-	tp := createTopic(c, 1)
-	s, _ := beginSession(c, 12, tp, 0, 0)
+	c := b.Dial(t)
+	tp := raw.CreateTopic(c, 1)
+	s, _ := raw.BeginSession(c, 12, tp, 0, 0)
 	require.NoError(t, c.Close())
-	s.c = b.dial(t)
-	require.Empty(t, s.fetch(nil).Topics)
-	mustProduce(s.c, tp, kv("a", "1"))
-	require.Equal(t, []int32{0}, partitionsIn(s.fetch(nil)))
+	s.C = b.Dial(t)
+	require.Empty(t, s.Fetch(nil).Topics)
+	raw.MustProduce(s.C, tp, raw.KV("a", "1"))
+	require.Equal(t, []int32{0}, raw.PartitionsIn(s.Fetch(nil)))
 }
 
 // TestFetchSessionKeepsToItsKindOfTopics: names or ids.
 func TestFetchSessionKeepsToItsKindOfTopics(t *testing.T) {
-	c := start(t).dial(t)
-	tp := createTopic(c, 1)
+	c := start(t).Dial(t)
+	tp := raw.CreateTopic(c, 1)
 	for version, other := range map[int16]int16{12: 13, 13: 12, 18: 7} {
-		s, _ := beginSession(c, version, tp, 0, 0)
-		req := s.request()
+		s, _ := raw.BeginSession(c, version, tp, 0, 0)
+		req := s.Request()
 		req.Version = other
-		resp := do[*kmsg.FetchResponse](c, req)
+		resp := raw.Do[*kmsg.FetchResponse](c, req)
 		require.Equal(t, int16(106), resp.ErrorCode)
 		require.Zero(t, resp.SessionID)
-		s.fetch(nil)
+		s.Fetch(nil)
 	}
 }
 
 // TestFetchSessionOfATopicThatIsReplaced: by name the session goes on with the new one, by id it does not.
 func TestFetchSessionOfATopicThatIsReplaced(t *testing.T) {
 	for version, codes := range map[int16][2]int16{12: {3, 0}, 18: {3, 103}} {
-		c := start(t).dial(t)
-		tp := createTopic(c, 1)
-		s, _ := beginSession(c, version, tp, 0, 0)
-		s.fetch(nil)
+		c := start(t).Dial(t)
+		tp := raw.CreateTopic(c, 1)
+		s, _ := raw.BeginSession(c, version, tp, 0, 0)
+		s.Fetch(nil)
 		deleteTopic(c, tp)
 		for range 2 {
-			require.Equal(t, codes[0], firstCode(s.fetch(nil)), "v%d", version)
+			require.Equal(t, codes[0], firstCode(s.Fetch(nil)), "v%d", version)
 		}
-		createNamed(c, tp.name, 1)
-		require.Eventually(t, func() bool { return firstCode(s.fetch(nil)) == codes[1] }, 10*time.Second, time.Millisecond, "v%d", version)
+		raw.CreateNamed(c, tp.Name, 1)
+		require.Eventually(t, func() bool { return firstCode(s.Fetch(nil)) == codes[1] }, 10*time.Second, time.Millisecond, "v%d", version)
 		if codes[1] == 0 {
-			require.Empty(t, s.fetch(nil).Topics)
+			require.Empty(t, s.Fetch(nil).Topics)
 		} else {
-			require.Equal(t, codes[1], firstCode(s.fetch(nil)))
+			require.Equal(t, codes[1], firstCode(s.Fetch(nil)))
 		}
 	}
 }
 
 // TestFetchSessionOfUnknownTopics: they are told each time, until they are there.
 func TestFetchSessionOfUnknownTopics(t *testing.T) {
-	c := start(t).dial(t)
-	known := createTopic(c, 1)
+	c := start(t).Dial(t)
+	known := raw.CreateTopic(c, 1)
 	for version, code := range map[int16]int16{12: 3, 18: 100} {
-		tp := topic{name: topicName(t), id: [16]byte{1, 2, byte(version), 14: 3}}
-		s, full := beginSession(c, version, tp, 0, 0)
+		tp := raw.Topic{Name: raw.TopicName(t), ID: [16]byte{1, 2, byte(version), 14: 3}}
+		s, full := raw.BeginSession(c, version, tp, 0, 0)
 		require.Equal(t, code, firstCode(full))
 		for range 2 {
-			require.Equal(t, code, firstCode(s.fetch(nil)))
+			require.Equal(t, code, firstCode(s.Fetch(nil)))
 		}
-		s.fetch(at(known, 0, 0))
+		s.Fetch(raw.At(known, 0, 0))
 		if version == 12 {
-			createNamed(c, tp.name, 1)
-			require.Eventually(t, func() bool { return firstCode(s.fetch(nil)) == 0 }, 10*time.Second, time.Millisecond)
-			require.Empty(t, s.fetch(nil).Topics)
+			raw.CreateNamed(c, tp.Name, 1)
+			require.Eventually(t, func() bool { return firstCode(s.Fetch(nil)) == 0 }, 10*time.Second, time.Millisecond)
+			require.Empty(t, s.Fetch(nil).Topics)
 		}
 	}
 }
@@ -282,39 +217,39 @@ func firstCode(resp *kmsg.FetchResponse) int16 {
 	return resp.Topics[0].Partitions[0].ErrorCode
 }
 
-func deleteTopic(c *conn, tp topic) {
-	c.t.Helper()
+func deleteTopic(c *raw.Conn, tp raw.Topic) {
+	c.T.Helper()
 	req := kmsg.NewPtrDeleteTopicsRequest()
-	req.Version, req.TimeoutMillis, req.TopicNames = 5, 10_000, []string{tp.name}
-	require.Zero(c.t, do[*kmsg.DeleteTopicsResponse](c, req).Topics[0].ErrorCode)
-	require.Eventually(c.t, func() bool { return describe(c, tp.name).ErrorCode == 3 }, 10*time.Second, time.Millisecond)
+	req.Version, req.TimeoutMillis, req.TopicNames = 5, 10_000, []string{tp.Name}
+	require.Zero(c.T, raw.Do[*kmsg.DeleteTopicsResponse](c, req).Topics[0].ErrorCode)
+	require.Eventually(c.T, func() bool { return raw.DescribeTopic(c, tp.Name).ErrorCode == 3 }, 10*time.Second, time.Millisecond)
 }
 
 // TestFetchSessionWakes: what comes while a request waits ends its wait, whichever partition it is for.
 func TestFetchSessionWakes(t *testing.T) {
 	b := start(t)
-	c, producer := b.dial(t), b.dial(t)
-	tp := createTopic(c, 3)
-	s, _ := beginSession(c, 12, tp, 0, 0, 1, 2)
-	s.fetch(nil) // all of them are idle now
+	c, producer := b.Dial(t), b.Dial(t)
+	tp := raw.CreateTopic(c, 3)
+	s, _ := raw.BeginSession(c, 12, tp, 0, 0, 1, 2)
+	s.Fetch(nil) // all of them are idle now
 	for p := range int32(3) {
-		req := s.request()
+		req := s.Request()
 		req.MaxWaitMillis = 30_000
-		c.send(req)
+		c.Send(req)
 		started := time.Now()
-		produceOn(producer, tp, p, kv("a", "1"))
-		resp, _ := c.receive(req)
+		produceOn(producer, tp, p, raw.KV("a", "1"))
+		resp, _ := c.Receive(req)
 		require.Less(t, time.Since(started), 10*time.Second)
-		require.Equal(t, []int32{p}, partitionsIn(resp.(*kmsg.FetchResponse)))
-		s.epoch++
-		s.fetch(at(tp, p, 1))
+		require.Equal(t, []int32{p}, raw.PartitionsIn(resp.(*kmsg.FetchResponse)))
+		s.Epoch++
+		s.Fetch(raw.At(tp, p, 1))
 	}
-	req := s.request()
+	req := s.Request()
 	req.MaxWaitMillis = 30_000
-	c.send(req)
+	c.Send(req)
 	started := time.Now()
 	deleteTopic(producer, tp)
-	resp, _ := c.receive(req)
+	resp, _ := c.Receive(req)
 	require.Less(t, time.Since(started), 10*time.Second)
 	require.NotZero(t, firstCode(resp.(*kmsg.FetchResponse)))
 }
@@ -322,37 +257,37 @@ func TestFetchSessionWakes(t *testing.T) {
 // TestFetchSessionWaitsForMinBytes over all of its partitions.
 func TestFetchSessionWaitsForMinBytes(t *testing.T) {
 	b := start(t)
-	c, producer := b.dial(t), b.dial(t)
-	tp := createTopic(c, 2)
-	s, _ := beginSession(c, 12, tp, 0, 0, 1)
-	s.fetch(nil)
-	req := s.request()
+	c, producer := b.Dial(t), b.Dial(t)
+	tp := raw.CreateTopic(c, 2)
+	s, _ := raw.BeginSession(c, 12, tp, 0, 0, 1)
+	s.Fetch(nil)
+	req := s.Request()
 	req.MaxWaitMillis, req.MinBytes = 30_000, 20_000
-	c.send(req)
-	big := kv("a", string(make([]byte, 15_000)))
+	c.Send(req)
+	big := raw.KV("a", string(make([]byte, 15_000)))
 	produceOn(producer, tp, 0, big)
 	produceOn(producer, tp, 1, big)
 	started := time.Now()
-	resp, _ := c.receive(req)
+	resp, _ := c.Receive(req)
 	require.Less(t, time.Since(started), 10*time.Second)
-	require.ElementsMatch(t, []int32{0, 1}, partitionsIn(resp.(*kmsg.FetchResponse)))
+	require.ElementsMatch(t, []int32{0, 1}, raw.PartitionsIn(resp.(*kmsg.FetchResponse)))
 }
 
 // TestFetchSessionRotates: with room for one partition in a response, each has its turn.
 func TestFetchSessionRotates(t *testing.T) {
-	eachSessionVersion(t, func(t *testing.T, c *conn, version int16) {
+	eachSessionVersion(t, func(t *testing.T, c *raw.Conn, version int16) {
 		const n = 4
-		tp := createTopic(c, n)
-		s, _ := beginSession(c, version, tp, 0, 0, 1, 2, 3)
+		tp := raw.CreateTopic(c, n)
+		s, _ := raw.BeginSession(c, version, tp, 0, 0, 1, 2, 3)
 		for p := range int32(n) {
-			produceOn(c, tp, p, kv("a", string(make([]byte, 10_000))))
+			produceOn(c, tp, p, raw.KV("a", string(make([]byte, 10_000))))
 		}
-		s.fetch(func(req *kmsg.FetchRequest) { req.MaxBytes = 1 }) // the high watermarks are told
+		s.Fetch(func(req *kmsg.FetchRequest) { req.MaxBytes = 1 }) // the high watermarks are told
 		seen := map[int32]int{}
 		for range 2 * n {
-			resp := s.fetch(func(req *kmsg.FetchRequest) { req.MaxBytes = 1 })
-			require.Len(t, partitionsIn(resp), 1)
-			seen[partitionsIn(resp)[0]]++
+			resp := s.Fetch(func(req *kmsg.FetchRequest) { req.MaxBytes = 1 })
+			require.Len(t, raw.PartitionsIn(resp), 1)
+			seen[raw.PartitionsIn(resp)[0]]++
 		}
 		require.Equal(t, map[int32]int{0: 2, 1: 2, 2: 2, 3: 2}, seen)
 	})
@@ -360,31 +295,31 @@ func TestFetchSessionRotates(t *testing.T) {
 
 // TestFetchSessionIsolation: another isolation level sees another end, so that every partition is looked at again.
 func TestFetchSessionIsolation(t *testing.T) {
-	c := start(t).dial(t)
-	tp := createTopic(c, 1)
-	s, _ := beginSession(c, 12, tp, 0, 0)
+	c := start(t).Dial(t)
+	tp := raw.CreateTopic(c, 1)
+	s, _ := raw.BeginSession(c, 12, tp, 0, 0)
 	committed := func(req *kmsg.FetchRequest) { req.IsolationLevel = 1 }
-	require.Empty(t, s.fetch(committed).Topics)
-	mustProduce(c, tp, kv("a", "1"))
-	require.Equal(t, []int32{0}, partitionsIn(s.fetch(committed)))
-	require.Equal(t, []int32{0}, partitionsIn(s.fetch(nil)))
+	require.Empty(t, s.Fetch(committed).Topics)
+	raw.MustProduce(c, tp, raw.KV("a", "1"))
+	require.Equal(t, []int32{0}, raw.PartitionsIn(s.Fetch(committed)))
+	require.Equal(t, []int32{0}, raw.PartitionsIn(s.Fetch(nil)))
 }
 
 // TestFetchSessionTellsTheLogStart although there is nothing else to tell; and whoever asks for what was deleted is told: 1.
 func TestFetchSessionTellsTheLogStart(t *testing.T) {
-	eachSessionVersion(t, func(t *testing.T, c *conn, version int16) {
-		tp := createTopic(c, 1)
+	eachSessionVersion(t, func(t *testing.T, c *raw.Conn, version int16) {
+		tp := raw.CreateTopic(c, 1)
 		for range 3 {
-			mustProduce(c, tp, kv("a", "1"))
+			raw.MustProduce(c, tp, raw.KV("a", "1"))
 		}
-		s, _ := beginSession(c, version, tp, 3, 0)
-		require.Empty(t, s.fetch(nil).Topics)
-		requireDeleted(c, 0, 2, deleteRecords(c, 2, tp, 0, 2))
-		resp := s.fetch(nil)
-		require.Equal(t, []int32{0}, partitionsIn(resp))
+		s, _ := raw.BeginSession(c, version, tp, 3, 0)
+		require.Empty(t, s.Fetch(nil).Topics)
+		requireDeleted(c, 0, 2, raw.DeleteRecords(c, 2, tp, 0, 2))
+		resp := s.Fetch(nil)
+		require.Equal(t, []int32{0}, raw.PartitionsIn(resp))
 		require.Equal(t, int64(2), resp.Topics[0].Partitions[0].LogStartOffset)
-		require.Empty(t, s.fetch(nil).Topics)
-		require.Equal(t, int16(1), firstCode(s.fetch(at(tp, 0, 1))))
-		require.Equal(t, []int32{0}, partitionsIn(s.fetch(at(tp, 0, 2))))
+		require.Empty(t, s.Fetch(nil).Topics)
+		require.Equal(t, int16(1), firstCode(s.Fetch(raw.At(tp, 0, 1))))
+		require.Equal(t, []int32{0}, raw.PartitionsIn(s.Fetch(raw.At(tp, 0, 2))))
 	})
 }

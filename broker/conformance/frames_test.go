@@ -6,6 +6,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/keyframelog/keyframe/broker/raw"
 )
 
 func encode(req kmsg.Request, correlation int32, opts ...kmsg.RequestFormatterOpt) []byte {
@@ -14,18 +16,18 @@ func encode(req kmsg.Request, correlation int32, opts ...kmsg.RequestFormatterOp
 
 // TCP knows no frames: a request may come in pieces, and several at once.
 func TestFramesInPieces(t *testing.T) {
-	c := start(t).dial(t)
+	c := start(t).Dial(t)
 	req := metadataRequest(9)
 	for _, b := range encode(req, -5) {
 		_, err := c.Write([]byte{b})
 		require.NoError(t, err)
 	}
-	_, id := c.receive(req)
+	_, id := c.Receive(req)
 	require.Equal(t, int32(-5), id, "a correlation id is anything")
 	_, err := c.Write(append(append(encode(req, 1), encode(req, 2)...), encode(req, 3)...))
 	require.NoError(t, err)
 	for want := int32(1); want <= 3; want++ {
-		_, id := c.receive(req)
+		_, id := c.Receive(req)
 		require.Equal(t, want, id)
 	}
 }
@@ -38,12 +40,12 @@ func metadataRequest(version int16) *kmsg.MetadataRequest {
 
 // The client id may be null.
 func TestClientIDMayBeNull(t *testing.T) {
-	c := start(t).dial(t)
+	c := start(t).Dial(t)
 	for _, version := range []int16{1, 9} {
 		req := metadataRequest(version)
 		_, err := c.Write(encode(req, 7))
 		require.NoError(t, err)
-		resp, id := c.receive(req)
+		resp, id := c.Receive(req)
 		require.Equal(t, int32(7), id)
 		require.Len(t, resp.(*kmsg.MetadataResponse).Brokers, 1)
 	}
@@ -51,11 +53,11 @@ func TestClientIDMayBeNull(t *testing.T) {
 
 // Tags that nobody knows are skipped (KIP-482), in the header and in the body.
 func TestUnknownTagsAreIgnored(t *testing.T) {
-	c := start(t).dial(t)
-	tp := createTopic(c, 1)
+	c := start(t).Dial(t)
+	tp := raw.CreateTopic(c, 1)
 	req := metadataRequest(9)
 	one := kmsg.NewMetadataRequestTopic()
-	one.Topic = &tp.name
+	one.Topic = &tp.Name
 	one.UnknownTags.Set(99, []byte("in the topic"))
 	req.Topics = append(req.Topics, one)
 	req.UnknownTags.Set(100, []byte("in the body"))
@@ -67,7 +69,7 @@ func TestUnknownTagsAreIgnored(t *testing.T) {
 	binary.BigEndian.PutUint32(frame, uint32(len(frame)-4))
 	_, err := c.Write(frame)
 	require.NoError(t, err)
-	resp, _ := c.receive(req)
+	resp, _ := c.Receive(req)
 	require.Len(t, resp.(*kmsg.MetadataResponse).Topics, 1)
 	require.Zero(t, resp.(*kmsg.MetadataResponse).Topics[0].ErrorCode)
 }

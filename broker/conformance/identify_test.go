@@ -1,15 +1,15 @@
 package conformance_test
 
 import (
-	"encoding/binary"
 	"fmt"
-	"io"
 	"net"
 	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 	"github.com/twmb/franz-go/pkg/kversion"
+
+	"github.com/keyframelog/keyframe/broker/raw"
 )
 
 // identify says what is tested: the protocol names no software, so it is told by what it offers.
@@ -34,7 +34,7 @@ func identify(addr string) (string, error) {
 	}
 	create := kmsg.NewPtrCreateTopicsRequest()
 	create.Version, create.ValidateOnly, create.TimeoutMillis = 7, true, 10_000
-	create.Topics = []kmsg.CreateTopicsRequestTopic{newTopic(fmt.Sprintf("identify-%d", time.Now().UnixNano()), 1, 1)}
+	create.Topics = []kmsg.CreateTopicsRequestTopic{raw.NewTopic(fmt.Sprintf("identify-%d", time.Now().UnixNano()), 1, 1)}
 	created, err := ask(c, create)
 	if err != nil {
 		return "", err
@@ -49,22 +49,15 @@ func identify(addr string) (string, error) {
 	return fmt.Sprintf("%s at %s: %d APIs, features %s", name, addr, len(versions.ApiKeys), strings.Join(features, " ")), nil
 }
 
-// ask is do for who has no test.
+// ask is raw.Do for who has no test.
 func ask(c net.Conn, req kmsg.Request) (kmsg.Response, error) {
 	if _, err := c.Write(kmsg.NewRequestFormatter().AppendRequest(nil, req, 1)); err != nil {
 		return nil, err
 	}
-	var head [8]byte
-	if _, err := io.ReadFull(c, head[:]); err != nil {
+	frame, err := raw.ReadFrame(c)
+	if err != nil {
 		return nil, err
 	}
-	body := make([]byte, binary.BigEndian.Uint32(head[:])-4)
-	if _, err := io.ReadFull(c, body); err != nil {
-		return nil, err
-	}
-	resp := req.ResponseKind()
-	if req.Key() != 18 && resp.IsFlexible() {
-		body = body[1:]
-	}
-	return resp, resp.ReadFrom(body)
+	resp, _, err := raw.Decode(req, frame)
+	return resp, err
 }

@@ -7,6 +7,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/keyframelog/keyframe/broker/raw"
 )
 
 // change is one change of a config: name, operation, value.
@@ -21,29 +23,29 @@ func alterResource(kind kmsg.ConfigResourceType, name string, changes ...change)
 	return kmsg.IncrementalAlterConfigsRequestResource{ResourceType: kind, ResourceName: name, Configs: changes}
 }
 
-func alterAll(c *conn, version int16, validateOnly bool, list ...kmsg.IncrementalAlterConfigsRequestResource) []kmsg.IncrementalAlterConfigsResponseResource {
-	c.t.Helper()
+func alterAll(c *raw.Conn, version int16, validateOnly bool, list ...kmsg.IncrementalAlterConfigsRequestResource) []kmsg.IncrementalAlterConfigsResponseResource {
+	c.T.Helper()
 	req := &kmsg.IncrementalAlterConfigsRequest{Version: version, ValidateOnly: validateOnly, Resources: list}
-	return do[*kmsg.IncrementalAlterConfigsResponse](c, req).Resources
+	return raw.Do[*kmsg.IncrementalAlterConfigsResponse](c, req).Resources
 }
 
 // alter makes the changes of one resource and returns the code.
-func alter(c *conn, kind kmsg.ConfigResourceType, name string, changes ...change) int16 {
-	c.t.Helper()
+func alter(c *raw.Conn, kind kmsg.ConfigResourceType, name string, changes ...change) int16 {
+	c.T.Helper()
 	answers := alterAll(c, 1, false, alterResource(kind, name, changes...))
-	require.Len(c.t, answers, 1)
-	require.Equal(c.t, kind, answers[0].ResourceType)
-	require.Equal(c.t, name, answers[0].ResourceName)
+	require.Len(c.T, answers, 1)
+	require.Equal(c.T, kind, answers[0].ResourceType)
+	require.Equal(c.T, name, answers[0].ResourceName)
 	return answers[0].ErrorCode
 }
 
 // eventuallyConfig waits until a config has a value from a source: Kafka shows it a little later.
-func eventuallyConfig(c *conn, kind kmsg.ConfigResourceType, name, config, value string, source kmsg.ConfigSource) {
-	c.t.Helper()
+func eventuallyConfig(c *raw.Conn, kind kmsg.ConfigResourceType, name, config, value string, source kmsg.ConfigSource) {
+	c.T.Helper()
 	got := "not there"
-	require.Eventually(c.t, func() bool {
-		r := describeConfigs(c, 4, kind, name, config)
-		require.Zero(c.t, r.ErrorCode)
+	require.Eventually(c.T, func() bool {
+		r := raw.DescribeConfigs(c, 4, kind, name, config)
+		require.Zero(c.T, r.ErrorCode)
 		if len(r.Configs) == 0 || r.Configs[0].Value == nil {
 			return false
 		}
@@ -69,22 +71,22 @@ const (
 )
 
 func TestIncrementalAlterConfigsSetAndDelete(t *testing.T) {
-	c := start(t).dial(t)
+	c := start(t).Dial(t)
 	for version := int16(0); version <= 1; version++ {
-		tp := createTopic(c, 1, "retention.ms", "777")
-		answers := alterAll(c, version, false, alterResource(ofTopic, tp.name, set("segment.ms", " 5000 "), unset("retention.ms")))
-		requireCode(t, 0, answers[0].ErrorCode, answers[0].ErrorMessage)
-		eventuallyConfig(c, ofTopic, tp.name, "segment.ms", "5000", dynamicTopic)
-		eventuallyConfig(c, ofTopic, tp.name, "retention.ms", "604800000", byDefaultSource)
-		require.Zero(t, alter(c, ofTopic, tp.name, unset("retention.ms"), unset("never.heard.of.it")), "nothing is there to delete")
-		require.Zero(t, alter(c, ofTopic, tp.name))
+		tp := raw.CreateTopic(c, 1, "retention.ms", "777")
+		answers := alterAll(c, version, false, alterResource(ofTopic, tp.Name, set("segment.ms", " 5000 "), unset("retention.ms")))
+		raw.RequireCode(t, 0, answers[0].ErrorCode, answers[0].ErrorMessage)
+		eventuallyConfig(c, ofTopic, tp.Name, "segment.ms", "5000", dynamicTopic)
+		eventuallyConfig(c, ofTopic, tp.Name, "retention.ms", "604800000", byDefaultSource)
+		require.Zero(t, alter(c, ofTopic, tp.Name, unset("retention.ms"), unset("never.heard.of.it")), "nothing is there to delete")
+		require.Zero(t, alter(c, ofTopic, tp.Name))
 	}
 }
 
 func TestIncrementalAlterConfigsOfAList(t *testing.T) {
-	c := start(t).dial(t)
+	c := start(t).Dial(t)
 	const list = "leader.replication.throttled.replicas"
-	tp := createTopic(c, 1)
+	tp := raw.CreateTopic(c, 1)
 	for _, step := range []struct {
 		change change
 		want   string
@@ -92,27 +94,27 @@ func TestIncrementalAlterConfigsOfAList(t *testing.T) {
 		{add(list, "0:1"), "0:1"}, {add(list, "0:1,1:1"), "0:1,1:1"}, {add(list, "1:1"), "0:1,1:1"}, {subtract(list, "0:1"), "1:1"},
 		{subtract(list, "7:1"), "1:1"}, {add(list, "2:1,3:1"), "1:1,2:1,3:1"}, {subtract(list, "3:1,1:1"), "2:1"}, {set(list, " 4:1 ,5:1"), "4:1,5:1"}, {set(list, ""), ""},
 	} {
-		require.Zero(t, alter(c, ofTopic, tp.name, step.change))
-		eventuallyConfig(c, ofTopic, tp.name, list, step.want, dynamicTopic)
+		require.Zero(t, alter(c, ofTopic, tp.Name, step.change))
+		eventuallyConfig(c, ofTopic, tp.Name, list, step.want, dynamicTopic)
 	}
 }
 
 // A list that is not set is changed from its default.
 func TestIncrementalAlterConfigsOfAListThatIsNotSet(t *testing.T) {
-	c := start(t).dial(t)
-	tp := createTopic(c, 1)
-	require.Zero(t, alter(c, ofTopic, tp.name, add("cleanup.policy", "delete"), set("segment.ms", "5000")))
-	eventuallyConfig(c, ofTopic, tp.name, "segment.ms", "5000", dynamicTopic)
-	eventuallyConfig(c, ofTopic, tp.name, "cleanup.policy", "delete", dynamicTopic)
-	require.Zero(t, alter(c, ofTopic, tp.name, subtract("cleanup.policy", "delete")))
-	eventuallyConfig(c, ofTopic, tp.name, "cleanup.policy", "", dynamicTopic)
+	c := start(t).Dial(t)
+	tp := raw.CreateTopic(c, 1)
+	require.Zero(t, alter(c, ofTopic, tp.Name, add("cleanup.policy", "delete"), set("segment.ms", "5000")))
+	eventuallyConfig(c, ofTopic, tp.Name, "segment.ms", "5000", dynamicTopic)
+	eventuallyConfig(c, ofTopic, tp.Name, "cleanup.policy", "delete", dynamicTopic)
+	require.Zero(t, alter(c, ofTopic, tp.Name, subtract("cleanup.policy", "delete")))
+	eventuallyConfig(c, ofTopic, tp.Name, "cleanup.policy", "", dynamicTopic)
 }
 
 // delete to compact and back, one policy at a time, with records in the topic.
 func TestIncrementalAlterConfigsOfCleanupPolicy(t *testing.T) {
-	c := start(t).dial(t)
+	c := start(t).Dial(t)
 	const policy = "cleanup.policy"
-	tp := createTopic(c, 1)
+	tp := raw.CreateTopic(c, 1)
 	for i, step := range []struct {
 		change change
 		want   string
@@ -121,37 +123,37 @@ func TestIncrementalAlterConfigsOfCleanupPolicy(t *testing.T) {
 		{set(policy, "delete,compact"), "delete,compact"}, {subtract(policy, "compact"), "delete"}, {set(policy, "compact"), "compact"},
 		{set(policy, "delete"), "delete"},
 	} {
-		require.Equal(t, int64(i), mustProduce(c, tp, kv("k", "v")))
-		require.Zero(t, alter(c, ofTopic, tp.name, step.change))
-		eventuallyConfig(c, ofTopic, tp.name, policy, step.want, dynamicTopic)
+		require.Equal(t, int64(i), raw.MustProduce(c, tp, raw.KV("k", "v")))
+		require.Zero(t, alter(c, ofTopic, tp.Name, step.change))
+		eventuallyConfig(c, ofTopic, tp.Name, policy, step.want, dynamicTopic)
 	}
-	require.Len(t, batchesOf(c, fetchAt(c, tp, 6).RecordBatches), 1)
+	require.Len(t, raw.BatchesOf(c, raw.FetchAt(c, tp, 6).RecordBatches), 1)
 }
 
 func TestIncrementalAlterConfigsRefusals(t *testing.T) {
-	c := start(t).dial(t)
-	tp := createTopic(c, 1, "retention.ms", "777")
+	c := start(t).Dial(t)
+	tp := raw.CreateTopic(c, 1, "retention.ms", "777")
 	for name, test := range map[string]struct {
 		kind    kmsg.ConfigResourceType
 		name    string
 		changes []change
 		code    int16
 	}{
-		"set null":              {ofTopic, tp.name, []change{{Name: "retention.ms", Op: 0}}, 42},
-		"append null":           {ofTopic, tp.name, []change{{Name: "cleanup.policy", Op: 2}}, 42},
-		"append to no list":     {ofTopic, tp.name, []change{add("retention.ms", "1")}, 40},
-		"subtract from no list": {ofTopic, tp.name, []change{subtract("retention.ms", "1")}, 40},
-		"append to unknown":     {ofTopic, tp.name, []change{add("no.such", "1")}, 40},
-		"append a bad element":  {ofTopic, tp.name, []change{add("cleanup.policy", "burn")}, 40},
-		"empty element":         {ofTopic, tp.name, []change{set("cleanup.policy", "delete,,delete")}, 40},
-		"unknown":               {ofTopic, tp.name, []change{set("no.such", "1")}, 40},
-		"no number":             {ofTopic, tp.name, []change{set("retention.ms", "soon")}, 40},
-		"out of range":          {ofTopic, tp.name, []change{set("retention.ms", "-2")}, 40},
-		"one of two":            {ofTopic, tp.name, []change{set("retention.ms", "5"), set("segment.ms", "x")}, 40},
-		"unknown operation":     {ofTopic, tp.name, []change{{Name: "retention.ms", Op: 9, Value: new(string)}}, -1},
-		"twice":                 {ofTopic, tp.name, []change{set("retention.ms", "5"), set("retention.ms", "6")}, 42},
-		"set and deleted":       {ofTopic, tp.name, []change{set("retention.ms", "5"), unset("retention.ms")}, 42},
-		"no such topic":         {ofTopic, topicName(t), []change{set("retention.ms", "5")}, 3},
+		"set null":              {ofTopic, tp.Name, []change{{Name: "retention.ms", Op: 0}}, 42},
+		"append null":           {ofTopic, tp.Name, []change{{Name: "cleanup.policy", Op: 2}}, 42},
+		"append to no list":     {ofTopic, tp.Name, []change{add("retention.ms", "1")}, 40},
+		"subtract from no list": {ofTopic, tp.Name, []change{subtract("retention.ms", "1")}, 40},
+		"append to unknown":     {ofTopic, tp.Name, []change{add("no.such", "1")}, 40},
+		"append a bad element":  {ofTopic, tp.Name, []change{add("cleanup.policy", "burn")}, 40},
+		"empty element":         {ofTopic, tp.Name, []change{set("cleanup.policy", "delete,,delete")}, 40},
+		"unknown":               {ofTopic, tp.Name, []change{set("no.such", "1")}, 40},
+		"no number":             {ofTopic, tp.Name, []change{set("retention.ms", "soon")}, 40},
+		"out of range":          {ofTopic, tp.Name, []change{set("retention.ms", "-2")}, 40},
+		"one of two":            {ofTopic, tp.Name, []change{set("retention.ms", "5"), set("segment.ms", "x")}, 40},
+		"unknown operation":     {ofTopic, tp.Name, []change{{Name: "retention.ms", Op: 9, Value: new(string)}}, -1},
+		"twice":                 {ofTopic, tp.Name, []change{set("retention.ms", "5"), set("retention.ms", "6")}, 42},
+		"set and deleted":       {ofTopic, tp.Name, []change{set("retention.ms", "5"), unset("retention.ms")}, 42},
+		"no such topic":         {ofTopic, raw.TopicName(t), []change{set("retention.ms", "5")}, 3},
 		"no topic":              {ofTopic, "", []change{set("retention.ms", "5")}, 42},
 		"no topic's name":       {ofTopic, "a/b", []change{set("retention.ms", "5")}, 17},
 		"unknown type":          {99, "x", []change{set("retention.ms", "5")}, 42},
@@ -176,69 +178,69 @@ func TestIncrementalAlterConfigsRefusals(t *testing.T) {
 		"metrics, unknown":      {ofMetrics, "m", []change{set("no.such", "5")}, 42},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := &conn{t: t, Conn: c.Conn, correlation: c.correlation + 1000}
+			c := c.In(t)
 			for _, validateOnly := range []bool{true, false} {
 				answers := alterAll(c, 1, validateOnly, alterResource(test.kind, test.name, test.changes...))
 				require.Len(t, answers, 1)
-				requireCode(t, test.code, answers[0].ErrorCode, answers[0].ErrorMessage)
+				raw.RequireCode(t, test.code, answers[0].ErrorCode, answers[0].ErrorMessage)
 			}
 		})
 	}
-	eventuallyConfig(c, ofTopic, tp.name, "retention.ms", "777", dynamicTopic)
+	eventuallyConfig(c, ofTopic, tp.Name, "retention.ms", "777", dynamicTopic)
 }
 
 func TestIncrementalAlterConfigsResourceTwice(t *testing.T) {
-	c := start(t).dial(t)
-	a, b := createTopic(c, 1, "retention.ms", "777"), createTopic(c, 1)
-	answers := alterAll(c, 1, false, alterResource(ofTopic, a.name, set("retention.ms", "1")), alterResource(ofTopic, b.name, set("retention.ms", "888")),
-		alterResource(ofTopic, a.name, set("segment.ms", "1")))
+	c := start(t).Dial(t)
+	a, b := raw.CreateTopic(c, 1, "retention.ms", "777"), raw.CreateTopic(c, 1)
+	answers := alterAll(c, 1, false, alterResource(ofTopic, a.Name, set("retention.ms", "1")), alterResource(ofTopic, b.Name, set("retention.ms", "888")),
+		alterResource(ofTopic, a.Name, set("segment.ms", "1")))
 	for _, answer := range answers {
-		if answer.ResourceName == a.name {
-			requireCode(t, 42, answer.ErrorCode, answer.ErrorMessage)
+		if answer.ResourceName == a.Name {
+			raw.RequireCode(t, 42, answer.ErrorCode, answer.ErrorMessage)
 		} else {
-			requireCode(t, 0, answer.ErrorCode, answer.ErrorMessage)
+			raw.RequireCode(t, 0, answer.ErrorCode, answer.ErrorMessage)
 		}
 	}
-	eventuallyConfig(c, ofTopic, b.name, "retention.ms", "888", dynamicTopic)
-	eventuallyConfig(c, ofTopic, a.name, "retention.ms", "777", dynamicTopic)
+	eventuallyConfig(c, ofTopic, b.Name, "retention.ms", "888", dynamicTopic)
+	eventuallyConfig(c, ofTopic, a.Name, "retention.ms", "777", dynamicTopic)
 }
 
 func TestIncrementalAlterConfigsValidateOnly(t *testing.T) {
-	c := start(t).dial(t)
-	tp := createTopic(c, 1, "retention.ms", "777")
-	answers := alterAll(c, 1, true, alterResource(ofTopic, tp.name, set("retention.ms", "5")),
+	c := start(t).Dial(t)
+	tp := raw.CreateTopic(c, 1, "retention.ms", "777")
+	answers := alterAll(c, 1, true, alterResource(ofTopic, tp.Name, set("retention.ms", "5")),
 		alterResource(ofBroker, "", set("log.index.interval.bytes", "4097")), alterResource(ofLogger, "1", set("root", "ERROR")))
 	require.Len(t, answers, 3)
 	for _, a := range answers {
-		requireCode(t, 0, a.ErrorCode, a.ErrorMessage)
+		raw.RequireCode(t, 0, a.ErrorCode, a.ErrorMessage)
 	}
-	require.Zero(t, alter(c, ofTopic, tp.name, set("segment.ms", "5000")))
-	eventuallyConfig(c, ofTopic, tp.name, "segment.ms", "5000", dynamicTopic) // what was validated before would be there too
-	eventuallyConfig(c, ofTopic, tp.name, "retention.ms", "777", dynamicTopic)
-	eventuallyConfig(c, ofTopic, tp.name, "index.interval.bytes", "4096", byDefaultSource)
-	require.NotEqual(t, "ERROR", *describeConfigs(c, 4, ofLogger, "1", "root").Configs[0].Value)
+	require.Zero(t, alter(c, ofTopic, tp.Name, set("segment.ms", "5000")))
+	eventuallyConfig(c, ofTopic, tp.Name, "segment.ms", "5000", dynamicTopic) // what was validated before would be there too
+	eventuallyConfig(c, ofTopic, tp.Name, "retention.ms", "777", dynamicTopic)
+	eventuallyConfig(c, ofTopic, tp.Name, "index.interval.bytes", "4096", byDefaultSource)
+	require.NotEqual(t, "ERROR", *raw.DescribeConfigs(c, 4, ofLogger, "1", "root").Configs[0].Value)
 }
 
 // KIP-226: what is set on broker 1 comes before what is set on all brokers, and a topic that sets nothing has it.
 func TestDynamicBrokerConfigs(t *testing.T) {
-	c := start(t).dial(t)
-	own, inherits := createTopic(c, 1, "index.interval.bytes", "4444"), createTopic(c, 1)
+	c := start(t).Dial(t)
+	own, inherits := raw.CreateTopic(c, 1, "index.interval.bytes", "4444"), raw.CreateTopic(c, 1)
 	const config, synonym = "index.interval.bytes", "log.index.interval.bytes"
 	t.Cleanup(func() {
 		alter(c, ofBroker, "", unset(synonym))
 		alter(c, ofBroker, "1", unset(synonym))
-		eventuallyConfig(c, ofTopic, inherits.name, config, "4096", byDefaultSource)
+		eventuallyConfig(c, ofTopic, inherits.Name, config, "4096", byDefaultSource)
 		eventuallyConfig(c, ofBroker, "1", synonym, "4096", byDefaultSource)
 	})
 	require.Zero(t, alter(c, ofBroker, "", set(synonym, "5001")))
-	eventuallyConfig(c, ofTopic, inherits.name, config, "5001", kmsg.ConfigSourceDynamicDefaultBrokerConfig)
+	eventuallyConfig(c, ofTopic, inherits.Name, config, "5001", kmsg.ConfigSourceDynamicDefaultBrokerConfig)
 	eventuallyConfig(c, ofBroker, "1", synonym, "5001", kmsg.ConfigSourceDynamicDefaultBrokerConfig)
 	eventuallyConfig(c, ofBroker, "", synonym, "5001", kmsg.ConfigSourceDynamicDefaultBrokerConfig)
 	require.Zero(t, alter(c, ofBroker, "1", set(synonym, "5002")))
-	eventuallyConfig(c, ofTopic, inherits.name, config, "5002", kmsg.ConfigSourceDynamicBrokerConfig)
-	eventuallyConfig(c, ofTopic, own.name, config, "4444", dynamicTopic)
-	created := topicName(t)
-	answer := create(c, 7, true, newTopic(created, 1, 1))[created]
+	eventuallyConfig(c, ofTopic, inherits.Name, config, "5002", kmsg.ConfigSourceDynamicBrokerConfig)
+	eventuallyConfig(c, ofTopic, own.Name, config, "4444", dynamicTopic)
+	created := raw.TopicName(t)
+	answer := raw.CreateTopics(c, 7, true, raw.NewTopic(created, 1, 1))[created]
 	for _, cfg := range answer.Configs {
 		if cfg.Name == config {
 			require.Equal(t, "5002", *cfg.Value)
@@ -253,7 +255,7 @@ func TestDynamicBrokerConfigs(t *testing.T) {
 		{synonym, "5001", kmsg.ConfigSourceDynamicDefaultBrokerConfig}, {synonym, "4096", byDefaultSource}} {
 		chain = append(chain, kmsg.DescribeConfigsResponseResourceConfigConfigSynonym{Name: v.name, Value: &v.value, Source: v.source})
 	}
-	got := configNamed(t, describeConfigs(c, 4, ofTopic, own.name), config).ConfigSynonyms
+	got := raw.ConfigNamed(t, raw.DescribeConfigs(c, 4, ofTopic, own.Name), config).ConfigSynonyms
 	for i := range got {
 		got[i].UnknownTags = kmsg.Tags{}
 	}
@@ -261,13 +263,13 @@ func TestDynamicBrokerConfigs(t *testing.T) {
 }
 
 func TestGroupConfigs(t *testing.T) {
-	c := start(t).dial(t)
-	name := topicName(t)
+	c := start(t).Dial(t)
+	name := raw.TopicName(t)
 	const config = "consumer.session.timeout.ms"
 	eventuallyConfig(c, ofGroup, name, config, "45000", byDefaultSource)
 	require.Zero(t, alter(c, ofGroup, name, set(config, "46000")))
 	eventuallyConfig(c, ofGroup, name, config, "46000", kmsg.ConfigSourceGroupConfig)
-	synonyms := describeConfigs(c, 4, ofGroup, name, config).Configs[0].ConfigSynonyms
+	synonyms := raw.DescribeConfigs(c, 4, ofGroup, name, config).Configs[0].ConfigSynonyms
 	require.Equal(t, config, synonyms[0].Name)
 	require.Equal(t, "group."+config, synonyms[1].Name)
 	require.Zero(t, alter(c, ofGroup, name, unset(config)))
@@ -275,8 +277,8 @@ func TestGroupConfigs(t *testing.T) {
 }
 
 func TestClientMetricsConfigs(t *testing.T) {
-	c := start(t).dial(t)
-	name := topicName(t)
+	c := start(t).Dial(t)
+	name := raw.TopicName(t)
 	require.Zero(t, alter(c, ofMetrics, name, set("interval.ms", "1000"), set("metrics", "org.apache.kafka."), set("match", "client_software_name=apache.*")))
 	eventuallyConfig(c, ofMetrics, name, "interval.ms", "1000", kmsg.ConfigSourceClientMetricsConfig)
 	eventuallyConfig(c, ofMetrics, name, "match", "client_software_name=apache.*", kmsg.ConfigSourceClientMetricsConfig)
@@ -285,8 +287,8 @@ func TestClientMetricsConfigs(t *testing.T) {
 }
 
 func TestLoggerLevels(t *testing.T) {
-	c := start(t).dial(t)
-	before := *describeConfigs(c, 4, ofLogger, "1", "root").Configs[0].Value
+	c := start(t).Dial(t)
+	before := *raw.DescribeConfigs(c, 4, ofLogger, "1", "root").Configs[0].Value
 	t.Cleanup(func() { alter(c, ofLogger, "1", set("root", before)) })
 	require.Zero(t, alter(c, ofLogger, "1", set("root", "ERROR")))
 	eventuallyConfig(c, ofLogger, "1", "root", "ERROR", kmsg.ConfigSourceDynamicBrokerLoggerConfig)

@@ -6,11 +6,13 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/keyframelog/keyframe/broker/raw"
 )
 
-func configResources(c *conn, version int16, types ...int8) (list map[int8][]string, code int16) {
-	c.t.Helper()
-	resp := do[*kmsg.ListConfigResourcesResponse](c, &kmsg.ListConfigResourcesRequest{Version: version, ResourceTypes: types})
+func configResources(c *raw.Conn, version int16, types ...int8) (list map[int8][]string, code int16) {
+	c.T.Helper()
+	resp := raw.Do[*kmsg.ListConfigResourcesResponse](c, &kmsg.ListConfigResourcesRequest{Version: version, ResourceTypes: types})
 	list = map[int8][]string{}
 	for _, r := range resp.ConfigResources {
 		kind := r.Type
@@ -23,8 +25,8 @@ func configResources(c *conn, version int16, types ...int8) (list map[int8][]str
 }
 
 func TestListConfigResources(t *testing.T) {
-	c := start(t).dial(t)
-	tp, group, metrics := createTopic(c, 1), topicName(t), topicName(t)
+	c := start(t).Dial(t)
+	tp, group, metrics := raw.CreateTopic(c, 1), raw.TopicName(t), raw.TopicName(t)
 	require.Zero(t, alter(c, ofGroup, group, set("consumer.session.timeout.ms", "46000")))
 	require.Zero(t, alter(c, ofMetrics, metrics, set("interval.ms", "1000")))
 	t.Cleanup(func() {
@@ -36,7 +38,7 @@ func TestListConfigResources(t *testing.T) {
 		require.Zero(t, code)
 		require.Equal(t, []string{"1"}, all[int8(ofBroker)])
 		require.Equal(t, []string{"1"}, all[int8(ofLogger)])
-		return contains(all[int8(ofTopic)], tp.name) && contains(all[int8(ofGroup)], group) && contains(all[int8(ofMetrics)], metrics)
+		return contains(all[int8(ofTopic)], tp.Name) && contains(all[int8(ofGroup)], group) && contains(all[int8(ofMetrics)], metrics)
 	}, 10*time.Second, 5*time.Millisecond)
 	some, code := configResources(c, 1, int8(ofGroup), int8(ofBroker))
 	require.Zero(t, code)

@@ -7,18 +7,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kmsg"
-)
 
-func metadata(c *conn, version int16, create bool, names ...string) *kmsg.MetadataResponse {
-	c.t.Helper()
-	req := kmsg.NewPtrMetadataRequest()
-	req.Version, req.AllowAutoTopicCreation = version, create
-	req.Topics = []kmsg.MetadataRequestTopic{}
-	for _, name := range names {
-		req.Topics = append(req.Topics, kmsg.MetadataRequestTopic{Topic: &name})
-	}
-	return do[*kmsg.MetadataResponse](c, req)
-}
+	"github.com/keyframelog/keyframe/broker/raw"
+)
 
 func hasTopic(resp *kmsg.MetadataResponse, name string) bool {
 	for _, t := range resp.Topics {
@@ -30,10 +21,10 @@ func hasTopic(resp *kmsg.MetadataResponse, name string) bool {
 }
 
 func TestMetadataAllVersions(t *testing.T) {
-	c := start(t).dial(t)
-	tp := createTopic(c, 3)
+	c := start(t).Dial(t)
+	tp := raw.CreateTopic(c, 3)
 	for version := range int16(14) {
-		resp := metadata(c, version, false, tp.name)
+		resp := raw.Metadata(c, version, false, tp.Name)
 		require.Len(t, resp.Brokers, 1)
 		require.Equal(t, int32(1), resp.Brokers[0].NodeID)
 		require.NotZero(t, resp.Brokers[0].Port)
@@ -48,7 +39,7 @@ func TestMetadataAllVersions(t *testing.T) {
 		require.Zero(t, mt.ErrorCode)
 		require.Len(t, mt.Partitions, 3)
 		if version >= 10 {
-			require.Equal(t, tp.id, mt.TopicID)
+			require.Equal(t, tp.ID, mt.TopicID)
 		}
 		for _, p := range mt.Partitions {
 			require.Equal(t, []int32{1}, p.Replicas)
@@ -62,29 +53,29 @@ func TestMetadataAllVersions(t *testing.T) {
 }
 
 func TestMetadataAllTopicsAndNone(t *testing.T) {
-	c := start(t).dial(t)
-	tp := createTopic(c, 1)
-	require.True(t, hasTopic(metadata(c, 0, false), tp.name), "v0: an empty list is all")
-	require.Empty(t, metadata(c, 1, false).Topics, "v1: an empty list is none")
+	c := start(t).Dial(t)
+	tp := raw.CreateTopic(c, 1)
+	require.True(t, hasTopic(raw.Metadata(c, 0, false), tp.Name), "v0: an empty list is all")
+	require.Empty(t, raw.Metadata(c, 1, false).Topics, "v1: an empty list is none")
 	for _, version := range []int16{1, 9, 12, 13} {
 		req := kmsg.NewPtrMetadataRequest()
 		req.Version, req.Topics = version, nil
-		require.True(t, hasTopic(do[*kmsg.MetadataResponse](c, req), tp.name), "v%d: null is all", version)
+		require.True(t, hasTopic(raw.Do[*kmsg.MetadataResponse](c, req), tp.Name), "v%d: null is all", version)
 	}
 }
 
 func TestMetadataByID(t *testing.T) {
-	c := start(t).dial(t)
-	tp := createTopic(c, 1)
+	c := start(t).Dial(t)
+	tp := raw.CreateTopic(c, 1)
 	req := kmsg.NewPtrMetadataRequest()
 	req.Version = 12
-	req.Topics = []kmsg.MetadataRequestTopic{{TopicID: tp.id}, {TopicID: [16]byte{1, 2, 3}}}
-	resp := do[*kmsg.MetadataResponse](c, req)
+	req.Topics = []kmsg.MetadataRequestTopic{{TopicID: tp.ID}, {TopicID: [16]byte{1, 2, 3}}}
+	resp := raw.Do[*kmsg.MetadataResponse](c, req)
 	require.Len(t, resp.Topics, 2)
 	for _, mt := range resp.Topics {
-		if mt.TopicID == tp.id {
+		if mt.TopicID == tp.ID {
 			require.Zero(t, mt.ErrorCode)
-			require.Equal(t, tp.name, *mt.Topic)
+			require.Equal(t, tp.Name, *mt.Topic)
 		} else {
 			require.Equal(t, int16(100), mt.ErrorCode)
 		}
@@ -93,62 +84,62 @@ func TestMetadataByID(t *testing.T) {
 
 // Ids can be asked for from v12 on; before, they are refused with everything beside them. An id counts more than a name.
 func TestMetadataByIDOnlyWhereThatIsKnown(t *testing.T) {
-	c := start(t).dial(t)
-	tp, none := createTopic(c, 1), topicName(t)
+	c := start(t).Dial(t)
+	tp, none := raw.CreateTopic(c, 1), raw.TopicName(t)
 	ask := func(version int16, list ...kmsg.MetadataRequestTopic) *kmsg.MetadataResponse {
 		req := kmsg.NewPtrMetadataRequest()
 		req.Version, req.AllowAutoTopicCreation, req.Topics = version, false, list
-		return do[*kmsg.MetadataResponse](c, req)
+		return raw.Do[*kmsg.MetadataResponse](c, req)
 	}
 	for version := int16(10); version <= 11; version++ {
-		for _, rt := range ask(version, kmsg.MetadataRequestTopic{TopicID: tp.id}, kmsg.MetadataRequestTopic{Topic: &tp.name}).Topics {
+		for _, rt := range ask(version, kmsg.MetadataRequestTopic{TopicID: tp.ID}, kmsg.MetadataRequestTopic{Topic: &tp.Name}).Topics {
 			require.Equal(t, int16(42), rt.ErrorCode, "v%d", version)
 		}
 	}
 	for version := int16(12); version <= 13; version++ {
-		resp := ask(version, kmsg.MetadataRequestTopic{TopicID: tp.id, Topic: &none})
+		resp := ask(version, kmsg.MetadataRequestTopic{TopicID: tp.ID, Topic: &none})
 		require.Len(t, resp.Topics, 1)
 		require.Zero(t, resp.Topics[0].ErrorCode)
-		require.Equal(t, tp.name, *resp.Topics[0].Topic)
-		require.Len(t, ask(version, kmsg.MetadataRequestTopic{TopicID: tp.id}, kmsg.MetadataRequestTopic{TopicID: tp.id}).Topics, 1)
+		require.Equal(t, tp.Name, *resp.Topics[0].Topic)
+		require.Len(t, ask(version, kmsg.MetadataRequestTopic{TopicID: tp.ID}, kmsg.MetadataRequestTopic{TopicID: tp.ID}).Topics, 1)
 	}
 }
 
 func TestMetadataInvalidNames(t *testing.T) {
-	c := start(t).dial(t)
+	c := start(t).Dial(t)
 	for _, name := range []string{"", ".", "..", "a b", "ä", "a/b", strings.Repeat("x", 250)} {
-		resp := metadata(c, 8, true, name)
+		resp := raw.Metadata(c, 8, true, name)
 		require.Len(t, resp.Topics, 1)
 		require.Equal(t, int16(17), resp.Topics[0].ErrorCode, "%q", name)
 	}
 }
 
 func TestMetadataCreatesTopicsWhereAllowed(t *testing.T) {
-	c := start(t).dial(t)
-	name := topicName(t)
-	require.Equal(t, int16(3), metadata(c, 8, false, name).Topics[0].ErrorCode)
-	require.Equal(t, int16(3), metadata(c, 8, false, name).Topics[0].ErrorCode, "asking did not create it")
+	c := start(t).Dial(t)
+	name := raw.TopicName(t)
+	require.Equal(t, int16(3), raw.Metadata(c, 8, false, name).Topics[0].ErrorCode)
+	require.Equal(t, int16(3), raw.Metadata(c, 8, false, name).Topics[0].ErrorCode, "asking did not create it")
 	require.Eventually(t, func() bool {
-		mt := metadata(c, 8, true, name).Topics[0]
+		mt := raw.Metadata(c, 8, true, name).Topics[0]
 		return mt.ErrorCode == 0 && len(mt.Partitions) == 1
 	}, 10*time.Second, time.Millisecond)
-	before4 := topicName(t)
-	require.Eventually(t, func() bool { return metadata(c, 1, false, before4).Topics[0].ErrorCode == 0 }, 10*time.Second, time.Millisecond)
+	before4 := raw.TopicName(t)
+	require.Eventually(t, func() bool { return raw.Metadata(c, 1, false, before4).Topics[0].ErrorCode == 0 }, 10*time.Second, time.Millisecond)
 }
 
 func TestMetadataAuthorizedOperations(t *testing.T) {
-	c := start(t).dial(t)
-	tp := createTopic(c, 1)
+	c := start(t).Dial(t)
+	tp := raw.CreateTopic(c, 1)
 	req := kmsg.NewPtrMetadataRequest()
 	req.Version, req.IncludeClusterAuthorizedOperations, req.IncludeTopicAuthorizedOperations = 9, true, true
-	req.Topics = []kmsg.MetadataRequestTopic{{Topic: &tp.name}}
-	resp := do[*kmsg.MetadataResponse](c, req)
+	req.Topics = []kmsg.MetadataRequestTopic{{Topic: &tp.Name}}
+	resp := raw.Do[*kmsg.MetadataResponse](c, req)
 	require.Equal(t, int32(0b1_1111_1010_0000), resp.AuthorizedOperations)
 	require.Equal(t, int32(0b1101_1111_1000), resp.Topics[0].AuthorizedOperations)
 }
 
 func TestMetadataAnswersATopicOnce(t *testing.T) {
-	c := start(t).dial(t)
-	tp := createTopic(c, 1)
-	require.Len(t, metadata(c, 9, false, tp.name, tp.name, tp.name).Topics, 1)
+	c := start(t).Dial(t)
+	tp := raw.CreateTopic(c, 1)
+	require.Len(t, raw.Metadata(c, 9, false, tp.Name, tp.Name, tp.Name).Topics, 1)
 }

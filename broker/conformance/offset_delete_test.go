@@ -5,11 +5,13 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/keyframelog/keyframe/broker/raw"
 )
 
 // deleteOffsets returns the error of all and the codes of each topic's partitions.
-func deleteOffsets(c *conn, group string, partitions map[string][]int32) (all int16, each map[string]map[int32]int16) {
-	c.t.Helper()
+func deleteOffsets(c *raw.Conn, group string, partitions map[string][]int32) (all int16, each map[string]map[int32]int16) {
+	c.T.Helper()
 	req := kmsg.NewPtrOffsetDeleteRequest()
 	req.Group = group
 	for name, list := range partitions {
@@ -19,7 +21,7 @@ func deleteOffsets(c *conn, group string, partitions map[string][]int32) (all in
 		}
 		req.Topics = append(req.Topics, rt)
 	}
-	resp := do[*kmsg.OffsetDeleteResponse](c, req)
+	resp := raw.Do[*kmsg.OffsetDeleteResponse](c, req)
 	each = map[string]map[int32]int16{}
 	for _, rt := range resp.Topics {
 		if each[rt.Topic] == nil {
@@ -36,20 +38,20 @@ type codes = map[string]map[int32]int16
 
 func TestOffsetDelete(t *testing.T) {
 	b := startGroups(t)
-	c := b.dial(t)
-	tp, none := createTopic(c, 3), topicName(t)
-	m := b.simple(t, topicName(t))
-	require.Equal(t, []int16{0, 0}, m.commit(8, tp, offset{0, 1, -1, ""}, offset{1, 2, -1, ""}))
-	all, each := deleteOffsets(c, m.group, map[string][]int32{tp.name: {0, 2, 9}, none: {0}})
+	c := b.Dial(t)
+	tp, none := raw.CreateTopic(c, 3), raw.TopicName(t)
+	m := b.Simple(t, raw.TopicName(t))
+	require.Equal(t, []int16{0, 0}, m.Commit(8, tp, raw.NewOffset(0, 1, -1, ""), raw.NewOffset(1, 2, -1, "")))
+	all, each := deleteOffsets(c, m.Group, map[string][]int32{tp.Name: {0, 2, 9}, none: {0}})
 	require.Zero(t, all)
-	require.Equal(t, codes{tp.name: {0: 0, 2: 0, 9: 3}, none: {0: 3}}, each, "2 had none, 9 is no partition")
-	require.Equal(t, []kmsg.OffsetFetchResponseGroupTopicPartition{fetched(0, -1, -1, "", 0), fetched(1, 2, -1, "", 0)}, m.fetch(8, tp, 0, 1))
-	all, each = deleteOffsets(c, m.group, nil)
+	require.Equal(t, codes{tp.Name: {0: 0, 2: 0, 9: 3}, none: {0: 3}}, each, "2 had none, 9 is no partition")
+	require.Equal(t, []kmsg.OffsetFetchResponseGroupTopicPartition{raw.FetchedOffset(0, -1, -1, "", 0), raw.FetchedOffset(1, 2, -1, "", 0)}, m.Fetch(8, tp, 0, 1))
+	all, each = deleteOffsets(c, m.Group, nil)
 	require.Zero(t, all)
 	require.Empty(t, each)
 
-	for group, code := range map[string]int16{topicName(t): 69, "": 24} {
-		all, each = deleteOffsets(c, group, map[string][]int32{tp.name: {0}})
+	for group, code := range map[string]int16{raw.TopicName(t): 69, "": 24} {
+		all, each = deleteOffsets(c, group, map[string][]int32{tp.Name: {0}})
 		require.Equal(t, code, all, "%q", group)
 		require.Empty(t, each)
 	}
@@ -58,47 +60,47 @@ func TestOffsetDelete(t *testing.T) {
 // What a member reads is needed; what no member reads is not.
 func TestOffsetDeleteOfASubscribedTopic(t *testing.T) {
 	b := startGroups(t)
-	c := b.dial(t)
-	tp, other := createTopic(c, 1), createTopic(c, 1)
-	m := b.member(t, topicName(t), "")
-	m.protocols = protocols("range", tp.name)
-	m.stable()
+	c := b.Dial(t)
+	tp, other := raw.CreateTopic(c, 1), raw.CreateTopic(c, 1)
+	m := b.Member(t, raw.TopicName(t), "")
+	m.Protocols = raw.Protocols("range", tp.Name)
+	m.Stable()
 	try := func() codes {
-		require.Equal(t, []int16{0}, m.commit(9, tp, offset{0, 1, -1, ""}))
-		require.Equal(t, []int16{0}, m.commit(9, other, offset{0, 2, -1, ""}))
-		all, each := deleteOffsets(c, m.group, map[string][]int32{tp.name: {0}, other.name: {0}})
+		require.Equal(t, []int16{0}, m.Commit(9, tp, raw.NewOffset(0, 1, -1, "")))
+		require.Equal(t, []int16{0}, m.Commit(9, other, raw.NewOffset(0, 2, -1, "")))
+		all, each := deleteOffsets(c, m.Group, map[string][]int32{tp.Name: {0}, other.Name: {0}})
 		require.Zero(t, all)
 		return each
 	}
-	require.Equal(t, codes{tp.name: {0: 86}, other.name: {0: 0}}, try())
-	require.EqualValues(t, 1, m.fetch(9, tp, 0)[0].Offset)
-	require.EqualValues(t, -1, m.fetch(9, other, 0)[0].Offset)
-	require.Zero(t, m.leave(5).ErrorCode)
-	m.id, m.generation = "", -1
-	require.Equal(t, codes{tp.name: {0: 0}, other.name: {0: 0}}, try(), "nobody is left")
+	require.Equal(t, codes{tp.Name: {0: 86}, other.Name: {0: 0}}, try())
+	require.EqualValues(t, 1, m.Fetch(9, tp, 0)[0].Offset)
+	require.EqualValues(t, -1, m.Fetch(9, other, 0)[0].Offset)
+	require.Zero(t, m.Leave(5).ErrorCode)
+	m.ID, m.Generation = "", -1
+	require.Equal(t, codes{tp.Name: {0: 0}, other.Name: {0: 0}}, try(), "nobody is left")
 }
 
 // Members whose metadata does not say what they read may read anything.
 func TestOffsetDeleteOfAGroupThatCannotBeRead(t *testing.T) {
 	b := startGroups(t)
-	c := b.dial(t)
-	tp := createTopic(c, 1)
-	m := b.member(t, topicName(t), "")
-	m.protocols = []kmsg.JoinGroupRequestProtocol{{Name: "range", Metadata: []byte{0, 1}}}
-	m.stable()
-	all, each := deleteOffsets(c, m.group, map[string][]int32{tp.name: {0}})
+	c := b.Dial(t)
+	tp := raw.CreateTopic(c, 1)
+	m := b.Member(t, raw.TopicName(t), "")
+	m.Protocols = []kmsg.JoinGroupRequestProtocol{{Name: "range", Metadata: []byte{0, 1}}}
+	m.Stable()
+	all, each := deleteOffsets(c, m.Group, map[string][]int32{tp.Name: {0}})
 	require.Zero(t, all)
-	require.Equal(t, codes{tp.name: {0: 86}}, each)
+	require.Equal(t, codes{tp.Name: {0: 86}}, each)
 
-	connect := b.member(t, topicName(t), "")
-	req := connect.joinRequest(3)
+	connect := b.Member(t, raw.TopicName(t), "")
+	req := connect.JoinRequest(3)
 	req.ProtocolType = "connect"
-	require.Zero(t, connect.joined(do[*kmsg.JoinGroupResponse](connect.conn, req)).ErrorCode)
-	require.Zero(t, connect.sync(3, map[string]string{connect.id: "x"}).ErrorCode)
-	all, each = deleteOffsets(c, connect.group, map[string][]int32{tp.name: {0}})
+	require.Zero(t, connect.Joined(raw.Do[*kmsg.JoinGroupResponse](connect.Conn, req)).ErrorCode)
+	require.Zero(t, connect.Sync(3, map[string]string{connect.ID: "x"}).ErrorCode)
+	all, each = deleteOffsets(c, connect.Group, map[string][]int32{tp.Name: {0}})
 	require.Equal(t, int16(68), all, "no consumers, and not empty")
 	require.Empty(t, each)
-	require.Zero(t, connect.leave(3).ErrorCode)
-	all, _ = deleteOffsets(c, connect.group, map[string][]int32{tp.name: {0}})
+	require.Zero(t, connect.Leave(3).ErrorCode)
+	all, _ = deleteOffsets(c, connect.Group, map[string][]int32{tp.Name: {0}})
 	require.Zero(t, all)
 }

@@ -11,6 +11,8 @@ import (
 	"github.com/klauspost/compress/zstd"
 	"github.com/pierrec/lz4/v4"
 	"github.com/stretchr/testify/require"
+
+	"github.com/keyframelog/keyframe/broker/raw"
 )
 
 // compressions are the codecs by their number in a batch's attributes. Java frames its snappy blocks, other clients send one block.
@@ -55,16 +57,16 @@ func xerial(records []byte) []byte {
 
 // A batch is kept as it was compressed, byte for byte.
 func TestProduceKeepsEveryCodec(t *testing.T) {
-	c := start(t).dial(t)
-	tp := createTopic(c, 1)
-	for i, codec := range compressions {
+	c := start(t).Dial(t)
+	tp := raw.CreateTopic(c, 1)
+	for _, codec := range compressions {
 		t.Run(codec.name, func(t *testing.T) {
-			c := &conn{t: t, Conn: c.Conn, correlation: c.correlation + 1000*int32(i+1)}
-			b := newBatch(kv("a", "1"), kv("b", string(bytes.Repeat([]byte("value"), 1000))), testRecord{key: []byte("c")})
+			c := c.In(t)
+			b := raw.NewBatch(raw.KV("a", "1"), raw.KV("b", string(bytes.Repeat([]byte("value"), 1000))), raw.Record{Key: []byte("c")})
 			b.Attributes, b.Records = codec.number, codec.compress(t, b.Records)
-			p := produce(c, tp, seal(b))
-			requireCode(t, 0, p.ErrorCode, p.ErrorMessage)
-			stored := batchesOf(c, fetchAt(c, tp, p.BaseOffset).RecordBatches)
+			p := raw.Produce(c, tp, raw.Seal(b))
+			raw.RequireCode(t, 0, p.ErrorCode, p.ErrorMessage)
+			stored := raw.BatchesOf(c, raw.FetchAt(c, tp, p.BaseOffset).RecordBatches)
 			require.Len(t, stored, 1)
 			require.Equal(t, codec.number, stored[0].Attributes)
 			require.Equal(t, b.Records, stored[0].Records)
@@ -76,22 +78,22 @@ func TestProduceKeepsEveryCodec(t *testing.T) {
 
 // What is compressed is checked as what is not.
 func TestProduceRefusesBadRecordsInEveryCodec(t *testing.T) {
-	c := start(t).dial(t)
-	keyed := createTopic(c, 1, "cleanup.policy", "compact")
-	for i, codec := range compressions {
+	c := start(t).Dial(t)
+	keyed := raw.CreateTopic(c, 1, "cleanup.policy", "compact")
+	for _, codec := range compressions {
 		t.Run(codec.name, func(t *testing.T) {
-			c := &conn{t: t, Conn: c.Conn, correlation: c.correlation + 1000*int32(i+1)}
-			b := newBatch(kv("a", "1"), testRecord{value: []byte("no key")})
+			c := c.In(t)
+			b := raw.NewBatch(raw.KV("a", "1"), raw.Record{Value: []byte("no key")})
 			b.Attributes, b.Records = codec.number, codec.compress(t, b.Records)
-			p := produce(c, keyed, seal(b))
-			requireCode(t, 87, p.ErrorCode, p.ErrorMessage)
+			p := raw.Produce(c, keyed, raw.Seal(b))
+			raw.RequireCode(t, 87, p.ErrorCode, p.ErrorMessage)
 			require.Len(t, p.ErrorRecords, 1)
 			require.EqualValues(t, 1, p.ErrorRecords[0].RelativeOffset)
 
-			b = newBatch(kv("a", "1"), kv("b", "2"))
+			b = raw.NewBatch(raw.KV("a", "1"), raw.KV("b", "2"))
 			b.Attributes, b.NumRecords, b.LastOffsetDelta, b.Records = codec.number, 3, 2, codec.compress(t, b.Records)
-			require.NotZero(t, produce(c, keyed, seal(b)).ErrorCode, "one record less than the batch says")
-			require.Zero(t, listOffset(c, keyed, 0, -1).Offset)
+			require.NotZero(t, raw.Produce(c, keyed, raw.Seal(b)).ErrorCode, "one record less than the batch says")
+			require.Zero(t, raw.ListOffset(c, keyed, 0, -1).Offset)
 		})
 	}
 }

@@ -8,18 +8,20 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/keyframelog/keyframe/broker/raw"
 )
 
 func TestProduceAllVersions(t *testing.T) {
-	c := start(t).dial(t)
-	tp := createTopic(c, 1)
+	c := start(t).Dial(t)
+	tp := raw.CreateTopic(c, 1)
 	next := int64(0)
 	for version := int16(3); version <= 13; version++ {
 		for _, acks := range []int16{1, -1} {
-			req := produceTo(tp, 0, version, seal(newBatch(kv("a", "1"), kv("b", "2"))))
+			req := raw.ProduceTo(tp, 0, version, raw.Seal(raw.NewBatch(raw.KV("a", "1"), raw.KV("b", "2"))))
 			req.Acks = acks
-			p := produceAs(c, req)
-			requireCode(t, 0, p.ErrorCode, p.ErrorMessage)
+			p := raw.ProduceAs(c, req)
+			raw.RequireCode(t, 0, p.ErrorCode, p.ErrorMessage)
 			require.Equal(t, next, p.BaseOffset, "v%d", version)
 			require.Equal(t, int64(-1), p.LogAppendTime)
 			if version >= 5 {
@@ -31,51 +33,51 @@ func TestProduceAllVersions(t *testing.T) {
 }
 
 func TestProduceAcks0HasNoAnswer(t *testing.T) {
-	c := start(t).dial(t)
-	tp := createTopic(c, 1)
-	req := produceTo(tp, 0, 9, seal(newBatch(kv("a", "1"))))
+	c := start(t).Dial(t)
+	tp := raw.CreateTopic(c, 1)
+	req := raw.ProduceTo(tp, 0, 9, raw.Seal(raw.NewBatch(raw.KV("a", "1"))))
 	req.Acks = 0
-	c.send(req)
-	do[*kmsg.ApiVersionsResponse](c, apiVersionsRequest(3)) // do checks that this answer is the next
-	require.Eventually(t, func() bool { return listOffset(c, tp, 0, -1).Offset == 1 }, 10*time.Second, time.Millisecond)
+	c.Send(req)
+	raw.Do[*kmsg.ApiVersionsResponse](c, apiVersionsRequest(3)) // do checks that this answer is the next
+	require.Eventually(t, func() bool { return raw.ListOffset(c, tp, 0, -1).Offset == 1 }, 10*time.Second, time.Millisecond)
 }
 
 func TestProduceAcks0ErrorCloses(t *testing.T) {
-	c := start(t).dial(t)
-	tp := createTopic(c, 1)
-	req := produceTo(tp, 7, 9, seal(newBatch(kv("a", "1"))))
+	c := start(t).Dial(t)
+	tp := raw.CreateTopic(c, 1)
+	req := raw.ProduceTo(tp, 7, 9, raw.Seal(raw.NewBatch(raw.KV("a", "1"))))
 	req.Acks = 0
-	c.send(req)
-	c.requireClosed()
+	c.Send(req)
+	c.RequireClosed()
 }
 
 func TestProduceInvalidAcks(t *testing.T) {
-	c := start(t).dial(t)
-	tp := createTopic(c, 1)
+	c := start(t).Dial(t)
+	tp := raw.CreateTopic(c, 1)
 	for _, acks := range []int16{2, -2, 100} {
-		req := produceTo(tp, 0, 9, seal(newBatch(kv("a", "1"))))
+		req := raw.ProduceTo(tp, 0, 9, raw.Seal(raw.NewBatch(raw.KV("a", "1"))))
 		req.Acks = acks
-		require.Equal(t, int16(21), produceAs(c, req).ErrorCode)
+		require.Equal(t, int16(21), raw.ProduceAs(c, req).ErrorCode)
 	}
 }
 
 func TestProduceUnknownTopic(t *testing.T) {
-	c := start(t).dial(t)
-	tp := createTopic(c, 1)
-	good := seal(newBatch(kv("a", "1")))
-	require.Equal(t, int16(3), produceAs(c, produceTo(topic{name: topicName(t)}, 0, 9, good)).ErrorCode)
-	require.Equal(t, int16(3), produceAs(c, produceTo(tp, 1, 9, good)).ErrorCode)
-	require.Equal(t, int16(3), produceAs(c, produceTo(tp, -1, 9, good)).ErrorCode)
-	require.Equal(t, int16(100), produceAs(c, produceTo(topic{id: [16]byte{1}}, 0, 13, good)).ErrorCode)
+	c := start(t).Dial(t)
+	tp := raw.CreateTopic(c, 1)
+	good := raw.Seal(raw.NewBatch(raw.KV("a", "1")))
+	require.Equal(t, int16(3), raw.ProduceAs(c, raw.ProduceTo(raw.Topic{Name: raw.TopicName(t)}, 0, 9, good)).ErrorCode)
+	require.Equal(t, int16(3), raw.ProduceAs(c, raw.ProduceTo(tp, 1, 9, good)).ErrorCode)
+	require.Equal(t, int16(3), raw.ProduceAs(c, raw.ProduceTo(tp, -1, 9, good)).ErrorCode)
+	require.Equal(t, int16(100), raw.ProduceAs(c, raw.ProduceTo(raw.Topic{ID: [16]byte{1}}, 0, 13, good)).ErrorCode)
 }
 
 func TestProduceRefusedBatches(t *testing.T) {
-	c := start(t).dial(t)
-	tp := createTopic(c, 1)
+	c := start(t).Dial(t)
+	tp := raw.CreateTopic(c, 1)
 	one := func(change func(*kmsg.RecordBatch)) []byte {
-		b := newBatch(kv("a", "1"), kv("b", "2"))
+		b := raw.NewBatch(raw.KV("a", "1"), raw.KV("b", "2"))
 		change(&b)
-		return seal(b)
+		return raw.Seal(b)
 	}
 	good := one(func(*kmsg.RecordBatch) {})
 	flipped := append([]byte{}, good...)
@@ -105,45 +107,45 @@ func TestProduceRefusedBatches(t *testing.T) {
 		"transactional without id": {one(func(b *kmsg.RecordBatch) {
 			b.Attributes, b.ProducerID, b.ProducerEpoch, b.FirstSequence = 0x10, 1, 0, 0
 		}), 53},
-		"too large":  {seal(newBatch(kv("a", string(make([]byte, 1<<20))))), 10},
-		"far future": {seal(newBatch(testRecord{value: []byte("x"), timestamp: 2 * 3600_000})), 32},
+		"too large":  {raw.Seal(raw.NewBatch(raw.KV("a", string(make([]byte, 1<<20))))), 10},
+		"far future": {raw.Seal(raw.NewBatch(raw.Record{Value: []byte("x"), Timestamp: 2 * 3600_000})), 32},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := &conn{t: t, Conn: c.Conn, correlation: c.correlation + 1000}
-			p := produce(c, tp, test.records)
-			requireCode(t, test.code, p.ErrorCode, p.ErrorMessage)
+			c := c.In(t)
+			p := raw.Produce(c, tp, test.records)
+			raw.RequireCode(t, test.code, p.ErrorCode, p.ErrorMessage)
 			require.Equal(t, int64(-1), p.BaseOffset)
 		})
 	}
-	require.Equal(t, int64(0), listOffset(c, tp, 0, -1).Offset, "nothing was written")
-	p := produce(c, tp, seal(newBatch(testRecord{value: []byte("x"), timestamp: 3500_000})))
-	requireCode(t, 0, p.ErrorCode, p.ErrorMessage) // less than an hour ahead is fine
+	require.Equal(t, int64(0), raw.ListOffset(c, tp, 0, -1).Offset, "nothing was written")
+	p := raw.Produce(c, tp, raw.Seal(raw.NewBatch(raw.Record{Value: []byte("x"), Timestamp: 3500_000})))
+	raw.RequireCode(t, 0, p.ErrorCode, p.ErrorMessage) // less than an hour ahead is fine
 }
 
 func TestProduceTruncatedBatch(t *testing.T) {
-	c := start(t).dial(t)
-	tp := createTopic(c, 1)
-	good := seal(newBatch(kv("a", "1")))
+	c := start(t).Dial(t)
+	tp := raw.CreateTopic(c, 1)
+	good := raw.Seal(raw.NewBatch(raw.KV("a", "1")))
 	for _, n := range []int{1, 11, 16, 17, 60, len(good) - 1} {
-		require.NotZero(t, produce(c, tp, good[:n]).ErrorCode, "%d bytes", n)
+		require.NotZero(t, raw.Produce(c, tp, good[:n]).ErrorCode, "%d bytes", n)
 	}
 	wrong := append([]byte{}, good...)
 	binary.BigEndian.PutUint32(wrong[8:], math.MaxInt32)
-	require.NotZero(t, produce(c, tp, wrong).ErrorCode)
+	require.NotZero(t, raw.Produce(c, tp, wrong).ErrorCode)
 	binary.BigEndian.PutUint32(wrong[8:], 1)
-	require.NotZero(t, produce(c, tp, wrong).ErrorCode)
-	require.Equal(t, int64(0), listOffset(c, tp, 0, -1).Offset)
+	require.NotZero(t, raw.Produce(c, tp, wrong).ErrorCode)
+	require.Equal(t, int64(0), raw.ListOffset(c, tp, 0, -1).Offset)
 }
 
 func TestProducePartitionsFailIndependently(t *testing.T) {
-	c := start(t).dial(t)
-	tp := createTopic(c, 2)
-	req := produceTo(tp, 0, 9, seal(newBatch(kv("a", "1"))))
-	bad := seal(newBatch(kv("a", "1")))
+	c := start(t).Dial(t)
+	tp := raw.CreateTopic(c, 2)
+	req := raw.ProduceTo(tp, 0, 9, raw.Seal(raw.NewBatch(raw.KV("a", "1"))))
+	bad := raw.Seal(raw.NewBatch(raw.KV("a", "1")))
 	bad[len(bad)-1] ^= 1
 	req.Topics[0].Partitions = append(req.Topics[0].Partitions,
 		kmsg.ProduceRequestTopicPartition{Partition: 1, Records: bad}, kmsg.ProduceRequestTopicPartition{Partition: 9, Records: bad})
-	resp := do[*kmsg.ProduceResponse](c, req)
+	resp := raw.Do[*kmsg.ProduceResponse](c, req)
 	codes := map[int32]int16{}
 	for _, p := range resp.Topics[0].Partitions {
 		codes[p.Partition] = p.ErrorCode
@@ -152,162 +154,143 @@ func TestProducePartitionsFailIndependently(t *testing.T) {
 }
 
 func TestProduceCompactedTopicNeedsKeys(t *testing.T) {
-	c := start(t).dial(t)
-	tp := createTopic(c, 1, "cleanup.policy", "compact")
-	p := produce(c, tp, seal(newBatch(kv("a", "1"), testRecord{value: []byte("2")}, kv("c", "3"), testRecord{value: []byte("4")})))
-	requireCode(t, 87, p.ErrorCode, p.ErrorMessage)
+	c := start(t).Dial(t)
+	tp := raw.CreateTopic(c, 1, "cleanup.policy", "compact")
+	p := raw.Produce(c, tp, raw.Seal(raw.NewBatch(raw.KV("a", "1"), raw.Record{Value: []byte("2")}, raw.KV("c", "3"), raw.Record{Value: []byte("4")})))
+	raw.RequireCode(t, 87, p.ErrorCode, p.ErrorMessage)
 	var culprits []int32
 	for _, r := range p.ErrorRecords {
 		culprits = append(culprits, r.RelativeOffset)
 	}
 	require.Equal(t, []int32{1, 3}, culprits)
 	require.NotEmpty(t, *p.ErrorMessage)
-	require.Equal(t, int64(0), mustProduce(c, tp, kv("", "an empty key is a key"), testRecord{key: []byte("gone")}))
+	require.Equal(t, int64(0), raw.MustProduce(c, tp, raw.KV("", "an empty key is a key"), raw.Record{Key: []byte("gone")}))
 }
 
 func TestProduceLogAppendTime(t *testing.T) {
-	c := start(t).dial(t)
-	tp := createTopic(c, 1, "message.timestamp.type", "LogAppendTime")
+	c := start(t).Dial(t)
+	tp := raw.CreateTopic(c, 1, "message.timestamp.type", "LogAppendTime")
 	before := time.Now().UnixMilli()
-	b := newBatch(kv("a", "1"), kv("b", "2"))
+	b := raw.NewBatch(raw.KV("a", "1"), raw.KV("b", "2"))
 	b.FirstTimestamp, b.MaxTimestamp = 1000, 1000
-	p := produce(c, tp, seal(b))
-	requireCode(t, 0, p.ErrorCode, p.ErrorMessage)
+	p := raw.Produce(c, tp, raw.Seal(b))
+	raw.RequireCode(t, 0, p.ErrorCode, p.ErrorMessage)
 	require.InDelta(t, before, p.LogAppendTime, 10_000)
-	stored := batchesOf(c, fetchAt(c, tp, 0).RecordBatches)
+	stored := raw.BatchesOf(c, raw.FetchAt(c, tp, 0).RecordBatches)
 	require.Len(t, stored, 1)
 	require.Equal(t, int16(0x08), stored[0].Attributes)
 	require.Equal(t, p.LogAppendTime, stored[0].MaxTimestamp)
 }
 
 func TestProduceStampsAndKeepsBatches(t *testing.T) {
-	c := start(t).dial(t)
-	tp := createTopic(c, 1)
-	b := newBatch(kv("a", "1"), kv("b", "2"))
-	mustProduce(c, tp, kv("first", "1"))
-	p := produce(c, tp, seal(b))
+	c := start(t).Dial(t)
+	tp := raw.CreateTopic(c, 1)
+	b := raw.NewBatch(raw.KV("a", "1"), raw.KV("b", "2"))
+	raw.MustProduce(c, tp, raw.KV("first", "1"))
+	p := raw.Produce(c, tp, raw.Seal(b))
 	require.Equal(t, int64(1), p.BaseOffset)
-	stored := batchesOf(c, fetchAt(c, tp, 1).RecordBatches)
+	stored := raw.BatchesOf(c, raw.FetchAt(c, tp, 1).RecordBatches)
 	require.Len(t, stored, 1)
 	require.Equal(t, int64(1), stored[0].FirstOffset)
-	require.Equal(t, describe(c, tp.name).Partitions[0].LeaderEpoch, stored[0].PartitionLeaderEpoch)
+	require.Equal(t, raw.DescribeTopic(c, tp.Name).Partitions[0].LeaderEpoch, stored[0].PartitionLeaderEpoch)
 	require.Equal(t, b.Records, stored[0].Records)
 	require.Equal(t, b.FirstTimestamp, stored[0].FirstTimestamp)
 }
 
 func TestProduceCorrectsTheMaxTimestamp(t *testing.T) {
-	c := start(t).dial(t)
-	tp := createTopic(c, 1)
-	b := newBatch(kv("a", "1"), testRecord{value: []byte("2"), timestamp: 5})
+	c := start(t).Dial(t)
+	tp := raw.CreateTopic(c, 1)
+	b := raw.NewBatch(raw.KV("a", "1"), raw.Record{Value: []byte("2"), Timestamp: 5})
 	want := b.MaxTimestamp
 	b.MaxTimestamp = 77
-	p := produce(c, tp, seal(b))
-	requireCode(t, 0, p.ErrorCode, p.ErrorMessage)
-	require.Equal(t, want, batchesOf(c, fetchAt(c, tp, 0).RecordBatches)[0].MaxTimestamp)
+	p := raw.Produce(c, tp, raw.Seal(b))
+	raw.RequireCode(t, 0, p.ErrorCode, p.ErrorMessage)
+	require.Equal(t, want, raw.BatchesOf(c, raw.FetchAt(c, tp, 0).RecordBatches)[0].MaxTimestamp)
 }
 
 func TestProduceTimestampLimits(t *testing.T) {
-	c := start(t).dial(t)
-	tp := createTopic(c, 1, "message.timestamp.before.max.ms", "1000", "message.timestamp.after.max.ms", "1000")
-	old := testRecord{value: []byte("x"), timestamp: -5000}
-	p := produce(c, tp, seal(newBatch(kv("a", "1"), old)))
-	requireCode(t, 32, p.ErrorCode, p.ErrorMessage)
+	c := start(t).Dial(t)
+	tp := raw.CreateTopic(c, 1, "message.timestamp.before.max.ms", "1000", "message.timestamp.after.max.ms", "1000")
+	old := raw.Record{Value: []byte("x"), Timestamp: -5000}
+	p := raw.Produce(c, tp, raw.Seal(raw.NewBatch(raw.KV("a", "1"), old)))
+	raw.RequireCode(t, 32, p.ErrorCode, p.ErrorMessage)
 	require.Len(t, p.ErrorRecords, 1)
 	require.Equal(t, int32(1), p.ErrorRecords[0].RelativeOffset)
-	require.Equal(t, int16(32), produce(c, tp, seal(newBatch(testRecord{value: []byte("x"), timestamp: 60_000}))).ErrorCode)
-	mustProduce(c, tp, kv("a", "1"))
+	require.Equal(t, int16(32), raw.Produce(c, tp, raw.Seal(raw.NewBatch(raw.Record{Value: []byte("x"), Timestamp: 60_000}))).ErrorCode)
+	raw.MustProduce(c, tp, raw.KV("a", "1"))
 }
 
 // Of several reasons to refuse a batch its time is the one that the code tells; all culprits are named.
 func TestProduceTimestampComesFirst(t *testing.T) {
-	c := start(t).dial(t)
-	tp := createTopic(c, 1, "cleanup.policy", "compact", "message.timestamp.after.max.ms", "1000")
-	p := produce(c, tp, seal(newBatch(testRecord{value: []byte("no key")}, testRecord{key: []byte("a"), value: []byte("late"), timestamp: 60_000})))
-	requireCode(t, 32, p.ErrorCode, p.ErrorMessage)
+	c := start(t).Dial(t)
+	tp := raw.CreateTopic(c, 1, "cleanup.policy", "compact", "message.timestamp.after.max.ms", "1000")
+	p := raw.Produce(c, tp, raw.Seal(raw.NewBatch(raw.Record{Value: []byte("no key")}, raw.Record{Key: []byte("a"), Value: []byte("late"), Timestamp: 60_000})))
+	raw.RequireCode(t, 32, p.ErrorCode, p.ErrorMessage)
 	require.Len(t, p.ErrorRecords, 2)
 }
 
 func TestProduceMaxMessageBytesOfTheTopic(t *testing.T) {
-	c := start(t).dial(t)
-	tp := createTopic(c, 1, "max.message.bytes", "200")
-	small := seal(newBatch(kv("a", string(make([]byte, 100)))))
+	c := start(t).Dial(t)
+	tp := raw.CreateTopic(c, 1, "max.message.bytes", "200")
+	small := raw.Seal(raw.NewBatch(raw.KV("a", string(make([]byte, 100)))))
 	require.LessOrEqual(t, len(small), 200)
-	require.Zero(t, produce(c, tp, small).ErrorCode)
-	require.Equal(t, int16(10), produce(c, tp, seal(newBatch(kv("a", string(make([]byte, 200)))))).ErrorCode)
+	require.Zero(t, raw.Produce(c, tp, small).ErrorCode)
+	require.Equal(t, int16(10), raw.Produce(c, tp, raw.Seal(raw.NewBatch(raw.KV("a", string(make([]byte, 200)))))).ErrorCode)
 }
 
 func TestProduceZstdNeedsVersion7(t *testing.T) {
-	c := start(t).dial(t)
-	tp := createTopic(c, 1)
-	b := newBatch(kv("a", "1"))
+	c := start(t).Dial(t)
+	tp := raw.CreateTopic(c, 1)
+	b := raw.NewBatch(raw.KV("a", "1"))
 	b.Attributes = 4
-	require.Equal(t, int16(76), produceAs(c, produceTo(tp, 0, 6, seal(b))).ErrorCode)
+	require.Equal(t, int16(76), raw.ProduceAs(c, raw.ProduceTo(tp, 0, 6, raw.Seal(b))).ErrorCode)
 }
 
 func TestProduceDamagedCompression(t *testing.T) {
-	c := start(t).dial(t)
-	tp := createTopic(c, 1)
+	c := start(t).Dial(t)
+	tp := raw.CreateTopic(c, 1)
 	for codec := int16(1); codec <= 4; codec++ {
-		b := newBatch(kv("a", "1"))
+		b := raw.NewBatch(raw.KV("a", "1"))
 		b.Attributes = codec // but the records are plain
-		require.NotZero(t, produce(c, tp, seal(b)).ErrorCode, "codec %d", codec)
+		require.NotZero(t, raw.Produce(c, tp, raw.Seal(b)).ErrorCode, "codec %d", codec)
 	}
-	b := newBatch(kv("a", "1"))
+	b := raw.NewBatch(raw.KV("a", "1"))
 	b.Attributes = 6
-	require.NotZero(t, produce(c, tp, seal(b)).ErrorCode)
-	require.Equal(t, int64(0), listOffset(c, tp, 0, -1).Offset)
+	require.NotZero(t, raw.Produce(c, tp, raw.Seal(b)).ErrorCode)
+	require.Equal(t, int64(0), raw.ListOffset(c, tp, 0, -1).Offset)
 }
 
 func TestProduceTimestampTypeIsTheTopics(t *testing.T) {
-	c := start(t).dial(t)
-	tp := createTopic(c, 1)
-	b := newBatch(kv("a", "1"))
+	c := start(t).Dial(t)
+	tp := raw.CreateTopic(c, 1)
+	b := raw.NewBatch(raw.KV("a", "1"))
 	b.Attributes = 0x08
-	p := produce(c, tp, seal(b))
-	requireCode(t, 0, p.ErrorCode, p.ErrorMessage)
-	stored := batchesOf(c, fetchAt(c, tp, 0).RecordBatches)
+	p := raw.Produce(c, tp, raw.Seal(b))
+	raw.RequireCode(t, 0, p.ErrorCode, p.ErrorMessage)
+	stored := raw.BatchesOf(c, raw.FetchAt(c, tp, 0).RecordBatches)
 	require.Zero(t, stored[0].Attributes)
 	require.Equal(t, b.MaxTimestamp, stored[0].MaxTimestamp)
 }
 
-// sequenced is a batch of an idempotent producer.
-func sequenced(id int64, epoch int16, sequence int32, records ...testRecord) []byte {
-	b := newBatch(records...)
-	b.ProducerID, b.ProducerEpoch, b.FirstSequence = id, epoch, sequence
-	return seal(b)
-}
-
-func newProducerID(c *conn) int64 {
-	c.t.Helper()
-	req := kmsg.NewPtrInitProducerIDRequest()
-	req.Version, req.ProducerID, req.ProducerEpoch = 4, -1, -1
-	var resp *kmsg.InitProducerIDResponse
-	require.Eventually(c.t, func() bool { // Kafka starts its coordinator when it is first asked
-		resp = do[*kmsg.InitProducerIDResponse](c, req)
-		return resp.ErrorCode == 0
-	}, 20*time.Second, 10*time.Millisecond)
-	return resp.ProducerID
-}
-
 func TestProduceIdempotence(t *testing.T) {
-	c := start(t).dial(t)
-	tp := createTopic(c, 1)
-	id := newProducerID(c)
+	c := start(t).Dial(t)
+	tp := raw.CreateTopic(c, 1)
+	id := raw.NewProducerID(c)
 	send := func(epoch int16, sequence int32, n int) kmsg.ProduceResponseTopicPartition {
-		records := make([]testRecord, n)
+		records := make([]raw.Record, n)
 		for i := range records {
-			records[i] = kv("k", "v")
+			records[i] = raw.KV("k", "v")
 		}
-		return produce(c, tp, sequenced(id, epoch, sequence, records...))
+		return raw.Produce(c, tp, raw.Sequenced(id, epoch, sequence, records...))
 	}
 	for i := range int32(7) {
 		p := send(0, 2*i, 2)
-		requireCode(t, 0, p.ErrorCode, p.ErrorMessage)
+		raw.RequireCode(t, 0, p.ErrorCode, p.ErrorMessage)
 		require.Equal(t, int64(2*i), p.BaseOffset)
 	}
 	for i := int32(2); i < 7; i++ { // the last five
 		p := send(0, 2*i, 2)
-		requireCode(t, 0, p.ErrorCode, p.ErrorMessage)
+		raw.RequireCode(t, 0, p.ErrorCode, p.ErrorMessage)
 		require.Equal(t, int64(2*i), p.BaseOffset, "a duplicate has its first offset")
 	}
 	require.Contains(t, []int16{45, 46}, send(0, 0, 2).ErrorCode, "older than the last five")
@@ -316,30 +299,30 @@ func TestProduceIdempotence(t *testing.T) {
 	require.Equal(t, int16(45), send(1, 5, 1).ErrorCode, "a new epoch starts at 0")
 	require.Equal(t, int64(15), send(1, 0, 1).BaseOffset)
 	require.Equal(t, int16(47), send(0, 15, 1).ErrorCode, "an old epoch")
-	require.Equal(t, int64(16), listOffset(c, tp, 0, -1).Offset)
+	require.Equal(t, int64(16), raw.ListOffset(c, tp, 0, -1).Offset)
 }
 
 // A producer that the partition does not know, or not any more, goes on with the sequence that it has (KIP-360).
 func TestProduceUnknownProducerStartsAnywhere(t *testing.T) {
-	c := start(t).dial(t)
-	tp := createTopic(c, 1)
-	id := newProducerID(c)
-	p := produce(c, tp, sequenced(id, 3, 1000, kv("a", "1"), kv("b", "2")))
-	requireCode(t, 0, p.ErrorCode, p.ErrorMessage)
-	p = produce(c, tp, sequenced(id, 3, 1002, kv("c", "3")))
-	requireCode(t, 0, p.ErrorCode, p.ErrorMessage)
+	c := start(t).Dial(t)
+	tp := raw.CreateTopic(c, 1)
+	id := raw.NewProducerID(c)
+	p := raw.Produce(c, tp, raw.Sequenced(id, 3, 1000, raw.KV("a", "1"), raw.KV("b", "2")))
+	raw.RequireCode(t, 0, p.ErrorCode, p.ErrorMessage)
+	p = raw.Produce(c, tp, raw.Sequenced(id, 3, 1002, raw.KV("c", "3")))
+	raw.RequireCode(t, 0, p.ErrorCode, p.ErrorMessage)
 	require.EqualValues(t, 2, p.BaseOffset)
-	require.Equal(t, int16(45), produce(c, tp, sequenced(id, 3, 1005, kv("d", "4"))).ErrorCode)
+	require.Equal(t, int16(45), raw.Produce(c, tp, raw.Sequenced(id, 3, 1005, raw.KV("d", "4"))).ErrorCode)
 }
 
 func TestProduceSequenceWraps(t *testing.T) {
-	c := start(t).dial(t)
-	tp := createTopic(c, 1)
-	id := newProducerID(c)
-	two := []testRecord{kv("a", "1"), kv("b", "2")}
-	p := produce(c, tp, sequenced(id, 0, math.MaxInt32, two...)) // an unknown producer may start anywhere (KIP-360)
-	requireCode(t, 0, p.ErrorCode, p.ErrorMessage)
-	p = produce(c, tp, sequenced(id, 0, 1, two...))
-	requireCode(t, 0, p.ErrorCode, p.ErrorMessage)
+	c := start(t).Dial(t)
+	tp := raw.CreateTopic(c, 1)
+	id := raw.NewProducerID(c)
+	two := []raw.Record{raw.KV("a", "1"), raw.KV("b", "2")}
+	p := raw.Produce(c, tp, raw.Sequenced(id, 0, math.MaxInt32, two...)) // an unknown producer may start anywhere (KIP-360)
+	raw.RequireCode(t, 0, p.ErrorCode, p.ErrorMessage)
+	p = raw.Produce(c, tp, raw.Sequenced(id, 0, 1, two...))
+	raw.RequireCode(t, 0, p.ErrorCode, p.ErrorMessage)
 	require.Equal(t, int64(2), p.BaseOffset)
 }

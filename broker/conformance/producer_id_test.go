@@ -5,15 +5,17 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/keyframelog/keyframe/broker/raw"
 )
 
 func TestInitProducerIDAllVersions(t *testing.T) {
-	c := start(t).dial(t)
-	seen := map[int64]bool{newProducerID(c): true}
+	c := start(t).Dial(t)
+	seen := map[int64]bool{raw.NewProducerID(c): true}
 	for version := range int16(6) {
 		req := kmsg.NewPtrInitProducerIDRequest()
 		req.Version, req.ProducerID, req.ProducerEpoch = version, -1, -1
-		resp := do[*kmsg.InitProducerIDResponse](c, req)
+		resp := raw.Do[*kmsg.InitProducerIDResponse](c, req)
 		require.Zero(t, resp.ErrorCode)
 		require.Zero(t, resp.ProducerEpoch)
 		require.False(t, seen[resp.ProducerID])
@@ -22,36 +24,26 @@ func TestInitProducerIDAllVersions(t *testing.T) {
 }
 
 func TestInitProducerIDEmptyTransactionalID(t *testing.T) {
-	c := start(t).dial(t)
+	c := start(t).Dial(t)
 	req := kmsg.NewPtrInitProducerIDRequest()
 	req.Version, req.ProducerID, req.ProducerEpoch, req.TransactionalID, req.TransactionTimeoutMillis = 4, -1, -1, kmsg.StringPtr(""), 1000
-	require.Equal(t, int16(42), do[*kmsg.InitProducerIDResponse](c, req).ErrorCode)
-}
-
-func epochEnd(c *conn, version int16, tp topic, partition, current, epoch int32) kmsg.OffsetForLeaderEpochResponseTopicPartition {
-	c.t.Helper()
-	req := kmsg.NewPtrOffsetForLeaderEpochRequest()
-	req.Version, req.ReplicaID = version, -1
-	p := kmsg.NewOffsetForLeaderEpochRequestTopicPartition()
-	p.Partition, p.CurrentLeaderEpoch, p.LeaderEpoch = partition, current, epoch
-	req.Topics = []kmsg.OffsetForLeaderEpochRequestTopic{{Topic: tp.name, Partitions: []kmsg.OffsetForLeaderEpochRequestTopicPartition{p}}}
-	return do[*kmsg.OffsetForLeaderEpochResponse](c, req).Topics[0].Partitions[0]
+	require.Equal(t, int16(42), raw.Do[*kmsg.InitProducerIDResponse](c, req).ErrorCode)
 }
 
 func TestOffsetForLeaderEpoch(t *testing.T) {
-	c := start(t).dial(t)
-	tp := createTopic(c, 1)
-	mustProduce(c, tp, kv("a", "1"), kv("b", "2"))
-	epoch := describe(c, tp.name).Partitions[0].LeaderEpoch
+	c := start(t).Dial(t)
+	tp := raw.CreateTopic(c, 1)
+	raw.MustProduce(c, tp, raw.KV("a", "1"), raw.KV("b", "2"))
+	epoch := raw.DescribeTopic(c, tp.Name).Partitions[0].LeaderEpoch
 	for version := int16(2); version <= 4; version++ {
-		p := epochEnd(c, version, tp, 0, epoch, epoch)
+		p := raw.EpochEnd(c, version, tp, 0, epoch, epoch)
 		require.Zero(t, p.ErrorCode)
 		require.Equal(t, epoch, p.LeaderEpoch)
 		require.Equal(t, int64(2), p.EndOffset)
 	}
-	p := epochEnd(c, 4, tp, 0, -1, epoch+10)
+	p := raw.EpochEnd(c, 4, tp, 0, -1, epoch+10)
 	require.Equal(t, [2]int64{-1, -1}, [2]int64{int64(p.LeaderEpoch), p.EndOffset}, "an epoch of the future is unknown")
-	require.Equal(t, int16(75), epochEnd(c, 4, tp, 0, epoch+1, epoch).ErrorCode)
-	require.Equal(t, int16(3), epochEnd(c, 4, tp, 9, -1, epoch).ErrorCode)
-	require.Equal(t, int16(3), epochEnd(c, 4, topic{name: topicName(t)}, 0, -1, epoch).ErrorCode)
+	require.Equal(t, int16(75), raw.EpochEnd(c, 4, tp, 0, epoch+1, epoch).ErrorCode)
+	require.Equal(t, int16(3), raw.EpochEnd(c, 4, tp, 9, -1, epoch).ErrorCode)
+	require.Equal(t, int16(3), raw.EpochEnd(c, 4, raw.Topic{Name: raw.TopicName(t)}, 0, -1, epoch).ErrorCode)
 }

@@ -6,24 +6,26 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/keyframelog/keyframe/broker/raw"
 )
 
 // A reader of committed records that waits at the last stable offset has its answer when a marker moves that, long before its time is up.
 func TestFetchIsWokenByTheMarker(t *testing.T) {
 	b := start(t)
-	c := b.dial(t)
-	tp := createTopic(c, 1)
-	p := b.transactor(t, topicName(t)).init()
-	p.produce(tp, 0, kv("a", "1"), kv("b", "2"))
+	c := b.Dial(t)
+	tp := raw.CreateTopic(c, 1)
+	p := b.transactor(t, raw.TopicName(t)).init()
+	p.produce(tp, 0, raw.KV("a", "1"), raw.KV("b", "2"))
 	require.Empty(t, stable(c, tp, 0, 0).RecordBatches)
-	req := fetchFrom(tp, 0, 12)
+	req := raw.FetchFrom(tp, 0, 12)
 	req.IsolationLevel, req.MaxWaitMillis, req.MinBytes = 1, 60_000, 1
 	started := time.Now()
-	c.send(req)
+	c.Send(req)
 	p.end(true)
-	resp, _ := c.receive(req)
+	resp, _ := c.Receive(req)
 	answer := resp.(*kmsg.FetchResponse).Topics[0].Partitions[0]
-	require.NotEmpty(t, batchesOf(c, answer.RecordBatches))
+	require.NotEmpty(t, raw.BatchesOf(c, answer.RecordBatches))
 	require.Less(t, time.Since(started), 30*time.Second)
 }
 
@@ -31,16 +33,16 @@ func TestFetchIsWokenByTheMarker(t *testing.T) {
 // ahead a broker looks is its own affair.
 func TestFetchAbortedTransactionsThatOverlap(t *testing.T) {
 	b := start(t)
-	c := b.dial(t)
-	tp := createTopic(c, 1)
-	p := b.transactor(t, topicName(t)).init()
+	c := b.Dial(t)
+	tp := raw.CreateTopic(c, 1)
+	p := b.transactor(t, raw.TopicName(t)).init()
 	id := p.id
-	mustProduce(c, tp, kv("x", "0"))
-	p.produce(tp, 0, kv("a", "1"), kv("b", "2")) // 1, 2
+	raw.MustProduce(c, tp, raw.KV("x", "0"))
+	p.produce(tp, 0, raw.KV("a", "1"), raw.KV("b", "2")) // 1, 2
 	p.end(false)
 	require.Len(t, awaitMarkers(c, tp, 0, 1), 1) // 3
-	mustProduce(c, tp, kv("y", "4"))
-	eventually(t, func() bool { return stable(c, tp, 0, 0).LastStableOffset == 5 })
+	raw.MustProduce(c, tp, raw.KV("y", "4"))
+	raw.Eventually(t, func() bool { return stable(c, tp, 0, 0).LastStableOffset == 5 })
 	for from, told := range []bool{true, true, true, true, false} {
 		list := stable(c, tp, 0, int64(from)).AbortedTransactions
 		if !told {
@@ -56,20 +58,20 @@ func TestFetchAbortedTransactionsThatOverlap(t *testing.T) {
 // counts as a record.
 func TestListOffsetsReadCommitted(t *testing.T) {
 	b := start(t)
-	c := b.dial(t)
-	tp := createTopic(c, 1)
-	p := b.transactor(t, topicName(t)).init()
-	old := newBatch(kv("x", "0"))
+	c := b.Dial(t)
+	tp := raw.CreateTopic(c, 1)
+	p := b.transactor(t, raw.TopicName(t)).init()
+	old := raw.NewBatch(raw.KV("x", "0"))
 	old.FirstTimestamp, old.MaxTimestamp = 1000, 1000
-	requireCode(t, 0, produce(c, tp, seal(old)).ErrorCode, nil)
-	p.produce(tp, 0, kv("a", "1"))
+	raw.RequireCode(t, 0, raw.Produce(c, tp, raw.Seal(old)).ErrorCode, nil)
+	p.produce(tp, 0, raw.KV("a", "1"))
 	list := func(timestamp int64, isolation int8) int64 {
 		req := kmsg.NewPtrListOffsetsRequest()
 		req.Version, req.ReplicaID, req.IsolationLevel = 7, -1, isolation
 		rp := kmsg.NewListOffsetsRequestTopicPartition()
 		rp.Timestamp = timestamp
-		req.Topics = []kmsg.ListOffsetsRequestTopic{{Topic: tp.name, Partitions: []kmsg.ListOffsetsRequestTopicPartition{rp}}}
-		answer := do[*kmsg.ListOffsetsResponse](c, req).Topics[0].Partitions[0]
+		req.Topics = []kmsg.ListOffsetsRequestTopic{{Topic: tp.Name, Partitions: []kmsg.ListOffsetsRequestTopicPartition{rp}}}
+		answer := raw.Do[*kmsg.ListOffsetsResponse](c, req).Topics[0].Partitions[0]
 		require.Zero(t, answer.ErrorCode)
 		return answer.Offset
 	}
@@ -78,40 +80,40 @@ func TestListOffsetsReadCommitted(t *testing.T) {
 	require.Equal(t, []int64{1, -1}, []int64{list(2000, 0), list(2000, 1)})
 	require.Equal(t, []int64{1, -1}, []int64{list(-3, 0), list(-3, 1)})
 	p.end(true)
-	eventually(t, func() bool { return list(-1, 1) == 3 })
+	raw.Eventually(t, func() bool { return list(-1, 1) == 3 })
 	require.Equal(t, []int64{1, 1}, []int64{list(2000, 0), list(2000, 1)})
 }
 
 // DeleteRecords passes the records of an open transaction, and the last stable offset goes along; the transaction ends as it would have.
 func TestDeleteRecordsOfAnOpenTransaction(t *testing.T) {
 	b := start(t)
-	c := b.dial(t)
-	tp := createTopic(c, 1)
-	p := b.transactor(t, topicName(t)).init()
+	c := b.Dial(t)
+	tp := raw.CreateTopic(c, 1)
+	p := b.transactor(t, raw.TopicName(t)).init()
 	id := p.id
-	mustProduce(c, tp, kv("x", "0"))
-	p.produce(tp, 0, kv("a", "1"), kv("b", "2")) // 1, 2
-	mustProduce(c, tp, kv("y", "3"))
+	raw.MustProduce(c, tp, raw.KV("x", "0"))
+	p.produce(tp, 0, raw.KV("a", "1"), raw.KV("b", "2")) // 1, 2
+	raw.MustProduce(c, tp, raw.KV("y", "3"))
 	req := kmsg.NewPtrDeleteRecordsRequest()
 	req.TimeoutMillis = 10_000
-	req.Topics = []kmsg.DeleteRecordsRequestTopic{{Topic: tp.name, Partitions: []kmsg.DeleteRecordsRequestTopicPartition{{Partition: 0, Offset: -1}}}}
-	deleted := do[*kmsg.DeleteRecordsResponse](c, req).Topics[0].Partitions[0]
+	req.Topics = []kmsg.DeleteRecordsRequestTopic{{Topic: tp.Name, Partitions: []kmsg.DeleteRecordsRequestTopicPartition{{Partition: 0, Offset: -1}}}}
+	deleted := raw.Do[*kmsg.DeleteRecordsResponse](c, req).Topics[0].Partitions[0]
 	require.Zero(t, deleted.ErrorCode)
 	require.Equal(t, int64(4), deleted.LowWatermark)
-	eventually(t, func() bool { return listOffset(c, tp, 0, -2).Offset == 4 })
+	raw.Eventually(t, func() bool { return raw.ListOffset(c, tp, 0, -2).Offset == 4 })
 	now := stable(c, tp, 0, 4)
 	require.Zero(t, now.ErrorCode)
 	require.Equal(t, []int64{4, 4, 4}, []int64{now.LogStartOffset, now.LastStableOffset, now.HighWatermark})
 	p.end(false)
 	awaitEnd := func(offset int64) {
 		t.Helper()
-		eventually(t, func() bool { return stable(c, tp, 0, 4).LastStableOffset == offset })
+		raw.Eventually(t, func() bool { return stable(c, tp, 0, 4).LastStableOffset == offset })
 	}
 	awaitEnd(5)
 	list := stable(c, tp, 0, 4).AbortedTransactions
 	require.Len(t, list, 1)
 	require.Equal(t, []int64{id, 1}, []int64{list[0].ProducerID, list[0].FirstOffset})
-	p.produce(tp, 0, kv("a", "5"))
+	p.produce(tp, 0, raw.KV("a", "5"))
 	p.end(true)
 	awaitEnd(7)
 }

@@ -6,6 +6,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/keyframelog/keyframe/broker/raw"
 )
 
 // shortestSession is group.min.session.timeout.ms.
@@ -15,43 +17,43 @@ const shortestSession = 6 * time.Second
 func TestSessionTimeoutEvicts(t *testing.T) {
 	t.Parallel() // it waits for seconds
 	b := startGroups(t)
-	c := b.dial(t)
-	m := b.member(t, topicName(t), "")
-	req := m.joinRequest(3)
+	c := b.Dial(t)
+	m := b.Member(t, raw.TopicName(t), "")
+	req := m.JoinRequest(3)
 	req.SessionTimeoutMillis = int32(shortestSession.Milliseconds())
 	began := time.Now()
-	require.Zero(t, m.joined(do[*kmsg.JoinGroupResponse](m.conn, req)).ErrorCode)
-	require.Zero(t, m.sync(3, map[string]string{m.id: "all"}).ErrorCode)
-	require.Zero(t, m.heartbeat(3))
-	lively := b.member(t, topicName(t), "").stable()
+	require.Zero(t, m.Joined(raw.Do[*kmsg.JoinGroupResponse](m.Conn, req)).ErrorCode)
+	require.Zero(t, m.Sync(3, map[string]string{m.ID: "all"}).ErrorCode)
+	require.Zero(t, m.Heartbeat(3))
+	lively := b.Member(t, raw.TopicName(t), "").Stable()
 	require.Eventually(t, func() bool {
-		require.Zero(t, lively.heartbeat(4))
-		return describeOne(c, 5, m.group, false).State == "Empty"
+		require.Zero(t, lively.Heartbeat(4))
+		return raw.DescribeGroup(c, 5, m.Group, false).State == "Empty"
 	}, 30*time.Second, 20*time.Millisecond)
 	require.Greater(t, time.Since(began), shortestSession-time.Second, "not before its time")
-	require.EqualValues(t, 25, m.heartbeat(3))
+	require.EqualValues(t, 25, m.Heartbeat(3))
 }
 
 // JoinGroup v0 has no rebalance timeout: the session timeout is it. Whoever has not joined again by then is out, and the others go on.
 func TestJoinGroupV0RebalanceTimeout(t *testing.T) {
 	t.Parallel() // it waits for seconds
 	b := startGroups(t)
-	gone := b.member(t, topicName(t), "")
-	join := func(m *member) *kmsg.JoinGroupRequest {
-		req := m.joinRequest(0)
+	gone := b.Member(t, raw.TopicName(t), "")
+	join := func(m *raw.Member) *kmsg.JoinGroupRequest {
+		req := m.JoinRequest(0)
 		req.SessionTimeoutMillis = int32(shortestSession.Milliseconds())
 		return req
 	}
-	require.Zero(t, gone.joined(do[*kmsg.JoinGroupResponse](gone.conn, join(gone))).ErrorCode)
-	require.Zero(t, gone.sync(0, map[string]string{gone.id: "all"}).ErrorCode)
-	second := b.member(t, gone.group, "")
+	require.Zero(t, gone.Joined(raw.Do[*kmsg.JoinGroupResponse](gone.Conn, join(gone))).ErrorCode)
+	require.Zero(t, gone.Sync(0, map[string]string{gone.ID: "all"}).ErrorCode)
+	second := b.Member(t, gone.Group, "")
 	began := time.Now()
 	req := join(second)
-	second.send(req)
+	second.Send(req)
 	done := make(chan *kmsg.JoinGroupResponse, 1)
 	go func() {
 		defer close(done)
-		if resp, _, err := second.tryReceive(req); err == nil {
+		if resp, _, err := second.TryReceive(req); err == nil {
 			done <- resp.(*kmsg.JoinGroupResponse)
 		}
 	}()
@@ -62,7 +64,7 @@ func TestJoinGroupV0RebalanceTimeout(t *testing.T) {
 		case r = <-done:
 			waiting = false
 		case <-time.After(100 * time.Millisecond):
-			require.Contains(t, []int16{27, 25}, gone.heartbeat(0))
+			require.Contains(t, []int16{27, 25}, gone.Heartbeat(0))
 		}
 	}
 	require.NotNil(t, r)
@@ -71,5 +73,5 @@ func TestJoinGroupV0RebalanceTimeout(t *testing.T) {
 	require.Len(t, r.Members, 1)
 	require.Greater(t, time.Since(began), shortestSession-time.Second)
 	require.Less(t, time.Since(began), 4*shortestSession)
-	require.EqualValues(t, 25, gone.heartbeat(0))
+	require.EqualValues(t, 25, gone.Heartbeat(0))
 }

@@ -5,11 +5,13 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/keyframelog/keyframe/broker/raw"
 )
 
 // The ranges of topic configs, and the values that are kept: "" where they are refused.
 func TestTopicConfigValues(t *testing.T) {
-	c := start(t).dial(t)
+	c := start(t).Dial(t)
 	for _, x := range []struct{ name, value, kept string }{
 		{"cleanup.policy", "", ""}, {"cleanup.policy", "delete", "delete"},
 		{"compression.gzip.level", "0", ""}, {"compression.gzip.level", "-1", "-1"}, {"compression.gzip.level", "10", ""},
@@ -31,13 +33,13 @@ func TestTopicConfigValues(t *testing.T) {
 		{"unclean.leader.election.enable", "true", "true"},
 		{"message.format.version", "3.0", ""}, {"message.downconversion.enable", "true", ""}, // gone in 4.0
 	} {
-		name := topicName(t)
-		a := create(c, 7, true, newTopic(name, 1, 1, x.name, x.value))[name]
+		name := raw.TopicName(t)
+		a := raw.CreateTopics(c, 7, true, raw.NewTopic(name, 1, 1, x.name, x.value))[name]
 		if x.kept == "" && !(x.name == "cleanup.policy" && x.value == "") {
 			require.Equal(t, int16(40), a.ErrorCode, "%s=%s", x.name, x.value)
 			continue
 		}
-		requireCode(t, 0, a.ErrorCode, a.ErrorMessage)
+		raw.RequireCode(t, 0, a.ErrorCode, a.ErrorMessage)
 		for _, cfg := range a.Configs {
 			if cfg.Name == x.name {
 				require.True(t, strings.EqualFold(x.kept, strings.TrimSpace(*cfg.Value)), "%s=%q", x.name, *cfg.Value) // Kafka tells it as it came
@@ -45,7 +47,7 @@ func TestTopicConfigValues(t *testing.T) {
 			}
 		}
 	}
-	name := topicName(t)
-	a := create(c, 7, true, newTopic(name, 1, 1, "min.compaction.lag.ms", "10", "max.compaction.lag.ms", "5"))[name]
-	requireCode(t, 40, a.ErrorCode, a.ErrorMessage)
+	name := raw.TopicName(t)
+	a := raw.CreateTopics(c, 7, true, raw.NewTopic(name, 1, 1, "min.compaction.lag.ms", "10", "max.compaction.lag.ms", "5"))[name]
+	raw.RequireCode(t, 40, a.ErrorCode, a.ErrorMessage)
 }

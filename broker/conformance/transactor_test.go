@@ -6,11 +6,13 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/keyframelog/keyframe/broker/raw"
 )
 
 // transactor is a transactional producer on a connection of its own, as its requests tell.
 type transactor struct {
-	*conn
+	*raw.Conn
 	txn       string
 	id        int64
 	epoch     int16
@@ -26,7 +28,7 @@ type topicIndex struct {
 // transactor returns a producer that has no producer id yet.
 func (b *broker) transactor(t testing.TB, txn string) *transactor {
 	t.Helper()
-	return &transactor{conn: b.dial(t), txn: txn, id: -1, epoch: -1, timeoutMs: 60_000, sequence: map[topicIndex]int32{}}
+	return &transactor{Conn: b.Dial(t), txn: txn, id: -1, epoch: -1, timeoutMs: 60_000, sequence: map[topicIndex]int32{}}
 }
 
 func (p *transactor) initRequest(version int16) *kmsg.InitProducerIDRequest {
@@ -38,13 +40,13 @@ func (p *transactor) initRequest(version int16) *kmsg.InitProducerIDRequest {
 
 // init gets a producer id and an epoch, and waits while an earlier transaction is being ended.
 func (p *transactor) init() *transactor {
-	p.t.Helper()
-	require.Eventually(p.t, func() bool {
-		resp := do[*kmsg.InitProducerIDResponse](p.conn, p.initRequest(4))
+	p.T.Helper()
+	require.Eventually(p.T, func() bool {
+		resp := raw.Do[*kmsg.InitProducerIDResponse](p.Conn, p.initRequest(4))
 		if resp.ErrorCode == 51 || resp.ErrorCode == 14 || resp.ErrorCode == 15 || resp.ErrorCode == 16 {
 			return false
 		}
-		require.Zero(p.t, resp.ErrorCode)
+		require.Zero(p.T, resp.ErrorCode)
 		p.became(resp.ProducerID, resp.ProducerEpoch)
 		return true
 	}, 20*time.Second, 5*time.Millisecond)
@@ -58,58 +60,58 @@ func (p *transactor) became(id int64, epoch int16) {
 }
 
 // batch is a batch of this producer that continues its sequence in the partition.
-func (p *transactor) batch(t topic, partition int32, records ...testRecord) kmsg.RecordBatch {
-	b := newBatch(records...)
+func (p *transactor) batch(t raw.Topic, partition int32, records ...raw.Record) kmsg.RecordBatch {
+	b := raw.NewBatch(records...)
 	b.Attributes |= 0x10
-	b.ProducerID, b.ProducerEpoch, b.FirstSequence = p.id, p.epoch, p.sequence[topicIndex{t.name, partition}]
+	b.ProducerID, b.ProducerEpoch, b.FirstSequence = p.id, p.epoch, p.sequence[topicIndex{t.Name, partition}]
 	return b
 }
 
 // tryProduce appends one batch in the transaction.
-func (p *transactor) tryProduce(version int16, t topic, partition int32, records ...testRecord) kmsg.ProduceResponseTopicPartition {
-	p.t.Helper()
-	req := produceTo(t, partition, version, seal(p.batch(t, partition, records...)))
+func (p *transactor) tryProduce(version int16, t raw.Topic, partition int32, records ...raw.Record) kmsg.ProduceResponseTopicPartition {
+	p.T.Helper()
+	req := raw.ProduceTo(t, partition, version, raw.Seal(p.batch(t, partition, records...)))
 	req.TransactionID = &p.txn
-	answer := produceAs(p.conn, req)
+	answer := raw.ProduceAs(p.Conn, req)
 	if answer.ErrorCode == 0 {
-		p.sequence[topicIndex{t.name, partition}] += int32(len(records))
+		p.sequence[topicIndex{t.Name, partition}] += int32(len(records))
 	}
 	return answer
 }
 
 // produce appends one record to partition 0, with Produce v12, which adds the partition to the transaction; it returns the offset.
-func (p *transactor) produce(t topic, partition int32, records ...testRecord) int64 {
-	p.t.Helper()
+func (p *transactor) produce(t raw.Topic, partition int32, records ...raw.Record) int64 {
+	p.T.Helper()
 	var offset int64
-	require.Eventually(p.t, func() bool {
+	require.Eventually(p.T, func() bool {
 		answer := p.tryProduce(12, t, partition, records...)
 		if answer.ErrorCode == 51 || answer.ErrorCode == 19 { // the marker of the transaction before is on its way
 			return false
 		}
-		requireCode(p.t, 0, answer.ErrorCode, answer.ErrorMessage)
+		raw.RequireCode(p.T, 0, answer.ErrorCode, answer.ErrorMessage)
 		offset = answer.BaseOffset
 		return true
 	}, 20*time.Second, 5*time.Millisecond)
 	return offset
 }
 
-func (p *transactor) addRequest(version int16, t topic, partitions ...int32) *kmsg.AddPartitionsToTxnRequest {
+func (p *transactor) addRequest(version int16, t raw.Topic, partitions ...int32) *kmsg.AddPartitionsToTxnRequest {
 	req := kmsg.NewPtrAddPartitionsToTxnRequest()
 	req.Version = version
 	if version >= 4 {
 		req.Transactions = []kmsg.AddPartitionsToTxnRequestTransaction{{TransactionalID: p.txn, ProducerID: p.id, ProducerEpoch: p.epoch,
-			Topics: []kmsg.AddPartitionsToTxnRequestTransactionTopic{{Topic: t.name, Partitions: partitions}}}}
+			Topics: []kmsg.AddPartitionsToTxnRequestTransactionTopic{{Topic: t.Name, Partitions: partitions}}}}
 		return req
 	}
 	req.TransactionalID, req.ProducerID, req.ProducerEpoch = p.txn, p.id, p.epoch
-	req.Topics = []kmsg.AddPartitionsToTxnRequestTopic{{Topic: t.name, Partitions: partitions}}
+	req.Topics = []kmsg.AddPartitionsToTxnRequestTopic{{Topic: t.Name, Partitions: partitions}}
 	return req
 }
 
 // tryAdd adds partitions of one topic and returns the codes by partition.
-func (p *transactor) tryAdd(version int16, t topic, partitions ...int32) map[int32]int16 {
-	p.t.Helper()
-	return addCodes(do[*kmsg.AddPartitionsToTxnResponse](p.conn, p.addRequest(version, t, partitions...)))
+func (p *transactor) tryAdd(version int16, t raw.Topic, partitions ...int32) map[int32]int16 {
+	p.T.Helper()
+	return addCodes(raw.Do[*kmsg.AddPartitionsToTxnResponse](p.Conn, p.addRequest(version, t, partitions...)))
 }
 
 func addCodes(resp *kmsg.AddPartitionsToTxnResponse) map[int32]int16 {
@@ -130,80 +132,80 @@ func addCodes(resp *kmsg.AddPartitionsToTxnResponse) map[int32]int16 {
 }
 
 // add adds a partition, and waits while an earlier transaction is being ended.
-func (p *transactor) add(t topic, partitions ...int32) {
-	p.t.Helper()
-	require.Eventually(p.t, func() bool {
+func (p *transactor) add(t raw.Topic, partitions ...int32) {
+	p.T.Helper()
+	require.Eventually(p.T, func() bool {
 		for _, code := range p.tryAdd(3, t, partitions...) {
 			if code == 51 {
 				return false
 			}
-			require.Zero(p.t, code)
+			require.Zero(p.T, code)
 		}
 		return true
 	}, 20*time.Second, 5*time.Millisecond)
 }
 
 func (p *transactor) tryEnd(version int16, commit bool) *kmsg.EndTxnResponse {
-	p.t.Helper()
+	p.T.Helper()
 	req := kmsg.NewPtrEndTxnRequest()
 	req.Version, req.TransactionalID, req.ProducerID, req.ProducerEpoch, req.Commit = version, p.txn, p.id, p.epoch, commit
-	return do[*kmsg.EndTxnResponse](p.conn, req)
+	return raw.Do[*kmsg.EndTxnResponse](p.Conn, req)
 }
 
 // end ends the transaction, with EndTxn v5, whose answer has the next epoch.
 func (p *transactor) end(commit bool) {
-	p.t.Helper()
+	p.T.Helper()
 	resp := p.tryEnd(5, commit)
-	require.Zero(p.t, resp.ErrorCode)
+	require.Zero(p.T, resp.ErrorCode)
 	p.became(resp.ProducerID, resp.ProducerEpoch)
 }
 
 func (p *transactor) tryAddOffsets(version int16, group string) int16 {
-	p.t.Helper()
+	p.T.Helper()
 	req := kmsg.NewPtrAddOffsetsToTxnRequest()
 	req.Version, req.TransactionalID, req.ProducerID, req.ProducerEpoch, req.Group = version, p.txn, p.id, p.epoch, group
-	return do[*kmsg.AddOffsetsToTxnResponse](p.conn, req).ErrorCode
+	return raw.Do[*kmsg.AddOffsetsToTxnResponse](p.Conn, req).ErrorCode
 }
 
-func (p *transactor) commitRequest(version int16, group string, t topic, partition int32, offset int64) *kmsg.TxnOffsetCommitRequest {
+func (p *transactor) commitRequest(version int16, group string, t raw.Topic, partition int32, offset int64) *kmsg.TxnOffsetCommitRequest {
 	req := kmsg.NewPtrTxnOffsetCommitRequest()
 	req.Version, req.TransactionalID, req.Group, req.ProducerID, req.ProducerEpoch = version, p.txn, group, p.id, p.epoch
 	req.Generation = -1
 	rp := kmsg.NewTxnOffsetCommitRequestTopicPartition()
 	rp.Partition, rp.Offset, rp.Metadata = partition, offset, kmsg.StringPtr("")
-	req.Topics = []kmsg.TxnOffsetCommitRequestTopic{{Topic: t.name, Partitions: []kmsg.TxnOffsetCommitRequestTopicPartition{rp}}}
+	req.Topics = []kmsg.TxnOffsetCommitRequestTopic{{Topic: t.Name, Partitions: []kmsg.TxnOffsetCommitRequestTopicPartition{rp}}}
 	return req
 }
 
 // tryCommit commits an offset in the transaction, as an application without a group would.
-func (p *transactor) tryCommit(version int16, group string, t topic, partition int32, offset int64) int16 {
-	p.t.Helper()
+func (p *transactor) tryCommit(version int16, group string, t raw.Topic, partition int32, offset int64) int16 {
+	p.T.Helper()
 	return p.commitAs(p.commitRequest(version, group, t, partition, offset))
 }
 
 func (p *transactor) commitAs(req *kmsg.TxnOffsetCommitRequest) int16 {
-	p.t.Helper()
-	resp := do[*kmsg.TxnOffsetCommitResponse](p.conn, req)
-	require.Len(p.t, resp.Topics, 1)
-	require.Len(p.t, resp.Topics[0].Partitions, 1)
+	p.T.Helper()
+	resp := raw.Do[*kmsg.TxnOffsetCommitResponse](p.Conn, req)
+	require.Len(p.T, resp.Topics, 1)
+	require.Len(p.T, resp.Topics[0].Partitions, 1)
 	return resp.Topics[0].Partitions[0].ErrorCode
 }
 
 // describeTxn is the transactional id as DescribeTransactions shows it.
-func describeTxn(c *conn, txn string) kmsg.DescribeTransactionsResponseTransactionState {
-	c.t.Helper()
+func describeTxn(c *raw.Conn, txn string) kmsg.DescribeTransactionsResponseTransactionState {
+	c.T.Helper()
 	req := kmsg.NewPtrDescribeTransactionsRequest()
 	req.TransactionalIDs = []string{txn}
-	resp := do[*kmsg.DescribeTransactionsResponse](c, req)
-	require.Len(c.t, resp.TransactionStates, 1)
+	resp := raw.Do[*kmsg.DescribeTransactionsResponse](c, req)
+	require.Len(c.T, resp.TransactionStates, 1)
 	return resp.TransactionStates[0]
 }
 
 // awaitState waits until the transactional id is in the state.
-func awaitState(c *conn, txn, state string) kmsg.DescribeTransactionsResponseTransactionState {
-	c.t.Helper()
+func awaitState(c *raw.Conn, txn, state string) kmsg.DescribeTransactionsResponseTransactionState {
+	c.T.Helper()
 	var d kmsg.DescribeTransactionsResponseTransactionState
-	require.Eventually(c.t, func() bool {
+	require.Eventually(c.T, func() bool {
 		d = describeTxn(c, txn)
 		return d.State == state
 	}, 30*time.Second, 5*time.Millisecond, "want state %s", state)
@@ -211,12 +213,12 @@ func awaitState(c *conn, txn, state string) kmsg.DescribeTransactionsResponseTra
 }
 
 // stable is what a reader of committed records gets from a partition: values, the aborted list, the last stable offset.
-func stable(c *conn, t topic, partition int32, from int64) kmsg.FetchResponseTopicPartition {
-	c.t.Helper()
-	req := fetchFrom(t, from, 12)
+func stable(c *raw.Conn, t raw.Topic, partition int32, from int64) kmsg.FetchResponseTopicPartition {
+	c.T.Helper()
+	req := raw.FetchFrom(t, from, 12)
 	req.IsolationLevel = 1
 	req.Topics[0].Partitions[0].Partition = partition
-	return fetchAs(c, req)
+	return raw.FetchAs(c, req)
 }
 
 // marker is a control record of a transaction.
@@ -228,25 +230,25 @@ type marker struct {
 }
 
 // markers are those of a partition.
-func markers(c *conn, t topic, partition int32) (list []marker) {
-	c.t.Helper()
-	req := fetchFrom(t, 0, 12)
+func markers(c *raw.Conn, t raw.Topic, partition int32) (list []marker) {
+	c.T.Helper()
+	req := raw.FetchFrom(t, 0, 12)
 	req.Topics[0].Partitions[0].Partition = partition
-	for _, b := range batchesOf(c, fetchAs(c, req).RecordBatches) {
+	for _, b := range raw.BatchesOf(c, raw.FetchAs(c, req).RecordBatches) {
 		if b.Attributes&0x20 == 0 {
 			continue
 		}
 		var r kmsg.Record
-		require.NoError(c.t, r.ReadFrom(b.Records))
+		require.NoError(c.T, r.ReadFrom(b.Records))
 		list = append(list, marker{b.FirstOffset, b.ProducerID, b.ProducerEpoch, r.Key[3] == 1})
 	}
 	return list
 }
 
 // awaitMarkers waits until a partition has so many.
-func awaitMarkers(c *conn, t topic, partition int32, n int) (list []marker) {
-	c.t.Helper()
-	require.Eventually(c.t, func() bool {
+func awaitMarkers(c *raw.Conn, t raw.Topic, partition int32, n int) (list []marker) {
+	c.T.Helper()
+	require.Eventually(c.T, func() bool {
 		list = markers(c, t, partition)
 		return len(list) >= n
 	}, 20*time.Second, 5*time.Millisecond)

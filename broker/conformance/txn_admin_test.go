@@ -6,15 +6,17 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/keyframelog/keyframe/broker/raw"
 )
 
 func TestTxnDescribe(t *testing.T) {
 	b := start(t)
-	c := b.dial(t)
-	tp := createTopic(c, 2)
-	require.Equal(t, int16(105), describeTxn(c, topicName(t)).ErrorCode)
+	c := b.Dial(t)
+	tp := raw.CreateTopic(c, 2)
+	require.Equal(t, int16(105), describeTxn(c, raw.TopicName(t)).ErrorCode)
 	require.Equal(t, int16(42), describeTxn(c, "").ErrorCode)
-	p := b.transactor(t, topicName(t)).init()
+	p := b.transactor(t, raw.TopicName(t)).init()
 	d := describeTxn(c, p.txn)
 	require.Zero(t, d.ErrorCode)
 	require.Equal(t, p.txn, d.TransactionalID)
@@ -25,12 +27,12 @@ func TestTxnDescribe(t *testing.T) {
 	require.Equal(t, p.epoch, d.ProducerEpoch)
 	require.Empty(t, d.Topics)
 	before := time.Now().UnixMilli()
-	p.produce(tp, 1, kv("k", "v"))
+	p.produce(tp, 1, raw.KV("k", "v"))
 	d = describeTxn(c, p.txn)
 	require.Equal(t, "Ongoing", d.State)
 	require.InDelta(t, before, d.StartTimestamp, 10_000)
 	require.Len(t, d.Topics, 1)
-	require.Equal(t, tp.name, d.Topics[0].Topic)
+	require.Equal(t, tp.Name, d.Topics[0].Topic)
 	require.Equal(t, []int32{1}, d.Topics[0].Partitions)
 	p.end(true)
 	d = awaitState(c, p.txn, "CompleteCommit")
@@ -40,16 +42,16 @@ func TestTxnDescribe(t *testing.T) {
 
 func TestTxnList(t *testing.T) {
 	b := start(t)
-	c := b.dial(t)
-	tp := createTopic(c, 1)
-	open, idle := b.transactor(t, topicName(t)).init(), b.transactor(t, topicName(t)).init()
-	open.produce(tp, 0, kv("k", "v"))
+	c := b.Dial(t)
+	tp := raw.CreateTopic(c, 1)
+	open, idle := b.transactor(t, raw.TopicName(t)).init(), b.transactor(t, raw.TopicName(t)).init()
+	open.produce(tp, 0, raw.KV("k", "v"))
 	list := func(version int16, change func(*kmsg.ListTransactionsRequest)) (map[string]string, *kmsg.ListTransactionsResponse) {
 		t.Helper()
 		req := kmsg.NewPtrListTransactionsRequest()
 		req.Version = version
 		change(req)
-		resp := do[*kmsg.ListTransactionsResponse](c, req)
+		resp := raw.Do[*kmsg.ListTransactionsResponse](c, req)
 		got := map[string]string{}
 		for _, x := range resp.TransactionStates {
 			if x.TransactionalID == open.txn || x.TransactionalID == idle.txn {
@@ -80,7 +82,7 @@ func TestTxnList(t *testing.T) {
 		require.Equal(t, map[string]string{idle.txn: "Empty"}, got, "one that never had a transaction counts from the beginning of time")
 		got, _ = list(v, func(r *kmsg.ListTransactionsRequest) { r.DurationFilterMillis = 1 << 50 })
 		require.Empty(t, got)
-		eventually(t, func() bool {
+		raw.Eventually(t, func() bool {
 			got, _ := list(v, func(r *kmsg.ListTransactionsRequest) { r.DurationFilterMillis = 1 })
 			return len(got) == 2
 		})
@@ -104,27 +106,27 @@ func TestTxnList(t *testing.T) {
 
 func TestDescribeProducers(t *testing.T) {
 	b := start(t)
-	c := b.dial(t)
-	tp := createTopic(c, 2)
-	p := b.transactor(t, topicName(t)).init()
+	c := b.Dial(t)
+	tp := raw.CreateTopic(c, 2)
+	p := b.transactor(t, raw.TopicName(t)).init()
 	producers := func(name string, partition int32) kmsg.DescribeProducersResponseTopicPartition {
 		t.Helper()
 		req := kmsg.NewPtrDescribeProducersRequest()
 		req.Topics = []kmsg.DescribeProducersRequestTopic{{Topic: name, Partitions: []int32{partition}}}
-		resp := do[*kmsg.DescribeProducersResponse](c, req)
+		resp := raw.Do[*kmsg.DescribeProducersResponse](c, req)
 		require.Len(t, resp.Topics, 1)
 		require.Len(t, resp.Topics[0].Partitions, 1)
 		return resp.Topics[0].Partitions[0]
 	}
-	require.Equal(t, int16(3), producers(tp.name, 9).ErrorCode)
-	require.Equal(t, int16(3), producers(topicName(t), 0).ErrorCode)
+	require.Equal(t, int16(3), producers(tp.Name, 9).ErrorCode)
+	require.Equal(t, int16(3), producers(raw.TopicName(t), 0).ErrorCode)
 	require.Equal(t, int16(17), producers("..", 0).ErrorCode)
-	require.Empty(t, producers(tp.name, 0).ActiveProducers)
-	mustProduce(c, tp, kv("k", "plain"))
-	require.Empty(t, producers(tp.name, 0).ActiveProducers, "a producer without an id is not remembered")
-	p.produce(tp, 0, kv("k", "v"), kv("k", "w"))
-	p.produce(tp, 0, kv("k", "x"))
-	got := producers(tp.name, 0)
+	require.Empty(t, producers(tp.Name, 0).ActiveProducers)
+	raw.MustProduce(c, tp, raw.KV("k", "plain"))
+	require.Empty(t, producers(tp.Name, 0).ActiveProducers, "a producer without an id is not remembered")
+	p.produce(tp, 0, raw.KV("k", "v"), raw.KV("k", "w"))
+	p.produce(tp, 0, raw.KV("k", "x"))
+	got := producers(tp.Name, 0)
 	require.Zero(t, got.ErrorCode)
 	require.Len(t, got.ActiveProducers, 1)
 	a := got.ActiveProducers[0]
@@ -136,7 +138,7 @@ func TestDescribeProducers(t *testing.T) {
 	require.InDelta(t, time.Now().UnixMilli(), a.LastTimestamp, 10_000)
 	p.end(true)
 	awaitMarkers(c, tp, 0, 1)
-	a = producers(tp.name, 0).ActiveProducers[0]
+	a = producers(tp.Name, 0).ActiveProducers[0]
 	require.Equal(t, int32(p.epoch), a.ProducerEpoch)
 	require.Equal(t, int32(-1), a.LastSequence, "sequences start anew with the epoch")
 	require.Equal(t, int64(-1), a.CurrentTxnStartOffset)

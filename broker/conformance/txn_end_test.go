@@ -5,65 +5,67 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/keyframelog/keyframe/broker/raw"
 )
 
 // A marker takes one offset, in every partition of the transaction, and the last stable offset is the first of the oldest that is open.
 func TestTxnMarkersAndLastStable(t *testing.T) {
 	b := start(t)
-	c := b.dial(t)
-	tp := createTopic(c, 2)
-	first, second := b.transactor(t, topicName(t)).init(), b.transactor(t, topicName(t)).init()
-	require.Zero(t, mustProduce(c, tp, kv("a", "plain")))
-	require.Equal(t, int64(1), first.produce(tp, 0, kv("a", "1"), kv("b", "2")))
-	require.Equal(t, int64(3), second.produce(tp, 0, kv("c", "3")))
-	require.Equal(t, int64(4), mustProduce(c, tp, kv("d", "plain")))
-	require.Zero(t, first.produce(tp, 1, kv("a", "1")))
+	c := b.Dial(t)
+	tp := raw.CreateTopic(c, 2)
+	first, second := b.transactor(t, raw.TopicName(t)).init(), b.transactor(t, raw.TopicName(t)).init()
+	require.Zero(t, raw.MustProduce(c, tp, raw.KV("a", "plain")))
+	require.Equal(t, int64(1), first.produce(tp, 0, raw.KV("a", "1"), raw.KV("b", "2")))
+	require.Equal(t, int64(3), second.produce(tp, 0, raw.KV("c", "3")))
+	require.Equal(t, int64(4), raw.MustProduce(c, tp, raw.KV("d", "plain")))
+	require.Zero(t, first.produce(tp, 1, raw.KV("a", "1")))
 	require.Equal(t, int64(1), stable(c, tp, 0, 0).LastStableOffset)
 	id, epoch := first.id, first.epoch
 	first.end(true)
 	require.Equal(t, []marker{{5, id, epoch + 1, true}}, awaitMarkers(c, tp, 0, 1))
 	require.Equal(t, []marker{{1, id, epoch + 1, true}}, awaitMarkers(c, tp, 1, 1))
-	eventually(t, func() bool { return stable(c, tp, 0, 0).LastStableOffset == 3 })
+	raw.Eventually(t, func() bool { return stable(c, tp, 0, 0).LastStableOffset == 3 })
 	second.end(false)
-	eventually(t, func() bool { return stable(c, tp, 0, 0).LastStableOffset == 7 })
-	require.Equal(t, int64(7), listOffset(c, tp, 0, -1).Offset)
+	raw.Eventually(t, func() bool { return stable(c, tp, 0, 0).LastStableOffset == 7 })
+	require.Equal(t, int64(7), raw.ListOffset(c, tp, 0, -1).Offset)
 }
 
 // Readers of committed records are told what to skip, in the order of the markers, and nobody else is.
 func TestTxnAbortedList(t *testing.T) {
 	b := start(t)
-	c := b.dial(t)
-	tp := createTopic(c, 1)
-	first, second, third := b.transactor(t, topicName(t)).init(), b.transactor(t, topicName(t)).init(), b.transactor(t, topicName(t)).init()
-	first.produce(tp, 0, kv("a", "1"))
-	second.produce(tp, 0, kv("a", "2"))
-	third.produce(tp, 0, kv("a", "3"))
+	c := b.Dial(t)
+	tp := raw.CreateTopic(c, 1)
+	first, second, third := b.transactor(t, raw.TopicName(t)).init(), b.transactor(t, raw.TopicName(t)).init(), b.transactor(t, raw.TopicName(t)).init()
+	first.produce(tp, 0, raw.KV("a", "1"))
+	second.produce(tp, 0, raw.KV("a", "2"))
+	third.produce(tp, 0, raw.KV("a", "3"))
 	second.end(false)
 	awaitMarkers(c, tp, 0, 1)
 	third.end(true)
 	awaitMarkers(c, tp, 0, 2)
 	first.end(false)
 	awaitMarkers(c, tp, 0, 3)
-	eventually(t, func() bool { return stable(c, tp, 0, 0).LastStableOffset == 6 })
+	raw.Eventually(t, func() bool { return stable(c, tp, 0, 0).LastStableOffset == 6 })
 	var aborted [][2]int64
 	for _, x := range stable(c, tp, 0, 0).AbortedTransactions {
 		aborted = append(aborted, [2]int64{x.ProducerID, x.FirstOffset})
 	}
 	require.Equal(t, [][2]int64{{second.id, 1}, {first.id, 0}}, aborted)
-	require.Empty(t, fetchAt(c, tp, 0).AbortedTransactions)
+	require.Empty(t, raw.FetchAt(c, tp, 0).AbortedTransactions)
 }
 
 // Clients below EndTxn v5 keep their epoch and go on with their sequences, and a repeated end is answered as the first.
 func TestTxnEndOlderVersions(t *testing.T) {
 	b := start(t)
-	c := b.dial(t)
+	c := b.Dial(t)
 	for version := range int16(5) {
-		tp := createTopic(c, 1)
-		p := b.transactor(t, topicName(t)).init()
+		tp := raw.CreateTopic(c, 1)
+		p := b.transactor(t, raw.TopicName(t)).init()
 		for i, commit := range []bool{true, false, true} {
 			p.add(tp, 0)
-			answer := p.tryProduce(min(version+7, 11), tp, 0, kv("k", "v"))
-			requireCode(t, 0, answer.ErrorCode, answer.ErrorMessage)
+			answer := p.tryProduce(min(version+7, 11), tp, 0, raw.KV("k", "v"))
+			raw.RequireCode(t, 0, answer.ErrorCode, answer.ErrorMessage)
 			require.Zero(t, p.tryEnd(version, commit).ErrorCode)
 			d := awaitState(c, p.txn, map[bool]string{true: "CompleteCommit", false: "CompleteAbort"}[commit])
 			require.Equal(t, p.epoch, d.ProducerEpoch)
@@ -77,8 +79,8 @@ func TestTxnEndOlderVersions(t *testing.T) {
 // EndTxn without a transaction: 48, and the producer's next epoch for an abort of v5, which a client sends that does not know.
 func TestTxnEndWithoutTransaction(t *testing.T) {
 	b := start(t)
-	c := b.dial(t)
-	p := b.transactor(t, topicName(t)).init()
+	c := b.Dial(t)
+	p := b.transactor(t, raw.TopicName(t)).init()
 	for version := range int16(6) {
 		require.Equal(t, int16(48), p.tryEnd(version, true).ErrorCode, "v%d", version)
 		if version < 5 {
@@ -100,13 +102,13 @@ func TestTxnEndWithoutTransaction(t *testing.T) {
 // EndTxn v5 (KIP-890) raises the epoch with every transaction, and a repeated one has the same answer.
 func TestTxnEndRaisesTheEpoch(t *testing.T) {
 	b := start(t)
-	c := b.dial(t)
-	tp := createTopic(c, 1)
-	p := b.transactor(t, topicName(t)).init()
+	c := b.Dial(t)
+	tp := raw.CreateTopic(c, 1)
+	p := b.transactor(t, raw.TopicName(t)).init()
 	for i, commit := range []bool{true, false, true} {
-		p.produce(tp, 0, kv("k", "v"))
+		p.produce(tp, 0, raw.KV("k", "v"))
 		old := *p
-		old.conn = b.dial(t)
+		old.Conn = b.Dial(t)
 		p.end(commit)
 		require.Equal(t, old.id, p.id)
 		require.Equal(t, old.epoch+1, p.epoch)
@@ -119,12 +121,12 @@ func TestTxnEndRaisesTheEpoch(t *testing.T) {
 		require.Equal(t, [2]int64{p.id, int64(p.epoch)}, [2]int64{again.ProducerID, int64(again.ProducerEpoch)})
 		require.Equal(t, int16(48), old.tryEnd(5, !commit).ErrorCode)
 		require.Equal(t, int16(90), old.tryEnd(4, commit).ErrorCode)
-		require.Equal(t, int16(47), old.tryProduce(12, tp, 0, kv("k", "late")).ErrorCode, "late requests are of another epoch")
+		require.Equal(t, int16(47), old.tryProduce(12, tp, 0, raw.KV("k", "late")).ErrorCode, "late requests are of another epoch")
 	}
 	// A repeated end of the transaction before does not end the next one.
-	p.produce(tp, 0, kv("k", "v"))
+	p.produce(tp, 0, raw.KV("k", "v"))
 	late := *p
-	late.conn, late.epoch = b.dial(t), p.epoch-1
+	late.Conn, late.epoch = b.Dial(t), p.epoch-1
 	require.Equal(t, int16(90), late.tryEnd(5, true).ErrorCode)
 	require.Equal(t, "Ongoing", describeTxn(c, p.txn).State)
 	p.end(true)
@@ -133,28 +135,28 @@ func TestTxnEndRaisesTheEpoch(t *testing.T) {
 // A topic that is deleted takes its part of the transaction with it; the rest is committed.
 func TestTxnTopicDeleted(t *testing.T) {
 	b := start(t)
-	c := b.dial(t)
-	gone, stays := createTopic(c, 1), createTopic(c, 1)
-	p := b.transactor(t, topicName(t)).init()
-	p.produce(gone, 0, kv("k", "v"))
-	p.produce(stays, 0, kv("k", "v"))
+	c := b.Dial(t)
+	gone, stays := raw.CreateTopic(c, 1), raw.CreateTopic(c, 1)
+	p := b.transactor(t, raw.TopicName(t)).init()
+	p.produce(gone, 0, raw.KV("k", "v"))
+	p.produce(stays, 0, raw.KV("k", "v"))
 	req := kmsg.NewPtrDeleteTopicsRequest()
 	req.Version, req.TimeoutMillis = 6, 10_000
-	req.Topics = []kmsg.DeleteTopicsRequestTopic{{Topic: &gone.name}}
-	require.Zero(t, do[*kmsg.DeleteTopicsResponse](c, req).Topics[0].ErrorCode)
-	eventually(t, func() bool { return describe(c, gone.name).ErrorCode == 3 })
+	req.Topics = []kmsg.DeleteTopicsRequestTopic{{Topic: &gone.Name}}
+	require.Zero(t, raw.Do[*kmsg.DeleteTopicsResponse](c, req).Topics[0].ErrorCode)
+	raw.Eventually(t, func() bool { return raw.DescribeTopic(c, gone.Name).ErrorCode == 3 })
 	p.end(true)
 	awaitMarkers(c, stays, 0, 1)
-	eventually(t, func() bool { return stable(c, stays, 0, 0).LastStableOffset == 2 })
+	raw.Eventually(t, func() bool { return stable(c, stays, 0, 0).LastStableOffset == 2 })
 	awaitState(c, p.txn, "CompleteCommit")
 
 	// One of the same name has nothing to do with it.
-	p.produce(stays, 0, kv("k", "v"))
-	again := createNamed(c, gone.name, 1)
+	p.produce(stays, 0, raw.KV("k", "v"))
+	again := raw.CreateNamed(c, gone.Name, 1)
 	p.end(true)
 	awaitMarkers(c, stays, 0, 2)
 	require.Empty(t, markers(c, again, 0))
-	p.produce(again, 0, kv("k", "v"))
+	p.produce(again, 0, raw.KV("k", "v"))
 	p.end(true)
 	awaitMarkers(c, again, 0, 1)
 }

@@ -6,28 +6,30 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/keyframelog/keyframe/broker/raw"
 )
 
 // tryInit asks for an epoch as the producer with the id and epoch; -1, -1 starts.
 func (p *transactor) tryInit(version int16, id int64, epoch int16) *kmsg.InitProducerIDResponse {
-	p.t.Helper()
+	p.T.Helper()
 	req := p.initRequest(version)
 	req.ProducerID, req.ProducerEpoch = id, epoch
-	return do[*kmsg.InitProducerIDResponse](p.conn, req)
+	return raw.Do[*kmsg.InitProducerIDResponse](p.Conn, req)
 }
 
 // ended is the producer after its transaction, open still, was aborted by somebody else.
-func (b *broker) fenced(t *testing.T, tp topic) (old, now *transactor) {
+func (b *broker) fenced(t *testing.T, tp raw.Topic) (old, now *transactor) {
 	t.Helper()
-	old = b.transactor(t, topicName(t)).init()
-	old.produce(tp, 0, kv("k", "v"))
+	old = b.transactor(t, raw.TopicName(t)).init()
+	old.produce(tp, 0, raw.KV("k", "v"))
 	return old, b.transactor(t, old.txn).init()
 }
 
 func TestTxnInitAllVersions(t *testing.T) {
 	b := start(t)
 	for version := range int16(6) {
-		p := b.transactor(t, topicName(t)).init() // waits for the coordinator
+		p := b.transactor(t, raw.TopicName(t)).init() // waits for the coordinator
 		resp := p.tryInit(version, -1, -1)
 		require.Zero(t, resp.ErrorCode, "v%d", version)
 		require.Equal(t, p.id, resp.ProducerID)
@@ -37,7 +39,7 @@ func TestTxnInitAllVersions(t *testing.T) {
 
 func TestTxnInitRefused(t *testing.T) {
 	b := start(t)
-	p := b.transactor(t, topicName(t)).init()
+	p := b.transactor(t, raw.TopicName(t)).init()
 	for _, ms := range []int32{0, -1, 900_001} {
 		p.timeoutMs = ms
 		require.Equal(t, int16(50), p.tryInit(4, -1, -1).ErrorCode, "transaction.max.timeout.ms: %d", ms)
@@ -56,8 +58,8 @@ func TestTxnInitRefused(t *testing.T) {
 // KIP-360: a producer that names its id and epoch goes on with the next epoch, and may repeat itself.
 func TestTxnInitRecovers(t *testing.T) {
 	b := start(t)
-	p := b.transactor(t, topicName(t)).init()
-	p.txn = topicName(t)
+	p := b.transactor(t, raw.TopicName(t)).init()
+	p.txn = raw.TopicName(t)
 	fresh := p.tryInit(4, 123_456, 7)
 	require.Zero(t, fresh.ErrorCode, "a producer id for a new transactional id is accepted")
 	require.NotEqual(t, int64(123_456), fresh.ProducerID)
@@ -80,10 +82,10 @@ func TestTxnInitRecovers(t *testing.T) {
 // A second instance aborts what the first left open, and is asked to come again while that is under way.
 func TestTxnInitAbortsAndFences(t *testing.T) {
 	b := start(t)
-	c := b.dial(t)
-	tp := createTopic(c, 1)
-	old := b.transactor(t, topicName(t)).init()
-	old.produce(tp, 0, kv("k", "v"))
+	c := b.Dial(t)
+	tp := raw.CreateTopic(c, 1)
+	old := b.transactor(t, raw.TopicName(t)).init()
+	old.produce(tp, 0, raw.KV("k", "v"))
 	now := b.transactor(t, old.txn)
 	require.Equal(t, int16(51), now.tryInit(4, -1, -1).ErrorCode)
 	now.init()
@@ -95,7 +97,7 @@ func TestTxnInitAbortsAndFences(t *testing.T) {
 	require.Equal(t, old.epoch+1, m[0].epoch)
 
 	// The producer that has a transaction open recovers in the same way.
-	now.produce(tp, 0, kv("k", "w"))
+	now.produce(tp, 0, raw.KV("k", "w"))
 	require.Equal(t, int16(51), now.tryInit(4, now.id, now.epoch).ErrorCode)
 	require.Eventually(t, func() bool {
 		resp := now.tryInit(4, now.id, now.epoch)
@@ -106,9 +108,9 @@ func TestTxnInitAbortsAndFences(t *testing.T) {
 // Versions of before KIP-588 are told INVALID_PRODUCER_EPOCH in place of PRODUCER_FENCED.
 func TestTxnFencedByVersion(t *testing.T) {
 	b := start(t)
-	tp := createTopic(b.dial(t), 1)
+	tp := raw.CreateTopic(b.Dial(t), 1)
 	old, now := b.fenced(t, tp)
-	group := topicName(t)
+	group := raw.TopicName(t)
 	fenced := func(version, since int16) int16 {
 		if version < since {
 			return 47
@@ -116,7 +118,7 @@ func TestTxnFencedByVersion(t *testing.T) {
 		return 90
 	}
 	ahead := *now
-	ahead.conn, ahead.epoch = b.dial(t), now.epoch+1 // Kafka fences what it does not know, too
+	ahead.Conn, ahead.epoch = b.Dial(t), now.epoch+1 // Kafka fences what it does not know, too
 	for _, p := range []*transactor{old, &ahead} {
 		for v := range int16(6) {
 			require.Equal(t, fenced(v, 2), p.tryEnd(v, true).ErrorCode, "EndTxn v%d", v)
@@ -127,16 +129,16 @@ func TestTxnFencedByVersion(t *testing.T) {
 			require.Equal(t, fenced(v, 2), p.tryAddOffsets(v, group), "AddOffsetsToTxn v%d", v)
 		}
 		for v := int16(3); v <= 13; v++ {
-			require.Equal(t, int16(47), p.tryProduce(v, tp, 0, kv("k", "v")).ErrorCode, "Produce v%d: 47 and not 48", v)
+			require.Equal(t, int16(47), p.tryProduce(v, tp, 0, raw.KV("k", "v")).ErrorCode, "Produce v%d: 47 and not 48", v)
 		}
 	}
 }
 
 func TestTxnUnknownProducer(t *testing.T) {
 	b := start(t)
-	tp := createTopic(b.dial(t), 1)
-	p := b.transactor(t, topicName(t)).init()
-	group := topicName(t)
+	tp := raw.CreateTopic(b.Dial(t), 1)
+	p := b.transactor(t, raw.TopicName(t)).init()
+	group := raw.TopicName(t)
 	check := func(want int16) {
 		t.Helper()
 		for _, v := range []int16{4, 5} {
@@ -146,13 +148,13 @@ func TestTxnUnknownProducer(t *testing.T) {
 		require.Equal(t, map[int32]int16{0: want}, p.tryAdd(3, tp, 0))
 		require.Equal(t, want, p.tryAddOffsets(3, group))
 		for v := int16(10); v <= 13; v++ {
-			require.Equal(t, want, p.tryProduce(v, tp, 0, kv("k", "v")).ErrorCode, "Produce v%d", v)
+			require.Equal(t, want, p.tryProduce(v, tp, 0, raw.KV("k", "v")).ErrorCode, "Produce v%d", v)
 		}
 	}
 	id := p.id
 	p.id += 1_000_000
 	check(49)
-	p.id, p.txn = id, topicName(t)
+	p.id, p.txn = id, raw.TopicName(t)
 	check(49)
 	p.txn = ""
 	check(42)
@@ -161,19 +163,19 @@ func TestTxnUnknownProducer(t *testing.T) {
 // A transaction that takes longer than its time-out is aborted, and its producer is fenced; Kafka looks every ten seconds.
 func TestTxnTimeout(t *testing.T) {
 	b := start(t)
-	c := b.dial(t)
-	tp := createTopic(c, 1)
-	p := b.transactor(t, topicName(t))
+	c := b.Dial(t)
+	tp := raw.CreateTopic(c, 1)
+	p := b.transactor(t, raw.TopicName(t))
 	p.timeoutMs = 100
 	p.init()
-	p.produce(tp, 0, kv("k", "v"))
+	p.produce(tp, 0, raw.KV("k", "v"))
 	d := awaitState(c, p.txn, "CompleteAbort")
 	require.Equal(t, p.epoch+1, d.ProducerEpoch)
 	require.Equal(t, int32(100), d.TimeoutMillis)
 	m := awaitMarkers(c, tp, 0, 1)
 	require.False(t, m[0].commit)
 	require.Equal(t, p.epoch+1, m[0].epoch)
-	require.Equal(t, int16(47), p.tryProduce(12, tp, 0, kv("k", "v")).ErrorCode)
+	require.Equal(t, int16(47), p.tryProduce(12, tp, 0, raw.KV("k", "v")).ErrorCode)
 	require.Equal(t, int16(90), p.tryEnd(4, true).ErrorCode)
 	require.Equal(t, int16(90), p.tryEnd(4, false).ErrorCode)
 	require.Equal(t, int16(48), p.tryEnd(5, true).ErrorCode, "what was aborted cannot be committed")
@@ -187,9 +189,9 @@ func TestTxnTimeout(t *testing.T) {
 func TestTxnEpochsUsedUp(t *testing.T) {
 	const lastEpoch = 32766
 	b := start(t)
-	c := b.dial(t)
-	tp := createTopic(c, 1)
-	p := b.transactor(t, topicName(t)).init()
+	c := b.Dial(t)
+	tp := raw.CreateTopic(c, 1)
+	p := b.transactor(t, raw.TopicName(t)).init()
 	useUp := func() {
 		t.Helper()
 		// Many requests at a time: the answers come in their order.
@@ -197,14 +199,13 @@ func TestTxnEpochsUsedUp(t *testing.T) {
 		for epoch < lastEpoch {
 			n := min(lastEpoch-int(epoch), 500)
 			var frames []byte
-			for range n {
-				p.correlation++
-				frames = append(frames, kmsg.NewRequestFormatter().AppendRequest(nil, p.initRequest(4), p.correlation)...)
+			for i := range n {
+				frames = append(frames, kmsg.NewRequestFormatter().AppendRequest(nil, p.initRequest(4), int32(i))...)
 			}
 			_, err := p.Write(frames)
 			require.NoError(t, err)
 			for range n {
-				resp, _ := p.receive(p.initRequest(4))
+				resp, _ := p.Receive(p.initRequest(4))
 				got := resp.(*kmsg.InitProducerIDResponse)
 				require.Zero(t, got.ErrorCode)
 				require.Equal(t, id, got.ProducerID)
@@ -217,8 +218,8 @@ func TestTxnEpochsUsedUp(t *testing.T) {
 	require.NoError(t, p.SetDeadline(time.Now().Add(5*time.Minute)))
 	useUp()
 	old := *p
-	old.conn = b.dial(t)
-	p.produce(tp, 0, kv("k", "v"))
+	old.Conn = b.Dial(t)
+	p.produce(tp, 0, raw.KV("k", "v"))
 	p.end(true)
 	require.NotEqual(t, old.id, p.id)
 	require.Zero(t, p.epoch)
@@ -228,8 +229,8 @@ func TestTxnEpochsUsedUp(t *testing.T) {
 	require.Zero(t, again.ErrorCode)
 	require.Equal(t, [2]int64{p.id, 0}, [2]int64{again.ProducerID, int64(again.ProducerEpoch)}, "repeated")
 	require.Equal(t, int16(48), old.tryEnd(5, false).ErrorCode)
-	require.NotZero(t, old.tryProduce(12, tp, 0, kv("k", "late")).ErrorCode)
-	p.produce(tp, 0, kv("k", "w"))
+	require.NotZero(t, old.tryProduce(12, tp, 0, raw.KV("k", "late")).ErrorCode)
+	p.produce(tp, 0, raw.KV("k", "w"))
 	p.end(false)
 	require.Equal(t, int16(1), p.epoch)
 }

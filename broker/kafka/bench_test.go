@@ -9,22 +9,24 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/keyframelog/keyframe/broker/raw"
 )
 
 // benchBatch is 64 records of 1 KiB.
 func benchBatch() []byte {
-	records := make([]testRecord, 64)
+	records := make([]raw.Record, 64)
 	for i := range records {
-		records[i] = kv("key", string(make([]byte, 1000)))
+		records[i] = raw.KV("key", string(make([]byte, 1000)))
 	}
-	return seal(newBatch(records...))
+	return raw.Seal(raw.NewBatch(records...))
 }
 
 // BenchmarkProduce is the protocol's and the log's share of a produce, on an in-memory file system: 5 requests in flight.
 func BenchmarkProduce(b *testing.B) {
-	c := startOwn(b, options{}).dial(b)
-	tp := createTopic(c, 1)
-	req := produceTo(tp, 0, 9, benchBatch())
+	c := startOwn(b, options{}).Dial(b)
+	tp := raw.CreateTopic(c, 1)
+	req := raw.ProduceTo(tp, 0, 9, benchBatch())
 	frame := kmsg.NewRequestFormatter().AppendRequest(nil, req, 1)
 	b.SetBytes(int64(len(req.Topics[0].Partitions[0].Records)))
 	b.ReportAllocs()
@@ -35,7 +37,7 @@ func BenchmarkProduce(b *testing.B) {
 			b.Fatal(err)
 		}
 		if sent++; sent > inFlight {
-			c.receive(req)
+			c.Receive(req)
 		}
 	}
 }
@@ -48,16 +50,16 @@ func BenchmarkFetch(b *testing.B) {
 }
 
 func benchmarkFetch(b *testing.B, partitions int32) {
-	c := startOwn(b, options{}).dial(b)
-	tp := createTopic(c, partitions)
+	c := startOwn(b, options{}).Dial(b)
+	tp := raw.CreateTopic(c, partitions)
 	batch := benchBatch()
-	req := fetchFrom(tp, 0, 12)
+	req := raw.FetchFrom(tp, 0, 12)
 	req.Topics[0].Partitions = nil
 	for p := range partitions {
 		for range 1<<20/len(batch) + 1 {
-			produceAs(c, produceTo(tp, p, 9, append([]byte{}, batch...)))
+			raw.ProduceAs(c, raw.ProduceTo(tp, p, 9, append([]byte{}, batch...)))
 		}
-		req.Topics[0].Partitions = append(req.Topics[0].Partitions, fetchPartition(p, 0))
+		req.Topics[0].Partitions = append(req.Topics[0].Partitions, raw.FetchPartition(p, 0))
 	}
 	frame := kmsg.NewRequestFormatter().AppendRequest(nil, req, 1)
 	var answer []byte
@@ -88,21 +90,21 @@ func BenchmarkFetchIdle(b *testing.B) {
 	for _, wait := range []int32{0, 1} {
 		for _, session := range []bool{false, true} {
 			b.Run(fmt.Sprintf("wait-%dms/session-%v", wait, session), func(b *testing.B) {
-				c := startOwn(b, options{}).dial(b)
-				tp := createTopic(c, partitions)
-				req := fetchFrom(tp, 0, 12)
+				c := startOwn(b, options{}).Dial(b)
+				tp := raw.CreateTopic(c, partitions)
+				req := raw.FetchFrom(tp, 0, 12)
 				req.Topics[0].Partitions = nil
 				for p := range int32(partitions) {
-					req.Topics[0].Partitions = append(req.Topics[0].Partitions, fetchPartition(p, 0))
+					req.Topics[0].Partitions = append(req.Topics[0].Partitions, raw.FetchPartition(p, 0))
 				}
 				if session {
 					req.SessionEpoch = 0
-					req.SessionID = do[*kmsg.FetchResponse](c, req).SessionID
+					req.SessionID = raw.Do[*kmsg.FetchResponse](c, req).SessionID
 					req.Topics, req.SessionEpoch = nil, 1
 				}
 				req.MaxWaitMillis = wait
 				fetch := func() {
-					do[*kmsg.FetchResponse](c, req)
+					raw.Do[*kmsg.FetchResponse](c, req)
 					if session {
 						req.SessionEpoch++
 					}

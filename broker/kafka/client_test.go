@@ -11,12 +11,14 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/keyframelog/keyframe/broker/raw"
 )
 
 // TestFranzGo: an unmodified client writes and reads with every codec.
 func TestFranzGo(t *testing.T) {
 	b := startOwn(t, options{})
-	tp := createTopic(b.dial(t), 3)
+	tp := raw.CreateTopic(b.Dial(t), 3)
 	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	defer cancel()
 	const each = 500
@@ -24,7 +26,7 @@ func TestFranzGo(t *testing.T) {
 	for name, codec := range map[string]kgo.CompressionCodec{
 		"none": kgo.NoCompression(), "gzip": kgo.GzipCompression(), "snappy": kgo.SnappyCompression(), "lz4": kgo.Lz4Compression(), "zstd": kgo.ZstdCompression(),
 	} {
-		p, err := kgo.NewClient(kgo.SeedBrokers(b.addr), kgo.DefaultProduceTopic(tp.name), kgo.ProducerBatchCompression(codec))
+		p, err := kgo.NewClient(kgo.SeedBrokers(b.Addr), kgo.DefaultProduceTopic(tp.Name), kgo.ProducerBatchCompression(codec))
 		require.NoError(t, err)
 		var records []*kgo.Record
 		for i := range each {
@@ -36,7 +38,7 @@ func TestFranzGo(t *testing.T) {
 		p.Close()
 	}
 	for _, sessions := range []bool{true, false} {
-		opts := []kgo.Opt{kgo.SeedBrokers(b.addr), kgo.ConsumeTopics(tp.name), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart())}
+		opts := []kgo.Opt{kgo.SeedBrokers(b.Addr), kgo.ConsumeTopics(tp.Name), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart())}
 		if !sessions {
 			opts = append(opts, kgo.DisableFetchSessions())
 		}
@@ -63,11 +65,11 @@ func TestKcat(t *testing.T) {
 		t.Skip("SKIPPED: kcat is not installed; apt-get install kcat")
 	}
 	b := startOwn(t, options{})
-	tp := createTopic(b.dial(t), 2)
+	tp := raw.CreateTopic(b.Dial(t), 2)
 	run := func(in string, args ...string) string {
 		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 		defer cancel()
-		cmd := exec.CommandContext(ctx, kcat, append([]string{"-b", b.addr}, args...)...)
+		cmd := exec.CommandContext(ctx, kcat, append([]string{"-b", b.Addr}, args...)...)
 		cmd.Stdin = strings.NewReader(in)
 		var out, errs bytes.Buffer
 		cmd.Stdout, cmd.Stderr = &out, &errs
@@ -75,10 +77,10 @@ func TestKcat(t *testing.T) {
 		return out.String()
 	}
 	for _, codec := range []string{"none", "gzip", "snappy", "lz4", "zstd"} {
-		run("k1:"+codec+"\nk2:"+codec+"\n", "-P", "-t", tp.name, "-K:", "-z", codec, "-p", "0", "-X", "enable.idempotence=true")
+		run("k1:"+codec+"\nk2:"+codec+"\n", "-P", "-t", tp.Name, "-K:", "-z", codec, "-p", "0", "-X", "enable.idempotence=true")
 	}
-	out := run("", "-C", "-t", tp.name, "-p", "0", "-o", "beginning", "-e", "-q", "-f", "%o %k %s\n")
+	out := run("", "-C", "-t", tp.Name, "-p", "0", "-o", "beginning", "-e", "-q", "-f", "%o %k %s\n")
 	require.Equal(t, "0 k1 none\n1 k2 none\n2 k1 gzip\n3 k2 gzip\n4 k1 snappy\n5 k2 snappy\n6 k1 lz4\n7 k2 lz4\n8 k1 zstd\n9 k2 zstd\n", out)
-	require.Contains(t, run("", "-L", "-t", tp.name), "with 2 partitions")
-	require.Contains(t, run("", "-Q", "-t", tp.name+":0:-1"), "offset 10")
+	require.Contains(t, run("", "-L", "-t", tp.Name), "with 2 partitions")
+	require.Contains(t, run("", "-Q", "-t", tp.Name+":0:-1"), "offset 10")
 }

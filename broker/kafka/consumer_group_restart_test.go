@@ -8,6 +8,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/keyframelog/keyframe/broker/raw"
 )
 
 // assigned is a member of a consumer group of one topic: what it was told.
@@ -18,19 +20,19 @@ type assigned struct {
 }
 
 // beat sends a heartbeat, which joins at epoch 0, and takes over the answer. The member says what it has, so it gives up at once.
-func (m *assigned) beat(t *testing.T, c *conn, group string, tp topic) {
+func (m *assigned) beat(t *testing.T, c *raw.Conn, group string, tp raw.Topic) {
 	t.Helper()
 	r := kmsg.NewPtrConsumerGroupHeartbeatRequest()
 	r.Version, r.Group, r.MemberID, r.MemberEpoch = 1, group, m.id, m.epoch
 	r.Topics = []kmsg.ConsumerGroupHeartbeatRequestTopic{}
 	if len(m.owned) > 0 {
-		r.Topics = append(r.Topics, kmsg.ConsumerGroupHeartbeatRequestTopic{TopicID: tp.id, Partitions: m.owned})
+		r.Topics = append(r.Topics, kmsg.ConsumerGroupHeartbeatRequestTopic{TopicID: tp.ID, Partitions: m.owned})
 	}
 	if m.epoch == 0 {
-		r.RebalanceTimeoutMillis, r.SubscribedTopicNames = 30_000, []string{tp.name}
+		r.RebalanceTimeoutMillis, r.SubscribedTopicNames = 30_000, []string{tp.Name}
 	}
-	got := do[*kmsg.ConsumerGroupHeartbeatResponse](c, r)
-	requireCode(t, 0, got.ErrorCode, got.ErrorMessage)
+	got := raw.Do[*kmsg.ConsumerGroupHeartbeatResponse](c, r)
+	raw.RequireCode(t, 0, got.ErrorCode, got.ErrorMessage)
 	require.GreaterOrEqual(t, got.MemberEpoch, m.epoch)
 	m.epoch = got.MemberEpoch
 	if got.Assignment != nil {
@@ -48,8 +50,8 @@ func TestConsumerGroupsSurviveAKill(t *testing.T) {
 		t.Run(fmt.Sprintf("after %d answers", killed+1), func(t *testing.T) {
 			fs := vfs.NewCrashableMem()
 			b, _ := startGroupsOwn(t, options{fs: fs})
-			c := b.dial(t)
-			tp := createTopic(c, 5)
+			c := b.Dial(t)
+			tp := raw.CreateTopic(c, 5)
 			members := []*assigned{{id: "one"}, {id: "two"}, {id: "three"}}
 			step := func(i int) {
 				members[i].beat(t, c, "g", tp)
@@ -65,7 +67,7 @@ func TestConsumerGroupsSurviveAKill(t *testing.T) {
 				step(i)
 				if n == killed {
 					b, _ = startGroupsOwn(t, options{fs: fs.CrashClone(vfs.CrashCloneCfg{})}) // nothing but what was synced
-					c = b.dial(t)
+					c = b.Dial(t)
 				}
 			}
 			var all []int32

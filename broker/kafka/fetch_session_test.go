@@ -9,117 +9,57 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/keyframelog/keyframe/broker/kafka"
+	"github.com/keyframelog/keyframe/broker/raw"
 )
-
-// session is the client's side of a fetch session.
-type session struct {
-	c       *conn
-	version int16
-	id      int32
-	epoch   int32
-}
-
-// beginSession fetches all of the topic's partitions from the offset on, and expects a session.
-func beginSession(c *conn, version int16, tp topic, offset int64, partitions ...int32) (*session, *kmsg.FetchResponse) {
-	c.t.Helper()
-	req := fetchFrom(tp, offset, version)
-	req.SessionEpoch = 0
-	req.Topics[0].Partitions = nil
-	for _, p := range partitions {
-		req.Topics[0].Partitions = append(req.Topics[0].Partitions, fetchPartition(p, offset))
-	}
-	resp := do[*kmsg.FetchResponse](c, req)
-	require.Zero(c.t, resp.ErrorCode)
-	require.Positive(c.t, resp.SessionID)
-	return &session{c: c, version: version, id: resp.SessionID, epoch: 1}, resp
-}
-
-// request is the session's next one, without any change.
-func (s *session) request() *kmsg.FetchRequest {
-	req := fetchFrom(topic{}, 0, s.version)
-	req.Topics, req.SessionID, req.SessionEpoch = nil, s.id, s.epoch
-	return req
-}
-
-// fetch sends the session's next request, after a change to it.
-func (s *session) fetch(change func(*kmsg.FetchRequest)) *kmsg.FetchResponse {
-	s.c.t.Helper()
-	req := s.request()
-	if change != nil {
-		change(req)
-	}
-	resp := do[*kmsg.FetchResponse](s.c, req)
-	require.Zero(s.c.t, resp.ErrorCode)
-	s.epoch++
-	return resp
-}
-
-// at asks for a partition at an offset.
-func at(tp topic, partition int32, offset int64) func(*kmsg.FetchRequest) {
-	return func(req *kmsg.FetchRequest) {
-		req.Topics = append(req.Topics, kmsg.FetchRequestTopic{Topic: tp.name, TopicID: tp.id,
-			Partitions: []kmsg.FetchRequestTopicPartition{fetchPartition(partition, offset)}})
-	}
-}
-
-// partitionsIn returns the partitions of a response in its order.
-func partitionsIn(resp *kmsg.FetchResponse) (indexes []int32) {
-	for _, t := range resp.Topics {
-		for _, p := range t.Partitions {
-			indexes = append(indexes, p.Partition)
-		}
-	}
-	return indexes
-}
 
 // TestFetchSessionGoesOnElsewhere: a request that waits is told that its session has gone on without it.
 func TestFetchSessionGoesOnElsewhere(t *testing.T) {
 	b := startOwn(t, options{})
-	c, other := b.dial(t), b.dial(t)
-	tp := createTopic(c, 1)
-	s, _ := beginSession(c, 12, tp, 0, 0)
-	req := s.request()
+	c, other := b.Dial(t), b.Dial(t)
+	tp := raw.CreateTopic(c, 1)
+	s, _ := raw.BeginSession(c, 12, tp, 0, 0)
+	req := s.Request()
 	req.MaxWaitMillis = 30_000
-	c.send(req)
-	s.c, s.epoch = other, s.epoch+1
+	c.Send(req)
+	s.C, s.Epoch = other, s.Epoch+1
 	require.Eventually(t, func() bool { // c's request is there
-		resp := do[*kmsg.FetchResponse](other, s.request())
+		resp := raw.Do[*kmsg.FetchResponse](other, s.Request())
 		if resp.ErrorCode == 0 {
-			s.epoch++
+			s.Epoch++
 		}
 		return resp.ErrorCode == 0
 	}, 10*time.Second, time.Millisecond)
 	started := time.Now()
-	resp, _ := c.receive(req)
+	resp, _ := c.Receive(req)
 	require.Less(t, time.Since(started), 10*time.Second)
 	require.Equal(t, int16(71), resp.(*kmsg.FetchResponse).ErrorCode)
-	require.Equal(t, s.id, resp.(*kmsg.FetchResponse).SessionID)
-	s.fetch(nil)
+	require.Equal(t, s.ID, resp.(*kmsg.FetchResponse).SessionID)
+	s.Fetch(nil)
 }
 
 // TestFetchSessionSlots: a full cache gives a new client none, unless a session was idle for long, or is smaller and not young.
 func TestFetchSessionSlots(t *testing.T) {
 	now := &clock{at: time.Now()}
-	c := startOwn(t, options{kafka: func(cfg *kafka.Config) { cfg.FetchSessions, cfg.Now = 2, now.now }}).dial(t)
-	tp := createTopic(c, 3)
+	c := startOwn(t, options{kafka: func(cfg *kafka.Config) { cfg.FetchSessions, cfg.Now = 2, now.now }}).Dial(t)
+	tp := raw.CreateTopic(c, 3)
 	begin := func(partitions ...int32) int32 {
-		req := fetchFrom(tp, 0, 12)
+		req := raw.FetchFrom(tp, 0, 12)
 		req.SessionEpoch = 0
 		req.Topics[0].Partitions = nil
 		for _, p := range partitions {
-			req.Topics[0].Partitions = append(req.Topics[0].Partitions, fetchPartition(p, 0))
+			req.Topics[0].Partitions = append(req.Topics[0].Partitions, raw.FetchPartition(p, 0))
 		}
-		resp := do[*kmsg.FetchResponse](c, req)
+		resp := raw.Do[*kmsg.FetchResponse](c, req)
 		require.Zero(t, resp.ErrorCode)
-		require.Equal(t, partitions, partitionsIn(resp))
+		require.Equal(t, partitions, raw.PartitionsIn(resp))
 		return resp.SessionID
 	}
-	small := &session{c: c, version: 12, id: begin(0), epoch: 1}
-	large := &session{c: c, version: 12, id: begin(0, 1), epoch: 1}
-	alive := func(s *session) bool {
-		code := do[*kmsg.FetchResponse](c, s.request()).ErrorCode
+	small := &raw.Session{C: c, Version: 12, ID: begin(0), Epoch: 1}
+	large := &raw.Session{C: c, Version: 12, ID: begin(0, 1), Epoch: 1}
+	alive := func(s *raw.Session) bool {
+		code := raw.Do[*kmsg.FetchResponse](c, s.Request()).ErrorCode
 		if code == 0 {
-			s.epoch++
+			s.Epoch++
 		}
 		return code == 0
 	}
@@ -128,8 +68,8 @@ func TestFetchSessionSlots(t *testing.T) {
 	require.True(t, alive(small))
 	require.True(t, alive(large))
 	require.Zero(t, begin(1), "no larger than the smallest")
-	third := &session{c: c, version: 12, id: begin(1, 2), epoch: 1}
-	require.NotZero(t, third.id)
+	third := &raw.Session{C: c, Version: 12, ID: begin(1, 2), Epoch: 1}
+	require.NotZero(t, third.ID)
 	require.False(t, alive(small))
 	require.True(t, alive(large))
 	now.add(time.Minute)
@@ -143,32 +83,32 @@ func TestFetchSessionSlots(t *testing.T) {
 // TestFetchSessionMemory: sessions of many partitions are as many as there is memory for.
 func TestFetchSessionMemory(t *testing.T) {
 	const partitions = 100
-	c := startOwn(t, options{kafka: func(cfg *kafka.Config) { cfg.FetchSessionBytes = 3 * partitions * 400 }}).dial(t)
-	tp := createTopic(c, partitions)
-	req := fetchFrom(tp, 0, 12)
+	c := startOwn(t, options{kafka: func(cfg *kafka.Config) { cfg.FetchSessionBytes = 3 * partitions * 400 }}).Dial(t)
+	tp := raw.CreateTopic(c, partitions)
+	req := raw.FetchFrom(tp, 0, 12)
 	req.SessionEpoch = 0
 	req.Topics[0].Partitions = nil
 	for p := range int32(partitions) {
-		req.Topics[0].Partitions = append(req.Topics[0].Partitions, fetchPartition(p, 0))
+		req.Topics[0].Partitions = append(req.Topics[0].Partitions, raw.FetchPartition(p, 0))
 	}
 	begun := 0
 	for range 10 {
-		if do[*kmsg.FetchResponse](c, req).SessionID != 0 {
+		if raw.Do[*kmsg.FetchResponse](c, req).SessionID != 0 {
 			begun++
 		}
 	}
 	require.Equal(t, 3, begun)
 	// One that grows beyond it ends.
 	req.Topics[0].Partitions = req.Topics[0].Partitions[:1]
-	small := do[*kmsg.FetchResponse](c, req)
+	small := raw.Do[*kmsg.FetchResponse](c, req)
 	require.NotZero(t, small.SessionID)
-	s := &session{c: c, version: 12, id: small.SessionID, epoch: 1}
-	grown := s.request()
+	s := &raw.Session{C: c, Version: 12, ID: small.SessionID, Epoch: 1}
+	grown := s.Request()
 	for p := range int32(partitions) {
-		at(tp, p, 0)(grown)
+		raw.At(tp, p, 0)(grown)
 	}
-	require.Equal(t, int16(70), do[*kmsg.FetchResponse](c, grown).ErrorCode)
-	require.Equal(t, int16(70), do[*kmsg.FetchResponse](c, s.request()).ErrorCode)
+	require.Equal(t, int16(70), raw.Do[*kmsg.FetchResponse](c, grown).ErrorCode)
+	require.Equal(t, int16(70), raw.Do[*kmsg.FetchResponse](c, s.Request()).ErrorCode)
 }
 
 // clock is a time that a test moves.
@@ -192,16 +132,16 @@ func (c *clock) add(d time.Duration) {
 // TestFetchSessionServesWhoWaitsFirst: partitions that had no room come before those that were served, also while all of them grow and
 // so have news each time.
 func TestFetchSessionServesWhoWaitsFirst(t *testing.T) {
-	c := startOwn(t, options{}).dial(t)
+	c := startOwn(t, options{}).Dial(t)
 	const n = 4
-	tp := createTopic(c, n)
-	s, _ := beginSession(c, 12, tp, 0, 0, 1, 2, 3)
+	tp := raw.CreateTopic(c, n)
+	s, _ := raw.BeginSession(c, 12, tp, 0, 0, 1, 2, 3)
 	seen := map[int32]int{}
 	for range 2 * n {
 		for p := range int32(n) {
-			produceAs(c, produceTo(tp, p, 9, seal(newBatch(kv("a", string(make([]byte, 10_000)))))))
+			raw.ProduceAs(c, raw.ProduceTo(tp, p, 9, raw.Seal(raw.NewBatch(raw.KV("a", string(make([]byte, 10_000)))))))
 		}
-		for _, p := range s.fetch(func(req *kmsg.FetchRequest) { req.MaxBytes = 1 }).Topics[0].Partitions {
+		for _, p := range s.Fetch(func(req *kmsg.FetchRequest) { req.MaxBytes = 1 }).Topics[0].Partitions {
 			if len(p.RecordBatches) > 0 {
 				seen[p.Partition]++
 			}
@@ -213,39 +153,39 @@ func TestFetchSessionServesWhoWaitsFirst(t *testing.T) {
 // TestFetchSessionOfAnotherIsolation: what a reader of committed records has not seen, another one has to see in the same session.
 func TestFetchSessionOfAnotherIsolation(t *testing.T) {
 	b := startOwn(t, options{})
-	c := b.dial(t)
-	tp := createTopic(c, 1)
-	b.txns(t, tp.name).put(7, kv("a", "1"))
+	c := b.Dial(t)
+	tp := raw.CreateTopic(c, 1)
+	b.txns(t, tp.Name).put(7, raw.KV("a", "1"))
 	req := committedFrom(tp, 0)
 	req.SessionEpoch = 0
-	full := do[*kmsg.FetchResponse](c, req)
+	full := raw.Do[*kmsg.FetchResponse](c, req)
 	require.Empty(t, full.Topics[0].Partitions[0].RecordBatches, "the transaction is open")
-	s := &session{c: c, version: 12, id: full.SessionID, epoch: 1}
+	s := &raw.Session{C: c, Version: 12, ID: full.SessionID, Epoch: 1}
 	committed := func(req *kmsg.FetchRequest) { req.IsolationLevel = 1 }
-	require.Empty(t, s.fetch(committed).Topics)
-	require.Equal(t, []int32{0}, partitionsIn(s.fetch(nil)))
-	require.Empty(t, s.fetch(committed).Topics)
+	require.Empty(t, s.Fetch(committed).Topics)
+	require.Equal(t, []int32{0}, raw.PartitionsIn(s.Fetch(nil)))
+	require.Empty(t, s.Fetch(committed).Topics)
 }
 
 // TestFetchSessionIsWokenByTheMarker: the end of a transaction ends the wait of a reader of committed records.
 func TestFetchSessionIsWokenByTheMarker(t *testing.T) {
 	b := startOwn(t, options{})
-	c := b.dial(t)
-	tp := createTopic(c, 1)
-	x := b.txns(t, tp.name)
-	x.put(7, kv("a", "1"))
+	c := b.Dial(t)
+	tp := raw.CreateTopic(c, 1)
+	x := b.txns(t, tp.Name)
+	x.put(7, raw.KV("a", "1"))
 	req := committedFrom(tp, 0)
 	req.SessionEpoch = 0
-	s := &session{c: c, version: 12, id: do[*kmsg.FetchResponse](c, req).SessionID, epoch: 1}
+	s := &raw.Session{C: c, Version: 12, ID: raw.Do[*kmsg.FetchResponse](c, req).SessionID, Epoch: 1}
 	committed := func(req *kmsg.FetchRequest) { req.IsolationLevel = 1 }
-	require.Empty(t, s.fetch(committed).Topics)
-	waiting := s.request()
+	require.Empty(t, s.Fetch(committed).Topics)
+	waiting := s.Request()
 	committed(waiting)
 	waiting.MaxWaitMillis = 30_000
-	c.send(waiting)
+	c.Send(waiting)
 	started := time.Now()
 	x.end(7, true)
-	resp, _ := c.receive(waiting)
+	resp, _ := c.Receive(waiting)
 	require.Less(t, time.Since(started), 10*time.Second)
-	require.Len(t, batchesOf(c, resp.(*kmsg.FetchResponse).Topics[0].Partitions[0].RecordBatches), 2)
+	require.Len(t, raw.BatchesOf(c, resp.(*kmsg.FetchResponse).Topics[0].Partitions[0].RecordBatches), 2)
 }

@@ -6,21 +6,23 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/keyframelog/keyframe/broker/raw"
 )
 
 // TestFetchTakesTheMemoryOfItsResponse: a large response is not encoded in a buffer that grows with it, and what is read and
 // does not fit is not kept.
 func TestFetchTakesTheMemoryOfItsResponse(t *testing.T) {
-	c := startOwn(t, options{}).dial(t)
+	c := startOwn(t, options{}).Dial(t)
 	const n, size = 32, 1 << 20
-	tp := createTopic(c, n)
-	big := seal(newBatch(kv("a", string(make([]byte, size-1000)))))
-	req := fetchFrom(tp, 0, 12)
+	tp := raw.CreateTopic(c, n)
+	big := raw.Seal(raw.NewBatch(raw.KV("a", string(make([]byte, size-1000)))))
+	req := raw.FetchFrom(tp, 0, 12)
 	req.Topics[0].Partitions = nil
 	for i := range int32(n) {
-		p := produceAs(c, produceTo(tp, i, 9, append([]byte{}, big...)))
-		requireCode(t, 0, p.ErrorCode, p.ErrorMessage)
-		req.Topics[0].Partitions = append(req.Topics[0].Partitions, fetchPartition(i, 0))
+		p := raw.ProduceAs(c, raw.ProduceTo(tp, i, 9, append([]byte{}, big...)))
+		raw.RequireCode(t, 0, p.ErrorCode, p.ErrorMessage)
+		req.Topics[0].Partitions = append(req.Topics[0].Partitions, raw.FetchPartition(i, 0))
 	}
 	allocated := func(maxBytes int32, partitions int) int {
 		var before, after runtime.MemStats
@@ -29,7 +31,7 @@ func TestFetchTakesTheMemoryOfItsResponse(t *testing.T) {
 		runtime.ReadMemStats(&before)
 		req.MaxBytes = maxBytes
 		got := 0
-		for _, p := range do[*kmsg.FetchResponse](c, req).Topics[0].Partitions {
+		for _, p := range raw.Do[*kmsg.FetchResponse](c, req).Topics[0].Partitions {
 			if len(p.RecordBatches) > 0 {
 				got++
 			}
@@ -48,21 +50,21 @@ func TestFetchTakesTheMemoryOfItsResponse(t *testing.T) {
 
 // TestFetchRotates: a client that always asks in the same order and never has room for everything still gets everything.
 func TestFetchRotates(t *testing.T) {
-	c := startOwn(t, options{}).dial(t)
+	c := startOwn(t, options{}).Dial(t)
 	const n = 4
-	tp := createTopic(c, n)
+	tp := raw.CreateTopic(c, n)
 	for i := range int32(n) {
-		produceAs(c, produceTo(tp, i, 9, seal(newBatch(kv("a", string(make([]byte, 10_000)))))))
+		raw.ProduceAs(c, raw.ProduceTo(tp, i, 9, raw.Seal(raw.NewBatch(raw.KV("a", string(make([]byte, 10_000)))))))
 	}
 	seen := map[int32]bool{}
 	for range n {
-		req := fetchFrom(tp, 0, 12)
+		req := raw.FetchFrom(tp, 0, 12)
 		req.MaxBytes = 1
 		req.Topics[0].Partitions = nil
 		for i := range int32(n) {
-			req.Topics[0].Partitions = append(req.Topics[0].Partitions, fetchPartition(i, 0))
+			req.Topics[0].Partitions = append(req.Topics[0].Partitions, raw.FetchPartition(i, 0))
 		}
-		for _, p := range do[*kmsg.FetchResponse](c, req).Topics[0].Partitions {
+		for _, p := range raw.Do[*kmsg.FetchResponse](c, req).Topics[0].Partitions {
 			if len(p.RecordBatches) > 0 {
 				seen[p.Partition] = true
 			}

@@ -5,14 +5,16 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/keyframelog/keyframe/broker/raw"
 )
 
 // TestFlushMessagesOfAKeyFramedTopic: what a topic without syncs folds and cuts is what is synced; its consumers see what is written.
 func TestFlushMessagesOfAKeyFramedTopic(t *testing.T) {
 	k := startKeyed(t, 1, "flush.messages", "9223372036854775807", "flush.ms", "1000")
 	for i := range 20 {
-		k.put(0, kv(fmt.Sprint("k", i%7), fmt.Sprint(i)))
-		require.Equal(t, int64(i+1), listOffset(k.conn, k.topic, 0, -1).Offset, "what is acknowledged is visible")
+		k.put(0, raw.KV(fmt.Sprint("k", i%7), fmt.Sprint(i)))
+		require.Equal(t, int64(i+1), raw.ListOffset(k.Conn, k.Topic, 0, -1).Offset, "what is acknowledged is visible")
 	}
 	k.trim()
 	c := k.bootstrap()

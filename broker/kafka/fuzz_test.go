@@ -16,6 +16,7 @@ import (
 	"github.com/keyframelog/keyframe/broker/group"
 	"github.com/keyframelog/keyframe/broker/kafka"
 	"github.com/keyframelog/keyframe/broker/quota"
+	"github.com/keyframelog/keyframe/broker/raw"
 	"github.com/keyframelog/keyframe/broker/wire"
 	"github.com/keyframelog/keyframe/proto/guard"
 	"github.com/keyframelog/keyframe/storage/catalog"
@@ -119,9 +120,9 @@ func fuzzBroker(t testing.TB) (_ *kafka.Handler, clean func(testing.TB)) {
 		h = kafka.New(*cfg)
 	}})
 	topic := func(t testing.TB) {
-		c := b.dial(t)
+		c := b.Dial(t)
 		defer c.Close()
-		createNamed(c, "topic", 2)
+		raw.CreateNamed(c, "topic", 2)
 	}
 	topic(t)
 	return h, func(t testing.TB) {

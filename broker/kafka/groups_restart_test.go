@@ -10,37 +10,39 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/keyframelog/keyframe/broker/raw"
 )
 
 // A broker that is killed: whatever was acknowledged is there, and members that come back in time notice nothing.
 func TestGroupsSurviveAKill(t *testing.T) {
 	fs := vfs.NewCrashableMem()
 	b, _ := startGroupsOwn(t, options{fs: fs})
-	tp := createTopic(b.dial(t), 2)
-	in := b.member(t, topicName(t), "").stable()
-	simple := b.simple(t, topicName(t))
-	require.Equal(t, []int16{0}, in.commit(9, tp, offset{0, 5, 0, "m"}))
-	require.Equal(t, []int16{0, 0}, simple.commit(9, tp, offset{0, 6, 0, ""}, offset{1, 7, -1, ""}))
+	tp := raw.CreateTopic(b.Dial(t), 2)
+	in := b.Member(t, raw.TopicName(t), "").Stable()
+	simple := b.Simple(t, raw.TopicName(t))
+	require.Equal(t, []int16{0}, in.Commit(9, tp, raw.NewOffset(0, 5, 0, "m")))
+	require.Equal(t, []int16{0, 0}, simple.Commit(9, tp, raw.NewOffset(0, 6, 0, ""), raw.NewOffset(1, 7, -1, "")))
 	killed := fs.CrashClone(vfs.CrashCloneCfg{}) // nothing but what was synced
 
 	b, _ = startGroupsOwn(t, options{fs: killed})
-	in.conn, simple.conn = b.dial(t), b.dial(t)
-	require.Zero(t, in.heartbeat(4))
-	require.Equal(t, []kmsg.OffsetFetchResponseGroupTopicPartition{fetched(0, 5, 0, "m", 0)}, in.fetch(9, tp, 0))
-	require.Equal(t, []kmsg.OffsetFetchResponseGroupTopicPartition{fetched(0, 6, 0, "", 0), fetched(1, 7, -1, "", 0)}, simple.fetch(9, tp, 0, 1))
-	require.Equal(t, []int16{0}, in.commit(9, tp, offset{0, 6, 0, ""}))
-	require.Equal(t, "all", string(in.sync(5, nil).MemberAssignment))
+	in.Conn, simple.Conn = b.Dial(t), b.Dial(t)
+	require.Zero(t, in.Heartbeat(4))
+	require.Equal(t, []kmsg.OffsetFetchResponseGroupTopicPartition{raw.FetchedOffset(0, 5, 0, "m", 0)}, in.Fetch(9, tp, 0))
+	require.Equal(t, []kmsg.OffsetFetchResponseGroupTopicPartition{raw.FetchedOffset(0, 6, 0, "", 0), raw.FetchedOffset(1, 7, -1, "", 0)}, simple.Fetch(9, tp, 0, 1))
+	require.Equal(t, []int16{0}, in.Commit(9, tp, raw.NewOffset(0, 6, 0, "")))
+	require.Equal(t, "all", string(in.Sync(5, nil).MemberAssignment))
 }
 
 // A server that closes does not wait for a rebalance.
 func TestCloseEndsWaitingJoins(t *testing.T) {
 	t.Run("broker", func(t *testing.T) {
 		b, _ := startGroupsOwn(t, options{})
-		first := b.member(t, topicName(t), "").stable()
-		second := b.member(t, first.group, "")
-		second.joined(do[*kmsg.JoinGroupResponse](second.conn, second.joinRequest(9)))
-		second.send(second.joinRequest(9))
-		eventually(t, func() bool { return first.heartbeat(4) == 27 })
+		first := b.Member(t, raw.TopicName(t), "").Stable()
+		second := b.Member(t, first.Group, "")
+		second.Joined(raw.Do[*kmsg.JoinGroupResponse](second.Conn, second.JoinRequest(9)))
+		second.Send(second.JoinRequest(9))
+		raw.Eventually(t, func() bool { return first.Heartbeat(4) == 27 })
 	}) // its cleanup fails after ten seconds
 }
 
@@ -53,24 +55,24 @@ func TestConsumersShareATopic(t *testing.T) {
 
 func testConsumersShareATopic(t *testing.T, balancer kgo.GroupBalancer) {
 	b := startGroups(t)
-	tp := createTopic(b.dial(t), 4)
+	tp := raw.CreateTopic(b.Dial(t), 4)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Second)
 	defer cancel()
-	producer, err := kgo.NewClient(kgo.SeedBrokers(b.addr), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	producer, err := kgo.NewClient(kgo.SeedBrokers(b.Addr), kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	require.NoError(t, err)
 	defer producer.Close()
 	next := 0
 	produce := func() {
 		for p := range int32(4) {
-			r := &kgo.Record{Topic: tp.name, Partition: p, Value: fmt.Appendf(nil, "%d", next)}
+			r := &kgo.Record{Topic: tp.Name, Partition: p, Value: fmt.Appendf(nil, "%d", next)}
 			next++
 			require.NoError(t, producer.ProduceSync(ctx, r).FirstErr())
 		}
 	}
 	seen := map[string]int{}
-	name := topicName(t)
+	name := raw.TopicName(t)
 	consumer := func() *kgo.Client {
-		c, err := kgo.NewClient(kgo.SeedBrokers(b.addr), kgo.ConsumerGroup(name), kgo.ConsumeTopics(tp.name), kgo.Balancers(balancer),
+		c, err := kgo.NewClient(kgo.SeedBrokers(b.Addr), kgo.ConsumerGroup(name), kgo.ConsumeTopics(tp.Name), kgo.Balancers(balancer),
 			kgo.HeartbeatInterval(50*time.Millisecond), kgo.FetchMaxWait(100*time.Millisecond), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.DisableAutoCommit())
 		require.NoError(t, err)
 		return c
@@ -103,7 +105,7 @@ func testConsumersShareATopic(t *testing.T, balancer kgo.GroupBalancer) {
 	pollUntilSeen(one)
 	two := consumer()
 	defer two.Close()
-	raw := b.dial(t)
+	c := b.Dial(t)
 	// Until both have partitions.
 	for fromOne, fromTwo := 0, 0; fromOne == 0 || fromTwo == 0; {
 		require.NoError(t, ctx.Err())
@@ -111,16 +113,16 @@ func testConsumersShareATopic(t *testing.T, balancer kgo.GroupBalancer) {
 		fromOne, fromTwo = poll(one), poll(two)
 	}
 	pollUntilSeen(one, two)
-	eventually(t, func() bool { return describeOne(raw, 5, name, false).State == "Stable" })
-	require.Len(t, describeOne(raw, 5, name, false).Members, 2)
+	raw.Eventually(t, func() bool { return raw.DescribeGroup(c, 5, name, false).State == "Stable" })
+	require.Len(t, raw.DescribeGroup(c, 5, name, false).Members, 2)
 	one.Close()
 	produce()
 	pollUntilSeen(two)
 	require.Len(t, seen, next)
 	two.Close()
-	eventually(t, func() bool { return describeOne(raw, 5, name, false).State == "Empty" })
+	raw.Eventually(t, func() bool { return raw.DescribeGroup(c, 5, name, false).State == "Empty" })
 	for p := range int32(4) {
-		reader := b.simple(t, name)
-		require.EqualValues(t, next/4, reader.fetch(8, tp, p)[0].Offset)
+		reader := b.Simple(t, name)
+		require.EqualValues(t, next/4, reader.Fetch(8, tp, p)[0].Offset)
 	}
 }

@@ -12,6 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/keyframelog/keyframe/broker/raw"
 )
 
 // What expires behind the back of a consumer that bootstraps is no concern of it if it was folded when it began. What was deleted
@@ -21,7 +23,7 @@ func TestStaleFetchWhileBootstrapping(t *testing.T) {
 		t.Run(mode, func(t *testing.T) {
 			k := startKeyed(t, 1, "keyframe.stale.fetch", mode)
 			for i := range 6 {
-				k.put(0, kv(fmt.Sprint("k", i), "v"))
+				k.put(0, raw.KV(fmt.Sprint("k", i), "v"))
 			}
 			k.put(0, tombstone("k5")) // 6
 			k.trim()                  // rows [0, 7)
@@ -83,7 +85,7 @@ func TestBootstrapAmongDeletes(t *testing.T) {
 					delete(state, key)
 				} else {
 					value := fmt.Sprint(rng.Uint32())
-					k.put(0, kv(key, value))
+					k.put(0, raw.KV(key, value))
 					state[key] = value
 				}
 			}
@@ -120,7 +122,7 @@ func TestBootstrapAmongDeletes(t *testing.T) {
 func TestStaleFetchBehindTheFirstAnswer(t *testing.T) {
 	k := startKeyed(t, 1, "keyframe.stale.fetch", "error")
 	for i := range 4 {
-		k.put(0, kv(fmt.Sprint("k", i), "v"))
+		k.put(0, raw.KV(fmt.Sprint("k", i), "v"))
 	}
 	k.trim() // rows [0, 4)
 	k.answered = func() {
@@ -140,7 +142,7 @@ func TestSkippedAnswersAreNotRead(t *testing.T) {
 	value := strings.Repeat("v", 10_000)
 	for p := range int32(2) {
 		for i := range 6 {
-			k.put(p, kv(fmt.Sprint("k", i), value))
+			k.put(p, raw.KV(fmt.Sprint("k", i), value))
 		}
 		k.put(p, tombstone("k5")) // 6
 	}
@@ -170,18 +172,18 @@ func TestListOffsetsByTimeAmongRows(t *testing.T) {
 		k := startKeyed(t, 1, "keyframe.stale.fetch", mode)
 		base := time.Now().UnixMilli() - 100_000
 		for i := range int64(8) {
-			b := newBatch(kv(fmt.Sprint("k", i), strings.Repeat("v", 320_000)))
+			b := raw.NewBatch(raw.KV(fmt.Sprint("k", i), strings.Repeat("v", 320_000)))
 			b.FirstTimestamp = base + i*1000
 			b.MaxTimestamp = b.FirstTimestamp
-			p := produce(k.conn, k.topic, seal(b))
-			requireCode(t, 0, p.ErrorCode, p.ErrorMessage)
+			p := raw.Produce(k.Conn, k.Topic, raw.Seal(b))
+			raw.RequireCode(t, 0, p.ErrorCode, p.ErrorMessage)
 		}
-		k.put(0, kv("gone", "v"))
+		k.put(0, raw.KV("gone", "v"))
 		k.put(0, tombstone("gone")) // 9
 		k.trim()
 		k.forget(10)
 		for ts, want := range map[int64]int64{base + 500: 1, base + 6500: 7, base + 7500: 10} {
-			p := listOffset(k.conn, k.topic, 0, ts)
+			p := raw.ListOffset(k.Conn, k.Topic, 0, ts)
 			require.Zero(t, p.ErrorCode)
 			require.Equal(t, want, p.Offset)
 		}
@@ -195,7 +197,7 @@ func TestDescribeLogDirsCountsRows(t *testing.T) {
 	size := func() int64 {
 		req := kmsg.NewPtrDescribeLogDirsRequest()
 		req.Version = 4
-		resp := do[*kmsg.DescribeLogDirsResponse](k.conn, req)
+		resp := raw.Do[*kmsg.DescribeLogDirsResponse](k.Conn, req)
 		require.Len(t, resp.Dirs, 1)
 		require.Len(t, resp.Dirs[0].Topics, 1)
 		return resp.Dirs[0].Topics[0].Partitions[0].Size
@@ -203,7 +205,7 @@ func TestDescribeLogDirsCountsRows(t *testing.T) {
 	const n, value = 10, 10_000
 	for range 2 {
 		for i := range n {
-			k.put(0, kv(fmt.Sprint("key", i), strings.Repeat("v", value)))
+			k.put(0, raw.KV(fmt.Sprint("key", i), strings.Repeat("v", value)))
 		}
 	}
 	require.Greater(t, size(), int64(2*n*value))
@@ -213,16 +215,16 @@ func TestDescribeLogDirsCountsRows(t *testing.T) {
 
 // consume reads a topic from its start to where it ends now, with a client that reads committed records.
 func (k *keyed) consume() (records []*kgo.Record) {
-	k.t.Helper()
-	cl, err := kgo.NewClient(kgo.SeedBrokers(k.b.addr), kgo.ConsumeTopics(k.name), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+	k.T.Helper()
+	cl, err := kgo.NewClient(kgo.SeedBrokers(k.b.Addr), kgo.ConsumeTopics(k.Name), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()))
-	require.NoError(k.t, err)
+	require.NoError(k.T, err)
 	defer cl.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	for end := k.partition(0).Bounds().LogEnd; len(records) == 0 || records[len(records)-1].Offset < end-1; {
 		fetches := cl.PollFetches(ctx)
-		require.NoError(k.t, fetches.Err())
+		require.NoError(k.T, fetches.Err())
 		records = append(records, fetches.Records()...)
 	}
 	return records
@@ -233,7 +235,7 @@ func (k *keyed) consume() (records []*kgo.Record) {
 func TestRowsOfLogAppendTime(t *testing.T) {
 	k := startKeyed(t, 1, "message.timestamp.type", "LogAppendTime")
 	for i := range 4 {
-		k.put(0, testRecord{key: fmt.Append(nil, "k", i), value: []byte("v"), timestamp: -50_000}, kv("often", fmt.Sprint(i)))
+		k.put(0, raw.Record{Key: fmt.Append(nil, "k", i), Value: []byte("v"), Timestamp: -50_000}, raw.KV("often", fmt.Sprint(i)))
 	}
 	const appendTime = 1
 	times := map[int64]int64{}
@@ -256,7 +258,7 @@ func TestRowsOfLogAppendTime(t *testing.T) {
 	}
 	require.Equal(t, []int64{0, 2, 4, 6, 7, 8}, offsets)
 	first := slices.IndexFunc(offsets, func(o int64) bool { return times[o] >= times[8] }) // others may be of the same millisecond
-	p := listOffset(k.conn, k.topic, 0, times[8])
+	p := raw.ListOffset(k.Conn, k.Topic, 0, times[8])
 	require.Zero(t, p.ErrorCode)
 	require.Equal(t, offsets[first], p.Offset, "the times that look-ups know are the rows' too")
 }
@@ -265,19 +267,19 @@ func TestRowsOfLogAppendTime(t *testing.T) {
 func TestRowsReadCommitted(t *testing.T) {
 	k := startKeyed(t, 1)
 	for i := range 4 {
-		k.put(0, kv(fmt.Sprint("k", i%3), fmt.Sprint(i)))
+		k.put(0, raw.KV(fmt.Sprint("k", i%3), fmt.Sprint(i)))
 	}
 	k.put(0, tombstone("k1")) // 4
 	k.trim()
 	for _, version := range []int16{4, 11, 12, 16} {
-		req := fetchFrom(k.topic, 0, version)
+		req := raw.FetchFrom(k.Topic, 0, version)
 		req.IsolationLevel = 1
-		p := fetchAs(k.conn, req)
+		p := raw.FetchAs(k.Conn, req)
 		require.Zero(t, p.ErrorCode)
 		require.EqualValues(t, 6, p.HighWatermark)
 		require.EqualValues(t, 6, p.LastStableOffset)
 		require.Empty(t, p.AbortedTransactions)
-		batches := batchesOf(k.conn, p.RecordBatches)
+		batches := raw.BatchesOf(k.Conn, p.RecordBatches)
 		require.Len(t, batches, 2, "the rows and the raw batch behind them")
 		const transactional, control = 0x10, 0x20
 		require.Zero(t, batches[0].Attributes&(transactional|control))

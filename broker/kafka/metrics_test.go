@@ -9,17 +9,18 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/keyframelog/keyframe/broker/kafka"
+	"github.com/keyframelog/keyframe/broker/raw"
 )
 
 func TestErrorsAreCounted(t *testing.T) {
 	reg := prometheus.NewRegistry()
-	c := startOwn(t, options{kafka: func(cfg *kafka.Config) { cfg.Metrics = reg }}).dial(t)
-	tp := createTopic(c, 1)
-	bad := seal(newBatch(kv("a", "1")))
+	c := startOwn(t, options{kafka: func(cfg *kafka.Config) { cfg.Metrics = reg }}).Dial(t)
+	tp := raw.CreateTopic(c, 1)
+	bad := raw.Seal(raw.NewBatch(raw.KV("a", "1")))
 	bad[len(bad)-1] ^= 1
-	produce(c, tp, bad)
-	produce(c, tp, bad)
-	fetchAt(c, tp, 99)
+	raw.Produce(c, tp, bad)
+	raw.Produce(c, tp, bad)
+	raw.FetchAt(c, tp, 99)
 	require.NoError(t, testutil.GatherAndCompare(reg, strings.NewReader(`
 # HELP keyframe_kafka_errors_total Error codes in answers to Kafka requests, by API and code; one per partition or topic that failed.
 # TYPE keyframe_kafka_errors_total counter

@@ -9,17 +9,18 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/keyframelog/keyframe/broker/kafka"
+	"github.com/keyframelog/keyframe/broker/raw"
 )
 
 // TestProduceRefusedBytesDoNotStay: a batch is kept as a slice of its request, so what was refused of it takes memory too.
 func TestProduceRefusedBytesDoNotStay(t *testing.T) {
 	b := startOwn(t, options{})
-	c := b.dial(t)
-	tp := createTopic(c, 1)
-	small := seal(newBatch(kv("a", "1")))
-	req := produceTo(tp, 0, 9, small)
+	c := b.Dial(t)
+	tp := raw.CreateTopic(c, 1)
+	small := raw.Seal(raw.NewBatch(raw.KV("a", "1")))
+	req := raw.ProduceTo(tp, 0, 9, small)
 	refused := kmsg.NewProduceRequestTopic()
-	refused.Topic = topicName(t)
+	refused.Topic = raw.TopicName(t)
 	refused.Partitions = []kmsg.ProduceRequestTopicPartition{{Records: make([]byte, 10<<20)}}
 	req.Topics = append(req.Topics, refused)
 	heap := func() int64 {
@@ -30,7 +31,7 @@ func TestProduceRefusedBytesDoNotStay(t *testing.T) {
 		return int64(m.HeapAlloc)
 	}
 	send := func() {
-		resp := do[*kmsg.ProduceResponse](c, req)
+		resp := raw.Do[*kmsg.ProduceResponse](c, req)
 		require.Zero(t, resp.Topics[0].Partitions[0].ErrorCode)
 		require.Equal(t, int16(3), resp.Topics[1].Partitions[0].ErrorCode)
 	}
@@ -42,10 +43,10 @@ func TestProduceRefusedBytesDoNotStay(t *testing.T) {
 	}
 	require.Less(t, heap()-before, int64(tailMax+10<<20))
 	require.LessOrEqual(t, b.store.Metrics().TailBytes, int64(tailMax))
-	require.Len(t, batchesOf(c, fetchAt(c, tp, 0).RecordBatches), n+1, "none is lost")
+	require.Len(t, raw.BatchesOf(c, raw.FetchAt(c, tp, 0).RecordBatches), n+1, "none is lost")
 	// What is small beside its request only because of the request's header is charged as itself.
 	tail := b.store.Metrics().TailBytes
-	produce(c, tp, seal(newBatch(kv("a", string(make([]byte, 1000))))))
+	raw.Produce(c, tp, raw.Seal(raw.NewBatch(raw.KV("a", string(make([]byte, 1000))))))
 	require.Less(t, b.store.Metrics().TailBytes-tail, int64(1200))
 }
 
@@ -53,14 +54,14 @@ func TestProduceRefusedBytesDoNotStay(t *testing.T) {
 func TestProduceLogAppendTimeIsTheLogs(t *testing.T) {
 	c := startOwn(t, options{kafka: func(cfg *kafka.Config) {
 		cfg.Now = func() time.Time { return time.Now().Add(-time.Minute) }
-	}}).dial(t)
-	tp := createTopic(c, 1, "message.timestamp.type", "LogAppendTime")
-	b := newBatch(kv("a", "1"))
+	}}).Dial(t)
+	tp := raw.CreateTopic(c, 1, "message.timestamp.type", "LogAppendTime")
+	b := raw.NewBatch(raw.KV("a", "1"))
 	b.Attributes = 0x08
-	for _, records := range [][]byte{seal(newBatch(kv("a", "1"))), seal(b)} {
-		p := produce(c, tp, records)
-		requireCode(t, 0, p.ErrorCode, p.ErrorMessage)
-		stored := batchesOf(c, fetchAt(c, tp, p.BaseOffset).RecordBatches)
+	for _, records := range [][]byte{raw.Seal(raw.NewBatch(raw.KV("a", "1"))), raw.Seal(b)} {
+		p := raw.Produce(c, tp, records)
+		raw.RequireCode(t, 0, p.ErrorCode, p.ErrorMessage)
+		stored := raw.BatchesOf(c, raw.FetchAt(c, tp, p.BaseOffset).RecordBatches)
 		require.Len(t, stored, 1)
 		require.Equal(t, p.LogAppendTime, stored[0].MaxTimestamp)
 	}
@@ -69,42 +70,23 @@ func TestProduceLogAppendTimeIsTheLogs(t *testing.T) {
 // Apache Kafka 4 takes the smaller of min.insync.replicas and the number of replicas, so that 2 of 1 is satisfied by 1. We do
 // not acknowledge to somebody who asks for two copies that there are two.
 func TestProduceMinInsyncReplicas(t *testing.T) {
-	c := startOwn(t, options{}).dial(t)
-	tp := createTopic(c, 1, "min.insync.replicas", "2")
-	good := seal(newBatch(kv("a", "1")))
-	require.Equal(t, int16(19), produce(c, tp, good).ErrorCode)
-	req := produceTo(tp, 0, 9, good)
+	c := startOwn(t, options{}).Dial(t)
+	tp := raw.CreateTopic(c, 1, "min.insync.replicas", "2")
+	good := raw.Seal(raw.NewBatch(raw.KV("a", "1")))
+	require.Equal(t, int16(19), raw.Produce(c, tp, good).ErrorCode)
+	req := raw.ProduceTo(tp, 0, 9, good)
 	req.Acks = 1
-	require.Zero(t, produceAs(c, req).ErrorCode)
+	require.Zero(t, raw.ProduceAs(c, req).ErrorCode)
 }
 
 func TestProduceTransactionsAreRefused(t *testing.T) {
-	c := startOwn(t, options{}).dial(t)
-	tp := createTopic(c, 1)
-	b := newBatch(kv("a", "1"))
+	c := startOwn(t, options{}).Dial(t)
+	tp := raw.CreateTopic(c, 1)
+	b := raw.NewBatch(raw.KV("a", "1"))
 	b.Attributes, b.ProducerID, b.ProducerEpoch, b.FirstSequence = 0x10, 999_999, 0, 0
 	for version, code := range map[int16]int16{10: 48, 11: 120} {
-		req := produceTo(tp, 0, version, seal(b))
+		req := raw.ProduceTo(tp, 0, version, raw.Seal(b))
 		req.TransactionID = kmsg.StringPtr("tx")
-		require.Equal(t, code, produceAs(c, req).ErrorCode, "v%d", version)
+		require.Equal(t, code, raw.ProduceAs(c, req).ErrorCode, "v%d", version)
 	}
-}
-
-// sequenced is a batch of an idempotent producer.
-func sequenced(id int64, epoch int16, sequence int32, records ...testRecord) []byte {
-	b := newBatch(records...)
-	b.ProducerID, b.ProducerEpoch, b.FirstSequence = id, epoch, sequence
-	return seal(b)
-}
-
-func newProducerID(c *conn) int64 {
-	c.t.Helper()
-	req := kmsg.NewPtrInitProducerIDRequest()
-	req.Version, req.ProducerID, req.ProducerEpoch = 4, -1, -1
-	var resp *kmsg.InitProducerIDResponse
-	require.Eventually(c.t, func() bool { // Kafka starts its coordinator when it is first asked
-		resp = do[*kmsg.InitProducerIDResponse](c, req)
-		return resp.ErrorCode == 0
-	}, 20*time.Second, 10*time.Millisecond)
-	return resp.ProducerID
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/keyframelog/keyframe/broker/kafka"
 	"github.com/keyframelog/keyframe/broker/keyframer"
+	"github.com/keyframelog/keyframe/broker/raw"
 	"github.com/keyframelog/keyframe/broker/topics"
 )
 
@@ -29,15 +30,15 @@ func (f *fakeRows) Rows(_ context.Context, _ *topics.Topic, p *topics.Partition,
 	end := p.Log.Bounds().DeltaStart
 	n := 0
 	for offset := (from + 1) / 2 * 2; offset < end; offset += 2 {
-		b := newBatch(kv("row", "value"))
+		b := raw.NewBatch(raw.KV("row", "value"))
 		b.FirstOffset, b.LastOffsetDelta = offset, 1
 		b.FirstTimestamp = f.base + offset*1000
 		b.MaxTimestamp = b.FirstTimestamp
-		raw := seal(b)
-		if n > 0 && n+len(raw) > maxBytes {
+		sealed := raw.Seal(b)
+		if n > 0 && n+len(sealed) > maxBytes {
 			return dst, offset, nil
 		}
-		dst, n = append(dst, raw...), n+len(raw)
+		dst, n = append(dst, sealed...), n+len(sealed)
 	}
 	return dst, end, nil
 }
@@ -63,21 +64,21 @@ func (f *fakeRows) RowBytes(*topics.Topic, *topics.Partition) int64 { return 0 }
 func TestBelowTheDeltaStartAreRows(t *testing.T) {
 	rows := &fakeRows{base: time.Now().UnixMilli() - 100_000}
 	b := startOwn(t, options{kafka: func(cfg *kafka.Config) { cfg.Rows = rows }})
-	c := b.dial(t)
-	tp := createTopic(c, 1, "cleanup.policy", "compact")
+	c := b.Dial(t)
+	tp := raw.CreateTopic(c, 1, "cleanup.policy", "compact")
 	for range 10 {
-		mustProduce(c, tp, kv("k", "v"))
+		raw.MustProduce(c, tp, raw.KV("k", "v"))
 	}
-	tt, _ := b.registry.Get(tp.name)
+	tt, _ := b.registry.Get(tp.Name)
 	require.NoError(t, tt.Partitions[0].Log.TrimTo(t.Context(), 6))
 
 	offsets := func(from int64, partitionMax int32) (got []int64) {
-		req := fetchFrom(tp, from, 12)
+		req := raw.FetchFrom(tp, from, 12)
 		req.Topics[0].Partitions[0].PartitionMaxBytes = partitionMax
-		p := fetchAs(c, req)
+		p := raw.FetchAs(c, req)
 		require.Zero(t, p.ErrorCode)
 		require.Zero(t, p.LogStartOffset, "earliest does not move with a trim")
-		for _, batch := range batchesOf(c, p.RecordBatches) {
+		for _, batch := range raw.BatchesOf(c, p.RecordBatches) {
 			got = append(got, batch.FirstOffset)
 		}
 		return got
@@ -87,34 +88,34 @@ func TestBelowTheDeltaStartAreRows(t *testing.T) {
 	require.Equal(t, []int64{6, 7, 8, 9}, offsets(6, 1<<20))
 	require.Equal(t, []int64{0}, offsets(0, 1))
 	require.Equal(t, []int64{4}, offsets(3, 1))
-	require.Equal(t, int64(0), listOffset(c, tp, 0, -2).Offset)
+	require.Equal(t, int64(0), raw.ListOffset(c, tp, 0, -2).Offset)
 
-	p := listOffset(c, tp, 0, rows.base+1000)
+	p := raw.ListOffset(c, tp, 0, rows.base+1000)
 	require.Equal(t, [2]int64{2, rows.base + 2000}, [2]int64{p.Offset, p.Timestamp}, "a time among the rows")
-	p = listOffset(c, tp, 0, rows.base+5000)
+	p = raw.ListOffset(c, tp, 0, rows.base+5000)
 	require.Equal(t, int64(6), p.Offset, "a time after the rows")
-	p = listOffset(c, tp, 0, -3)
+	p = raw.ListOffset(c, tp, 0, -3)
 	require.GreaterOrEqual(t, p.Offset, int64(6))
 
 	rows.err = keyframer.ErrStaleFetch
-	require.Equal(t, int16(1), fetchAt(c, tp, 0).ErrorCode)
-	require.Zero(t, fetchAt(c, tp, 6).ErrorCode)
+	require.Equal(t, int16(1), raw.FetchAt(c, tp, 0).ErrorCode)
+	require.Zero(t, raw.FetchAt(c, tp, 6).ErrorCode)
 }
 
 // What a trim turns into rows between the two halves of a look-up by time is in neither of them.
 func TestListOffsetsByTimeWhileTrimming(t *testing.T) {
 	rows := &fakeRows{base: time.Now().UnixMilli() - 100_000}
 	b := startOwn(t, options{kafka: func(cfg *kafka.Config) { cfg.Rows = rows }})
-	c := b.dial(t)
-	tp := createTopic(c, 1, "cleanup.policy", "compact")
+	c := b.Dial(t)
+	tp := raw.CreateTopic(c, 1, "cleanup.policy", "compact")
 	for offset := range int64(10) {
-		batch := newBatch(kv("k", "v"))
+		batch := raw.NewBatch(raw.KV("k", "v"))
 		batch.FirstTimestamp = rows.base + offset*1000
 		batch.MaxTimestamp = batch.FirstTimestamp
-		p := produce(c, tp, seal(batch))
-		requireCode(t, 0, p.ErrorCode, p.ErrorMessage)
+		p := raw.Produce(c, tp, raw.Seal(batch))
+		raw.RequireCode(t, 0, p.ErrorCode, p.ErrorMessage)
 	}
-	tt, _ := b.registry.Get(tp.name)
+	tt, _ := b.registry.Get(tp.Name)
 	trim := func(to int64) { require.NoError(t, tt.Partitions[0].Log.TrimTo(t.Context(), to)) }
 	trim(2)
 	var trims []int64 // to come, one a look at the rows
@@ -125,12 +126,12 @@ func TestListOffsetsByTimeWhileTrimming(t *testing.T) {
 		}
 	}
 	trims = []int64{4, 7}
-	p := listOffset(c, tp, 0, rows.base+3000)
+	p := raw.ListOffset(c, tp, 0, rows.base+3000)
 	require.Zero(t, p.ErrorCode)
 	require.Equal(t, [2]int64{4, rows.base + 4000}, [2]int64{p.Offset, p.Timestamp}, "of rows [0, 7) and raw batches [7, 10)")
 	require.Empty(t, trims)
 	trims = []int64{8}
-	p = listOffset(c, tp, 0, -3)
+	p = raw.ListOffset(c, tp, 0, -3)
 	require.Zero(t, p.ErrorCode)
 	require.Equal(t, [2]int64{9, rows.base + 9000}, [2]int64{p.Offset, p.Timestamp})
 	require.Empty(t, trims)
@@ -138,15 +139,15 @@ func TestListOffsetsByTimeWhileTrimming(t *testing.T) {
 
 func TestWithoutRowsBelowTheDeltaStartIsOutOfRange(t *testing.T) {
 	b := startOwn(t, options{})
-	c := b.dial(t)
-	tp := createTopic(c, 1, "cleanup.policy", "compact")
+	c := b.Dial(t)
+	tp := raw.CreateTopic(c, 1, "cleanup.policy", "compact")
 	for range 3 {
-		mustProduce(c, tp, kv("k", "v"))
+		raw.MustProduce(c, tp, raw.KV("k", "v"))
 	}
-	tt, _ := b.registry.Get(tp.name)
+	tt, _ := b.registry.Get(tp.Name)
 	require.NoError(t, tt.Partitions[0].Log.TrimTo(t.Context(), 2))
-	require.Equal(t, int16(1), fetchAt(c, tp, 0).ErrorCode)
-	require.Len(t, batchesOf(c, fetchAt(c, tp, 2).RecordBatches), 1)
+	require.Equal(t, int16(1), raw.FetchAt(c, tp, 0).ErrorCode)
+	require.Len(t, raw.BatchesOf(c, raw.FetchAt(c, tp, 2).RecordBatches), 1)
 }
 
 // gatheredRows gives everybody one row, when all readers are there.
@@ -174,22 +175,22 @@ func TestFetchOutstandingHoldsForReadersAtOnce(t *testing.T) {
 	const limit, n = 1 << 20, 8
 	rows := &gatheredRows{readers: n, all: make(chan struct{})}
 	b := startOwn(t, options{kafka: func(cfg *kafka.Config) { cfg.Rows, cfg.FetchOutstandingMax = rows, limit }})
-	tp := createTopic(b.dial(t), 1, "cleanup.policy", "compact")
+	tp := raw.CreateTopic(b.Dial(t), 1, "cleanup.policy", "compact")
 	for range 4 {
-		mustProduce(b.dial(t), tp, kv("k", "v"))
+		raw.MustProduce(b.Dial(t), tp, raw.KV("k", "v"))
 	}
-	tt, _ := b.registry.Get(tp.name)
+	tt, _ := b.registry.Get(tp.Name)
 	require.NoError(t, tt.Partitions[0].Log.TrimTo(t.Context(), 3))
 	read := func() {
-		var conns []*conn
+		var conns []*raw.Conn
 		for range n {
-			c := b.dial(t)
-			c.send(fetchFrom(tp, 0, 12))
+			c := b.Dial(t)
+			c.Send(raw.FetchFrom(tp, 0, 12))
 			conns = append(conns, c)
 		}
 		for _, c := range conns {
-			resp, _ := c.receive(fetchFrom(tp, 0, 12))
-			require.Len(t, batchesOf(c, resp.(*kmsg.FetchResponse).Topics[0].Partitions[0].RecordBatches), 1)
+			resp, _ := c.Receive(raw.FetchFrom(tp, 0, 12))
+			require.Len(t, raw.BatchesOf(c, resp.(*kmsg.FetchResponse).Topics[0].Partitions[0].RecordBatches), 1)
 		}
 	}
 	sum := func() (sum int) {

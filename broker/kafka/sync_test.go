@@ -10,6 +10,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/keyframelog/keyframe/broker/raw"
 )
 
 // syncGate holds back the syncs of the write-ahead log while it is shut.
@@ -36,25 +38,25 @@ func (g *syncGate) shut(t testing.TB) (open func()) {
 
 // startUnsynced starts a broker with one synced record in a topic, and sends another whose sync the gate holds back: high watermark 1,
 // log end 2. sent receives its answer.
-func startUnsynced(t *testing.T, acks int16) (c *conn, tp topic, sent <-chan *kmsg.ProduceResponse, open func()) {
+func startUnsynced(t *testing.T, acks int16) (c *raw.Conn, tp raw.Topic, sent <-chan *kmsg.ProduceResponse, open func()) {
 	gate := &syncGate{}
 	b := startOwn(t, options{fs: gate.wrap(vfs.NewMem())})
-	c = b.dial(t)
-	tp = createTopic(c, 1)
-	mustProduce(c, tp, kv("a", "1"))
+	c = b.Dial(t)
+	tp = raw.CreateTopic(c, 1)
+	raw.MustProduce(c, tp, raw.KV("a", "1"))
 	open = gate.shut(t)
-	req := produceTo(tp, 0, 9, seal(newBatch(kv("b", "2"))))
+	req := raw.ProduceTo(tp, 0, 9, raw.Seal(raw.NewBatch(raw.KV("b", "2"))))
 	req.Acks = acks
-	producer := b.dial(t)
-	producer.send(req)
+	producer := b.Dial(t)
+	producer.Send(req)
 	answers := make(chan *kmsg.ProduceResponse, 1)
 	go func() {
 		defer close(answers)
-		if resp, _, err := producer.tryReceive(req); err == nil {
+		if resp, _, err := producer.TryReceive(req); err == nil {
 			answers <- resp.(*kmsg.ProduceResponse)
 		}
 	}()
-	made, ok := b.registry.Get(tp.name)
+	made, ok := b.registry.Get(tp.Name)
 	require.True(t, ok)
 	require.Eventually(t, func() bool { return made.Partitions[0].Log.Bounds().LogEnd == 2 }, 10*time.Second, time.Millisecond)
 	require.Equal(t, int64(1), made.Partitions[0].Log.Bounds().HighWatermark)
@@ -66,16 +68,16 @@ func TestProduceWaitsForTheSync(t *testing.T) {
 	for _, acks := range []int16{1, -1} {
 		c, tp, sent, open := startUnsynced(t, acks)
 		for range 20 { // an answer that did not wait would have come long before the last of these
-			require.Equal(t, int64(1), listOffset(c, tp, 0, -1).Offset)
+			require.Equal(t, int64(1), raw.ListOffset(c, tp, 0, -1).Offset)
 		}
 		require.Empty(t, sent, "acks=%d", acks)
 		open()
 		resp := <-sent
 		require.NotNil(t, resp)
 		p := resp.Topics[0].Partitions[0]
-		requireCode(t, 0, p.ErrorCode, p.ErrorMessage)
+		raw.RequireCode(t, 0, p.ErrorCode, p.ErrorMessage)
 		require.Equal(t, int64(1), p.BaseOffset)
-		require.Equal(t, int64(2), listOffset(c, tp, 0, -1).Offset)
+		require.Equal(t, int64(2), raw.ListOffset(c, tp, 0, -1).Offset)
 	}
 }
 
@@ -83,12 +85,12 @@ func TestProduceWaitsForTheSync(t *testing.T) {
 // read another log. Where an epoch ends is answered with the log end, as Kafka does.
 func TestFetchBetweenHighWatermarkAndLogEnd(t *testing.T) {
 	c, tp, sent, open := startUnsynced(t, -1)
-	epoch := describe(c, tp.name).Partitions[0].LeaderEpoch
+	epoch := raw.DescribeTopic(c, tp.Name).Partitions[0].LeaderEpoch
 	fetch := func(offset int64, lastFetched int32, isolation int8) kmsg.FetchResponseTopicPartition {
-		req := fetchFrom(tp, offset, 12)
+		req := raw.FetchFrom(tp, offset, 12)
 		req.IsolationLevel = isolation
 		req.Topics[0].Partitions[0].LastFetchedEpoch = lastFetched
-		p := fetchAs(c, req)
+		p := raw.FetchAs(c, req)
 		require.Empty(t, p.RecordBatches)
 		return p
 	}
@@ -106,9 +108,9 @@ func TestFetchBetweenHighWatermarkAndLogEnd(t *testing.T) {
 		require.Zero(t, p.ErrorCode)
 		require.Equal(t, []int64{int64(epoch), 2}, []int64{int64(p.DivergingEpoch.Epoch), p.DivergingEpoch.EndOffset})
 	}
-	require.Equal(t, int64(2), epochEnd(c, 4, tp, 0, -1, epoch).EndOffset)
+	require.Equal(t, int64(2), raw.EpochEnd(c, 4, tp, 0, -1, epoch).EndOffset)
 	open()
 	require.NotNil(t, <-sent)
-	require.NotEmpty(t, fetchAt(c, tp, 1).RecordBatches)
+	require.NotEmpty(t, raw.FetchAt(c, tp, 1).RecordBatches)
 	require.Zero(t, fetch(2, epoch, 0).ErrorCode)
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/keyframelog/keyframe/broker/kafka"
 	"github.com/keyframelog/keyframe/broker/quota"
+	"github.com/keyframelog/keyframe/broker/raw"
 	"github.com/keyframelog/keyframe/storage/catalog"
 )
 
@@ -24,26 +25,26 @@ func startBounded(t *testing.T, settings quota.Settings) *broker {
 // TestConnectionIsThrottledByItsBytes, received and fetched, whatever its client may take; and no other one of the client is.
 func TestConnectionIsThrottledByItsBytes(t *testing.T) {
 	b := startBounded(t, quota.Settings{ConnectionByteRate: 10_000})
-	c := b.dial(t)
-	tp := createTopic(c, 1)
-	resp := do[*kmsg.ProduceResponse](c, produceTo(tp, 0, 9, seal(newBatch(kv("a", string(make([]byte, 101_000)))))))
+	c := b.Dial(t)
+	tp := raw.CreateTopic(c, 1)
+	resp := raw.Do[*kmsg.ProduceResponse](c, raw.ProduceTo(tp, 0, 9, raw.Seal(raw.NewBatch(raw.KV("a", string(make([]byte, 101_000)))))))
 	require.Zero(t, resp.Topics[0].Partitions[0].ErrorCode)
 	require.Positive(t, resp.ThrottleMillis)
 
-	other := b.dial(t)
+	other := b.Dial(t)
 	started := time.Now()
-	fetched := do[*kmsg.FetchResponse](other, fetchFrom(tp, 0, 12))
+	fetched := raw.Do[*kmsg.FetchResponse](other, raw.FetchFrom(tp, 0, 12))
 	require.NotEmpty(t, fetched.Topics[0].Partitions[0].RecordBatches, "what was read is given")
 	require.Positive(t, fetched.ThrottleMillis)
-	do[*kmsg.ApiVersionsResponse](other, kmsg.NewPtrApiVersionsRequest())
+	raw.Do[*kmsg.ApiVersionsResponse](other, kmsg.NewPtrApiVersionsRequest())
 	require.GreaterOrEqual(t, time.Since(started), time.Duration(fetched.ThrottleMillis)*time.Millisecond)
 }
 
 func TestConnectionIsThrottledByItsRequests(t *testing.T) {
-	c := startBounded(t, quota.Settings{ConnectionRequestRate: 100}).dial(t)
+	c := startBounded(t, quota.Settings{ConnectionRequestRate: 100}).Dial(t)
 	throttle := int32(0)
 	for range 1100 {
-		if throttle = do[*kmsg.ApiVersionsResponse](c, &kmsg.ApiVersionsRequest{Version: 2}).ThrottleMillis; throttle > 0 {
+		if throttle = raw.Do[*kmsg.ApiVersionsResponse](c, &kmsg.ApiVersionsRequest{Version: 2}).ThrottleMillis; throttle > 0 {
 			break
 		}
 	}
@@ -52,18 +53,18 @@ func TestConnectionIsThrottledByItsRequests(t *testing.T) {
 
 // TestDefaultQuotas are those of the configuration, for each client id; what is set through the protocol comes before.
 func TestDefaultQuotas(t *testing.T) {
-	c := startBounded(t, quota.Settings{ProducerByteRate: 10_000}).dial(t)
-	tp := createTopic(c, 1)
+	c := startBounded(t, quota.Settings{ProducerByteRate: 10_000}).Dial(t)
+	tp := raw.CreateTopic(c, 1)
 	name := "test" // the client id of these tests
-	resp := do[*kmsg.AlterClientQuotasResponse](c, &kmsg.AlterClientQuotasRequest{Version: 1, Entries: []kmsg.AlterClientQuotasRequestEntry{{
+	resp := raw.Do[*kmsg.AlterClientQuotasResponse](c, &kmsg.AlterClientQuotasRequest{Version: 1, Entries: []kmsg.AlterClientQuotasRequestEntry{{
 		Entity: []kmsg.AlterClientQuotasRequestEntryEntity{{Type: "client-id", Name: &name}},
 		Ops:    []kmsg.AlterClientQuotasRequestEntryOp{{Key: "producer_byte_rate", Value: 1e9}}}}})
 	require.Zero(t, resp.Entries[0].ErrorCode)
-	big := produceTo(tp, 0, 9, seal(newBatch(kv("a", string(make([]byte, 101_000))))))
-	require.Zero(t, do[*kmsg.ProduceResponse](c, big).ThrottleMillis)
-	resp = do[*kmsg.AlterClientQuotasResponse](c, &kmsg.AlterClientQuotasRequest{Version: 1, Entries: []kmsg.AlterClientQuotasRequestEntry{{
+	big := raw.ProduceTo(tp, 0, 9, raw.Seal(raw.NewBatch(raw.KV("a", string(make([]byte, 101_000))))))
+	require.Zero(t, raw.Do[*kmsg.ProduceResponse](c, big).ThrottleMillis)
+	resp = raw.Do[*kmsg.AlterClientQuotasResponse](c, &kmsg.AlterClientQuotasRequest{Version: 1, Entries: []kmsg.AlterClientQuotasRequestEntry{{
 		Entity: []kmsg.AlterClientQuotasRequestEntryEntity{{Type: "client-id", Name: &name}},
 		Ops:    []kmsg.AlterClientQuotasRequestEntryOp{{Key: "producer_byte_rate", Remove: true}}}}})
 	require.Zero(t, resp.Entries[0].ErrorCode)
-	require.Positive(t, do[*kmsg.ProduceResponse](c, big).ThrottleMillis)
+	require.Positive(t, raw.Do[*kmsg.ProduceResponse](c, big).ThrottleMillis)
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/keyframelog/keyframe/broker/kafka"
+	"github.com/keyframelog/keyframe/broker/raw"
 	"github.com/keyframelog/keyframe/broker/txn"
 	"github.com/keyframelog/keyframe/storage/catalog"
 )
@@ -40,23 +41,23 @@ func TestProduceJoinsATransactionAtOnce(t *testing.T) {
 		t.Cleanup(func() { require.NoError(t, cfg.Transactions.Close()) })
 	}})
 	const n = 500
-	c := b.dial(t)
-	tp := createTopic(c, n)
+	c := b.Dial(t)
+	tp := raw.CreateTopic(c, n)
 	id := "tx"
 	begin := kmsg.NewPtrInitProducerIDRequest()
 	begin.Version, begin.TransactionalID, begin.TransactionTimeoutMillis, begin.ProducerID, begin.ProducerEpoch = 4, &id, 60_000, -1, -1
-	producer := do[*kmsg.InitProducerIDResponse](c, begin)
+	producer := raw.Do[*kmsg.InitProducerIDResponse](c, begin)
 	require.Zero(t, producer.ErrorCode)
-	rb := newBatch(kv("a", "1"))
+	rb := raw.NewBatch(raw.KV("a", "1"))
 	rb.ProducerID, rb.ProducerEpoch, rb.FirstSequence, rb.Attributes = producer.ProducerID, producer.ProducerEpoch, 0, rb.Attributes|1<<4
-	req := produceTo(tp, 0, 12, seal(rb))
+	req := raw.ProduceTo(tp, 0, 12, raw.Seal(rb))
 	req.TransactionID = &id
 	for index := int32(1); index < n; index++ {
-		req.Topics[0].Partitions = append(req.Topics[0].Partitions, kmsg.ProduceRequestTopicPartition{Partition: index, Records: seal(rb)})
+		req.Topics[0].Partitions = append(req.Topics[0].Partitions, kmsg.ProduceRequestTopicPartition{Partition: index, Records: raw.Seal(rb)})
 	}
-	resp := do[*kmsg.ProduceResponse](c, req)
+	resp := raw.Do[*kmsg.ProduceResponse](c, req)
 	for _, p := range resp.Topics[0].Partitions {
-		requireCode(t, 0, p.ErrorCode, p.ErrorMessage)
+		raw.RequireCode(t, 0, p.ErrorCode, p.ErrorMessage)
 	}
 	require.Equal(t, int64(n), store.named.Load())
 }

@@ -15,7 +15,7 @@ import (
 
 const module = "github.com/keyframelog/keyframe"
 
-// Layers point down: cmd -> broker, client, bench -> storage -> proto; client never imports broker.
+// Layers point down: cmd -> broker, client, bench -> storage -> proto; client never imports broker. What is for tests is imported by tests.
 func TestLayersPointDown(t *testing.T) {
 	mayImport := map[string][]string{
 		"proto":   {"proto"},
@@ -35,6 +35,7 @@ func TestLayersPointDown(t *testing.T) {
 			if strings.HasPrefix(imported, module) {
 				require.True(t, slices.Contains(allowed, layerOf(imported)), "%s must not import %s", p.ImportPath, imported)
 			}
+			require.NotEqual(t, module+"/broker/raw", imported, "%s imports what is for tests", p.ImportPath)
 			if strings.HasPrefix(imported, "github.com/spf13/") {
 				require.Equal(t, "cmd", layer, "%s imports %s: flags and settings are read in cmd only", p.ImportPath, imported)
 			}

@@ -1,4 +1,4 @@
-package kafka_test
+package raw
 
 import (
 	"testing"
@@ -7,17 +7,19 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
-func describeConfigs(c *conn, version int16, kind kmsg.ConfigResourceType, name string, only ...string) kmsg.DescribeConfigsResponseResource {
-	c.t.Helper()
+// DescribeConfigs returns the configs of a resource with synonyms and documentation: all of them, or only some.
+func DescribeConfigs(c *Conn, version int16, kind kmsg.ConfigResourceType, name string, only ...string) kmsg.DescribeConfigsResponseResource {
+	c.T.Helper()
 	req := kmsg.NewPtrDescribeConfigsRequest()
 	req.Version, req.IncludeSynonyms, req.IncludeDocumentation = version, true, true
 	req.Resources = []kmsg.DescribeConfigsRequestResource{{ResourceType: kind, ResourceName: name, ConfigNames: only}}
-	resp := do[*kmsg.DescribeConfigsResponse](c, req)
-	require.Len(c.t, resp.Resources, 1)
+	resp := Do[*kmsg.DescribeConfigsResponse](c, req)
+	require.Len(c.T, resp.Resources, 1)
 	return resp.Resources[0]
 }
 
-func configNamed(t *testing.T, r kmsg.DescribeConfigsResponseResource, name string) kmsg.DescribeConfigsResponseResourceConfig {
+// ConfigNamed picks one out of them.
+func ConfigNamed(t testing.TB, r kmsg.DescribeConfigsResponseResource, name string) kmsg.DescribeConfigsResponseResourceConfig {
 	t.Helper()
 	for _, c := range r.Configs {
 		if c.Name == name {

@@ -13,6 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/keyframelog/keyframe/broker/raw"
 )
 
 // etlRecordsEnv is how many records go through the ETL; 500000 is the figure that is promised.
@@ -52,7 +54,7 @@ func TestGroupETL(t *testing.T) {
 		{"cooperative to new and back", [][]kgo.Opt{cooperative, ranges, cooperative, cooperative}, toNewAndBack},
 	} {
 		t.Run(mode.name, func(t *testing.T) {
-			e := &etl{t: t, addr: startBroker(t), records: records, workers: mode.workers}
+			e := &etl{t: t, broker: startBroker(t), records: records, workers: mode.workers}
 			began := time.Now()
 			e.run()
 			t.Logf("%d records through %d stages with %d changes of workers in %v; the groups were %v", records, etlStages, etlStages*etlChanges,
@@ -64,7 +66,7 @@ func TestGroupETL(t *testing.T) {
 
 type etl struct {
 	t       *testing.T
-	addr    string
+	broker  raw.Broker
 	records int
 	workers [][]kgo.Opt
 	types   []string // of the groups, one after the other
@@ -77,7 +79,7 @@ func (e *etl) run() {
 	ctx, cancel := context.WithTimeout(e.t.Context(), 10*time.Minute)
 	defer cancel()
 	for stage := range etlStages + 1 {
-		createTopic(e.t, e.addr, stageTopic(stage), etlPartitions)
+		raw.CreateNamed(e.broker.Dial(e.t), stageTopic(stage), etlPartitions)
 	}
 	stages := make([]*etlStage, etlStages)
 	for i := range stages {
@@ -105,7 +107,7 @@ func (e *etl) run() {
 }
 
 func (e *etl) client(opts ...kgo.Opt) *kgo.Client {
-	c, err := kgo.NewClient(append(opts, kgo.SeedBrokers(e.addr), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(0),
+	c, err := kgo.NewClient(append(opts, kgo.SeedBrokers(e.broker.Addr), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(0),
 		kgo.FetchMaxWait(50*time.Millisecond), kgo.MetadataMinAge(50*time.Millisecond))...)
 	require.NoError(e.t, err)
 	return c

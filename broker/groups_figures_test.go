@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/keyframelog/keyframe/broker"
+	"github.com/keyframelog/keyframe/broker/raw"
 )
 
 const (
@@ -37,30 +38,31 @@ func cpu(t testing.TB) time.Duration {
 // 1,000 groups with one member each, each on a connection of its own: their heartbeats take at most a tenth of a core, at the intervals
 // that clients keep. What is measured is the processor time of broker and clients together.
 func TestFigureHeartbeats(t *testing.T) {
-	addr := startBroker(t)
-	createTopic(t, addr, "t", 1)
+	b := startBroker(t)
+	raw.CreateNamed(b.Dial(t), "t", 1)
 	for _, kind := range []struct {
 		name     string
 		interval time.Duration
-		join     func(c *conn, group string) kmsg.Request // and what to send then
+		join     func(c *raw.Conn, group string) kmsg.Request // and what to send then
 	}{
 		{"classic", classicInterval, joinClassic},
 		{"new", newInterval, joinNew},
 	} {
 		t.Run(kind.name, func(t *testing.T) {
-			conns, beats := make([]*conn, heartbeatGroups), make([]kmsg.Request, heartbeatGroups)
+			conns, beats := make([]*raw.Conn, heartbeatGroups), make([]kmsg.Request, heartbeatGroups)
 			for i := range conns {
-				conns[i] = dial(t, addr)
+				conns[i] = b.Dial(t)
 				beats[i] = kind.join(conns[i], fmt.Sprintf("%s-%d", kind.name, i))
 			}
 			const rounds = 10
 			before := cpu(t)
 			for range rounds {
 				for i, c := range conns {
-					c.send(beats[i])
+					c.Send(beats[i])
 				}
 				for i, c := range conns {
-					require.Zero(t, errorCode(c.receive(beats[i])))
+					resp, _ := c.Receive(beats[i])
+					require.Zero(t, errorCode(resp))
 				}
 			}
 			each := (cpu(t) - before) / (rounds * heartbeatGroups)
@@ -87,25 +89,25 @@ func joinRequest(group, id string, topic string) *kmsg.JoinGroupRequest {
 		ProtocolType: "consumer", Protocols: []kmsg.JoinGroupRequestProtocol{{Name: "range", Metadata: meta.AppendTo(nil)}}}
 }
 
-func joinClassic(c *conn, group string) kmsg.Request {
-	j := do[*kmsg.JoinGroupResponse](c, joinRequest(group, "", "t"))
-	require.Zero(c.t, j.ErrorCode)
-	s := do[*kmsg.SyncGroupResponse](c, &kmsg.SyncGroupRequest{Version: 3, Group: group, MemberID: j.MemberID, Generation: j.Generation,
+func joinClassic(c *raw.Conn, group string) kmsg.Request {
+	j := raw.Do[*kmsg.JoinGroupResponse](c, joinRequest(group, "", "t"))
+	require.Zero(c.T, j.ErrorCode)
+	s := raw.Do[*kmsg.SyncGroupResponse](c, &kmsg.SyncGroupRequest{Version: 3, Group: group, MemberID: j.MemberID, Generation: j.Generation,
 		GroupAssignment: []kmsg.SyncGroupRequestGroupAssignment{{MemberID: j.MemberID, MemberAssignment: []byte("all")}}})
-	require.Zero(c.t, s.ErrorCode)
+	require.Zero(c.T, s.ErrorCode)
 	return &kmsg.HeartbeatRequest{Version: 4, Group: group, MemberID: j.MemberID, Generation: j.Generation}
 }
 
-func joinNew(c *conn, group string) kmsg.Request {
-	m := &newMember{conn: c, group: group, id: "m"}
+func joinNew(c *raw.Conn, group string) kmsg.Request {
+	m := &newMember{Conn: c, group: group, id: "m"}
 	m.beat("t")
-	require.Len(c.t, m.owned, 1)
+	require.Len(c.T, m.owned, 1)
 	return m.request()
 }
 
 // newMember is a member of the new protocol, which gives up at once what it must.
 type newMember struct {
-	*conn
+	*raw.Conn
 	group, id string
 	epoch     int32
 	owned     []kmsg.ConsumerGroupHeartbeatRequestTopic
@@ -124,8 +126,8 @@ func (m *newMember) beat(topics ...string) {
 	if topics != nil {
 		r.Topics, r.SubscribedTopicNames, r.RebalanceTimeoutMillis = []kmsg.ConsumerGroupHeartbeatRequestTopic{}, topics, 60_000
 	}
-	got := do[*kmsg.ConsumerGroupHeartbeatResponse](m.conn, r)
-	require.Zero(m.t, got.ErrorCode)
+	got := raw.Do[*kmsg.ConsumerGroupHeartbeatResponse](m.Conn, r)
+	require.Zero(m.T, got.ErrorCode)
 	m.epoch = got.MemberEpoch
 	if got.Assignment != nil {
 		m.owned = []kmsg.ConsumerGroupHeartbeatRequestTopic{}
@@ -138,11 +140,11 @@ func (m *newMember) beat(topics ...string) {
 // A rebalance of 100 classic members over 1,000 partitions: from the leader's JoinGroup on, with members that send a heartbeat at once and
 // so learn of it, until all have their share.
 func TestFigureClassicRebalance(t *testing.T) {
-	addr := startBroker(t, func(cfg *broker.Config) { cfg.Groups.InitialRebalanceDelay = time.Second })
-	createTopic(t, addr, "t", rebalanceParts)
+	b := startBroker(t, func(cfg *broker.Config) { cfg.Groups.InitialRebalanceDelay = time.Second })
+	raw.CreateNamed(b.Dial(t), "t", rebalanceParts)
 	members := make([]*classicMember, rebalanceMembers)
 	for i := range members {
-		members[i] = &classicMember{conn: dial(t, addr)}
+		members[i] = &classicMember{Conn: b.Dial(t)}
 	}
 	all(func(i int) { members[i].enter() }) // within the delay of the first rebalance
 	generation := members[0].generation
@@ -169,28 +171,28 @@ func TestFigureClassicRebalance(t *testing.T) {
 }
 
 type classicMember struct {
-	*conn
+	*raw.Conn
 	id         string
 	generation int32
 	leads      bool
 }
 
 func (m *classicMember) heartbeat() int16 {
-	return do[*kmsg.HeartbeatResponse](m.conn, &kmsg.HeartbeatRequest{Version: 4, Group: "g", MemberID: m.id, Generation: m.generation}).ErrorCode
+	return raw.Do[*kmsg.HeartbeatResponse](m.Conn, &kmsg.HeartbeatRequest{Version: 4, Group: "g", MemberID: m.id, Generation: m.generation}).ErrorCode
 }
 
 // enter joins and syncs; the leader assigns.
 func (m *classicMember) enter() {
-	j := do[*kmsg.JoinGroupResponse](m.conn, joinRequest("g", m.id, "t"))
-	require.Zero(m.t, j.ErrorCode)
+	j := raw.Do[*kmsg.JoinGroupResponse](m.Conn, joinRequest("g", m.id, "t"))
+	require.Zero(m.T, j.ErrorCode)
 	m.id, m.generation, m.leads = j.MemberID, j.Generation, j.MemberID == j.LeaderID
 	sync := &kmsg.SyncGroupRequest{Version: 3, Group: "g", MemberID: m.id, Generation: m.generation}
 	for n, o := range j.Members {
 		sync.GroupAssignment = append(sync.GroupAssignment, kmsg.SyncGroupRequestGroupAssignment{MemberID: o.MemberID, MemberAssignment: share(n)})
 	}
-	s := do[*kmsg.SyncGroupResponse](m.conn, sync)
-	require.Zero(m.t, s.ErrorCode)
-	require.NotEmpty(m.t, s.MemberAssignment)
+	s := raw.Do[*kmsg.SyncGroupResponse](m.Conn, sync)
+	require.Zero(m.T, s.ErrorCode)
+	require.NotEmpty(m.T, s.MemberAssignment)
 }
 
 // share is the n-th member's part of the partitions.
@@ -214,16 +216,16 @@ func all(do func(i int)) {
 // The same in the new protocol, with every member's heartbeats one after the other and no pause between: what remains is the broker's
 // part, and the number of heartbeats, which a real group sends at its interval.
 func TestFigureNewRebalance(t *testing.T) {
-	addr := startBroker(t)
-	createTopic(t, addr, "t", rebalanceParts)
+	b := startBroker(t)
+	raw.CreateNamed(b.Dial(t), "t", rebalanceParts)
 	members := make([]*newMember, rebalanceMembers)
 	for i := range members {
-		members[i] = &newMember{conn: dial(t, addr), group: "g", id: fmt.Sprintf("m%d", i)}
+		members[i] = &newMember{Conn: b.Dial(t), group: "g", id: fmt.Sprintf("m%d", i)}
 	}
 	settled := func() bool {
 		d := kmsg.NewPtrConsumerGroupDescribeRequest()
 		d.Version, d.Groups = 1, []string{"g"}
-		return do[*kmsg.ConsumerGroupDescribeResponse](members[0].conn, d).Groups[0].State == "Stable"
+		return raw.Do[*kmsg.ConsumerGroupDescribeResponse](members[0].Conn, d).Groups[0].State == "Stable"
 	}
 	settle := func(members []*newMember) (rounds int, took time.Duration) {
 		began := time.Now()
@@ -254,7 +256,7 @@ func TestFigureNewRebalance(t *testing.T) {
 	gone := members[0]
 	leave := gone.request()
 	leave.MemberEpoch = -1
-	require.Zero(t, do[*kmsg.ConsumerGroupHeartbeatResponse](gone.conn, leave).ErrorCode)
+	require.Zero(t, raw.Do[*kmsg.ConsumerGroupHeartbeatResponse](gone.Conn, leave).ErrorCode)
 	report("one left", members[1:])
 	gone.epoch, gone.owned = 0, nil
 	gone.beat("t")

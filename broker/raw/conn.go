@@ -16,7 +16,7 @@ import (
 // Broker is a broker by its address. Tests embed it in what else they know of theirs.
 type Broker struct{ Addr string }
 
-// Conn speaks raw requests. It has a minute for all that a test does, and ends with the test.
+// Conn speaks raw requests. It has two minutes for all that a test does, and ends with the test.
 type Conn struct {
 	T testing.TB
 	net.Conn
@@ -31,7 +31,7 @@ func (b Broker) Dial(t testing.TB) *Conn {
 	c, err := net.Dial("tcp", b.Addr)
 	require.NoError(t, err)
 	t.Cleanup(func() { c.Close() })
-	require.NoError(t, c.SetDeadline(time.Now().Add(60*time.Second)))
+	require.NoError(t, c.SetDeadline(time.Now().Add(2*time.Minute)))
 	return &Conn{T: t, Conn: c, Client: "test"}
 }
 

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
-	"io"
 	"log/slog"
 	"net"
 	"sync"
@@ -13,6 +12,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/keyframelog/keyframe/broker/raw"
 )
 
 // handlerFunc is a Handler for tests.
@@ -86,13 +87,9 @@ func send(t *testing.T, c net.Conn, correlationID int32, req kmsg.Request) {
 // receive reads one response frame and returns its correlation id and what follows it.
 func receive(t *testing.T, c net.Conn) (int32, []byte) {
 	t.Helper()
-	var head [8]byte
-	_, err := io.ReadFull(c, head[:])
+	frame, err := raw.ReadFrame(c)
 	require.NoError(t, err)
-	body := make([]byte, binary.BigEndian.Uint32(head[:])-4)
-	_, err = io.ReadFull(c, body)
-	require.NoError(t, err)
-	return int32(binary.BigEndian.Uint32(head[4:])), body
+	return int32(binary.BigEndian.Uint32(frame)), frame[4:]
 }
 
 // heartbeat is a small request, of the size wanted by its group id.

@@ -1,17 +1,15 @@
 package main
 
 import (
-	"encoding/binary"
-	"io"
-	"net"
 	"os"
 	"path/filepath"
 	"strconv"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/keyframelog/keyframe/broker/raw"
 )
 
 // TestIdleConnectionsAreSmall opens many connections to the real binary, uses each as a client does at its start, and looks at what
@@ -27,16 +25,13 @@ func TestIdleConnectionsAreSmall(t *testing.T) {
 	defer p.Kill()
 	use := func(count int) {
 		for range count {
-			c, err := net.Dial("tcp", p.Kafka)
-			require.NoError(t, err)
-			t.Cleanup(func() { c.Close() })
-			require.NoError(t, c.SetDeadline(time.Now().Add(60*time.Second)))
+			c := raw.Broker{Addr: p.Kafka}.Dial(t)
 			versions := kmsg.NewPtrApiVersionsRequest()
 			versions.Version, versions.ClientSoftwareName, versions.ClientSoftwareVersion = 3, "idle", "1"
-			exchange(t, c, versions)
+			raw.Do[*kmsg.ApiVersionsResponse](c, versions)
 			metadata := kmsg.NewPtrMetadataRequest()
 			metadata.Version = 12
-			exchange(t, c, metadata)
+			raw.Do[*kmsg.MetadataResponse](c, metadata)
 		}
 	}
 	use(50) // what the first connections allocate for all
@@ -48,16 +43,4 @@ func TestIdleConnectionsAreSmall(t *testing.T) {
 	each := (p.RSS() - before) / int64(n)
 	t.Logf("%d idle connections: %d bytes of resident memory each", n, each)
 	require.LessOrEqual(t, each, int64(30<<10))
-}
-
-// exchange sends a request and reads its answer.
-func exchange(t *testing.T, c net.Conn, req kmsg.Request) {
-	t.Helper()
-	_, err := c.Write(kmsg.NewRequestFormatter(kmsg.FormatterClientID("idle")).AppendRequest(nil, req, 1))
-	require.NoError(t, err)
-	var size [4]byte
-	_, err = io.ReadFull(c, size[:])
-	require.NoError(t, err)
-	_, err = io.CopyN(io.Discard, c, int64(binary.BigEndian.Uint32(size[:])))
-	require.NoError(t, err)
 }

@@ -1,21 +1,19 @@
 package group
 
 import (
-	"encoding/binary"
-	"errors"
-	"fmt"
-	"hash/crc32"
 	"math"
 	"time"
+
+	"github.com/keyframelog/keyframe/broker/group/stored"
 )
 
 const metadataVersion = 1
 
 var (
 	// ErrCorrupt is metadata that is not what was written.
-	ErrCorrupt = errors.New("corrupt group metadata")
+	ErrCorrupt = stored.ErrCorrupt
 	// ErrVersion is metadata of a version that this program does not know.
-	ErrVersion = errors.New("unknown version of group metadata")
+	ErrVersion = stored.ErrVersion
 )
 
 // Metadata is what of a group is durable: the last generation that got an assignment, or that the group is empty.
@@ -87,93 +85,48 @@ func Restore(now time.Time, opts Options, meta Metadata) *Group {
 func (m *Metadata) Append(dst []byte) []byte {
 	start := len(dst)
 	dst = append(dst, metadataVersion)
-	dst = appendBytes(dst, m.ProtocolType)
-	dst = appendBytes(dst, m.Protocol)
-	dst = binary.AppendUvarint(dst, uint64(m.Generation))
-	dst = appendBytes(dst, m.Leader)
-	dst = binary.AppendUvarint(dst, uint64(m.SinceMs))
-	dst = binary.AppendUvarint(dst, uint64(len(m.Members)))
+	dst = stored.AppendString(dst, m.ProtocolType)
+	dst = stored.AppendString(dst, m.Protocol)
+	dst = stored.AppendInt(dst, int64(m.Generation))
+	dst = stored.AppendString(dst, m.Leader)
+	dst = stored.AppendInt(dst, m.SinceMs)
+	dst = stored.AppendInt(dst, int64(len(m.Members)))
 	for i := range m.Members {
 		mm := &m.Members[i]
 		for _, s := range []string{mm.ID, mm.InstanceID, mm.ClientID, mm.ClientHost} {
-			dst = appendBytes(dst, s)
+			dst = stored.AppendString(dst, s)
 		}
-		dst = binary.AppendUvarint(dst, uint64(mm.SessionMs))
-		dst = binary.AppendUvarint(dst, uint64(mm.RebalanceMs))
-		dst = binary.AppendUvarint(dst, uint64(len(mm.Protocols)))
+		dst = stored.AppendInt(dst, mm.SessionMs)
+		dst = stored.AppendInt(dst, mm.RebalanceMs)
+		dst = stored.AppendInt(dst, int64(len(mm.Protocols)))
 		for _, p := range mm.Protocols {
-			dst = appendBytes(dst, p.Name)
-			dst = appendBytes(dst, p.Metadata)
+			dst = stored.AppendString(dst, p.Name)
+			dst = stored.AppendString(dst, p.Metadata)
 		}
-		dst = appendBytes(dst, mm.Assignment)
+		dst = stored.AppendString(dst, mm.Assignment)
 	}
-	return appendSum(dst, start)
-}
-
-// appendSum appends the checksum of dst[start:].
-func appendSum(dst []byte, start int) []byte {
-	return binary.BigEndian.AppendUint32(dst, crc32.Checksum(dst[start:], castagnoli()))
-}
-
-func castagnoli() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) }
-
-func appendBytes[T string | []byte](dst []byte, b T) []byte {
-	return append(binary.AppendUvarint(dst, uint64(len(b))), b...)
+	return stored.AppendSum(dst, start)
 }
 
 // DecodeMetadata is the inverse of Metadata.Append. The result does not alias b.
 func DecodeMetadata(b []byte) (Metadata, error) {
-	if len(b) < 5 {
-		return Metadata{}, fmt.Errorf("%w: %d bytes", ErrCorrupt, len(b))
+	r, err := stored.Open(b, metadataVersion)
+	if err != nil {
+		return Metadata{}, err
 	}
-	body, sum := b[:len(b)-4], binary.BigEndian.Uint32(b[len(b)-4:])
-	if b[0] != metadataVersion {
-		return Metadata{}, fmt.Errorf("%w: %d", ErrVersion, b[0])
-	}
-	if crc32.Checksum(body, castagnoli()) != sum {
-		return Metadata{}, fmt.Errorf("%w: checksum", ErrCorrupt)
-	}
-	r := reader{b: body[1:]}
-	m := Metadata{ProtocolType: r.string(), Protocol: r.string(), Generation: int32(r.int(math.MaxInt32)),
-		Leader: r.string(), SinceMs: r.int(math.MaxInt64)}
-	for n := r.int(int64(len(r.b))); n > 0 && !r.bad; n-- {
-		mm := MemberMetadata{ID: r.string(), InstanceID: r.string(), ClientID: r.string(), ClientHost: r.string(),
-			SessionMs: r.int(math.MaxInt32), RebalanceMs: r.int(math.MaxInt32)}
-		for k := r.int(int64(len(r.b))); k > 0 && !r.bad; k-- {
-			mm.Protocols = append(mm.Protocols, Protocol{Name: r.string(), Metadata: []byte(r.string())})
+	m := Metadata{ProtocolType: r.Text(), Protocol: r.Text(), Generation: int32(r.Int(math.MaxInt32)),
+		Leader: r.Text(), SinceMs: r.Int(math.MaxInt64)}
+	for n := r.Count(); n > 0 && !r.Bad(); n-- {
+		mm := MemberMetadata{ID: r.Text(), InstanceID: r.Text(), ClientID: r.Text(), ClientHost: r.Text(),
+			SessionMs: r.Int(math.MaxInt32), RebalanceMs: r.Int(math.MaxInt32)}
+		for k := r.Count(); k > 0 && !r.Bad(); k-- {
+			mm.Protocols = append(mm.Protocols, Protocol{Name: r.Text(), Metadata: []byte(r.Text())})
 		}
-		mm.Assignment = []byte(r.string())
+		mm.Assignment = []byte(r.Text())
 		m.Members = append(m.Members, mm)
 	}
-	if r.bad || len(r.b) != 0 {
-		return Metadata{}, fmt.Errorf("%w: structure", ErrCorrupt)
+	if err := r.Close(); err != nil {
+		return Metadata{}, err
 	}
 	return m, nil
-}
-
-// reader takes fields off b; after the first that does not fit it is bad and yields zeroes.
-type reader struct {
-	b   []byte
-	bad bool
-}
-
-func (r *reader) int(most int64) int64 {
-	v, n := binary.Uvarint(r.b)
-	if n <= 0 || v > uint64(most) {
-		r.bad, r.b = true, nil
-		return 0
-	}
-	r.b = r.b[n:]
-	return int64(v)
-}
-
-func (r *reader) string() string {
-	n := r.int(int64(len(r.b)))
-	if n > int64(len(r.b)) {
-		r.bad, r.b = true, nil
-		return ""
-	}
-	s := string(r.b[:n])
-	r.b = r.b[n:]
-	return s
 }

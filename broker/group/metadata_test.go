@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
+	"github.com/keyframelog/keyframe/broker/group/stored"
 	"github.com/keyframelog/keyframe/broker/script"
 )
 
@@ -87,5 +88,5 @@ func fixSum(b []byte) []byte {
 		return b
 	}
 	body := b[: len(b)-4 : len(b)-4]
-	return appendSum(body, 0)
+	return stored.AppendSum(body, 0)
 }

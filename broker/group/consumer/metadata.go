@@ -2,13 +2,12 @@ package consumer
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
-	"hash/crc32"
 	"math"
 	"time"
 
 	"github.com/keyframelog/keyframe/broker/group/assign"
+	"github.com/keyframelog/keyframe/broker/group/stored"
 )
 
 // MetadataVersion is the first byte of a consumer group's metadata. Version 1 is that of a classic group.
@@ -16,9 +15,9 @@ const MetadataVersion = 2
 
 var (
 	// ErrCorrupt is metadata that is not what was written.
-	ErrCorrupt = errors.New("corrupt consumer group metadata")
+	ErrCorrupt = stored.ErrCorrupt
 	// ErrVersion is metadata of a version that this program does not know.
-	ErrVersion = errors.New("unknown version of consumer group metadata")
+	ErrVersion = stored.ErrVersion
 )
 
 // Append encodes the group behind dst; see the package documentation for the bytes.
@@ -55,19 +54,13 @@ func (g *Group) Append(dst []byte) []byte {
 		}
 		w.int(m.classic.session.Milliseconds())
 	}
-	return binary.BigEndian.AppendUint32(w.b, crc32.Checksum(w.b[len(dst):], castagnoli()))
+	return stored.AppendSum(w.b, len(dst))
 }
-
-func castagnoli() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) }
 
 type writer struct{ b []byte }
 
-func (w *writer) int(n int64) { w.b = binary.AppendUvarint(w.b, uint64(n)) }
-
-func (w *writer) string(s string) {
-	w.int(int64(len(s)))
-	w.b = append(w.b, s...)
-}
+func (w *writer) int(n int64)     { w.b = stored.AppendInt(w.b, n) }
+func (w *writer) string(s string) { w.b = stored.AppendString(w.b, s) }
 
 // partitions writes a set; with since, the epoch behind each partition.
 func (w *writer) partitions(p assign.Partitions, since map[topicPartition]int32) {
@@ -87,26 +80,20 @@ func (w *writer) partitions(p assign.Partitions, since map[topicPartition]int32)
 
 // Restore is the group as it was saved. The sessions of its members, and what they are late with, begin anew.
 func Restore(now time.Time, opts Options, b []byte) (*Group, error) {
-	if len(b) < 5 {
-		return nil, fmt.Errorf("%w: %d bytes", ErrCorrupt, len(b))
+	fields, err := stored.Open(b, MetadataVersion)
+	if err != nil {
+		return nil, err
 	}
-	if b[0] != MetadataVersion {
-		return nil, fmt.Errorf("%w: %d", ErrVersion, b[0])
-	}
-	body, sum := b[:len(b)-4], binary.BigEndian.Uint32(b[len(b)-4:])
-	if crc32.Checksum(body, castagnoli()) != sum {
-		return nil, fmt.Errorf("%w: checksum", ErrCorrupt)
-	}
-	r := &reader{b: body[1:]}
+	r := &reader{fields}
 	g := New(now, opts)
-	g.epoch, g.assignmentEpoch = int32(r.int(math.MaxInt32)), int32(r.int(math.MaxInt32))
-	if sum := r.take(8); !r.bad {
+	g.epoch, g.assignmentEpoch = int32(r.Int(math.MaxInt32)), int32(r.Int(math.MaxInt32))
+	if sum := r.Take(8); !r.Bad() {
 		g.topicsSum = binary.BigEndian.Uint64(sum)
 	}
-	since := time.UnixMilli(r.int(math.MaxInt64))
-	for n := r.count(); n > 0 && !r.bad; n-- {
+	since := time.UnixMilli(r.Int(math.MaxInt64))
+	for n := r.Count(); n > 0 && !r.Bad(); n-- {
 		m := r.member()
-		if r.bad || g.byID[m.id] != nil || m.instanceID != "" && g.static[m.instanceID] != nil {
+		if r.Bad() || g.byID[m.id] != nil || m.instanceID != "" && g.static[m.instanceID] != nil {
 			return nil, fmt.Errorf("%w: members", ErrCorrupt)
 		}
 		for tp := range m.since {
@@ -118,8 +105,8 @@ func Restore(now time.Time, opts Options, b []byte) (*Group, error) {
 		g.add(now, m)
 		g.restart(now, m)
 	}
-	if r.bad || len(r.b) != 0 {
-		return nil, fmt.Errorf("%w: structure", ErrCorrupt)
+	if err := r.Close(); err != nil {
+		return nil, err
 	}
 	g.since = since
 	g.fx = Effects{}
@@ -138,65 +125,39 @@ func (g *Group) restart(now time.Time, m *member) {
 	}
 }
 
-// reader takes fields off b; after the first that does not fit it is bad and yields zeroes.
-type reader struct {
-	b   []byte
-	bad bool
-}
+// reader takes off what a group is made of.
+type reader struct{ *stored.Reader }
 
-func (r *reader) int(most int64) int64 {
-	v, n := binary.Uvarint(r.b)
-	if n <= 0 || v > uint64(most) {
-		r.bad, r.b = true, nil
-		return 0
-	}
-	r.b = r.b[n:]
-	return int64(v)
-}
-
-// count is a number of things of at least a byte each.
-func (r *reader) count() int64 { return r.int(int64(len(r.b))) }
-
-func (r *reader) take(n int) []byte {
-	if n > len(r.b) {
-		r.bad, r.b = true, nil
-		return nil
-	}
-	s := r.b[:n]
-	r.b = r.b[n:]
-	return s
-}
-
-func (r *reader) string() string { return string(r.take(int(r.count()))) }
-
-func (r *reader) epoch() int32 { return int32(r.int(math.MaxInt32) + int64(leftForNow)) }
+func (r *reader) epoch() int32 { return int32(r.Int(math.MaxInt32) + int64(leftForNow)) }
 
 func (r *reader) millis() time.Duration {
-	return time.Duration(r.int(math.MaxInt32)) * time.Millisecond
+	return time.Duration(r.Int(math.MaxInt32)) * time.Millisecond
 }
 
 func (r *reader) member() *member {
 	m := &member{since: map[topicPartition]int32{}}
 	for _, s := range []*string{&m.id, &m.instanceID, &m.rack, &m.clientID, &m.clientHost, &m.pattern, &m.assignor} {
-		*s = r.string()
+		*s = r.Text()
 	}
 	m.regex = compiled(m.pattern)
 	m.rebalance, m.epoch, m.previous = r.millis(), r.epoch(), r.epoch()
-	if state := r.take(1); !r.bad {
+	if state := r.Take(1); !r.Bad() {
 		m.state = MemberState(state[0])
-		r.bad = m.state > Unreleased
+		if m.state > Unreleased {
+			r.Fail()
+		}
 	}
-	for n := r.count(); n > 0 && !r.bad; n-- {
-		m.names = append(m.names, r.string())
+	for n := r.Count(); n > 0 && !r.Bad(); n-- {
+		m.names = append(m.names, r.Text())
 	}
 	m.target = r.partitions(nil)
 	m.assigned = r.partitions(m.since)
 	m.revoking = r.partitions(m.since)
-	for n := r.count(); n > 0 && !r.bad; n-- {
+	for n := r.Count(); n > 0 && !r.Bad(); n-- {
 		if m.classic == nil {
 			m.classic = &classic{}
 		}
-		m.classic.protocols = append(m.classic.protocols, Protocol{Name: r.string(), Metadata: []byte(r.string())})
+		m.classic.protocols = append(m.classic.protocols, Protocol{Name: r.Text(), Metadata: []byte(r.Text())})
 	}
 	if m.classic != nil {
 		m.classic.session = r.millis()
@@ -206,19 +167,19 @@ func (r *reader) member() *member {
 
 func (r *reader) partitions(since map[topicPartition]int32) assign.Partitions {
 	all := map[TopicID][]int32{}
-	for n := r.count(); n > 0 && !r.bad; n-- {
+	for n := r.Count(); n > 0 && !r.Bad(); n-- {
 		var topic TopicID
-		copy(topic[:], r.take(len(topic)))
+		copy(topic[:], r.Take(len(topic)))
 		last := int64(0)
-		for k := r.count(); k > 0 && !r.bad; k-- {
-			last += r.int(math.MaxInt32)
+		for k := r.Count(); k > 0 && !r.Bad(); k-- {
+			last += r.Int(math.MaxInt32)
 			if last > math.MaxInt32 {
-				r.bad = true
+				r.Fail()
 				return nil
 			}
 			all[topic] = append(all[topic], int32(last))
 			if since != nil {
-				since[topicPartition{topic, int32(last)}] = int32(r.int(math.MaxInt32))
+				since[topicPartition{topic, int32(last)}] = int32(r.Int(math.MaxInt32))
 			}
 		}
 	}

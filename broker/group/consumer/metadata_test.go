@@ -1,10 +1,8 @@
 package consumer
 
 import (
-	"encoding/binary"
 	"encoding/hex"
 	"flag"
-	"hash/crc32"
 	"os"
 	"testing"
 	"time"
@@ -14,6 +12,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/keyframelog/keyframe/broker/group/assign"
+	"github.com/keyframelog/keyframe/broker/group/stored"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -96,7 +95,7 @@ func FuzzRestore(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if len(b) >= 5 { // past the checksum
 			body := b[: len(b)-4 : len(b)-4]
-			b = binary.BigEndian.AppendUint32(body, crc32.Checksum(body, castagnoli()))
+			b = stored.AppendSum(body, 0)
 		}
 		g, err := Restore(epochZero, opts, b)
 		if err != nil {

@@ -103,22 +103,14 @@ func TestCrash(t *testing.T) {
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			var clock int64
-			mem := crashfs.New()
-			rec := &recorder{fs: mem}
-			s := &store{fs: errorfs.Wrap(mem, rec), clock: &clock, max: rowMax, shrunk: true}
-			s.opts = options(s.fs, true)
-			m := &model{store: s, crash: mem}
-			x := crashTable(t, m)
-			syncDirs(t, mem)
-			m.fill(t, x)
+			m, x, rec := recorded(t)
 			if c.prepare != nil {
 				c.prepare(t, x)
 			}
 			rec.record(true)
 			c.do(t, x)
 			rec.record(false)
-			s.close(t)
+			m.close(t)
 			require.Greater(t, len(rec.images), 5)
 			for i, image := range rec.images {
 				y := *x
@@ -127,7 +119,7 @@ func TestCrash(t *testing.T) {
 					y.frames[k] = v
 				}
 				n := &model{crash: image, tables: []*modelTable{&y}}
-				n.store = openStore(t, image, &clock, rowMax, true)
+				n.store = openStore(t, image, m.store.clock, rowMax, true)
 				n.reopened(t)
 				if c.was(&y) {
 					c.done(&y)
@@ -173,6 +165,19 @@ func crashTable(t *testing.T, m *model) *modelTable {
 	return x
 }
 
+// recorded is a table of five frames whose file system a recorder watches from now on.
+func recorded(t *testing.T) (*model, *modelTable, *recorder) {
+	mem := crashfs.New()
+	rec := &recorder{fs: mem}
+	s := &store{fs: errorfs.Wrap(mem, rec), clock: new(int64), max: rowMax, shrunk: true}
+	s.opts = options(s.fs, true)
+	m := &model{store: s, crash: mem}
+	x := crashTable(t, m)
+	syncDirs(t, mem)
+	m.fill(t, x)
+	return m, x, rec
+}
+
 // fill folds random deltas of one kind, five frames.
 func (m *model) fill(t *testing.T, x *modelTable) {
 	rng := rand.New(rand.NewPCG(3, 4))
@@ -205,29 +210,14 @@ func (m *model) fill(t *testing.T, x *modelTable) {
 
 // A fold that was interrupted at any write is there or not: position, rows, digest and frame together.
 func TestCrashInFold(t *testing.T) {
-	var clock int64
-	mem := crashfs.New()
-	rec := &recorder{fs: mem}
-	s := &store{fs: errorfs.Wrap(mem, rec), clock: &clock, max: rowMax, shrunk: true}
-	s.opts = options(s.fs, true)
-	m := &model{store: s, crash: mem}
-	x := crashTable(t, m)
-	syncDirs(t, mem)
-	m.fill(t, x)
-	before := *x
-	before.o = newOracle(oracleLast, rowMax)
-	before.o.state, before.o.history, before.o.starts = x.o.copy(), slices.Clone(x.o.history), slices.Clone(x.o.starts)
-	before.frames = map[int64]modelFrame{}
-	for k, v := range x.frames {
-		before.frames[k] = v
-	}
+	m, x, rec := recorded(t)
 	rec.record(true)
 	m.fill(t, x)
 	rec.record(false)
-	s.close(t)
+	m.close(t)
 	states := map[int64]digestState{}
 	for i, image := range rec.images {
-		st := openStore(t, image, &clock, rowMax, true)
+		st := openStore(t, image, m.store.clock, rowMax, true)
 		y, err := st.db.Table(x.ordinal, identity(fold.LastValue, int32(x.ordinal)))
 		require.NoError(t, err)
 		position := y.Position()
@@ -253,24 +243,16 @@ func TestCrashInFold(t *testing.T) {
 
 // A table that was being dropped is there or not; where it is not, nothing of it is left once the tables are open.
 func TestCrashInDrop(t *testing.T) {
-	var clock int64
-	mem := crashfs.New()
-	rec := &recorder{fs: mem}
-	s := &store{fs: errorfs.Wrap(mem, rec), clock: &clock, max: rowMax, shrunk: true}
-	s.opts = options(s.fs, true)
-	m := &model{store: s, crash: mem}
-	x := crashTable(t, m)
-	syncDirs(t, mem)
-	m.fill(t, x)
+	m, x, rec := recorded(t)
 	rec.record(true)
-	require.NoError(t, s.db.Drop(background, x.ordinal))
+	require.NoError(t, m.db.Drop(background, x.ordinal))
 	rec.record(false)
-	s.close(t)
+	m.close(t)
 	there, gone := 0, 0
 	for i, image := range rec.images {
 		y := *x
 		n := &model{crash: image, tables: []*modelTable{&y}}
-		n.store = openStore(t, image, &clock, rowMax, true)
+		n.store = openStore(t, image, m.store.clock, rowMax, true)
 		list, err := n.db.Ordinals()
 		require.NoError(t, err)
 		if len(list) > 0 {

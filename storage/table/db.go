@@ -272,6 +272,19 @@ func (db *DB) removeOrphans(ctx context.Context) error {
 	return nil
 }
 
+// begin registers a writer of this table alone, and waits for the others; the returned function ends it.
+func (t *Table) begin(ctx context.Context) (end func(), err error) {
+	done, err := t.db.begin()
+	if err != nil {
+		return nil, err
+	}
+	if err := t.lock(ctx); err != nil {
+		done()
+		return nil, err
+	}
+	return func() { t.unlock(); done() }, nil
+}
+
 // lock waits for the table's writers; it fails once the table is dropped or the context done.
 func (t *Table) lock(ctx context.Context) error {
 	select {

@@ -16,15 +16,11 @@ import (
 // horizon past them. It returns how many rows went. Tombstones above the oldest frame never expire: frames between hang on their
 // index entries.
 func (t *Table) ExpireTombstones(ctx context.Context, beforeMs int64) (removed int, err error) {
-	end, err := t.db.begin()
+	end, err := t.begin(ctx)
 	if err != nil {
 		return 0, err
 	}
 	defer end()
-	if err := t.lock(ctx); err != nil {
-		return 0, err
-	}
-	defer t.unlock()
 	limit := int64(0)
 	for _, x := range t.state.Load().trims {
 		if x.atMs < beforeMs {

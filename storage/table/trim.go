@@ -19,15 +19,11 @@ import (
 //
 // Trim(oldest cut) does the second and third step alone, so that a caller who crashed may just call it again.
 func (t *Table) Trim(ctx context.Context, cut int64) error {
-	end, err := t.db.begin()
+	end, err := t.begin(ctx)
 	if err != nil {
 		return err
 	}
 	defer end()
-	if err := t.lock(ctx); err != nil {
-		return err
-	}
-	defer t.unlock()
 	m := t.state.Load()
 	i, ok := m.find(cut)
 	if !ok {
@@ -140,15 +136,11 @@ func (g *segment) deadOffsets(ordinal uint32) (list []int64, err error) {
 // entries that it kept, those stay whose keys the one before did not touch. Deletion vectors need no change: they are named by the
 // ends of folds and not by frames.
 func (t *Table) Thin(ctx context.Context, cut int64) error {
-	end, err := t.db.begin()
+	end, err := t.begin(ctx)
 	if err != nil {
 		return err
 	}
 	defer end()
-	if err := t.lock(ctx); err != nil {
-		return err
-	}
-	defer t.unlock()
 	old := t.state.Load()
 	i, ok := old.find(cut)
 	if !ok {

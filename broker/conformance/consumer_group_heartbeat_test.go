@@ -155,12 +155,7 @@ func TestConsumerGroupMovesPartitions(t *testing.T) {
 func TestConsumerGroupFencesEpochs(t *testing.T) {
 	b := startGroups(t)
 	tp := raw.CreateTopic(b.Dial(t), 4)
-	o, name := owners{}, raw.TopicName(t)
-	one, two := b.consumer(t, o, name, "one", tp.Name), b.consumer(t, o, name, "two", tp.Name)
-	one.join()
-	until(t, func() bool { return len(one.of(tp)) == 4 }, one)
-	two.join()
-	until(t, func() bool { return len(two.of(tp)) == 2 && len(one.of(tp)) == 2 && one.epoch == two.epoch }, one, two)
+	one, _, _ := b.pair(t, tp, raw.TopicName(t))
 	for _, epoch := range []int32{one.epoch + 1, one.epoch - 1} {
 		require.EqualValues(t, 110, one.ask(one.short(epoch)).ErrorCode)
 	}

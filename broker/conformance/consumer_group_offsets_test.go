@@ -40,13 +40,7 @@ func TestConsumerGroupCommits(t *testing.T) {
 func TestConsumerGroupCommitOfAnEarlierEpoch(t *testing.T) {
 	b := startGroups(t)
 	tp := raw.CreateTopic(b.Dial(t), 4)
-	o, name := owners{}, raw.TopicName(t)
-	one, two := b.consumer(t, o, name, "one", tp.Name), b.consumer(t, o, name, "two", tp.Name)
-	one.join()
-	until(t, func() bool { return len(one.of(tp)) == 4 }, one)
-	before := one.epoch
-	two.join()
-	until(t, func() bool { return len(one.of(tp)) == 2 && len(two.of(tp)) == 2 && one.epoch == two.epoch }, one, two)
+	one, two, before := b.pair(t, tp, raw.TopicName(t))
 	require.Greater(t, one.epoch, before)
 	for _, p := range one.of(tp) {
 		require.Equal(t, []int16{0}, one.as(b, "one", before).Commit(9, tp, raw.NewOffset(p, 1, -1, "")), "it had it before")
@@ -92,13 +86,8 @@ func TestConsumerGroupFetchesOffsets(t *testing.T) {
 func TestConsumerGroupTxnCommits(t *testing.T) {
 	b := startGroups(t)
 	tp := raw.CreateTopic(b.Dial(t), 4)
-	o, name := owners{}, raw.TopicName(t)
-	one, two := b.consumer(t, o, name, "one", tp.Name), b.consumer(t, o, name, "two", tp.Name)
-	one.join()
-	until(t, func() bool { return len(one.of(tp)) == 4 }, one)
-	before := one.epoch
-	two.join()
-	until(t, func() bool { return len(one.of(tp)) == 2 && len(two.of(tp)) == 2 && one.epoch == two.epoch }, one, two)
+	name := raw.TopicName(t)
+	one, two, before := b.pair(t, tp, name)
 	p := b.transactor(t, raw.TopicName(t)).init()
 	require.Zero(t, p.tryAddOffsets(4, name))
 	commit := func(id string, epoch int32, partition int32) int16 {

@@ -154,6 +154,19 @@ func until(t *testing.T, ok func() bool, members ...*consumer) {
 	})
 }
 
+// pair is a group of two that share a topic of four partitions, at one epoch; before is the epoch at which the first had all of them.
+func (b *broker) pair(t *testing.T, tp raw.Topic, group string) (one, two *consumer, before int32) {
+	t.Helper()
+	o := owners{}
+	one, two = b.consumer(t, o, group, "one", tp.Name), b.consumer(t, o, group, "two", tp.Name)
+	one.join()
+	until(t, func() bool { return len(one.of(tp)) == 4 }, one)
+	before = one.epoch
+	two.join()
+	until(t, func() bool { return len(one.of(tp)) == 2 && len(two.of(tp)) == 2 && one.epoch == two.epoch }, one, two)
+	return one, two, before
+}
+
 func describeConsumers(c *raw.Conn, version int16, groups ...string) []kmsg.ConsumerGroupDescribeResponseGroup {
 	c.T.Helper()
 	r := kmsg.NewPtrConsumerGroupDescribeRequest()

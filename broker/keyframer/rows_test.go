@@ -250,8 +250,8 @@ func TestRowsErrors(t *testing.T) {
 	require.EqualValues(t, 2, next)
 }
 
-// A consumer that comes back below the horizon has missed deletes; one that reads from the start has not.
-func TestStaleFetch(t *testing.T) {
+// staleTopic is trimmed, of ten keys and what came behind them; its tombstones go as soon as they may, and who missed them is told.
+func staleTopic(t *testing.T, then ...batch.Record) (*node, *memlog.Log, keyframer.Settings) {
 	s := calm()
 	s.DeleteRetentionMs = 0
 	s.StaleFetchError = true
@@ -259,8 +259,16 @@ func TestStaleFetch(t *testing.T) {
 		for i := range 10 {
 			l.Append(memlog.Put(fmt.Sprint("k", i), "v"))
 		}
-		l.Append(memlog.Delete("k3"))
+		for _, r := range then {
+			l.Append(r)
+		}
 	})
+	return n, l, s
+}
+
+// A consumer that comes back below the horizon has missed deletes; one that reads from the start has not.
+func TestStaleFetch(t *testing.T) {
+	n, l, s := staleTopic(t, memlog.Delete("k3"))
 	expire(n, s, 11)
 	p := n.partition(0)
 	_, _, err := p.Rows(context.Background(), 5, 1<<20, nil)
@@ -308,16 +316,7 @@ func (c *consumer) fetch() error {
 
 // A look-up among the rows is no fetch: it misses nothing, wherever it begins.
 func TestEachRow(t *testing.T) {
-	s := calm()
-	s.DeleteRetentionMs = 0
-	s.StaleFetchError = true
-	n, l := trimmed(t, fold.LastValue, s, func(n *node, l *memlog.Log) {
-		for i := range 10 {
-			l.Append(memlog.Put(fmt.Sprint("k", i), "v"))
-		}
-		l.Append(memlog.Delete("k3"))
-		l.Append(memlog.Put("k4", "v"))
-	})
+	n, l, s := staleTopic(t, memlog.Delete("k3"), memlog.Put("k4", "v"))
 	expire(n, s, 11)
 	var seen []int64
 	n1, err := n.partition(0).EachRow(context.Background(), 5, func(offset, timestamp int64) bool {
@@ -350,15 +349,7 @@ func expire(n *node, s keyframer.Settings, horizon int64) {
 // Bootstrapping works while keys are deleted, trimmed and expired behind the consumer's back, as long as what expires was folded when
 // it began.
 func TestBootstrapWhileTombstonesExpire(t *testing.T) {
-	s := calm()
-	s.DeleteRetentionMs = 0
-	s.StaleFetchError = true
-	n, l := trimmed(t, fold.LastValue, s, func(n *node, l *memlog.Log) {
-		for i := range 10 {
-			l.Append(memlog.Put(fmt.Sprint("k", i), "v"))
-		}
-		l.Append(memlog.Delete("k9"))
-	})
+	n, l, s := staleTopic(t, memlog.Delete("k9"))
 	l.Append(memlog.Delete("k0"), memlog.Delete("k1"))
 	c := &consumer{n: n}
 	require.NoError(t, c.fetch())

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
@@ -40,4 +41,12 @@ func isWALSync(op errorfs.Op) bool {
 
 func (n *node) partMeta() catalog.Partition {
 	return catalog.Partition{Ordinal: uint32(n.parts[0].id), Incarnation: n.parts[0].incarnation}
+}
+
+// openGated is a node whose syncs the gate holds back, and its only partition.
+func openGated(t *testing.T) (*node, *Partition, *syncGate) {
+	t.Helper()
+	gate := newSyncGate()
+	n := openNode(t, nodeConfig{fs: gate.wrap(vfs.NewMem())})
+	return n, n.parts[0], gate
 }

@@ -61,10 +61,8 @@ func TestAppendStampsAndReadsBack(t *testing.T) {
 }
 
 func TestHighWatermarkWaitsForTheSync(t *testing.T) {
-	gate := newSyncGate()
-	n := openNode(t, nodeConfig{fs: gate.wrap(vfs.NewMem())})
+	n, p, gate := openGated(t)
 	defer n.close()
-	p := n.parts[0]
 	appendWait(t, p, rec{tag: 1})
 	moved := make(chan int64, 16)
 	defer p.Watch(func() { moved <- p.Bounds().HighWatermark })()

@@ -93,13 +93,12 @@ func TestSequences(t *testing.T) {
 }
 
 func TestDuplicateWaitsForTheOriginal(t *testing.T) {
-	gate := newSyncGate()
-	n := openNode(t, nodeConfig{fs: gate.wrap(vfs.NewMem())})
+	n, p, gate := openGated(t)
 	defer n.close()
 	gate.shut()
-	a, err := n.parts[0].Append(rec{pid: 1}.batch(t))
+	a, err := p.Append(rec{pid: 1}.batch(t))
 	require.NoError(t, err)
-	again, err := n.parts[0].Append(rec{pid: 1}.batch(t))
+	again, err := p.Append(rec{pid: 1}.batch(t))
 	require.NoError(t, err)
 	require.True(t, again.Duplicate)
 	select {
@@ -110,7 +109,7 @@ func TestDuplicateWaitsForTheOriginal(t *testing.T) {
 	gate.open()
 	require.NoError(t, again.Wait(t.Context()))
 	require.NoError(t, a.Err())
-	require.Equal(t, int64(1), n.parts[0].Bounds().LogEnd)
+	require.Equal(t, int64(1), p.Bounds().LogEnd)
 }
 
 func TestProducersAreBounded(t *testing.T) {

@@ -185,10 +185,8 @@ func TestMarkersAreOneWrite(t *testing.T) {
 
 // A marker that is written and not synced ends nothing, though the marker of another transaction is synced before it.
 func TestMarkerBehindAnother(t *testing.T) {
-	gate := newSyncGate()
-	n := openNode(t, nodeConfig{fs: gate.wrap(vfs.NewMem())})
+	n, p, gate := openGated(t)
 	defer n.close()
-	p := n.parts[0]
 	appendWait(t, p, rec{pid: 7, txn: true}) // 0
 	appendWait(t, p, rec{pid: 8, txn: true}) // 1
 	moved := make(chan Bounds, 8)

@@ -60,10 +60,8 @@ func TestShowUnsynced(t *testing.T) {
 
 // The last stable offset is never above what is synced, though the high watermark is.
 func TestShowUnsyncedIsNotStable(t *testing.T) {
-	gate := newSyncGate()
-	n := openNode(t, nodeConfig{fs: gate.wrap(vfs.NewMem())})
+	n, p, gate := openGated(t)
 	defer n.close()
-	p := n.parts[0]
 	p.ShowUnsynced(true)
 	gate.shut()
 	for tag := range 2 {
@@ -79,10 +77,8 @@ func TestShowUnsyncedIsNotStable(t *testing.T) {
 
 // The mode holds for the appends to come; what was written before is shown with the next one.
 func TestShowUnsyncedChanges(t *testing.T) {
-	gate := newSyncGate()
-	n := openNode(t, nodeConfig{fs: gate.wrap(vfs.NewMem())})
+	n, p, gate := openGated(t)
 	defer n.close()
-	p := n.parts[0]
 	gate.shut()
 	strict, err := p.Append(rec{tag: 1}.batch(t))
 	require.NoError(t, err)
@@ -106,10 +102,8 @@ func TestShowUnsyncedChanges(t *testing.T) {
 
 // What a transaction wrote is committed once its marker is durable, however early it was shown.
 func TestShowUnsyncedTransaction(t *testing.T) {
-	gate := newSyncGate()
-	n := openNode(t, nodeConfig{fs: gate.wrap(vfs.NewMem())})
+	n, p, gate := openGated(t)
 	defer n.close()
-	p := n.parts[0]
 	p.ShowUnsynced(true)
 	gate.shut()
 	_, err := p.Append(rec{pid: 1, txn: true, tag: 1}.batch(t))
@@ -125,10 +119,8 @@ func TestShowUnsyncedTransaction(t *testing.T) {
 
 // Records can be deleted before they are synced: the deletion follows them in the write-ahead log.
 func TestDeleteUnsynced(t *testing.T) {
-	gate := newSyncGate()
-	n := openNode(t, nodeConfig{fs: gate.wrap(vfs.NewMem())})
+	n, p, gate := openGated(t)
 	defer n.close()
-	p := n.parts[0]
 	p.ShowUnsynced(true)
 	gate.shut()
 	for i := range 3 {

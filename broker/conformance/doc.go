@@ -65,6 +65,7 @@
 //	no key on a compacted topic: 87, culprits named (KIP-467)       TestProduceCompactedTopicNeedsKeys
 //	LogAppendTime (KIP-32); the topic decides                       TestProduceLogAppendTime, TestProduceTimestampTypeIsTheTopics
 //	partitions are independent                                      TestProducePartitionsFailIndependently
+//	a partition twice: the last batch                               TestProducePartitionTwice
 //	offset and leader epoch are stamped, the rest is kept           TestProduceStampsAndKeepsBatches
 //	the batch's largest timestamp is put right                      TestProduceCorrectsTheMaxTimestamp
 //	every codec is kept as it came, and its records are checked     TestProduceKeepsEveryCodec, TestProduceRefusesBadRecordsInEveryCodec
@@ -116,13 +117,14 @@
 //	-1 to -6, each from its version on                              TestListOffsetsOfAnEmptyPartition, TestListOffsetsErrors
 //	a time inside a batch; a later one than any: -1, no error       TestListOffsetsByTime
 //	the end, and times, of committed records                        TestListOffsetsReadCommitted
-//	a partition twice: 42; leader epochs                            TestListOffsetsDuplicatePartition, TestListOffsetsLeaderEpoch
-//	where an epoch ended                                            TestOffsetForLeaderEpoch, kafka.TestRestart
+//	a partition twice: 42; leader epochs                            TestListOffsetsPartitionTwice, TestListOffsetsLeaderEpoch
+//	where an epoch ended; a partition twice                         TestOffsetForLeaderEpoch, kafka.TestRestart, TestOffsetForLeaderEpochPartitionTwice
 //
 // DeleteRecords:
 //
 //	-1 is the high watermark, above it 1; below the new start 1     TestDeleteRecordsMovesTheLogStart
 //	a compacted topic: 44; one that deletes too                     TestDeleteRecordsOfACompactedTopic, TestDeleteRecordsOfACompactedTopicThatDeletesToo
+//	a partition twice: the last offset                              TestDeleteRecordsPartitionTwice
 //	producers go on                                                 TestDeleteRecordsKeepsProducerState
 //	times below the start                                           TestDeleteRecordsAndOffsetsByTime
 //
@@ -138,6 +140,7 @@
 //	EndTxn v5: the next epoch, and repeated (KIP-890)               TestTxnEndRaisesTheEpoch, TestTxnEpochsUsedUp
 //	produce outside: 48, from v11 on 120; v12 adds by itself        TestTxnProduceOutside, TestTxnProduceAdds, TestTxnProduceRepeated, TestTxnProduceMalformed
 //	one bad partition: the others 55                                TestTxnAddPartitions, TestTxnAddPartitionsBatchedAndVerifyOnly
+//	a partition twice                                               TestTxnAddPartitionTwice
 //	a time-out aborts and fences                                    TestTxnTimeout
 //	a topic that is deleted in the middle                           TestTxnTopicDeleted
 //	offsets are seen when committed; require_stable: 88 (KIP-447)   TestTxnOffsets, TestTxnOffsetsOfWholeGroup
@@ -159,6 +162,7 @@
 //	a commit without a generation makes a group, of a stranger: 25  TestCommitErrors
 //	metadata above 4096: 12; null comes back as ""                  TestCommitErrors, TestCommitAndFetchOfEveryVersion
 //	offsets of several groups, of all partitions                    TestOffsetFetchOfSeveralGroups, TestCommitAndFetchOfEveryVersion
+//	a partition twice: the last offset                              TestOffsetsPartitionTwice
 //	offsets go with their topic                                     TestDeletedTopicTakesItsOffsets
 //	filters of ListGroups, in any case                              TestListGroups
 //	retention counts from when the group became empty (KIP-211)     group.TestRetention

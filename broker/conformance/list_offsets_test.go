@@ -106,18 +106,3 @@ func TestListOffsetsLeaderEpoch(t *testing.T) {
 	require.Equal(t, int16(75), raw.Do[*kmsg.ListOffsetsResponse](c, req).Topics[0].Partitions[0].ErrorCode)
 	require.Equal(t, epoch, raw.ListOffset(c, tp, 0, -1).LeaderEpoch)
 }
-
-func TestListOffsetsDuplicatePartition(t *testing.T) {
-	c := start(t).Dial(t)
-	tp := raw.CreateTopic(c, 1)
-	req := kmsg.NewPtrListOffsetsRequest()
-	req.Version, req.ReplicaID = 5, -1
-	p := kmsg.NewListOffsetsRequestTopicPartition()
-	p.Timestamp = -1
-	req.Topics = []kmsg.ListOffsetsRequestTopic{{Topic: tp.Name, Partitions: []kmsg.ListOffsetsRequestTopicPartition{p, p}}}
-	codes := []int16{}
-	for _, p := range raw.Do[*kmsg.ListOffsetsResponse](c, req).Topics[0].Partitions {
-		codes = append(codes, p.ErrorCode)
-	}
-	require.Contains(t, codes, int16(42))
-}

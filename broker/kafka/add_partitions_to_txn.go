@@ -79,6 +79,7 @@ func (h *Handler) addToTxn(rx *kmsg.AddPartitionsToTxnRequestTransaction, answer
 				*code = operationNotAttempted
 			}
 		})
+		answer.Topics = onceEach(answer.Topics)
 		return a, false
 	case rx.VerifyOnly:
 		i := 0
@@ -86,9 +87,17 @@ func (h *Handler) addToTxn(rx *kmsg.AddPartitionsToTxnRequestTransaction, answer
 			*code = kerrCode(h.cfg.Transactions.Verify(rx.TransactionalID, p, partitions[i]))
 			i++
 		})
+		answer.Topics = onceEach(answer.Topics)
 		return a, false
 	}
 	return h.cfg.Transactions.Add(rx.TransactionalID, p, partitions), true
+}
+
+// onceEach is an answer that tells of each partition once, however often it was named; an answer to what was added tells of each entry.
+func onceEach(answers []kmsg.AddPartitionsToTxnResponseTransactionTopic) []kmsg.AddPartitionsToTxnResponseTransactionTopic {
+	return lastEntries(answers, func(t *kmsg.AddPartitionsToTxnResponseTransactionTopic) (topicRef, *[]kmsg.AddPartitionsToTxnResponseTransactionTopicPartition) {
+		return topicRef{name: t.Topic}, &t.Partitions
+	}, func(p *kmsg.AddPartitionsToTxnResponseTransactionTopicPartition) int32 { return p.Partition })
 }
 
 func setCodes(answer *kmsg.AddPartitionsToTxnResponseTransaction, code int16) {

@@ -8,10 +8,14 @@ import (
 	"github.com/keyframelog/keyframe/broker/wire"
 )
 
-// deleteRecords moves log starts up. Each is one sync, so other requests of the connection go on meanwhile.
+// deleteRecords moves log starts up. Each is one sync, so other requests of the connection go on meanwhile. Of a partition that is named
+// twice the last offset counts.
 func (h *Handler) deleteRecords(_ context.Context, _ *wire.Request, req *kmsg.DeleteRecordsRequest) wire.Response {
 	return wire.Later(func(ctx context.Context) wire.Message {
 		resp := req.ResponseKind().(*kmsg.DeleteRecordsResponse)
+		req.Topics = lastEntries(req.Topics, func(t *kmsg.DeleteRecordsRequestTopic) (topicRef, *[]kmsg.DeleteRecordsRequestTopicPartition) {
+			return topicRef{name: t.Topic}, &t.Partitions
+		}, func(p *kmsg.DeleteRecordsRequestTopicPartition) int32 { return p.Partition })
 		for _, rt := range req.Topics {
 			t, code := h.lookup(topicRef{name: rt.Topic})
 			out := kmsg.DeleteRecordsResponseTopic{Topic: rt.Topic}

@@ -22,7 +22,7 @@ const (
 )
 
 // listOffsets finds offsets by time or position. A time may lie below the delta start offset, where rows have to be scanned:
-// that is the writer's time, not the reader's.
+// that is the writer's time, not the reader's. A partition that is named twice is refused, once.
 func (h *Handler) listOffsets(_ context.Context, _ *wire.Request, req *kmsg.ListOffsetsRequest) wire.Response {
 	return wire.Later(func(ctx context.Context) wire.Message {
 		resp := req.ResponseKind().(*kmsg.ListOffsetsResponse)
@@ -30,20 +30,30 @@ func (h *Handler) listOffsets(_ context.Context, _ *wire.Request, req *kmsg.List
 			topic     string
 			partition int32
 		}
-		seen := map[asked]bool{}
+		times := map[asked]int{}
+		for _, rt := range req.Topics {
+			for _, rp := range rt.Partitions {
+				times[asked{rt.Topic, rp.Partition}]++
+			}
+		}
 		for _, rt := range req.Topics {
 			t, code := h.lookup(topicRef{name: rt.Topic})
 			out := kmsg.ListOffsetsResponseTopic{Topic: rt.Topic}
 			for _, rp := range rt.Partitions {
-				code := code
-				if a := (asked{rt.Topic, rp.Partition}); seen[a] {
-					code = invalidRequest
-				} else {
-					seen[a] = true
+				code, a := code, asked{rt.Topic, rp.Partition}
+				n, unanswered := times[a]
+				if !unanswered {
+					continue
 				}
+				if n > 1 {
+					code = invalidRequest
+				}
+				delete(times, a)
 				out.Partitions = append(out.Partitions, h.listOffset(ctx, t, code, &rp, req))
 			}
-			resp.Topics = append(resp.Topics, out)
+			if len(out.Partitions) > 0 || len(rt.Partitions) == 0 {
+				resp.Topics = append(resp.Topics, out)
+			}
 		}
 		return resp
 	})

@@ -60,3 +60,61 @@ func once[T comparable](list []T) []T {
 	}
 	return first
 }
+
+// lastEntries leaves one entry, the last, of each partition that a request names more than once, and puts it where the first was; Kafka
+// makes a map of the partitions. Two would be carried out as two. Each topic is then there once, too.
+func lastEntries[T, P any](list []T, topic func(*T) (topicRef, *[]P), index func(*P) int32) []T {
+	if !namesTwice(list, topic, index) {
+		return list
+	}
+	type place struct {
+		topic     int
+		partition int32
+	}
+	topicAt, partitionAt := map[topicRef]int{}, map[place]int{}
+	var kept []T
+	for i := range list {
+		ref, entries := topic(&list[i])
+		at, known := topicAt[ref]
+		if !known {
+			at = len(kept)
+			topicAt[ref], kept = at, append(kept, list[i])
+			_, fresh := topic(&kept[at])
+			*fresh = nil
+		}
+		_, into := topic(&kept[at])
+		for _, entry := range *entries {
+			p := place{at, index(&entry)}
+			if first, twice := partitionAt[p]; twice {
+				(*into)[first] = entry
+				continue
+			}
+			partitionAt[p] = len(*into)
+			*into = append(*into, entry)
+		}
+	}
+	return kept
+}
+
+func namesTwice[T, P any](list []T, topic func(*T) (topicRef, *[]P), index func(*P) int32) bool {
+	type partition struct {
+		topic topicRef
+		index int32
+	}
+	total := 0
+	for i := range list {
+		_, entries := topic(&list[i])
+		total += len(*entries)
+	}
+	if total < 2 { // as of most producers
+		return false
+	}
+	seen := make(map[partition]struct{}, total)
+	for i := range list {
+		ref, entries := topic(&list[i])
+		for j := range *entries {
+			seen[partition{ref, index(&(*entries)[j])}] = struct{}{}
+		}
+	}
+	return len(seen) < total
+}

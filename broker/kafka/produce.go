@@ -30,9 +30,13 @@ type appended struct {
 
 // produce appends one batch to each partition of the request. Appending happens here, in request order; the answer waits for
 // the syncs in the connection's writer. acks=1 and acks=all both wait: there is one replica, and less than its disk is no
-// acknowledgement. Partitions fail independently.
+// acknowledgement. Partitions fail independently. Of a partition that is named twice the last batch counts, and the answer is of that one;
+// Kafka gives the error of an earlier one that was no batch, and has appended the last.
 func (h *Handler) produce(ctx context.Context, r *wire.Request, req *kmsg.ProduceRequest) wire.Response {
 	resp := req.ResponseKind().(*kmsg.ProduceResponse)
+	req.Topics = lastEntries(req.Topics, func(t *kmsg.ProduceRequestTopic) (topicRef, *[]kmsg.ProduceRequestTopicPartition) {
+		return topicRef{name: t.Topic, id: t.TopicID, byID: req.Version >= 13}, &t.Partitions
+	}, func(p *kmsg.ProduceRequestTopicPartition) int32 { return p.Partition })
 	var waiting []appended
 	var failed error // the first, for acks=0
 	var last *log.Partition

@@ -63,7 +63,7 @@
 //	batches that are cut off                                        TestProduceTruncatedBatch
 //	max.message.bytes, of the topic: 10                             TestProduceMaxMessageBytesOfTheTopic
 //	no key on a compacted topic: 87, culprits named (KIP-467)       TestProduceCompactedTopicNeedsKeys
-//	LogAppendTime (KIP-32); the topic decides                       TestProduceLogAppendTime, TestProduceTimestampTypeIsTheTopics
+//	LogAppendTime (KIP-32); the topic decides                       TestProduceLogAppendTime, TestProduceTimestampTypeIsTheTopics, TestProduceSaysLogAppendTime
 //	partitions are independent                                      TestProducePartitionsFailIndependently
 //	a partition twice: the last batch                               TestProducePartitionTwice
 //	offset and leader epoch are stamped, the rest is kept           TestProduceStampsAndKeepsBatches

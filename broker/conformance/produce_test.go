@@ -272,6 +272,64 @@ func TestProduceTimestampTypeIsTheTopics(t *testing.T) {
 	require.Equal(t, b.MaxTimestamp, stored[0].MaxTimestamp)
 }
 
+// A producer that says LogAppendTime says that all records have the batch's largest time. A topic of CreateTime has the records' own times
+// where it keeps the batch as it came, and that one where it writes them anew; a topic of LogAppendTime refuses it.
+func TestProduceSaysLogAppendTime(t *testing.T) {
+	c := start(t).Dial(t)
+	records := []raw.Record{{Key: []byte("a"), Timestamp: -9}, {Key: []byte("b"), Timestamp: -5}, {Key: []byte("c"), Timestamp: -7}}
+	oneTime := []raw.Record{{Key: []byte("a")}, {Key: []byte("b")}, {Key: []byte("c")}}
+	says := func(codec int) kmsg.RecordBatch {
+		b := raw.Compressed(t, raw.NewBatch(records...), codec)
+		b.MaxTimestamp = b.FirstTimestamp - 5
+		b.Attributes |= 0x08
+		return b
+	}
+	for target, name := range append(raw.Codecs, "producer") {
+		tp := raw.CreateTopic(c, 1, "compression.type", name)
+		for codec := range raw.Codecs {
+			came := says(codec)
+			p := raw.Produce(c, tp, raw.Seal(came))
+			raw.RequireCode(t, 0, p.ErrorCode, p.ErrorMessage)
+			require.EqualValues(t, -1, p.LogAppendTime)
+			stored := raw.BatchesOf(c, raw.FetchAt(c, tp, p.BaseOffset).RecordBatches)[0]
+			require.Equal(t, came.MaxTimestamp, stored.MaxTimestamp)
+			if name == "producer" || target == codec {
+				require.EqualValues(t, codec, stored.Attributes)
+				require.Equal(t, came.FirstTimestamp, stored.FirstTimestamp)
+				require.Equal(t, came.Records, stored.Records)
+				continue
+			}
+			require.EqualValues(t, target, stored.Attributes)
+			require.Equal(t, came.MaxTimestamp, stored.FirstTimestamp)
+			require.Equal(t, raw.NewBatch(oneTime...).Records, plainRecords(t, stored), "%s from %s", name, raw.Codecs[codec])
+		}
+	}
+	for _, name := range []string{"producer", "gzip"} {
+		tp := raw.CreateTopic(c, 1, "compression.type", name, "message.timestamp.type", "LogAppendTime")
+		p := raw.Produce(c, tp, raw.Seal(says(0)))
+		raw.RequireCode(t, 32, p.ErrorCode, p.ErrorMessage)
+		require.Len(t, p.ErrorRecords, len(records))
+		require.Zero(t, raw.ListOffset(c, tp, 0, -1).Offset)
+	}
+	anew, id := raw.CreateTopic(c, 1, "compression.type", "zstd"), raw.NewProducerID(c)
+	for range 2 { // the second time it is a duplicate: the producer is still in it
+		b := says(1)
+		b.ProducerID, b.ProducerEpoch, b.FirstSequence = id, 0, 0
+		p := raw.Produce(c, anew, raw.Seal(b))
+		raw.RequireCode(t, 0, p.ErrorCode, p.ErrorMessage)
+		require.Zero(t, p.BaseOffset)
+		require.EqualValues(t, 3, raw.ListOffset(c, anew, 0, -1).Offset)
+	}
+	// The time that is told is held against the topic's limits, and has to be one.
+	tp := raw.CreateTopic(c, 1)
+	for _, told := range []int64{time.Now().Add(2 * time.Hour).UnixMilli(), -1} {
+		b := says(0)
+		b.MaxTimestamp = told
+		p := raw.Produce(c, tp, raw.Seal(b))
+		raw.RequireCode(t, 32, p.ErrorCode, p.ErrorMessage)
+	}
+}
+
 func TestProduceIdempotence(t *testing.T) {
 	c := start(t).Dial(t)
 	tp := raw.CreateTopic(c, 1)

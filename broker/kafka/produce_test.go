@@ -56,15 +56,11 @@ func TestProduceLogAppendTimeIsTheLogs(t *testing.T) {
 		cfg.Now = func() time.Time { return time.Now().Add(-time.Minute) }
 	}}).Dial(t)
 	tp := raw.CreateTopic(c, 1, "message.timestamp.type", "LogAppendTime")
-	b := raw.NewBatch(raw.KV("a", "1"))
-	b.Attributes = 0x08
-	for _, records := range [][]byte{raw.Seal(raw.NewBatch(raw.KV("a", "1"))), raw.Seal(b)} {
-		p := raw.Produce(c, tp, records)
-		raw.RequireCode(t, 0, p.ErrorCode, p.ErrorMessage)
-		stored := raw.BatchesOf(c, raw.FetchAt(c, tp, p.BaseOffset).RecordBatches)
-		require.Len(t, stored, 1)
-		require.Equal(t, p.LogAppendTime, stored[0].MaxTimestamp)
-	}
+	p := raw.Produce(c, tp, raw.Seal(raw.NewBatch(raw.KV("a", "1"))))
+	raw.RequireCode(t, 0, p.ErrorCode, p.ErrorMessage)
+	stored := raw.BatchesOf(c, raw.FetchAt(c, tp, p.BaseOffset).RecordBatches)
+	require.Len(t, stored, 1)
+	require.Equal(t, p.LogAppendTime, stored[0].MaxTimestamp)
 }
 
 // Apache Kafka 4 takes the smaller of min.insync.replicas and the number of replicas, so that 2 of 1 is satisfied by 1. We do

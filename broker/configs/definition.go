@@ -87,7 +87,7 @@ func (d definition) validate(value string) error {
 // integer checks a number in [low, high].
 func integer(low, high int64) func(string) error {
 	return func(value string) error {
-		n, err := strconv.ParseInt(strings.TrimSpace(value), 10, 64)
+		n, err := strconv.ParseInt(topics.Trim(value), 10, 64)
 		switch {
 		case err != nil:
 			return fmt.Errorf("Not a number of type LONG")

@@ -69,8 +69,8 @@ func checkMetrics(set map[string]string) error {
 	selectors := []string{"client_id", "client_instance_id", "client_software_name", "client_software_version", "client_source_address", "client_source_port"}
 	for _, pattern := range topics.Elements(set["match"]) {
 		selector, expression, ok := strings.Cut(pattern, "=")
-		_, err := regexp.Compile(strings.TrimSpace(expression))
-		if !ok || err != nil || !slices.Contains(selectors, strings.TrimSpace(selector)) {
+		_, err := regexp.Compile(topics.Trim(expression))
+		if !ok || err != nil || !slices.Contains(selectors, topics.Trim(selector)) {
 			return &topics.ConfigError{Name: "match", Reason: "Illegal client matching pattern: " + pattern}
 		}
 	}
@@ -79,6 +79,6 @@ func checkMetrics(set map[string]string) error {
 
 // number parses a value that passed its check.
 func number(value string) int64 {
-	n, _ := strconv.ParseInt(strings.TrimSpace(value), 10, 64)
+	n, _ := strconv.ParseInt(topics.Trim(value), 10, 64)
 	return n
 }

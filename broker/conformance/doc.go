@@ -202,7 +202,8 @@
 //	what has configs                                                TestListConfigResources
 //	flush.messages: what is acknowledged is visible                 TestFlushMessages
 //	cleanup.policy, both and back                                   TestIncrementalAlterConfigsOfCleanupPolicy
-//	ranges of values                                                TestTopicConfigValues
+//	ranges of values, and how they are written                      TestTopicConfigValues, TestTopicConfigNumbers, TestTopicConfigWords
+//	several together; odd elements of lists                         TestTopicConfigsTogether, TestTopicConfigListsOddly
 //
 // Administration:
 //

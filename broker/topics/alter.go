@@ -60,7 +60,7 @@ func Alter(set map[string]string, changes []Change, inherited func(name string) 
 }
 
 func alterList(list []string, c Change) string {
-	for _, e := range Elements(c.Value) {
+	for _, e := range changed(c.Value) {
 		at := slices.Index(list, e)
 		switch {
 		case c.Op == OpAppend && at < 0:
@@ -70,6 +70,19 @@ func alterList(list []string, c Change) string {
 		}
 	}
 	return strings.Join(list, ",")
+}
+
+// changed are the elements that a change names. As Kafka has it, empty ones at the end are none, but an empty value is an empty element:
+// whoever appends nothing to a list that takes none is told.
+func changed(value string) []string {
+	list := strings.Split(value, ",")
+	for value != "" && len(list) > 0 && list[len(list)-1] == "" {
+		list = list[:len(list)-1]
+	}
+	for i := range list {
+		list[i] = Trim(list[i])
+	}
+	return list
 }
 
 // inherits is Alter's inherited for topics.

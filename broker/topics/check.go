@@ -3,15 +3,21 @@ package topics
 import (
 	"fmt"
 	"math"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 )
 
+// Trim takes away what Kafka does around a value: spaces and control characters of ASCII. A no-break space is part of the value.
+func Trim(value string) string {
+	return strings.TrimFunc(value, func(r rune) bool { return r <= ' ' })
+}
+
 // integer checks a 64-bit number in [low, high].
 func integer(low, high int64) func(string) error {
 	return func(value string) error {
-		n, err := strconv.ParseInt(strings.TrimSpace(value), 10, 64)
+		n, err := strconv.ParseInt(Trim(value), 10, 64)
 		if err != nil {
 			return fmt.Errorf("Not a number of type LONG")
 		}
@@ -25,19 +31,22 @@ func integer(low, high int64) func(string) error {
 	}
 }
 
-// only accepts the values that this broker honours.
-func only(why string, values ...string) func(string) error {
+// never accepts only false: it is about what this broker does not have.
+func never(why string) func(string) error {
 	return func(value string) error {
-		if slices.Contains(values, value) {
-			return nil
+		if err := boolean(value); err != nil {
+			return err
 		}
-		return fmt.Errorf("this broker supports only %s (%s)", strings.Join(values, ", "), why)
+		if !strings.EqualFold(Trim(value), "false") {
+			return fmt.Errorf("this broker supports only false (%s)", why)
+		}
+		return nil
 	}
 }
 
 func oneOf(values ...string) func(string) error {
 	return func(value string) error {
-		if slices.Contains(values, strings.TrimSpace(value)) {
+		if slices.Contains(values, Trim(value)) {
 			return nil
 		}
 		return fmt.Errorf("String must be one of: %s", strings.Join(values, ", "))
@@ -45,7 +54,7 @@ func oneOf(values ...string) func(string) error {
 }
 
 func fraction(value string) error {
-	f, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
+	f, err := strconv.ParseFloat(Trim(value), 64)
 	if err != nil {
 		return fmt.Errorf("Not a number of type DOUBLE")
 	}
@@ -66,15 +75,16 @@ func gzipLevel(value string) error {
 	return nil
 }
 
-// throttledReplicas is a list of PARTITION:BROKER, or *.
+var throttledReplica = regexp.MustCompile(`^([0-9]+:[0-9]+)?$`)
+
+// throttledReplicas is a list of PARTITION:BROKER, or *. Kafka minds neither empty elements nor numbers that no partition has.
 func throttledReplicas(value string) error {
 	list := Elements(value)
-	if len(list) == 1 && list[0] == "*" {
+	if strings.Join(list, "") == "*" {
 		return nil
 	}
 	for _, pair := range list {
-		partition, broker, ok := strings.Cut(pair, ":")
-		if !ok || integer(0, int32Max)(partition) != nil || integer(0, int32Max)(broker) != nil {
+		if !throttledReplica.MatchString(pair) {
 			return fmt.Errorf("it must be the literal '*' or a list of replicas in the following format: [partitionId]:[brokerId],[partitionId]:[brokerId],...")
 		}
 	}
@@ -82,7 +92,7 @@ func throttledReplicas(value string) error {
 }
 
 func boolean(value string) error {
-	value = strings.TrimSpace(value)
+	value = Trim(value)
 	if !strings.EqualFold(value, "true") && !strings.EqualFold(value, "false") {
 		return fmt.Errorf("Expected value to be either true or false")
 	}
@@ -91,7 +101,7 @@ func boolean(value string) error {
 
 // number parses a value that passed its check.
 func number(value string) int64 {
-	n, _ := strconv.ParseInt(strings.TrimSpace(value), 10, 64)
+	n, _ := strconv.ParseInt(Trim(value), 10, 64)
 	return n
 }
 

@@ -156,21 +156,21 @@ func unknownConfig(name string) error {
 func (t Type) Normal(value string) string {
 	switch t {
 	case TypeBoolean:
-		return strings.ToLower(strings.TrimSpace(value))
+		return strings.ToLower(Trim(value))
 	case TypeList:
 		return strings.Join(Elements(value), ",")
 	}
-	return strings.TrimSpace(value)
+	return Trim(value)
 }
 
 // Elements splits the value of a list.
 func Elements(value string) []string {
-	if strings.TrimSpace(value) == "" {
+	if Trim(value) == "" {
 		return nil
 	}
 	list := strings.Split(value, ",")
 	for i := range list {
-		list[i] = strings.TrimSpace(list[i])
+		list[i] = Trim(list[i])
 	}
 	return list
 }

@@ -3,7 +3,6 @@ package topics
 import (
 	"fmt"
 	"math"
-	"strings"
 
 	"github.com/keyframelog/keyframe/proto/fold"
 )
@@ -127,7 +126,7 @@ var definitions = []Definition{
 	{Name: "remote.log.delete.on.disable", Type: TypeBoolean, Default: "false",
 		Doc: "Whether tiered storage is emptied when it is turned off; there is none." + noEffect, NoEffect: true, check: boolean},
 	{Name: "remote.storage.enable", Type: TypeBoolean, Default: "false",
-		Doc: "Tiered storage, which this broker does not have.", check: only("there is no tiered storage", "false")},
+		Doc: "Tiered storage, which this broker does not have.", check: never("there is no tiered storage")},
 	{Name: "retention.bytes", Type: TypeLong, Default: "-1", Synonym: "log.retention.bytes",
 		Doc:   "With cleanup.policy=delete: the size above which the oldest records of a partition are deleted. Negative: no limit.",
 		check: integer(math.MinInt64, int64Max), apply: func(c *Config, v string) { c.RetentionBytes = number(v) }},
@@ -160,6 +159,6 @@ func cleanupPolicy(value string) error {
 }
 
 func foldKind(value string) error {
-	_, err := fold.ParseKind(strings.TrimSpace(value))
+	_, err := fold.ParseKind(Trim(value))
 	return err
 }

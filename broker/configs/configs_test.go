@@ -80,9 +80,12 @@ func TestMaxDecompressedBytesOfAllTopics(t *testing.T) {
 }
 
 func TestStaticConfigs(t *testing.T) {
-	s, _ := open(t, vfs.NewMem(), func(o *Options) { o.Static = map[string]string{"log.dirs": "/data", "num.partitions": "3"} })
+	s, _ := open(t, vfs.NewMem(), func(o *Options) {
+		o.Static = map[string]string{"log.dirs": "/data", "num.partitions": "3", "group.max.size": "2147483647"}
+	})
 	require.Equal(t, []Synonym{{"num.partitions", "3", SourceStatic}, {"num.partitions", "1", SourceDefault}}, s.Chain("num.partitions"))
 	require.Equal(t, []Synonym{{"log.dirs", "/data", SourceStatic}}, s.Chain("log.dirs"))
+	require.Equal(t, []Synonym{{"group.max.size", "2147483647", SourceDefault}}, s.Chain("group.max.size"), "nobody set it")
 	require.Empty(t, s.Chain("no.such"))
 	_, err := Open(t.Context(), Options{Catalog: s.opts.Catalog, Registry: s.opts.Registry, Static: map[string]string{"no.such": "1"}})
 	require.Error(t, err)

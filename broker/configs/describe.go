@@ -55,7 +55,7 @@ func (s *Store) chain(all dynamic, name string) (chain []Synonym) {
 	add(value, there, SourceBroker)
 	value, there = all[Resource{Broker, ""}][name]
 	add(value, there, SourceBrokers)
-	value, there = s.opts.Static[name]
+	value, there = s.static[name]
 	add(value, there, SourceStatic)
 	if d.value != nil {
 		add(*d.value, true, SourceDefault)

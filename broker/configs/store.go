@@ -51,7 +51,8 @@ const NodeName = "1"
 type Options struct {
 	Catalog  *catalog.Catalog
 	Registry *topics.Registry
-	// Static are the broker's configs that the process was started with.
+	// Static are the broker's configs as the process was started. One that is the default has not been set: nobody can tell, and tools
+	// show what was.
 	Static map[string]string
 	// LogLevel is the level of the process's logger; nil: one that nobody reads.
 	LogLevel *slog.LevelVar
@@ -62,6 +63,7 @@ type Options struct {
 type Store struct {
 	opts   Options
 	tables map[Type]table
+	static map[string]string // Options.Static without what is the default
 
 	changes sync.Mutex // one at a time, its disk write included
 	dynamic atomic.Pointer[dynamic]
@@ -78,10 +80,14 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &Store{opts: opts, tables: map[Type]table{Broker: brokerTable(), ClientMetrics: metricsTable(), Group: groupTable()}}
-	for name := range opts.Static {
-		if _, ok := s.tables[Broker].lookup(name); !ok {
+	s := &Store{opts: opts, static: map[string]string{}, tables: map[Type]table{Broker: brokerTable(), ClientMetrics: metricsTable(), Group: groupTable()}}
+	for name, value := range opts.Static {
+		d, ok := s.tables[Broker].lookup(name)
+		if !ok {
 			return nil, fmt.Errorf("broker config %s is not known", name)
+		}
+		if d.value == nil || *d.value != value {
+			s.static[name] = value
 		}
 	}
 	stored, err := opts.Catalog.ResourceConfigs()

@@ -193,6 +193,7 @@
 // Configs:
 //
 //	values, sources, synonyms, types, documentation                 TestDescribeConfigsOfATopic, TestDescribeConfigsOfATopicAreKafkas, TestDescribeConfigsOfTheBroker
+//	... of every config of the broker, and what was set             TestDescribeConfigsOfTheBrokerAreKafkas, TestDescribeConfigsTellsWhatWasSet
 //	some of them; those that tools read                             TestDescribeConfigsOnlySome, TestDescribeConfigsOnlyWhatIsAskedFor, TestDescribeConfigsThatToolsRead
 //	3, 17, 42                                                       TestDescribeConfigsRefusals, TestDescribeConfigsRefusesNames
 //	set, delete, append, subtract (KIP-339)                         TestIncrementalAlterConfigsSetAndDelete, TestIncrementalAlterConfigsOfAList, TestIncrementalAlterConfigsOfAListThatIsNotSet

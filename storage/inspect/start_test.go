@@ -36,6 +36,9 @@ func TestRowsThatExpired(t *testing.T) {
 	require.EqualValues(t, 10+5+1, tab.Digest().Count)
 	b.put("a", 5)
 	require.NoError(t, tab.Thin(context.Background(), 61))
+	require.NoError(t, p.HideBelow(t.Context(), 55)) // nothing comes any more: rows leave at the newest cut
+	require.NoError(t, b.tables.Commit(context.Background(), []table.Fold{{Table: tab, End: 66, LeaderEpoch: p.EpochAt(65), Cut: true, Start: 55}}))
+	require.EqualValues(t, 5+5+1, tab.Digest().Count)
 	b.stop()
 	r := check(t, fs)
 	require.Empty(t, r.Problems)

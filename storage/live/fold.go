@@ -17,7 +17,8 @@ func (p *Partition) StartFold(cut bool) (f table.Fold, finish func(error), ok bo
 	return p.startFold(cut, 0)
 }
 
-// StartCut is StartFold for a cut at which the log start offset becomes start: rows whose last delta lies below it leave. What comes behind
+// StartCut is StartFold for a cut at which the log start offset becomes start: rows whose last delta lies below it leave. Where nothing was
+// applied since the newest cut, they leave there, and the frame is superseded (see package table). What comes behind
 // the cut must not be folded onto such a row, and whether it has left is not known before the fold is finished. So nothing is applied
 // until then: Apply returns ErrFull.
 func (p *Partition) StartCut(start int64) (f table.Fold, finish func(error), ok bool) {

@@ -141,12 +141,14 @@ func (w *world) catchUp(t fatal) {
 
 // cutAt notes the cut that was committed.
 func (w *world) cutAt(f table.Fold) {
-	if !f.Cut || len(w.cuts) > 0 && w.cuts[len(w.cuts)-1] >= f.End {
+	if !f.Cut {
 		return
 	}
-	w.cuts = append(w.cuts, f.End)
-	if f.Start > 0 {
-		w.moves = append(w.moves, move{f.End, f.Start})
+	if len(w.cuts) == 0 || w.cuts[len(w.cuts)-1] < f.End {
+		w.cuts = append(w.cuts, f.End)
+	}
+	if n := len(w.moves); f.Start > 0 && (n == 0 || w.moves[n-1] != move{f.End, f.Start}) {
+		w.moves = append(w.moves, move{f.End, f.Start}) // maybe at a cut that was there
 	}
 }
 

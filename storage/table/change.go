@@ -34,8 +34,9 @@ type Fold struct {
 	// CutTimeMs is the frame's time, ms since the epoch.
 	CutTimeMs int64
 	// Start is the log start offset that the frame at End respects: rows and tombstones whose last delta lies below it leave the table
-	// there. It counts only where a frame is cut, and never moves back. Where very many rows would leave at once, those at the lowest
-	// offsets do: Table.Start tells how far it came.
+	// there. It counts only where a frame is cut, and never moves back. Where there is a frame at End already, it is superseded by one with
+	// this start, and the same time. Where very many rows would leave at once, those at the lowest offsets do: Table.Start tells how far it
+	// came.
 	Start   int64
 	Skipped Rejects // deltas below End that were skipped before they came here
 	// Expect, if not nil, is what the table's digest must be afterwards; if it is not, nothing is committed and the error is

@@ -160,6 +160,19 @@ func (j *job) write() error {
 	return j.writeMeta()
 }
 
+// before returns the newest cut below the fold's end: what the fold touches first, the frame there still sees. ok is false where there is
+// none. A frame at the end itself is the one that the fold makes anew.
+func (j *job) before() (cut int64, ok bool) {
+	frames := j.old.frames
+	if n := len(frames); n > 0 && frames[n-1].Cut >= j.f.End {
+		frames = frames[:n-1]
+	}
+	if len(frames) == 0 {
+		return 0, false
+	}
+	return frames[len(frames)-1].Cut, true
+}
+
 func (j *job) check() error {
 	f, position := j.f, j.old.position
 	if f.Start > f.End {
@@ -217,7 +230,7 @@ func (j *job) lookUp() error {
 
 // writeIndex is the third pass, in key order: index entries, undo entries, and the digest.
 func (j *job) writeIndex() error {
-	lastCut, cuts := j.old.lastCut()
+	lastCut, cuts := j.before()
 	k := keys.AppendTablePrefix(nil, keys.TableIndex, j.t.ordinal)
 	u := keys.AppendTableUndo(nil, j.t.ordinal, lastCut, nil)
 	prefix := len(u)
@@ -293,8 +306,14 @@ func (j *job) writeMeta() error {
 	if j.f.Expect != nil && m.digest != *j.f.Expect {
 		return fmt.Errorf("%w: %d rows at %d, want %d", ErrDigest, m.digest.Count, m.position, j.f.Expect.Count)
 	}
-	if last, ok := m.lastCut(); j.f.Cut && (!ok || last < m.position) {
+	last, ok := m.lastCut()
+	switch {
+	case !j.f.Cut:
+	case !ok || last < m.position:
 		m.frames = append(m.frames, m.now(j.f.CutTimeMs))
+	case m.start > j.old.start:
+		f := &m.frames[len(m.frames)-1]
+		*f = m.now(f.CutTimeMs) // cuts are named by the time
 	}
 	j.t.putMeta(j.s, m)
 	return nil

@@ -23,7 +23,10 @@
 // horizon is the offset above the last tombstone that expired.
 //
 // A log start offset S takes effect at a cut: rows and tombstones below it leave the table there as if the fold had superseded them, and
-// older frames keep them. The horizon does not move for that: a reader that applies what changed since c drops its own rows below S,
+// older frames keep them. So a frame is identified by its cut and its start, (N, S), and pub is a hash over both. Without a new delta there
+// is no new cut; then the frame of (N, S') takes the place of the newest one, of (N, S). It is committed as any other fold, in one Ingest, and
+// a view of (N, S) that is open goes on to show that. All offsets are as they were: the state at x >= N is without the rows below S' from then
+// on, the state below N has not changed. The horizon does not move for that: a reader that applies what changed since c drops its own rows below S,
 // and so the keys whose tombstones went with S.
 //
 // # Crash safety

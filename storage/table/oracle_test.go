@@ -104,6 +104,9 @@ func (o *oracle) apply(d oracleDelta) {
 
 // expire takes out what lies below a log start offset, at a cut: rows and tombstones.
 func (o *oracle) expire(x oracleStart) {
+	if n := len(o.starts); n > 0 && o.starts[n-1].cut == x.cut {
+		o.starts = o.starts[:n-1]
+	}
 	o.starts = append(o.starts, x)
 	maps.DeleteFunc(o.state, func(_ string, r oracleRow) bool { return r.offset < x.start })
 }

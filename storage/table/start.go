@@ -18,6 +18,10 @@ import (
 // keep them. To the table it is as if N's fold had superseded them: their offsets go into its deletion vector, their index entries
 // become undo entries of the interval before. The horizon stays: whoever applies what changed since c drops the rows below S itself, and with
 // them the keys whose tombstones are gone.
+//
+// S may move at a cut that is there already, where no delta has come since. Then the frame of (N, S) is superseded by one of (N, S'): all that
+// the fold which cut it wrote for the frames before stays as it is, and what leaves now joins it, in the vector that ends at N and in the
+// interval before N.
 
 // expiry is what leaves the table at a fold's cut.
 type expiry struct {
@@ -33,7 +37,7 @@ type expiry struct {
 func (j *job) beginExpiry(ctx context.Context) error {
 	f := j.f
 	j.expiry = expiry{start: j.old.start}
-	last, cuts := j.old.lastCut()
+	last, cuts := j.before()
 	if cuts && len(above(j.old.starts, last)) > 0 {
 		it, err := j.t.db.cfg.DB.NewIter(undoSpan(j.t.ordinal, last))
 		if err != nil {
@@ -41,7 +45,7 @@ func (j *job) beginExpiry(ctx context.Context) error {
 		}
 		j.expiry.undo = newWalker(it, 1, 0)
 	}
-	if !f.Cut || cuts && last >= f.End || f.Start <= j.old.start || len(j.old.starts) >= startsMax {
+	if !f.Cut || f.Start <= j.old.start || len(j.old.starts) >= startsMax {
 		return nil
 	}
 	j.expiry.start = f.Start
@@ -49,7 +53,7 @@ func (j *job) beginExpiry(ctx context.Context) error {
 		return fmt.Errorf("rows below %d: %w", f.Start, err)
 	}
 	if j.next.start = j.expiry.start; j.next.start > j.old.start {
-		j.next.starts = append(j.next.starts, StartMove{f.End, j.next.start})
+		j.next.moveStart(StartMove{f.End, j.next.start})
 	}
 	slices.SortFunc(j.expiry.rows, func(a, b tombstone) int { return bytes.Compare(a.key, b.key) })
 	if len(j.expiry.rows) == 0 {
@@ -143,6 +147,14 @@ func (j *job) collectExpired(ctx context.Context) (err error) {
 	return damage.Of(it.Error())
 }
 
+// moveStart notes a move; of several at one cut the last.
+func (m *meta) moveStart(x StartMove) {
+	if n := len(m.starts); n > 0 && m.starts[n-1].Cut == x.Cut {
+		m.starts = m.starts[:n-1]
+	}
+	m.starts = append(m.starts, x)
+}
+
 // startsMax bounds how many moves are remembered between two trims: one a minute is 1,440 a day. Beyond it the log start waits.
 const startsMax = 1 << 16
 
@@ -198,14 +210,15 @@ func (j *job) takeOut(key []byte, prior *indexed) {
 	x := &j.expiry
 	x.k = keys.AppendTableIndex(x.k[:0], j.t.ordinal, key)
 	j.s.delete(keys.TableIndex, x.k)
-	if last, cuts := j.old.lastCut(); cuts && prior.offset < last {
+	if last, cuts := j.before(); cuts && prior.offset < last {
 		j.s.set(keys.TableUndo, keys.AppendTableUndo(nil, j.t.ordinal, last, key), appendEntry(nil, &prior.entry))
 	}
 	j.dead = append(j.dead, prior.offset)
 	j.next.replace(len(key), prior, &indexed{})
 }
 
-// joinVector takes up the vector of an earlier fold that ended where this one does: this one cuts there, and folds nothing but rows expire.
+// joinVector takes up the vector of earlier folds that ended where this one does: this one cuts there, maybe once more, and folds nothing but
+// rows expire.
 func (j *job) joinVector() (err error) {
 	base, err := j.t.db.cfg.DB.NewIter(nil)
 	if err != nil {

@@ -16,7 +16,8 @@ type Identity struct {
 	Fold        fold.Kind
 }
 
-// Frame is a retained key frame: the table as of a cut.
+// Frame is a retained key frame: the table as of a cut. Cut and Start identify it: while nothing is folded behind the newest cut, a frame
+// with another start may supersede it.
 type Frame struct {
 	Cut       int64 // every delta below it is folded, none at or above
 	Start     int64 // log start offset of the frame: rows below it are excluded

@@ -10,6 +10,7 @@ type situation struct {
 
 	lastCut   int64 // newest frame's cut; -1: none
 	start     int64 // log start offset that the table respects
+	stuck     bool  // it cannot move at this position
 	logStart  int64 // that of the log
 	since     interval
 	straddled bool // a transaction began below the position and ends above it
@@ -87,7 +88,7 @@ func decideFold(s *situation) (action, bool) {
 		return action{kind: doFold}, s.full && s.nowMs >= s.retryMs
 	}
 	if s.request != nil && s.position >= s.request.target {
-		if s.position == 0 || s.position == s.lastCut {
+		if s.position == 0 || s.position == s.lastCut && !s.startDue() {
 			return action{kind: doAnswer}, true
 		}
 		if s.nowMs >= s.retryMs {
@@ -126,10 +127,9 @@ func (s *situation) patience() int64 {
 
 func (s *situation) dueMs() int64 { return s.since.firstMs + s.patience()*s.limits.IntervalMs }
 
-// startDue says whether the log start has moved, so that rows are to leave at a cut. A frame that is there does not change: the next
-// delta has to come.
+// startDue says whether the log start has moved, so that rows are to leave at a cut: a new one, or, where nothing has come since, the newest.
 func (s *situation) startDue() bool {
-	return s.start < s.logStart && s.position > s.lastCut && s.position > s.start && s.position >= min(s.logStart, s.lastStable)
+	return s.start < s.logStart && !s.stuck && s.position > s.start && s.position >= min(s.logStart, s.lastStable)
 }
 
 // reached says whether the interval holds as many records or bytes as a frame's interval may.

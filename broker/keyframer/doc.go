@@ -34,9 +34,18 @@
 // # The log start
 //
 // Where cleanup.policy has delete, retention (expire.go) and DeleteRecords move the log start over rows and deltas: consumers get nothing
-// below from that moment. The table lets rows go at a cut, and nothing is applied behind the cut before it is committed: a delta must not be
-// folded onto a row that is gone. A frame that is there does not change, so on an idle partition rows stay until the next delta. N1 moves to
-// the newest frame at or below the log start, so what is hidden takes its space until then.
+// below from that moment, and the state a commit later. The table lets rows go at a cut, and nothing is applied behind the cut before it is
+// committed: a delta must not be folded onto a row that is gone. Where deltas have come since the newest cut, a new one comes at once. On an
+// idle partition nothing is appended, and N cannot move: there the frame of (N, S) is superseded by the frame of (N, S'), which has its own pub
+// and keeps the time, by which cuts are named.
+//
+// To hide the rows from readers until the next cut would be less to write, and wrong: a delta that comes meanwhile is folded onto what nobody
+// sees any more, so that a counter that had expired goes on counting; and digests would say that those are equal who disagree on what to show.
+// So all readers of an offset, live or at a point, and all replicas agree on one S, which is that of the table. It never goes back, and is in
+// force at every offset from its cut on: whoever asks for the state at N again after rows have left there gets it without them. What is
+// older than N has not changed. A crash between the move of the log start and the commit is made up for at the next start, as the two differ then.
+//
+// N1 moves to the newest frame at or below the log start, so what is hidden takes its space until then.
 //
 // A topic that is deleted leaves the catalog, durably, before its tables are dropped: Sweep drops them after a crash in between.
 // A table of an ordinal that the catalog has not given out has outlived its topic, because the log has lost its end: it is kept, and so is

@@ -22,17 +22,19 @@ func (p *Partition) startFold(a action) {
 		p.mu.Unlock()
 		return // a request came in between, and its cut comes first
 	}
+	anew := a.cut && p.live.Position() == p.lastCut // the frame that is there is superseded, and keeps its time
 	if a.cut && a.cutTimeMs == 0 {
 		a.cutTimeMs = max(p.k.nowMs(), p.lastCutMs+1) // times of cuts increase, so that they can name cuts
 	}
-	if a.cut {
+	if a.cut && !anew {
 		p.lastCutMs = a.cutTimeMs
 		p.cutting, p.since = p.since, interval{}
 	}
 	p.full = false
 	p.folding = make(chan struct{})
 	start := min(p.log.Bounds().LogStart, p.live.Position())
-	p.expiring = a.cut && start > p.table.Start()
+	from := p.table.Start()
+	p.expiring = a.cut && start > from
 	expiring := p.expiring
 	p.mu.Unlock()
 	fold, finish, ok := table.Fold{}, (func(error))(nil), false
@@ -46,7 +48,23 @@ func (p *Partition) startFold(a action) {
 		return
 	}
 	fold.CutTimeMs = a.cutTimeMs
+	if expiring {
+		finish = p.noteStuck(from, fold.End, finish)
+	}
 	p.k.folder.add(job{p: p, fold: fold, finish: finish})
+}
+
+// noteStuck takes note if the table's start has not moved from where it was: a table remembers no more than so many moves before it is trimmed.
+// The next delta is a new try.
+func (p *Partition) noteStuck(from, end int64, finish func(error)) func(error) {
+	return func(err error) {
+		if err == nil && p.table.Start() == from {
+			p.mu.Lock()
+			p.stuck = end
+			p.mu.Unlock()
+		}
+		finish(err)
+	}
 }
 
 // folded is called by the folder.

@@ -271,8 +271,7 @@ func (m *model) moved(n *node, l keyframer.Log) {
 	n.t.Helper()
 	tab := n.table(0)
 	n.eventually("rows leave", func() bool {
-		b, frames := l.Bounds(), tab.Frames()
-		return tab.Start() >= b.LogStart || len(frames) > 0 && frames[len(frames)-1].Cut == b.LastStable
+		return tab.Start() >= l.Bounds().LogStart
 	})
 	m.moves = tab.Starts()
 	for _, f := range tab.Frames() {

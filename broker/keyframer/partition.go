@@ -41,6 +41,7 @@ type Partition struct {
 	failure, stopped error
 	folding          chan struct{} // not nil while a fold is under way; closed at its end
 	expiring         bool          // rows leave at its cut
+	stuck            int64         // a cut here did not move the table's start, and would not again
 	full             bool          // memory wants a fold
 	retryMs          int64
 	retries          int
@@ -60,7 +61,7 @@ type waiter struct {
 
 func newPartition(k *Keyframer, t *Topic, spec PartitionSpec) *Partition {
 	p := &Partition{
-		Index: spec.Index, Incarnation: spec.Incarnation, k: k, topic: t, ordinal: spec.Ordinal, log: spec.Log, lastCut: -1,
+		Index: spec.Index, Incarnation: spec.Incarnation, k: k, topic: t, ordinal: spec.Ordinal, log: spec.Log, lastCut: -1, stuck: -1,
 		renewIncarnation: spec.RenewIncarnation,
 		logger:           k.cfg.Logger.With("topic", t.Name, "partition", spec.Index),
 	}

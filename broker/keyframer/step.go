@@ -52,7 +52,7 @@ func (p *Partition) situation() (situation, bool) {
 	}
 	s := situation{
 		nowMs: nowMs, position: p.live.Position(), lastStable: bounds.LastStable, lastCut: p.lastCut, since: p.since,
-		start: p.table.Start(), logStart: bounds.LogStart,
+		start: p.table.Start(), stuck: p.stuck == p.live.Position(), logStart: bounds.LogStart,
 		folding: p.folding != nil, expiring: p.expiring, full: p.full, throttled: throttled, retryMs: p.retryMs,
 		straddled: p.straddling.any(), held: p.held, preparing: p.preparing, request: p.request, limits: *p.topic.Settings(),
 	}

@@ -11,6 +11,10 @@
 // answers 206, as If-Range allows. Without a range zstd and gzip are negotiated; such a response has the weak form of the
 // ETag, since its bytes are others. "latest" names its frame in Content-Location. Keyframe-Cut is the frame's cut.
 //
+// A frame is one of a cut and a log start, and pub is a hash over both. Where rows expire and no delta comes, the newest frame is superseded by one
+// of the same cut (see package keyframer): the same path has another resource then, with another ETag, and a Range with If-Range of the
+// former one is answered with the whole of it. Frames announces it as a frame of its own.
+//
 // # Reads
 //
 // Get and Scan are linearizable by default: they wait, for Config.WaitTimeout at most, until everything that was committed

@@ -18,7 +18,7 @@ func (s *service) Frames(ctx context.Context, req *connect.Request[api.FramesReq
 		return err
 	}
 	changed := sel.topic.Changed()
-	seen := map[int32]int64{} // newest cut that was sent
+	seen := map[int32]frameKey{} // newest that was sent
 	first := &api.FramesResponse{}
 	for _, p := range sel.partitions {
 		first.Partitions = append(first.Partitions, partitionOf(sel.topic, p))
@@ -64,8 +64,13 @@ func (sel *selection) grow() (more []*keyframer.Partition) {
 	return more
 }
 
+// frameKey identifies a frame within one incarnation: at one cut, one with a higher start supersedes another.
+type frameKey struct{ cut, start int64 }
+
+func (k frameKey) above(o frameKey) bool { return k.cut > o.cut || k.cut == o.cut && k.start > o.start }
+
 // newFrames lists the frames above those seen.
-func newFrames(sel selection, seen map[int32]int64) (frames []*api.Frame, err error) {
+func newFrames(sel selection, seen map[int32]frameKey) (frames []*api.Frame, err error) {
 	for _, p := range sel.partitions {
 		t, err := p.Table()
 		if errors.Is(err, keyframer.ErrFailed) {
@@ -75,10 +80,11 @@ func newFrames(sel selection, seen map[int32]int64) (frames []*api.Frame, err er
 			return nil, describe(sel.topic, p, err)
 		}
 		for _, f := range t.Frames() {
-			if newest, ok := seen[p.Index]; ok && f.Cut <= newest {
+			key := frameKey{f.Cut, f.Start}
+			if newest, ok := seen[p.Index]; ok && !key.above(newest) {
 				continue
 			}
-			seen[p.Index] = f.Cut
+			seen[p.Index] = key
 			frames = append(frames, frameOf(sel.topic, p, t, f))
 		}
 	}

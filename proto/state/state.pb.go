@@ -1075,7 +1075,7 @@ type FramesResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// First message: the partitions that are read. Later messages: partitions that the topic got since, if all are read.
 	Partitions []*Partition `protobuf:"bytes,1,rep,name=partitions,proto3" json:"partitions,omitempty"`
-	// First message: the retained frames, by partition and cut. Later messages: frames that were cut since.
+	// First message: the retained frames, by partition and cut. Later messages: frames that were cut since, or superseded.
 	Frames        []*Frame `protobuf:"bytes,2,rep,name=frames,proto3" json:"frames,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1266,7 +1266,7 @@ type Frame struct {
 	Incarnation []byte `protobuf:"bytes,3,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	// N: every delta below it is folded, none at or above.
 	Cut int64 `protobuf:"varint,4,opt,name=cut,proto3" json:"cut,omitempty"`
-	// S: the log start offset that took effect at the cut.
+	// S: the log start offset that took effect at the cut. A frame with a higher one supersedes another at the same cut.
 	Start int64 `protobuf:"varint,5,opt,name=start,proto3" json:"start,omitempty"`
 	// 32 bytes: the digest that is published.
 	Pub []byte `protobuf:"bytes,6,opt,name=pub,proto3" json:"pub,omitempty"`

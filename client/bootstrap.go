@@ -165,7 +165,8 @@ func (p *partition) adopt(s rows, start int64, kind EventKind) error {
 	if err != nil {
 		return errors.Join(err, s.close())
 	}
-	position := Position{s.identity().Incarnation, at}
+	start = max(start, s.logStart())
+	position := Position{s.identity().Incarnation, at, start}
 	p.mu.Lock()
 	old := p.rows()
 	select {
@@ -179,11 +180,12 @@ func (p *partition) adopt(s rows, start int64, kind EventKind) error {
 	}
 	p.ring.reset(s.perRecord())
 	p.ring.add(at, d)
-	p.pending, p.compared, p.start = nil, at, max(start, s.logStart())
+	p.pending, p.compared = nil, at
 	p.recallLocked(position.Incarnation, at)
 	p.following = true
 	p.generation++
 	p.current.Store(&s)
+	p.start.Store(start)
 	p.mu.Unlock()
 	if old == nil {
 		close(p.ready)

@@ -79,15 +79,12 @@ func (d *dirRows) commit() error {
 	return err
 }
 
-// expire commits what is applied together with the log start, at a cut: there must be none at the position yet.
-func (d *dirRows) expire(start int64, gone func(frame.Row)) (bool, error) {
-	if frames := d.t.Frames(); len(frames) > 0 && frames[len(frames)-1].Cut >= d.p.Position() {
-		return false, nil
-	}
+// expire commits what is applied together with the log start, at a cut; at the newest where nothing was applied since.
+func (d *dirRows) expire(start int64, gone func(frame.Row)) error {
 	if gone != nil {
 		for row, err := range d.all() {
 			if err != nil {
-				return false, err
+				return err
 			}
 			if row.Offset < start {
 				gone(row)
@@ -95,21 +92,28 @@ func (d *dirRows) expire(start int64, gone func(frame.Row)) (bool, error) {
 		}
 	}
 	if err := d.s.gate.enter(); err != nil {
-		return false, err
+		return err
 	}
 	defer d.s.gate.leave()
-	f, finish, ok := d.p.StartCut(min(start, d.p.Position()))
-	if !ok {
-		return false, errors.New("two commits of a partition at once")
+	start = min(start, d.p.Position())
+	for before := int64(-1); d.t.Start() < start && d.t.Start() > before; { // several times where very many leave
+		before = d.t.Start()
+		f, finish, ok := d.p.StartCut(start)
+		if !ok {
+			return errors.New("two commits of a partition at once")
+		}
+		ctx := context.Background() // a commit under way is finished
+		err := d.s.db.Commit(ctx, []table.Fold{f})
+		finish(err)
+		d.committed = d.s.cfg.Now()
+		if err == nil {
+			err = d.t.Trim(ctx, f.End)
+		}
+		if err != nil {
+			return err
+		}
 	}
-	ctx := context.Background() // a commit under way is finished
-	err := d.s.db.Commit(ctx, []table.Fold{f})
-	finish(err)
-	d.committed = d.s.cfg.Now()
-	if err == nil {
-		err = d.t.Trim(ctx, f.End)
-	}
-	return true, err
+	return nil
 }
 
 func (d *dirRows) logStart() int64 { return d.t.Start() }

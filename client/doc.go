@@ -52,7 +52,9 @@
 // Rows that the log start has passed (cleanup.policy=compact,delete) leave the log's table at a cut, and the replica's with it: at the cut, if
 // the frame is known by then. Where it is known later, the rows leave later, which is the same for a fold whose every delta is a whole
 // value; for the others, a delta may have been folded onto a row that was gone, and the partition loads the newest frame. Watchers see a
-// deletion that is marked as Expired.
+// deletion that is marked as Expired. Where no delta comes, the frame at the replica's own position is superseded by one with a higher log
+// start: it lets the rows go there, and compares once more. So a Position has the log start too: who resumes from the one before is told
+// what has expired, or, where that is not known, to begin anew.
 //
 // When the position is no longer in the log, or only rows are left of what followed it, or the log is another one (incarnation, or a
 // leader epoch that ended below a position that a Dir store resumes), the partition says so in an Event and bootstraps anew; watchers

@@ -30,7 +30,7 @@ func (e *SlowWatcherError) Error() string {
 	return "the watcher fell behind the changes that the replica keeps; resume from the position in this error"
 }
 
-// WatchResetError ends a Watch that cannot be resumed: what was deleted since From is no
+// WatchResetError ends a Watch that cannot be resumed: what was deleted, or has expired, since From is no
 // longer known, or the partition's log is another one (incarnation). Watch(ctx, nil) starts anew.
 type WatchResetError struct {
 	Partition int32

@@ -7,11 +7,14 @@ import (
 	"github.com/keyframelog/keyframe/proto/digest"
 )
 
-// Position is a place in one life of a partition's log: everything below Offset is applied.
-// It means nothing in another incarnation.
+// Position is a place in one life of a partition's log: everything below Offset is applied, and the rows are gone that the log start had
+// passed then. It means nothing in another incarnation.
 type Position struct {
 	Incarnation [16]byte
 	Offset      int64
+	// Start is the log start offset that the state respects (cleanup.policy=compact,delete). Rows expire on an idle topic too, so that there are
+	// several states at one Offset.
+	Start int64
 }
 
 // Positions maps a partition to a position.
@@ -102,4 +105,6 @@ type Change struct {
 	Expired bool
 	// Next is where to resume once this change is dealt with: Positions[Partition] = Next.
 	Next Position
+
+	start int64 // log start offset with which it came
 }

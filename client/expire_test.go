@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -170,6 +171,111 @@ func TestRowsExpiredAtAThinnedFrame(t *testing.T) {
 	})
 }
 
+// Rows expire at a cut that is there already: nothing is appended any more, and the frame at the replica's position is superseded. The replica lets
+// the rows go in place, proves itself anew, and loads nothing; whoever watches it learns of it, wherever he stopped.
+func TestRowsExpireOnAnIdleTopic(t *testing.T) {
+	eachStore(t, func(t *testing.T, store func() Store) {
+		for _, kind := range []fold.Kind{fold.LastValue, fold.Counter} {
+			for _, behind := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%v/behind %v", kind, behind), func(t *testing.T) {
+					g := newRig(t, kind, 1)
+					g.cfg.Store = store()
+					g.log.append(0, "k0", "1", "k1", "1", "k2", "1")
+					g.log.cut(0)
+					r := g.open()
+					ctx := testContext(t)
+					m := newMirror()
+					require.NoError(t, m.follow(ctx, r, map[int32]int64{0: 3}))
+					frames := g.plane.tries.Load()
+					if behind { // both frames are known before the cut is reached
+						g.tail.hold()
+					}
+					end := g.log.append(0, "k1", "5")
+					g.log.cut(0)
+					if behind {
+						require.Eventually(t, func() bool { return r.partitions[0].waitsFor(end) }, 15*time.Second, time.Millisecond)
+					} else {
+						g.awaitVerdict(end, Equal)
+						require.NoError(t, m.follow(ctx, r, map[int32]int64{0: end}))
+					}
+					before := r.Positions()
+					for start := int64(1); start <= 3; start += 2 { // k0, then k2
+						require.Equal(t, end, g.log.cutExpiring(0, start))
+						if behind {
+							require.Eventually(t, func() bool { return r.partitions[0].waitsForStart(end, start) }, 15*time.Second, time.Millisecond)
+							continue
+						}
+						g.await("the log start", func() bool { return r.partitions[0].startIs(start) })
+						require.Equal(t, g.log.state(0), g.state())
+						require.Equal(t, Equal, r.Verify(ctx)[0].Outcome)
+					}
+					g.tail.release()
+					require.NoError(t, r.WaitFor(ctx, 0, end))
+					require.Equal(t, map[string]string{"k1": g.log.state(0)["k1"]}, g.state())
+					for _, from := range []*mirror{m, {state: map[string]string{"k0": "1", "k1": "?", "k2": "1"}, at: before}} {
+						for c, err := range r.Watch(ctx, maps.Clone(from.at)) {
+							require.NoError(t, err)
+							if from.take(c); from.at[0].Start == 3 {
+								break
+							}
+						}
+						require.NotContains(t, from.state, "k0")
+						require.NotContains(t, from.state, "k2")
+						require.Equal(t, Position{Incarnation: before[0].Incarnation, Offset: end, Start: 3}, from.at[0])
+					}
+					end = g.log.append(0, "k0", "7") // onto nothing
+					require.NoError(t, r.WaitFor(ctx, 0, end))
+					require.NoError(t, m.follow(ctx, r, map[int32]int64{0: end}))
+					require.Equal(t, g.log.state(0), m.state)
+					require.Equal(t, "7", m.state["k0"])
+					g.awaitVerdict(g.log.cut(0), Equal)
+					require.Equal(t, frames, g.plane.tries.Load(), "a frame was loaded")
+					require.Zero(t, g.outcomes()[Drifted])
+				})
+			}
+		}
+	})
+}
+
+// What has expired at a position that did not move is not known to a replica that was not there: who was, and comes back, begins anew.
+func TestWatchIsResetAfterRowsExpiredElsewhere(t *testing.T) {
+	eachStore(t, func(t *testing.T, store func() Store) {
+		for _, unseen := range []bool{false, true} { // not by another replica, or by this one before somebody watched
+			g := newRig(t, fold.LastValue, 1)
+			g.cfg.Store = store()
+			g.log.append(0, "k0", "1", "k1", "1")
+			g.log.cut(0)
+			from := Positions{0: {Incarnation: g.log.parts[0].incarnation, Offset: 2}}
+			if !unseen {
+				g.log.cutExpiring(0, 1)
+			}
+			r := g.open()
+			if unseen {
+				g.log.cutExpiring(0, 1)
+				g.await("the log start", func() bool { return r.partitions[0].startIs(1) })
+			}
+			ctx, cancel := context.WithCancel(testContext(t))
+			defer cancel()
+			for c, err := range r.Watch(ctx, from) {
+				var reset *WatchResetError
+				if unseen && err == nil && r.partitions[0].rows().perRecord() { // memory keeps changes always
+					require.True(t, c.Expired)
+					break
+				}
+				require.ErrorAs(t, err, &reset)
+				require.EqualValues(t, 1, reset.Horizon.Start)
+			}
+		}
+	})
+}
+
+// waitsForStart tells whether it is the frame of a log start that waitsFor a cut.
+func (p *partition) waitsForStart(cut, start int64) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.ContainsFunc(p.pending, func(f frameInfo) bool { return f.cut == cut && f.start == start })
+}
+
 // waitsFor tells whether a frame is to be compared when its cut is reached.
 func (p *partition) waitsFor(cut int64) bool {
 	p.mu.Lock()
@@ -178,7 +284,5 @@ func (p *partition) waitsFor(cut int64) bool {
 }
 
 func (p *partition) startIs(offset int64) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.start == offset
+	return p.start.Load() == offset
 }

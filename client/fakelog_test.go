@@ -124,7 +124,9 @@ func (l *fakeLog) cut(p int32) int64 {
 
 func (l *fakeLog) cutLocked(p int32) int64 {
 	part := l.parts[p]
-	part.cuts = append(part.cuts, part.end)
+	if n := len(part.cuts); n == 0 || part.cuts[n-1] < part.end { // else the frame there is superseded
+		part.cuts = append(part.cuts, part.end)
+	}
 	part.states[part.end] = l.stateLocked(p, part.end)
 	l.changed.notify()
 	return part.end
@@ -162,7 +164,7 @@ func (l *fakeLog) deleteRecords(p int32) {
 	l.parts[p].start = l.parts[p].end
 }
 
-// cutExpiring makes a key frame at which the rows whose last delta lies below start leave.
+// cutExpiring makes a key frame at which the rows whose last delta lies below start leave; where there is one at the end, it supersedes that.
 func (l *fakeLog) cutExpiring(p int32, start int64) int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()

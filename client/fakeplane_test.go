@@ -119,7 +119,7 @@ func (f *fakePlane) framesMessage(first, hidden bool, sent map[string]bool) *sta
 		}
 		for _, cut := range part.cuts {
 			id = f.log.frameID(p, cut)
-			key := fmt.Sprintf("%x/%d/%d", id.Incarnation, p, cut)
+			key := fmt.Sprintf("%x/%d/%d/%d", id.Incarnation, p, cut, id.Start)
 			if sent[key] {
 				continue
 			}

@@ -29,6 +29,7 @@ type tomb struct {
 	offset    int64
 	timestamp int64
 	expired   bool
+	start     int64 // log start offset with which it came
 }
 
 func newHistory(capacity int) *history {
@@ -51,15 +52,19 @@ func (h *history) add(c Change) {
 	defer h.mu.Unlock()
 	h.addLocked(c)
 	if c.Deleted {
-		h.buryLocked(tomb{string(c.Key), c.Offset, c.Timestamp, c.Expired})
+		h.buryLocked(tombOf(c))
 	}
 }
+
+func tombOf(c Change) tomb { return tomb{string(c.Key), c.Offset, c.Timestamp, c.Expired, c.start} }
 
 func (h *history) addLocked(c Change) {
 	if h.end-h.first == uint64(h.capacity) {
 		if h.base == h.first {
 			h.base++
-			h.position = h.changes[h.first%uint64(h.capacity)].Next
+			c := &h.changes[h.first%uint64(h.capacity)]
+			h.position = c.Next
+			h.position.Start = max(c.Next.Start, c.start) // of several that expire together, who lacks one lacks them all
 		}
 		h.first++
 	}
@@ -81,6 +86,7 @@ func (h *history) buryLocked(t tomb) {
 	if len(h.tombs) == h.capacity {
 		drop := 1 + h.capacity/8
 		h.horizon.Offset = max(h.horizon.Offset, h.tombs[drop-1].offset+1)
+		h.horizon.Start = max(h.horizon.Start, h.tombs[drop-1].start)
 		h.tombs = append(h.tombs[:0:0], h.tombs[drop:]...)
 	}
 	h.tombs = append(h.tombs, t)
@@ -104,7 +110,7 @@ func (h *history) replace(diff iter.Seq2[Change, error], at Position) error {
 		}
 		h.addLocked(c)
 		if same && c.Deleted {
-			h.buryLocked(tomb{string(c.Key), c.Offset, c.Timestamp, c.Expired})
+			h.buryLocked(tombOf(c))
 		}
 	}
 	h.restartLocked(at)
@@ -125,31 +131,34 @@ func (h *history) since(seq uint64, buf []Change) (n int, ok bool) {
 	return n, true
 }
 
-// start tells where a watcher from an offset begins: at a kept change, if all from there on are kept.
-func (h *history) start(offset int64) (seq uint64, ok bool) {
+// start tells where a watcher from a position begins: at a kept change, if all from there on are kept.
+func (h *history) start(from Position) (seq uint64, ok bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if offset < h.position.Offset {
+	if from.before(h.position) {
 		return h.end, false
 	}
 	for seq = h.base; seq < h.end; seq++ {
-		if h.changes[seq%uint64(h.capacity)].Offset >= offset {
+		if c := &h.changes[seq%uint64(h.capacity)]; c.Offset >= from.Offset || c.start > from.Start {
 			break
 		}
 	}
 	return seq, true
 }
 
-// deletedSince returns the deletions from offset on, and false if some are no longer known.
-func (h *history) deletedSince(offset int64) ([]tomb, bool) {
+// before tells whether something may have happened on the way from p to another position of the same incarnation.
+func (p Position) before(o Position) bool { return p.Offset < o.Offset || p.Start < o.Start }
+
+// deletedSince returns the deletions from a position on, and false if some are no longer known.
+func (h *history) deletedSince(from Position) ([]tomb, bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if offset < h.horizon.Offset {
+	if from.before(h.horizon) {
 		return nil, false
 	}
 	var out []tomb
 	for _, t := range h.tombs {
-		if t.offset >= offset {
+		if t.offset >= from.Offset || t.start > from.Start {
 			out = append(out, t)
 		}
 	}

@@ -37,6 +37,7 @@ type partition struct {
 	replaced bool // the topic was created anew, and may have other partitions now; of run's goroutine
 
 	current atomic.Pointer[rows] // for readers; nil before ready
+	start   atomic.Int64         // log start offset in force at our state; written under mu
 
 	mu sync.Mutex
 	// Guarded by mu, which is held while a segment is applied.
@@ -45,7 +46,6 @@ type partition struct {
 	// goroutine notes the number of its latest assignment. Else a segment of a former assignment, already on its way, could be
 	// applied to a new state, with a gap before it.
 	generation, attached int
-	start                int64 // log start offset in force at our state
 	ring                 ring
 	pending              []frameInfo // ascending by cut, all above the position
 	known                []frameInfo // the latest announced, for a state that is yet to come
@@ -81,11 +81,12 @@ func (p *partition) rows() rows {
 }
 
 func (p *partition) position() Position {
+	start := p.start.Load() // first: the rows may respect a higher one already
 	s := p.rows()
 	if s == nil {
 		return Position{}
 	}
-	return Position{Incarnation: s.identity().Incarnation, Offset: s.position()}
+	return Position{s.identity().Incarnation, s.position(), start}
 }
 
 // run is the partition's goroutine.
@@ -268,13 +269,13 @@ func (p *partition) applyLocked(seg segment) (verdicts []Verdict, err error) {
 
 // recordLocked returns what keeps the ring and the history while records are applied to s.
 func (p *partition) recordLocked(s rows) memory.Applied {
-	id := s.identity()
+	id, start := s.identity(), p.start.Load()
 	return func(offset int64, d digest.Digest, row *frame.Row) {
 		if s.perRecord() {
 			p.ring.add(offset+1, d)
 		}
 		if row != nil {
-			p.history.add(toChange(id, row, Position{id.Incarnation, offset + 1}))
+			p.history.add(toChange(id, row, Position{id.Incarnation, offset + 1, start}))
 		}
 	}
 }
@@ -285,9 +286,9 @@ func (p *partition) comparePendingLocked(s rows) (Verdict, error) {
 	p.pending = p.pending[1:]
 	p.compared = max(p.compared, f.cut)
 	judge := p.judgeLocked
-	if f.start > p.start && s.position() == f.cut {
+	if f.start > p.start.Load() && s.position() == f.cut {
 		judge = func(f frameInfo, ours digest.Digest) Verdict { return p.judgeExpiredLocked(s, f, ours) }
-		if _, err := p.expireLocked(s, f.start); err != nil {
+		if err := p.expireLocked(s, f.start); err != nil {
 			return Verdict{}, err
 		}
 	}
@@ -323,7 +324,7 @@ func (p *partition) announce(f frameInfo) {
 	}
 	var verdicts []Verdict
 	switch position := s.position(); {
-	case f.cut <= position && f.start > p.start:
+	case f.cut <= position && f.start > p.start.Load():
 		p.startPassedLocked(s, f)
 	case f.cut <= p.compared:
 	case f.cut > position:
@@ -349,11 +350,15 @@ func (p *partition) recallLocked(incarnation [16]byte, position int64) {
 	}
 }
 
-// waitForLocked keeps a frame to be compared when its cut is reached; of too many the earliest go.
+// waitForLocked keeps a frame to be compared when its cut is reached; of two of one cut that which supersedes the other, of too many the
+// earliest go.
 func (p *partition) waitForLocked(f frameInfo) {
 	i := len(p.pending)
 	for i > 0 && p.pending[i-1].cut >= f.cut {
 		if p.pending[i-1].cut == f.cut {
+			if f.start > p.pending[i-1].start {
+				p.pending[i-1] = f
+			}
 			return
 		}
 		i--
@@ -391,6 +396,6 @@ func unfit(s rows, info partitionInfo) (restart, bool) {
 func toChange(id identity, row *frame.Row, next Position) Change {
 	return Change{
 		Partition: id.Partition, Offset: row.Offset, Timestamp: row.Timestamp, Key: row.Key, Value: row.Value,
-		Deleted: row.Tombstone, Next: next,
+		Deleted: row.Tombstone, Next: next, start: next.Start,
 	}
 }

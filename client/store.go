@@ -40,9 +40,8 @@ type rows interface {
 	// in offset order; see memory.Applied. It may be nil. perRecord: with the digest after each record; else with none, and each key
 	// once.
 	apply(records []batch.Record, next int64, epoch int32, changed memory.Applied) error
-	// expire removes the rows whose last delta lies below a log start, at the position; gone, if not nil, is called for each. False:
-	// this cannot be done here, and nothing was.
-	expire(start int64, gone func(frame.Row)) (bool, error)
+	// expire removes the rows whose last delta lies below a log start, at the position; gone, if not nil, is called for each.
+	expire(start int64, gone func(frame.Row)) error
 	// logStart is what is known of the log start that the rows respect.
 	logStart() int64
 	kind() fold.Kind
@@ -115,13 +114,13 @@ func (m *memoryRows) apply(records []batch.Record, next int64, epoch int32, chan
 	return m.t.Apply(records, next, changed)
 }
 
-func (m *memoryRows) expire(start int64, gone func(frame.Row)) (bool, error) {
+func (m *memoryRows) expire(start int64, gone func(frame.Row)) error {
 	m.t.Expire(start, func(_ digest.Digest, row frame.Row) {
 		if gone != nil {
 			gone(row)
 		}
 	})
-	return true, nil
+	return nil
 }
 
 func (m *memoryRows) logStart() int64 { return 0 }

@@ -20,11 +20,11 @@ func (p *partition) verdict(at int64, o Outcome, ours, logs digest.Digest, reaso
 func (p *partition) judgeLocked(f frameInfo, ours digest.Digest) Verdict {
 	switch {
 	case ours == f.digest:
-		p.start = f.start
+		p.start.Store(max(f.start, p.start.Load())) // without rows of ours that it passes
 		return p.verdict(f.cut, Equal, ours, f.digest, "", nil)
-	case f.start != p.start:
+	case f.start != p.start.Load():
 		// Retention took rows out of the frame that no record tells us of: we need the frame.
-		p.restartLocked(restart{event: OutOfRange, err: fmt.Errorf("%w: log start moved from %d to %d", errOutOfRange, p.start, f.start)})
+		p.restartLocked(restart{event: OutOfRange, err: fmt.Errorf("%w: log start moved from %d to %d", errOutOfRange, p.start.Load(), f.start)})
 		return p.verdict(f.cut, Inconclusive, ours, f.digest, "the log start moved: rows expired", nil)
 	}
 	return p.verdict(f.cut, Drifted, ours, f.digest, differs(ours, f.digest), nil)
@@ -44,23 +44,33 @@ func (p *partition) judgeExpiredLocked(s rows, f frameInfo, ours digest.Digest) 
 }
 
 // expireLocked lets the rows go that the log start has passed: at a cut, or behind it where that makes no difference.
-func (p *partition) expireLocked(s rows, start int64) (bool, error) {
+func (p *partition) expireLocked(s rows, start int64) error {
 	var gone func(frame.Row)
-	id, at := s.identity(), s.position()
-	if p.watched {
+	var held []Change // at most one: who has the last of them has all
+	id, at, before := s.identity(), s.position(), p.start.Load()
+	if s.perRecord() || p.watched {
 		gone = func(row frame.Row) {
 			row = kept(row)
 			row.Value, row.Headers, row.Tombstone, row.Offset = nil, nil, true, at-1
-			c := toChange(id, &row, Position{id.Incarnation, at})
-			c.Expired = true
-			p.history.add(c)
+			c := toChange(id, &row, Position{id.Incarnation, at, before})
+			c.Expired, c.start = true, start
+			for _, c := range held {
+				p.history.add(c)
+			}
+			held = append(held[:0], c)
 		}
 	}
-	done, err := s.expire(start, gone)
-	if done && err == nil {
-		p.start = start
+	err := s.expire(start, gone)
+	if err == nil {
+		p.start.Store(start)
 	}
-	return done, err
+	for _, c := range held {
+		if err == nil {
+			c.Next.Start = start
+		}
+		p.history.add(c)
+	}
+	return err
 }
 
 // startPassedLocked learns of a log start at or behind the cut at which it took effect. Where every delta is a whole value, rows may leave later
@@ -72,12 +82,8 @@ func (p *partition) startPassedLocked(s rows, f frameInfo) {
 		p.restartLocked(why)
 		return
 	}
-	done, err := p.expireLocked(s, f.start)
-	if err != nil {
-		why.event, why.err, why.halt = TailFailed, err, true
-	}
-	if !done || err != nil {
-		p.restartLocked(why)
+	if err := p.expireLocked(s, f.start); err != nil {
+		p.restartLocked(restart{event: TailFailed, err: err, halt: true})
 		return
 	}
 	d, at, err := s.digest()
@@ -128,7 +134,7 @@ func (p *partition) compareNow(ctx context.Context) Verdict {
 		return p.verdict(0, Inconclusive, digest.Digest{}, digest.Digest{}, "there is no state yet", nil)
 	}
 	ours, at, err := s.digest()
-	incarnation, start := s.identity().Incarnation, p.start
+	incarnation, start := s.identity().Incarnation, p.start.Load()
 	p.mu.Unlock()
 	if err != nil {
 		return p.verdict(at, Error, ours, digest.Digest{}, "our own digest cannot be read", err)
@@ -136,7 +142,7 @@ func (p *partition) compareNow(ctx context.Context) Verdict {
 	if p.r.plane == nil {
 		return p.verdict(at, Inconclusive, ours, digest.Digest{}, "no state plane to compare with", ErrNoStatePlane)
 	}
-	logs, logStart, err := p.r.plane.digestAt(ctx, p.no, Position{incarnation, at})
+	logs, logStart, err := p.r.plane.digestAt(ctx, p.no, Position{incarnation, at, start})
 	switch {
 	case errors.Is(err, errOtherIncarnation):
 		p.restartWith(restart{event: NewIncarnation, err: err})

@@ -75,7 +75,7 @@ func (w *watcher) start(no int32, from Positions, yield func(Change, error) bool
 	if !resumed || pos.Incarnation == [16]byte{} {
 		pos.Incarnation = now.Incarnation
 	}
-	if seq, kept := p.history.start(pos.Offset); resumed && kept && pos.Incarnation == now.Incarnation {
+	if seq, kept := p.history.start(pos); resumed && kept && pos.Incarnation == now.Incarnation {
 		p.mu.Unlock()
 		w.at[no], w.cursor[no] = pos, seq
 		return true
@@ -111,21 +111,28 @@ func (p *partition) catchUpLocked(from, now Position, resumed bool) (iter.Seq2[C
 	if from.Incarnation != now.Incarnation {
 		return nil, reset
 	}
+	var tombs []tomb
+	all, expired := false, from.Start < now.Start
+	if resumed {
+		if tombs, all = p.history.deletedSince(from); !all && expired { // no tombstone tells of what has expired
+			return nil, reset
+		}
+	}
 	s := p.rows()
 	rows, known, err := s.since(from.Offset, resumed)
 	if err != nil {
 		return nil, &PartitionError{p.r.cfg.Topic, p.no, now.Offset, err}
 	}
 	gone := map[string]tomb{}
-	if resumed && !known {
-		tombs, known := p.history.deletedSince(from.Offset)
-		if !known || rows == nil {
-			return nil, reset
+	if resumed && !known && (!all || rows == nil) {
+		return nil, reset
+	}
+	for _, t := range tombs {
+		if known && !t.expired {
+			continue // its tombstone is among the rows
 		}
-		for _, t := range tombs {
-			if _, ok, _ := s.get([]byte(t.key)); !ok {
-				gone[t.key] = t
-			}
+		if _, ok, _ := s.get([]byte(t.key)); !ok {
+			gone[t.key] = t
 		}
 	}
 	return holdLast(now, func(yield func(Change, error) bool) {

@@ -45,12 +45,12 @@ func trimByStart(h *holdings) (cut int64) {
 	return cut
 }
 
-// intervalMs is how long a cut may wait: with a longest compaction lag, a quarter of it at most.
+// intervalMs is how long a cut may wait: with a longest compaction lag, a sixth of it at most, and twice that where a transaction straddles.
 func (s *Settings) intervalMs() int64 {
 	if s.MaxCompactionLagMs <= 0 {
 		return s.IntervalMs
 	}
-	lag := max(s.MaxCompactionLagMs/4, 1)
+	lag := max(s.MaxCompactionLagMs/6, 1)
 	if s.IntervalMs <= 0 {
 		return lag
 	}
@@ -58,7 +58,8 @@ func (s *Settings) intervalMs() int64 {
 }
 
 // deltaRetentionMs is how old a frame gets before the deltas below it are trimmed; -1: as old as it likes. With a longest compaction
-// lag, a delta's frame, this age and the step that a trim may wait fit into it.
+// lag, the two intervals until a delta's frame is cut, this age and the step that a trim may wait fit into it; not so where a shortest lag is
+// more than half of it, as that holds in any case.
 func (s *Settings) deltaRetentionMs() int64 {
 	keepMs := s.DeltaRetentionMs
 	if s.MaxCompactionLagMs > 0 && (keepMs < 0 || keepMs > s.MaxCompactionLagMs/2) {

@@ -75,8 +75,8 @@ type Settings struct {
 	// Raw deltas older, or more, than this are trimmed; -1: no limit.
 	DeltaRetentionMs    int64
 	DeltaRetentionBytes int64
-	// MinCompactionLagMs: younger raw deltas are never trimmed. MaxCompactionLagMs: older ones are, if a frame can be there by then;
-	// 0 or less: no limit.
+	// MinCompactionLagMs: younger raw deltas are never trimmed. MaxCompactionLagMs: older ones are, but for the last batch and what
+	// came since the frame below it, and while a transaction is open below them; 0 or less: no limit.
 	MinCompactionLagMs, MaxCompactionLagMs int64
 
 	// RetentionMs and RetentionBytes move the log start offset over rows and deltas (cleanup.policy=compact,delete, and the rows of a

@@ -97,7 +97,8 @@ var definitions = []Definition{
 	{Name: "local.retention.ms", Type: TypeLong, Default: "-2", Synonym: "log.local.retention.ms",
 		Doc: "The age of what tiered storage keeps here; there is none." + noEffect, NoEffect: true, check: integer(-2, int64Max)},
 	{Name: maxLagConfig, Type: TypeLong, Default: "9223372036854775807", Synonym: "log.cleaner.max.compaction.lag.ms",
-		Doc:   "How long a delta may stay raw, in milliseconds: the lower one of this and keyframe.delta.retention.ms counts.",
+		Doc: "How long a delta may stay raw, in milliseconds, while others follow it: key frames are cut every sixth of this at the latest, and " +
+			"keyframe.delta.retention.ms is half of it at most.",
 		check: integer(1, int64Max), apply: func(c *Config, v string) { c.MaxCompactionLagMs = number(v) }},
 	{Name: "max.message.bytes", Type: TypeInt, Default: "1048588", Synonym: "message.max.bytes",
 		Doc:   "The largest record batch, in bytes, as it is stored.",

@@ -127,6 +127,7 @@
 //	a partition twice: the last offset                              TestDeleteRecordsPartitionTwice
 //	producers go on                                                 TestDeleteRecordsKeepsProducerState
 //	times below the start                                           TestDeleteRecordsAndOffsetsByTime
+//	what retention deletes, by time and by size                     kafka.TestRetention
 //
 // Transactions:
 //

@@ -2,6 +2,7 @@ package table_test
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -55,72 +56,7 @@ func (r *recorder) record(on bool) {
 // TestCrash crashes at every write to the file system during a trim, a thinning, an expiry and a move of the log start at the newest cut. Afterwards every row of every frame that
 // is left is as the oracle has it, and so is every tombstone above the horizon; the same call brings the table where it should be.
 func TestCrash(t *testing.T) {
-	fewer := func(x *modelTable) bool { return len(x.t.Frames()) < len(x.frames) }
-	for _, c := range []struct {
-		name string
-		// prepare is done before
-		prepare func(t *testing.T, x *modelTable)
-		// do changes the table; it must be repeatable
-		do func(t *testing.T, db *table.DB, x *modelTable)
-		// done tells the oracle, once the table shows that it was done, or a part of it
-		done func(x *modelTable)
-		was  func(x *modelTable) bool
-		// end says of the table whether all was done, from the oracle as it was before
-		end func(before, x *modelTable) bool
-	}{
-		{
-			name: "trim",
-			do: func(t *testing.T, _ *table.DB, x *modelTable) {
-				require.NoError(t, x.t.Trim(background, x.cuts()[len(x.cuts())-1]))
-			},
-			done: func(x *modelTable) { x.trimmed(x.cuts()[len(x.cuts())-1], 0) },
-			was:  fewer,
-			end:  func(_, x *modelTable) bool { return len(x.t.Frames()) == 1 },
-		},
-		{
-			name: "thin",
-			do: func(t *testing.T, _ *table.DB, x *modelTable) {
-				if cuts := x.cuts(); len(x.t.Frames()) == 5 {
-					require.NoError(t, x.t.Thin(background, cuts[2]))
-				}
-			},
-			done: func(x *modelTable) { delete(x.frames, x.cuts()[2]) },
-			was:  fewer,
-			end:  func(_, x *modelTable) bool { return len(x.t.Frames()) == 4 },
-		},
-		{
-			name: "expire",
-			prepare: func(t *testing.T, x *modelTable) {
-				cut := x.cuts()[3]
-				require.NoError(t, x.t.Trim(background, cut))
-				x.trimmed(cut, 0)
-			},
-			do: func(t *testing.T, _ *table.DB, x *modelTable) {
-				_, err := x.t.ExpireTombstones(background, 1)
-				require.NoError(t, err)
-			},
-			done: func(x *modelTable) { x.horizon = x.t.Horizon() },
-			was:  func(x *modelTable) bool { return x.t.Horizon() > x.horizon },
-			end:  func(before, x *modelTable) bool { return x.t.Horizon() == before.deadBelow(before.cuts()[0]) },
-		},
-		{
-			name: "start",
-			do: func(t *testing.T, db *table.DB, x *modelTable) {
-				for x.t.Start() < x.next-20 { // several times: no more leaves at once than fits
-					require.NoError(t, db.Commit(background, []table.Fold{{Table: x.t, End: x.next, Cut: true, Start: x.next - 20}}))
-				}
-			},
-			done: func(x *modelTable) {
-				o := *x.o
-				o.state, o.starts = x.o.copy(), slices.Clone(x.o.starts)
-				x.o = &o
-				x.o.expire(oracleStart{x.next, x.t.Start()})
-				x.frames[x.next] = modelFrame{x.o.copy(), x.o.rejected}
-			},
-			was: func(x *modelTable) bool { return x.t.Start() > x.o.starts[len(x.o.starts)-1].start },
-			end: func(_, x *modelTable) bool { return x.t.Start() == x.next-20 },
-		},
-	} {
+	for _, c := range changes {
 		t.Run(c.name, func(t *testing.T) {
 			m, x, rec := recorded(t)
 			if c.prepare != nil {
@@ -133,21 +69,14 @@ func TestCrash(t *testing.T) {
 			require.Greater(t, len(rec.images), 5)
 			for i, image := range rec.images {
 				y := *x
-				y.frames = map[int64]modelFrame{}
-				for k, v := range x.frames {
-					y.frames[k] = v
-				}
+				y.frames = maps.Clone(x.frames)
 				n := &model{crash: image, tables: []*modelTable{&y}}
 				n.store = openStore(t, image, m.store.clock, rowMax, true)
 				n.reopened(t)
-				if c.was(&y) {
-					c.done(&y)
-				}
+				c.tell(&y)
 				y.check(t, 3)
 				c.do(t, n.db, &y)
-				if c.was(&y) {
-					c.done(&y)
-				}
+				c.tell(&y)
 				y.check(t, int64(i))
 				require.True(t, c.end(x, &y))
 				n.close(t)

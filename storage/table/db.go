@@ -184,7 +184,7 @@ func readMeta(r pebble.Reader, ordinal uint32) (*meta, error) {
 	return decodeMeta(ordinal, v)
 }
 
-// Ordinals lists the ordinals that have a stored table, ascending.
+// Ordinals lists the ordinals that have a stored table, ascending. Of tables that are being written, one may be missing (see hold).
 func (db *DB) Ordinals() ([]uint32, error) {
 	return db.ordinals(keys.TableMeta)
 }
@@ -222,18 +222,33 @@ func (db *DB) Drop(ctx context.Context, ordinal uint32) error {
 		}
 		defer t.unlock()
 	}
-	s := db.sink()
-	s.delete(keys.TableMeta, keys.AppendTablePrefix(nil, keys.TableMeta, ordinal))
-	if err := s.commit(ctx, nil); err != nil {
+	if err := db.dropMeta(ctx, ordinal, t); err != nil {
 		return err
 	}
 	if t != nil {
-		t.dropped.Store(true)
 		db.mu.Lock()
 		delete(db.tables, ordinal)
 		db.mu.Unlock()
 	}
 	return db.exciseAll(ctx, ordinal)
+}
+
+// dropMeta makes the table dropped: who begins to read t, unless it is nil, sees what was before, or that it is gone.
+func (db *DB) dropMeta(ctx context.Context, ordinal uint32, t *Table) error {
+	s := db.sink()
+	s.delete(keys.TableMeta, keys.AppendTablePrefix(nil, keys.TableMeta, ordinal))
+	if t == nil {
+		return s.commit(ctx, nil)
+	}
+	release, err := db.hold(t)
+	if err != nil {
+		return err
+	}
+	if err = s.commit(ctx, nil); err == nil {
+		t.dropped.Store(true)
+	}
+	release()
+	return err
 }
 
 func (db *DB) exciseAll(ctx context.Context, ordinal uint32) error {

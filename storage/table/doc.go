@@ -32,8 +32,13 @@
 // # Crash safety
 //
 // Every commit is one Ingest, so recovery is reading the meta entry. Trim takes three steps, each of which leaves a table that reads the
-// same (see Trim); in the second, rows are replaced by an IngestAndExcise. During an ingest nobody begins to read the tables that it changes:
-// Pebble installs it a moment before it shows it, and what it replaces may be gone by then. Load and Drop put their visible step last and first, and Open removes entries of ordinals without a meta entry.
+// same (see Trim); in the second, rows are replaced by an IngestAndExcise. Load and Drop put their visible step last and first, and Open
+// removes entries of ordinals without a meta entry.
+//
+// # Reading beside ingests
+//
+// Whoever begins to read a table while an ingest changes it sees the table as it was before; nobody waits. Pebble installs an ingest a
+// moment before it makes it visible, and what is read in between may lack what the ingest replaces (see DB.hold).
 //
 // # Layout
 //

@@ -171,7 +171,7 @@ func (s *sink) finish() error {
 }
 
 // commit ingests all that was added. excise, if not nil, removes what was stored in that span before. tables are those that readers may
-// have, in the order of their ordinals: nobody begins to read them meanwhile (see Table.replacing).
+// have: who begins to read them meanwhile sees what was before (see DB.hold).
 func (s *sink) commit(ctx context.Context, excise *pebble.KeyRange, tables ...*Table) error {
 	defer s.discard()
 	if err := s.finish(); err != nil {
@@ -180,11 +180,10 @@ func (s *sink) commit(ctx context.Context, excise *pebble.KeyRange, tables ...*T
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	for _, t := range tables {
-		t.replacing.Lock()
-		defer t.replacing.Unlock()
+	release, err := s.db.hold(tables...)
+	if err != nil {
+		return err
 	}
-	var err error
 	switch {
 	case excise != nil && len(s.paths) == 0:
 		err = s.db.cfg.DB.Excise(context.WithoutCancel(ctx), *excise)
@@ -193,6 +192,7 @@ func (s *sink) commit(ctx context.Context, excise *pebble.KeyRange, tables ...*T
 	case len(s.paths) > 0:
 		err = s.db.cfg.DB.Ingest(context.WithoutCancel(ctx), s.paths)
 	}
+	release() // not if Pebble panicked: nobody knows what there is to read then
 	if err != nil {
 		return fmt.Errorf("table: ingest: %w", err)
 	}

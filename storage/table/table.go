@@ -4,6 +4,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/cockroachdb/pebble/v2"
+
 	"github.com/keyframelog/keyframe/proto/digest"
 	"github.com/keyframelog/keyframe/proto/fold"
 )
@@ -38,11 +40,11 @@ type Table struct {
 	limits  Limits
 	writer  chan struct{} // holds one token while nobody writes
 	dropped atomic.Bool
-	// replacing is held for reading to open an iterator or to get a key, and for writing during every ingest. Pebble installs what it ingests
-	// a moment before it makes it visible. In between an excised row is gone already; and a compaction that runs there keeps of a key
-	// what is not visible yet, and drops what was: who begins to read then sees neither.
-	replacing sync.RWMutex
-	state     atomic.Pointer[meta] // what the last commit stored; never modified
+	state   atomic.Pointer[meta] // what the last commit stored; never modified
+	holds   atomic.Uint64        // odd while an ingest is under way, see DB.hold
+	reading sync.RWMutex
+	// guarded by reading
+	past *pebble.Iterator // while an ingest is under way: what was before, for readers to clone
 }
 
 // Limits bounds the rows of a table.

@@ -49,13 +49,6 @@ func (t *Table) View(cut int64) (*View, error) {
 	return v, nil
 }
 
-// snapshot opens an iterator over all keys, at no moment in which an ingest is under way.
-func (t *Table) snapshot() (*pebble.Iterator, error) {
-	t.replacing.RLock()
-	defer t.replacing.RUnlock()
-	return t.db.cfg.DB.NewIter(&pebble.IterOptions{})
-}
-
 // open reads the meta entry through the base iterator: it describes exactly the rows that the view sees.
 func (v *View) open(cut int64) error {
 	k := keys.AppendTablePrefix(nil, keys.TableMeta, v.t.ordinal)
@@ -215,11 +208,32 @@ func (v *View) value(k []byte) (b []byte, found bool, err error) {
 
 // Get returns the key's live row at Position; the row is the caller's. It is cheaper than a view: two lookups.
 func (t *Table) Get(key []byte) (row frame.Row, ok bool, err error) {
+	n := t.holds.Load()
 	if t.dropped.Load() {
 		return row, false, ErrClosed
 	}
-	t.replacing.RLock() // over both: the row is where the index says
-	defer t.replacing.RUnlock()
+	if n%2 == 0 {
+		row, ok, err = t.lookUp(key)
+		if t.holds.Load() == n {
+			return row, ok, err
+		}
+	}
+	return t.getInView(key) // an ingest is under way, or has moved the row between the two lookups
+}
+
+func (t *Table) getInView(key []byte) (row frame.Row, ok bool, err error) {
+	v, err := t.View(Current)
+	if err != nil {
+		return row, false, err
+	}
+	if row, ok, err = v.Get(key); ok {
+		row.Key, row.Value, row.Headers = bytes.Clone(row.Key), bytes.Clone(row.Value), bytes.Clone(row.Headers)
+	}
+	return row, ok, damage.Join(err, v.Close())
+}
+
+// lookUp gets a row by way of the index, while no ingest is under way.
+func (t *Table) lookUp(key []byte) (row frame.Row, ok bool, err error) {
 	k := keys.AppendTableIndex(make([]byte, 0, keys.TablePrefixLen+max(8, len(key))), t.ordinal, key)
 	e, found, err := t.indexEntry(k)
 	if err != nil || !found || e.tombstone {
@@ -227,9 +241,6 @@ func (t *Table) Get(key []byte) (row frame.Row, ok bool, err error) {
 	}
 	b, c, err := t.db.cfg.DB.Get(keys.AppendTableOffset(nil, keys.TableRows, t.ordinal, e.offset))
 	if errors.Is(err, pebble.ErrNotFound) {
-		if t.dropped.Load() { // half gone
-			return row, false, ErrClosed
-		}
 		return row, false, &CorruptError{Ordinal: t.ordinal, What: "row", Offset: e.offset, Why: "missing"}
 	}
 	if err != nil {

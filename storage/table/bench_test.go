@@ -42,10 +42,12 @@ type bench struct {
 	rng   *rand.Rand
 }
 
-func newBench(b *testing.B, rows int) *bench {
+func newBench(b *testing.B, rows int) *bench { return newBenchOn(b, rows, vfs.Default) }
+
+func newBenchOn(b *testing.B, rows int, fs vfs.FS) *bench {
 	dir := b.TempDir()
 	var clock int64
-	s := &store{fs: vfs.Default, clock: &clock, opts: options(vfs.Default, false)}
+	s := &store{fs: fs, clock: &clock, opts: options(fs, false)}
 	cache := pebble.NewCache(256 << 20)
 	defer cache.Unref()
 	s.opts.Cache = cache

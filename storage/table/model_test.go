@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"slices"
+	"strconv"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -20,13 +21,23 @@ import (
 	"github.com/keyframelog/keyframe/storage/table"
 )
 
-// setChecks makes a plain run short; KEYFRAME_CHECKS asks for more random histories.
-func setChecks() {
-	n := os.Getenv("KEYFRAME_CHECKS")
-	if n == "" {
-		n = "12"
+// checks is how many random histories there are: KEYFRAME_CHECKS, default 12, which makes a plain run short.
+var checks = number("KEYFRAME_CHECKS", 12)
+
+func number(name string, otherwise int) int {
+	text := os.Getenv(name)
+	if text == "" {
+		return otherwise
 	}
-	if err := flag.Set("rapid.checks", n); err != nil {
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 {
+		panic(fmt.Sprintf("%s=%q: want a positive number", name, text))
+	}
+	return n
+}
+
+func setChecks() {
+	if err := flag.Set("rapid.checks", strconv.Itoa(checks)); err != nil {
 		panic(err)
 	}
 }
@@ -68,6 +79,7 @@ type heldView struct {
 }
 
 func TestModel(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		m := &model{crash: crashfs.New()}
 		m.store = openStore(t, m.crash, &m.clock, rowMax, rapid.Bool().Draw(t, "shrunk"))

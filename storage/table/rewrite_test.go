@@ -15,7 +15,8 @@ import (
 // While trims rewrite segments, every view and every Get sees all rows: never a moment between what is taken away and what takes
 // its place.
 func TestReadDuringRewrite(t *testing.T) {
-	const keys, rounds = 60, 400
+	const keys = 60
+	rounds := 34 * checks
 	var clock int64
 	s := openStore(t, vfs.NewMem(), &clock, rowMax, true)
 	defer s.close(t)

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/keyframelog/keyframe/storage/catalog"
 )
 
 // Add is an AddPartitionsToTxn: the transaction begins, if there is none, and writes to these partitions, too.
@@ -12,17 +14,27 @@ func (x *Txn) Add(now time.Time, p Producer, partitions []Partition) (*kerr.Erro
 	if err := x.check(p); err != nil {
 		return err, x.take()
 	}
-	changed := x.begin(now)
+	began, before := x.begin(now), len(x.partitions)
 	for _, tp := range partitions {
 		if !x.has(tp) {
 			x.join(tp)
-			changed = true
 		}
 	}
-	if changed {
-		x.save(now)
-	}
+	x.saveJoined(now, began, x.partitions[before:], nil)
 	return nil, x.take()
+}
+
+// saveJoined saves what has come into the transaction: all of it when it begins, and then each addition alone, since there may be as many as
+// there are partitions.
+func (x *Txn) saveJoined(now time.Time, began bool, partitions []Partition, groups []string) {
+	joined := len(partitions)+len(groups) > 0
+	switch {
+	case began, joined && x.additions < 0:
+		x.save(now)
+	case joined:
+		x.fx.Addition = &catalog.TxnAddition{ID: x.id, ProducerID: x.producer.ID, Number: x.additions, Partitions: stored(partitions), Groups: groups}
+		x.additions++
+	}
 }
 
 // indexFrom is how many partitions are looked through one by one.
@@ -51,7 +63,7 @@ func (x *Txn) join(tp Partition) {
 }
 
 // groupsMax bounds the groups of a transaction. Clients have one. Partitions are bounded by the topics that there are, but a group need not
-// exist, and what a transaction saves names all of its groups each time.
+// exist, and they are looked through one by one.
 const groupsMax = 1000
 
 // AddGroup is an AddOffsetsToTxn: offsets are going to be committed to the group in the transaction.
@@ -63,14 +75,11 @@ func (x *Txn) AddGroup(now time.Time, p Producer, group string) (*kerr.Error, Ef
 	if !known && len(x.groups) >= groupsMax {
 		return kerr.InvalidRequest, x.take()
 	}
-	changed := x.begin(now)
+	began, before := x.begin(now), len(x.groups)
 	if !known {
 		x.groups = append(x.groups, group)
-		changed = true
 	}
-	if changed {
-		x.save(now)
-	}
+	x.saveJoined(now, began, nil, slices.Clone(x.groups[before:]))
 	return nil, x.take()
 }
 

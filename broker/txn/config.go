@@ -16,8 +16,9 @@ import (
 type Store interface {
 	Transactions() ([]catalog.Transaction, error)
 	PutTransaction(t *catalog.Transaction) (*catalog.Write, error)
+	PutTxnAddition(a *catalog.TxnAddition) (*catalog.Write, error)
 	DeleteTransaction(id string) (*catalog.Write, error)
-	SetTransaction(pb *pebble.Batch, t *catalog.Transaction) error
+	EndTransaction(pb *pebble.Batch, after *catalog.Transaction, producerID int64, additions int) error
 	NextProducerID() (int64, error)
 }
 

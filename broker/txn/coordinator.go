@@ -184,12 +184,17 @@ func (c *Coordinator) lock(id string, create bool) (*entry, *kerr.Error) {
 
 // applyLocked carries out the effects of a step. An error of the store means that the process is about to end.
 func (c *Coordinator) applyLocked(e *entry, fx Effects) {
+	if fx.Addition != nil && e.unsaved { // it adds to what is not there
+		whole := e.txn.Record()
+		fx.Save, fx.Addition = &whole, nil
+	}
+	if fx.Addition != nil {
+		w, err := c.cfg.Store.PutTxnAddition(fx.Addition)
+		c.savedLocked(e, w, err)
+	}
 	if fx.Save != nil {
 		w, err := c.cfg.Store.PutTransaction(fx.Save)
-		if e.unsaved = err != nil; e.unsaved {
-			c.cfg.Logger.Error("cannot save a transaction", "transactional_id", e.id, "error", err)
-		}
-		e.last = w
+		c.savedLocked(e, w, err)
 	}
 	if fx.Remove {
 		if _, err := c.cfg.Store.DeleteTransaction(e.id); err != nil {
@@ -210,6 +215,13 @@ func (c *Coordinator) applyLocked(e *entry, fx Effects) {
 		c.enqueueEnd(e, fx.End)
 	}
 	c.setTimerLocked(e)
+}
+
+func (c *Coordinator) savedLocked(e *entry, w *catalog.Write, err error) {
+	if e.unsaved = err != nil; e.unsaved {
+		c.cfg.Logger.Error("cannot save a transaction", "transactional_id", e.id, "error", err)
+	}
+	e.last = w
 }
 
 // setTimerLocked brings the entry's timer up to date.

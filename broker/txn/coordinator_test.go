@@ -310,16 +310,16 @@ func TestCoordinatorUnderLoad(t *testing.T) {
 	}
 }
 
-// batched gives SetTransaction a batch, as package log does.
+// batched gives EndTransaction a batch, as package log does.
 type batched struct {
 	*catalog.Catalog
 	db *pebble.DB
 }
 
-func (b batched) SetTransaction(_ *pebble.Batch, t *catalog.Transaction) error {
+func (b batched) EndTransaction(_ *pebble.Batch, t *catalog.Transaction, producerID int64, additions int) error {
 	pb := b.db.NewBatch()
 	defer pb.Close()
-	return errors.Join(b.Catalog.SetTransaction(pb, t), b.db.Apply(pb, pebble.Sync))
+	return errors.Join(b.Catalog.EndTransaction(pb, t, producerID, additions), b.db.Apply(pb, pebble.Sync))
 }
 
 type zeroes struct{}

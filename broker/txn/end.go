@@ -109,7 +109,7 @@ func (x *Txn) askEnd() {
 	done := *x
 	done.complete()
 	x.fx.End = &End{Marker: x.end.marker, Bumped: x.end.marker != x.producer, Commit: x.end.commit, ProducerID: x.producer.ID, Partitions: x.partitions,
-		Groups: x.groups, After: done.Record()}
+		Groups: x.groups, Additions: max(x.additions, 0), After: done.Record()}
 }
 
 // complete makes the end's outcome the state.
@@ -120,7 +120,7 @@ func (x *Txn) complete() {
 		x.state = CompleteCommit
 	}
 	x.producer, x.previousID, x.lastEpoch, x.perTxn = e.after.producer, e.after.previousID, e.after.lastEpoch, e.after.perTxn
-	x.partitions, x.index, x.groups, x.end = nil, nil, nil, nil
+	x.partitions, x.index, x.groups, x.additions, x.end = nil, nil, nil, 0, nil
 }
 
 // Ended reports that the end is durable; or that it was not written, so that the transaction is open still and its end can be asked

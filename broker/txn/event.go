@@ -56,8 +56,10 @@ type Reply struct {
 type Effects struct {
 	// Save, if not nil, is to be applied to the store before anything that comes later. What the step's caller is answered waits
 	// until it is durable; an append that follows does not wait.
-	Save    *catalog.Transaction
-	Replies []Reply
+	Save *catalog.Transaction
+	// Addition, if not nil, is to be applied instead: it adds to what was saved, and is of no use if that was not.
+	Addition *catalog.TxnAddition
+	Replies  []Reply
 	// End, if not nil, is to be written, as one batch; its outcome comes back through Txn.Ended.
 	End *End
 	// Remove: the transactional id has expired and is to be removed from the store.
@@ -70,7 +72,8 @@ type End struct {
 	Marker     Producer
 	Bumped     bool // the marker's epoch is higher than that of the transaction
 	Commit     bool
-	ProducerID int64 // that the offsets were committed by
+	ProducerID int64 // of the transaction: that the offsets were committed by
+	Additions  int   // that the transaction has got
 	Partitions []Partition
 	Groups     []string
 	After      catalog.Transaction

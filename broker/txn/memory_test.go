@@ -2,6 +2,7 @@ package txn
 
 import (
 	"errors"
+	"slices"
 	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -45,7 +46,25 @@ func (s *memStore) DeleteTransaction(id string) (*catalog.Write, error) {
 	return nil, nil
 }
 
-func (s *memStore) SetTransaction(_ *pebble.Batch, t *catalog.Transaction) error {
+func (s *memStore) PutTxnAddition(a *catalog.TxnAddition) (*catalog.Write, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.fail {
+		return nil, errors.New("disk")
+	}
+	s.all[a.ID] = added(s.all[a.ID], a)
+	return nil, nil
+}
+
+// added is a transaction as it is read after an addition.
+func added(t catalog.Transaction, a *catalog.TxnAddition) catalog.Transaction {
+	t.Partitions = append(slices.Clone(t.Partitions), a.Partitions...)
+	t.Groups = append(slices.Clone(t.Groups), a.Groups...)
+	t.Additions = a.Number + 1
+	return t
+}
+
+func (s *memStore) EndTransaction(_ *pebble.Batch, t *catalog.Transaction, _ int64, _ int) error {
 	_, err := s.PutTransaction(t)
 	return err
 }

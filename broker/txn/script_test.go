@@ -128,6 +128,11 @@ func (p *player) apply(fx Effects) {
 		p.say("save %s", recordText(p.durable))
 		require.Equal(p.t, p.durable, Restore(fx.Save, expiration).Record(), "a restart brings it back")
 	}
+	if a := fx.Addition; a != nil {
+		p.durable = added(p.durable, a)
+		p.say("add %d:%d %s", a.ProducerID, a.Number, recordText(p.durable))
+		require.Equal(p.t, p.durable, Restore(&p.durable, expiration).Record(), "a restart brings it back")
+	}
 	for _, r := range fx.Replies {
 		what, ok := p.waiting[r.Ticket]
 		require.True(p.t, ok, "ticket %d is answered and does not wait", r.Ticket)

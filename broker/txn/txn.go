@@ -34,6 +34,7 @@ type Txn struct {
 	partitions []Partition
 	index      map[Partition]struct{} // of partitions, where there are many; else nil
 	groups     []string
+	additions  int // that the store has of the transaction; -1: it has to be saved before the first
 
 	inFlight int  // appends and offset commits that have begun and are not in the log yet
 	end      *end // of the transaction, while it is being ended
@@ -68,13 +69,20 @@ func Restore(t *catalog.Transaction, expiration time.Duration) *Txn {
 	x := &Txn{
 		id: t.ID, expiration: expiration, state: stateOf(t.State), producer: Producer{t.ProducerID, t.Epoch}, previousID: t.PreviousProducerID,
 		lastEpoch: t.LastEpoch, perTxn: t.EpochPerTxn, timeout: time.Duration(t.TimeoutMs) * time.Millisecond,
-		updated: time.UnixMilli(t.UpdateMs), groups: slices.Clone(t.Groups),
+		updated: time.UnixMilli(t.UpdateMs), additions: t.Additions,
 	}
 	if t.StartMs >= 0 {
 		x.start = time.UnixMilli(t.StartMs)
 	}
-	for _, p := range t.Partitions {
-		x.join(Partition{Topic: p.Topic, Index: p.Partition, Ordinal: p.Ordinal})
+	for _, p := range t.Partitions { // twice, if an addition could not be stored and all was saved again
+		if tp := (Partition{Topic: p.Topic, Index: p.Partition, Ordinal: p.Ordinal}); !x.has(tp) {
+			x.join(tp)
+		}
+	}
+	for _, g := range t.Groups {
+		if !slices.Contains(x.groups, g) {
+			x.groups = append(x.groups, g)
+		}
 	}
 	return x
 }
@@ -84,12 +92,17 @@ func (x *Txn) Record() catalog.Transaction {
 	t := catalog.Transaction{
 		ID: x.id, ProducerID: x.producer.ID, PreviousProducerID: x.previousID, Epoch: x.producer.Epoch, LastEpoch: x.lastEpoch,
 		State: x.state.durable(), EpochPerTxn: x.perTxn, TimeoutMs: int32(x.timeout.Milliseconds()), StartMs: x.startMs(), UpdateMs: x.updated.UnixMilli(),
-		Groups: slices.Clone(x.groups),
+		Groups: slices.Clone(x.groups), Additions: x.additions,
 	}
-	for _, p := range x.partitions {
-		t.Partitions = append(t.Partitions, catalog.TxnPartition{Topic: p.Topic, Partition: p.Index, Ordinal: p.Ordinal})
-	}
+	t.Partitions = stored(x.partitions)
 	return t
+}
+
+func stored(partitions []Partition) (list []catalog.TxnPartition) {
+	for _, p := range partitions {
+		list = append(list, catalog.TxnPartition{Topic: p.Topic, Partition: p.Index, Ordinal: p.Ordinal})
+	}
+	return list
 }
 
 // State is where the transactional id is.
@@ -103,7 +116,7 @@ func (x *Txn) take() Effects {
 }
 
 func (x *Txn) save(now time.Time) {
-	x.updated = now
+	x.updated, x.additions = now, max(x.additions, 0)
 	t := x.Record()
 	x.fx.Save = &t
 }

@@ -75,7 +75,7 @@ func (c *Coordinator) writeEnd(e *entry, end *End) {
 		write, finish = c.cfg.Groups.EndOffsets(end.ProducerID, end.Groups, end.Commit)
 	}
 	err := c.cfg.Markers.WriteMarkers(end, func(pb *pebble.Batch) error {
-		return errors.Join(c.cfg.Store.SetTransaction(pb, &end.After), write(pb))
+		return errors.Join(c.cfg.Store.EndTransaction(pb, &end.After, end.ProducerID, end.Additions), write(pb))
 	})
 	finish(err == nil)
 	if err != nil {

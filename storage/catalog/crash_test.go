@@ -79,6 +79,20 @@ func TestEveryChangeIsDurable(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, goldenTransactions()[:1], got)
 		}},
+		{"addition to a transaction", func() error {
+			w, err := c.PutTxnAddition(&goldenAddition)
+			if err != nil {
+				return err
+			}
+			return w.Wait()
+		}, func(t *testing.T, after *Catalog) {
+			got, err := after.Transactions()
+			require.NoError(t, err)
+			want := goldenTransactions()[0]
+			want.Partitions, want.Groups = append(want.Partitions, goldenAddition.Partitions...), append(want.Groups, goldenAddition.Groups...)
+			want.Additions = 1
+			require.Equal(t, []Transaction{want}, got)
+		}},
 		{"pending offsets", func() error { return c.PutPending("g", 4000, []OffsetCommit{commit}) }, func(t *testing.T, after *Catalog) {
 			got, err := after.Pending("g")
 			require.NoError(t, err)
@@ -92,11 +106,11 @@ func TestEveryChangeIsDurable(t *testing.T) {
 			ended := goldenTransactions()[1]
 			committed := commit
 			committed.Offset = 80
-			return errors.Join(c.SetTransaction(pb, &ended), c.EndOffsets(pb, "g", 4000, []OffsetCommit{commit}, []OffsetCommit{committed}), pb.Commit(pebble.Sync))
+			return errors.Join(c.EndTransaction(pb, &ended, 4000, 1), c.EndOffsets(pb, "g", 4000, []OffsetCommit{commit}, []OffsetCommit{committed}), pb.Commit(pebble.Sync))
 		}, func(t *testing.T, after *Catalog) {
 			transactions, err := after.Transactions()
 			require.NoError(t, err)
-			require.Equal(t, goldenTransactions()[1:], transactions)
+			require.Equal(t, goldenTransactions()[1:2], transactions)
 			pending, err := after.Pending("g")
 			require.NoError(t, err)
 			require.Empty(t, pending)

@@ -34,8 +34,19 @@ func goldenTransactions() []Transaction {
 			StartMs: 1_700_000_000_000, UpdateMs: 1_700_000_000_001,
 			Partitions: []TxnPartition{{"files", 2, 1 << 31}, {"f", 0, 4}}, Groups: []string{"g", ""}},
 		{ID: "tx", PreviousProducerID: -1, LastEpoch: -1, State: TxnAborted, TimeoutMs: 1, StartMs: -1},
+		goldenBefore(),
 	}
 }
+
+// goldenBefore is an open transaction as it was stored before there were additions.
+func goldenBefore() Transaction {
+	return Transaction{ID: "tx", ProducerID: 4000, PreviousProducerID: 7, Epoch: 3, LastEpoch: 2, State: TxnOngoing, EpochPerTxn: true,
+		TimeoutMs: 60_000, StartMs: 1_700_000_000_000, UpdateMs: 1_700_000_000_001,
+		Partitions: []TxnPartition{{"files", 2, 1 << 31}, {"f", 0, 4}}, Groups: []string{"g", ""}, Additions: -1}
+}
+
+// goldenAddition has the producer and the number in its key.
+var goldenAddition = TxnAddition{ID: "tx", ProducerID: 4000, Partitions: []TxnPartition{{"files", 3, 1<<31 + 1}}, Groups: []string{"h"}}
 
 // One line a value: what is to be read for as long as version 1 lives.
 func TestGolden(t *testing.T) {
@@ -47,6 +58,7 @@ func TestGolden(t *testing.T) {
 	for _, tx := range goldenTransactions() {
 		got += fmt.Sprintf("txn        %x\n", encodeTransaction(&tx))
 	}
+	got += fmt.Sprintf("added      %x\n", encodeTxnAddition(&goldenAddition))
 	got += fmt.Sprintf("cluster id %x\n", keys.Versioned([]byte("AQIDBAUGRweIiQoLDA0ODw")))
 	got += fmt.Sprintf("number     %x\n", keys.AppendInt64(nil, 4000))
 	got += fmt.Sprintf("ordinals   %x\n", encodeOrdinals([]uint32{3, 1 << 31}))
@@ -83,6 +95,21 @@ func TestRoundTrip(t *testing.T) {
 			require.ErrorIs(t, err, keys.ErrCorrupt, "%d bytes", n)
 		}
 	}
+	added := encodeTxnAddition(&goldenAddition)
+	a, err := decodeTxnAddition(added)
+	require.NoError(t, err)
+	require.Equal(t, &TxnAddition{Partitions: goldenAddition.Partitions, Groups: goldenAddition.Groups}, a)
+	for n := 1; n < len(added); n++ {
+		_, err := decodeTxnAddition(added[:n])
+		require.ErrorIs(t, err, keys.ErrCorrupt, "%d bytes", n)
+	}
+	tx := encodeTransaction(&goldenTransactions()[1])
+	tx[0] = txnGoesOn
+	_, err = decodeTransaction("tx", tx)
+	require.ErrorIs(t, err, keys.ErrCorrupt, "nothing is open that could go on")
+	tx[0] = txnGoesOn + 1
+	_, err = decodeTransaction("tx", tx)
+	require.ErrorIs(t, err, keys.ErrVersion)
 	b := encodeOffset(goldenOffsets()[0])
 	_, err = decodeOffset(b[:20])
 	require.ErrorIs(t, err, keys.ErrCorrupt)
@@ -118,6 +145,20 @@ func FuzzTransaction(f *testing.F) {
 		again, err := decodeTransaction("tx", encodeTransaction(tx))
 		require.NoError(t, err)
 		require.Equal(t, tx, again)
+	})
+}
+
+func FuzzTxnAddition(f *testing.F) {
+	f.Add(encodeTxnAddition(&goldenAddition))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		a, err := decodeTxnAddition(b)
+		if err != nil {
+			requireKnown(t, err)
+			return
+		}
+		again, err := decodeTxnAddition(encodeTxnAddition(a))
+		require.NoError(t, err)
+		require.Equal(t, a, again)
 	})
 }
 

@@ -37,6 +37,9 @@ type Transaction struct {
 	UpdateMs           int64
 	Partitions         []TxnPartition
 	Groups             []string // that offsets were committed to
+	// Additions is how many additions an open transaction has got; Transactions has put them into Partitions and Groups. -1: it was stored in
+	// the format of before and is to be put again before it gets one.
+	Additions int
 }
 
 // TxnPartition is a partition that a transaction writes to. The ordinal tells it from one of a later topic of that name.
@@ -90,16 +93,20 @@ func (c *Catalog) applyTransaction(id string, change func(*pebble.Batch)) (*Writ
 	return &Write{batch: pb}, nil
 }
 
-// SetTransaction writes the state of a transactional id into a batch of the log's.
-func (c *Catalog) SetTransaction(pb *pebble.Batch, t *Transaction) error {
-	if err := checkTxn(t.ID); err != nil {
+// EndTransaction writes the state of a transactional id after a transaction of the producer's into a batch of the log's, and removes the
+// additions that the transaction has got.
+func (c *Catalog) EndTransaction(pb *pebble.Batch, after *Transaction, producerID int64, additions int) error {
+	if err := checkTxn(after.ID); err != nil {
 		return err
 	}
-	must(pb.Set(keys.Txn(t.ID), encodeTransaction(t), nil))
+	must(pb.Set(keys.Txn(after.ID), encodeTransaction(after), nil))
+	for n := range additions {
+		must(pb.Delete(keys.TxnAdded(producerID, uint32(n)), nil))
+	}
 	return nil
 }
 
-// Transactions returns all transactional ids, sorted.
+// Transactions returns all transactional ids, sorted, each with what was added to its open transaction.
 func (c *Catalog) Transactions() ([]Transaction, error) {
 	start, end := keys.Space(keys.SpaceTxn)
 	it, err := c.db.NewIter(&pebble.IterOptions{LowerBound: start, UpperBound: end})
@@ -114,7 +121,10 @@ func (c *Catalog) Transactions() ([]Transaction, error) {
 		}
 		list = append(list, *t)
 	}
-	return list, damage.Of(errors.Join(it.Error(), it.Close()))
+	if err := damage.Of(errors.Join(it.Error(), it.Close())); err != nil {
+		return nil, err
+	}
+	return list, c.readTxnAdditions(list)
 }
 
 // TxnIDMax is the length of the longest transactional id that can be stored, in bytes.
@@ -197,6 +207,9 @@ func (c *Catalog) groupsWithPending() (names []string, err error) {
 
 const flagEpochPerTxn = 1
 
+// txnGoesOn is the version of a transaction that is open and may have additions, without which it must not be ended.
+const txnGoesOn = 2
+
 func encodeTransaction(t *Transaction) []byte {
 	b := binary.BigEndian.AppendUint64(nil, uint64(t.ProducerID))
 	b = binary.BigEndian.AppendUint64(b, uint64(t.PreviousProducerID))
@@ -210,20 +223,15 @@ func encodeTransaction(t *Transaction) []byte {
 	b = binary.BigEndian.AppendUint32(b, uint32(t.TimeoutMs))
 	b = binary.BigEndian.AppendUint64(b, uint64(t.StartMs))
 	b = binary.BigEndian.AppendUint64(b, uint64(t.UpdateMs))
-	b = binary.AppendUvarint(b, uint64(len(t.Partitions)))
-	for _, p := range t.Partitions {
-		b = binary.BigEndian.AppendUint32(appendText(b, p.Topic), uint32(p.Partition))
-		b = binary.BigEndian.AppendUint32(b, p.Ordinal)
-	}
-	b = binary.AppendUvarint(b, uint64(len(t.Groups)))
-	for _, g := range t.Groups {
-		b = appendText(b, g)
+	b = appendTxnMembers(b, t.Partitions, t.Groups)
+	if t.State == TxnOngoing && t.Additions >= 0 {
+		return keys.VersionedAs(txnGoesOn, b)
 	}
 	return keys.Versioned(b)
 }
 
 func decodeTransaction(id string, value []byte) (*Transaction, error) {
-	b, err := keys.Unversioned(value)
+	version, b, err := keys.UnversionedUpTo(txnGoesOn, value)
 	if err != nil {
 		return nil, err
 	}
@@ -233,20 +241,15 @@ func decodeTransaction(id string, value []byte) (*Transaction, error) {
 	flags := d.take(1)[0]
 	t.EpochPerTxn = flags&flagEpochPerTxn != 0
 	t.TimeoutMs, t.StartMs, t.UpdateMs = int32(d.uint32()), int64(d.uint64()), int64(d.uint64())
-	if n := d.count(9); n > 0 {
-		t.Partitions = make([]TxnPartition, n)
-	}
-	for i := range t.Partitions {
-		t.Partitions[i] = TxnPartition{Topic: string(d.take(d.count(1))), Partition: int32(d.uint32()), Ordinal: d.uint32()}
-	}
-	if n := d.count(1); n > 0 {
-		t.Groups = make([]string, n)
-	}
-	for i := range t.Groups {
-		t.Groups[i] = string(d.take(d.count(1)))
-	}
+	t.Partitions, t.Groups = d.txnMembers()
 	if d.bad || len(d.b) > 0 || t.ProducerID < 0 || t.Epoch < 0 || t.State > TxnAborted || flags > flagEpochPerTxn || t.TimeoutMs <= 0 {
 		return nil, keys.ErrCorrupt
+	}
+	switch {
+	case version == txnGoesOn && t.State != TxnOngoing:
+		return nil, keys.ErrCorrupt
+	case version != txnGoesOn && t.State == TxnOngoing:
+		t.Additions = -1
 	}
 	return t, nil
 }

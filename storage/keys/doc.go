@@ -30,7 +30,10 @@
 //	   partition 4
 //	X  transactional id                        transaction: 01, producer id 8, previous producer id 8, epoch 2, last epoch 2, state 1,
 //	                                           flags 1, time-out ms 4, start ms 8, update ms 8, uvarint partitions, each topic as uvarint
-//	                                           length and text, index 4, ordinal 4, then uvarint groups, each uvarint length, text
+//	                                           length and text, index 4, ordinal 4, then uvarint groups, each uvarint length, text;
+//	                                           02 where it is open and may go on in Y
+//	Y  producer id 8  number 4                 what came into the producer's open transaction after it had begun: 01, then partitions and
+//	                                           groups as in X
 //	Q  entity                                  client quotas (KIP-546): 01, uvarint quotas, each name as uvarint length, text, and
 //	                                           value 8 (a float64). Entity: user, client-id and ip, each 00 (none), 01 (the
 //	                                           default one) or 02 and a uvarint length, text

@@ -28,6 +28,7 @@ const (
 	SpaceOffset   = 'O'
 	SpacePending  = 'U'
 	SpaceTxn      = 'X'
+	SpaceTxnAdded = 'Y'
 	SpaceQuota    = 'Q'
 )
 
@@ -219,6 +220,19 @@ func ParseOffset(key []byte) (group, topic string, partition int32, err error) {
 // Txn is the key of a transactional id.
 func Txn(id string) []byte { return append([]byte{SpaceTxn}, id...) }
 
+// TxnAdded is the key of what came into a producer's open transaction after it had begun; number counts such additions from 0.
+func TxnAdded(producerID int64, number uint32) []byte {
+	return binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint64([]byte{SpaceTxnAdded}, uint64(producerID)), number)
+}
+
+// ParseTxnAdded splits a key of Y.
+func ParseTxnAdded(key []byte) (producerID int64, number uint32, err error) {
+	if len(key) != 1+8+4 || key[0] != SpaceTxnAdded || key[1] > 0x7f {
+		return 0, 0, fmt.Errorf("%w: key %x of an addition to a transaction", ErrCorrupt, key)
+	}
+	return int64At(key, 1), binary.BigEndian.Uint32(key[9:]), nil
+}
+
 // GroupPending returns the bounds of a group's pending offsets, half-open.
 func GroupPending(group string) (start, end []byte) {
 	start = append(append([]byte{SpacePending}, group...), 0)
@@ -258,6 +272,18 @@ func Versioned(value []byte) []byte { return append([]byte{version1}, value...) 
 
 // Unversioned takes it off. The result aliases b.
 func Unversioned(b []byte) ([]byte, error) { return body(b, 0, len(b)) }
+
+// VersionedAs is Versioned for a value of another version than the first.
+func VersionedAs(version byte, value []byte) []byte { return append([]byte{version}, value...) }
+
+// UnversionedUpTo takes the version off a value that has several, up to newest. The result aliases b.
+func UnversionedUpTo(newest byte, b []byte) (version byte, value []byte, err error) {
+	if len(b) > 0 && b[0] > version1 && b[0] <= newest {
+		return b[0], b[1:], nil
+	}
+	value, err = Unversioned(b)
+	return version1, value, err
+}
 
 // body checks version and length, and returns what follows the version.
 func body(b []byte, lenMin, lenMax int) ([]byte, error) {

@@ -30,6 +30,7 @@ func goldenLog() string {
 	line("offset", Offset("g", "files", 2))
 	line("pending offset", Pending("g", 4000, "files", 2))
 	line("transaction", Txn("tx"))
+	line("added to transaction", TxnAdded(4000, 2))
 	part := goldenPart()
 	line("partition value", part.Append(nil))
 	part.LogStart = 700

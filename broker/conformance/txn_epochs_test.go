@@ -105,6 +105,48 @@ func TestTxnInitAbortsAndFences(t *testing.T) {
 	}, 20*time.Second, 5*time.Millisecond)
 }
 
+// While a transaction is open, a producer that recovers is known by its id: whichever epoch it names, the transaction is aborted, and only
+// then the epoch decides who goes on. Another producer id leaves it alone.
+func TestTxnInitWithStaleEpoch(t *testing.T) {
+	b := start(t)
+	c := b.Dial(t)
+	tp := raw.CreateTopic(c, 1)
+	for version := int16(3); version <= 5; version++ {
+		fenced := int16(90)
+		if version < 4 {
+			fenced = 47 // KIP-588
+		}
+		for _, off := range []int16{-2, -1, 1, 5} {
+			p := b.transactor(t, raw.TopicName(t)).init().init().init()
+			if version == 5 { // however the partition came in
+				p.produce(tp, 0, raw.KV("k", "v"))
+			} else {
+				p.add(tp, 0)
+				require.Zero(t, p.tryProduce(11, tp, 0, raw.KV("k", "v")).ErrorCode)
+			}
+			require.Equal(t, fenced, p.tryInit(version, p.id+1_000_000, p.epoch).ErrorCode)
+			require.Equal(t, "Ongoing", describeTxn(c, p.txn).State)
+			end := stable(c, tp, 0, 0).HighWatermark
+
+			resp := p.tryInit(version, p.id, p.epoch+off)
+			require.Equal(t, int16(51), resp.ErrorCode, "v%d, %+d", version, off)
+			require.Equal(t, [2]int64{-1, -1}, [2]int64{resp.ProducerID, int64(resp.ProducerEpoch)})
+			d := awaitState(c, p.txn, "CompleteAbort")
+			require.Equal(t, p.epoch+1, d.ProducerEpoch)
+			all := markers(c, tp, 0)
+			require.Equal(t, marker{end, p.id, p.epoch + 1, false}, all[len(all)-1])
+
+			if off != 1 { // that is the producer's epoch now
+				require.Equal(t, fenced, p.tryInit(version, p.id, p.epoch+off).ErrorCode)
+			}
+			require.Equal(t, int16(90), p.tryEnd(4, true).ErrorCode, "it is told")
+			resp = p.tryInit(version, p.id, p.epoch)
+			require.Zero(t, resp.ErrorCode, "and goes on, since nobody came in between")
+			require.Equal(t, p.epoch+1, resp.ProducerEpoch)
+		}
+	}
+}
+
 // Versions of before KIP-588 are told INVALID_PRODUCER_EPOCH in place of PRODUCER_FENCED.
 func TestTxnFencedByVersion(t *testing.T) {
 	b := start(t)

@@ -21,10 +21,9 @@ func (x *Txn) Init(now time.Time, r InitRequest) (Reply, Effects) {
 	case r.Expected != nil && !x.owns(*r.Expected):
 		return refuse(kerr.ProducerFenced)
 	case x.state == Ongoing:
-		// An older instance that comes late must not end the transaction of a newer one. Kafka looks at the id only here.
-		if r.Expected != nil && r.Expected.Epoch != x.producer.Epoch {
-			return refuse(kerr.ProducerFenced)
-		}
+		// Of a producer that recovers (KIP-360) only the id is looked at here, as Kafka does: its epoch decides, once the transaction has
+		// been aborted, whether it goes on or is fenced. An older instance that comes late costs a newer one its transaction, and no more:
+		// that one is told, and recovers with its own epoch.
 		x.fence(now)
 		return refuse(kerr.ConcurrentTransactions)
 	}

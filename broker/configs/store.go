@@ -160,7 +160,8 @@ func (s *Store) Resources(types ...Type) []Resource {
 	return list
 }
 
-// Alter makes the changes, all of them or none; validateOnly: none. Errors: *RequestError, *topics.ConfigError, the catalog's.
+// Alter makes the changes, all of them or none; validateOnly: none. Errors: *RequestError, *topics.ConfigError, the
+// catalog's, among them the reserve's for a group or a subscription that would get configs.
 func (s *Store) Alter(ctx context.Context, r Resource, changes []topics.Change, validateOnly bool) error {
 	if r.Type == Logger {
 		return s.alterLogger(r.Name, changes, validateOnly)
@@ -207,7 +208,8 @@ func (s *Store) replace(ctx context.Context, r Resource, validateOnly bool, chan
 	for name, value := range next {
 		stored = append(stored, catalog.Config{Name: name, Value: value})
 	}
-	if err := s.opts.Catalog.SetResourceConfigs(catalog.Resource{Type: uint8(r.Type), Name: r.Name}, stored); err != nil {
+	admit := r.Type != Broker // whose configs may be what makes room
+	if err := s.opts.Catalog.SetResourceConfigs(catalog.Resource{Type: uint8(r.Type), Name: r.Name}, stored, admit); err != nil {
 		return err
 	}
 	s.dynamic.Store(&after)

@@ -37,3 +37,43 @@ func TestFullDiskRefusesTopicsAndCommits(t *testing.T) {
 	tp = raw.CreateTopic(c, 1)
 	require.Equal(t, []int16{0}, m.Commit(9, tp, raw.NewOffset(0, 6, -1, "")))
 }
+
+// While the disk is full nobody fills it with configs of groups and of subscriptions to metrics, whose names are anybody's. What an
+// administrator may do to make room, and what frees some, goes on.
+func TestFullDiskRefusesConfigsOfAnyName(t *testing.T) {
+	const group, metrics, brokers, set, remove = 32, 16, 4, 0, 1
+	var full atomic.Bool
+	c := startOwn(t, options{full: &full}).Dial(t)
+	alter := func(kind int8, name string, op kmsg.IncrementalAlterConfigOp, config, value string) kmsg.IncrementalAlterConfigsResponseResource {
+		t.Helper()
+		change := kmsg.IncrementalAlterConfigsRequestResourceConfig{Name: config, Op: op, Value: &value}
+		resp := raw.Do[*kmsg.IncrementalAlterConfigsResponse](c, &kmsg.IncrementalAlterConfigsRequest{Version: 1, Resources: []kmsg.IncrementalAlterConfigsRequestResource{
+			{ResourceType: kmsg.ConfigResourceType(kind), ResourceName: name, Configs: []kmsg.IncrementalAlterConfigsRequestResourceConfig{change}}}})
+		return resp.Resources[0]
+	}
+	accept := func(r kmsg.IncrementalAlterConfigsResponseResource) {
+		t.Helper()
+		raw.RequireCode(t, 0, r.ErrorCode, r.ErrorMessage)
+	}
+	refuse := func(r kmsg.IncrementalAlterConfigsResponseResource) {
+		t.Helper()
+		raw.RequireCode(t, 56, r.ErrorCode, r.ErrorMessage) // KAFKA_STORAGE_ERROR
+		require.Contains(t, *r.ErrorMessage, "full")
+	}
+	tp := raw.CreateTopic(c, 1)
+	accept(alter(group, "g", set, "consumer.session.timeout.ms", "46000"))
+	accept(alter(metrics, "m", set, "interval.ms", "1000"))
+
+	full.Store(true)
+	refuse(alter(group, "h", set, "consumer.session.timeout.ms", "46000"))
+	refuse(alter(group, "g", set, "consumer.session.timeout.ms", "47000"))
+	refuse(alter(metrics, "n", set, "interval.ms", "1000"))
+	accept(alter(group, "g", set, "consumer.session.timeout.ms", "46000")) // as it is
+	accept(alter(group, "g", remove, "consumer.session.timeout.ms", ""))
+	accept(alter(metrics, "m", remove, "interval.ms", ""))
+	accept(alter(brokers, "", set, "log.retention.ms", "60000"))
+	accept(alter(2, tp.Name, set, "retention.ms", "60000"))
+
+	full.Store(false)
+	accept(alter(group, "g", set, "consumer.session.timeout.ms", "47000"))
+}

@@ -74,9 +74,9 @@ type Admission interface {
 	Admit(n int) error
 }
 
-// SetReserve sets what is asked before topics and committed offsets are written, as clients may do without end. Not so what
-// frees space or what reading on depends on: deletions, configs, the metadata of groups, epochs and producer ids. Call it
-// before anything is written.
+// SetReserve sets what is asked before topics, committed offsets, quotas and the configs of resources whose names clients make up are
+// written, as clients may do without end. Not so what frees space or what reading on depends on: deletions, configs of topics and of the
+// broker, the metadata of groups, epochs and producer ids. Call it before anything is written.
 func (c *Catalog) SetReserve(reserve Admission) { c.reserve = reserve }
 
 func (c *Catalog) admit(pb *pebble.Batch) error {

@@ -26,8 +26,9 @@ func resourceKey(r Resource) []byte {
 	return keys.Broker(nameConfigs + strconv.Itoa(int(r.Type)) + "/" + r.Name)
 }
 
-// SetResourceConfigs replaces what is set on a resource; without configs nothing is kept of it. Errors: ErrInvalid.
-func (c *Catalog) SetResourceConfigs(r Resource, configs []Config) error {
+// SetResourceConfigs replaces what is set on a resource; without configs nothing is kept of it. admit says that clients make up the names of
+// such resources, and without end, so that the reserve is asked. Errors: ErrInvalid, the reserve's.
+func (c *Catalog) SetResourceConfigs(r Resource, configs []Config, admit bool) error {
 	if len(r.Name) > maxNameLen {
 		return fmt.Errorf("configs of resource %d %.40q: %w: name", r.Type, r.Name, ErrInvalid)
 	}
@@ -35,12 +36,20 @@ func (c *Catalog) SetResourceConfigs(r Resource, configs []Config) error {
 	if err != nil {
 		return fmt.Errorf("configs of resource %d %q: %w", r.Type, r.Name, err)
 	}
-	c.writing <- struct{}{}
-	defer func() { <-c.writing }()
+	pb := c.db.NewBatch()
+	defer pb.Close()
 	if len(configs) == 0 {
-		err = c.db.Delete(resourceKey(r), pebble.Sync)
+		must(pb.Delete(resourceKey(r), nil))
 	} else {
-		err = c.db.Set(resourceKey(r), keys.Versioned(appendConfigs(nil, configs)), pebble.Sync)
+		must(pb.Set(resourceKey(r), keys.Versioned(appendConfigs(nil, configs)), nil))
+		if admit {
+			err = c.admit(pb)
+		}
+	}
+	if err == nil {
+		c.writing <- struct{}{}
+		defer func() { <-c.writing }()
+		err = c.db.Apply(pb, pebble.Sync)
 	}
 	if err != nil {
 		return fmt.Errorf("configs of resource %d %q: %w", r.Type, r.Name, err)

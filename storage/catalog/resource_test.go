@@ -17,10 +17,10 @@ func TestResourceConfigs(t *testing.T) {
 	require.Empty(t, all)
 
 	brokers, broker, group := Resource{4, ""}, Resource{4, "1"}, Resource{32, "a/b 0\x00"}
-	require.NoError(t, c.SetResourceConfigs(brokers, []Config{{"log.retention.ms", "5"}, {"a", ""}}))
-	require.NoError(t, c.SetResourceConfigs(broker, []Config{{"message.max.bytes", "7"}}))
-	require.NoError(t, c.SetResourceConfigs(group, []Config{{"consumer.session.timeout.ms", "46000"}}))
-	require.ErrorIs(t, c.SetResourceConfigs(group, []Config{{"a", "1"}, {"a", "2"}}), ErrInvalid)
+	require.NoError(t, c.SetResourceConfigs(brokers, []Config{{"log.retention.ms", "5"}, {"a", ""}}, false))
+	require.NoError(t, c.SetResourceConfigs(broker, []Config{{"message.max.bytes", "7"}}, false))
+	require.NoError(t, c.SetResourceConfigs(group, []Config{{"consumer.session.timeout.ms", "46000"}}, false))
+	require.ErrorIs(t, c.SetResourceConfigs(group, []Config{{"a", "1"}, {"a", "2"}}, false), ErrInvalid)
 
 	require.NoError(t, db.Close())
 	c, db = open(t, fs)
@@ -31,7 +31,7 @@ func TestResourceConfigs(t *testing.T) {
 		brokers: {{"a", ""}, {"log.retention.ms", "5"}}, broker: {{"message.max.bytes", "7"}}, group: {{"consumer.session.timeout.ms", "46000"}},
 	}, all)
 
-	require.NoError(t, c.SetResourceConfigs(brokers, nil))
+	require.NoError(t, c.SetResourceConfigs(brokers, nil, false))
 	all, err = c.ResourceConfigs()
 	require.NoError(t, err)
 	require.NotContains(t, all, brokers)

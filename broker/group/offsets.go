@@ -1,12 +1,14 @@
 package group
 
 import (
+	"errors"
 	"time"
 	"unicode/utf16"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
 	"github.com/keyframelog/keyframe/storage/catalog"
+	"github.com/keyframelog/keyframe/storage/engine"
 )
 
 // Offset is a committed offset.
@@ -68,7 +70,7 @@ func (c *Coordinator) commit(name string, ref MemberRef, producerID *int64, offs
 	}
 	w.done = func(err error) {
 		if err != nil {
-			all(kerr.CoordinatorNotAvailable)
+			all(commitRefusal(err, producerID != nil))
 			return
 		}
 		if producerID == nil {
@@ -78,6 +80,16 @@ func (c *Coordinator) commit(name string, ref MemberRef, producerID *int64, offs
 	}
 	c.enqueueLocked(e, w)
 	c.mu.Unlock()
+}
+
+// commitRefusal is what a client is told of a commit that could not be stored. Kafka has no error for a disk that is full. Most clients try
+// COORDINATOR_NOT_AVAILABLE again for a minute or for ever and do not say why; KAFKA_STORAGE_ERROR they hand to the application at once, and
+// what commits from time to time goes on with the next commit. A transactional producer of Java's would be lost with it, and waits instead.
+func commitRefusal(err error, transactional bool) *kerr.Error {
+	if errors.Is(err, engine.ErrDiskFull) && !transactional {
+		return kerr.KafkaStorageError
+	}
+	return kerr.CoordinatorNotAvailable
 }
 
 // acceptLocked returns the offsets to be stored, as of now, and sets the errors of the others. stale may be nil.

@@ -82,6 +82,24 @@ func TestPendingOffsetsThatWereRefused(t *testing.T) {
 	})
 }
 
+// A full disk is told to those who commit, since most clients keep silent about a coordinator that is not available; and not to
+// transactional producers, which would take it for their end.
+func TestCommitsOnAFullDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newMemStore()
+		c := open(t, store)
+		require.Equal(t, []*kerr.Error{nil}, commit(c, "g", simple, at("t", 0, 1)))
+		store.set(func(s *memStore) { s.full = true })
+		require.Equal(t, []*kerr.Error{kerr.KafkaStorageError, kerr.KafkaStorageError}, commit(c, "g", simple, at("t", 0, 2), at("t", 1, 2)))
+		require.Equal(t, kerr.CoordinatorNotAvailable, commitInTxn(c, "g", simple, 7, at("t", 0, 10))[0])
+		o, _ := c.Offset("g", "t", 0)
+		require.EqualValues(t, 1, o.Offset)
+		store.set(func(s *memStore) { s.full = false })
+		require.Equal(t, []*kerr.Error{nil}, commit(c, "g", simple, at("t", 0, 2)))
+		require.NoError(t, c.Close())
+	})
+}
+
 // What was committed outside of the transaction after it stays.
 func TestPendingOffsetIsOlder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

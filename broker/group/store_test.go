@@ -9,6 +9,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/keyframelog/keyframe/storage/catalog"
+	"github.com/keyframelog/keyframe/storage/engine"
 )
 
 var errDisk = errors.New("disk")
@@ -20,6 +21,7 @@ type memStore struct {
 	offsets map[string]map[topicPartition]catalog.OffsetCommit
 	pending map[string]map[int64]map[topicPartition]catalog.OffsetCommit
 	fail    bool
+	full    bool          // offsets are refused
 	gate    chan struct{} // if not nil, a write waits for it
 	writes  int
 	busy    map[string]bool
@@ -51,7 +53,16 @@ func (s *memStore) write(group string, do func()) error {
 	return nil
 }
 
+func (s *memStore) isFull() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.full
+}
+
 func (s *memStore) PutOffsets(group string, commits []catalog.OffsetCommit) error {
+	if s.isFull() {
+		return &engine.DiskFullError{}
+	}
 	return s.write(group, func() {
 		if s.offsets[group] == nil {
 			s.offsets[group] = map[topicPartition]catalog.OffsetCommit{}
@@ -68,6 +79,9 @@ func (s *memStore) PutOffsets(group string, commits []catalog.OffsetCommit) erro
 }
 
 func (s *memStore) PutPending(group string, producerID int64, commits []catalog.OffsetCommit) error {
+	if s.isFull() {
+		return &engine.DiskFullError{}
+	}
 	return s.write(group, func() {
 		if s.pending[group] == nil {
 			s.pending[group] = map[int64]map[topicPartition]catalog.OffsetCommit{}

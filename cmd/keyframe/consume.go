@@ -107,12 +107,16 @@ func consumeTopic(cmd *cobra.Command, c *config, topic string, flags consumeFlag
 	if flags.exit && len(ends) == 0 {
 		return nil
 	}
-	client, err := kafkaClient(cmd.Context(), c, consumeOptions(topic, start, parts, flags)...)
-	if err != nil {
+	follow := &consumption{topic: topic, flags: flags, printer: printer, parts: parts, ends: ends, warnings: cmd.ErrOrStderr()}
+	opts := consumeOptions(topic, start, parts, flags)
+	if flags.group != "" {
+		follow.commits = &commitWatch{group: flags.group, warnings: cmd.ErrOrStderr()}
+		opts = append(opts, kgo.AutoCommitCallback(follow.commits.done))
+	}
+	if follow.client, err = kafkaClient(cmd.Context(), c, opts...); err != nil {
 		return err
 	}
-	defer client.Close()
-	follow := &consumption{client: client, topic: topic, flags: flags, printer: printer, parts: parts, ends: ends, warnings: cmd.ErrOrStderr()}
+	defer follow.client.Close()
 	err = follow.run(cmd.Context())
 	if errors.Is(err, context.Canceled) && cmd.Context().Err() != nil && !flags.exit {
 		err = nil // interrupted: the normal way to end following

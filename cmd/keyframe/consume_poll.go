@@ -5,14 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
-
-// commitTimeout bounds the last commit, which happens after an interruption too.
-const commitTimeout = 5 * time.Second
 
 // consumption is one run of consume: it prints what it polls, and knows where each partition is.
 type consumption struct {
@@ -23,6 +19,7 @@ type consumption struct {
 	parts    map[int32]span  // next is the position: after the last record or marker that came
 	ends     map[int32]int64 // partitions that --exit still waits for
 	warnings io.Writer
+	commits  *commitWatch // nil without a group
 
 	printed int
 	warned  map[string]bool
@@ -146,19 +143,6 @@ func (c *consumption) reportErrors(fetches kgo.Fetches) error {
 			c.warned[text] = true
 			fmt.Fprintf(c.warnings, "%s: %v; trying again\n", at, e.Err)
 		}
-	}
-	return nil
-}
-
-// commit commits what was printed. The client does so too as it leaves the group, but keeps a failure to itself.
-func (c *consumption) commit(ctx context.Context) error {
-	if c.flags.group == "" {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
-	defer cancel()
-	if err := c.client.CommitMarkedOffsets(ctx); err != nil {
-		return fmt.Errorf("commit the offsets of group %s: %w", c.flags.group, err)
 	}
 	return nil
 }

@@ -1,11 +1,15 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
@@ -75,6 +79,59 @@ func TestConsumeGroupCommits(t *testing.T) {
 	require.Empty(t, consume())
 	n.run(t, "e\n", "produce", "t")
 	require.Equal(t, []string{"e"}, consume("--from", "earliest"), "the group's own offset goes before --from")
+}
+
+// While the broker's disk is full nothing is committed, and whoever consumes is told so: at once while the command follows, and by its end.
+func TestConsumeGroupSaysThatTheDiskIsFull(t *testing.T) {
+	n, p := startBehindProxy(t)
+	n.run(t, "", "topic", "create", "t")
+	n.run(t, "a\n", "produce", "t")
+	p.refuseCommits(kerr.KafkaStorageError.Code)
+	out, err := n.try(t, "", "consume", "t", "--group", "g", "--exit")
+	require.ErrorContains(t, err, "commit the offsets of group g")
+	require.ErrorContains(t, err, "cannot write to its disk (it may be full)")
+	require.Contains(t, out, "\ta\n", "it is printed nevertheless")
+	require.NotContains(t, out, "trying again", "nobody does")
+
+	// A command that follows the topic commits from time to time.
+	var following lockedBuffer
+	root := newRootCommand()
+	root.SetOut(&following)
+	root.SetErr(&following)
+	root.SetArgs([]string{"consume", "t", "--group", "h"})
+	ctx, interrupt := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- root.ExecuteContext(ctx) }()
+	require.Eventually(t, func() bool { return strings.Contains(following.String(), "it may be full") }, time.Minute, 10*time.Millisecond)
+	p.refuseCommits(0)
+	interrupt()
+	require.NoError(t, <-ended)
+	require.Empty(t, n.run(t, "", "consume", "t", "--group", "h", "--exit"), "committed at the end")
+}
+
+// A failure is told once for as long as it lasts, and so is its end.
+func TestCommitWatch(t *testing.T) {
+	var told strings.Builder
+	w := &commitWatch{group: "g", warnings: &told}
+	step := func(code int16, err error) string {
+		told.Reset()
+		resp := &kmsg.OffsetCommitResponse{Topics: []kmsg.OffsetCommitResponseTopic{{Partitions: []kmsg.OffsetCommitResponseTopicPartition{{}, {ErrorCode: code}}}}}
+		if err != nil {
+			resp = nil
+		}
+		w.done(nil, nil, resp, err)
+		return told.String()
+	}
+	require.Empty(t, step(0, nil))
+	require.Contains(t, step(56, nil), "it may be full")
+	require.Empty(t, step(56, nil))
+	require.Empty(t, step(0, context.Canceled))
+	require.Contains(t, step(0, errors.New("away")), "away; trying again")
+	require.Contains(t, step(56, nil), "it may be full")
+	require.Contains(t, step(0, nil), "committed again")
+	require.Empty(t, step(0, nil))
+	w.stop()
+	require.Empty(t, step(56, nil))
 }
 
 // Keys, values and headers cannot break the line that a record has, nor speak to the terminal; JSON has them exactly.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -56,10 +57,28 @@ func (n *node) try(t *testing.T, stdin string, args ...string) (string, error) {
 	return command(t, stdin, args...)
 }
 
+// lockedBuffer is both streams of a command, which may write to them at the same time.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
 // command runs one command line and returns what it printed to both streams.
 func command(t *testing.T, stdin string, args ...string) (string, error) {
 	t.Helper()
-	var out bytes.Buffer
+	var out lockedBuffer
 	root := newRootCommand()
 	root.SetIn(strings.NewReader(stdin))
 	root.SetOut(&out)

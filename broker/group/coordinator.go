@@ -19,8 +19,9 @@ import (
 // their time and their offsets. Its methods are safe for concurrent use and never wait for other members; an answer that
 // has to wait is given through a callback, which must not block. Waiting requests hold no goroutine.
 type Coordinator struct {
-	cfg     Config
-	metrics *metrics
+	cfg      Config
+	metrics  *metrics
+	patterns *consumer.Patterns // of all groups
 
 	mu       sync.Mutex
 	entries  map[string]*entry
@@ -83,7 +84,7 @@ func Open(cfg Config) (*Coordinator, error) {
 		cfg.Topics = noTopics{}
 	}
 	c := &Coordinator{
-		cfg: cfg, entries: map[string]*entry{},
+		cfg: cfg, entries: map[string]*entry{}, patterns: consumer.NewPatterns(cfg.Topics),
 		joins: map[Ticket]func(JoinReply){}, syncs: map[Ticket]func(SyncReply){},
 		sweepAt: cfg.Now().Add(cfg.RetentionCheck),
 		wake:    make(chan struct{}, 1), stop: make(chan struct{}),

@@ -3,6 +3,7 @@ package group
 import (
 	"encoding/base64"
 	"fmt"
+	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -12,6 +13,10 @@ import (
 	"github.com/keyframelog/keyframe/broker/deadline"
 	"github.com/keyframelog/keyframe/broker/group/consumer"
 )
+
+// matchesMax is how many names of topics a heartbeat holds against regular expressions for all groups, before it takes the coordinator's
+// lock: some tens of milliseconds at worst. When many topics come while there are many expressions, the next heartbeats go on.
+const matchesMax = 1 << 16
 
 // ConsumerHeartbeat is a ConsumerGroupHeartbeat. done is called once: during the call, or when what the answer says is durable.
 // nameMember makes an id for a member that has none (v0 of the API).
@@ -39,6 +44,10 @@ func (c *Coordinator) ConsumerHeartbeat(name string, r consumer.HeartbeatRequest
 	if reply, ok := r.Check(); !ok {
 		done(reply)
 		return
+	}
+	c.patterns.Refresh(matchesMax)
+	if r.Pattern != nil {
+		defer runtime.KeepAlive(c.patterns.Prepare(*r.Pattern))
 	}
 	c.mu.Lock()
 	if c.closed {
@@ -250,7 +259,7 @@ func (c *Coordinator) CheckFetch(name string, memberID *string, epoch int32) *ke
 }
 
 func (c *Coordinator) consumerOptions(name string) consumer.Options {
-	o := consumer.Options{MaxSize: c.cfg.ConsumerMaxSize, Topics: c.cfg.Topics}
+	o := consumer.Options{MaxSize: c.cfg.ConsumerMaxSize, Topics: c.cfg.Topics, Patterns: c.patterns}
 	o.SessionTimeout, o.HeartbeatInterval = c.timing(name)
 	return o
 }

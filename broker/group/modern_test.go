@@ -313,3 +313,36 @@ func TestConsumerGroupSettings(t *testing.T) {
 		require.Equal(t, kerr.CoordinatorNotAvailable, beat(c, "g", staying("one", one.Epoch)).Err)
 	})
 }
+
+// watched are topics of which all are looked at only while nobody has the coordinator's lock.
+type watched struct {
+	consumer.Topics
+	c     *Coordinator
+	t     *testing.T
+	looks int
+}
+
+func (w *watched) All() []consumer.Topic {
+	w.looks++
+	if w.c.mu.TryLock() {
+		w.c.mu.Unlock()
+	} else {
+		w.t.Error("regular expressions are held against topics under the coordinator's lock")
+	}
+	return w.Topics.All()
+}
+
+func TestPatternsAreMatchedWithoutTheLock(t *testing.T) {
+	topics := &watched{Topics: oneTopic{}, t: t}
+	c := open(t, newMemStore(), func(cfg *Config) { cfg.Topics = topics })
+	topics.c = c
+	for _, name := range []string{"a", "b"} {
+		r := entering("one")
+		r.Names, r.Pattern = nil, &[]string{".*"}[0]
+		reply := beat(c, name, r)
+		require.Nil(t, reply.Err)
+		require.NotEmpty(t, reply.Assignment)
+	}
+	require.Equal(t, 1, topics.looks)
+	require.NoError(t, c.Close())
+}

@@ -94,7 +94,7 @@ func (g *Group) RetainedFrom(topic string, committed time.Time) (time.Time, bool
 // Reads says whether a member subscribes to the topic.
 func (g *Group) Reads(topic string) bool {
 	for _, m := range g.members {
-		if _, ok := slices.BinarySearch(m.names, topic); ok || m.regex != nil && m.regex.MatchString(topic) {
+		if _, ok := slices.BinarySearch(m.names, topic); ok || m.regex != nil && m.regex.re.MatchString(topic) {
 			return true
 		}
 	}

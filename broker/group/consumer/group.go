@@ -17,6 +17,8 @@ type Options struct {
 	HeartbeatInterval time.Duration // that members are told
 	MaxSize           int           // the largest number of members
 	Topics            Topics
+	// Patterns are of the same Topics and may be shared by many groups; somebody else refreshes them. nil: the group has its own.
+	Patterns *Patterns
 }
 
 // State is where a group is.
@@ -59,7 +61,8 @@ type Group struct {
 	topicsVersion        uint64
 	topicsSum            uint64 // of subscribed, as the epoch knows it
 	subscribed           map[TopicID]Topic
-	matches              map[string][]Topic // that regular expressions of members take, at topicsVersion
+	ownPatterns          bool   // nobody else refreshes them
+	patternsGrown        uint64 // that was looked at
 	subscriptionsChanged bool
 
 	fx Effects
@@ -75,7 +78,11 @@ type Effects struct {
 
 // New is an empty group.
 func New(now time.Time, opts Options) *Group {
-	return &Group{opts: opts, epoch: 1, since: now, subscriptionsChanged: true, topicsSum: digest(nil),
+	own := opts.Patterns == nil
+	if own {
+		opts.Patterns = NewPatterns(opts.Topics)
+	}
+	return &Group{opts: opts, ownPatterns: own, epoch: 1, since: now, subscriptionsChanged: true, topicsSum: digest(nil),
 		byID: map[string]*member{}, static: map[string]*member{}, owners: map[topicPartition]*member{}}
 }
 

@@ -2,7 +2,6 @@ package consumer
 
 import (
 	"fmt"
-	"regexp"
 	"strings"
 	"time"
 
@@ -210,21 +209,9 @@ func (g *Group) describeSelf(m *member, r *HeartbeatRequest) (changed bool) {
 	}
 	if r.Pattern != nil && set(&m.pattern, *r.Pattern) {
 		changed = true
-		m.regex = compiled(m.pattern)
+		m.regex = g.opts.Patterns.get(m.pattern)
 	}
 	return changed
-}
-
-// compiled is what was checked.
-func compiled(p string) *regexp.Regexp {
-	if p == "" {
-		return nil
-	}
-	re, err := compile(p)
-	if err != nil {
-		return nil
-	}
-	return re
 }
 
 // leave is epoch -1 or -2.

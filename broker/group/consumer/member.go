@@ -1,7 +1,6 @@
 package consumer
 
 import (
-	"regexp"
 	"slices"
 	"time"
 
@@ -33,11 +32,12 @@ type member struct {
 	rebalance            time.Duration
 	names                []string // sorted, without duplicates
 	pattern              string   // "" without one
-	regex                *regexp.Regexp
-	assignor             string // "" leaves it to the others
+	regex                *Pattern // nil without one
+	assignor             string   // "" leaves it to the others
 	classic              *classic
 
-	topics []TopicID // what names and pattern stand for
+	topics  []TopicID // what names and pattern stand for
+	matches uint64    // those of regex that are among them
 
 	// epoch is that of the assignment that the member has, or leftForNow. previous is what it had before: an answer that got
 	// lost is asked for again with it.

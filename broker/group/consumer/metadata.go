@@ -102,6 +102,7 @@ func Restore(now time.Time, opts Options, b []byte) (*Group, error) {
 			}
 			g.owners[tp] = m
 		}
+		m.regex = g.opts.Patterns.get(m.pattern)
 		g.add(now, m)
 		g.restart(now, m)
 	}
@@ -139,7 +140,6 @@ func (r *reader) member() *member {
 	for _, s := range []*string{&m.id, &m.instanceID, &m.rack, &m.clientID, &m.clientHost, &m.pattern, &m.assignor} {
 		*s = r.Text()
 	}
-	m.regex = compiled(m.pattern)
 	m.rebalance, m.epoch, m.previous = r.millis(), r.epoch(), r.epoch()
 	if state := r.Take(1); !r.Bad() {
 		m.state = MemberState(state[0])

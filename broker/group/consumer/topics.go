@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"math"
 	"regexp"
 	"regexp/syntax"
 	"slices"
@@ -49,16 +50,14 @@ func compile(expression string) (*regexp.Regexp, error) {
 // resolve brings up to date which topics each member reads, and says whether that is different from what the last assignment
 // was made of. It is cheap when neither topics nor subscriptions have changed.
 func (g *Group) resolve() (changed bool) {
+	if g.ownPatterns {
+		g.opts.Patterns.Refresh(math.MaxInt)
+	}
 	version := g.opts.Topics.Version()
-	if version == g.topicsVersion && !g.subscriptionsChanged {
+	if !g.patternsFound() && version == g.topicsVersion && !g.subscriptionsChanged {
 		return false
 	}
-	before := g.matches
-	if version != g.topicsVersion {
-		before = nil
-	}
 	g.topicsVersion, g.subscriptionsChanged = version, false
-	matches := map[string][]Topic{}
 	all := map[TopicID]Topic{}
 	for _, m := range g.members {
 		m.topics = nil
@@ -69,35 +68,33 @@ func (g *Group) resolve() (changed bool) {
 			}
 		}
 		if m.regex != nil {
-			found, ok := matches[m.pattern]
-			if !ok {
-				if found, ok = before[m.pattern]; !ok {
-					found = g.match(m.regex)
+			var ids []TopicID
+			ids, m.matches = g.opts.Patterns.matched(m.regex)
+			for _, id := range ids {
+				if t, ok := g.opts.Topics.ByID(id); ok {
+					m.topics = append(m.topics, id)
+					all[id] = t
 				}
-				matches[m.pattern] = found
-			}
-			for _, t := range found {
-				m.topics = append(m.topics, t.ID)
-				all[t.ID] = t
 			}
 		}
 		slices.SortFunc(m.topics, compareIDs)
 		m.topics = slices.Compact(m.topics)
 	}
-	g.subscribed, g.matches = all, matches
+	g.subscribed = all
 	sum := digest(all)
 	changed = sum != g.topicsSum
 	g.topicsSum = sum
 	return changed
 }
 
-func (g *Group) match(re *regexp.Regexp) (found []Topic) {
-	for _, t := range g.opts.Topics.All() {
-		if re.MatchString(t.Name) {
-			found = append(found, t)
-		}
+// patternsFound says whether an expression of a member was found to match more than the member's topics say.
+func (g *Group) patternsFound() bool {
+	grown := g.opts.Patterns.grown.Load()
+	if grown == g.patternsGrown {
+		return false
 	}
-	return found
+	g.patternsGrown = grown
+	return slices.ContainsFunc(g.members, func(m *member) bool { return m.regex != nil && m.regex.found.Load().count != m.matches })
 }
 
 // digest identifies the topics and their sizes. It is durable, so that a group that was restored sees what has changed.

@@ -13,9 +13,10 @@ type world struct {
 	version uint64
 	serial  uint32
 	topics  map[string]Topic
+	names   map[TopicID]string
 }
 
-func newWorld() *world { return &world{topics: map[string]Topic{}} }
+func newWorld() *world { return &world{topics: map[string]Topic{}, names: map[TopicID]string{}} }
 
 // set creates a topic, or gives it another number of partitions; 0 deletes it.
 func (w *world) set(name string, partitions int) TopicID {
@@ -29,6 +30,7 @@ func (w *world) set(name string, partitions int) TopicID {
 		w.serial++
 		t = Topic{Name: name}
 		binary.BigEndian.PutUint32(t.ID[:], w.serial)
+		w.names[t.ID] = name
 	}
 	t.Partitions = partitions
 	w.topics[name] = t
@@ -43,12 +45,8 @@ func (w *world) ByName(name string) (Topic, bool) {
 }
 
 func (w *world) ByID(id TopicID) (Topic, bool) {
-	for _, t := range w.topics {
-		if t.ID == id {
-			return t, true
-		}
-	}
-	return Topic{}, false
+	t, ok := w.topics[w.names[id]]
+	return t, ok && t.ID == id
 }
 
 func (w *world) All() (all []Topic) {

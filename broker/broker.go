@@ -204,7 +204,7 @@ func (b *Broker) openPlanes(context.Context) (err error) {
 		host, port, _ = splitAddr(c.AdvertisedAddr) // Validate has seen it
 	}
 	handler := kafka.New(kafka.Config{
-		Registry: b.topics, Configs: b.configs, Producers: b.catalog, Groups: b.groups, Transactions: b.txns, Quotas: b.quotas, Rows: b.keyframer,
+		Registry: b.topics, Configs: b.configs, Producers: b.catalog, Groups: b.groups, Transactions: b.txns, Log: b.log, Quotas: b.quotas, Rows: b.keyframer,
 		AdvertisedHost: host, AdvertisedPort: port, ClusterID: b.catalog.ClusterID(), LeaderEpoch: b.epoch,
 		LogDir:       kafka.LogDir{Path: absolute(c.DataDir), Volume: b.volume},
 		NoAutoCreate: !c.AutoCreateTopics, Now: c.Now, Logger: c.Logger, Metrics: b.metrics,

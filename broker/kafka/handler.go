@@ -20,6 +20,7 @@ import (
 	"github.com/keyframelog/keyframe/broker/txn"
 	"github.com/keyframelog/keyframe/broker/wire"
 	"github.com/keyframelog/keyframe/proto/batch"
+	"github.com/keyframelog/keyframe/storage/log"
 )
 
 // NodeID is the only broker.
@@ -33,6 +34,7 @@ type Config struct {
 	Groups    *group.Coordinator // nil: the group APIs are not offered
 	// Transactions needs Groups. nil: the transaction APIs are not offered, and transactional producers are refused.
 	Transactions *txn.Coordinator
+	Log          *log.Store     // of all partitions; needed with Transactions
 	Quotas       *quota.Manager // nil: nothing is bounded, and the quota APIs are not offered
 	Rows         RowSource      // nil: offsets below the delta start offset are out of range
 

@@ -19,6 +19,7 @@ func transactionHandlers() map[int16]handlerFunc {
 		keyAddPartitionsToTxn: handle((*Handler).addPartitionsToTxn),
 		25:                    handle((*Handler).addOffsetsToTxn),
 		26:                    handle((*Handler).endTxn),
+		27:                    handle((*Handler).writeTxnMarkers),
 		28:                    handle((*Handler).txnOffsetCommit),
 		65:                    handle((*Handler).describeTransactions),
 		66:                    handle((*Handler).listTransactions),
@@ -49,9 +50,8 @@ func txnPartition(t *topics.Topic, p *topics.Partition) txn.Partition {
 	return txn.Partition{Topic: t.Name, Index: p.Index, Ordinal: p.Ordinal}
 }
 
-// joinTransaction brings all partitions of a request into its transaction at once, as Kafka does before it appends to any (KIP-890). What
-// a transaction saves names all of its partitions, so one after the other would write as much as the square of their number. Why a
-// partition could not come in its own append says.
+// joinTransaction brings all partitions of a request into its transaction at once, as Kafka does before it appends to any (KIP-890): that
+// is one write in place of one a partition. Why a partition could not come in its own append says.
 func (h *Handler) joinTransaction(req *kmsg.ProduceRequest) {
 	if req.TransactionID == nil || req.Version < 12 || h.cfg.Transactions == nil || req.Acks < acksAll || req.Acks > 1 {
 		return

@@ -15,6 +15,10 @@ func transactionRequests() []request {
 		{key: 26, name: "EndTxn", min: 0, max: 5, flexible: 3, fields: []field{
 			str("transactional_id"), i64("producer_id"), i16("producer_epoch"), i8("committed"),
 		}},
+		{key: 27, name: "WriteTxnMarkers", min: 1, max: 2, flexible: 1, fields: []field{
+			list("markers", i64("producer_id"), i16("producer_epoch"), i8("transaction_result"),
+				list("topics", str("name"), i32s("partition_indexes")), i32("coordinator_epoch"), i8("transaction_version").since(2)),
+		}},
 		{key: 28, name: "TxnOffsetCommit", min: 0, max: 5, flexible: 3, fields: []field{
 			str("transactional_id"), str("group_id"), i64("producer_id"), i16("producer_epoch"), i32("generation_id").since(3), str("member_id").since(3),
 			str("group_instance_id").since(3),

@@ -114,11 +114,12 @@ func (s sequenced) value(baseOffset, nowMs int64) (v keys.Producer) {
 	return v
 }
 
-// overtaken says that a marker has nothing to end: no transaction is open, and the producer has a newer epoch than the marker's. Nobody who
-// writes in transactions gets there, but whoever writes without them may name any producer and any epoch.
+// overtaken says that a marker has nothing to end: no transaction is open, and the producer has a newer epoch than the marker's, or the one
+// that the marker would bring. Nobody who writes in transactions gets there, but whoever writes without them, and foreign markers, may name
+// any producer and any epoch.
 func (ps *producers) overtaken(m Marker) bool {
 	p := ps.byID[m.ProducerID]
-	return p != nil && p.TxnFirstOffset < 0 && p.Epoch > m.ProducerEpoch
+	return p != nil && p.TxnFirstOffset < 0 && (p.Epoch > m.ProducerEpoch || m.Bumped && p.Epoch == m.ProducerEpoch)
 }
 
 // mark decides about the end of a transaction: the producer's state after it, and the first offset of the transaction, -1 if none is
@@ -134,10 +135,11 @@ func (ps *producers) mark(m Marker, nowMs int64) (v keys.Producer, first int64, 
 			refuse.Kind = StaleEpoch
 			return v, -1, refuse
 		}
-		if m.CoordinatorEpoch < v.CoordinatorEpoch {
+		if m.CoordinatorEpoch < v.CoordinatorEpoch && m.Foreign {
 			refuse.Kind = StaleCoordinator
 			return v, -1, refuse
 		}
+		m.CoordinatorEpoch = max(m.CoordinatorEpoch, v.CoordinatorEpoch)
 	}
 	first = v.TxnFirstOffset
 	if m.ProducerEpoch != v.Epoch { // the window starts anew, and at sequence 0

@@ -20,6 +20,9 @@ type Marker struct {
 	// Bumped: the epoch is higher than that of the transaction's batches, as in transaction.version 2 (KIP-890). A marker with the epoch
 	// that the partition has already is then one too late.
 	Bumped bool
+	// Foreign: the marker is not of this process's coordinator, which alone decides how transactions end. It is refused where an epoch is
+	// newer, also if there is nothing to end; the coordinator's own must never hang on what a foreign one has left behind.
+	Foreign bool
 }
 
 // OpenTxn is a transaction of one partition that has no marker yet. It holds the last stable offset at FirstOffset.
@@ -100,7 +103,7 @@ func (s *Store) appendMarkers(partitions []*Partition, m Marker, pb *pebble.Batc
 	}
 	marks := make([]marking, 0, len(partitions))
 	for _, p := range partitions {
-		if p.writer.closed || p.producers.overtaken(m) {
+		if p.writer.closed || !m.Foreign && p.producers.overtaken(m) {
 			continue
 		}
 		x, err := p.mark(m)

@@ -158,7 +158,7 @@ func TestMarkersAreOneWrite(t *testing.T) {
 	failed := errors.New("no")
 	_, err = n.store.AppendMarkers(n.parts, Marker{ProducerID: 9}, func(*pebble.Batch) error { return failed })
 	require.ErrorIs(t, err, failed)
-	_, err = n.store.AppendMarkers(n.parts, Marker{ProducerID: 7, ProducerEpoch: 1, CoordinatorEpoch: -1}, func(pb *pebble.Batch) error { return pb.Delete(key, nil) })
+	_, err = n.store.AppendMarkers(n.parts, Marker{ProducerID: 7, ProducerEpoch: 1, CoordinatorEpoch: -1, Foreign: true}, func(pb *pebble.Batch) error { return pb.Delete(key, nil) })
 	require.Equal(t, StaleCoordinator, kindOf(err))
 	require.Equal(t, int64(0), n.parts[1].Bounds().LogEnd)
 	require.Equal(t, before.InFlightBytes, n.store.Metrics().InFlightBytes)
@@ -302,7 +302,7 @@ func TestEpochsAroundMarkers(t *testing.T) {
 	refused(StaleEpoch, mark(Marker{ProducerID: 7, ProducerEpoch: 4, Bumped: true}))
 	require.NoError(t, mark(Marker{ProducerID: 7, ProducerEpoch: 4, CoordinatorEpoch: 2, Commit: true}))
 	require.Equal(t, []ProducerState{{ProducerID: 7, Epoch: 4, LastSequence: 2, LastOffset: 2, AppendTimeMs: c.ms, TxnFirstOffset: -1, CoordinatorEpoch: 2}}, p.ProducerStates())
-	refused(StaleCoordinator, mark(Marker{ProducerID: 7, ProducerEpoch: 4, CoordinatorEpoch: 1}))
+	refused(StaleCoordinator, mark(Marker{ProducerID: 7, ProducerEpoch: 4, CoordinatorEpoch: 1, Foreign: true}))
 
 	// The same epoch goes on with its sequence; the duplicates are still known.
 	a, err := p.Append(rec{pid: 7, epoch: 4, txn: true, n: 3}.batch(t))
@@ -402,4 +402,36 @@ func TestMarkersPassAnOvertakenPartition(t *testing.T) {
 	require.Empty(t, n.parts[0].OpenTxns())
 	require.Equal(t, int64(1), n.parts[1].Bounds().LogEnd, "nothing of the transaction is there")
 	require.Equal(t, int16(30_000), n.parts[1].ProducerStates()[0].Epoch)
+}
+
+// Whatever epochs a foreign marker has left in a partition, the coordinator's own end of the transaction is not refused, and would hang for
+// ever if it were. A foreign marker is told.
+func TestForeignMarkersHoldNoEndUp(t *testing.T) {
+	n := openNode(t, nodeConfig{fs: vfs.NewMem(), clock: &clock{ms: 1_000_000}})
+	p := n.parts[0]
+	mark := func(m Marker) error {
+		t.Helper()
+		a, err := n.store.AppendMarkers([]*Partition{p}, m, nil)
+		if err == nil {
+			require.NoError(t, a.Wait(t.Context()))
+		}
+		return err
+	}
+	for i, foreign := range []Marker{{ProducerEpoch: 4, CoordinatorEpoch: 1 << 30}, {ProducerEpoch: 5}, {ProducerEpoch: 9}} {
+		foreign.ProducerID, foreign.Foreign = int64(7+i), true
+		a, err := p.Append(rec{pid: foreign.ProducerID, epoch: 4, txn: true}.batch(t))
+		require.NoError(t, err)
+		require.NoError(t, a.Wait(t.Context()))
+		require.NoError(t, mark(foreign))
+		require.Empty(t, p.OpenTxns())
+		require.NoError(t, mark(Marker{ProducerID: foreign.ProducerID, ProducerEpoch: 5, CoordinatorEpoch: 3, Commit: true, Bumped: true}), "marker %d", i)
+		require.Equal(t, p.Bounds().HighWatermark, p.Bounds().LastStable)
+		aborted, err := p.Aborted(0, p.Bounds().LogEnd)
+		require.NoError(t, err)
+		require.Len(t, aborted, i+1, "what was aborted stays so")
+		late := foreign
+		late.ProducerEpoch = 3
+		require.Equal(t, StaleEpoch, kindOf(mark(late)))
+	}
+	n.close()
 }

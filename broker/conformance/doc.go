@@ -81,6 +81,7 @@
 //	a gap: 45, and the retry in order works                         TestProduceIdempotence
 //	an old epoch: 47; a new one begins at 0                         TestProduceIdempotence
 //	an unknown producer begins anywhere (KIP-360)                   TestProduceUnknownProducerStartsAnywhere
+//	... and in a transaction of the new kind at 0 (KIP-890): 45     TestTxnProduceStartsAtZero
 //	sequences wrap at 2^31-1                                        TestProduceSequenceWraps
 //	all of it after a restart, and when records are deleted         kafka.TestRestart, TestDeleteRecordsKeepsProducerState
 //

@@ -1,6 +1,7 @@
 package conformance_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -71,6 +72,27 @@ func TestTxnProduceRepeated(t *testing.T) {
 	}
 	p.end(true)
 	require.Equal(t, int64(1), awaitMarkers(p.Conn, tp, 0, 1)[0].offset)
+}
+
+// A partition that does not know the producer takes its batches from sequence 0 on only, where each transaction has an epoch of its own
+// (KIP-890): when the first of several batches on their way is refused, the second one may not take its place.
+func TestTxnProduceStartsAtZero(t *testing.T) {
+	b := start(t)
+	tp := raw.CreateTopic(b.Dial(t), 1, "max.message.bytes", "1000")
+	p := b.transactor(t, raw.TopicName(t)).init()
+	first, second := p.batch(tp, 0, raw.KV("large", strings.Repeat("x", 2000))), p.batch(tp, 0, raw.KV("k", "2"))
+	second.FirstSequence = 1
+	for _, x := range []struct {
+		batch kmsg.RecordBatch
+		want  int16
+	}{{first, 10}, {second, 45}, {p.batch(tp, 0, raw.KV("k", "1")), 0}, {second, 0}} {
+		req := raw.ProduceTo(tp, 0, 12, raw.Seal(x.batch))
+		req.TransactionID = &p.txn
+		answer := raw.ProduceAs(p.Conn, req)
+		raw.RequireCode(t, x.want, answer.ErrorCode, answer.ErrorMessage)
+	}
+	p.end(true)
+	require.Equal(t, int64(2), awaitMarkers(p.Conn, tp, 0, 1)[0].offset)
 }
 
 func TestTxnProduceMalformed(t *testing.T) {

@@ -142,11 +142,7 @@ func (h *Handler) producePartition(t *topics.Topic, code int16, req *kmsg.Produc
 		}
 		defer done()
 	}
-	if cfg.LogAppendTime {
-		a.append, err = p.Log.AppendStampingTime(b)
-	} else {
-		a.append, err = p.Log.Append(b)
-	}
+	a.append, err = p.Log.AppendOn(log.Terms{StampTime: cfg.LogAppendTime, FromZero: b.IsTransactional() && req.Version >= 12}, b)
 	if err != nil {
 		return a, fmt.Errorf("append to %s-%d: %w", t.Name, p.Index, err)
 	}

@@ -16,13 +16,24 @@ import (
 // first offset until the marker is durable, see Store.AppendMarkers.
 //
 // Errors: *SequenceError, ErrClosed, ErrFailed, or what Config.Reserve says (disk full); nothing was written then.
-func (p *Partition) Append(b batch.Batch) (*Appended, error) { return p.append(b, false) }
+func (p *Partition) Append(b batch.Batch) (*Appended, error) { return p.append(b, Terms{}) }
 
-// AppendStampingTime is Append for message.timestamp.type=LogAppendTime (KIP-32): the batch's timestamps become its append time,
-// Appended.AppendTimeMs, which is taken where the order is decided. They never go back in a partition.
-func (p *Partition) AppendStampingTime(b batch.Batch) (*Appended, error) { return p.append(b, true) }
+// Terms are what may be different about an append.
+type Terms struct {
+	// StampTime is for message.timestamp.type=LogAppendTime (KIP-32): the batch's timestamps become its append time,
+	// Appended.AppendTimeMs, which is taken where the order is decided. They never go back in a partition.
+	StampTime bool
+	// FromZero has a producer that the partition does not know begin at sequence 0, which is safe where its epoch is another in each
+	// transaction (KIP-890). Else, of batches that were sent one after the other, the second would be taken after the first was refused.
+	FromZero bool
+}
 
-func (p *Partition) append(b batch.Batch, stampTime bool) (*Appended, error) {
+// AppendOn is Append on other terms.
+func (p *Partition) AppendOn(terms Terms, b batch.Batch) (*Appended, error) {
+	return p.append(b, terms)
+}
+
+func (p *Partition) append(b batch.Batch, terms Terms) (*Appended, error) {
 	s := p.store
 	if err := s.cfg.Reserve.Admit(len(b)); err != nil {
 		return nil, p.wrap(err)
@@ -34,7 +45,7 @@ func (p *Partition) append(b batch.Batch, stampTime bool) (*Appended, error) {
 	if err := s.committer.acquire(len(b)); err != nil {
 		return nil, p.wrap(err)
 	}
-	a, written, err := p.appendOrdered(b, stampTime)
+	a, written, err := p.appendOrdered(b, terms)
 	if !written {
 		s.committer.release(len(b))
 		s.stats.refused(err)
@@ -51,7 +62,7 @@ func (p *Partition) append(b batch.Batch, stampTime bool) (*Appended, error) {
 }
 
 // appendOrdered does what has to happen in the order of the log. written: the append was handed to the committer.
-func (p *Partition) appendOrdered(b batch.Batch, stampTime bool) (a *Appended, written bool, err error) {
+func (p *Partition) appendOrdered(b batch.Batch, terms Terms) (a *Appended, written bool, err error) {
 	p.appendMu.Lock()
 	defer p.appendMu.Unlock()
 	if p.writer.closed {
@@ -59,7 +70,7 @@ func (p *Partition) appendOrdered(b batch.Batch, stampTime bool) (a *Appended, w
 	}
 	w := p.writer
 	nowMs := max(w.appendMs, p.store.cfg.Now().UnixMilli())
-	seq, dup, err := p.producers.check(b, nowMs)
+	seq, dup, err := p.producers.check(b, nowMs, terms.FromZero)
 	if err != nil {
 		err.(*SequenceError).Partition = p.id
 		return nil, false, err
@@ -68,7 +79,7 @@ func (p *Partition) appendOrdered(b batch.Batch, stampTime bool) (a *Appended, w
 		return p.duplicate(*dup), false, nil
 	}
 	b.Stamp(w.next, p.store.cfg.LeaderEpoch)
-	if stampTime {
+	if terms.StampTime {
 		b.StampAppendTime(nowMs)
 	}
 	newEpoch := p.epochs.last() != p.store.cfg.LeaderEpoch // only appends change it, so appendMu is enough to look

@@ -7,7 +7,7 @@
 //	batches, err := p.Batches(0, p.Bounds().HighWatermark, 1<<20)
 //
 // The layouts are in package keys; a batch is stored byte for byte as it was given, with base offset and leader epoch stamped, and with
-// AppendStampingTime its append time in place of its producer's times.
+// Terms.StampTime its append time in place of its producer's times.
 //
 // # An append
 //

@@ -44,8 +44,9 @@ type sequenced struct {
 // begins says whether the batch opens a transaction.
 func (s sequenced) begins() bool { return s.txn && (s.known == nil || s.known.TxnFirstOffset < 0) }
 
-// check decides about a batch: it continues the sequence, it is one of the last five (dup), or it is refused.
-func (ps *producers) check(b batch.Batch, nowMs int64) (s sequenced, dup *keys.ProducerBatch, err error) {
+// check decides about a batch: it continues the sequence, it is one of the last five (dup), or it is refused. An unknown producer may start
+// anywhere, or fromZero.
+func (ps *producers) check(b batch.Batch, nowMs int64, fromZero bool) (s sequenced, dup *keys.ProducerBatch, err error) {
 	id := b.ProducerID()
 	if id < 0 || b.BaseSequence() < 0 { // control batches have a producer and no sequence
 		return s, nil, nil
@@ -53,7 +54,10 @@ func (ps *producers) check(b batch.Batch, nowMs int64) (s sequenced, dup *keys.P
 	s = sequenced{tracked: true, producerID: id, epoch: b.ProducerEpoch(), first: b.BaseSequence(), delta: b.LastOffsetDelta(), txn: b.IsTransactional()}
 	state := ps.byID[id]
 	if state == nil || ps.isExpired(state, nowMs) {
-		return s, nil, nil // an unknown producer may start anywhere
+		if fromZero && s.first != 0 {
+			return s, nil, &SequenceError{Kind: OutOfOrder, ProducerID: id, Epoch: s.epoch, LastEpoch: -1, Sequence: s.first, Want: 0}
+		}
+		return s, nil, nil
 	}
 	s.known = state
 	want := nextSequence(state)

@@ -77,6 +77,12 @@ func TestSequences(t *testing.T) {
 	good(rec{pid: 9, sequence: 1}, 12)
 	dup(rec{pid: 9, sequence: math.MaxInt32 - 1, n: 3}, 9)
 
+	_, err := n.parts[0].AppendOn(Terms{FromZero: true}, rec{pid: 11, sequence: 1}.batch(t)) // or has to start at 0
+	require.Equal(t, OutOfOrder, kindOf(err))
+	again, err := n.parts[0].AppendOn(Terms{FromZero: true}, rec{pid: 9, sequence: 1}.batch(t)) // which is not for a known one
+	require.NoError(t, err)
+	require.True(t, again.Duplicate)
+
 	states := n.parts[0].ProducerStates()
 	require.Len(t, states, 2)
 	require.Equal(t, ProducerState{ProducerID: 9, LastSequence: 1, LastOffset: 12, AppendTimeMs: c.ms, TxnFirstOffset: -1, CoordinatorEpoch: -1}, states[1])

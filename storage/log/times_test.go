@@ -11,7 +11,7 @@ import (
 )
 
 // The time that is answered is the one that is stored, and it never goes back, whatever the clock does and over a restart.
-func TestAppendStampingTime(t *testing.T) {
+func TestStampTime(t *testing.T) {
 	fs, c := vfs.NewMem(), &clock{ms: 10_000}
 	var answered []int64
 	for range 2 {
@@ -19,13 +19,13 @@ func TestAppendStampingTime(t *testing.T) {
 		for _, step := range []int64{0, 5, -7, 1, -3} {
 			c.ms += step
 			b := rec{n: 2, ts: 77, pid: 9, sequence: int32(2 * len(answered))}.batch(t)
-			a, err := n.parts[0].AppendStampingTime(b)
+			a, err := n.parts[0].AppendOn(Terms{StampTime: true}, b)
 			require.NoError(t, err)
 			require.NoError(t, a.Wait(t.Context()))
 			answered = append(answered, a.AppendTimeMs)
 
 			c.ms++ // a retry is told what is stored, not when it came
-			again, err := n.parts[0].AppendStampingTime(rec{n: 2, ts: 77, pid: 9, sequence: int32(2*len(answered) - 2)}.batch(t))
+			again, err := n.parts[0].AppendOn(Terms{StampTime: true}, rec{n: 2, ts: 77, pid: 9, sequence: int32(2*len(answered) - 2)}.batch(t))
 			require.NoError(t, err)
 			require.True(t, again.Duplicate)
 			require.Equal(t, a.AppendTimeMs, again.AppendTimeMs)

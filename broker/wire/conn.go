@@ -40,13 +40,15 @@ type client struct{ software, version string }
 type pending struct {
 	r        *Request
 	response Response
-	bytes    int // in the windows
+	bytes    int    // in the windows
+	ready    []byte // the frame of an answer that was ready at once
+	err      error  // why there is none
 }
 
 func newConn(s *Server, nc net.Conn) *Conn {
 	c := &Conn{ID: s.lastConn.Add(1), s: s, nc: nc, pending: make(chan pending, s.cfg.MaxConnRequests)}
 	c.ctx, c.cancel = context.WithCancel(s.ctx)
-	c.window.init(s.cfg.MaxConnBytes, s.cfg.MaxConnRequests)
+	c.window.init(s.cfg.MaxConnBytes, s.cfg.MaxConnRequests, s.cfg.MaxConnAnswers)
 	return c
 }
 
@@ -124,7 +126,7 @@ func (c *Conn) readLoop() error {
 		}
 		r, err := parseRequest(frame)
 		if err != nil {
-			c.releaseBytes(len(frame))
+			c.releaseBytes(len(frame), 0)
 			return err
 		}
 		r.Conn, r.Received, r.Bytes = c, c.s.cfg.Now(), len(frame)
@@ -132,7 +134,9 @@ func (c *Conn) readLoop() error {
 		if response.Finish == nil {
 			c.mute(r.Throttle)
 		}
-		c.pending <- pending{r: r, response: response, bytes: len(frame)}
+		p := pending{r: r, response: response, bytes: len(frame)}
+		c.prepare(&p)
+		c.pending <- p
 		if response.Close != "" {
 			return &ProtocolError{Reason: response.Close}
 		}
@@ -169,7 +173,7 @@ func (c *Conn) readFrame(in *bufio.Reader, first bool) ([]byte, error) {
 		err = c.s.budget.Acquire(c.ctx, c.s.budgetOf(size))
 	}
 	if err != nil {
-		c.window.release(size)
+		c.window.release(size, 0)
 		return nil, err
 	}
 	return frame, nil
@@ -180,12 +184,12 @@ func (c *Conn) finish(p pending) {
 	if p.response.Done != nil {
 		p.response.Done()
 	}
-	c.releaseBytes(p.bytes)
+	c.releaseBytes(p.bytes, len(p.ready))
 }
 
-func (c *Conn) releaseBytes(size int) {
+func (c *Conn) releaseBytes(size, answer int) {
 	c.s.budget.Release(c.s.budgetOf(size))
-	c.window.release(size)
+	c.window.release(size, answer)
 }
 
 // budgetOf is what a frame takes of the server's budget: one frame always fits.

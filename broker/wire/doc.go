@@ -25,8 +25,8 @@
 // connection and no later answer sent (KIP-219). A connection that Config.Admit refuses (KIP-612) is closed when its wait is over, so that its peer does not
 // come again at once.
 //
-// What a peer can make the server hold is bounded: the bytes and the number of requests in work per connection, the bytes
-// of all connections together, and those of frames that have not come whole (the reader stops reading: TCP pushes back), the
+// What a peer can make the server hold is bounded: the bytes and the number of requests in work per connection, the bytes of the answers
+// that are ready before it takes the earlier ones, the bytes of requests of all connections together, and those of frames that have not come whole (the reader stops reading: TCP pushes back), the
 // size of a frame, the number of connections, and the time a frame may take to arrive, an answer to be taken and a connection
 // to be idle. A frame's buffer, and what it takes of these bounds, grows with the bytes that arrive, not with the size that was
 // announced; while half of the room for such frames is free, a connection is also trusted with as much as it has sent whole before.

@@ -26,6 +26,7 @@ type Config struct {
 	MaxConnsPerIP   int           // from one address (max.connections.per.ip); no bound of its own
 	MaxConnBytes    int           // of the requests in work on one connection, one request always passes; 32 MiB
 	MaxConnRequests int           // in work on one connection; 64
+	MaxConnAnswers  int           // bytes of the answers that wait on one connection for earlier ones to be taken, one always passes; 256 KiB
 	MaxRequestBytes int64         // of the requests in work on all connections, and a quarter of it for those on their way; 256 MiB
 	IdleTimeout     time.Duration // without a request and without an answer due; 10 min (connections.max.idle.ms)
 	ReadTimeout     time.Duration // for a frame to arrive, and a second more for each MiB, unless it stalls and others wait for room; 30 s
@@ -40,6 +41,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.MaxConnections, 10_000)
 	setDefault(&c.MaxConnBytes, 32<<20)
 	setDefault(&c.MaxConnRequests, 64)
+	setDefault(&c.MaxConnAnswers, 256<<10)
 	setDefault(&c.MaxRequestBytes, 256<<20)
 	setDefault(&c.IdleTimeout, 10*time.Minute)
 	setDefault(&c.ReadTimeout, 30*time.Second)

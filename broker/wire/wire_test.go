@@ -3,9 +3,11 @@ package wire
 import (
 	"context"
 	"io"
+	"net"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -133,6 +135,37 @@ func TestRequestsInWorkAreBounded(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A peer that asks and does not read makes no more answers than there is room for, and gets all of them when it reads.
+func TestAnswersThatWaitAreBounded(t *testing.T) {
+	const requests, room = 40, 100_000
+	large := kmsg.NewPtrMetadataResponse()
+	large.Version, large.ClusterID = 2, new(strings.Repeat("x", 30_000))
+	var handled atomic.Int32
+	synctest.Test(t, func(t *testing.T) {
+		s := New(Config{MaxConnAnswers: room, Handler: handlerFunc(func(context.Context, *Request) Response {
+			handled.Add(1)
+			return Reply(large)
+		})})
+		c, server := net.Pipe()
+		s.ServeConn(server)
+		go func() {
+			for i := range int32(requests) {
+				c.Write(frameOf(i, heartbeat("g")))
+			}
+		}()
+		synctest.Wait()
+		require.EqualValues(t, 4, handled.Load(), "the last one found room")
+		for i := range int32(requests) {
+			id, body := receive(t, c)
+			require.Equal(t, i, id)
+			require.Greater(t, len(body), 30_000)
+		}
+		require.EqualValues(t, requests, handled.Load())
+		require.NoError(t, c.Close())
+		require.NoError(t, s.Close(t.Context()))
+	})
 }
 
 func TestOneLargeRequestAlwaysPasses(t *testing.T) {

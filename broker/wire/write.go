@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -33,9 +34,28 @@ func (c *Conn) writeLoop() error {
 	return nil
 }
 
+// prepare encodes an answer that is ready, so that it holds as much memory while it waits for the earlier ones as is counted, and not
+// what it is made of, which may be many times more.
+func (c *Conn) prepare(p *pending) {
+	m := p.response.Message
+	if m == nil {
+		return
+	}
+	p.response.Message = nil
+	if _, ok := m.(Sized); ok {
+		p.ready, p.err = appendResponse(nil, p.r.CorrelationID, m)
+	} else {
+		p.err = encoded(p.r.CorrelationID, m, func(frame []byte) error {
+			p.ready = bytes.Clone(frame)
+			return nil
+		})
+	}
+	c.window.answered(len(p.ready))
+}
+
 // answer waits for one answer and sends it.
 func (c *Conn) answer(p pending) error {
-	m := p.response.Message
+	var m Message
 	if p.response.Finish != nil {
 		m = p.response.Finish(c.ctx)
 		c.mute(p.r.Throttle)
@@ -43,10 +63,21 @@ func (c *Conn) answer(p pending) error {
 	if err := c.ctx.Err(); err != nil {
 		return err
 	}
-	if m == nil {
-		c.s.metrics.request(p.r, c.s.cfg.Now())
-		return nil
+	if m != nil {
+		return encoded(p.r.CorrelationID, m, func(frame []byte) error {
+			c.s.metrics.request(p.r, c.s.cfg.Now())
+			return c.write(frame)
+		})
 	}
+	if p.err != nil {
+		return p.err
+	}
+	c.s.metrics.request(p.r, c.s.cfg.Now())
+	return c.write(p.ready)
+}
+
+// encoded encodes a response into a buffer that use may have for as long as it runs.
+func encoded(correlationID int32, m Message, use func(frame []byte) error) error {
 	buf := buffers.Get().(*[]byte)
 	defer func() {
 		if cap(*buf) <= bufferKeepBytes {
@@ -54,11 +85,10 @@ func (c *Conn) answer(p pending) error {
 		}
 	}()
 	var err error
-	if *buf, err = appendResponse((*buf)[:0], p.r.CorrelationID, m); err != nil {
+	if *buf, err = appendResponse((*buf)[:0], correlationID, m); err != nil {
 		return err
 	}
-	c.s.metrics.request(p.r, c.s.cfg.Now())
-	return c.write(*buf)
+	return use(*buf)
 }
 
 // appendResponse encodes a whole response frame.

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -26,7 +27,9 @@ func parseRequest(frame []byte) (*Request, error) {
 	if err != nil {
 		return nil, &ProtocolError{Reason: fmt.Sprintf("malformed header of a %s v%d request", kmsg.NameForKey(r.Key), r.Version), Err: err}
 	}
-	if err := guard.Scan(r.Key, r.Version, body); err != nil {
+	if err := guard.Scan(r.Key, r.Version, body); errors.Is(err, guard.ErrTooMany) {
+		return nil, &ProtocolError{Reason: "a request that would take too much memory, ask in several", Err: err}
+	} else if err != nil {
 		return nil, &ProtocolError{Reason: fmt.Sprintf("malformed %s v%d request", kmsg.NameForKey(r.Key), r.Version), Err: err}
 	}
 	r.ClientID, r.Body = h.ClientID, body

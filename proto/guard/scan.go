@@ -9,6 +9,13 @@ import (
 // ErrMalformed: the bytes cannot be a request of that version. The message names the field.
 var ErrMalformed = errors.New("malformed request")
 
+// ErrTooMany: its arrays have more than ElementsMax elements.
+var ErrTooMany = errors.New("request for too many things at once")
+
+// ElementsMax is how many elements all arrays of a request may have. What they decode to is bounded by its bytes, but a name of five bytes
+// may ask for hundreds in maps and answers.
+const ElementsMax = 1 << 18
+
 // ErrUnsupported: no request of that key and version is served.
 var ErrUnsupported = errors.New("unsupported request")
 
@@ -41,15 +48,18 @@ func Supported(key int16) (low, high int16, ok bool) {
 	return 0, 0, false
 }
 
-// Scan walks a request body. Errors: ErrMalformed, ErrUnsupported. It does not allocate unless it fails.
+// Scan walks a request body. Errors: ErrMalformed, ErrTooMany, ErrUnsupported. It does not allocate unless it fails.
 func Scan(key, version int16, body []byte) error {
 	r := lookup(key)
 	if r == nil || version < r.min || version > r.max {
 		return fmt.Errorf("%w: key %d version %d", ErrUnsupported, key, version)
 	}
-	w := walker{b: body, version: version, flexible: version >= r.flexible, memory: memoryFactor*len(body) + memorySlack}
+	w := walker{b: body, version: version, flexible: version >= r.flexible, memory: memoryFactor*len(body) + memorySlack, elements: ElementsMax}
 	w.fields(r.fields)
 	w.tags(r.tagged)
+	if w.elements < 0 {
+		return fmt.Errorf("%w: %s v%d: more than %d in %s", ErrTooMany, r.name, version, ElementsMax, w.failed)
+	}
 	if w.failed != "" {
 		return fmt.Errorf("%w: %s v%d: %s", ErrMalformed, r.name, version, w.failed)
 	}
@@ -62,6 +72,7 @@ type walker struct {
 	version  int16
 	flexible bool
 	memory   int    // bytes that arrays may still decode to
+	elements int    // that arrays may still have
 	failed   string // the field
 }
 
@@ -161,6 +172,10 @@ func (w *walker) array(f *field) {
 	// Every element takes at least a byte, so that the loop ends with the bytes.
 	if n > int64(len(w.b)) || n*int64(f.memory) > int64(w.memory) {
 		w.fail("count of " + f.name)
+		return
+	}
+	if w.elements -= int(n); w.elements < 0 {
+		w.fail(f.name)
 		return
 	}
 	w.memory -= int(n) * f.memory

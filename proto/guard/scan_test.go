@@ -72,7 +72,7 @@ func eachVersion(t testing.TB, fn func(r *request, version int16, body []byte)) 
 func TestWalkEqualsKmsg(t *testing.T) {
 	checked := 0
 	eachVersion(t, func(r *request, version int16, body []byte) {
-		w := walker{b: body, version: version, flexible: version >= r.flexible, memory: 1 << 30}
+		w := walker{b: body, version: version, flexible: version >= r.flexible, memory: 1 << 30, elements: ElementsMax}
 		w.fields(r.fields)
 		w.tags(r.tagged)
 		require.Empty(t, w.failed, "%s v%d: %x", r.name, version, body)

@@ -1,6 +1,9 @@
 package quota
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // Bucket holds tokens for changes, up to those of all windows; it fills at its bound (KIP-599). The zero value is a full one.
 type Bucket struct {
@@ -26,6 +29,11 @@ func (b *Bucket) Wait(bound float64, nowMs int64) time.Duration {
 		return waitOf(-left / bound * 1000)
 	}
 	return 0
+}
+
+// FullMs is when the bucket will be full again if nothing more is taken.
+func (b *Bucket) FullMs(bound float64) int64 {
+	return b.lastMs + int64(min(math.Ceil(b.used/bound*1000), math.MaxInt32))
 }
 
 func (b *Bucket) left(bound float64) float64 { return windows*windowMs/1000*bound - b.used }

@@ -63,9 +63,10 @@ type Manager struct {
 	table   atomic.Pointer[table]
 	change  chan struct{} // one place: one change at a time, held across a sync
 
-	mu     sync.Mutex
-	meters map[meterKey]*meter
-	sweep  int // meters at which those that are as new are dropped
+	mu      sync.Mutex
+	meters  map[meterKey]*meter
+	sweep   int   // meters at which those that are as new are dropped
+	sweptMs int64 // when that was last looked for
 }
 
 // meter counts what one client, or those that share a quota, took.
@@ -73,7 +74,7 @@ type meter struct {
 	mu     sync.Mutex
 	rate   Rate
 	bucket Bucket
-	lastMs int64
+	newMs  int64 // from then on it is as new: all that it has counted is over
 }
 
 // metersMax bounds the memory: client ids are any text that a client likes. Beyond it, new ones of a kind share one meter.
@@ -160,7 +161,9 @@ func (m *Manager) Mutate(c Client, n int, strict bool) (taken bool, wait time.Du
 	}
 	mt, nowMs := m.meter(key)
 	defer mt.mu.Unlock()
-	if taken = mt.bucket.Take(float64(n), limit, strict, nowMs); taken && strict {
+	taken = mt.bucket.Take(float64(n), limit, strict, nowMs)
+	mt.newMs = max(mt.newMs, mt.bucket.FullMs(limit))
+	if taken && strict {
 		return true, 0
 	}
 	return taken, mt.bucket.Wait(limit, nowMs)
@@ -194,7 +197,8 @@ func (m *Manager) meter(key meterKey) (*meter, int64) {
 	defer m.mu.Unlock()
 	mt := m.meters[key]
 	if mt == nil {
-		if len(m.meters) >= m.sweep {
+		// Where there are as many as there may be it is looked for room once a window: new client ids come as fast as a client likes.
+		if len(m.meters) >= m.sweep && (len(m.meters) < metersMax || nowMs-m.sweptMs >= windowMs) {
 			m.sweepLocked(nowMs)
 		}
 		if len(m.meters) >= metersMax {
@@ -206,16 +210,16 @@ func (m *Manager) meter(key meterKey) (*meter, int64) {
 		}
 	}
 	mt.mu.Lock()
-	mt.lastMs = nowMs
+	mt.newMs = max(mt.newMs, nowMs+windows*windowMs)
 	return mt, nowMs
 }
 
-// sweepLocked drops the meters that are as new: all that they have counted is over.
+// sweepLocked drops the meters that are as new.
 func (m *Manager) sweepLocked(nowMs int64) {
 	maps.DeleteFunc(m.meters, func(_ meterKey, mt *meter) bool {
 		mt.mu.Lock()
 		defer mt.mu.Unlock()
-		return nowMs-mt.lastMs > 2*windows*windowMs
+		return nowMs > mt.newMs
 	})
-	m.sweep = max(metersSweep, 2*len(m.meters))
+	m.sweep, m.sweptMs = min(max(metersSweep, 2*len(m.meters)), metersMax), nowMs
 }

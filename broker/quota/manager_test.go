@@ -300,6 +300,39 @@ func TestMetersAreBounded(t *testing.T) {
 	require.LessOrEqual(t, len(w.m.meters), metersMax+1)
 }
 
+// TestMetersComeBack: clients that find no room share a meter only until others have gone.
+func TestMetersComeBack(t *testing.T) {
+	w := newWorld(t, Settings{ProducerByteRate: 100})
+	for i := range metersMax + 1 { // each a moment later, so that some are as new while others count
+		w.m.Record(Produce, Client{"u", fmt.Sprint(i)}, 2000)
+		if i%metersSweep == 0 {
+			w.now = w.now.Add(100 * time.Millisecond)
+		}
+	}
+	require.Len(t, w.m.meters, metersMax+1)
+	require.Positive(t, w.m.Record(Produce, Client{"u", "late"}, 1), "it shares what others took")
+	w.now = w.now.Add(2 * windows * time.Second)
+	require.Zero(t, w.m.Record(Produce, Client{"u", "later"}, 1))
+	require.Less(t, len(w.m.meters), metersMax)
+}
+
+// TestADebtIsNotForgotten: who changed more than its quota gives is left alone for as long, whoever else comes meanwhile.
+func TestADebtIsNotForgotten(t *testing.T) {
+	w := newWorld(t, Settings{ControllerMutationRate: 1})
+	c := Client{"u", "c"}
+	_, wait := w.m.Mutate(c, 611, false)
+	require.Equal(t, 600*time.Second, wait)
+	for i := range 5 * metersSweep {
+		w.m.Mutate(Client{"u", fmt.Sprint(i)}, 1, false)
+		if i%metersSweep == 0 {
+			w.now = w.now.Add(time.Minute)
+		}
+	}
+	taken, wait := w.m.Mutate(c, 1, true)
+	require.False(t, taken)
+	require.Equal(t, 300*time.Second, wait)
+}
+
 // TestManyAtOnce is for the race detector.
 func TestManyAtOnce(t *testing.T) {
 	w := newWorld(t, Settings{ProducerByteRate: 100})

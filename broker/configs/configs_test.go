@@ -1,7 +1,9 @@
 package configs
 
 import (
+	"context"
 	"crypto/rand"
+	"errors"
 	"log/slog"
 	"strings"
 	"testing"
@@ -160,4 +162,22 @@ func TestChangesAreLogged(t *testing.T) {
 	require.NoError(t, s.Alter(t.Context(), Resource{Broker, "1"}, []topics.Change{{Name: "log.retention.ms", Op: topics.OpDelete}}, false))
 	require.Contains(t, logged.String(), `"broker configs changed" name=1 set="[log.retention.ms=5000]" unset=[]`)
 	require.Contains(t, logged.String(), `"broker configs changed" name=1 set=[] unset=[log.retention.ms]`)
+}
+
+// What a caller no longer wants, or cannot be stored, is nowhere.
+func TestADefaultThatIsNotDurable(t *testing.T) {
+	s, r := open(t, vfs.NewMem(), nil)
+	topic, err := r.Create(t.Context(), topics.Spec{Name: "t", Partitions: 1})
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.ErrorIs(t, s.Alter(ctx, Resource{Broker, ""}, set("log.retention.ms", "5000"), false), context.Canceled)
+	stored, err := s.opts.Catalog.ResourceConfigs()
+	require.NoError(t, err)
+	require.Empty(t, stored)
+	require.Empty(t, s.Get("log.retention.ms"))
+
+	broken := errors.New("broken")
+	require.ErrorIs(t, r.SetDefaults(t.Context(), topics.Defaults{"retention.ms": "5000"}, func() error { return broken }), broken)
+	require.Equal(t, int64(604800000), topic.Config().RetentionMs)
 }

@@ -103,7 +103,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 		all[Resource{Type(r.Type), r.Name}] = set
 	}
 	s.dynamic.Store(&all)
-	if err := opts.Registry.SetDefaults(ctx, s.topicDefaults(all)); err != nil {
+	if err := opts.Registry.SetDefaults(ctx, s.topicDefaults(all), nil); err != nil {
 		return nil, fmt.Errorf("broker configs as the topics' defaults: %w", err)
 	}
 	return s, nil
@@ -196,29 +196,35 @@ func (s *Store) replace(ctx context.Context, r Resource, validateOnly bool, chan
 		delete(after, r)
 	}
 	defaults := s.topicDefaults(after)
-	if r.Type == Broker {
-		if err := s.opts.Registry.CheckDefaults(defaults); err != nil {
-			return err
-		}
-	}
 	if validateOnly || maps.Equal(now, next) {
+		if r.Type == Broker {
+			return s.opts.Registry.CheckDefaults(defaults)
+		}
 		return nil
 	}
-	var stored []catalog.Config
-	for name, value := range next {
-		stored = append(stored, catalog.Config{Name: name, Value: value})
+	store := func() error { return s.store(r, next) }
+	if r.Type == Broker {
+		err = s.opts.Registry.SetDefaults(ctx, defaults, store)
+	} else {
+		err = store()
 	}
-	admit := r.Type != Broker // whose configs may be what makes room
-	if err := s.opts.Catalog.SetResourceConfigs(catalog.Resource{Type: uint8(r.Type), Name: r.Name}, stored, admit); err != nil {
+	if err != nil {
 		return err
 	}
 	s.dynamic.Store(&after)
 	set, unset := topics.Difference(now, next)
 	s.opts.Logger.Info(r.Type.String()+" configs changed", "name", r.Name, "set", set, "unset", unset)
-	if r.Type == Broker {
-		return s.opts.Registry.SetDefaults(ctx, defaults)
-	}
 	return nil
+}
+
+// store makes durable what is set of a resource.
+func (s *Store) store(r Resource, set map[string]string) error {
+	var stored []catalog.Config
+	for name, value := range set {
+		stored = append(stored, catalog.Config{Name: name, Value: value})
+	}
+	admit := r.Type != Broker // whose configs may be what makes room
+	return s.opts.Catalog.SetResourceConfigs(catalog.Resource{Type: uint8(r.Type), Name: r.Name}, stored, admit)
 }
 
 // nameBytesMax is how long the name of a resource may be: the catalog keeps no longer ones.

@@ -60,7 +60,7 @@ func TestDefaults(t *testing.T) {
 	own, inherits := mustCreate(t, r, "own", 1, "retention.ms", "5"), mustCreate(t, r, "inherits", 1)
 	var changed []string
 	r.AddHooks(Hooks{Changed: func(topic *Topic) { changed = append(changed, topic.Name) }})
-	require.NoError(t, r.SetDefaults(t.Context(), Defaults{"retention.ms": "7"}))
+	require.NoError(t, r.SetDefaults(t.Context(), Defaults{"retention.ms": "7"}, nil))
 	require.Equal(t, []string{"inherits", "own"}, changed)
 	require.Equal(t, int64(5), own.Config().RetentionMs)
 	require.Equal(t, int64(7), inherits.Config().RetentionMs)
@@ -73,11 +73,11 @@ func TestDefaults(t *testing.T) {
 
 	var bad *ConfigError
 	for _, d := range []Defaults{{"retention.ms": "x"}, {"no.such": "1"}, {minLagConfig: "7", maxLagConfig: "6"}} {
-		require.ErrorAs(t, r.SetDefaults(t.Context(), d), &bad)
+		require.ErrorAs(t, r.SetDefaults(t.Context(), d, nil), &bad)
 		require.ErrorAs(t, r.CheckDefaults(d), &bad)
 	}
 	require.Equal(t, int64(7), inherits.Config().RetentionMs)
-	require.NoError(t, r.SetDefaults(t.Context(), nil))
+	require.NoError(t, r.SetDefaults(t.Context(), nil, nil))
 	require.Equal(t, int64(604800000), inherits.Config().RetentionMs)
 }
 
@@ -85,7 +85,7 @@ func TestDefaults(t *testing.T) {
 func TestDefaultsAgainstATopic(t *testing.T) {
 	r := open(t, vfs.NewMem(), nil)
 	topic := mustCreate(t, r, "t", 1, maxLagConfig, "5")
-	require.NoError(t, r.SetDefaults(t.Context(), Defaults{minLagConfig: "7"}))
+	require.NoError(t, r.SetDefaults(t.Context(), Defaults{minLagConfig: "7"}, nil))
 	require.Equal(t, int64(7), topic.Config().MaxCompactionLagMs)
 	var bad *ConfigError
 	require.ErrorAs(t, r.AlterConfigs(t.Context(), "t", []Change{{Name: maxLagConfig, Value: "6"}}, false), &bad)

@@ -7,9 +7,9 @@ import (
 	"maps"
 )
 
-// SetDefaults gives all topics other defaults, at once. Nothing changes when a topic cannot have them: the *ConfigError names it.
-// Errors: *ConfigError, ErrClosed.
-func (r *Registry) SetDefaults(ctx context.Context, defaults Defaults) error {
+// SetDefaults gives all topics other defaults, at once. Nothing changes when a topic cannot have them: the *ConfigError names it. store
+// (nil: they are durable) is called once they can, and before they do; no topic changes meanwhile. Errors: *ConfigError, ErrClosed, store's.
+func (r *Registry) SetDefaults(ctx context.Context, defaults Defaults, store func() error) error {
 	r.changes.Lock()
 	defer r.changes.Unlock()
 	if err := r.mayChangeLocked(ctx); err != nil {
@@ -18,6 +18,11 @@ func (r *Registry) SetDefaults(ctx context.Context, defaults Defaults) error {
 	next, err := r.withDefaultsLocked(defaults)
 	if err != nil {
 		return err
+	}
+	if store != nil {
+		if err := store(); err != nil {
+			return err
+		}
 	}
 	r.defaults.Store(&defaults)
 	for i, t := range r.List() {

@@ -181,3 +181,14 @@ func TestADefaultThatIsNotDurable(t *testing.T) {
 	require.ErrorIs(t, r.SetDefaults(t.Context(), topics.Defaults{"retention.ms": "5000"}, func() error { return broken }), broken)
 	require.Equal(t, int64(604800000), topic.Config().RetentionMs)
 }
+
+// The expressions of a subscription are the clients', and bounded as all of theirs.
+func TestMatchesOfClientMetricsAreBounded(t *testing.T) {
+	s, _ := open(t, vfs.NewMem(), nil)
+	r := Resource{ClientMetrics, "m"}
+	require.NoError(t, s.Alter(t.Context(), r, set("match", "client_id=app-.*, client_source_port=9\\d+"), false))
+	var refused *topics.ConfigError
+	for _, match := range []string{"client_id=(", "client=a", "client_id", "client_id=" + strings.Repeat("x{1000}", 1000)} {
+		require.ErrorAs(t, s.Alter(t.Context(), r, set("match", match), false), &refused, "%.40s", match)
+	}
+}

@@ -3,11 +3,11 @@ package configs
 import (
 	"fmt"
 	"math"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/keyframelog/keyframe/broker/pattern"
 	"github.com/keyframelog/keyframe/broker/topics"
 )
 
@@ -67,11 +67,11 @@ func checkMetrics(set map[string]string) error {
 		}
 	}
 	selectors := []string{"client_id", "client_instance_id", "client_software_name", "client_software_version", "client_source_address", "client_source_port"}
-	for _, pattern := range topics.Elements(set["match"]) {
-		selector, expression, ok := strings.Cut(pattern, "=")
-		_, err := regexp.Compile(topics.Trim(expression))
+	for _, match := range topics.Elements(set["match"]) {
+		selector, expression, ok := strings.Cut(match, "=")
+		_, err := pattern.Compile(topics.Trim(expression))
 		if !ok || err != nil || !slices.Contains(selectors, topics.Trim(selector)) {
-			return &topics.ConfigError{Name: "match", Reason: "Illegal client matching pattern: " + pattern}
+			return &topics.ConfigError{Name: "match", Reason: "Illegal client matching pattern: " + match}
 		}
 	}
 	return nil

@@ -30,7 +30,7 @@ func Compile(expression string) (*regexp.Regexp, error) {
 	if size(parsed) > sizeMax {
 		return nil, ErrTooLarge
 	}
-	return regexp.Compile(`^(?:` + expression + `)$`)
+	return regexp.Compile(`^(?:` + parsed.String() + `)$`) // as it was understood: an open \Q would reach beyond the text
 }
 
 // size is about how large the program of an expression is, or more than sizeMax.

@@ -20,6 +20,11 @@ func TestCompile(t *testing.T) {
 	for text, want := range map[string]bool{"a": true, "bc": true, "ac": false, "ab": false, "xa": false, "bcx": false, "a\n": false} {
 		require.Equal(t, want, re.MatchString(text), "%q", text)
 	}
+	re, err = Compile(`\Qorders.v1|a`) // quoted to its end
+	require.NoError(t, err)
+	require.True(t, re.MatchString("orders.v1|a"))
+	require.False(t, re.MatchString("a"))
+	require.False(t, re.MatchString("ordersxv1|a"))
 	var bad *syntax.Error
 	for _, wrong := range []string{"(", "a)(b", "[", "x{1001}", "a{2,1}", `\`} {
 		_, err := Compile(wrong)

@@ -24,9 +24,9 @@ func (s *Server) topic(name string) (*keyframer.Topic, error) {
 	}
 	if s.cfg.TopicExists(name) {
 		return nil, refuse(api.Reason_REASON_NOT_KEY_FRAMED, &api.ErrorDetail{Topic: name},
-			"topic %q is not key-framed: its cleanup.policy has no compact", name)
+			"topic %q is not key-framed: its cleanup.policy has no compact; keyframe topic alter %s --cleanup-policy compact adds it", name, name)
 	}
-	return nil, refuse(api.Reason_REASON_UNKNOWN_TOPIC, &api.ErrorDetail{Topic: name}, "there is no topic %q", name)
+	return nil, refuse(api.Reason_REASON_UNKNOWN_TOPIC, &api.ErrorDetail{Topic: name}, "there is no topic %q: keyframe topic list shows what there is", name)
 }
 
 // selectPartitions finds one partition of a topic, or all of them.

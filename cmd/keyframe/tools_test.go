@@ -159,9 +159,9 @@ func TestClearMessages(t *testing.T) {
 		args []string
 		want string
 	}{
-		"no such topic":       {[]string{"state", "scan", "nope"}, "nope"},
+		"no such topic":       {[]string{"state", "scan", "nope"}, `"nope": keyframe topic list`},
 		"describe no topic":   {[]string{"topic", "describe", "nope"}, "nope"},
-		"not key-framed":      {[]string{"state", "scan", "plain"}, "plain"},
+		"not key-framed":      {[]string{"state", "scan", "plain"}, "keyframe topic alter plain --cleanup-policy compact"},
 		"bad fold":            {[]string{"topic", "create", "x", "--fold", "sum"}, "sum"},
 		"bad config":          {[]string{"topic", "create", "x", "--topic-config", "keyframe.retian=3"}, "keyframe.retain"},
 		"bad topic name":      {[]string{"topic", "create", "a/b"}, "a/b"},

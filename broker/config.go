@@ -98,11 +98,20 @@ func (c Config) Validate() error {
 	if c.MemTableBytes < 1<<20 {
 		wrong("memtable of %d bytes: at least 1 MiB", c.MemTableBytes)
 	}
-	if c.TailCacheBytes < 0 || c.IntervalMemoryBytes < 1<<20 {
-		wrong("tail cache of %d bytes, interval memory of %d: not negative, and at least 1 MiB for the intervals", c.TailCacheBytes, c.IntervalMemoryBytes)
+	if c.TailCacheBytes < 0 {
+		wrong("tail cache of %d bytes: not below 0", c.TailCacheBytes)
 	}
-	if c.MaxConnections < 1 || c.MaxConnectionsPerIP < 0 || c.ConnectionIdleTimeout <= 0 {
-		wrong("%d connections, %d per address, idle for %v: at least one, and a time", c.MaxConnections, c.MaxConnectionsPerIP, c.ConnectionIdleTimeout)
+	if c.IntervalMemoryBytes < 1<<20 {
+		wrong("interval memory of %d bytes: at least 1 MiB", c.IntervalMemoryBytes)
+	}
+	if c.MaxConnections < 1 {
+		wrong("max connections %d: at least one", c.MaxConnections)
+	}
+	if c.MaxConnectionsPerIP < 0 {
+		wrong("max connections per ip %d: not below 0", c.MaxConnectionsPerIP)
+	}
+	if c.ConnectionIdleTimeout <= 0 {
+		wrong("connection idle timeout %v: above 0", c.ConnectionIdleTimeout)
 	}
 	if err := c.Quotas.Validate(); err != nil {
 		wrong("%w", err)

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math"
 	"net"
+	"path"
 	"strconv"
 	"strings"
 
@@ -111,6 +112,10 @@ func foldPatterns(c *config) (patterns []topics.FoldPattern, err error) {
 		at := strings.LastIndexByte(pair, '=') // no fold's name has one, a pattern may
 		if at < 1 {
 			return nil, fmt.Errorf("fold %q (%s): write PATTERN=FOLD, as in 'stock-*=counter'", pair, c.source("fold"))
+		}
+		if _, err := path.Match(pair[:at], ""); err != nil {
+			return nil, fmt.Errorf("fold %q (%s): %q is no pattern: * is any text, ? one character, [ab] one of several, and \\ takes the next as it is",
+				pair, c.source("fold"), pair[:at])
 		}
 		kind, err := fold.ParseKind(pair[at+1:])
 		if err != nil {

@@ -37,6 +37,9 @@ func TestBadValuesAreRefused(t *testing.T) {
 		"no port":                     {yaml: "state-addr: localhost", want: []string{"state-addr", "HOST:PORT"}},
 		"advertised port 0":           {args: []string{"--advertised-addr", "foo:0"}, want: []string{"advertised-addr", "from 1 to 65535"}},
 		"unknown fold":                {env: "KEYFRAME_FOLD=a=sum", want: []string{`"a=sum"`, "environment", "counter"}},
+		"fold of no pattern":          {args: []string{"--fold", "[a=counter"}, want: []string{`fold "[a=counter"`, "flag --fold", `"[a" is no pattern`}},
+		"no connections":              {env: "KEYFRAME_MAX_CONNECTIONS=-5", want: []string{"max connections -5: at least one"}},
+		"never idle":                  {args: []string{"--connection-idle-timeout", "-5s"}, want: []string{"connection idle timeout -5s: above 0"}},
 		"log level":                   {yaml: "log-level: loud", want: []string{`log-level "loud"`, "debug"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -168,7 +168,7 @@ func (r *Registry) Create(ctx context.Context, spec Spec) (*Topic, error) {
 	if errors.Is(err, catalog.ErrTopicExists) {
 		return nil, fmt.Errorf("%w: topic '%s' already exists", ErrExists, spec.Name)
 	} else if err != nil {
-		return nil, fmt.Errorf("create topic %q: %w", spec.Name, err)
+		return nil, err // its own text has the topic
 	}
 	t, err := r.open(ct)
 	if err != nil {

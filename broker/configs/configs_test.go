@@ -164,6 +164,28 @@ func TestChangesAreLogged(t *testing.T) {
 	require.Contains(t, logged.String(), `"broker configs changed" name=1 set=[] unset=[log.retention.ms]`)
 }
 
+// A default that no topic could have is refused, also where it is only asked about.
+func TestDefaultsThatCannotBe(t *testing.T) {
+	s, _ := open(t, vfs.NewMem(), nil)
+	bad := []topics.Change{{Name: "log.cleaner.min.compaction.lag.ms", Value: "7"}, {Name: "log.cleaner.max.compaction.lag.ms", Value: "6"}}
+	var refused *topics.ConfigError
+	for _, validateOnly := range []bool{true, false} {
+		require.ErrorAs(t, s.Alter(t.Context(), Resource{Broker, ""}, bad, validateOnly), &refused)
+	}
+	require.NoError(t, s.Alter(t.Context(), Resource{Broker, ""}, bad[:1], true))
+	require.Equal(t, "0", s.Get(bad[0].Name))
+}
+
+// A resource whose last config is gone is listed no more.
+func TestResourcesWithoutConfigsAreGone(t *testing.T) {
+	s, _ := open(t, vfs.NewMem(), nil)
+	g := Resource{Group, "g"}
+	require.NoError(t, s.Alter(t.Context(), g, set(groupSession, "46000"), false))
+	require.Equal(t, []Resource{g}, s.Resources(Group))
+	require.NoError(t, s.Alter(t.Context(), g, []topics.Change{{Name: groupSession, Op: topics.OpDelete}}, false))
+	require.Empty(t, s.Resources(Group))
+}
+
 // What a caller no longer wants, or cannot be stored, is nowhere.
 func TestADefaultThatIsNotDurable(t *testing.T) {
 	s, r := open(t, vfs.NewMem(), nil)

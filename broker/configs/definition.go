@@ -15,7 +15,6 @@ type update uint8
 
 const (
 	readOnly    update = iota
-	perBroker          // for one broker
 	clusterWide        // for one broker or for all
 )
 

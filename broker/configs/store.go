@@ -259,8 +259,6 @@ func (s *Store) checked(r Resource, now, next map[string]string) (map[string]str
 			return nil, &topics.ConfigError{Name: name, Reason: s.tables[r.Type].unknown("broker config name", name)}
 		case d.update == readOnly:
 			return nil, refuse("Cannot update these configs dynamically: [%s]", name)
-		case d.update == perBroker && r.Name == "":
-			return nil, refuse("Cannot update these configs at default cluster level, broker id must be specified: [%s]", name)
 		}
 		if err := d.validate(value); err != nil && r.Type == Group {
 			return nil, &topics.ConfigError{Name: name, Reason: err.Error()}

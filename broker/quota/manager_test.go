@@ -123,6 +123,22 @@ func TestWhoShares(t *testing.T) {
 	}
 }
 
+// TestWhoHasNoQuota takes what it likes, also where others have one.
+func TestWhoHasNoQuota(t *testing.T) {
+	w := newWorld(t, Settings{})
+	require.False(t, w.m.BoundsAny())
+	w.set(100, Produce, "client-id", "c")
+	w.set(1, Connection, "ip", "10.0.0.1")
+	require.True(t, w.m.BoundsAny())
+	require.Zero(t, w.m.Record(Produce, Client{"u", "other"}, 1e9))
+	_, bounded := w.m.Most(Produce, Client{"u", "other"})
+	require.False(t, bounded)
+	for range 100 {
+		_, ok := w.m.Connect("10.0.0.2")
+		require.True(t, ok)
+	}
+}
+
 func TestQuotasAreThereAfterARestart(t *testing.T) {
 	w := newWorld(t, Settings{})
 	w.set(100, Produce, "client-id", "c")
@@ -284,6 +300,8 @@ func TestConnectionsHaveBoundsOfTheirOwn(t *testing.T) {
 		require.Zero(t, w.m.RecordConn(&c, 1))
 	}
 	require.Positive(t, w.m.RecordConn(&c, 1))
+	require.Equal(t, 2.0, testutil.ToFloat64(w.m.metrics.count.WithLabelValues("connection")))
+	require.True(t, w.m.BoundsAny())
 }
 
 // TestMetersAreBounded: client ids that are never seen again leave nothing behind, and ever new ones no more than there is room for.

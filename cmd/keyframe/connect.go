@@ -66,13 +66,24 @@ func explain(err error) string {
 	return err.Error()
 }
 
-// topicError names the topic in an error of an admin call and prefers the broker's own message.
+// topicError names the topic in an error of an admin call and prefers the broker's own message: what Kafka says of a code in general may
+// contradict it.
 func topicError(what, topic string, err error, message string) error {
 	if err == nil {
 		return nil
 	}
-	if message != "" {
-		return fmt.Errorf("%s topic %s: %s (%w)", what, topic, message, err)
+	var code *kerr.Error
+	if message != "" && errors.As(err, &code) {
+		return &explained{fmt.Sprintf("%s topic %s: %s (%s)", what, topic, message, code.Message), err}
 	}
 	return fmt.Errorf("%s topic %s: %w", what, topic, err)
 }
+
+// explained is an error in the broker's words.
+type explained struct {
+	text string
+	err  error
+}
+
+func (e *explained) Error() string { return e.text }
+func (e *explained) Unwrap() error { return e.err }

@@ -2,11 +2,15 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kadm"
+
+	"github.com/keyframelog/keyframe/proto/suggest"
 )
 
 // alteration is what topic alter is asked for.
@@ -77,7 +81,39 @@ func (a *alteration) changes() ([]kadm.AlterConfig, error) {
 	return all, nil
 }
 
+// checkUnset refuses names that the broker does not know: to unset one succeeds, as in Kafka, and changes nothing.
+func (a *alteration) checkUnset(ctx context.Context, admin *kadm.Client, topic string) error {
+	if len(a.unset) == 0 {
+		return nil
+	}
+	described, err := admin.DescribeTopicConfigs(ctx, topic)
+	if err != nil {
+		return err
+	}
+	r, err := described.On(topic, nil)
+	if err := topicError("alter", topic, cmp.Or(r.Err, err), r.ErrMessage); err != nil {
+		return err
+	}
+	var known []string
+	for _, k := range r.Configs {
+		known = append(known, k.Key)
+	}
+	for _, name := range a.unset {
+		if slices.Contains(known, name) {
+			continue
+		}
+		if best := suggest.Nearest(name, known); best != "" {
+			return fmt.Errorf("--unset %s: there is no such topic config: did you mean %s?", name, best)
+		}
+		return fmt.Errorf("--unset %s: there is no such topic config: keyframe topic describe %s lists them", name, topic)
+	}
+	return nil
+}
+
 func (a *alteration) make(cmd *cobra.Command, admin *kadm.Client, topic string, changes []kadm.AlterConfig) error {
+	if err := a.checkUnset(cmd.Context(), admin, topic); err != nil {
+		return err
+	}
 	if len(changes) > 0 {
 		altered, err := admin.AlterTopicConfigs(cmd.Context(), changes, topic)
 		if err != nil {

@@ -85,7 +85,9 @@ func TestTopicAlter(t *testing.T) {
 	}{
 		"a fold among records": {[]string{"users", "--fold", "last-value"}, "keyframe.fold"},
 		"one of two is wrong":  {[]string{"users", "--topic-config", "retention.ms=5", "--topic-config", "retention.mss=5"}, "did you mean retention.ms"},
-		"less partitions":      {[]string{"users", "--partitions", "1"}, "3 partition(s)"},
+		"less partitions":      {[]string{"users", "--partitions", "1"}, "1 would not be an increase. (INVALID_PARTITIONS)"},
+		"unset a misspelt one": {[]string{"users", "--topic-config", "retention.ms=5", "--unset", "retention.bites"}, "did you mean retention.bytes?"},
+		"unset what is none":   {[]string{"users", "--unset", "nonsense"}, "keyframe topic describe users lists them"},
 		"no such topic":        {[]string{"none", "--unset", "retention.ms"}, "does not exist"},
 		"nothing":              {[]string{"users"}, "nothing to change"},
 	} {

@@ -12,6 +12,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/keyframelog/keyframe/storage/damage"
 )
 
 const (
@@ -44,7 +46,7 @@ type Dir struct {
 }
 
 // OpenDir locks the directory and checks what it is; an empty or missing one becomes a data directory of cfg.Kind.
-// Errors: ErrLocked, ErrNotADataDir, ErrKind, ErrVersion, ErrDiskFull when not even four memtables fit on the disk.
+// Errors: ErrLocked, ErrNotADataDir, ErrKind, ErrVersion, *damage.Error for a VERSION that is none, ErrDiskFull when not even four memtables fit on the disk.
 func OpenDir(cfg Config) (*Dir, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
@@ -131,6 +133,10 @@ func checkVersionText(fs vfs.FS, dir string, kind Kind) error {
 		return fmt.Errorf("data directory %s: %w", dir, err)
 	}
 	got := strings.TrimSpace(text)
+	what, number, _ := strings.Cut(got, " ")
+	if _, err := strconv.ParseUint(number, 10, 32); err != nil || !strings.HasPrefix(what, "keyframe-") {
+		return &damage.Error{Path: fs.PathJoin(dir, versionFile), Offset: -1, Why: fmt.Sprintf("it has %.40q, and says neither what the directory is nor of which version", text)}
+	}
 	for _, other := range []Kind{Broker, Replica} {
 		if name, _, _ := strings.Cut(versionText(other), " "); other != kind && strings.HasPrefix(got, name+" ") {
 			return fmt.Errorf("%s: %w: it holds the state of a %s, and a %s would destroy it: choose another directory", dir, ErrKind, other, kind)

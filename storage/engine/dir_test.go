@@ -13,6 +13,8 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/stretchr/testify/require"
+
+	"github.com/keyframelog/keyframe/storage/damage"
 )
 
 func put(t *testing.T, fs vfs.FS, path, text string) {
@@ -79,6 +81,15 @@ func TestForeignDirectoryStaysUntouched(t *testing.T) {
 	_, err = OpenDir(Config{Dir: "/new", FS: fs})
 	require.ErrorIs(t, err, ErrVersion)
 	require.ErrorContains(t, err, "keyframe-broker 7")
+
+	for _, text := range []string{"", "keyframe-broker", "keyframe-broker 1.5\n", "kafka 7\n", "\x00\x00\x00\x00"} {
+		put(t, fs, "/damaged/VERSION", text)
+		_, err = OpenDir(Config{Dir: "/damaged", FS: fs})
+		var damaged *damage.Error
+		require.ErrorAs(t, err, &damaged, "%q", text)
+		require.NotErrorIs(t, err, ErrVersion)
+		require.ErrorContains(t, err, "/damaged/VERSION is damaged")
+	}
 
 	put(t, fs, "/mount/lost+found/x", "") // a fresh mount point
 	d, err := OpenDir(Config{Dir: "/mount", FS: fs})
@@ -191,6 +202,7 @@ func TestReserve(t *testing.T) {
 	free(127)
 	_, err := OpenDir(cfg)
 	require.ErrorIs(t, err, ErrDiskFull) // not even four memtables
+	require.ErrorContains(t, err, "needed to start")
 	said.Reset()
 	free(1000)
 	d, err := OpenDir(cfg)

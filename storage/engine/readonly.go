@@ -12,7 +12,7 @@ import (
 
 // OpenReadOnly opens a broker's directory without changing a byte of it, on a read-only file system too. Where a process has
 // it open it is refused; while it is open here no other can open it, unless its LOCK cannot be written to.
-// Errors: ErrLocked, ErrNotADataDir, ErrVersion.
+// Errors: ErrLocked, ErrNotADataDir, ErrVersion, *damage.Error.
 func OpenReadOnly(cfg Config) (*Dir, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {

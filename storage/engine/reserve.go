@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -108,7 +109,8 @@ func (r *Reserve) tell(wasFull bool) {
 func (r *Reserve) startable(need int64) error {
 	r.poll()
 	if free := r.free.Load(); free >= 0 && free < need {
-		return &DiskFullError{Dir: r.dir, Free: free, Need: need}
+		return fmt.Errorf("%w: %s has %d MiB free, and %d MiB are needed to start: free some space and start again, or choose another directory",
+			ErrDiskFull, r.dir, free>>20, need>>20)
 	}
 	return nil
 }

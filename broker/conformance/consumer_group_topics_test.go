@@ -41,6 +41,10 @@ func TestConsumerGroupRegex(t *testing.T) {
 	m.take(m.ask(m.request(m.epoch)))
 	slowly(t, func() bool { m.beat(); return len(m.owned) == 3 && len(m.of(other)) == 1 && len(m.of(two)) == 2 })
 
+	m.pattern = ptr(`\Q` + one.Name) // quoted to its end, which needs no \E
+	m.take(m.ask(m.request(m.epoch)))
+	slowly(t, func() bool { m.beat(); return len(m.owned) == 2 && len(m.of(other)) == 1 && len(m.of(one)) == 1 })
+
 	m.pattern = ptr("")
 	m.take(m.ask(m.request(m.epoch)))
 	slowly(t, func() bool { m.beat(); return len(m.owned) == 1 && len(m.of(other)) == 1 })

@@ -1,6 +1,7 @@
 // Drives kafkajs.
 import kafkajs from 'kafkajs'
-import { addr, EARLIEST, LATEST, main, Queue, Unsupported } from './suite.js'
+import { EARLIEST, LATEST, Queue, Unsupported } from './records.js'
+import { addr, main } from './suite.js'
 
 const { CompressionTypes, Kafka, logLevel, PartitionAssigners } = kafkajs
 const kafka = id => new Kafka({ clientId: id, brokers: [addr], logLevel: logLevel.ERROR, retry: { initialRetryTime: 100, retries: 8 } })

@@ -1,7 +1,8 @@
 // Drives @platformatic/kafka.
 import { Admin as Administration, Consumer, FetchIsolationLevels, Producer as Sender } from '@platformatic/kafka'
 import zlib from 'node:zlib'
-import { addr, EARLIEST, LATEST, main, Queue, Unsupported } from './suite.js'
+import { EARLIEST, LATEST, Queue, Unsupported } from './records.js'
+import { addr, main } from './suite.js'
 
 const base = id => ({ clientId: id, bootstrapBrokers: [addr], retries: 5, retryDelay: 200, metadataMaxAge: 1000 })
 const TOPIC = 2 // resource type

@@ -4,7 +4,8 @@ import confluent_kafka
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, NewPartitions, NewTopic
 
-from suite import ADDR, EARLIEST, LATEST, Record, Unsupported, main
+from records import EARLIEST, LATEST, Record, Unsupported
+from suite import ADDR, main
 
 
 class Producer:

@@ -5,7 +5,8 @@ import importlib.util
 import kafka
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient, NewPartitions, NewTopic
 
-from suite import ADDR, EARLIEST, LATEST, Record, Unsupported, main
+from records import EARLIEST, LATEST, Record, Unsupported
+from suite import ADDR, main
 
 
 class Producer:

@@ -23,4 +23,4 @@ func capabilities() []capability {
 
 // ofClients are the capabilities that every client is asked for; the others belong to one driver each.
 var ofClients = []string{"produce", "consume", "codecs", "headers", "groups", "rebalance", "static", "groups848", "idempotence", "transactions",
-	"admin", "bootstrap"}
+	"admin", "bootstrap", "log-start", "folds", "stale"}

@@ -1,7 +1,7 @@
 // Command interop runs real clients, unchanged, against the real binary, and prints what each of them can do.
 //
 //	make interop                                 every client, against a broker of ours that it builds and starts
-//	make interop ADDR=127.0.0.1:9092             against that broker instead, Apache Kafka for one: all of it passes there
+//	make interop ADDR=127.0.0.1:9092             against that broker instead, Apache Kafka for one: all of it that Kafka has passes there
 //	make interop CLIENTS=franz-go,kcat           some of the clients; ONLY=groups,rebalance: some of the capabilities
 //	make interop REQUIRE=kcat                    a client that is not installed is a failure (REQUIRE=all: any)
 //	make interop README=1                        writes the tables into README.md, between its markers
@@ -11,7 +11,10 @@
 // packages), kcat (a script), java (Maven). What a capability means, and what a driver is given and prints, stands in
 // capabilities.txt, which is the same for all of them.
 //
-// The runner makes the compacted topic that the drivers bootstrap from, trims it, and waits until it is. A client that is not
+// The runner makes the topics that the drivers only read, trims them, and waits until they are. What has to come from them it knows from what it
+// wrote: no broker is asked.
+//
+// Rows of other folds and keyframe.stale.fetch are not Kafka's: against a broker that is not ours `folds` and `stale` are skipped. A client that is not
 // installed is named, counted and skipped; a capability that the client does not have is skipped with the reason. The exit status
 // is 1 when anything failed.
 package main

@@ -105,7 +105,14 @@ func interop(ctx context.Context, o options, out io.Writer) (ok bool, err error)
 func (w *workplace) run(ctx context.Context, o options, chosen []driver, b *ours, logs string, out io.Writer) ([]report, error) {
 	fixture := w.prefix + "-bootstrap"
 	fixtureErr := make(chan error, 1)
+	var readingEnv []string
+	readingErr := make(chan error, 1)
 	go func() { fixtureErr <- makeFixture(ctx, w.addr, fixture, b) }()
+	go func() {
+		var err error
+		readingEnv, err = makeReadings(ctx, w, chosen, b)
+		readingErr <- err
+	}()
 	commands := make([][]string, len(chosen))
 	reports := make([]report, len(chosen))
 	for i, d := range chosen {
@@ -123,15 +130,16 @@ func (w *workplace) run(ctx context.Context, o options, chosen []driver, b *ours
 		fmt.Fprintf(out, "prepared %-16s %6.1f s\n", d.name, time.Since(began).Seconds())
 	}
 	began := time.Now()
-	if err := errors.Join(<-fixtureErr, makeFours(ctx, w, chosen)); err != nil {
+	if err := errors.Join(<-fixtureErr, <-readingErr, makeFours(ctx, w, chosen)); err != nil {
 		return nil, err
 	}
-	fmt.Fprintf(out, "waited for the compacted topic %.1f s\n", time.Since(began).Seconds())
+	fmt.Fprintf(out, "waited for the compacted topics %.1f s\n", time.Since(began).Seconds())
 	w.env = []string{"INTEROP_ADDR=" + w.addr, "INTEROP_ONLY=" + o.only, "INTEROP_BOOTSTRAP=" + fixture, "INTEROP_DEBEZIUM=cleanup.policy=compact"}
 	if b != nil {
 		w.env[3] += ",keyframe.fold=debezium"
 		w.env = append(w.env, "INTEROP_KEYFRAME="+b.binary, "INTEROP_STATE_URL="+b.State)
 	}
+	w.env = append(w.env, readingEnv...)
 	var wait sync.WaitGroup
 	slots := make(chan struct{}, max(1, o.jobs))
 	var printing sync.Mutex

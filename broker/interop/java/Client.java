@@ -37,6 +37,9 @@ final class Client {
         Driver.capability("transactions", Transactions::transactions);
         Driver.capability("admin", Administration::admin);
         Driver.capability("bootstrap", Bootstrap::bootstrap);
+        Driver.capability("log-start", () -> Readings.readings("INTEROP_LOG_START"));
+        Driver.capability("folds", () -> Readings.readings("INTEROP_FOLDS"));
+        Driver.capability("stale", () -> Readings.readings("INTEROP_STALE"));
         Driver.end();
     }
 

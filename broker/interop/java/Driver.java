@@ -26,6 +26,13 @@ final class Driver {
         return t;
     });
 
+    /** What the client or the broker does not have. */
+    static final class Skip extends Exception {
+        Skip(String why) {
+            super(why);
+        }
+    }
+
     interface Body {
         void run() throws Exception;
     }
@@ -57,9 +64,14 @@ final class Driver {
             reason = "hangs: no end after 150 s";
         } catch (ExecutionException | InterruptedException e) {
             Throwable cause = e.getCause() == null ? e : e.getCause();
-            cause.printStackTrace();
-            result = "fail";
-            reason = cause.getClass().getSimpleName() + ": " + cause.getMessage();
+            if (cause instanceof Skip) {
+                result = "skip";
+                reason = cause.getMessage();
+            } else {
+                cause.printStackTrace();
+                result = "fail";
+                reason = cause.getClass().getSimpleName() + ": " + cause.getMessage();
+            }
         }
         OUT.printf("interop\t%s\t%s\t%d\t%s%n", name, result, System.currentTimeMillis() - began, reason.replaceAll("\\s+", " "));
     }

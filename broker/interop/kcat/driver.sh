@@ -169,12 +169,51 @@ cap_bootstrap() {
   echo "$(wc -l <read.txt) of 2501 records were left"
 }
 
+# compare what came with a file of what has to come or may, = or ? before it.
+compare() {
+  awk 'BEGIN { n = i = 0 } NR == FNR { want[n] = substr($0, 2); must[n++] = substr($0, 1, 1) == "="; next }
+    bad { next }
+    { for (; i < n && want[i] != $0 && !must[i]; i++); if (i == n) bad = $0 " came behind the end"; else if (want[i++] != $0) bad = substr($0, 1, 120) " came, not " substr(want[i - 1], 1, 120) }
+    END { for (; !bad && i < n; i++) if (must[i]) bad = "nothing came any more, and not " substr(want[i], 1, 120); if (bad) { print bad; exit 1 } }' "$1" "$2"
+}
+
+# readings of topics that others wrote, of a file.
+readings() {
+  local kind t from want
+  while IFS=$'\t' read -r kind t from want; do
+    reading "$kind" "$t" "$from" "$want" || fail "$kind $t $from" || return
+  done <"$1"
+}
+
+reading() {
+  local kind=$1 t=$2 from=${3/earliest/beginning} want=$4 form='%o\t%T\t%S\t%h\t%s\t%k\n'
+  case $kind in
+    earliest) same "$(kcat -Q -b "$addr" -t "$t:0:-2" | sed 's/.*offset //')" "$from" "earliest offset" ;;
+    read) consume -t "$t" -p 0 -o "$from" -f "$form" >read.txt && compare "$want" read.txt ;;
+    out-of-range)
+      if consume -t "$t" -p 0 -o "$from" -X auto.offset.reset=error -f "$form" >read.txt 2>refused.txt; then
+        fail "is served, and is out of range"
+        return
+      fi
+      grep -qi "out of range" refused.txt || fail "without a reset policy: $(tail -1 refused.txt)" || return
+      consume -t "$t" -p 0 -o "$from" -X auto.offset.reset=earliest -f "$form" >read.txt && compare "$want" read.txt ;;
+    *) fail "no kind of reading that is known" ;;
+  esac
+}
+
+cap_log-start() { readings "$INTEROP_LOG_START"; }
+cap_folds() { readings "$INTEROP_FOLDS"; }
+cap_stale() { readings "$INTEROP_STALE"; }
+
 skip() { printf 'interop\t%s\tskip\t0\t%s\n' "$1" "$2"; }
 wanted() { [ -z "$only" ] || [[ ",$only," == *",$1,"* ]]; }
-for capability in produce consume codecs headers groups rebalance static groups848 idempotence transactions admin bootstrap; do
+for capability in produce consume codecs headers groups rebalance static groups848 idempotence transactions admin bootstrap log-start folds stale; do
   wanted $capability || continue
   case $capability in
     groups848) skip $capability "its librdkafka has no KIP-848"; continue ;;
+    log-start) [ -n "$INTEROP_LOG_START" ] || { skip $capability "not of this broker"; continue; } ;;
+    folds) [ -n "$INTEROP_FOLDS" ] || { skip $capability "not of this broker"; continue; } ;;
+    stale) [ -n "$INTEROP_STALE" ] || { skip $capability "not of this broker"; continue; } ;;
     admin) skip $capability "kcat has no admin calls"; continue ;;
   esac
   began=$(date +%s%3N)

@@ -35,9 +35,10 @@ class Producer {
 }
 
 // kafkajs reads in groups only: an assignment is a group of its own whose offsets were set before.
-async function consumer (id, { assign, group, topic, instanceId, newProtocol, autoCommit, readCommitted }) {
+async function consumer (id, { assign, group, topic, instanceId, newProtocol, autoCommit, readCommitted, reset }) {
   if (instanceId) throw new Unsupported('no static members')
   if (newProtocol) throw new Unsupported('no KIP-848')
+  if (reset === 'none') throw new Unsupported('an offset that is out of range is always reset')
   const wanted = assign && new Set(assign.map(a => a.partition))
   if (assign) {
     [group, topic] = [id, assign[0].topic]

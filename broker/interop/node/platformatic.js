@@ -1,7 +1,7 @@
 // Drives @platformatic/kafka.
 import { Admin as Administration, Consumer, FetchIsolationLevels, Producer as Sender } from '@platformatic/kafka'
 import zlib from 'node:zlib'
-import { EARLIEST, LATEST, Queue, Unsupported } from './records.js'
+import { EARLIEST, LATEST, OutOfRange, Queue, Unsupported } from './records.js'
 import { addr, main } from './suite.js'
 
 const base = id => ({ clientId: id, bootstrapBrokers: [addr], retries: 5, retryDelay: 200, metadataMaxAge: 1000 })
@@ -33,8 +33,9 @@ class Producer {
   close () { return this.p.close(true) }
 }
 
-async function consumer (id, { assign, group, topic, instanceId, newProtocol, autoCommit, readCommitted }) {
+async function consumer (id, { assign, group, topic, instanceId, newProtocol, autoCommit, readCommitted, reset }) {
   if (instanceId) throw new Unsupported('sends an instance id, and leaves the group all the same')
+  if (reset === 'earliest') throw new Unsupported('an offset that is out of range is never reset')
   const queue = new Queue()
   const [last, wanted] = [new Map(), assign && new Set(assign.map(a => a.partition))]
   const options = newProtocol
@@ -52,9 +53,9 @@ async function consumer (id, { assign, group, topic, instanceId, newProtocol, au
     }
     await a.close()
   }
-  const stream = await c.consume({ ...how, autocommit: autoCommit ? 500 : false, maxWaitTime: 100, minBytes: 1,
+  const stream = await c.consume({ ...how, autocommit: autoCommit ? 500 : false, maxWaitTime: 100, minBytes: 1, maxBytes: 1 << 20,
     isolationLevel: readCommitted ? FetchIsolationLevels.READ_COMMITTED : FetchIsolationLevels.READ_UNCOMMITTED })
-  stream.on('error', e => { queue.error = e })
+  stream.on('error', e => { queue.error = e.findBy?.('apiId', 'OFFSET_OUT_OF_RANGE') ? new OutOfRange(e.message) : e })
   stream.on('data', m => {
     if (wanted && !wanted.has(m.partition)) return
     const headers = [...m.headers].map(([key, value]) => ({ key: String(key), value }))

@@ -4,6 +4,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 // What the client cannot do.
 export class Unsupported extends Error {}
 
+// What a consumer without a reset policy is told.
+export class OutOfRange extends Error {}
+
 // Offsets that an assignment may begin at.
 export const EARLIEST = -2
 export const LATEST = -1

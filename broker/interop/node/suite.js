@@ -2,6 +2,7 @@
 // ../capabilities.txt. The client is behind an object with producer(), consumer() and admin(); see kafkajs.js.
 import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { readings } from './readings.js'
 import { buffer, check, EARLIEST, expect, inOrder, LATEST, nothing, now, numbered, starts, take, text, Unsupported, until } from './records.js'
 
 const env = process.env
@@ -246,7 +247,11 @@ const capabilities = {
       }
     }
     r.notes.push(`${fewest} of 2501 records were left`)
-  }
+  },
+
+  'log-start': r => readings(r, 'INTEROP_LOG_START'),
+  folds: r => readings(r, 'INTEROP_FOLDS'),
+  stale: r => readings(r, 'INTEROP_STALE')
 }
 
 async function groups (r, what, newProtocol) {

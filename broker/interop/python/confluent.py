@@ -4,7 +4,7 @@ import confluent_kafka
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, NewPartitions, NewTopic
 
-from records import EARLIEST, LATEST, Record, Unsupported
+from records import EARLIEST, LATEST, OutOfRange, Record, Unsupported
 from suite import ADDR, main
 
 
@@ -50,8 +50,8 @@ class Producer:
 
 
 class Consumer:
-    def __init__(self, name, assign=None, group=None, topic=None, instance=None, auto_commit=False, read_committed=False):
-        config = {"bootstrap.servers": ADDR, "client.id": name, "group.id": group or name, "auto.offset.reset": "earliest", "fetch.wait.max.ms": 100,
+    def __init__(self, name, assign=None, group=None, topic=None, instance=None, auto_commit=False, read_committed=False, reset="earliest"):
+        config = {"bootstrap.servers": ADDR, "client.id": name, "group.id": group or name, "auto.offset.reset": {"none": "error"}.get(reset, reset), "fetch.wait.max.ms": 100,
                   "enable.auto.commit": auto_commit, "auto.commit.interval.ms": 500, "session.timeout.ms": 8000, "heartbeat.interval.ms": 300,
                   "isolation.level": "read_committed" if read_committed else "read_uncommitted"}
         if instance:
@@ -69,6 +69,8 @@ class Consumer:
             m, wait = self.c.poll(wait), 0
             if m is None:
                 break
+            if m.error() and m.error().code() == confluent_kafka.KafkaError._AUTO_OFFSET_RESET:
+                raise OutOfRange(m.error())
             if m.error():
                 raise confluent_kafka.KafkaException(m.error())
             got.append(Record(m.topic(), m.partition(), m.offset(), m.key(), m.value(), m.timestamp()[1], m.headers() or []))

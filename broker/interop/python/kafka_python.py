@@ -5,7 +5,7 @@ import importlib.util
 import kafka
 from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient, NewPartitions, NewTopic
 
-from records import EARLIEST, LATEST, Record, Unsupported
+from records import EARLIEST, LATEST, OutOfRange, Record, Unsupported
 from suite import ADDR, main
 
 
@@ -25,13 +25,13 @@ class Producer:
 
 
 class Consumer:
-    def __init__(self, name, assign=None, group=None, topic=None, instance=None, auto_commit=False, read_committed=False):
+    def __init__(self, name, assign=None, group=None, topic=None, instance=None, auto_commit=False, read_committed=False, reset="earliest"):
         if instance:
             raise Unsupported("no static members")
         if read_committed:
             raise Unsupported("no read_committed")
         more = {"session_timeout_ms": 8000, "heartbeat_interval_ms": 300} if group else {}
-        self.c = kafka.KafkaConsumer(bootstrap_servers=ADDR, client_id=name, group_id=group, auto_offset_reset="earliest", fetch_max_wait_ms=100,
+        self.c = kafka.KafkaConsumer(bootstrap_servers=ADDR, client_id=name, group_id=group, auto_offset_reset=reset, fetch_max_wait_ms=100,
                                      enable_auto_commit=auto_commit, auto_commit_interval_ms=500, metadata_max_age_ms=2000, **more)
         if assign:
             self.c.assign([kafka.TopicPartition(t, p) for t, p, _ in assign])
@@ -48,8 +48,11 @@ class Consumer:
             self.c.subscribe([topic])
 
     def poll(self):
-        return [Record(m.topic, m.partition, m.offset, m.key, m.value, m.timestamp, list(m.headers))
-                for records in self.c.poll(200, 500).values() for m in records]
+        try:
+            got = self.c.poll(200, 500)
+        except kafka.errors.OffsetOutOfRangeError as e:
+            raise OutOfRange(e) from e
+        return [Record(m.topic, m.partition, m.offset, m.key, m.value, m.timestamp, list(m.headers)) for records in got.values() for m in records]
 
     def commit(self):
         self.c.commit()

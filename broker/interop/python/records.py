@@ -12,6 +12,10 @@ class Unsupported(Exception):
     """What the client cannot do."""
 
 
+class OutOfRange(Exception):
+    """What a consumer without a reset policy is told."""
+
+
 def check(ok, message):
     if not ok:
         raise AssertionError(message)

@@ -11,6 +11,7 @@ import time
 import traceback
 from collections import Counter
 
+from readings import folds, log_start, stale
 from records import EARLIEST, LATEST, Unsupported, check, expect, in_order, nothing, now, numbered, record, starts, take, until
 
 ADDR, PREFIX = os.environ["INTEROP_ADDR"], os.environ["INTEROP_PREFIX"]
@@ -371,16 +372,18 @@ def read_compacted(r, topic, start, committed):
     return n
 
 
-CAPABILITIES = (produce, consume, codecs, headers, groups, rebalance, static, groups848, idempotence, transactions, admin, bootstrap)
+CAPABILITIES = (produce, consume, codecs, headers, groups, rebalance, static, groups848, idempotence, transactions, admin, bootstrap,
+                log_start, folds, stale)
 
 
 def main(client):
     only = os.environ.get("INTEROP_ONLY")
     print(f"interop\tversion\tinfo\t0\t{client.version}", flush=True)
     for f in CAPABILITIES:
-        if only and f.__name__ not in only.split(","):
+        name = f.__name__.replace("_", "-")
+        if only and name not in only.split(","):
             continue
-        r, began, outcome = Run(client, f.__name__), time.time(), []
+        r, began, outcome = Run(client, name), time.time(), []
 
         def attempt():
             try:
@@ -396,7 +399,7 @@ def main(client):
         thread.start()
         thread.join(100)
         result, reason = outcome or ("fail", "hangs: no end after 100 s")
-        print(f"interop\t{f.__name__}\t{result}\t{int((time.time() - began) * 1000)}\t{' '.join(reason.split())}", flush=True)
+        print(f"interop\t{name}\t{result}\t{int((time.time() - began) * 1000)}\t{' '.join(reason.split())}", flush=True)
         for one in reversed(r.open):
             closing = threading.Thread(target=one.close, daemon=True)
             closing.start()

@@ -115,6 +115,12 @@ func (client) Consumer(addr, id string, c suite.ConsumerConfig) (suite.Consumer,
 			from[s.Topic][s.Partition] = kgo.NewOffset().At(s.Offset)
 		}
 		options = append(options, kgo.ConsumePartitions(from))
+		switch c.Reset {
+		case suite.ResetNone:
+			options = append(options, kgo.ConsumeResetOffset(kgo.NoResetOffset()))
+		case suite.ResetEarliest:
+			options = append(options, kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+		}
 	}
 	cl, err := kgo.NewClient(options...)
 	return &consumer{cl}, err
@@ -127,6 +133,9 @@ func (c *consumer) Poll(ctx context.Context) ([]suite.Record, error) {
 	defer cancel()
 	fetches := c.PollFetches(ctx)
 	for _, e := range fetches.Errors() {
+		if errors.Is(e.Err, kerr.OffsetOutOfRange) {
+			return nil, fmt.Errorf("%w: %w", suite.ErrOutOfRange, e.Err)
+		}
 		if !errors.Is(e.Err, context.DeadlineExceeded) && !errors.Is(e.Err, context.Canceled) {
 			return nil, fmt.Errorf("%s/%d: %w", e.Topic, e.Partition, e.Err)
 		}

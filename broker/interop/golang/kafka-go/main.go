@@ -71,6 +71,9 @@ func (client) Consumer(addr, id string, c suite.ConsumerConfig) (suite.Consumer,
 	if c.NewProtocol {
 		return nil, fmt.Errorf("%w: no KIP-848", suite.ErrUnsupported)
 	}
+	if c.Reset == suite.ResetNone {
+		return &fetcher{newClient(addr, id), c.Assign[0]}, nil
+	}
 	base := kafka.ReaderConfig{Brokers: []string{addr}, Dialer: &kafka.Dialer{ClientID: id, Timeout: 10 * time.Second, DualStack: true}, MaxWait: 100 * time.Millisecond,
 		MaxBytes: 1 << 20, ReadBackoffMin: 10 * time.Millisecond, ReadBackoffMax: 100 * time.Millisecond}
 	if c.ReadCommitted {
@@ -86,6 +89,11 @@ func (client) Consumer(addr, id string, c suite.ConsumerConfig) (suite.Consumer,
 		k.read(ctx, kafka.NewReader(base))
 	}
 	for _, s := range c.Assign {
+		if c.Reset == suite.ResetEarliest {
+			if err := resets(admin{newClient(addr, id)}, s); err != nil {
+				return nil, err
+			}
+		}
 		one := base
 		one.Topic, one.Partition = s.Topic, int(s.Partition)
 		r := kafka.NewReader(one)
@@ -177,7 +185,11 @@ func (c *consumer) Close() error {
 }
 
 func (client) Admin(addr, id string) (suite.Admin, error) {
-	return admin{kafka.Client{Addr: kafka.TCP(addr), Timeout: 20 * time.Second, Transport: &kafka.Transport{ClientID: id, MetadataTTL: 100 * time.Millisecond}}}, nil
+	return admin{newClient(addr, id)}, nil
+}
+
+func newClient(addr, id string) kafka.Client {
+	return kafka.Client{Addr: kafka.TCP(addr), Timeout: 20 * time.Second, Transport: &kafka.Transport{ClientID: id, MetadataTTL: 100 * time.Millisecond}}
 }
 
 type admin struct{ kafka.Client }

@@ -107,6 +107,12 @@ func (client) Consumer(addr, id string, c suite.ConsumerConfig) (suite.Consumer,
 			config["group.instance.id"] = c.InstanceID
 		}
 	}
+	switch c.Reset {
+	case suite.ResetNone:
+		config["auto.offset.reset"] = "error"
+	case suite.ResetEarliest:
+		config["auto.offset.reset"] = "earliest"
+	}
 	k, err := kafka.NewConsumer(&config)
 	if err != nil {
 		return nil, err
@@ -149,6 +155,9 @@ func (c *consumer) Poll(context.Context) ([]suite.Record, error) {
 			}
 			all = append(all, got)
 		case kafka.Error:
+			if e.Code() == kafka.ErrAutoOffsetReset {
+				return all, fmt.Errorf("%w: %w", suite.ErrOutOfRange, e)
+			}
 			if e.IsFatal() || e.Code() != kafka.ErrAllBrokersDown && e.Code() != kafka.ErrTransport && !e.IsRetriable() {
 				return all, e
 			}

@@ -91,47 +91,7 @@ func (client) Consumer(addr, id string, cc suite.ConsumerConfig) (suite.Consumer
 	if cc.Group != "" {
 		return newMember(addr, c, cc)
 	}
-	k, err := sarama.NewConsumer([]string{addr}, c)
-	if err != nil {
-		return nil, err
-	}
-	a := &assigned{Consumer: k, records: make(chan *sarama.ConsumerMessage, 1000)}
-	for _, s := range cc.Assign { // sarama's special offsets are Kafka's
-		p, err := k.ConsumePartition(s.Topic, s.Partition, s.Offset)
-		if err != nil {
-			return nil, errors.Join(err, a.Close())
-		}
-		a.partitions = append(a.partitions, p)
-		go func() {
-			for m := range p.Messages() {
-				a.records <- m
-			}
-		}()
-	}
-	return a, nil
-}
-
-type assigned struct {
-	sarama.Consumer
-	partitions []sarama.PartitionConsumer
-	records    chan *sarama.ConsumerMessage
-}
-
-func (a *assigned) Poll(context.Context) ([]suite.Record, error) { return received(a.records), nil }
-func (a *assigned) Commit(context.Context) error                 { return nil }
-
-func (a *assigned) Close() error {
-	for _, p := range a.partitions {
-		p.AsyncClose()
-	}
-	for end := time.After(300 * time.Millisecond); ; {
-		select {
-		case <-a.records: // so that no partition waits for its reader
-			continue
-		case <-end:
-		}
-		return a.Consumer.Close()
-	}
+	return newAssigned(addr, c, cc)
 }
 
 func received(from chan *sarama.ConsumerMessage) []suite.Record {

@@ -12,22 +12,39 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The table in doc.go names tests that there are.
+// The tables in doc.go, and in broker/kafka's, name tests that there are.
 func TestDocNamesTests(t *testing.T) {
-	doc, err := os.ReadFile("doc.go")
+	for pkg, atLeast := range map[string]int{"conformance": 100, "kafka": 30} {
+		t.Run(pkg, func(t *testing.T) {
+			doc, err := os.ReadFile(filepath.Join("..", pkg, "doc.go"))
+			require.NoError(t, err)
+			tests := map[string]map[string]bool{}
+			named := regexp.MustCompile(`(?:([a-z]+)\.)?(Test[A-Z]\w+)`).FindAllStringSubmatch(string(doc), -1)
+			require.Greater(t, len(named), atLeast)
+			for _, name := range named {
+				dir := filepath.Join("..", pkg)
+				if name[1] != "" {
+					dir = filepath.Join("..", name[1])
+				}
+				if tests[dir] == nil {
+					tests[dir] = testsIn(t, dir)
+				}
+				require.True(t, tests[dir][name[2]], "%s is named in doc.go, and no test in %s", name[0], dir)
+			}
+		})
+	}
+}
+
+// The capabilities that broker/kafka's table names are what real clients are put through.
+func TestDocNamesCapabilities(t *testing.T) {
+	doc, err := os.ReadFile(filepath.Join("..", "kafka", "doc.go"))
 	require.NoError(t, err)
-	tests := map[string]map[string]bool{}
-	named := regexp.MustCompile(`(?:([a-z]+)\.)?(Test[A-Z]\w+)`).FindAllStringSubmatch(string(doc), -1)
-	require.Greater(t, len(named), 100)
+	list, err := os.ReadFile(filepath.Join("..", "interop", "capabilities.txt"))
+	require.NoError(t, err)
+	named := regexp.MustCompile("capability `([^`]*)`").FindAllStringSubmatch(string(doc), -1)
+	require.GreaterOrEqual(t, len(named), 4)
 	for _, name := range named {
-		dir := "."
-		if name[1] != "" {
-			dir = filepath.Join("..", name[1])
-		}
-		if tests[dir] == nil {
-			tests[dir] = testsIn(t, dir)
-		}
-		require.True(t, tests[dir][name[2]], "%s is named in doc.go, and no test in %s", name[0], dir)
+		require.Contains(t, string(list), "\n"+name[1]+"\t", "%s is named in doc.go, and no capability", name[0])
 	}
 }
 

@@ -12,7 +12,8 @@
 // capabilities.txt, which is the same for all of them.
 //
 // The runner makes the topics that the drivers only read, trims them, and waits until they are. What has to come from them it knows from what it
-// wrote: no broker is asked.
+// wrote: no broker is asked. The clauses of what a consumer sees on a key-framed topic are a table in the doc of broker/kafka, with the tests
+// and the capabilities that hold them.
 //
 // Rows of other folds and keyframe.stale.fetch are not Kafka's: against a broker that is not ours `folds` and `stale` are skipped. A client that is not
 // installed is named, counted and skipped; a capability that the client does not have is skipped with the reason. The exit status

@@ -76,7 +76,7 @@ func startOwn(t testing.TB, o options) *broker {
 	t.Cleanup(func() { require.NoError(t, b.registry.Close()) })
 	b.configs, err = configs.Open(t.Context(), configs.Options{Catalog: b.catalog, Registry: b.registry})
 	require.NoError(t, err)
-	cfg := kafka.Config{Registry: b.registry, Configs: b.configs, Producers: b.catalog, ClusterID: b.catalog.ClusterID(), LeaderEpoch: epoch, AdvertisedHost: "127.0.0.1"}
+	cfg := kafka.Config{Registry: b.registry, Configs: b.configs, Producers: b.catalog, Log: b.store, ClusterID: b.catalog.ClusterID(), LeaderEpoch: epoch, AdvertisedHost: "127.0.0.1"}
 	if o.keyed {
 		b.fold(t)
 		cfg.Rows = b.keyframe

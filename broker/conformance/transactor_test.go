@@ -42,6 +42,8 @@ func (p *transactor) initRequest(version int16) *kmsg.InitProducerIDRequest {
 func (p *transactor) init() *transactor {
 	p.T.Helper()
 	require.Eventually(p.T, func() bool {
+		// Kafka makes room for transactions when their coordinator is first looked for, as every client does.
+		raw.Do[*kmsg.FindCoordinatorResponse](p.Conn, &kmsg.FindCoordinatorRequest{Version: 2, CoordinatorKey: p.txn, CoordinatorType: 1})
 		resp := raw.Do[*kmsg.InitProducerIDResponse](p.Conn, p.initRequest(4))
 		if resp.ErrorCode == 51 || resp.ErrorCode == 14 || resp.ErrorCode == 15 || resp.ErrorCode == 16 {
 			return false

@@ -51,6 +51,9 @@ func openNode(t testing.TB, c nodeConfig) *node {
 }
 
 func tryOpenNode(t testing.TB, c nodeConfig) (_ *node, err error) {
+	if c.fs == nil {
+		c.fs = vfs.NewMem() // and never the machine's
+	}
 	if c.clock == nil {
 		c.clock = &clock{ms: 1_700_000_000_000}
 	}

@@ -11,6 +11,8 @@ type Appended struct {
 	LogStart     int64
 	AppendTimeMs int64 // broker clock, Unix milliseconds, monotone in a partition
 	Duplicate    bool  // the batch is one of its producer's last five: nothing was written, the offsets are the original's
+	// Refused is why a foreign marker was not written to some of its partitions.
+	Refused []*SequenceError
 
 	done *completion
 }

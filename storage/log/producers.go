@@ -128,7 +128,7 @@ func (ps *producers) overtaken(m Marker) bool {
 
 // mark decides about the end of a transaction: the producer's state after it, and the first offset of the transaction, -1 if none is
 // open (KIP-98, KIP-890).
-func (ps *producers) mark(m Marker, nowMs int64) (v keys.Producer, first int64, err error) {
+func (ps *producers) mark(m Marker, nowMs int64) (v keys.Producer, first int64, refused *SequenceError) {
 	v = keys.Producer{Epoch: m.ProducerEpoch, TxnFirstOffset: -1, CoordinatorEpoch: -1}
 	state := ps.byID[m.ProducerID]
 	if state != nil && !ps.isExpired(state, nowMs) {

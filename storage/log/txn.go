@@ -21,7 +21,8 @@ type Marker struct {
 	// that the partition has already is then one too late.
 	Bumped bool
 	// Foreign: the marker is not of this process's coordinator, which alone decides how transactions end. It is refused where an epoch is
-	// newer, also if there is nothing to end; the coordinator's own must never hang on what a foreign one has left behind.
+	// newer, also if there is nothing to end, and written to the other partitions (Appended.Refused); the coordinator's own must never hang
+	// on what a foreign one has left behind.
 	Foreign bool
 }
 
@@ -57,7 +58,7 @@ type marking struct {
 //
 // The reserve of the disk is not asked: what ends a transaction is what lets space be freed.
 //
-// Errors, and nothing was written then: *SequenceError (StaleEpoch, StaleCoordinator), ErrClosed, ErrFailed, extra's.
+// Errors, and nothing was written then: *SequenceError (StaleEpoch), ErrClosed, ErrFailed, extra's.
 func (s *Store) AppendMarkers(partitions []*Partition, m Marker, extra func(*pebble.Batch) error) (*Appended, error) {
 	if err := s.enter(); err != nil {
 		return nil, err
@@ -85,6 +86,9 @@ func (s *Store) AppendMarkers(partitions []*Partition, m Marker, extra func(*peb
 		s.stats.refused(err)
 		return nil, err
 	}
+	for _, err := range a.Refused {
+		s.stats.refused(err)
+	}
 	for _, x := range marks {
 		s.tail.account(x.p, len(x.b))
 	}
@@ -102,12 +106,18 @@ func (s *Store) appendMarkers(partitions []*Partition, m Marker, pb *pebble.Batc
 		defer p.appendMu.Unlock()
 	}
 	marks := make([]marking, 0, len(partitions))
+	var refused []*SequenceError
 	for _, p := range partitions {
 		if p.writer.closed || !m.Foreign && p.producers.overtaken(m) {
 			continue
 		}
 		x, err := p.mark(m)
-		if err != nil {
+		switch {
+		case err == nil:
+		case m.Foreign:
+			refused = append(refused, err)
+			continue
+		default:
 			return nil, nil, err
 		}
 		p.encodeMarker(pb, x)
@@ -127,18 +137,18 @@ func (s *Store) appendMarkers(partitions []*Partition, m Marker, pb *pebble.Batc
 		x.p.marked(x, at)
 	}
 	s.committer.enqueue(head)
-	return &Appended{BaseOffset: -1, LastOffset: -1, LogStart: -1, AppendTimeMs: s.cfg.Now().UnixMilli(), done: done}, marks, nil
+	return &Appended{BaseOffset: -1, LastOffset: -1, LogStart: -1, AppendTimeMs: s.cfg.Now().UnixMilli(), Refused: refused, done: done}, marks, nil
 }
 
 // mark decides about a marker, as ProducerAppendInfo of Kafka does.
-func (p *Partition) mark(m Marker) (x marking, err error) {
+func (p *Partition) mark(m Marker) (x marking, refused *SequenceError) {
 	w := &p.writer
 	x = marking{p: p, nowMs: max(w.appendMs, p.store.cfg.Now().UnixMilli()), epoch: p.epochs.last() != p.store.cfg.LeaderEpoch}
 	var first int64
-	x.state, first, err = p.producers.mark(m, x.nowMs)
-	if err != nil {
-		err.(*SequenceError).Partition = p.id
-		return x, err
+	x.state, first, refused = p.producers.mark(m, x.nowMs)
+	if refused != nil {
+		refused.Partition = p.id
+		return x, refused
 	}
 	x.b = batch.EndTxn{ProducerID: m.ProducerID, ProducerEpoch: m.ProducerEpoch, CoordinatorEpoch: m.CoordinatorEpoch, Commit: m.Commit}.Batch(x.nowMs)
 	x.b.Stamp(w.next, p.store.cfg.LeaderEpoch)

@@ -154,12 +154,13 @@ func TestMarkersAreOneWrite(t *testing.T) {
 	require.NoError(t, closer.Close())
 
 	// Nothing is written when the extra fails, or one partition refuses.
+	appendWait(t, n.parts[2], rec{pid: 8, epoch: 3, txn: true})
 	before := n.store.Metrics()
 	failed := errors.New("no")
 	_, err = n.store.AppendMarkers(n.parts, Marker{ProducerID: 9}, func(*pebble.Batch) error { return failed })
 	require.ErrorIs(t, err, failed)
-	_, err = n.store.AppendMarkers(n.parts, Marker{ProducerID: 7, ProducerEpoch: 1, CoordinatorEpoch: -1, Foreign: true}, func(pb *pebble.Batch) error { return pb.Delete(key, nil) })
-	require.Equal(t, StaleCoordinator, kindOf(err))
+	_, err = n.store.AppendMarkers(n.parts, Marker{ProducerID: 8, ProducerEpoch: 2}, func(pb *pebble.Batch) error { return pb.Delete(key, nil) })
+	require.Equal(t, StaleEpoch, kindOf(err))
 	require.Equal(t, int64(0), n.parts[1].Bounds().LogEnd)
 	require.Equal(t, before.InFlightBytes, n.store.Metrics().InFlightBytes)
 	_, closer, err = n.store.db.Get(key)
@@ -290,10 +291,14 @@ func TestEpochsAroundMarkers(t *testing.T) {
 	}
 	mark := func(m Marker) error {
 		a, err := n.store.AppendMarkers([]*Partition{p}, m, nil)
-		if err == nil {
-			require.NoError(t, a.Wait(t.Context()))
+		if err != nil {
+			return err
 		}
-		return err
+		require.NoError(t, a.Wait(t.Context()))
+		for _, refused := range a.Refused {
+			return refused
+		}
+		return nil
 	}
 	require.NoError(t, try(rec{pid: 7, epoch: 4, txn: true, n: 3}))
 	refused(InTransaction, try(rec{pid: 7, epoch: 4, sequence: 3}))
@@ -412,10 +417,14 @@ func TestForeignMarkersHoldNoEndUp(t *testing.T) {
 	mark := func(m Marker) error {
 		t.Helper()
 		a, err := n.store.AppendMarkers([]*Partition{p}, m, nil)
-		if err == nil {
-			require.NoError(t, a.Wait(t.Context()))
+		if err != nil {
+			return err
 		}
-		return err
+		require.NoError(t, a.Wait(t.Context()))
+		for _, refused := range a.Refused {
+			return refused
+		}
+		return nil
 	}
 	for i, foreign := range []Marker{{ProducerEpoch: 4, CoordinatorEpoch: 1 << 30}, {ProducerEpoch: 5}, {ProducerEpoch: 9}} {
 		foreign.ProducerID, foreign.Foreign = int64(7+i), true
@@ -434,4 +443,28 @@ func TestForeignMarkersHoldNoEndUp(t *testing.T) {
 		require.Equal(t, StaleEpoch, kindOf(mark(late)))
 	}
 	n.close()
+}
+
+// A foreign marker is refused by each partition alone, and written to the others, all at once: else one that many partitions refuse would be tried
+// as many times.
+func TestForeignMarkersAreRefusedOneByOne(t *testing.T) {
+	n := openNode(t, nodeConfig{partitions: 4})
+	defer n.close()
+	endTxn(t, n.store, Marker{ProducerID: 7, ProducerEpoch: 5}, n.parts[1], n.parts[3])
+	before := n.store.Metrics()
+	a, err := n.store.AppendMarkers(n.parts, Marker{ProducerID: 7, ProducerEpoch: 4, Foreign: true}, nil)
+	require.NoError(t, err)
+	require.NoError(t, a.Wait(t.Context()))
+	var ids []PartitionID
+	for _, refused := range a.Refused {
+		require.Equal(t, StaleEpoch, refused.Kind)
+		ids = append(ids, refused.Partition)
+	}
+	require.Equal(t, []PartitionID{n.parts[1].ID(), n.parts[3].ID()}, ids)
+	for _, p := range n.parts {
+		require.Equal(t, int64(1), p.Bounds().LastStable)
+	}
+	after := n.store.Metrics()
+	require.Equal(t, []uint64{2, 2}, []uint64{after.Appends - before.Appends, after.SequenceErrors - before.SequenceErrors})
+	require.Zero(t, after.InFlightBytes)
 }

@@ -134,3 +134,9 @@ func (g *memGroups) EndOffsets(_ int64, groups []string, commit bool) (func(*peb
 			note(map[bool]string{true: "durable", false: "failed"}[durable])
 		}
 }
+
+func (g *memGroups) noted() []string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.Clone(g.log)
+}

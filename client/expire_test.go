@@ -237,6 +237,32 @@ func TestRowsExpireOnAnIdleTopic(t *testing.T) {
 	})
 }
 
+// Whoever waits in Watch hears of rows that expire on an idle topic, though no delta comes any more.
+func TestWatchWaitsForRowsToExpire(t *testing.T) {
+	eachStore(t, func(t *testing.T, store func() Store) {
+		g := newRig(t, fold.LastValue, 1)
+		g.cfg.Store = store()
+		g.log.append(0, "k0", "1", "k1", "1", "k2", "1")
+		g.log.cut(0)
+		r := g.open()
+		ctx, cancel := context.WithTimeout(testContext(t), 15*time.Second)
+		next, stop := pullChanges(r.Watch(ctx, nil))
+		defer func() { cancel(); stop() }()
+		for range 3 {
+			_, err := next()
+			require.NoError(t, err)
+		}
+		for start := int64(1); start <= 3; start++ {
+			g.log.cutExpiring(0, start)
+			c, err := next()
+			require.NoError(t, err)
+			require.Equal(t, fmt.Sprintf("k%d", start-1), string(c.Key))
+			require.True(t, c.Deleted && c.Expired)
+			require.Equal(t, start, c.Next.Start)
+		}
+	})
+}
+
 // What has expired at a position that did not move is not known to a replica that was not there: who was, and comes back, begins anew.
 func TestWatchIsResetAfterRowsExpiredElsewhere(t *testing.T) {
 	eachStore(t, func(t *testing.T, store func() Store) {

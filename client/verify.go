@@ -70,6 +70,7 @@ func (p *partition) expireLocked(s rows, start int64) error {
 		}
 		p.history.add(c)
 	}
+	p.r.changed.notify() // on an idle topic nothing else comes that would wake who watches
 	return err
 }
 

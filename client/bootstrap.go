@@ -175,7 +175,7 @@ func (p *partition) adopt(s rows, start int64, kind EventKind) error {
 	}
 	if old == nil || !s.perRecord() && !p.watched {
 		p.history.begin(position)
-	} else if err := p.history.replace(difference(old, s, p.position(), position), position); err != nil {
+	} else if err := p.history.replace(difference(old, s, p.position(), position), p.position(), position); err != nil {
 		p.log.Warn("watchers must begin anew: the former state cannot be read", "err", err)
 	}
 	p.ring.reset(s.perRecord())
@@ -199,9 +199,13 @@ func (p *partition) adopt(s rows, start int64, kind EventKind) error {
 }
 
 // difference yields what a holder of the old state must change to have the new one. All but the last resume at the
-// old position. A row that cannot be read ends it: the watcher's next position is then the old one still.
+// old position; or, where the new one is not above it, nowhere: who has only some of them begins anew. A row that cannot be read ends it: the
+// watcher's next position is then the old one still, or none.
 func difference(old, now rows, oldAt, nowAt Position) iter.Seq2[Change, error] {
 	id := now.identity()
+	if nowAt.Offset <= oldAt.Offset {
+		oldAt.Offset = nowhere
+	}
 	return holdLast(nowAt, func(yield func(Change, error) bool) {
 		for row, err := range now.all() {
 			if err != nil {

@@ -263,6 +263,40 @@ func TestWatchWaitsForRowsToExpire(t *testing.T) {
 	})
 }
 
+// A counter was folded onto a row that was gone, so the frame is loaded anew, at a cut behind the replica's position. Whoever had that position from
+// Watch has the wrong value: he begins anew, and is not left with it.
+func TestWatchAfterAStateThatWasWrong(t *testing.T) {
+	eachStore(t, func(t *testing.T, store func() Store) {
+		g := newRig(t, fold.Counter, 1)
+		g.cfg.Store = store()
+		g.log.append(0, "k0", "1", "k1", "1")
+		g.log.cut(0)
+		r := g.open()
+		ctx := testContext(t)
+		m := newMirror()
+		require.NoError(t, m.follow(ctx, r, map[int32]int64{0: 2}))
+		g.plane.hidden.Store(true)
+		g.log.cutExpiring(0, 1)
+		end := g.log.append(0, "k0", "5")
+		require.NoError(t, r.WaitFor(ctx, 0, end))
+		require.NoError(t, m.follow(ctx, r, map[int32]int64{0: end}))
+		require.Equal(t, map[string]string{"k0": "6", "k1": "1"}, m.state)
+		frames := g.plane.tries.Load()
+		g.plane.hidden.Store(false)
+		g.log.changed.notify()
+		g.await("the right state", func() bool {
+			return g.plane.tries.Load() > frames && r.partitions[0].startIs(1) && g.state()["k0"] == "5"
+		})
+		var reset *WatchResetError
+		for c, err := range r.Watch(ctx, maps.Clone(m.at)) {
+			require.ErrorAs(t, err, &reset, "%+v", c)
+		}
+		m = newMirror()
+		require.NoError(t, m.follow(ctx, r, map[int32]int64{0: end}))
+		require.Equal(t, g.log.state(0), m.state)
+	})
+}
+
 // What has expired at a position that did not move is not known to a replica that was not there: who was, and comes back, begins anew.
 func TestWatchIsResetAfterRowsExpiredElsewhere(t *testing.T) {
 	eachStore(t, func(t *testing.T, store func() Store) {

@@ -5,6 +5,9 @@ import (
 	"sync"
 )
 
+// nowhere is the offset of a position that cannot be resumed: something is always missing from there on.
+const nowhere = -1
+
 // history is what a partition keeps for its watchers: the latest changes, each with a sequence number, and which keys
 // were deleted lately. A watcher is a cursor into it and costs nothing else.
 type history struct {
@@ -92,12 +95,15 @@ func (h *history) buryLocked(t tomb) {
 	h.tombs = append(h.tombs, t)
 }
 
-// replace adds the difference between the old state and a new one that begins at `at`. Open watchers see it; later ones begin
-// behind it. Deletions stay known within one incarnation. After an error nothing older than `at` can be resumed.
-func (h *history) replace(diff iter.Seq2[Change, error], at Position) error {
+// replace adds the difference between the old state, which ended at `from`, and a new one that begins at `at`. Open watchers see it; later
+// ones begin behind it. Deletions stay known within one incarnation, unless the old state was no earlier one of the log's, but wrong: then the
+// difference has changes below `from`, which nobody who resumes there would look for. Then, and after an error, nothing older than `at` can be
+// resumed.
+func (h *history) replace(diff iter.Seq2[Change, error], from, at Position) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	same := h.horizon.Incarnation == at.Incarnation
+	wrong := false
 	if !same {
 		h.tombs, h.horizon = nil, at
 	}
@@ -112,6 +118,10 @@ func (h *history) replace(diff iter.Seq2[Change, error], at Position) error {
 		if same && c.Deleted {
 			h.buryLocked(tombOf(c))
 		}
+		wrong = wrong || c.Offset < from.Offset
+	}
+	if wrong {
+		h.tombs, h.horizon = nil, at
 	}
 	h.restartLocked(at)
 	return nil

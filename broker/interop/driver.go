@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -41,6 +42,7 @@ type workplace struct {
 const driverTimeout = 8 * time.Minute
 
 func drivers() []driver {
+	var java javaModule
 	goDriver := func(name, title string, cgo string) driver {
 		return driver{name: name, title: title, capabilities: ofClients, prepare: func(ctx context.Context, w *workplace) ([]string, error) {
 			return prepareGo(ctx, w, name, cgo)
@@ -56,11 +58,11 @@ func drivers() []driver {
 		{"python-kafka", "python3-kafka", ofClients, preparePython("kafka", "kafka_python.py", "python3-kafka")},
 		{"kafkajs", "kafkajs", ofClients, prepareNode("kafkajs.js")},
 		{"platformatic", "@platformatic/kafka", ofClients, prepareNode("platformatic.js")},
-		{"java", "Java client", ofClients, prepareJava("Client")},
+		{"java", "Java client", ofClients, java.prepare("Client")},
 		{"tools", "Kafka's tools", []string{"topics", "configs", "consumer-groups", "log-dirs", "delete-records", "transactions-tool", "features",
-			"api-versions", "perf", "end-to-end", "console", "verifiable"}, prepareJava("Tools")},
-		{"streams", "Kafka Streams", []string{"ktable", "windowed", "restore"}, prepareJava("Streams")},
-		{"connect", "Kafka Connect", []string{"file-connectors", "debezium"}, prepareJava("Connect")},
+			"api-versions", "perf", "end-to-end", "console", "verifiable"}, java.prepare("Tools")},
+		{"streams", "Kafka Streams", []string{"ktable", "windowed", "restore"}, java.prepare("Streams")},
+		{"connect", "Kafka Connect", []string{"file-connectors", "debezium"}, java.prepare("Connect")},
 	}
 }
 
@@ -86,13 +88,18 @@ func missing(programs ...string) error {
 }
 
 func prepareGo(ctx context.Context, w *workplace, name, cgo string) ([]string, error) {
+	dir := filepath.Join(w.source, "golang")
 	if cgo == "1" {
-		if err := missing("cc"); err != nil {
+		compiler, err := exec.CommandContext(ctx, "go", "env", "CC").Output() // gcc or clang, by platform and by the user's wish; with flags
+		if err != nil {
+			return nil, fmt.Errorf("go env CC: %w", err)
+		}
+		if err := missing(strings.Fields(string(compiler))[0]); err != nil {
 			return nil, err
 		}
 	}
 	binary := filepath.Join(w.temp, "driver-"+name)
-	err := command(ctx, filepath.Join(w.source, "golang"), []string{"CGO_ENABLED=" + cgo, "GOFLAGS=-buildvcs=false"}, "go", "build", "-o", binary, "./"+name)
+	err := command(ctx, dir, []string{"CGO_ENABLED=" + cgo, "GOFLAGS=-buildvcs=false"}, "go", "build", "-o", binary, "./"+name)
 	return []string{binary}, err
 }
 
@@ -129,36 +136,43 @@ func prepareNode(script string) func(context.Context, *workplace) ([]string, err
 	}
 }
 
-// prepareJava compiles the module and lists its class path, once.
-func prepareJava(class string) func(context.Context, *workplace) ([]string, error) {
+// javaModule is what the drivers in Java share: compiled once, and if it cannot be, for none of them.
+type javaModule struct {
+	once sync.Once
+	err  error
+}
+
+func (m *javaModule) prepare(class string) func(context.Context, *workplace) ([]string, error) {
 	return func(ctx context.Context, w *workplace) ([]string, error) {
-		if err := missing("java", "javac", "mvn"); err != nil {
-			return nil, err
+		source, target := filepath.Join(w.source, "java"), filepath.Join(w.temp, "java")
+		lib, classes := filepath.Join(target, "lib", "*"), filepath.Join(target, "classes")
+		m.once.Do(func() { m.err = compileJava(ctx, source, lib, classes) })
+		if m.err != nil {
+			return nil, m.err
 		}
-		target := filepath.Join(w.temp, "java")
-		lib := filepath.Join(target, "lib")
-		if _, err := os.Stat(target); err != nil {
-			dir := filepath.Join(w.source, "java")
-			if err := command(ctx, dir, nil, "mvn", "-q", "-B", "dependency:copy-dependencies", "-DoutputDirectory="+lib, "-DincludeScope=runtime"); err != nil {
-				return nil, fmt.Errorf("%w: %w", errMissing, err)
-			}
-			sources, err := filepath.Glob(filepath.Join(dir, "*.java"))
-			if err != nil {
-				return nil, err
-			}
-			words := append([]string{"javac", "-nowarn", "-d", filepath.Join(target, "classes"), "-cp", filepath.Join(lib, "*")}, sources...)
-			if err := command(ctx, dir, nil, words...); err != nil {
-				return nil, err
-			}
-		}
-		return []string{"java", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dlog4j2.configurationFile=" + filepath.Join(w.source, "java", "log4j2.properties"),
-			"-cp", strings.Join([]string{filepath.Join(target, "classes"), filepath.Join(w.source, "java"), filepath.Join(lib, "*")}, ":"), class}, nil // java: META-INF
+		return []string{"java", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dlog4j2.configurationFile=" + filepath.Join(source, "log4j2.properties"),
+			"-cp", strings.Join([]string{classes, source, lib}, ":"), class}, nil // source: META-INF
 	}
+}
+
+// compileJava fetches the libraries of the module, and compiles it with them.
+func compileJava(ctx context.Context, source, lib, classes string) error {
+	if err := missing("java", "javac", "mvn"); err != nil {
+		return err
+	}
+	if err := command(ctx, source, nil, "mvn", "-q", "-B", "dependency:copy-dependencies", "-DoutputDirectory="+filepath.Dir(lib), "-DincludeScope=runtime"); err != nil {
+		return fmt.Errorf("%w: %w", errMissing, err)
+	}
+	files, err := filepath.Glob(filepath.Join(source, "*.java"))
+	if err != nil {
+		return err
+	}
+	return command(ctx, source, nil, append([]string{"javac", "-nowarn", "-d", classes, "-cp", lib}, files...)...)
 }
 
 // run drives one client. Its whole output goes to log.
 func (d driver) run(ctx context.Context, w *workplace, words []string, log io.Writer) report {
-	report := report{Client: d.name, Title: d.title}
+	report := d.report()
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, driverTimeout)
 	defer cancel()
@@ -184,6 +198,11 @@ func (d driver) run(ctx context.Context, w *workplace, words []string, log io.Wr
 		why = fmt.Sprintf("the driver ended: %v", err)
 	}
 	return report.failed(d.wanted(w.only), why)
+}
+
+// report without any result.
+func (d driver) report() report {
+	return report{Client: d.name, Title: d.title, own: !slices.Contains(d.capabilities, ofClients[0])}
 }
 
 // wanted are the capabilities that a run asks of the driver.

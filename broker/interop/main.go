@@ -97,7 +97,7 @@ func interop(ctx context.Context, o options, out io.Writer) (ok bool, err error)
 	fmt.Fprintln(out)
 	printTable(out, reports)
 	passed, failed, skipped, absent := count(reports)
-	fmt.Fprintf(out, "\n%d clients were not installed\n%d passed, %d failed, %d skipped\n", absent, passed, failed, skipped)
+	fmt.Fprintf(out, "\n%d of %d clients were not installed\n%d passed, %d failed, %d skipped\n", absent, len(reports), passed, failed, skipped)
 	return failed == 0 && required(out, o.require, reports), errors.Join(writeJSON(o.json, reports), writeReadme(o.readme, reports))
 }
 
@@ -119,7 +119,7 @@ func (w *workplace) run(ctx context.Context, o options, chosen []driver, b *ours
 		began := time.Now()
 		var err error
 		if commands[i], err = d.prepare(ctx, w); err != nil {
-			reports[i] = report{Client: d.name, Title: d.title}
+			reports[i] = d.report()
 			if errors.Is(err, errMissing) {
 				reports[i].Missing = err.Error()
 			} else {
@@ -152,7 +152,7 @@ func (w *workplace) run(ctx context.Context, o options, chosen []driver, b *ours
 			defer func() { <-slots }()
 			log, err := os.Create(filepath.Join(logs, d.name+".log"))
 			if err != nil {
-				reports[i] = report{Client: d.name, Title: d.title}.failed(d.wanted(w.only), err.Error())
+				reports[i] = d.report().failed(d.wanted(w.only), err.Error())
 				return
 			}
 			defer log.Close()

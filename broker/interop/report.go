@@ -14,6 +14,8 @@ type report struct {
 	Missing string   `json:"missing,omitempty"` // why it was not run
 	Seconds float64  `json:"seconds"`
 	Results []result `json:"results"`
+
+	own bool // what it is asked for are capabilities of its own, none that every client may have
 }
 
 // result of one capability.

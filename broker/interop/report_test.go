@@ -45,10 +45,27 @@ func TestTheTableStandsBetweenItsMarks(t *testing.T) {
 	reports := []report{taken("interop\tproduce\tpass\t1\t", "interop\tadmin\tfail\t1\tbroken"), {Client: "absent", Missing: "not installed"}}
 	text, err := insert("before\n"+beginMark+"what stood here\n"+endMark+"after\n", markdown(reports))
 	require.NoError(t, err)
-	require.Regexp(t, `(?s)^before\n<!--.*\| C \| ✓ \|.*✗.*1 clients were not installed.*-->\nafter\n$`, text)
+	require.Regexp(t, `(?s)^before\n<!--.*\| C \| ✓ \|.*✗.*1 of 2 clients were not installed.*-->\nafter\n$`, text)
 	require.NotContains(t, text, "what stood here")
 	_, err = insert("no marks", "text")
 	require.Error(t, err)
+}
+
+// What is asked for capabilities of its own has no line in the table of the clients, also where it is not installed.
+func TestToolsAreNoClients(t *testing.T) {
+	chosen, err := choose("tools,kcat", "")
+	require.NoError(t, err)
+	var reports []report
+	for _, d := range chosen {
+		r := d.report()
+		r.Missing = "not installed: no java on this machine"
+		reports = append(reports, r)
+	}
+	var out bytes.Buffer
+	printTable(&out, reports)
+	require.Regexp(t, `(?m)^kcat +n/a`, out.String())
+	require.NotRegexp(t, `(?m)^tools +n/a`, out.String())
+	require.Contains(t, out.String(), "SKIPPED LOUDLY: tools was not run: not installed: no java")
 }
 
 func TestEveryDriverHasItsCapabilitiesDescribed(t *testing.T) {

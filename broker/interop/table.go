@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"text/tabwriter"
 )
@@ -15,7 +14,7 @@ func printTable(out io.Writer, reports []report) {
 	t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "client\t"+strings.Join(ofClients, "\t")+"\tseconds")
 	for _, r := range reports {
-		if !ofAClient(r) {
+		if r.own {
 			continue
 		}
 		fmt.Fprint(t, r.Client)
@@ -28,11 +27,11 @@ func printTable(out io.Writer, reports []report) {
 	fmt.Fprintln(out)
 	for _, r := range reports {
 		for _, one := range r.Results {
-			if !ofAClient(r) || one.Reason != "" {
+			if r.own || one.Reason != "" {
 				fmt.Fprintf(out, "%-16s %-18s %-4s %7.1f s  %s\n", r.Client, one.Capability, words[one.Result], float64(one.Millis)/1000, one.Reason)
 			}
 		}
-		if !ofAClient(r) && r.Missing == "" {
+		if r.own && r.Missing == "" {
 			fmt.Fprintf(out, "%-16s %.1f s in all\n", r.Client, r.Seconds)
 		}
 	}
@@ -41,10 +40,6 @@ func printTable(out io.Writer, reports []report) {
 			fmt.Fprintf(out, "SKIPPED LOUDLY: %s was not run: %s\n", r.Client, r.Missing)
 		}
 	}
-}
-
-func ofAClient(r report) bool {
-	return !slices.ContainsFunc(r.Results, func(one result) bool { return !slices.Contains(ofClients, one.Capability) })
 }
 
 func cell(r report, capability string) string {
@@ -70,7 +65,7 @@ func markdown(reports []report) string {
 	}
 	b.WriteString("\n|" + strings.Repeat(" --- |", len(ofClients)+1) + "\n")
 	for _, r := range reports {
-		if r.Missing == "" && ofAClient(r) {
+		if r.Missing == "" && !r.own {
 			b.WriteString("| " + heading(r) + " |")
 			for _, c := range ofClients {
 				b.WriteString(" " + marks[cell(r, c)] + " |")
@@ -80,7 +75,7 @@ func markdown(reports []report) string {
 	}
 	b.WriteString("\n| | |\n| --- | --- |\n")
 	for _, r := range reports {
-		if r.Missing == "" && !ofAClient(r) {
+		if r.Missing == "" && r.own {
 			var parts []string
 			for _, one := range r.Results {
 				parts = append(parts, strings.TrimPrefix(titles[one.Capability], "Streams: ")+" "+marks[words[one.Result]])
@@ -91,7 +86,7 @@ func markdown(reports []report) string {
 	passed, failed, skipped, missing := count(reports)
 	fmt.Fprintf(&b, "\n✓ passed (%d), ✗ failed (%d), – the client does not have it (%d)", passed, failed, skipped)
 	if missing > 0 {
-		fmt.Fprintf(&b, "; %d clients were not installed", missing)
+		fmt.Fprintf(&b, "; %d of %d clients were not installed", missing, len(reports))
 	}
 	b.WriteString(".\n")
 	return b.String()

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/keyframelog/keyframe/storage/damage"
 )
@@ -33,8 +35,43 @@ func kafkaClient(ctx context.Context, c *config, opts ...kgo.Opt) (*kgo.Client, 
 		client.Close()
 		return nil, fmt.Errorf("no broker answers at %s (%s): %w", strings.Join(brokers, ", "), c.source("brokers"), err)
 	}
+	if err := askAdvertised(pingCtx, client, brokers); err != nil {
+		client.Close()
+		return nil, err
+	}
 	return client, nil
 }
+
+// askAdvertised proves that one of the brokers answers where clients are told to connect to, which is where all but the first request goes.
+func askAdvertised(ctx context.Context, client *kgo.Client, asked []string) error {
+	meta, err := kadm.NewClient(client).BrokerMetadata(ctx)
+	if err != nil {
+		return err
+	}
+	var told []string
+	for _, b := range meta.Brokers {
+		if _, err = client.Broker(int(b.NodeID)).Request(ctx, kmsg.NewPtrApiVersionsRequest()); err == nil {
+			return nil
+		}
+		told = append(told, net.JoinHostPort(b.Host, strconv.Itoa(int(b.Port))))
+	}
+	if err == nil {
+		return nil // a cluster of no brokers: the calls to come say what they miss
+	}
+	return &advertisedError{strings.Join(asked, ", "), strings.Join(told, ", "), err}
+}
+
+// advertisedError is a broker that is there, and tells clients to connect to where it is not.
+type advertisedError struct {
+	asked, told string
+	err         error
+}
+
+func (e *advertisedError) Error() string {
+	return fmt.Sprintf("the broker at %s tells clients to connect to %s, and there nothing answers: %v", e.asked, e.told, e.err)
+}
+
+func (e *advertisedError) Unwrap() error { return e.err }
 
 // brokerList allows commas in each element too, as Kafka's own tools do: no address contains one.
 func brokerList(c *config) []string { return splitList(strings.Join(c.list("brokers"), ",")) }
@@ -53,11 +90,14 @@ func withAdmin(ctx context.Context, c *config, fn func(*kadm.Client) error) erro
 func explain(err error) string {
 	var dial *net.OpError
 	var damaged *damage.Error
+	var advertised *advertisedError
 	switch {
 	case errors.As(err, &damaged):
 		return err.Error() + "\n  To go on: " + damage.Advice + "."
 	case errors.As(err, &dial) && dial.Op == "listen":
 		return err.Error() + "\n  Is another broker running? --kafka-addr and --state-addr choose other ports."
+	case errors.As(err, &advertised):
+		return err.Error() + "\n  keyframe serve --advertised-addr sets what it tells."
 	case errors.As(err, &dial) && dial.Op == "dial":
 		return err.Error() + "\n  Start a broker with: keyframe serve"
 	case errors.Is(err, kerr.UnknownTopicOrPartition):

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/keyframelog/keyframe/broker/process"
 	"github.com/keyframelog/keyframe/broker/topics"
@@ -70,6 +72,18 @@ func TestReadmeNamesTheConfigs(t *testing.T) {
 			require.True(t, named, d.Name)
 		}
 	}
+}
+
+// The README counts the APIs that a client is told.
+func TestReadmeCountsTheAPIs(t *testing.T) {
+	readme, err := os.ReadFile("../../README.md")
+	require.NoError(t, err)
+	client, err := kgo.NewClient(kgo.SeedBrokers(startNode(t).kafka))
+	require.NoError(t, err)
+	defer client.Close()
+	resp, err := kmsg.NewPtrApiVersionsRequest().RequestWith(t.Context(), client)
+	require.NoError(t, err)
+	require.Contains(t, string(readme), fmt.Sprintf("\n%d of the ", len(resp.ApiKeys)))
 }
 
 // shellBlocks joins the README's sh blocks, without the one of the two make commands.

@@ -187,7 +187,11 @@ func choose(names, only string) ([]driver, error) {
 	if len(chosen) == 0 {
 		chosen = all
 	}
-	return slices.DeleteFunc(chosen, func(d driver) bool { return len(d.wanted(only)) == 0 }), nil
+	chosen = slices.DeleteFunc(chosen, func(d driver) bool { return len(d.wanted(only)) == 0 })
+	if len(chosen) == 0 {
+		return nil, fmt.Errorf("none of the clients %s is asked for %s: capabilities.txt says what there is", names, only)
+	}
+	return chosen, nil
 }
 
 // required complains of the clients that had to be there.

@@ -83,6 +83,8 @@ func TestEveryDriverHasItsCapabilitiesDescribed(t *testing.T) {
 	require.Error(t, err)
 	_, err = choose("", "nothing")
 	require.Error(t, err)
+	_, err = choose("kcat", "ktable")
+	require.Error(t, err)
 	chosen, err := choose("kcat,franz-go", "")
 	require.NoError(t, err)
 	require.Len(t, chosen, 2)

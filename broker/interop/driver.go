@@ -127,13 +127,23 @@ func prepareNode(script string) func(context.Context, *workplace) ([]string, err
 			return nil, err
 		}
 		dir := filepath.Join(w.source, "node")
-		if _, err := os.Stat(filepath.Join(dir, "node_modules", ".package-lock.json")); err != nil {
+		if !newer(filepath.Join(dir, "node_modules", ".package-lock.json"), filepath.Join(dir, "package-lock.json")) { // npm writes the former last
 			if err := command(ctx, dir, nil, "npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"); err != nil {
 				return nil, fmt.Errorf("%w: %w", errMissing, err)
 			}
 		}
 		return []string{"node", filepath.Join(dir, script)}, nil
 	}
+}
+
+// newer tells whether the file at path is there, and was written after the other.
+func newer(path, other string) bool {
+	a, err := os.Stat(path)
+	if err != nil {
+		return false
+	}
+	b, err := os.Stat(other)
+	return err == nil && a.ModTime().After(b.ModTime())
 }
 
 // javaModule is what the drivers in Java share: compiled once, and if it cannot be, for none of them.

@@ -4,7 +4,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -69,4 +71,31 @@ func TestJavaThatDoesNotCompileIsAFailure(t *testing.T) {
 		require.ErrorContains(t, err, "broken")
 		require.NotErrorIs(t, err, errMissing)
 	}
+}
+
+// The clients of npm are those of the lock file: installed once, and again when it changes.
+func TestNodeClientsFollowTheLockFile(t *testing.T) {
+	w := &workplace{source: t.TempDir(), temp: t.TempDir()}
+	machineWith(t, map[string]string{"mkdir": "", "touch": "", "node": "exit 0", "npm": "mkdir -p node_modules; touch node_modules/.package-lock.json; echo called >>calls"})
+	lock, calls := filepath.Join(w.source, "node", "package-lock.json"), filepath.Join(w.source, "node", "calls")
+	require.NoError(t, os.Mkdir(filepath.Dir(lock), 0o755))
+	age := func(path string, d time.Duration) {
+		require.NoError(t, os.Chtimes(path, time.Now().Add(-d), time.Now().Add(-d)))
+	}
+	prepared := func(times int) {
+		for _, err := range prepareAll(t, w, "kafkajs,platformatic") {
+			require.NoError(t, err)
+		}
+		got, err := os.ReadFile(calls)
+		require.NoError(t, err)
+		require.Equal(t, strings.Repeat("called\n", times), string(got))
+	}
+	require.NoError(t, os.WriteFile(lock, []byte("{}"), 0o644))
+	age(lock, 3*time.Hour)
+	prepared(1)
+	prepared(1)
+	age(filepath.Join(w.source, "node", "node_modules", ".package-lock.json"), 2*time.Hour)
+	prepared(1)
+	age(lock, time.Hour)
+	prepared(2)
 }

@@ -216,8 +216,8 @@ func (l *replicaLog) printLocked(line string) { fmt.Fprintln(l.to, line) }
 // OnBrokerConnect is a hook of franz-go, which connects again by itself and reports no error: this alone tells a broker that is
 // away from a log in which nothing happens.
 func (l *replicaLog) OnBrokerConnect(broker kgo.BrokerMetadata, _ time.Duration, _ net.Conn, err error) {
-	if errors.Is(err, context.Canceled) {
-		return // we are being closed
+	if errors.Is(err, context.Canceled) || errors.Is(err, kgo.ErrClientClosed) {
+		return // we are being closed, in the middle of it
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -2,13 +2,16 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
@@ -63,4 +66,14 @@ func TestReplicaRunTellsThatTheBrokerIsAway(t *testing.T) {
 	}
 	require.NoError(t, said.Err())
 	require.Equal(t, []int{1, 1}, []int{away, back})
+}
+
+// A replica that ends while it connects does not say that the broker is away.
+func TestReplicaRunThatEndsBlamesNobody(t *testing.T) {
+	var out bytes.Buffer
+	l := &replicaLog{to: &out}
+	for _, err := range []error{context.Canceled, kgo.ErrClientClosed} {
+		l.OnBrokerConnect(kgo.BrokerMetadata{Host: "localhost", Port: 9092}, 0, nil, fmt.Errorf("unable to dial: %w", err))
+	}
+	require.Empty(t, out.String())
 }

@@ -198,10 +198,9 @@ func (b *Broker) openPlanes(context.Context) (err error) {
 	if b.quotas, err = quota.Open(quota.Config{Store: b.catalog, Settings: c.Quotas, Now: c.Now, Logger: c.Logger, Metrics: b.metrics}); err != nil {
 		return err
 	}
-	var host string
-	var port int32
-	if c.AdvertisedAddr != "" {
-		host, port, _ = splitAddr(c.AdvertisedAddr) // Validate has seen it
+	host, port := c.advertised()
+	if c.listensEverywhere() {
+		c.Logger.Warn("clients on other machines are told to connect to localhost, which is theirs: set advertised-addr", "kafka_addr", c.KafkaAddr)
 	}
 	handler := kafka.New(kafka.Config{
 		Registry: b.topics, Configs: b.configs, Producers: b.catalog, Groups: b.groups, Transactions: b.txns, Log: b.log, Quotas: b.quotas, Rows: b.keyframer,

@@ -6,7 +6,9 @@ import (
 	"log/slog"
 	"net"
 	"strconv"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/keyframelog/keyframe/broker/group"
 	"github.com/keyframelog/keyframe/broker/quota"
@@ -19,7 +21,7 @@ type Config struct {
 	DataDir string
 
 	KafkaAddr      string // host:port of the data plane; port 0 lets the system choose
-	AdvertisedAddr string // host:port that clients are told; "" is localhost and the port they connected to
+	AdvertisedAddr string // host:port that clients are told; "": see advertised, and the port they connected to
 	StateAddr      string // host:port of the state plane
 	Insecure       bool   // allow addresses beyond loopback, although there is neither TLS nor authentication
 
@@ -147,6 +149,9 @@ func splitAddr(addr string) (host string, port int32, err error) {
 	n, err := strconv.ParseUint(text, 10, 16)
 	if err != nil {
 		return "", 0, fmt.Errorf("port %q is no number", text)
+	}
+	if strings.ContainsFunc(host, unicode.IsSpace) {
+		return "", 0, fmt.Errorf("host %q has a space in it", host)
 	}
 	return host, int32(n), nil
 }

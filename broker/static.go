@@ -12,10 +12,11 @@ func (b *Broker) staticConfigs() map[string]string {
 	c, ms := b.cfg, func(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
 	listener := "PLAINTEXT://" + b.kafkaListener.Addr().String()
 	_, port, _ := net.SplitHostPort(b.kafkaListener.Addr().String())
-	advertised := "PLAINTEXT://" + net.JoinHostPort("localhost", port) // as Metadata tells it
-	if c.AdvertisedAddr != "" {
-		advertised = "PLAINTEXT://" + c.AdvertisedAddr
+	host, fixed := c.advertised()
+	if fixed != 0 {
+		port = strconv.Itoa(int(fixed))
 	}
+	advertised := "PLAINTEXT://" + net.JoinHostPort(host, port) // as Metadata tells it
 	perIP := c.MaxConnectionsPerIP
 	if perIP == 0 {
 		perIP = math.MaxInt32

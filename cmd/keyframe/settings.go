@@ -20,7 +20,7 @@ type setting struct {
 func settings() []setting {
 	return []setting{
 		{"kafka-addr", "127.0.0.1:9092", "address of the Kafka protocol (the data plane)"},
-		{"advertised-addr", "", "host:port that clients are told to connect to (default: localhost and the port of kafka-addr)"},
+		{"advertised-addr", "", "host:port that clients are told to connect to (default: that of kafka-addr, localhost for 127.0.0.1 and for all addresses)"},
 		{"state-addr", "127.0.0.1:9094", "address of the state plane: key frames, state, metrics, health"},
 		{"data-dir", "keyframe-data", "directory of log and table"},
 		{"insecure", false, "allow listening beyond loopback, without TLS and authentication"},

@@ -13,8 +13,11 @@ import (
 	"github.com/keyframelog/keyframe/storage/table"
 )
 
-// service implements the Connect service; one file a call.
-type service struct{ *Server }
+// service implements the Connect service; one file a call. What has none yet is answered as unimplemented.
+type service struct {
+	*Server
+	stateconnect.UnimplementedStateServiceHandler
+}
 
 var _ stateconnect.StateServiceHandler = (*service)(nil)
 

@@ -26,6 +26,124 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+type Answer int32
+
+const (
+	Answer_ANSWER_UNSPECIFIED Answer = 0
+	// Everything from the position on is in the log: follow it from there. Without a state: begin empty at from.
+	Answer_ANSWER_CONTINUE Answer = 1
+	// Load what changed since the position (GET .../frames/{cut}?since={since}), then follow the log from the cut.
+	Answer_ANSWER_DELTA Answer = 2
+	// Load the frame (GET .../frames/{cut}), then follow the log from the cut.
+	Answer_ANSWER_FRAME Answer = 3
+	// A point differs from the log's digest there: find out what differs from the frame, at its cut.
+	Answer_ANSWER_REPAIR Answer = 4
+	// The state is of no use, for the reason named; the frame is what to load instead, if there is one.
+	Answer_ANSWER_RESET Answer = 5
+)
+
+// Enum value maps for Answer.
+var (
+	Answer_name = map[int32]string{
+		0: "ANSWER_UNSPECIFIED",
+		1: "ANSWER_CONTINUE",
+		2: "ANSWER_DELTA",
+		3: "ANSWER_FRAME",
+		4: "ANSWER_REPAIR",
+		5: "ANSWER_RESET",
+	}
+	Answer_value = map[string]int32{
+		"ANSWER_UNSPECIFIED": 0,
+		"ANSWER_CONTINUE":    1,
+		"ANSWER_DELTA":       2,
+		"ANSWER_FRAME":       3,
+		"ANSWER_REPAIR":      4,
+		"ANSWER_RESET":       5,
+	}
+)
+
+func (x Answer) Enum() *Answer {
+	p := new(Answer)
+	*p = x
+	return p
+}
+
+func (x Answer) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Answer) Descriptor() protoreflect.EnumDescriptor {
+	return file_keyframe_state_v1_state_proto_enumTypes[0].Descriptor()
+}
+
+func (Answer) Type() protoreflect.EnumType {
+	return &file_keyframe_state_v1_state_proto_enumTypes[0]
+}
+
+func (x Answer) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Answer.Descriptor instead.
+func (Answer) EnumDescriptor() ([]byte, []int) {
+	return file_keyframe_state_v1_state_proto_rawDescGZIP(), []int{0}
+}
+
+type Outcome int32
+
+const (
+	Outcome_OUTCOME_UNSPECIFIED  Outcome = 0 // nothing was compared yet
+	Outcome_OUTCOME_EQUAL        Outcome = 1
+	Outcome_OUTCOME_DRIFTED      Outcome = 2
+	Outcome_OUTCOME_INCONCLUSIVE Outcome = 3
+	Outcome_OUTCOME_ERROR        Outcome = 4
+)
+
+// Enum value maps for Outcome.
+var (
+	Outcome_name = map[int32]string{
+		0: "OUTCOME_UNSPECIFIED",
+		1: "OUTCOME_EQUAL",
+		2: "OUTCOME_DRIFTED",
+		3: "OUTCOME_INCONCLUSIVE",
+		4: "OUTCOME_ERROR",
+	}
+	Outcome_value = map[string]int32{
+		"OUTCOME_UNSPECIFIED":  0,
+		"OUTCOME_EQUAL":        1,
+		"OUTCOME_DRIFTED":      2,
+		"OUTCOME_INCONCLUSIVE": 3,
+		"OUTCOME_ERROR":        4,
+	}
+)
+
+func (x Outcome) Enum() *Outcome {
+	p := new(Outcome)
+	*p = x
+	return p
+}
+
+func (x Outcome) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Outcome) Descriptor() protoreflect.EnumDescriptor {
+	return file_keyframe_state_v1_state_proto_enumTypes[1].Descriptor()
+}
+
+func (Outcome) Type() protoreflect.EnumType {
+	return &file_keyframe_state_v1_state_proto_enumTypes[1]
+}
+
+func (x Outcome) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Outcome.Descriptor instead.
+func (Outcome) EnumDescriptor() ([]byte, []int) {
+	return file_keyframe_state_v1_state_proto_rawDescGZIP(), []int{1}
+}
+
 // Reason says more than the status code of an error.
 type Reason int32
 
@@ -55,6 +173,24 @@ const (
 	// Between the nearest key frame below the point and the point lie more deltas than the broker reads at a time: ask for the
 	// state at a frame, or have more frames kept (keyframe.retain).
 	Reason_REASON_TOO_FAR_ABOVE_FRAME Reason = 14
+	// The lease is not there: it ended, or was never given. Ask Resume again.
+	Reason_REASON_LEASE_EXPIRED Reason = 15
+	// The lease was taken away, because what it held was needed: it was the largest when the disk was full, or beyond its bound.
+	Reason_REASON_LEASE_REVOKED Reason = 16
+	// The topic was deleted meanwhile.
+	Reason_REASON_TOPIC_DELETED Reason = 17
+	// The position lies above the log's end: it is of another log, or the log lost its end.
+	Reason_REASON_FUTURE_POSITION Reason = 18
+	// The log took another way at or below the position (its leader epochs say so, KIP-320).
+	Reason_REASON_DIVERGED Reason = 19
+	// What would be repaired from is damaged here: the frame's rows do not hash to its digest.
+	Reason_REASON_BROKER_CORRUPT Reason = 20
+	// Replicas agree with one another and not with this broker: nothing is repaired until an operator has looked.
+	Reason_REASON_DISPUTED Reason = 21
+	// As many repairs are under way as the broker allows; try again.
+	Reason_REASON_TOO_MANY_REPAIRS Reason = 22
+	// What is held for replicas of the topic is at its bound; try again later.
+	Reason_REASON_TOO_MANY_LEASES Reason = 23
 )
 
 // Enum value maps for Reason.
@@ -74,6 +210,15 @@ var (
 		11: "REASON_PARTITION_FAILED",
 		12: "REASON_AMBIGUOUS_POINT",
 		14: "REASON_TOO_FAR_ABOVE_FRAME",
+		15: "REASON_LEASE_EXPIRED",
+		16: "REASON_LEASE_REVOKED",
+		17: "REASON_TOPIC_DELETED",
+		18: "REASON_FUTURE_POSITION",
+		19: "REASON_DIVERGED",
+		20: "REASON_BROKER_CORRUPT",
+		21: "REASON_DISPUTED",
+		22: "REASON_TOO_MANY_REPAIRS",
+		23: "REASON_TOO_MANY_LEASES",
 	}
 	Reason_value = map[string]int32{
 		"REASON_UNSPECIFIED":         0,
@@ -90,6 +235,15 @@ var (
 		"REASON_PARTITION_FAILED":    11,
 		"REASON_AMBIGUOUS_POINT":     12,
 		"REASON_TOO_FAR_ABOVE_FRAME": 14,
+		"REASON_LEASE_EXPIRED":       15,
+		"REASON_LEASE_REVOKED":       16,
+		"REASON_TOPIC_DELETED":       17,
+		"REASON_FUTURE_POSITION":     18,
+		"REASON_DIVERGED":            19,
+		"REASON_BROKER_CORRUPT":      20,
+		"REASON_DISPUTED":            21,
+		"REASON_TOO_MANY_REPAIRS":    22,
+		"REASON_TOO_MANY_LEASES":     23,
 	}
 )
 
@@ -104,11 +258,11 @@ func (x Reason) String() string {
 }
 
 func (Reason) Descriptor() protoreflect.EnumDescriptor {
-	return file_keyframe_state_v1_state_proto_enumTypes[0].Descriptor()
+	return file_keyframe_state_v1_state_proto_enumTypes[2].Descriptor()
 }
 
 func (Reason) Type() protoreflect.EnumType {
-	return &file_keyframe_state_v1_state_proto_enumTypes[0]
+	return &file_keyframe_state_v1_state_proto_enumTypes[2]
 }
 
 func (x Reason) Number() protoreflect.EnumNumber {
@@ -117,7 +271,7 @@ func (x Reason) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Reason.Descriptor instead.
 func (Reason) EnumDescriptor() ([]byte, []int) {
-	return file_keyframe_state_v1_state_proto_rawDescGZIP(), []int{0}
+	return file_keyframe_state_v1_state_proto_rawDescGZIP(), []int{2}
 }
 
 // Row is the folded state of one key. Deleted keys have no row.
@@ -1401,8 +1555,11 @@ func (x *Frame) GetFold() string {
 }
 
 type CutRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Topic         string                 `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Topic string                 `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
+	// Set: of this partition alone, and one that is there already at or above min_offset will do: many who ask share it.
+	Partition     *int32 `protobuf:"varint,2,opt,name=partition,proto3,oneof" json:"partition,omitempty"`
+	MinOffset     int64  `protobuf:"varint,3,opt,name=min_offset,json=minOffset,proto3" json:"min_offset,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1442,6 +1599,20 @@ func (x *CutRequest) GetTopic() string {
 		return x.Topic
 	}
 	return ""
+}
+
+func (x *CutRequest) GetPartition() int32 {
+	if x != nil && x.Partition != nil {
+		return *x.Partition
+	}
+	return 0
+}
+
+func (x *CutRequest) GetMinOffset() int64 {
+	if x != nil {
+		return x.MinOffset
+	}
+	return 0
 }
 
 type CutResponse struct {
@@ -1646,6 +1817,2122 @@ func (x *DigestAtResponse) GetStart() int64 {
 	return 0
 }
 
+// Point is the digest of a replica's state at one offset.
+type Point struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Offset int64                  `protobuf:"varint,1,opt,name=offset,proto3" json:"offset,omitempty"`
+	Count  int64                  `protobuf:"varint,2,opt,name=count,proto3" json:"count,omitempty"`
+	// 32 bytes, big-endian.
+	Sum []byte `protobuf:"bytes,3,opt,name=sum,proto3" json:"sum,omitempty"`
+	// S: the log start offset that the state respects.
+	Start         int64 `protobuf:"varint,4,opt,name=start,proto3" json:"start,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Point) Reset() {
+	*x = Point{}
+	mi := &file_keyframe_state_v1_state_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Point) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Point) ProtoMessage() {}
+
+func (x *Point) ProtoReflect() protoreflect.Message {
+	mi := &file_keyframe_state_v1_state_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Point.ProtoReflect.Descriptor instead.
+func (*Point) Descriptor() ([]byte, []int) {
+	return file_keyframe_state_v1_state_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *Point) GetOffset() int64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+func (x *Point) GetCount() int64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *Point) GetSum() []byte {
+	if x != nil {
+		return x.Sum
+	}
+	return nil
+}
+
+func (x *Point) GetStart() int64 {
+	if x != nil {
+		return x.Start
+	}
+	return 0
+}
+
+type ResumeRequest struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Topic     string                 `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
+	Partition int32                  `protobuf:"varint,2,opt,name=partition,proto3" json:"partition,omitempty"`
+	// Name of the replica: 1 to 249 bytes, its own among the topic's replicas.
+	Replica string `protobuf:"bytes,3,opt,name=replica,proto3" json:"replica,omitempty"`
+	// 16 bytes: of the log that the state is of. Empty: there is no state.
+	Incarnation []byte `protobuf:"bytes,4,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	// Where the state was, newest first, at most 16. The first is the position.
+	Points []*Point `protobuf:"bytes,5,rep,name=points,proto3" json:"points,omitempty"`
+	// Of the last batch applied; -1: not known.
+	LeaderEpoch int32 `protobuf:"varint,6,opt,name=leader_epoch,json=leaderEpoch,proto3" json:"leader_epoch,omitempty"`
+	// The state is to become that of a frame at or above this offset, not go on where it is: it is to be repaired.
+	RepairAt      *int64 `protobuf:"varint,7,opt,name=repair_at,json=repairAt,proto3,oneof" json:"repair_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResumeRequest) Reset() {
+	*x = ResumeRequest{}
+	mi := &file_keyframe_state_v1_state_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResumeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResumeRequest) ProtoMessage() {}
+
+func (x *ResumeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keyframe_state_v1_state_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResumeRequest.ProtoReflect.Descriptor instead.
+func (*ResumeRequest) Descriptor() ([]byte, []int) {
+	return file_keyframe_state_v1_state_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *ResumeRequest) GetTopic() string {
+	if x != nil {
+		return x.Topic
+	}
+	return ""
+}
+
+func (x *ResumeRequest) GetPartition() int32 {
+	if x != nil {
+		return x.Partition
+	}
+	return 0
+}
+
+func (x *ResumeRequest) GetReplica() string {
+	if x != nil {
+		return x.Replica
+	}
+	return ""
+}
+
+func (x *ResumeRequest) GetIncarnation() []byte {
+	if x != nil {
+		return x.Incarnation
+	}
+	return nil
+}
+
+func (x *ResumeRequest) GetPoints() []*Point {
+	if x != nil {
+		return x.Points
+	}
+	return nil
+}
+
+func (x *ResumeRequest) GetLeaderEpoch() int32 {
+	if x != nil {
+		return x.LeaderEpoch
+	}
+	return 0
+}
+
+func (x *ResumeRequest) GetRepairAt() int64 {
+	if x != nil && x.RepairAt != nil {
+		return *x.RepairAt
+	}
+	return 0
+}
+
+type ResumeResponse struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Answer Answer                 `protobuf:"varint,1,opt,name=answer,proto3,enum=keyframe.state.v1.Answer" json:"answer,omitempty"`
+	// Of RESET.
+	Reason Reason `protobuf:"varint,2,opt,name=reason,proto3,enum=keyframe.state.v1.Reason" json:"reason,omitempty"`
+	// For a person: why this answer.
+	Why       string     `protobuf:"bytes,3,opt,name=why,proto3" json:"why,omitempty"`
+	Partition *Partition `protobuf:"bytes,4,opt,name=partition,proto3" json:"partition,omitempty"`
+	// Where the log is followed from, once the answer is carried out.
+	From int64 `protobuf:"varint,5,opt,name=from,proto3" json:"from,omitempty"`
+	// DELTA: rows and tombstones from this offset on.
+	Since int64 `protobuf:"varint,6,opt,name=since,proto3" json:"since,omitempty"`
+	// DELTA, FRAME, REPAIR, and RESET where there is one.
+	Frame *Frame `protobuf:"bytes,7,opt,name=frame,proto3" json:"frame,omitempty"`
+	// Holds the frame, and the log from its cut on. Unset with CONTINUE.
+	Lease         *Lease `protobuf:"bytes,8,opt,name=lease,proto3" json:"lease,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResumeResponse) Reset() {
+	*x = ResumeResponse{}
+	mi := &file_keyframe_state_v1_state_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResumeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResumeResponse) ProtoMessage() {}
+
+func (x *ResumeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_keyframe_state_v1_state_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResumeResponse.ProtoReflect.Descriptor instead.
+func (*ResumeResponse) Descriptor() ([]byte, []int) {
+	return file_keyframe_state_v1_state_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *ResumeResponse) GetAnswer() Answer {
+	if x != nil {
+		return x.Answer
+	}
+	return Answer_ANSWER_UNSPECIFIED
+}
+
+func (x *ResumeResponse) GetReason() Reason {
+	if x != nil {
+		return x.Reason
+	}
+	return Reason_REASON_UNSPECIFIED
+}
+
+func (x *ResumeResponse) GetWhy() string {
+	if x != nil {
+		return x.Why
+	}
+	return ""
+}
+
+func (x *ResumeResponse) GetPartition() *Partition {
+	if x != nil {
+		return x.Partition
+	}
+	return nil
+}
+
+func (x *ResumeResponse) GetFrom() int64 {
+	if x != nil {
+		return x.From
+	}
+	return 0
+}
+
+func (x *ResumeResponse) GetSince() int64 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
+}
+
+func (x *ResumeResponse) GetFrame() *Frame {
+	if x != nil {
+		return x.Frame
+	}
+	return nil
+}
+
+func (x *ResumeResponse) GetLease() *Lease {
+	if x != nil {
+		return x.Lease
+	}
+	return nil
+}
+
+// Lease keeps a frame, and the deltas from an offset on, until its replica has joined the log's end or the lease ends.
+type Lease struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 16 bytes.
+	Id        []byte `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Topic     string `protobuf:"bytes,2,opt,name=topic,proto3" json:"topic,omitempty"`
+	Partition int32  `protobuf:"varint,3,opt,name=partition,proto3" json:"partition,omitempty"`
+	Replica   string `protobuf:"bytes,4,opt,name=replica,proto3" json:"replica,omitempty"`
+	Cut       int64  `protobuf:"varint,5,opt,name=cut,proto3" json:"cut,omitempty"`
+	// Deltas from here on are held.
+	From int64 `protobuf:"varint,6,opt,name=from,proto3" json:"from,omitempty"`
+	// Milliseconds since the Unix epoch. Renew it in a third of the time that is left.
+	ExpiresMs     int64 `protobuf:"varint,7,opt,name=expires_ms,json=expiresMs,proto3" json:"expires_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Lease) Reset() {
+	*x = Lease{}
+	mi := &file_keyframe_state_v1_state_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Lease) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Lease) ProtoMessage() {}
+
+func (x *Lease) ProtoReflect() protoreflect.Message {
+	mi := &file_keyframe_state_v1_state_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Lease.ProtoReflect.Descriptor instead.
+func (*Lease) Descriptor() ([]byte, []int) {
+	return file_keyframe_state_v1_state_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *Lease) GetId() []byte {
+	if x != nil {
+		return x.Id
+	}
+	return nil
+}
+
+func (x *Lease) GetTopic() string {
+	if x != nil {
+		return x.Topic
+	}
+	return ""
+}
+
+func (x *Lease) GetPartition() int32 {
+	if x != nil {
+		return x.Partition
+	}
+	return 0
+}
+
+func (x *Lease) GetReplica() string {
+	if x != nil {
+		return x.Replica
+	}
+	return ""
+}
+
+func (x *Lease) GetCut() int64 {
+	if x != nil {
+		return x.Cut
+	}
+	return 0
+}
+
+func (x *Lease) GetFrom() int64 {
+	if x != nil {
+		return x.From
+	}
+	return 0
+}
+
+func (x *Lease) GetExpiresMs() int64 {
+	if x != nil {
+		return x.ExpiresMs
+	}
+	return 0
+}
+
+type RenewLeaseRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Topic string                 `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
+	Id    []byte                 `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
+	// Everything below is applied: it need not be held any longer. -1: nothing is yet.
+	Position int64 `protobuf:"varint,3,opt,name=position,proto3" json:"position,omitempty"`
+	// The replica has joined the log's end, or gave up: the lease ends.
+	Release       bool `protobuf:"varint,4,opt,name=release,proto3" json:"release,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RenewLeaseRequest) Reset() {
+	*x = RenewLeaseRequest{}
+	mi := &file_keyframe_state_v1_state_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RenewLeaseRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RenewLeaseRequest) ProtoMessage() {}
+
+func (x *RenewLeaseRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keyframe_state_v1_state_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RenewLeaseRequest.ProtoReflect.Descriptor instead.
+func (*RenewLeaseRequest) Descriptor() ([]byte, []int) {
+	return file_keyframe_state_v1_state_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *RenewLeaseRequest) GetTopic() string {
+	if x != nil {
+		return x.Topic
+	}
+	return ""
+}
+
+func (x *RenewLeaseRequest) GetId() []byte {
+	if x != nil {
+		return x.Id
+	}
+	return nil
+}
+
+func (x *RenewLeaseRequest) GetPosition() int64 {
+	if x != nil {
+		return x.Position
+	}
+	return 0
+}
+
+func (x *RenewLeaseRequest) GetRelease() bool {
+	if x != nil {
+		return x.Release
+	}
+	return false
+}
+
+type RenewLeaseResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Unset once it is released.
+	Lease         *Lease `protobuf:"bytes,1,opt,name=lease,proto3" json:"lease,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RenewLeaseResponse) Reset() {
+	*x = RenewLeaseResponse{}
+	mi := &file_keyframe_state_v1_state_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RenewLeaseResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RenewLeaseResponse) ProtoMessage() {}
+
+func (x *RenewLeaseResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_keyframe_state_v1_state_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RenewLeaseResponse.ProtoReflect.Descriptor instead.
+func (*RenewLeaseResponse) Descriptor() ([]byte, []int) {
+	return file_keyframe_state_v1_state_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *RenewLeaseResponse) GetLease() *Lease {
+	if x != nil {
+		return x.Lease
+	}
+	return nil
+}
+
+type Change struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Row   *Row                   `protobuf:"bytes,1,opt,name=row,proto3" json:"row,omitempty"`
+	// The key has no row any more; row has its key, and the offset and time of the delta that took it away.
+	Deleted bool `protobuf:"varint,2,opt,name=deleted,proto3" json:"deleted,omitempty"`
+	// Of a deleted key: nobody deleted it, the log start has passed it.
+	Expired       bool `protobuf:"varint,3,opt,name=expired,proto3" json:"expired,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Change) Reset() {
+	*x = Change{}
+	mi := &file_keyframe_state_v1_state_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Change) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Change) ProtoMessage() {}
+
+func (x *Change) ProtoReflect() protoreflect.Message {
+	mi := &file_keyframe_state_v1_state_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Change.ProtoReflect.Descriptor instead.
+func (*Change) Descriptor() ([]byte, []int) {
+	return file_keyframe_state_v1_state_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *Change) GetRow() *Row {
+	if x != nil {
+		return x.Row
+	}
+	return nil
+}
+
+func (x *Change) GetDeleted() bool {
+	if x != nil {
+		return x.Deleted
+	}
+	return false
+}
+
+func (x *Change) GetExpired() bool {
+	if x != nil {
+		return x.Expired
+	}
+	return false
+}
+
+type WatchRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Topic string                 `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
+	// Unset: all partitions.
+	Partition *int32 `protobuf:"varint,2,opt,name=partition,proto3,oneof" json:"partition,omitempty"`
+	Prefix    []byte `protobuf:"bytes,3,opt,name=prefix,proto3" json:"prefix,omitempty"`
+	// Go on behind these points. A partition that is not named begins at the end; with from_start, with every row there is.
+	From          []*AsOf `protobuf:"bytes,4,rep,name=from,proto3" json:"from,omitempty"`
+	FromStart     bool    `protobuf:"varint,5,opt,name=from_start,json=fromStart,proto3" json:"from_start,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchRequest) Reset() {
+	*x = WatchRequest{}
+	mi := &file_keyframe_state_v1_state_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchRequest) ProtoMessage() {}
+
+func (x *WatchRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keyframe_state_v1_state_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
+func (*WatchRequest) Descriptor() ([]byte, []int) {
+	return file_keyframe_state_v1_state_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *WatchRequest) GetTopic() string {
+	if x != nil {
+		return x.Topic
+	}
+	return ""
+}
+
+func (x *WatchRequest) GetPartition() int32 {
+	if x != nil && x.Partition != nil {
+		return *x.Partition
+	}
+	return 0
+}
+
+func (x *WatchRequest) GetPrefix() []byte {
+	if x != nil {
+		return x.Prefix
+	}
+	return nil
+}
+
+func (x *WatchRequest) GetFrom() []*AsOf {
+	if x != nil {
+		return x.From
+	}
+	return nil
+}
+
+func (x *WatchRequest) GetFromStart() bool {
+	if x != nil {
+		return x.FromStart
+	}
+	return false
+}
+
+type WatchResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A key that changed more than once may come once, as it is at as_of.
+	Changes []*Change `protobuf:"bytes,1,rep,name=changes,proto3" json:"changes,omitempty"`
+	// Everything below is told for these partitions: where to go on.
+	AsOf []*AsOf `protobuf:"bytes,2,rep,name=as_of,json=asOf,proto3" json:"as_of,omitempty"`
+	// What lies before as_of could not be told as changes (deletions below the horizon are not known): what is sent for the partition from
+	// here to caught_up is every row there is, and keys that are not among them are gone.
+	BeginsAnew []int32 `protobuf:"varint,3,rep,packed,name=begins_anew,json=beginsAnew,proto3" json:"begins_anew,omitempty"`
+	// Partitions whose present state is told; from here on changes come as they happen.
+	CaughtUp      []int32 `protobuf:"varint,4,rep,packed,name=caught_up,json=caughtUp,proto3" json:"caught_up,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchResponse) Reset() {
+	*x = WatchResponse{}
+	mi := &file_keyframe_state_v1_state_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchResponse) ProtoMessage() {}
+
+func (x *WatchResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_keyframe_state_v1_state_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
+func (*WatchResponse) Descriptor() ([]byte, []int) {
+	return file_keyframe_state_v1_state_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *WatchResponse) GetChanges() []*Change {
+	if x != nil {
+		return x.Changes
+	}
+	return nil
+}
+
+func (x *WatchResponse) GetAsOf() []*AsOf {
+	if x != nil {
+		return x.AsOf
+	}
+	return nil
+}
+
+func (x *WatchResponse) GetBeginsAnew() []int32 {
+	if x != nil {
+		return x.BeginsAnew
+	}
+	return nil
+}
+
+func (x *WatchResponse) GetCaughtUp() []int32 {
+	if x != nil {
+		return x.CaughtUp
+	}
+	return nil
+}
+
+type DiffRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Topic string                 `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
+	// Unset: all partitions.
+	Partition *int32 `protobuf:"varint,2,opt,name=partition,proto3,oneof" json:"partition,omitempty"`
+	From      *At    `protobuf:"bytes,3,opt,name=from,proto3" json:"from,omitempty"`
+	// Unset: the end.
+	To     *At    `protobuf:"bytes,4,opt,name=to,proto3" json:"to,omitempty"`
+	Prefix []byte `protobuf:"bytes,5,opt,name=prefix,proto3" json:"prefix,omitempty"`
+	// Go on after this key, and at most so many keys; 0: all.
+	After         *Cursor `protobuf:"bytes,6,opt,name=after,proto3" json:"after,omitempty"`
+	Limit         int64   `protobuf:"varint,7,opt,name=limit,proto3" json:"limit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiffRequest) Reset() {
+	*x = DiffRequest{}
+	mi := &file_keyframe_state_v1_state_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiffRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiffRequest) ProtoMessage() {}
+
+func (x *DiffRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keyframe_state_v1_state_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiffRequest.ProtoReflect.Descriptor instead.
+func (*DiffRequest) Descriptor() ([]byte, []int) {
+	return file_keyframe_state_v1_state_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *DiffRequest) GetTopic() string {
+	if x != nil {
+		return x.Topic
+	}
+	return ""
+}
+
+func (x *DiffRequest) GetPartition() int32 {
+	if x != nil && x.Partition != nil {
+		return *x.Partition
+	}
+	return 0
+}
+
+func (x *DiffRequest) GetFrom() *At {
+	if x != nil {
+		return x.From
+	}
+	return nil
+}
+
+func (x *DiffRequest) GetTo() *At {
+	if x != nil {
+		return x.To
+	}
+	return nil
+}
+
+func (x *DiffRequest) GetPrefix() []byte {
+	if x != nil {
+		return x.Prefix
+	}
+	return nil
+}
+
+func (x *DiffRequest) GetAfter() *Cursor {
+	if x != nil {
+		return x.After
+	}
+	return nil
+}
+
+func (x *DiffRequest) GetLimit() int64 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+type DiffRow struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Partition int32                  `protobuf:"varint,1,opt,name=partition,proto3" json:"partition,omitempty"`
+	Key       []byte                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	// Unset: there was no such key at from, at to.
+	Before        *Row `protobuf:"bytes,3,opt,name=before,proto3" json:"before,omitempty"`
+	After         *Row `protobuf:"bytes,4,opt,name=after,proto3" json:"after,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiffRow) Reset() {
+	*x = DiffRow{}
+	mi := &file_keyframe_state_v1_state_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiffRow) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiffRow) ProtoMessage() {}
+
+func (x *DiffRow) ProtoReflect() protoreflect.Message {
+	mi := &file_keyframe_state_v1_state_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiffRow.ProtoReflect.Descriptor instead.
+func (*DiffRow) Descriptor() ([]byte, []int) {
+	return file_keyframe_state_v1_state_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *DiffRow) GetPartition() int32 {
+	if x != nil {
+		return x.Partition
+	}
+	return 0
+}
+
+func (x *DiffRow) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *DiffRow) GetBefore() *Row {
+	if x != nil {
+		return x.Before
+	}
+	return nil
+}
+
+func (x *DiffRow) GetAfter() *Row {
+	if x != nil {
+		return x.After
+	}
+	return nil
+}
+
+type DiffResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Rows  []*DiffRow             `protobuf:"bytes,1,rep,name=rows,proto3" json:"rows,omitempty"`
+	// In the first message, one of each for every partition.
+	From []*AsOf `protobuf:"bytes,2,rep,name=from,proto3" json:"from,omitempty"`
+	To   []*AsOf `protobuf:"bytes,3,rep,name=to,proto3" json:"to,omitempty"`
+	// In the last message only, where limit cut it short.
+	Next          *Cursor `protobuf:"bytes,4,opt,name=next,proto3" json:"next,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiffResponse) Reset() {
+	*x = DiffResponse{}
+	mi := &file_keyframe_state_v1_state_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiffResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiffResponse) ProtoMessage() {}
+
+func (x *DiffResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_keyframe_state_v1_state_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiffResponse.ProtoReflect.Descriptor instead.
+func (*DiffResponse) Descriptor() ([]byte, []int) {
+	return file_keyframe_state_v1_state_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *DiffResponse) GetRows() []*DiffRow {
+	if x != nil {
+		return x.Rows
+	}
+	return nil
+}
+
+func (x *DiffResponse) GetFrom() []*AsOf {
+	if x != nil {
+		return x.From
+	}
+	return nil
+}
+
+func (x *DiffResponse) GetTo() []*AsOf {
+	if x != nil {
+		return x.To
+	}
+	return nil
+}
+
+func (x *DiffResponse) GetNext() *Cursor {
+	if x != nil {
+		return x.Next
+	}
+	return nil
+}
+
+type HistoryRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Topic string                 `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
+	// Unset: all partitions, one after the other.
+	Partition *int32 `protobuf:"varint,2,opt,name=partition,proto3,oneof" json:"partition,omitempty"`
+	Key       []byte `protobuf:"bytes,3,opt,name=key,proto3" json:"key,omitempty"`
+	// Unset: the delta start offset, and the end.
+	From          *At `protobuf:"bytes,4,opt,name=from,proto3" json:"from,omitempty"`
+	To            *At `protobuf:"bytes,5,opt,name=to,proto3" json:"to,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HistoryRequest) Reset() {
+	*x = HistoryRequest{}
+	mi := &file_keyframe_state_v1_state_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HistoryRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HistoryRequest) ProtoMessage() {}
+
+func (x *HistoryRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keyframe_state_v1_state_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HistoryRequest.ProtoReflect.Descriptor instead.
+func (*HistoryRequest) Descriptor() ([]byte, []int) {
+	return file_keyframe_state_v1_state_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *HistoryRequest) GetTopic() string {
+	if x != nil {
+		return x.Topic
+	}
+	return ""
+}
+
+func (x *HistoryRequest) GetPartition() int32 {
+	if x != nil && x.Partition != nil {
+		return *x.Partition
+	}
+	return 0
+}
+
+func (x *HistoryRequest) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *HistoryRequest) GetFrom() *At {
+	if x != nil {
+		return x.From
+	}
+	return nil
+}
+
+func (x *HistoryRequest) GetTo() *At {
+	if x != nil {
+		return x.To
+	}
+	return nil
+}
+
+// Version is one thing that happened to a key.
+type Version struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The key's row afterwards; of a deletion the key, offset and time alone.
+	Row     *Row `protobuf:"bytes,1,opt,name=row,proto3" json:"row,omitempty"`
+	Deleted bool `protobuf:"varint,2,opt,name=deleted,proto3" json:"deleted,omitempty"`
+	// As in the header keyframe.op: put, delete, merge, add. Empty: the row of a frame, whose deltas were trimmed.
+	Op string `protobuf:"bytes,3,opt,name=op,proto3" json:"op,omitempty"`
+	// The delta as it was produced; empty where op is, and for deletions.
+	Delta []byte `protobuf:"bytes,4,opt,name=delta,proto3" json:"delta,omitempty"`
+	// The fold skipped the delta, for this reason; the row is as before.
+	Rejected      string `protobuf:"bytes,5,opt,name=rejected,proto3" json:"rejected,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Version) Reset() {
+	*x = Version{}
+	mi := &file_keyframe_state_v1_state_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Version) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Version) ProtoMessage() {}
+
+func (x *Version) ProtoReflect() protoreflect.Message {
+	mi := &file_keyframe_state_v1_state_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Version.ProtoReflect.Descriptor instead.
+func (*Version) Descriptor() ([]byte, []int) {
+	return file_keyframe_state_v1_state_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *Version) GetRow() *Row {
+	if x != nil {
+		return x.Row
+	}
+	return nil
+}
+
+func (x *Version) GetDeleted() bool {
+	if x != nil {
+		return x.Deleted
+	}
+	return false
+}
+
+func (x *Version) GetOp() string {
+	if x != nil {
+		return x.Op
+	}
+	return ""
+}
+
+func (x *Version) GetDelta() []byte {
+	if x != nil {
+		return x.Delta
+	}
+	return nil
+}
+
+func (x *Version) GetRejected() string {
+	if x != nil {
+		return x.Rejected
+	}
+	return ""
+}
+
+type HistoryResponse struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Versions []*Version             `protobuf:"bytes,1,rep,name=versions,proto3" json:"versions,omitempty"`
+	// In the first message, one for each partition.
+	From          []*AsOf `protobuf:"bytes,2,rep,name=from,proto3" json:"from,omitempty"`
+	To            []*AsOf `protobuf:"bytes,3,rep,name=to,proto3" json:"to,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HistoryResponse) Reset() {
+	*x = HistoryResponse{}
+	mi := &file_keyframe_state_v1_state_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HistoryResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HistoryResponse) ProtoMessage() {}
+
+func (x *HistoryResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_keyframe_state_v1_state_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HistoryResponse.ProtoReflect.Descriptor instead.
+func (*HistoryResponse) Descriptor() ([]byte, []int) {
+	return file_keyframe_state_v1_state_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *HistoryResponse) GetVersions() []*Version {
+	if x != nil {
+		return x.Versions
+	}
+	return nil
+}
+
+func (x *HistoryResponse) GetFrom() []*AsOf {
+	if x != nil {
+		return x.From
+	}
+	return nil
+}
+
+func (x *HistoryResponse) GetTo() []*AsOf {
+	if x != nil {
+		return x.To
+	}
+	return nil
+}
+
+type SketchRequest struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Topic     string                 `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
+	Partition int32                  `protobuf:"varint,2,opt,name=partition,proto3" json:"partition,omitempty"`
+	// 16 bytes.
+	Incarnation []byte `protobuf:"bytes,3,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	// Of a retained frame.
+	Cut int64 `protobuf:"varint,4,opt,name=cut,proto3" json:"cut,omitempty"`
+	// The first cell wanted, and how many; at most 2^20 in all.
+	First         uint32 `protobuf:"varint,5,opt,name=first,proto3" json:"first,omitempty"`
+	Cells         uint32 `protobuf:"varint,6,opt,name=cells,proto3" json:"cells,omitempty"`
+	Replica       string `protobuf:"bytes,7,opt,name=replica,proto3" json:"replica,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SketchRequest) Reset() {
+	*x = SketchRequest{}
+	mi := &file_keyframe_state_v1_state_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SketchRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SketchRequest) ProtoMessage() {}
+
+func (x *SketchRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keyframe_state_v1_state_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SketchRequest.ProtoReflect.Descriptor instead.
+func (*SketchRequest) Descriptor() ([]byte, []int) {
+	return file_keyframe_state_v1_state_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *SketchRequest) GetTopic() string {
+	if x != nil {
+		return x.Topic
+	}
+	return ""
+}
+
+func (x *SketchRequest) GetPartition() int32 {
+	if x != nil {
+		return x.Partition
+	}
+	return 0
+}
+
+func (x *SketchRequest) GetIncarnation() []byte {
+	if x != nil {
+		return x.Incarnation
+	}
+	return nil
+}
+
+func (x *SketchRequest) GetCut() int64 {
+	if x != nil {
+		return x.Cut
+	}
+	return 0
+}
+
+func (x *SketchRequest) GetFirst() uint32 {
+	if x != nil {
+		return x.First
+	}
+	return 0
+}
+
+func (x *SketchRequest) GetCells() uint32 {
+	if x != nil {
+		return x.Cells
+	}
+	return 0
+}
+
+func (x *SketchRequest) GetReplica() string {
+	if x != nil {
+		return x.Replica
+	}
+	return ""
+}
+
+type SketchResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In the first message.
+	Frame *Frame `protobuf:"bytes,1,opt,name=frame,proto3" json:"frame,omitempty"`
+	// Cells of proto/sketch, encoded; pieces to be concatenated.
+	Cells         []byte `protobuf:"bytes,2,opt,name=cells,proto3" json:"cells,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SketchResponse) Reset() {
+	*x = SketchResponse{}
+	mi := &file_keyframe_state_v1_state_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SketchResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SketchResponse) ProtoMessage() {}
+
+func (x *SketchResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_keyframe_state_v1_state_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SketchResponse.ProtoReflect.Descriptor instead.
+func (*SketchResponse) Descriptor() ([]byte, []int) {
+	return file_keyframe_state_v1_state_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *SketchResponse) GetFrame() *Frame {
+	if x != nil {
+		return x.Frame
+	}
+	return nil
+}
+
+func (x *SketchResponse) GetCells() []byte {
+	if x != nil {
+		return x.Cells
+	}
+	return nil
+}
+
+type ResolveRequest struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Topic       string                 `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
+	Partition   int32                  `protobuf:"varint,2,opt,name=partition,proto3" json:"partition,omitempty"`
+	Incarnation []byte                 `protobuf:"bytes,3,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	Cut         int64                  `protobuf:"varint,4,opt,name=cut,proto3" json:"cut,omitempty"`
+	// 8 bytes each, at most 2^17 in one request.
+	Tags          []byte `protobuf:"bytes,5,opt,name=tags,proto3" json:"tags,omitempty"`
+	Replica       string `protobuf:"bytes,6,opt,name=replica,proto3" json:"replica,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResolveRequest) Reset() {
+	*x = ResolveRequest{}
+	mi := &file_keyframe_state_v1_state_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResolveRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResolveRequest) ProtoMessage() {}
+
+func (x *ResolveRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keyframe_state_v1_state_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResolveRequest.ProtoReflect.Descriptor instead.
+func (*ResolveRequest) Descriptor() ([]byte, []int) {
+	return file_keyframe_state_v1_state_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *ResolveRequest) GetTopic() string {
+	if x != nil {
+		return x.Topic
+	}
+	return ""
+}
+
+func (x *ResolveRequest) GetPartition() int32 {
+	if x != nil {
+		return x.Partition
+	}
+	return 0
+}
+
+func (x *ResolveRequest) GetIncarnation() []byte {
+	if x != nil {
+		return x.Incarnation
+	}
+	return nil
+}
+
+func (x *ResolveRequest) GetCut() int64 {
+	if x != nil {
+		return x.Cut
+	}
+	return 0
+}
+
+func (x *ResolveRequest) GetTags() []byte {
+	if x != nil {
+		return x.Tags
+	}
+	return nil
+}
+
+func (x *ResolveRequest) GetReplica() string {
+	if x != nil {
+		return x.Replica
+	}
+	return ""
+}
+
+type ResolveResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Rows with the tags, in offset order. Two rows may share a tag; both come.
+	Rows []*Row `protobuf:"bytes,1,rep,name=rows,proto3" json:"rows,omitempty"`
+	// In the last message: the tags that no row has.
+	Unknown       []byte `protobuf:"bytes,2,opt,name=unknown,proto3" json:"unknown,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResolveResponse) Reset() {
+	*x = ResolveResponse{}
+	mi := &file_keyframe_state_v1_state_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResolveResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResolveResponse) ProtoMessage() {}
+
+func (x *ResolveResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_keyframe_state_v1_state_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResolveResponse.ProtoReflect.Descriptor instead.
+func (*ResolveResponse) Descriptor() ([]byte, []int) {
+	return file_keyframe_state_v1_state_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *ResolveResponse) GetRows() []*Row {
+	if x != nil {
+		return x.Rows
+	}
+	return nil
+}
+
+func (x *ResolveResponse) GetUnknown() []byte {
+	if x != nil {
+		return x.Unknown
+	}
+	return nil
+}
+
+type TagsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Topic         string                 `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
+	Partition     int32                  `protobuf:"varint,2,opt,name=partition,proto3" json:"partition,omitempty"`
+	Incarnation   []byte                 `protobuf:"bytes,3,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	Cut           int64                  `protobuf:"varint,4,opt,name=cut,proto3" json:"cut,omitempty"`
+	Replica       string                 `protobuf:"bytes,5,opt,name=replica,proto3" json:"replica,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TagsRequest) Reset() {
+	*x = TagsRequest{}
+	mi := &file_keyframe_state_v1_state_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TagsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TagsRequest) ProtoMessage() {}
+
+func (x *TagsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keyframe_state_v1_state_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TagsRequest.ProtoReflect.Descriptor instead.
+func (*TagsRequest) Descriptor() ([]byte, []int) {
+	return file_keyframe_state_v1_state_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *TagsRequest) GetTopic() string {
+	if x != nil {
+		return x.Topic
+	}
+	return ""
+}
+
+func (x *TagsRequest) GetPartition() int32 {
+	if x != nil {
+		return x.Partition
+	}
+	return 0
+}
+
+func (x *TagsRequest) GetIncarnation() []byte {
+	if x != nil {
+		return x.Incarnation
+	}
+	return nil
+}
+
+func (x *TagsRequest) GetCut() int64 {
+	if x != nil {
+		return x.Cut
+	}
+	return 0
+}
+
+func (x *TagsRequest) GetReplica() string {
+	if x != nil {
+		return x.Replica
+	}
+	return ""
+}
+
+type TagsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In the first message.
+	Frame *Frame `protobuf:"bytes,1,opt,name=frame,proto3" json:"frame,omitempty"`
+	// 8 bytes each, in the order of the rows' offsets.
+	Tags          []byte `protobuf:"bytes,2,opt,name=tags,proto3" json:"tags,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TagsResponse) Reset() {
+	*x = TagsResponse{}
+	mi := &file_keyframe_state_v1_state_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TagsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TagsResponse) ProtoMessage() {}
+
+func (x *TagsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_keyframe_state_v1_state_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TagsResponse.ProtoReflect.Descriptor instead.
+func (*TagsResponse) Descriptor() ([]byte, []int) {
+	return file_keyframe_state_v1_state_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *TagsResponse) GetFrame() *Frame {
+	if x != nil {
+		return x.Frame
+	}
+	return nil
+}
+
+func (x *TagsResponse) GetTags() []byte {
+	if x != nil {
+		return x.Tags
+	}
+	return nil
+}
+
+// Repair is what a replica did about a drift.
+type Repair struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Cut   int64                  `protobuf:"varint,1,opt,name=cut,proto3" json:"cut,omitempty"`
+	// Keys that differed: here only, in the log only, or with another value.
+	Keys int64 `protobuf:"varint,2,opt,name=keys,proto3" json:"keys,omitempty"`
+	// Received for it.
+	Bytes      int64 `protobuf:"varint,3,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	DurationUs int64 `protobuf:"varint,4,opt,name=duration_us,json=durationUs,proto3" json:"duration_us,omitempty"`
+	TimeMs     int64 `protobuf:"varint,5,opt,name=time_ms,json=timeMs,proto3" json:"time_ms,omitempty"`
+	// "sketch", "tags", "frame", "delta".
+	Method        string `protobuf:"bytes,6,opt,name=method,proto3" json:"method,omitempty"`
+	RoundTrips    int64  `protobuf:"varint,7,opt,name=round_trips,json=roundTrips,proto3" json:"round_trips,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Repair) Reset() {
+	*x = Repair{}
+	mi := &file_keyframe_state_v1_state_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Repair) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Repair) ProtoMessage() {}
+
+func (x *Repair) ProtoReflect() protoreflect.Message {
+	mi := &file_keyframe_state_v1_state_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Repair.ProtoReflect.Descriptor instead.
+func (*Repair) Descriptor() ([]byte, []int) {
+	return file_keyframe_state_v1_state_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *Repair) GetCut() int64 {
+	if x != nil {
+		return x.Cut
+	}
+	return 0
+}
+
+func (x *Repair) GetKeys() int64 {
+	if x != nil {
+		return x.Keys
+	}
+	return 0
+}
+
+func (x *Repair) GetBytes() int64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *Repair) GetDurationUs() int64 {
+	if x != nil {
+		return x.DurationUs
+	}
+	return 0
+}
+
+func (x *Repair) GetTimeMs() int64 {
+	if x != nil {
+		return x.TimeMs
+	}
+	return 0
+}
+
+func (x *Repair) GetMethod() string {
+	if x != nil {
+		return x.Method
+	}
+	return ""
+}
+
+func (x *Repair) GetRoundTrips() int64 {
+	if x != nil {
+		return x.RoundTrips
+	}
+	return 0
+}
+
+// ReplicaPartition is how a replica's copy of one partition is doing.
+type ReplicaPartition struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Partition   int32                  `protobuf:"varint,1,opt,name=partition,proto3" json:"partition,omitempty"`
+	Incarnation []byte                 `protobuf:"bytes,2,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	Position    int64                  `protobuf:"varint,3,opt,name=position,proto3" json:"position,omitempty"`
+	// The latest comparison: where, how it ended, with which digest here, and why in words.
+	Outcome    Outcome `protobuf:"varint,4,opt,name=outcome,proto3,enum=keyframe.state.v1.Outcome" json:"outcome,omitempty"`
+	Compared   *Point  `protobuf:"bytes,5,opt,name=compared,proto3" json:"compared,omitempty"`
+	Reason     string  `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
+	ComparedMs int64   `protobuf:"varint,7,opt,name=compared_ms,json=comparedMs,proto3" json:"compared_ms,omitempty"`
+	// The newest cut at which they were equal, and when that was found.
+	Verified   int64   `protobuf:"varint,8,opt,name=verified,proto3" json:"verified,omitempty"`
+	VerifiedMs int64   `protobuf:"varint,9,opt,name=verified_ms,json=verifiedMs,proto3" json:"verified_ms,omitempty"`
+	Repair     *Repair `protobuf:"bytes,10,opt,name=repair,proto3" json:"repair,omitempty"`
+	Repairs    int64   `protobuf:"varint,11,opt,name=repairs,proto3" json:"repairs,omitempty"`
+	// bootstrapping, following, repairing, halted.
+	Phase string `protobuf:"bytes,12,opt,name=phase,proto3" json:"phase,omitempty"`
+	// Filled in by the broker: records and milliseconds from the position to the last stable offset.
+	LagRecords    int64 `protobuf:"varint,13,opt,name=lag_records,json=lagRecords,proto3" json:"lag_records,omitempty"`
+	LagMs         int64 `protobuf:"varint,14,opt,name=lag_ms,json=lagMs,proto3" json:"lag_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplicaPartition) Reset() {
+	*x = ReplicaPartition{}
+	mi := &file_keyframe_state_v1_state_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplicaPartition) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplicaPartition) ProtoMessage() {}
+
+func (x *ReplicaPartition) ProtoReflect() protoreflect.Message {
+	mi := &file_keyframe_state_v1_state_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplicaPartition.ProtoReflect.Descriptor instead.
+func (*ReplicaPartition) Descriptor() ([]byte, []int) {
+	return file_keyframe_state_v1_state_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *ReplicaPartition) GetPartition() int32 {
+	if x != nil {
+		return x.Partition
+	}
+	return 0
+}
+
+func (x *ReplicaPartition) GetIncarnation() []byte {
+	if x != nil {
+		return x.Incarnation
+	}
+	return nil
+}
+
+func (x *ReplicaPartition) GetPosition() int64 {
+	if x != nil {
+		return x.Position
+	}
+	return 0
+}
+
+func (x *ReplicaPartition) GetOutcome() Outcome {
+	if x != nil {
+		return x.Outcome
+	}
+	return Outcome_OUTCOME_UNSPECIFIED
+}
+
+func (x *ReplicaPartition) GetCompared() *Point {
+	if x != nil {
+		return x.Compared
+	}
+	return nil
+}
+
+func (x *ReplicaPartition) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *ReplicaPartition) GetComparedMs() int64 {
+	if x != nil {
+		return x.ComparedMs
+	}
+	return 0
+}
+
+func (x *ReplicaPartition) GetVerified() int64 {
+	if x != nil {
+		return x.Verified
+	}
+	return 0
+}
+
+func (x *ReplicaPartition) GetVerifiedMs() int64 {
+	if x != nil {
+		return x.VerifiedMs
+	}
+	return 0
+}
+
+func (x *ReplicaPartition) GetRepair() *Repair {
+	if x != nil {
+		return x.Repair
+	}
+	return nil
+}
+
+func (x *ReplicaPartition) GetRepairs() int64 {
+	if x != nil {
+		return x.Repairs
+	}
+	return 0
+}
+
+func (x *ReplicaPartition) GetPhase() string {
+	if x != nil {
+		return x.Phase
+	}
+	return ""
+}
+
+func (x *ReplicaPartition) GetLagRecords() int64 {
+	if x != nil {
+		return x.LagRecords
+	}
+	return 0
+}
+
+func (x *ReplicaPartition) GetLagMs() int64 {
+	if x != nil {
+		return x.LagMs
+	}
+	return 0
+}
+
+type ReportRequest struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Topic   string                 `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
+	Replica string                 `protobuf:"bytes,2,opt,name=replica,proto3" json:"replica,omitempty"`
+	// Where it runs, for a person: host and process.
+	Host       string              `protobuf:"bytes,3,opt,name=host,proto3" json:"host,omitempty"`
+	Partitions []*ReplicaPartition `protobuf:"bytes,4,rep,name=partitions,proto3" json:"partitions,omitempty"`
+	// It closes: forget it.
+	Leaving       bool `protobuf:"varint,5,opt,name=leaving,proto3" json:"leaving,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReportRequest) Reset() {
+	*x = ReportRequest{}
+	mi := &file_keyframe_state_v1_state_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReportRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReportRequest) ProtoMessage() {}
+
+func (x *ReportRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keyframe_state_v1_state_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReportRequest.ProtoReflect.Descriptor instead.
+func (*ReportRequest) Descriptor() ([]byte, []int) {
+	return file_keyframe_state_v1_state_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *ReportRequest) GetTopic() string {
+	if x != nil {
+		return x.Topic
+	}
+	return ""
+}
+
+func (x *ReportRequest) GetReplica() string {
+	if x != nil {
+		return x.Replica
+	}
+	return ""
+}
+
+func (x *ReportRequest) GetHost() string {
+	if x != nil {
+		return x.Host
+	}
+	return ""
+}
+
+func (x *ReportRequest) GetPartitions() []*ReplicaPartition {
+	if x != nil {
+		return x.Partitions
+	}
+	return nil
+}
+
+func (x *ReportRequest) GetLeaving() bool {
+	if x != nil {
+		return x.Leaving
+	}
+	return false
+}
+
+type ReportResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Report again at the latest after so long.
+	IntervalMs int64 `protobuf:"varint,1,opt,name=interval_ms,json=intervalMs,proto3" json:"interval_ms,omitempty"`
+	// Partitions where replicas agree with one another and not with the broker: nothing is repaired there until an operator has looked.
+	Disputed      []int32 `protobuf:"varint,2,rep,packed,name=disputed,proto3" json:"disputed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReportResponse) Reset() {
+	*x = ReportResponse{}
+	mi := &file_keyframe_state_v1_state_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReportResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReportResponse) ProtoMessage() {}
+
+func (x *ReportResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_keyframe_state_v1_state_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReportResponse.ProtoReflect.Descriptor instead.
+func (*ReportResponse) Descriptor() ([]byte, []int) {
+	return file_keyframe_state_v1_state_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *ReportResponse) GetIntervalMs() int64 {
+	if x != nil {
+		return x.IntervalMs
+	}
+	return 0
+}
+
+func (x *ReportResponse) GetDisputed() []int32 {
+	if x != nil {
+		return x.Disputed
+	}
+	return nil
+}
+
+type ReplicasRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Empty: all topics.
+	Topic         string `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplicasRequest) Reset() {
+	*x = ReplicasRequest{}
+	mi := &file_keyframe_state_v1_state_proto_msgTypes[46]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplicasRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplicasRequest) ProtoMessage() {}
+
+func (x *ReplicasRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keyframe_state_v1_state_proto_msgTypes[46]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplicasRequest.ProtoReflect.Descriptor instead.
+func (*ReplicasRequest) Descriptor() ([]byte, []int) {
+	return file_keyframe_state_v1_state_proto_rawDescGZIP(), []int{46}
+}
+
+func (x *ReplicasRequest) GetTopic() string {
+	if x != nil {
+		return x.Topic
+	}
+	return ""
+}
+
+type Replica struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Topic         string                 `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
+	Replica       string                 `protobuf:"bytes,2,opt,name=replica,proto3" json:"replica,omitempty"`
+	Host          string                 `protobuf:"bytes,3,opt,name=host,proto3" json:"host,omitempty"`
+	ReportedMs    int64                  `protobuf:"varint,4,opt,name=reported_ms,json=reportedMs,proto3" json:"reported_ms,omitempty"`
+	Partitions    []*ReplicaPartition    `protobuf:"bytes,5,rep,name=partitions,proto3" json:"partitions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Replica) Reset() {
+	*x = Replica{}
+	mi := &file_keyframe_state_v1_state_proto_msgTypes[47]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Replica) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Replica) ProtoMessage() {}
+
+func (x *Replica) ProtoReflect() protoreflect.Message {
+	mi := &file_keyframe_state_v1_state_proto_msgTypes[47]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Replica.ProtoReflect.Descriptor instead.
+func (*Replica) Descriptor() ([]byte, []int) {
+	return file_keyframe_state_v1_state_proto_rawDescGZIP(), []int{47}
+}
+
+func (x *Replica) GetTopic() string {
+	if x != nil {
+		return x.Topic
+	}
+	return ""
+}
+
+func (x *Replica) GetReplica() string {
+	if x != nil {
+		return x.Replica
+	}
+	return ""
+}
+
+func (x *Replica) GetHost() string {
+	if x != nil {
+		return x.Host
+	}
+	return ""
+}
+
+func (x *Replica) GetReportedMs() int64 {
+	if x != nil {
+		return x.ReportedMs
+	}
+	return 0
+}
+
+func (x *Replica) GetPartitions() []*ReplicaPartition {
+	if x != nil {
+		return x.Partitions
+	}
+	return nil
+}
+
+type ReplicasResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Replicas      []*Replica             `protobuf:"bytes,1,rep,name=replicas,proto3" json:"replicas,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplicasResponse) Reset() {
+	*x = ReplicasResponse{}
+	mi := &file_keyframe_state_v1_state_proto_msgTypes[48]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplicasResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplicasResponse) ProtoMessage() {}
+
+func (x *ReplicasResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_keyframe_state_v1_state_proto_msgTypes[48]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplicasResponse.ProtoReflect.Descriptor instead.
+func (*ReplicasResponse) Descriptor() ([]byte, []int) {
+	return file_keyframe_state_v1_state_proto_rawDescGZIP(), []int{48}
+}
+
+func (x *ReplicasResponse) GetReplicas() []*Replica {
+	if x != nil {
+		return x.Replicas
+	}
+	return nil
+}
+
 // ErrorDetail is attached to every error of the service.
 type ErrorDetail struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
@@ -1663,7 +3950,7 @@ type ErrorDetail struct {
 
 func (x *ErrorDetail) Reset() {
 	*x = ErrorDetail{}
-	mi := &file_keyframe_state_v1_state_proto_msgTypes[21]
+	mi := &file_keyframe_state_v1_state_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1675,7 +3962,7 @@ func (x *ErrorDetail) String() string {
 func (*ErrorDetail) ProtoMessage() {}
 
 func (x *ErrorDetail) ProtoReflect() protoreflect.Message {
-	mi := &file_keyframe_state_v1_state_proto_msgTypes[21]
+	mi := &file_keyframe_state_v1_state_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1688,7 +3975,7 @@ func (x *ErrorDetail) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ErrorDetail.ProtoReflect.Descriptor instead.
 func (*ErrorDetail) Descriptor() ([]byte, []int) {
-	return file_keyframe_state_v1_state_proto_rawDescGZIP(), []int{21}
+	return file_keyframe_state_v1_state_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *ErrorDetail) GetReason() Reason {
@@ -1842,10 +4129,15 @@ const file_keyframe_state_v1_state_proto_rawDesc = "" +
 	"\vcut_time_ms\x18\n" +
 	" \x01(\x03R\tcutTimeMs\x12\x1a\n" +
 	"\brejected\x18\v \x01(\x03R\brejected\x12\x12\n" +
-	"\x04fold\x18\f \x01(\tR\x04fold\"\"\n" +
+	"\x04fold\x18\f \x01(\tR\x04fold\"r\n" +
 	"\n" +
 	"CutRequest\x12\x14\n" +
-	"\x05topic\x18\x01 \x01(\tR\x05topic\"s\n" +
+	"\x05topic\x18\x01 \x01(\tR\x05topic\x12!\n" +
+	"\tpartition\x18\x02 \x01(\x05H\x00R\tpartition\x88\x01\x01\x12\x1d\n" +
+	"\n" +
+	"min_offset\x18\x03 \x01(\x03R\tminOffsetB\f\n" +
+	"\n" +
+	"_partition\"s\n" +
 	"\vCutResponse\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1e\n" +
 	"\n" +
@@ -1861,7 +4153,188 @@ const file_keyframe_state_v1_state_proto_rawDesc = "" +
 	"\x05as_of\x18\x01 \x01(\v2\x17.keyframe.state.v1.AsOfR\x04asOf\x12\x14\n" +
 	"\x05count\x18\x02 \x01(\x03R\x05count\x12\x10\n" +
 	"\x03sum\x18\x03 \x01(\fR\x03sum\x12\x14\n" +
-	"\x05start\x18\x04 \x01(\x03R\x05start\"\xfb\x01\n" +
+	"\x05start\x18\x04 \x01(\x03R\x05start\"]\n" +
+	"\x05Point\x12\x16\n" +
+	"\x06offset\x18\x01 \x01(\x03R\x06offset\x12\x14\n" +
+	"\x05count\x18\x02 \x01(\x03R\x05count\x12\x10\n" +
+	"\x03sum\x18\x03 \x01(\fR\x03sum\x12\x14\n" +
+	"\x05start\x18\x04 \x01(\x03R\x05start\"\x84\x02\n" +
+	"\rResumeRequest\x12\x14\n" +
+	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x1c\n" +
+	"\tpartition\x18\x02 \x01(\x05R\tpartition\x12\x18\n" +
+	"\areplica\x18\x03 \x01(\tR\areplica\x12 \n" +
+	"\vincarnation\x18\x04 \x01(\fR\vincarnation\x120\n" +
+	"\x06points\x18\x05 \x03(\v2\x18.keyframe.state.v1.PointR\x06points\x12!\n" +
+	"\fleader_epoch\x18\x06 \x01(\x05R\vleaderEpoch\x12 \n" +
+	"\trepair_at\x18\a \x01(\x03H\x00R\brepairAt\x88\x01\x01B\f\n" +
+	"\n" +
+	"_repair_at\"\xce\x02\n" +
+	"\x0eResumeResponse\x121\n" +
+	"\x06answer\x18\x01 \x01(\x0e2\x19.keyframe.state.v1.AnswerR\x06answer\x121\n" +
+	"\x06reason\x18\x02 \x01(\x0e2\x19.keyframe.state.v1.ReasonR\x06reason\x12\x10\n" +
+	"\x03why\x18\x03 \x01(\tR\x03why\x12:\n" +
+	"\tpartition\x18\x04 \x01(\v2\x1c.keyframe.state.v1.PartitionR\tpartition\x12\x12\n" +
+	"\x04from\x18\x05 \x01(\x03R\x04from\x12\x14\n" +
+	"\x05since\x18\x06 \x01(\x03R\x05since\x12.\n" +
+	"\x05frame\x18\a \x01(\v2\x18.keyframe.state.v1.FrameR\x05frame\x12.\n" +
+	"\x05lease\x18\b \x01(\v2\x18.keyframe.state.v1.LeaseR\x05lease\"\xaa\x01\n" +
+	"\x05Lease\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\fR\x02id\x12\x14\n" +
+	"\x05topic\x18\x02 \x01(\tR\x05topic\x12\x1c\n" +
+	"\tpartition\x18\x03 \x01(\x05R\tpartition\x12\x18\n" +
+	"\areplica\x18\x04 \x01(\tR\areplica\x12\x10\n" +
+	"\x03cut\x18\x05 \x01(\x03R\x03cut\x12\x12\n" +
+	"\x04from\x18\x06 \x01(\x03R\x04from\x12\x1d\n" +
+	"\n" +
+	"expires_ms\x18\a \x01(\x03R\texpiresMs\"o\n" +
+	"\x11RenewLeaseRequest\x12\x14\n" +
+	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\fR\x02id\x12\x1a\n" +
+	"\bposition\x18\x03 \x01(\x03R\bposition\x12\x18\n" +
+	"\arelease\x18\x04 \x01(\bR\arelease\"D\n" +
+	"\x12RenewLeaseResponse\x12.\n" +
+	"\x05lease\x18\x01 \x01(\v2\x18.keyframe.state.v1.LeaseR\x05lease\"f\n" +
+	"\x06Change\x12(\n" +
+	"\x03row\x18\x01 \x01(\v2\x16.keyframe.state.v1.RowR\x03row\x12\x18\n" +
+	"\adeleted\x18\x02 \x01(\bR\adeleted\x12\x18\n" +
+	"\aexpired\x18\x03 \x01(\bR\aexpired\"\xb9\x01\n" +
+	"\fWatchRequest\x12\x14\n" +
+	"\x05topic\x18\x01 \x01(\tR\x05topic\x12!\n" +
+	"\tpartition\x18\x02 \x01(\x05H\x00R\tpartition\x88\x01\x01\x12\x16\n" +
+	"\x06prefix\x18\x03 \x01(\fR\x06prefix\x12+\n" +
+	"\x04from\x18\x04 \x03(\v2\x17.keyframe.state.v1.AsOfR\x04from\x12\x1d\n" +
+	"\n" +
+	"from_start\x18\x05 \x01(\bR\tfromStartB\f\n" +
+	"\n" +
+	"_partition\"\xb0\x01\n" +
+	"\rWatchResponse\x123\n" +
+	"\achanges\x18\x01 \x03(\v2\x19.keyframe.state.v1.ChangeR\achanges\x12,\n" +
+	"\x05as_of\x18\x02 \x03(\v2\x17.keyframe.state.v1.AsOfR\x04asOf\x12\x1f\n" +
+	"\vbegins_anew\x18\x03 \x03(\x05R\n" +
+	"beginsAnew\x12\x1b\n" +
+	"\tcaught_up\x18\x04 \x03(\x05R\bcaughtUp\"\x85\x02\n" +
+	"\vDiffRequest\x12\x14\n" +
+	"\x05topic\x18\x01 \x01(\tR\x05topic\x12!\n" +
+	"\tpartition\x18\x02 \x01(\x05H\x00R\tpartition\x88\x01\x01\x12)\n" +
+	"\x04from\x18\x03 \x01(\v2\x15.keyframe.state.v1.AtR\x04from\x12%\n" +
+	"\x02to\x18\x04 \x01(\v2\x15.keyframe.state.v1.AtR\x02to\x12\x16\n" +
+	"\x06prefix\x18\x05 \x01(\fR\x06prefix\x12/\n" +
+	"\x05after\x18\x06 \x01(\v2\x19.keyframe.state.v1.CursorR\x05after\x12\x14\n" +
+	"\x05limit\x18\a \x01(\x03R\x05limitB\f\n" +
+	"\n" +
+	"_partition\"\x97\x01\n" +
+	"\aDiffRow\x12\x1c\n" +
+	"\tpartition\x18\x01 \x01(\x05R\tpartition\x12\x10\n" +
+	"\x03key\x18\x02 \x01(\fR\x03key\x12.\n" +
+	"\x06before\x18\x03 \x01(\v2\x16.keyframe.state.v1.RowR\x06before\x12,\n" +
+	"\x05after\x18\x04 \x01(\v2\x16.keyframe.state.v1.RowR\x05after\"\xc3\x01\n" +
+	"\fDiffResponse\x12.\n" +
+	"\x04rows\x18\x01 \x03(\v2\x1a.keyframe.state.v1.DiffRowR\x04rows\x12+\n" +
+	"\x04from\x18\x02 \x03(\v2\x17.keyframe.state.v1.AsOfR\x04from\x12'\n" +
+	"\x02to\x18\x03 \x03(\v2\x17.keyframe.state.v1.AsOfR\x02to\x12-\n" +
+	"\x04next\x18\x04 \x01(\v2\x19.keyframe.state.v1.CursorR\x04next\"\xbb\x01\n" +
+	"\x0eHistoryRequest\x12\x14\n" +
+	"\x05topic\x18\x01 \x01(\tR\x05topic\x12!\n" +
+	"\tpartition\x18\x02 \x01(\x05H\x00R\tpartition\x88\x01\x01\x12\x10\n" +
+	"\x03key\x18\x03 \x01(\fR\x03key\x12)\n" +
+	"\x04from\x18\x04 \x01(\v2\x15.keyframe.state.v1.AtR\x04from\x12%\n" +
+	"\x02to\x18\x05 \x01(\v2\x15.keyframe.state.v1.AtR\x02toB\f\n" +
+	"\n" +
+	"_partition\"\x8f\x01\n" +
+	"\aVersion\x12(\n" +
+	"\x03row\x18\x01 \x01(\v2\x16.keyframe.state.v1.RowR\x03row\x12\x18\n" +
+	"\adeleted\x18\x02 \x01(\bR\adeleted\x12\x0e\n" +
+	"\x02op\x18\x03 \x01(\tR\x02op\x12\x14\n" +
+	"\x05delta\x18\x04 \x01(\fR\x05delta\x12\x1a\n" +
+	"\brejected\x18\x05 \x01(\tR\brejected\"\x9f\x01\n" +
+	"\x0fHistoryResponse\x126\n" +
+	"\bversions\x18\x01 \x03(\v2\x1a.keyframe.state.v1.VersionR\bversions\x12+\n" +
+	"\x04from\x18\x02 \x03(\v2\x17.keyframe.state.v1.AsOfR\x04from\x12'\n" +
+	"\x02to\x18\x03 \x03(\v2\x17.keyframe.state.v1.AsOfR\x02to\"\xbd\x01\n" +
+	"\rSketchRequest\x12\x14\n" +
+	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x1c\n" +
+	"\tpartition\x18\x02 \x01(\x05R\tpartition\x12 \n" +
+	"\vincarnation\x18\x03 \x01(\fR\vincarnation\x12\x10\n" +
+	"\x03cut\x18\x04 \x01(\x03R\x03cut\x12\x14\n" +
+	"\x05first\x18\x05 \x01(\rR\x05first\x12\x14\n" +
+	"\x05cells\x18\x06 \x01(\rR\x05cells\x12\x18\n" +
+	"\areplica\x18\a \x01(\tR\areplica\"V\n" +
+	"\x0eSketchResponse\x12.\n" +
+	"\x05frame\x18\x01 \x01(\v2\x18.keyframe.state.v1.FrameR\x05frame\x12\x14\n" +
+	"\x05cells\x18\x02 \x01(\fR\x05cells\"\xa6\x01\n" +
+	"\x0eResolveRequest\x12\x14\n" +
+	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x1c\n" +
+	"\tpartition\x18\x02 \x01(\x05R\tpartition\x12 \n" +
+	"\vincarnation\x18\x03 \x01(\fR\vincarnation\x12\x10\n" +
+	"\x03cut\x18\x04 \x01(\x03R\x03cut\x12\x12\n" +
+	"\x04tags\x18\x05 \x01(\fR\x04tags\x12\x18\n" +
+	"\areplica\x18\x06 \x01(\tR\areplica\"W\n" +
+	"\x0fResolveResponse\x12*\n" +
+	"\x04rows\x18\x01 \x03(\v2\x16.keyframe.state.v1.RowR\x04rows\x12\x18\n" +
+	"\aunknown\x18\x02 \x01(\fR\aunknown\"\x8f\x01\n" +
+	"\vTagsRequest\x12\x14\n" +
+	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x1c\n" +
+	"\tpartition\x18\x02 \x01(\x05R\tpartition\x12 \n" +
+	"\vincarnation\x18\x03 \x01(\fR\vincarnation\x12\x10\n" +
+	"\x03cut\x18\x04 \x01(\x03R\x03cut\x12\x18\n" +
+	"\areplica\x18\x05 \x01(\tR\areplica\"R\n" +
+	"\fTagsResponse\x12.\n" +
+	"\x05frame\x18\x01 \x01(\v2\x18.keyframe.state.v1.FrameR\x05frame\x12\x12\n" +
+	"\x04tags\x18\x02 \x01(\fR\x04tags\"\xb7\x01\n" +
+	"\x06Repair\x12\x10\n" +
+	"\x03cut\x18\x01 \x01(\x03R\x03cut\x12\x12\n" +
+	"\x04keys\x18\x02 \x01(\x03R\x04keys\x12\x14\n" +
+	"\x05bytes\x18\x03 \x01(\x03R\x05bytes\x12\x1f\n" +
+	"\vduration_us\x18\x04 \x01(\x03R\n" +
+	"durationUs\x12\x17\n" +
+	"\atime_ms\x18\x05 \x01(\x03R\x06timeMs\x12\x16\n" +
+	"\x06method\x18\x06 \x01(\tR\x06method\x12\x1f\n" +
+	"\vround_trips\x18\a \x01(\x03R\n" +
+	"roundTrips\"\xeb\x03\n" +
+	"\x10ReplicaPartition\x12\x1c\n" +
+	"\tpartition\x18\x01 \x01(\x05R\tpartition\x12 \n" +
+	"\vincarnation\x18\x02 \x01(\fR\vincarnation\x12\x1a\n" +
+	"\bposition\x18\x03 \x01(\x03R\bposition\x124\n" +
+	"\aoutcome\x18\x04 \x01(\x0e2\x1a.keyframe.state.v1.OutcomeR\aoutcome\x124\n" +
+	"\bcompared\x18\x05 \x01(\v2\x18.keyframe.state.v1.PointR\bcompared\x12\x16\n" +
+	"\x06reason\x18\x06 \x01(\tR\x06reason\x12\x1f\n" +
+	"\vcompared_ms\x18\a \x01(\x03R\n" +
+	"comparedMs\x12\x1a\n" +
+	"\bverified\x18\b \x01(\x03R\bverified\x12\x1f\n" +
+	"\vverified_ms\x18\t \x01(\x03R\n" +
+	"verifiedMs\x121\n" +
+	"\x06repair\x18\n" +
+	" \x01(\v2\x19.keyframe.state.v1.RepairR\x06repair\x12\x18\n" +
+	"\arepairs\x18\v \x01(\x03R\arepairs\x12\x14\n" +
+	"\x05phase\x18\f \x01(\tR\x05phase\x12\x1f\n" +
+	"\vlag_records\x18\r \x01(\x03R\n" +
+	"lagRecords\x12\x15\n" +
+	"\x06lag_ms\x18\x0e \x01(\x03R\x05lagMs\"\xb2\x01\n" +
+	"\rReportRequest\x12\x14\n" +
+	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x18\n" +
+	"\areplica\x18\x02 \x01(\tR\areplica\x12\x12\n" +
+	"\x04host\x18\x03 \x01(\tR\x04host\x12C\n" +
+	"\n" +
+	"partitions\x18\x04 \x03(\v2#.keyframe.state.v1.ReplicaPartitionR\n" +
+	"partitions\x12\x18\n" +
+	"\aleaving\x18\x05 \x01(\bR\aleaving\"M\n" +
+	"\x0eReportResponse\x12\x1f\n" +
+	"\vinterval_ms\x18\x01 \x01(\x03R\n" +
+	"intervalMs\x12\x1a\n" +
+	"\bdisputed\x18\x02 \x03(\x05R\bdisputed\"'\n" +
+	"\x0fReplicasRequest\x12\x14\n" +
+	"\x05topic\x18\x01 \x01(\tR\x05topic\"\xb3\x01\n" +
+	"\aReplica\x12\x14\n" +
+	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x18\n" +
+	"\areplica\x18\x02 \x01(\tR\areplica\x12\x12\n" +
+	"\x04host\x18\x03 \x01(\tR\x04host\x12\x1f\n" +
+	"\vreported_ms\x18\x04 \x01(\x03R\n" +
+	"reportedMs\x12C\n" +
+	"\n" +
+	"partitions\x18\x05 \x03(\v2#.keyframe.state.v1.ReplicaPartitionR\n" +
+	"partitions\"J\n" +
+	"\x10ReplicasResponse\x126\n" +
+	"\breplicas\x18\x01 \x03(\v2\x1a.keyframe.state.v1.ReplicaR\breplicas\"\xfb\x01\n" +
 	"\vErrorDetail\x121\n" +
 	"\x06reason\x18\x01 \x01(\x0e2\x19.keyframe.state.v1.ReasonR\x06reason\x12\x14\n" +
 	"\x05topic\x18\x02 \x01(\tR\x05topic\x12!\n" +
@@ -1870,7 +4343,20 @@ const file_keyframe_state_v1_state_proto_rawDesc = "" +
 	"\x12delta_start_offset\x18\x05 \x01(\x03R\x10deltaStartOffset\x12,\n" +
 	"\x12last_stable_offset\x18\x06 \x01(\x03R\x10lastStableOffsetB\f\n" +
 	"\n" +
-	"_partition*\xa1\x03\n" +
+	"_partition*~\n" +
+	"\x06Answer\x12\x16\n" +
+	"\x12ANSWER_UNSPECIFIED\x10\x00\x12\x13\n" +
+	"\x0fANSWER_CONTINUE\x10\x01\x12\x10\n" +
+	"\fANSWER_DELTA\x10\x02\x12\x10\n" +
+	"\fANSWER_FRAME\x10\x03\x12\x11\n" +
+	"\rANSWER_REPAIR\x10\x04\x12\x10\n" +
+	"\fANSWER_RESET\x10\x05*w\n" +
+	"\aOutcome\x12\x17\n" +
+	"\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x11\n" +
+	"\rOUTCOME_EQUAL\x10\x01\x12\x13\n" +
+	"\x0fOUTCOME_DRIFTED\x10\x02\x12\x18\n" +
+	"\x14OUTCOME_INCONCLUSIVE\x10\x03\x12\x11\n" +
+	"\rOUTCOME_ERROR\x10\x04*\x89\x05\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14REASON_UNKNOWN_TOPIC\x10\x01\x12\x1c\n" +
@@ -1886,14 +4372,35 @@ const file_keyframe_state_v1_state_proto_rawDesc = "" +
 	"\x12\x1b\n" +
 	"\x17REASON_PARTITION_FAILED\x10\v\x12\x1a\n" +
 	"\x16REASON_AMBIGUOUS_POINT\x10\f\x12\x1e\n" +
-	"\x1aREASON_TOO_FAR_ABOVE_FRAME\x10\x0e\"\x04\b\r\x10\r*\x13REASON_INSIDE_BATCH2\xe6\x03\n" +
+	"\x1aREASON_TOO_FAR_ABOVE_FRAME\x10\x0e\x12\x18\n" +
+	"\x14REASON_LEASE_EXPIRED\x10\x0f\x12\x18\n" +
+	"\x14REASON_LEASE_REVOKED\x10\x10\x12\x18\n" +
+	"\x14REASON_TOPIC_DELETED\x10\x11\x12\x1a\n" +
+	"\x16REASON_FUTURE_POSITION\x10\x12\x12\x13\n" +
+	"\x0fREASON_DIVERGED\x10\x13\x12\x19\n" +
+	"\x15REASON_BROKER_CORRUPT\x10\x14\x12\x13\n" +
+	"\x0fREASON_DISPUTED\x10\x15\x12\x1b\n" +
+	"\x17REASON_TOO_MANY_REPAIRS\x10\x16\x12\x1a\n" +
+	"\x16REASON_TOO_MANY_LEASES\x10\x17\"\x04\b\r\x10\r*\x13REASON_INSIDE_BATCH2\x96\n" +
+	"\n" +
 	"\fStateService\x12I\n" +
 	"\x03Get\x12\x1d.keyframe.state.v1.GetRequest\x1a\x1e.keyframe.state.v1.GetResponse\"\x03\x90\x02\x01\x12I\n" +
 	"\x04Scan\x12\x1e.keyframe.state.v1.ScanRequest\x1a\x1f.keyframe.state.v1.ScanResponse0\x01\x12O\n" +
 	"\x06Export\x12 .keyframe.state.v1.ExportRequest\x1a!.keyframe.state.v1.ExportResponse0\x01\x12O\n" +
 	"\x06Frames\x12 .keyframe.state.v1.FramesRequest\x1a!.keyframe.state.v1.FramesResponse0\x01\x12D\n" +
 	"\x03Cut\x12\x1d.keyframe.state.v1.CutRequest\x1a\x1e.keyframe.state.v1.CutResponse\x12X\n" +
-	"\bDigestAt\x12\".keyframe.state.v1.DigestAtRequest\x1a#.keyframe.state.v1.DigestAtResponse\"\x03\x90\x02\x01B3Z1github.com/keyframelog/keyframe/proto/state;stateb\x06proto3"
+	"\bDigestAt\x12\".keyframe.state.v1.DigestAtRequest\x1a#.keyframe.state.v1.DigestAtResponse\"\x03\x90\x02\x01\x12M\n" +
+	"\x06Resume\x12 .keyframe.state.v1.ResumeRequest\x1a!.keyframe.state.v1.ResumeResponse\x12Y\n" +
+	"\n" +
+	"RenewLease\x12$.keyframe.state.v1.RenewLeaseRequest\x1a%.keyframe.state.v1.RenewLeaseResponse\x12L\n" +
+	"\x05Watch\x12\x1f.keyframe.state.v1.WatchRequest\x1a .keyframe.state.v1.WatchResponse0\x01\x12I\n" +
+	"\x04Diff\x12\x1e.keyframe.state.v1.DiffRequest\x1a\x1f.keyframe.state.v1.DiffResponse0\x01\x12R\n" +
+	"\aHistory\x12!.keyframe.state.v1.HistoryRequest\x1a\".keyframe.state.v1.HistoryResponse0\x01\x12O\n" +
+	"\x06Sketch\x12 .keyframe.state.v1.SketchRequest\x1a!.keyframe.state.v1.SketchResponse0\x01\x12R\n" +
+	"\aResolve\x12!.keyframe.state.v1.ResolveRequest\x1a\".keyframe.state.v1.ResolveResponse0\x01\x12I\n" +
+	"\x04Tags\x12\x1e.keyframe.state.v1.TagsRequest\x1a\x1f.keyframe.state.v1.TagsResponse0\x01\x12M\n" +
+	"\x06Report\x12 .keyframe.state.v1.ReportRequest\x1a!.keyframe.state.v1.ReportResponse\x12X\n" +
+	"\bReplicas\x12\".keyframe.state.v1.ReplicasRequest\x1a#.keyframe.state.v1.ReplicasResponse\"\x03\x90\x02\x01B3Z1github.com/keyframelog/keyframe/proto/state;stateb\x06proto3"
 
 var (
 	file_keyframe_state_v1_state_proto_rawDescOnce sync.Once
@@ -1907,71 +4414,156 @@ func file_keyframe_state_v1_state_proto_rawDescGZIP() []byte {
 	return file_keyframe_state_v1_state_proto_rawDescData
 }
 
-var file_keyframe_state_v1_state_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_keyframe_state_v1_state_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_keyframe_state_v1_state_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_keyframe_state_v1_state_proto_msgTypes = make([]protoimpl.MessageInfo, 50)
 var file_keyframe_state_v1_state_proto_goTypes = []any{
-	(Reason)(0),              // 0: keyframe.state.v1.Reason
-	(*Row)(nil),              // 1: keyframe.state.v1.Row
-	(*Header)(nil),           // 2: keyframe.state.v1.Header
-	(*PartitionOffset)(nil),  // 3: keyframe.state.v1.PartitionOffset
-	(*At)(nil),               // 4: keyframe.state.v1.At
-	(*PartitionOffsets)(nil), // 5: keyframe.state.v1.PartitionOffsets
-	(*AsOf)(nil),             // 6: keyframe.state.v1.AsOf
-	(*GetRequest)(nil),       // 7: keyframe.state.v1.GetRequest
-	(*GetResponse)(nil),      // 8: keyframe.state.v1.GetResponse
-	(*ScanRequest)(nil),      // 9: keyframe.state.v1.ScanRequest
-	(*Cursor)(nil),           // 10: keyframe.state.v1.Cursor
-	(*ScanResponse)(nil),     // 11: keyframe.state.v1.ScanResponse
-	(*ExportRequest)(nil),    // 12: keyframe.state.v1.ExportRequest
-	(*ExportResponse)(nil),   // 13: keyframe.state.v1.ExportResponse
-	(*FramesRequest)(nil),    // 14: keyframe.state.v1.FramesRequest
-	(*FramesResponse)(nil),   // 15: keyframe.state.v1.FramesResponse
-	(*Partition)(nil),        // 16: keyframe.state.v1.Partition
-	(*Frame)(nil),            // 17: keyframe.state.v1.Frame
-	(*CutRequest)(nil),       // 18: keyframe.state.v1.CutRequest
-	(*CutResponse)(nil),      // 19: keyframe.state.v1.CutResponse
-	(*DigestAtRequest)(nil),  // 20: keyframe.state.v1.DigestAtRequest
-	(*DigestAtResponse)(nil), // 21: keyframe.state.v1.DigestAtResponse
-	(*ErrorDetail)(nil),      // 22: keyframe.state.v1.ErrorDetail
+	(Answer)(0),                // 0: keyframe.state.v1.Answer
+	(Outcome)(0),               // 1: keyframe.state.v1.Outcome
+	(Reason)(0),                // 2: keyframe.state.v1.Reason
+	(*Row)(nil),                // 3: keyframe.state.v1.Row
+	(*Header)(nil),             // 4: keyframe.state.v1.Header
+	(*PartitionOffset)(nil),    // 5: keyframe.state.v1.PartitionOffset
+	(*At)(nil),                 // 6: keyframe.state.v1.At
+	(*PartitionOffsets)(nil),   // 7: keyframe.state.v1.PartitionOffsets
+	(*AsOf)(nil),               // 8: keyframe.state.v1.AsOf
+	(*GetRequest)(nil),         // 9: keyframe.state.v1.GetRequest
+	(*GetResponse)(nil),        // 10: keyframe.state.v1.GetResponse
+	(*ScanRequest)(nil),        // 11: keyframe.state.v1.ScanRequest
+	(*Cursor)(nil),             // 12: keyframe.state.v1.Cursor
+	(*ScanResponse)(nil),       // 13: keyframe.state.v1.ScanResponse
+	(*ExportRequest)(nil),      // 14: keyframe.state.v1.ExportRequest
+	(*ExportResponse)(nil),     // 15: keyframe.state.v1.ExportResponse
+	(*FramesRequest)(nil),      // 16: keyframe.state.v1.FramesRequest
+	(*FramesResponse)(nil),     // 17: keyframe.state.v1.FramesResponse
+	(*Partition)(nil),          // 18: keyframe.state.v1.Partition
+	(*Frame)(nil),              // 19: keyframe.state.v1.Frame
+	(*CutRequest)(nil),         // 20: keyframe.state.v1.CutRequest
+	(*CutResponse)(nil),        // 21: keyframe.state.v1.CutResponse
+	(*DigestAtRequest)(nil),    // 22: keyframe.state.v1.DigestAtRequest
+	(*DigestAtResponse)(nil),   // 23: keyframe.state.v1.DigestAtResponse
+	(*Point)(nil),              // 24: keyframe.state.v1.Point
+	(*ResumeRequest)(nil),      // 25: keyframe.state.v1.ResumeRequest
+	(*ResumeResponse)(nil),     // 26: keyframe.state.v1.ResumeResponse
+	(*Lease)(nil),              // 27: keyframe.state.v1.Lease
+	(*RenewLeaseRequest)(nil),  // 28: keyframe.state.v1.RenewLeaseRequest
+	(*RenewLeaseResponse)(nil), // 29: keyframe.state.v1.RenewLeaseResponse
+	(*Change)(nil),             // 30: keyframe.state.v1.Change
+	(*WatchRequest)(nil),       // 31: keyframe.state.v1.WatchRequest
+	(*WatchResponse)(nil),      // 32: keyframe.state.v1.WatchResponse
+	(*DiffRequest)(nil),        // 33: keyframe.state.v1.DiffRequest
+	(*DiffRow)(nil),            // 34: keyframe.state.v1.DiffRow
+	(*DiffResponse)(nil),       // 35: keyframe.state.v1.DiffResponse
+	(*HistoryRequest)(nil),     // 36: keyframe.state.v1.HistoryRequest
+	(*Version)(nil),            // 37: keyframe.state.v1.Version
+	(*HistoryResponse)(nil),    // 38: keyframe.state.v1.HistoryResponse
+	(*SketchRequest)(nil),      // 39: keyframe.state.v1.SketchRequest
+	(*SketchResponse)(nil),     // 40: keyframe.state.v1.SketchResponse
+	(*ResolveRequest)(nil),     // 41: keyframe.state.v1.ResolveRequest
+	(*ResolveResponse)(nil),    // 42: keyframe.state.v1.ResolveResponse
+	(*TagsRequest)(nil),        // 43: keyframe.state.v1.TagsRequest
+	(*TagsResponse)(nil),       // 44: keyframe.state.v1.TagsResponse
+	(*Repair)(nil),             // 45: keyframe.state.v1.Repair
+	(*ReplicaPartition)(nil),   // 46: keyframe.state.v1.ReplicaPartition
+	(*ReportRequest)(nil),      // 47: keyframe.state.v1.ReportRequest
+	(*ReportResponse)(nil),     // 48: keyframe.state.v1.ReportResponse
+	(*ReplicasRequest)(nil),    // 49: keyframe.state.v1.ReplicasRequest
+	(*Replica)(nil),            // 50: keyframe.state.v1.Replica
+	(*ReplicasResponse)(nil),   // 51: keyframe.state.v1.ReplicasResponse
+	(*ErrorDetail)(nil),        // 52: keyframe.state.v1.ErrorDetail
 }
 var file_keyframe_state_v1_state_proto_depIdxs = []int32{
-	2,  // 0: keyframe.state.v1.Row.headers:type_name -> keyframe.state.v1.Header
-	5,  // 1: keyframe.state.v1.At.offsets:type_name -> keyframe.state.v1.PartitionOffsets
-	3,  // 2: keyframe.state.v1.PartitionOffsets.offsets:type_name -> keyframe.state.v1.PartitionOffset
-	4,  // 3: keyframe.state.v1.GetRequest.at:type_name -> keyframe.state.v1.At
-	3,  // 4: keyframe.state.v1.GetRequest.min_offsets:type_name -> keyframe.state.v1.PartitionOffset
-	1,  // 5: keyframe.state.v1.GetResponse.rows:type_name -> keyframe.state.v1.Row
-	6,  // 6: keyframe.state.v1.GetResponse.as_of:type_name -> keyframe.state.v1.AsOf
-	10, // 7: keyframe.state.v1.ScanRequest.after:type_name -> keyframe.state.v1.Cursor
-	4,  // 8: keyframe.state.v1.ScanRequest.at:type_name -> keyframe.state.v1.At
-	3,  // 9: keyframe.state.v1.ScanRequest.min_offsets:type_name -> keyframe.state.v1.PartitionOffset
-	1,  // 10: keyframe.state.v1.ScanResponse.rows:type_name -> keyframe.state.v1.Row
-	6,  // 11: keyframe.state.v1.ScanResponse.as_of:type_name -> keyframe.state.v1.AsOf
-	10, // 12: keyframe.state.v1.ScanResponse.next:type_name -> keyframe.state.v1.Cursor
-	4,  // 13: keyframe.state.v1.ExportRequest.at:type_name -> keyframe.state.v1.At
-	6,  // 14: keyframe.state.v1.ExportResponse.as_of:type_name -> keyframe.state.v1.AsOf
-	16, // 15: keyframe.state.v1.FramesResponse.partitions:type_name -> keyframe.state.v1.Partition
-	17, // 16: keyframe.state.v1.FramesResponse.frames:type_name -> keyframe.state.v1.Frame
-	17, // 17: keyframe.state.v1.CutResponse.frames:type_name -> keyframe.state.v1.Frame
-	6,  // 18: keyframe.state.v1.DigestAtResponse.as_of:type_name -> keyframe.state.v1.AsOf
-	0,  // 19: keyframe.state.v1.ErrorDetail.reason:type_name -> keyframe.state.v1.Reason
-	7,  // 20: keyframe.state.v1.StateService.Get:input_type -> keyframe.state.v1.GetRequest
-	9,  // 21: keyframe.state.v1.StateService.Scan:input_type -> keyframe.state.v1.ScanRequest
-	12, // 22: keyframe.state.v1.StateService.Export:input_type -> keyframe.state.v1.ExportRequest
-	14, // 23: keyframe.state.v1.StateService.Frames:input_type -> keyframe.state.v1.FramesRequest
-	18, // 24: keyframe.state.v1.StateService.Cut:input_type -> keyframe.state.v1.CutRequest
-	20, // 25: keyframe.state.v1.StateService.DigestAt:input_type -> keyframe.state.v1.DigestAtRequest
-	8,  // 26: keyframe.state.v1.StateService.Get:output_type -> keyframe.state.v1.GetResponse
-	11, // 27: keyframe.state.v1.StateService.Scan:output_type -> keyframe.state.v1.ScanResponse
-	13, // 28: keyframe.state.v1.StateService.Export:output_type -> keyframe.state.v1.ExportResponse
-	15, // 29: keyframe.state.v1.StateService.Frames:output_type -> keyframe.state.v1.FramesResponse
-	19, // 30: keyframe.state.v1.StateService.Cut:output_type -> keyframe.state.v1.CutResponse
-	21, // 31: keyframe.state.v1.StateService.DigestAt:output_type -> keyframe.state.v1.DigestAtResponse
-	26, // [26:32] is the sub-list for method output_type
-	20, // [20:26] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	4,  // 0: keyframe.state.v1.Row.headers:type_name -> keyframe.state.v1.Header
+	7,  // 1: keyframe.state.v1.At.offsets:type_name -> keyframe.state.v1.PartitionOffsets
+	5,  // 2: keyframe.state.v1.PartitionOffsets.offsets:type_name -> keyframe.state.v1.PartitionOffset
+	6,  // 3: keyframe.state.v1.GetRequest.at:type_name -> keyframe.state.v1.At
+	5,  // 4: keyframe.state.v1.GetRequest.min_offsets:type_name -> keyframe.state.v1.PartitionOffset
+	3,  // 5: keyframe.state.v1.GetResponse.rows:type_name -> keyframe.state.v1.Row
+	8,  // 6: keyframe.state.v1.GetResponse.as_of:type_name -> keyframe.state.v1.AsOf
+	12, // 7: keyframe.state.v1.ScanRequest.after:type_name -> keyframe.state.v1.Cursor
+	6,  // 8: keyframe.state.v1.ScanRequest.at:type_name -> keyframe.state.v1.At
+	5,  // 9: keyframe.state.v1.ScanRequest.min_offsets:type_name -> keyframe.state.v1.PartitionOffset
+	3,  // 10: keyframe.state.v1.ScanResponse.rows:type_name -> keyframe.state.v1.Row
+	8,  // 11: keyframe.state.v1.ScanResponse.as_of:type_name -> keyframe.state.v1.AsOf
+	12, // 12: keyframe.state.v1.ScanResponse.next:type_name -> keyframe.state.v1.Cursor
+	6,  // 13: keyframe.state.v1.ExportRequest.at:type_name -> keyframe.state.v1.At
+	8,  // 14: keyframe.state.v1.ExportResponse.as_of:type_name -> keyframe.state.v1.AsOf
+	18, // 15: keyframe.state.v1.FramesResponse.partitions:type_name -> keyframe.state.v1.Partition
+	19, // 16: keyframe.state.v1.FramesResponse.frames:type_name -> keyframe.state.v1.Frame
+	19, // 17: keyframe.state.v1.CutResponse.frames:type_name -> keyframe.state.v1.Frame
+	8,  // 18: keyframe.state.v1.DigestAtResponse.as_of:type_name -> keyframe.state.v1.AsOf
+	24, // 19: keyframe.state.v1.ResumeRequest.points:type_name -> keyframe.state.v1.Point
+	0,  // 20: keyframe.state.v1.ResumeResponse.answer:type_name -> keyframe.state.v1.Answer
+	2,  // 21: keyframe.state.v1.ResumeResponse.reason:type_name -> keyframe.state.v1.Reason
+	18, // 22: keyframe.state.v1.ResumeResponse.partition:type_name -> keyframe.state.v1.Partition
+	19, // 23: keyframe.state.v1.ResumeResponse.frame:type_name -> keyframe.state.v1.Frame
+	27, // 24: keyframe.state.v1.ResumeResponse.lease:type_name -> keyframe.state.v1.Lease
+	27, // 25: keyframe.state.v1.RenewLeaseResponse.lease:type_name -> keyframe.state.v1.Lease
+	3,  // 26: keyframe.state.v1.Change.row:type_name -> keyframe.state.v1.Row
+	8,  // 27: keyframe.state.v1.WatchRequest.from:type_name -> keyframe.state.v1.AsOf
+	30, // 28: keyframe.state.v1.WatchResponse.changes:type_name -> keyframe.state.v1.Change
+	8,  // 29: keyframe.state.v1.WatchResponse.as_of:type_name -> keyframe.state.v1.AsOf
+	6,  // 30: keyframe.state.v1.DiffRequest.from:type_name -> keyframe.state.v1.At
+	6,  // 31: keyframe.state.v1.DiffRequest.to:type_name -> keyframe.state.v1.At
+	12, // 32: keyframe.state.v1.DiffRequest.after:type_name -> keyframe.state.v1.Cursor
+	3,  // 33: keyframe.state.v1.DiffRow.before:type_name -> keyframe.state.v1.Row
+	3,  // 34: keyframe.state.v1.DiffRow.after:type_name -> keyframe.state.v1.Row
+	34, // 35: keyframe.state.v1.DiffResponse.rows:type_name -> keyframe.state.v1.DiffRow
+	8,  // 36: keyframe.state.v1.DiffResponse.from:type_name -> keyframe.state.v1.AsOf
+	8,  // 37: keyframe.state.v1.DiffResponse.to:type_name -> keyframe.state.v1.AsOf
+	12, // 38: keyframe.state.v1.DiffResponse.next:type_name -> keyframe.state.v1.Cursor
+	6,  // 39: keyframe.state.v1.HistoryRequest.from:type_name -> keyframe.state.v1.At
+	6,  // 40: keyframe.state.v1.HistoryRequest.to:type_name -> keyframe.state.v1.At
+	3,  // 41: keyframe.state.v1.Version.row:type_name -> keyframe.state.v1.Row
+	37, // 42: keyframe.state.v1.HistoryResponse.versions:type_name -> keyframe.state.v1.Version
+	8,  // 43: keyframe.state.v1.HistoryResponse.from:type_name -> keyframe.state.v1.AsOf
+	8,  // 44: keyframe.state.v1.HistoryResponse.to:type_name -> keyframe.state.v1.AsOf
+	19, // 45: keyframe.state.v1.SketchResponse.frame:type_name -> keyframe.state.v1.Frame
+	3,  // 46: keyframe.state.v1.ResolveResponse.rows:type_name -> keyframe.state.v1.Row
+	19, // 47: keyframe.state.v1.TagsResponse.frame:type_name -> keyframe.state.v1.Frame
+	1,  // 48: keyframe.state.v1.ReplicaPartition.outcome:type_name -> keyframe.state.v1.Outcome
+	24, // 49: keyframe.state.v1.ReplicaPartition.compared:type_name -> keyframe.state.v1.Point
+	45, // 50: keyframe.state.v1.ReplicaPartition.repair:type_name -> keyframe.state.v1.Repair
+	46, // 51: keyframe.state.v1.ReportRequest.partitions:type_name -> keyframe.state.v1.ReplicaPartition
+	46, // 52: keyframe.state.v1.Replica.partitions:type_name -> keyframe.state.v1.ReplicaPartition
+	50, // 53: keyframe.state.v1.ReplicasResponse.replicas:type_name -> keyframe.state.v1.Replica
+	2,  // 54: keyframe.state.v1.ErrorDetail.reason:type_name -> keyframe.state.v1.Reason
+	9,  // 55: keyframe.state.v1.StateService.Get:input_type -> keyframe.state.v1.GetRequest
+	11, // 56: keyframe.state.v1.StateService.Scan:input_type -> keyframe.state.v1.ScanRequest
+	14, // 57: keyframe.state.v1.StateService.Export:input_type -> keyframe.state.v1.ExportRequest
+	16, // 58: keyframe.state.v1.StateService.Frames:input_type -> keyframe.state.v1.FramesRequest
+	20, // 59: keyframe.state.v1.StateService.Cut:input_type -> keyframe.state.v1.CutRequest
+	22, // 60: keyframe.state.v1.StateService.DigestAt:input_type -> keyframe.state.v1.DigestAtRequest
+	25, // 61: keyframe.state.v1.StateService.Resume:input_type -> keyframe.state.v1.ResumeRequest
+	28, // 62: keyframe.state.v1.StateService.RenewLease:input_type -> keyframe.state.v1.RenewLeaseRequest
+	31, // 63: keyframe.state.v1.StateService.Watch:input_type -> keyframe.state.v1.WatchRequest
+	33, // 64: keyframe.state.v1.StateService.Diff:input_type -> keyframe.state.v1.DiffRequest
+	36, // 65: keyframe.state.v1.StateService.History:input_type -> keyframe.state.v1.HistoryRequest
+	39, // 66: keyframe.state.v1.StateService.Sketch:input_type -> keyframe.state.v1.SketchRequest
+	41, // 67: keyframe.state.v1.StateService.Resolve:input_type -> keyframe.state.v1.ResolveRequest
+	43, // 68: keyframe.state.v1.StateService.Tags:input_type -> keyframe.state.v1.TagsRequest
+	47, // 69: keyframe.state.v1.StateService.Report:input_type -> keyframe.state.v1.ReportRequest
+	49, // 70: keyframe.state.v1.StateService.Replicas:input_type -> keyframe.state.v1.ReplicasRequest
+	10, // 71: keyframe.state.v1.StateService.Get:output_type -> keyframe.state.v1.GetResponse
+	13, // 72: keyframe.state.v1.StateService.Scan:output_type -> keyframe.state.v1.ScanResponse
+	15, // 73: keyframe.state.v1.StateService.Export:output_type -> keyframe.state.v1.ExportResponse
+	17, // 74: keyframe.state.v1.StateService.Frames:output_type -> keyframe.state.v1.FramesResponse
+	21, // 75: keyframe.state.v1.StateService.Cut:output_type -> keyframe.state.v1.CutResponse
+	23, // 76: keyframe.state.v1.StateService.DigestAt:output_type -> keyframe.state.v1.DigestAtResponse
+	26, // 77: keyframe.state.v1.StateService.Resume:output_type -> keyframe.state.v1.ResumeResponse
+	29, // 78: keyframe.state.v1.StateService.RenewLease:output_type -> keyframe.state.v1.RenewLeaseResponse
+	32, // 79: keyframe.state.v1.StateService.Watch:output_type -> keyframe.state.v1.WatchResponse
+	35, // 80: keyframe.state.v1.StateService.Diff:output_type -> keyframe.state.v1.DiffResponse
+	38, // 81: keyframe.state.v1.StateService.History:output_type -> keyframe.state.v1.HistoryResponse
+	40, // 82: keyframe.state.v1.StateService.Sketch:output_type -> keyframe.state.v1.SketchResponse
+	42, // 83: keyframe.state.v1.StateService.Resolve:output_type -> keyframe.state.v1.ResolveResponse
+	44, // 84: keyframe.state.v1.StateService.Tags:output_type -> keyframe.state.v1.TagsResponse
+	48, // 85: keyframe.state.v1.StateService.Report:output_type -> keyframe.state.v1.ReportResponse
+	51, // 86: keyframe.state.v1.StateService.Replicas:output_type -> keyframe.state.v1.ReplicasResponse
+	71, // [71:87] is the sub-list for method output_type
+	55, // [55:71] is the sub-list for method input_type
+	55, // [55:55] is the sub-list for extension type_name
+	55, // [55:55] is the sub-list for extension extendee
+	0,  // [0:55] is the sub-list for field type_name
 }
 
 func init() { file_keyframe_state_v1_state_proto_init() }
@@ -1990,14 +4582,19 @@ func file_keyframe_state_v1_state_proto_init() {
 	file_keyframe_state_v1_state_proto_msgTypes[8].OneofWrappers = []any{}
 	file_keyframe_state_v1_state_proto_msgTypes[11].OneofWrappers = []any{}
 	file_keyframe_state_v1_state_proto_msgTypes[13].OneofWrappers = []any{}
-	file_keyframe_state_v1_state_proto_msgTypes[21].OneofWrappers = []any{}
+	file_keyframe_state_v1_state_proto_msgTypes[17].OneofWrappers = []any{}
+	file_keyframe_state_v1_state_proto_msgTypes[22].OneofWrappers = []any{}
+	file_keyframe_state_v1_state_proto_msgTypes[28].OneofWrappers = []any{}
+	file_keyframe_state_v1_state_proto_msgTypes[30].OneofWrappers = []any{}
+	file_keyframe_state_v1_state_proto_msgTypes[33].OneofWrappers = []any{}
+	file_keyframe_state_v1_state_proto_msgTypes[49].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_keyframe_state_v1_state_proto_rawDesc), len(file_keyframe_state_v1_state_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   22,
+			NumEnums:      3,
+			NumMessages:   50,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

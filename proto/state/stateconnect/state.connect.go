@@ -50,6 +50,26 @@ const (
 	StateServiceCutProcedure = "/keyframe.state.v1.StateService/Cut"
 	// StateServiceDigestAtProcedure is the fully-qualified name of the StateService's DigestAt RPC.
 	StateServiceDigestAtProcedure = "/keyframe.state.v1.StateService/DigestAt"
+	// StateServiceResumeProcedure is the fully-qualified name of the StateService's Resume RPC.
+	StateServiceResumeProcedure = "/keyframe.state.v1.StateService/Resume"
+	// StateServiceRenewLeaseProcedure is the fully-qualified name of the StateService's RenewLease RPC.
+	StateServiceRenewLeaseProcedure = "/keyframe.state.v1.StateService/RenewLease"
+	// StateServiceWatchProcedure is the fully-qualified name of the StateService's Watch RPC.
+	StateServiceWatchProcedure = "/keyframe.state.v1.StateService/Watch"
+	// StateServiceDiffProcedure is the fully-qualified name of the StateService's Diff RPC.
+	StateServiceDiffProcedure = "/keyframe.state.v1.StateService/Diff"
+	// StateServiceHistoryProcedure is the fully-qualified name of the StateService's History RPC.
+	StateServiceHistoryProcedure = "/keyframe.state.v1.StateService/History"
+	// StateServiceSketchProcedure is the fully-qualified name of the StateService's Sketch RPC.
+	StateServiceSketchProcedure = "/keyframe.state.v1.StateService/Sketch"
+	// StateServiceResolveProcedure is the fully-qualified name of the StateService's Resolve RPC.
+	StateServiceResolveProcedure = "/keyframe.state.v1.StateService/Resolve"
+	// StateServiceTagsProcedure is the fully-qualified name of the StateService's Tags RPC.
+	StateServiceTagsProcedure = "/keyframe.state.v1.StateService/Tags"
+	// StateServiceReportProcedure is the fully-qualified name of the StateService's Report RPC.
+	StateServiceReportProcedure = "/keyframe.state.v1.StateService/Report"
+	// StateServiceReplicasProcedure is the fully-qualified name of the StateService's Replicas RPC.
+	StateServiceReplicasProcedure = "/keyframe.state.v1.StateService/Replicas"
 )
 
 // StateServiceClient is a client for the keyframe.state.v1.StateService service.
@@ -66,6 +86,26 @@ type StateServiceClient interface {
 	Cut(context.Context, *connect.Request[state.CutRequest]) (*connect.Response[state.CutResponse], error)
 	// DigestAt returns the digest of the state of one partition at one offset.
 	DigestAt(context.Context, *connect.Request[state.DigestAtRequest]) (*connect.Response[state.DigestAtResponse], error)
+	// Resume tells a replica how it becomes current, and holds for it what it needs on the way.
+	Resume(context.Context, *connect.Request[state.ResumeRequest]) (*connect.Response[state.ResumeResponse], error)
+	// RenewLease keeps a lease, tells how far its replica came, and ends it.
+	RenewLease(context.Context, *connect.Request[state.RenewLeaseRequest]) (*connect.Response[state.RenewLeaseResponse], error)
+	// Watch streams changes of rows: first what changed since a position, then every change as it is folded.
+	Watch(context.Context, *connect.Request[state.WatchRequest]) (*connect.ServerStreamForClient[state.WatchResponse], error)
+	// Diff streams the keys whose rows differ between two points, in key order.
+	Diff(context.Context, *connect.Request[state.DiffRequest]) (*connect.ServerStreamForClient[state.DiffResponse], error)
+	// History streams what happened to one key, oldest first: the row that is left of what was trimmed, then each delta.
+	History(context.Context, *connect.Request[state.HistoryRequest]) (*connect.ServerStreamForClient[state.HistoryResponse], error)
+	// Sketch streams coded cells over the tags of a key frame (proto/sketch), from which its difference to another set is decoded.
+	Sketch(context.Context, *connect.Request[state.SketchRequest]) (*connect.ServerStreamForClient[state.SketchResponse], error)
+	// Resolve streams the rows of a key frame that have the tags named.
+	Resolve(context.Context, *connect.Request[state.ResolveRequest]) (*connect.ServerStreamForClient[state.ResolveResponse], error)
+	// Tags streams the tags of all rows of a key frame.
+	Tags(context.Context, *connect.Request[state.TagsRequest]) (*connect.ServerStreamForClient[state.TagsResponse], error)
+	// Report tells how a replica is doing.
+	Report(context.Context, *connect.Request[state.ReportRequest]) (*connect.Response[state.ReportResponse], error)
+	// Replicas lists the replicas that reported.
+	Replicas(context.Context, *connect.Request[state.ReplicasRequest]) (*connect.Response[state.ReplicasResponse], error)
 }
 
 // NewStateServiceClient constructs a client for the keyframe.state.v1.StateService service. By
@@ -117,17 +157,88 @@ func NewStateServiceClient(httpClient connect.HTTPClient, baseURL string, opts .
 			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
+		resume: connect.NewClient[state.ResumeRequest, state.ResumeResponse](
+			httpClient,
+			baseURL+StateServiceResumeProcedure,
+			connect.WithSchema(stateServiceMethods.ByName("Resume")),
+			connect.WithClientOptions(opts...),
+		),
+		renewLease: connect.NewClient[state.RenewLeaseRequest, state.RenewLeaseResponse](
+			httpClient,
+			baseURL+StateServiceRenewLeaseProcedure,
+			connect.WithSchema(stateServiceMethods.ByName("RenewLease")),
+			connect.WithClientOptions(opts...),
+		),
+		watch: connect.NewClient[state.WatchRequest, state.WatchResponse](
+			httpClient,
+			baseURL+StateServiceWatchProcedure,
+			connect.WithSchema(stateServiceMethods.ByName("Watch")),
+			connect.WithClientOptions(opts...),
+		),
+		diff: connect.NewClient[state.DiffRequest, state.DiffResponse](
+			httpClient,
+			baseURL+StateServiceDiffProcedure,
+			connect.WithSchema(stateServiceMethods.ByName("Diff")),
+			connect.WithClientOptions(opts...),
+		),
+		history: connect.NewClient[state.HistoryRequest, state.HistoryResponse](
+			httpClient,
+			baseURL+StateServiceHistoryProcedure,
+			connect.WithSchema(stateServiceMethods.ByName("History")),
+			connect.WithClientOptions(opts...),
+		),
+		sketch: connect.NewClient[state.SketchRequest, state.SketchResponse](
+			httpClient,
+			baseURL+StateServiceSketchProcedure,
+			connect.WithSchema(stateServiceMethods.ByName("Sketch")),
+			connect.WithClientOptions(opts...),
+		),
+		resolve: connect.NewClient[state.ResolveRequest, state.ResolveResponse](
+			httpClient,
+			baseURL+StateServiceResolveProcedure,
+			connect.WithSchema(stateServiceMethods.ByName("Resolve")),
+			connect.WithClientOptions(opts...),
+		),
+		tags: connect.NewClient[state.TagsRequest, state.TagsResponse](
+			httpClient,
+			baseURL+StateServiceTagsProcedure,
+			connect.WithSchema(stateServiceMethods.ByName("Tags")),
+			connect.WithClientOptions(opts...),
+		),
+		report: connect.NewClient[state.ReportRequest, state.ReportResponse](
+			httpClient,
+			baseURL+StateServiceReportProcedure,
+			connect.WithSchema(stateServiceMethods.ByName("Report")),
+			connect.WithClientOptions(opts...),
+		),
+		replicas: connect.NewClient[state.ReplicasRequest, state.ReplicasResponse](
+			httpClient,
+			baseURL+StateServiceReplicasProcedure,
+			connect.WithSchema(stateServiceMethods.ByName("Replicas")),
+			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
 // stateServiceClient implements StateServiceClient.
 type stateServiceClient struct {
-	get      *connect.Client[state.GetRequest, state.GetResponse]
-	scan     *connect.Client[state.ScanRequest, state.ScanResponse]
-	export   *connect.Client[state.ExportRequest, state.ExportResponse]
-	frames   *connect.Client[state.FramesRequest, state.FramesResponse]
-	cut      *connect.Client[state.CutRequest, state.CutResponse]
-	digestAt *connect.Client[state.DigestAtRequest, state.DigestAtResponse]
+	get        *connect.Client[state.GetRequest, state.GetResponse]
+	scan       *connect.Client[state.ScanRequest, state.ScanResponse]
+	export     *connect.Client[state.ExportRequest, state.ExportResponse]
+	frames     *connect.Client[state.FramesRequest, state.FramesResponse]
+	cut        *connect.Client[state.CutRequest, state.CutResponse]
+	digestAt   *connect.Client[state.DigestAtRequest, state.DigestAtResponse]
+	resume     *connect.Client[state.ResumeRequest, state.ResumeResponse]
+	renewLease *connect.Client[state.RenewLeaseRequest, state.RenewLeaseResponse]
+	watch      *connect.Client[state.WatchRequest, state.WatchResponse]
+	diff       *connect.Client[state.DiffRequest, state.DiffResponse]
+	history    *connect.Client[state.HistoryRequest, state.HistoryResponse]
+	sketch     *connect.Client[state.SketchRequest, state.SketchResponse]
+	resolve    *connect.Client[state.ResolveRequest, state.ResolveResponse]
+	tags       *connect.Client[state.TagsRequest, state.TagsResponse]
+	report     *connect.Client[state.ReportRequest, state.ReportResponse]
+	replicas   *connect.Client[state.ReplicasRequest, state.ReplicasResponse]
 }
 
 // Get calls keyframe.state.v1.StateService.Get.
@@ -160,6 +271,56 @@ func (c *stateServiceClient) DigestAt(ctx context.Context, req *connect.Request[
 	return c.digestAt.CallUnary(ctx, req)
 }
 
+// Resume calls keyframe.state.v1.StateService.Resume.
+func (c *stateServiceClient) Resume(ctx context.Context, req *connect.Request[state.ResumeRequest]) (*connect.Response[state.ResumeResponse], error) {
+	return c.resume.CallUnary(ctx, req)
+}
+
+// RenewLease calls keyframe.state.v1.StateService.RenewLease.
+func (c *stateServiceClient) RenewLease(ctx context.Context, req *connect.Request[state.RenewLeaseRequest]) (*connect.Response[state.RenewLeaseResponse], error) {
+	return c.renewLease.CallUnary(ctx, req)
+}
+
+// Watch calls keyframe.state.v1.StateService.Watch.
+func (c *stateServiceClient) Watch(ctx context.Context, req *connect.Request[state.WatchRequest]) (*connect.ServerStreamForClient[state.WatchResponse], error) {
+	return c.watch.CallServerStream(ctx, req)
+}
+
+// Diff calls keyframe.state.v1.StateService.Diff.
+func (c *stateServiceClient) Diff(ctx context.Context, req *connect.Request[state.DiffRequest]) (*connect.ServerStreamForClient[state.DiffResponse], error) {
+	return c.diff.CallServerStream(ctx, req)
+}
+
+// History calls keyframe.state.v1.StateService.History.
+func (c *stateServiceClient) History(ctx context.Context, req *connect.Request[state.HistoryRequest]) (*connect.ServerStreamForClient[state.HistoryResponse], error) {
+	return c.history.CallServerStream(ctx, req)
+}
+
+// Sketch calls keyframe.state.v1.StateService.Sketch.
+func (c *stateServiceClient) Sketch(ctx context.Context, req *connect.Request[state.SketchRequest]) (*connect.ServerStreamForClient[state.SketchResponse], error) {
+	return c.sketch.CallServerStream(ctx, req)
+}
+
+// Resolve calls keyframe.state.v1.StateService.Resolve.
+func (c *stateServiceClient) Resolve(ctx context.Context, req *connect.Request[state.ResolveRequest]) (*connect.ServerStreamForClient[state.ResolveResponse], error) {
+	return c.resolve.CallServerStream(ctx, req)
+}
+
+// Tags calls keyframe.state.v1.StateService.Tags.
+func (c *stateServiceClient) Tags(ctx context.Context, req *connect.Request[state.TagsRequest]) (*connect.ServerStreamForClient[state.TagsResponse], error) {
+	return c.tags.CallServerStream(ctx, req)
+}
+
+// Report calls keyframe.state.v1.StateService.Report.
+func (c *stateServiceClient) Report(ctx context.Context, req *connect.Request[state.ReportRequest]) (*connect.Response[state.ReportResponse], error) {
+	return c.report.CallUnary(ctx, req)
+}
+
+// Replicas calls keyframe.state.v1.StateService.Replicas.
+func (c *stateServiceClient) Replicas(ctx context.Context, req *connect.Request[state.ReplicasRequest]) (*connect.Response[state.ReplicasResponse], error) {
+	return c.replicas.CallUnary(ctx, req)
+}
+
 // StateServiceHandler is an implementation of the keyframe.state.v1.StateService service.
 type StateServiceHandler interface {
 	// Get returns the row of one key.
@@ -174,6 +335,26 @@ type StateServiceHandler interface {
 	Cut(context.Context, *connect.Request[state.CutRequest]) (*connect.Response[state.CutResponse], error)
 	// DigestAt returns the digest of the state of one partition at one offset.
 	DigestAt(context.Context, *connect.Request[state.DigestAtRequest]) (*connect.Response[state.DigestAtResponse], error)
+	// Resume tells a replica how it becomes current, and holds for it what it needs on the way.
+	Resume(context.Context, *connect.Request[state.ResumeRequest]) (*connect.Response[state.ResumeResponse], error)
+	// RenewLease keeps a lease, tells how far its replica came, and ends it.
+	RenewLease(context.Context, *connect.Request[state.RenewLeaseRequest]) (*connect.Response[state.RenewLeaseResponse], error)
+	// Watch streams changes of rows: first what changed since a position, then every change as it is folded.
+	Watch(context.Context, *connect.Request[state.WatchRequest], *connect.ServerStream[state.WatchResponse]) error
+	// Diff streams the keys whose rows differ between two points, in key order.
+	Diff(context.Context, *connect.Request[state.DiffRequest], *connect.ServerStream[state.DiffResponse]) error
+	// History streams what happened to one key, oldest first: the row that is left of what was trimmed, then each delta.
+	History(context.Context, *connect.Request[state.HistoryRequest], *connect.ServerStream[state.HistoryResponse]) error
+	// Sketch streams coded cells over the tags of a key frame (proto/sketch), from which its difference to another set is decoded.
+	Sketch(context.Context, *connect.Request[state.SketchRequest], *connect.ServerStream[state.SketchResponse]) error
+	// Resolve streams the rows of a key frame that have the tags named.
+	Resolve(context.Context, *connect.Request[state.ResolveRequest], *connect.ServerStream[state.ResolveResponse]) error
+	// Tags streams the tags of all rows of a key frame.
+	Tags(context.Context, *connect.Request[state.TagsRequest], *connect.ServerStream[state.TagsResponse]) error
+	// Report tells how a replica is doing.
+	Report(context.Context, *connect.Request[state.ReportRequest]) (*connect.Response[state.ReportResponse], error)
+	// Replicas lists the replicas that reported.
+	Replicas(context.Context, *connect.Request[state.ReplicasRequest]) (*connect.Response[state.ReplicasResponse], error)
 }
 
 // NewStateServiceHandler builds an HTTP handler from the service implementation. It returns the
@@ -221,6 +402,67 @@ func NewStateServiceHandler(svc StateServiceHandler, opts ...connect.HandlerOpti
 		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
+	stateServiceResumeHandler := connect.NewUnaryHandler(
+		StateServiceResumeProcedure,
+		svc.Resume,
+		connect.WithSchema(stateServiceMethods.ByName("Resume")),
+		connect.WithHandlerOptions(opts...),
+	)
+	stateServiceRenewLeaseHandler := connect.NewUnaryHandler(
+		StateServiceRenewLeaseProcedure,
+		svc.RenewLease,
+		connect.WithSchema(stateServiceMethods.ByName("RenewLease")),
+		connect.WithHandlerOptions(opts...),
+	)
+	stateServiceWatchHandler := connect.NewServerStreamHandler(
+		StateServiceWatchProcedure,
+		svc.Watch,
+		connect.WithSchema(stateServiceMethods.ByName("Watch")),
+		connect.WithHandlerOptions(opts...),
+	)
+	stateServiceDiffHandler := connect.NewServerStreamHandler(
+		StateServiceDiffProcedure,
+		svc.Diff,
+		connect.WithSchema(stateServiceMethods.ByName("Diff")),
+		connect.WithHandlerOptions(opts...),
+	)
+	stateServiceHistoryHandler := connect.NewServerStreamHandler(
+		StateServiceHistoryProcedure,
+		svc.History,
+		connect.WithSchema(stateServiceMethods.ByName("History")),
+		connect.WithHandlerOptions(opts...),
+	)
+	stateServiceSketchHandler := connect.NewServerStreamHandler(
+		StateServiceSketchProcedure,
+		svc.Sketch,
+		connect.WithSchema(stateServiceMethods.ByName("Sketch")),
+		connect.WithHandlerOptions(opts...),
+	)
+	stateServiceResolveHandler := connect.NewServerStreamHandler(
+		StateServiceResolveProcedure,
+		svc.Resolve,
+		connect.WithSchema(stateServiceMethods.ByName("Resolve")),
+		connect.WithHandlerOptions(opts...),
+	)
+	stateServiceTagsHandler := connect.NewServerStreamHandler(
+		StateServiceTagsProcedure,
+		svc.Tags,
+		connect.WithSchema(stateServiceMethods.ByName("Tags")),
+		connect.WithHandlerOptions(opts...),
+	)
+	stateServiceReportHandler := connect.NewUnaryHandler(
+		StateServiceReportProcedure,
+		svc.Report,
+		connect.WithSchema(stateServiceMethods.ByName("Report")),
+		connect.WithHandlerOptions(opts...),
+	)
+	stateServiceReplicasHandler := connect.NewUnaryHandler(
+		StateServiceReplicasProcedure,
+		svc.Replicas,
+		connect.WithSchema(stateServiceMethods.ByName("Replicas")),
+		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/keyframe.state.v1.StateService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case StateServiceGetProcedure:
@@ -235,6 +477,26 @@ func NewStateServiceHandler(svc StateServiceHandler, opts ...connect.HandlerOpti
 			stateServiceCutHandler.ServeHTTP(w, r)
 		case StateServiceDigestAtProcedure:
 			stateServiceDigestAtHandler.ServeHTTP(w, r)
+		case StateServiceResumeProcedure:
+			stateServiceResumeHandler.ServeHTTP(w, r)
+		case StateServiceRenewLeaseProcedure:
+			stateServiceRenewLeaseHandler.ServeHTTP(w, r)
+		case StateServiceWatchProcedure:
+			stateServiceWatchHandler.ServeHTTP(w, r)
+		case StateServiceDiffProcedure:
+			stateServiceDiffHandler.ServeHTTP(w, r)
+		case StateServiceHistoryProcedure:
+			stateServiceHistoryHandler.ServeHTTP(w, r)
+		case StateServiceSketchProcedure:
+			stateServiceSketchHandler.ServeHTTP(w, r)
+		case StateServiceResolveProcedure:
+			stateServiceResolveHandler.ServeHTTP(w, r)
+		case StateServiceTagsProcedure:
+			stateServiceTagsHandler.ServeHTTP(w, r)
+		case StateServiceReportProcedure:
+			stateServiceReportHandler.ServeHTTP(w, r)
+		case StateServiceReplicasProcedure:
+			stateServiceReplicasHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -266,4 +528,44 @@ func (UnimplementedStateServiceHandler) Cut(context.Context, *connect.Request[st
 
 func (UnimplementedStateServiceHandler) DigestAt(context.Context, *connect.Request[state.DigestAtRequest]) (*connect.Response[state.DigestAtResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keyframe.state.v1.StateService.DigestAt is not implemented"))
+}
+
+func (UnimplementedStateServiceHandler) Resume(context.Context, *connect.Request[state.ResumeRequest]) (*connect.Response[state.ResumeResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keyframe.state.v1.StateService.Resume is not implemented"))
+}
+
+func (UnimplementedStateServiceHandler) RenewLease(context.Context, *connect.Request[state.RenewLeaseRequest]) (*connect.Response[state.RenewLeaseResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keyframe.state.v1.StateService.RenewLease is not implemented"))
+}
+
+func (UnimplementedStateServiceHandler) Watch(context.Context, *connect.Request[state.WatchRequest], *connect.ServerStream[state.WatchResponse]) error {
+	return connect.NewError(connect.CodeUnimplemented, errors.New("keyframe.state.v1.StateService.Watch is not implemented"))
+}
+
+func (UnimplementedStateServiceHandler) Diff(context.Context, *connect.Request[state.DiffRequest], *connect.ServerStream[state.DiffResponse]) error {
+	return connect.NewError(connect.CodeUnimplemented, errors.New("keyframe.state.v1.StateService.Diff is not implemented"))
+}
+
+func (UnimplementedStateServiceHandler) History(context.Context, *connect.Request[state.HistoryRequest], *connect.ServerStream[state.HistoryResponse]) error {
+	return connect.NewError(connect.CodeUnimplemented, errors.New("keyframe.state.v1.StateService.History is not implemented"))
+}
+
+func (UnimplementedStateServiceHandler) Sketch(context.Context, *connect.Request[state.SketchRequest], *connect.ServerStream[state.SketchResponse]) error {
+	return connect.NewError(connect.CodeUnimplemented, errors.New("keyframe.state.v1.StateService.Sketch is not implemented"))
+}
+
+func (UnimplementedStateServiceHandler) Resolve(context.Context, *connect.Request[state.ResolveRequest], *connect.ServerStream[state.ResolveResponse]) error {
+	return connect.NewError(connect.CodeUnimplemented, errors.New("keyframe.state.v1.StateService.Resolve is not implemented"))
+}
+
+func (UnimplementedStateServiceHandler) Tags(context.Context, *connect.Request[state.TagsRequest], *connect.ServerStream[state.TagsResponse]) error {
+	return connect.NewError(connect.CodeUnimplemented, errors.New("keyframe.state.v1.StateService.Tags is not implemented"))
+}
+
+func (UnimplementedStateServiceHandler) Report(context.Context, *connect.Request[state.ReportRequest]) (*connect.Response[state.ReportResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keyframe.state.v1.StateService.Report is not implemented"))
+}
+
+func (UnimplementedStateServiceHandler) Replicas(context.Context, *connect.Request[state.ReplicasRequest]) (*connect.Response[state.ReplicasResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keyframe.state.v1.StateService.Replicas is not implemented"))
 }

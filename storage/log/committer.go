@@ -120,10 +120,10 @@ func (c *committer) finish(a *pending) {
 	for x := a; x != nil; x = x.next {
 		x.p.synced(x)
 	}
-	close(a.done.ch)
 	for x := a; x != nil; x = x.next {
-		x.p.notify()
+		x.p.notify() // first, so that whoever was told of its append finds that readers were, too
 	}
+	close(a.done.ch)
 	c.release(a.total)
 }
 

@@ -14,7 +14,7 @@
 // Append takes the partition's append lock, checks the producer's sequence, stamps the batch, and applies one Pebble batch
 // {record batch, producer state, time index entry, first offset of a leader epoch}, so that a crash leaves all of it or
 // nothing. It does not wait for the disk: the store's one committer goroutine waits for the syncs in the order of the
-// appends, then moves the high watermark, completes Appended and calls the watchers. All partitions share one write-ahead
+// appends, then moves the high watermark, calls the watchers and completes Appended. All partitions share one write-ahead
 // log, so one fsync serves everything that is waiting.
 //
 //   - The high watermark is the synced end. Nothing at or above it is ever returned, so a crash cannot take back what a

@@ -87,6 +87,27 @@ func TestHighWatermarkWaitsForTheSync(t *testing.T) {
 	require.Equal(t, int64(2), <-moved)
 }
 
+// Whoever knows that its append is done, and asks a reader that the log wakes, finds it awake.
+func TestReadersAreWokenBeforeTheAppenderIsTold(t *testing.T) {
+	n, p, gate := openGated(t)
+	defer n.close()
+	gate.shut()
+	a, err := p.Append(rec{tag: 1}.batch(t))
+	require.NoError(t, err)
+	done := make(chan bool, 1)
+	defer p.Watch(func() {
+		select {
+		case <-a.Done():
+			done <- true
+		default:
+			done <- false
+		}
+	})()
+	gate.open()
+	require.NoError(t, a.Wait(t.Context()))
+	require.False(t, <-done)
+}
+
 func TestManyAppendsShareASync(t *testing.T) {
 	gate := newSyncGate()
 	n := openNode(t, nodeConfig{fs: gate.wrap(vfs.NewMem()), partitions: 4})

@@ -123,3 +123,70 @@ func BenchmarkFirstScan(b *testing.B) {
 		}
 	}
 }
+
+// A scrub at full speed, and the longest time for which it kept writers out.
+func BenchmarkScrub(b *testing.B) {
+	t := benchTable(b)
+	before := cpuTime(b)
+	for b.Loop() {
+		s := t.NewScrub()
+		for {
+			_, found, done := s.Step(256)
+			if done {
+				require.Equal(b, found.Kept, found.Stored)
+				break
+			}
+		}
+	}
+	b.ReportMetric(float64(cpuTime(b)-before)/float64(benchRows*b.N), "cpu-ns/row")
+	b.ReportMetric(benchRows*float64(b.N)/b.Elapsed().Seconds(), "rows/s")
+}
+
+// A consolidated delta of 20 k of 1 M keys.
+func BenchmarkConsolidate(b *testing.B) {
+	encoded := benchFrame(b)
+	for b.Loop() {
+		b.StopTimer()
+		t, _, err := memory.Load(bytes.NewReader(encoded), memory.Config{})
+		require.NoError(b, err)
+		fr := benchDelta(b, t)
+		b.StartTimer()
+		require.NoError(b, t.Consolidate(fr, nil))
+	}
+}
+
+// A repair of 1,000 keys: every row is hashed.
+func BenchmarkPatch(b *testing.B) {
+	t := benchTable(b)
+	var puts []frame.Row
+	for i := range 1000 {
+		row, _ := t.Get(benchKey(i * 997))
+		puts = append(puts, row)
+	}
+	want, _ := t.Digest()
+	for b.Loop() {
+		require.NoError(b, t.Patch(puts, nil, want, nil))
+	}
+}
+
+// benchDelta overwrites 20 k keys that lie apart.
+func benchDelta(b *testing.B, t *memory.Table) *frame.Reader {
+	const changed = 20_000
+	d, at := t.Digest()
+	var out bytes.Buffer
+	h := frame.Header{TopicID: id.TopicID, Partition: id.Partition, Incarnation: id.Incarnation, Cut: at + changed, Since: at, Fold: fold.LastValue}
+	w := frame.NewWriter(&out, h)
+	var hasher digest.Hasher
+	for i := range changed {
+		old, _ := t.Get(benchKey(i * 47))
+		row := frame.Row{Key: old.Key, Value: bytes.Repeat([]byte{byte(i)}, 100), Offset: at + int64(i), Timestamp: 1_700_000_000_000}
+		d.Sub(hasher.Entry(old.Key, old.Value))
+		d.Add(hasher.Entry(row.Key, row.Value))
+		require.NoError(b, w.Append(&row))
+	}
+	pub := d.Pub(digest.FrameID{TopicID: id.TopicID, Partition: id.Partition, Incarnation: id.Incarnation, Cut: h.Cut})
+	require.NoError(b, w.Close(frame.Footer{Digest: d, Rows: changed, Pub: pub}))
+	fr, err := frame.NewReader(bytes.NewReader(out.Bytes()), 0)
+	require.NoError(b, err)
+	return fr
+}

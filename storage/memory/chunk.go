@@ -28,9 +28,10 @@ type chunk struct {
 
 // chunks is the row store of a table: numbered chunks and the arena's open one.
 type chunks struct {
-	list []chunk // [0] is never used
-	free []uint32
-	open uint32 // the arena chunk that is appended to; 0: none yet
+	list  []chunk // [0] is never used
+	free  []uint32
+	open  uint32 // the arena chunk that is appended to; 0: none yet
+	drops uint64 // how many were dropped: while it stays, a number stands for the same chunk
 }
 
 func newChunks() chunks { return chunks{list: make([]chunk, 1)} }
@@ -50,6 +51,7 @@ func (c *chunks) add(ch chunk) uint32 {
 func (c *chunks) drop(no uint32) {
 	c.list[no] = chunk{}
 	c.free = append(c.free, no)
+	c.drops++
 }
 
 // put appends a row to the arena and returns where it lies.
@@ -67,13 +69,13 @@ func (c *chunks) put(row *frame.Row) ref {
 	return at
 }
 
-// get decodes the row at r and tells how many bytes of its chunk it takes. Rows were verified when they came in: an
-// error here is a fault of this package, answered with ok false.
+// get decodes the row at r and tells how many bytes of its chunk it takes. Rows were verified when they came in: where
+// ok is false, memory is damaged.
 func (c *chunks) get(r ref) (row frame.Row, size int, ok bool) {
 	ch := &c.list[r.chunk()]
 	if ch.arena != nil {
-		row, next := readArenaRow(ch.arena, r.pos())
-		return row, next - r.pos(), true
+		row, next, ok := readArenaRow(ch.arena, r.pos())
+		return row, next - r.pos(), ok
 	}
 	row, next, err := ch.block.Row(r.pos())
 	return row, next - r.pos(), err == nil
@@ -105,25 +107,39 @@ func appendArenaRow(b []byte, row *frame.Row) []byte {
 	return append(b, row.Headers...)
 }
 
-// readArenaRow reads what appendArenaRow wrote in this process.
-func readArenaRow(b []byte, pos int) (frame.Row, int) {
-	var row frame.Row
-	row.Key, pos = arenaBytes(b, pos)
-	row.Value, pos = arenaBytes(b, pos)
-	var n int
-	row.Offset, n = binary.Varint(b[pos:])
-	pos += n
-	row.Timestamp, n = binary.Varint(b[pos:])
-	pos += n
-	var h []byte
-	if h, pos = arenaBytes(b, pos); len(h) > 0 {
+// readArenaRow reads what appendArenaRow wrote in this process. Damaged memory does not make it panic.
+func readArenaRow(b []byte, pos int) (row frame.Row, next int, ok bool) {
+	if pos > len(b) {
+		return frame.Row{}, 0, false
+	}
+	if row.Key, pos = arenaBytes(b, pos); pos < 0 {
+		return frame.Row{}, 0, false
+	}
+	if row.Value, pos = arenaBytes(b, pos); pos < 0 {
+		return frame.Row{}, 0, false
+	}
+	offset, n := binary.Varint(b[pos:])
+	timestamp, m := binary.Varint(b[pos+max(n, 0):])
+	if n <= 0 || m <= 0 {
+		return frame.Row{}, 0, false
+	}
+	row.Offset, row.Timestamp = offset, timestamp
+	h, pos := arenaBytes(b, pos+n+m)
+	if pos < 0 {
+		return frame.Row{}, 0, false
+	}
+	if len(h) > 0 {
 		row.Headers = batch.Headers(h)
 	}
-	return row, pos
+	return row, pos, true
 }
 
+// arenaBytes returns what has its length before it, and where that ends; -1: nowhere in b.
 func arenaBytes(b []byte, pos int) ([]byte, int) {
 	l, n := binary.Uvarint(b[pos:])
+	if n <= 0 || l > uint64(len(b)-pos-n) {
+		return nil, -1
+	}
 	pos += n
 	end := pos + int(l)
 	return b[pos:end:end], end

@@ -22,7 +22,7 @@ func (t *Table) Expire(start int64, gone func(d digest.Digest, row frame.Row)) {
 		if !ok || found != uint32(id) {
 			continue
 		}
-		t.digest.Sub(t.hasher.Entry(row.Key, row.Value))
+		t.outLocked(uint32(id), t.hasher.Entry(row.Key, row.Value))
 		t.removeLocked(slot, uint32(id), size, frame.Row{})
 		if gone != nil {
 			gone(t.digest, row)

@@ -14,8 +14,8 @@ import (
 var (
 	// ErrFrame is wrapped when a frame's stream is not what a whole frame must be: out of order, a tombstone, a key twice.
 	ErrFrame = errors.New("not a valid key frame")
-	// ErrDigest is wrapped when a frame's rows do not hash to what its footer says.
-	ErrDigest = errors.New("the key frame's rows do not match its digest")
+	// ErrDigest is wrapped when rows do not hash to what they must: a frame's to its footer, a table's to what a repair promised.
+	ErrDigest = errors.New("the rows do not match the digest")
 )
 
 // Load reads a whole key frame. It returns a table only after the footer's row count, digest and pub agreed with the
@@ -54,14 +54,22 @@ func Load(r io.Reader, cfg Config) (*Table, frame.Header, error) {
 }
 
 func check(t *Table, h frame.Header, f frame.Footer) error {
-	if uint64(len(t.rows)) != f.Rows || t.digest.Count != f.Digest.Count {
+	if uint64(len(t.rows)) != f.Rows {
 		return fmt.Errorf("%w: cut %d: %d rows, the footer says %d", ErrDigest, h.Cut, len(t.rows), f.Rows)
 	}
-	if t.digest != f.Digest {
-		return fmt.Errorf("%w: cut %d: sum %x, the footer says %x", ErrDigest, h.Cut, t.digest.Sum.Bytes(), f.Digest.Sum.Bytes())
+	return checkDigest(t.digest, h, f)
+}
+
+// checkDigest compares the digest of a whole table with a footer's.
+func checkDigest(d digest.Digest, h frame.Header, f frame.Footer) error {
+	if d.Count != f.Digest.Count {
+		return fmt.Errorf("%w: cut %d: %d rows, the footer says %d", ErrDigest, h.Cut, d.Count, f.Digest.Count)
+	}
+	if d != f.Digest {
+		return fmt.Errorf("%w: cut %d: sum %x, the footer says %x", ErrDigest, h.Cut, d.Sum.Bytes(), f.Digest.Sum.Bytes())
 	}
 	id := digest.FrameID{TopicID: h.TopicID, Partition: h.Partition, Incarnation: h.Incarnation, Cut: h.Cut, Start: h.Start}
-	if pub := t.digest.Pub(id); pub != f.Pub {
+	if pub := d.Pub(id); pub != f.Pub {
 		return fmt.Errorf("%w: cut %d: pub %x, the footer says %x", ErrDigest, h.Cut, pub, f.Pub)
 	}
 	return nil

@@ -16,7 +16,6 @@ const scanRows = 256
 // all rows of one moment. The first Scan of a table sorts it (0.1 s and up for 1 M rows; writes wait, reads do not).
 func (t *Table) Scan(prefix, after []byte) iter.Seq[frame.Row] {
 	return func(yield func(frame.Row) bool) {
-		o := t.ordered()
 		from := prefix
 		if after != nil {
 			if next := append(bytes.Clone(after), 0); bytes.Compare(next, from) > 0 {
@@ -25,7 +24,7 @@ func (t *Table) Scan(prefix, after []byte) iter.Seq[frame.Row] {
 		}
 		var rows []frame.Row
 		for {
-			rows = t.scanSome(o, prefix, from, rows[:0])
+			rows = t.scanSome(prefix, from, rows[:0])
 			for _, row := range rows {
 				if !yield(row) {
 					return
@@ -39,8 +38,14 @@ func (t *Table) Scan(prefix, after []byte) iter.Seq[frame.Row] {
 	}
 }
 
-func (t *Table) scanSome(o *order, prefix, from []byte, rows []frame.Row) []frame.Row {
+func (t *Table) scanSome(prefix, from []byte, rows []frame.Row) []frame.Row {
+	o := t.ordered()
 	t.mu.RLock()
+	for o != t.order.Load() { // a repair wants it built anew
+		t.mu.RUnlock()
+		o = t.ordered()
+		t.mu.RLock()
+	}
 	defer t.mu.RUnlock()
 	leaf, pos := o.seek(from, t.keyLocked)
 	for ; leaf < len(o.leaves); leaf, pos = leaf+1, 0 {
@@ -109,10 +114,16 @@ func (s *Snapshot) All() iter.Seq[frame.Row] {
 
 // Scrub hashes the snapshot's rows anew. A result that differs from Digest is damaged memory, not drift.
 func (s *Snapshot) Scrub() digest.Digest {
-	var h digest.Hasher
 	var d digest.Digest
-	for row := range s.All() {
-		d.Add(h.Entry(row.Key, row.Value))
-	}
+	s.Entries(func(_ []byte, e digest.Entry) { d.Add(e) })
 	return d
+}
+
+// Entries hashes every row anew: what their sum lacks or has too much beside Digest is damaged memory. A row that is damaged so that
+// it cannot be read is left out.
+func (s *Snapshot) Entries(visit func(key []byte, e digest.Entry)) {
+	var h digest.Hasher
+	for row := range s.All() {
+		visit(row.Key, h.Entry(row.Key, row.Value))
+	}
 }

@@ -63,6 +63,7 @@ type Table struct {
 	digest   digest.Digest
 	position int64
 	skipped  map[string]uint64
+	scrub    *Scrub // under way; nil: none
 }
 
 // New returns an empty table at position.
@@ -210,24 +211,39 @@ func (t *Table) applyLocked(rec *batch.Record) (row frame.Row, changed bool, err
 	row = frame.Row{Key: rec.Key, Value: state.Value, Offset: rec.Offset, Timestamp: rec.Timestamp,
 		Headers: t.cfg.Fold.RowHeaders(!state.Exists, rec.Headers)}
 	if exists {
-		t.digest.Sub(t.hasher.Entry(rec.Key, prev.Value))
+		t.outLocked(id, t.hasher.Entry(rec.Key, prev.Value))
 	}
 	if !state.Exists {
 		return t.removeLocked(slot, id, prevSize, row), true, nil
 	}
-	t.digest.Add(t.hasher.Entry(rec.Key, state.Value))
 	open := t.chunks.open
 	if exists {
 		old := t.rows[id]
 		t.rows[id] = t.chunks.put(&row)
 		t.killLocked(old, prevSize)
 	} else if id, err = t.addLocked(slot, hash, &row); err != nil {
-		t.digest.Sub(t.hasher.Entry(rec.Key, state.Value))
 		return row, false, err
 	}
+	t.inLocked(id, t.hasher.Entry(rec.Key, state.Value))
 	t.tidyLocked(open) // it may have been closed half dead just now
 	row, _, _ = t.chunks.get(t.rows[id])
 	return row, true, nil
+}
+
+// outLocked takes a row out of the digest, and out of what a scrub has summed up.
+func (t *Table) outLocked(id uint32, e digest.Entry) {
+	t.digest.Sub(e)
+	if t.scrub != nil && id < t.scrub.next {
+		t.scrub.sum.Sub(e)
+	}
+}
+
+// inLocked counts a row in.
+func (t *Table) inLocked(id uint32, e digest.Entry) {
+	t.digest.Add(e)
+	if t.scrub != nil && id < t.scrub.next {
+		t.scrub.sum.Add(e)
+	}
 }
 
 func (t *Table) addLocked(slot uint64, hash uint32, row *frame.Row) (uint32, error) {
@@ -236,11 +252,16 @@ func (t *Table) addLocked(slot uint64, hash uint32, row *frame.Row) (uint32, err
 		return 0, err
 	}
 	t.rows[id] = t.chunks.put(row)
+	t.indexLocked(slot, hash, id, row.Key)
+	return id, nil
+}
+
+// indexLocked makes a new row findable.
+func (t *Table) indexLocked(slot uint64, hash, id uint32, key []byte) {
 	t.idx.insert(slot, hash, id)
 	if o := t.order.Load(); o != nil {
-		o.insert(id, row.Key, t.keyLocked)
+		o.insert(id, key, t.keyLocked)
 	}
-	return id, nil
 }
 
 func (t *Table) newRowLocked() (uint32, error) {
@@ -283,23 +304,29 @@ func (t *Table) tidyLocked(no uint32) {
 	if !ch.isSet || ch.live*2 >= ch.size || no == t.chunks.open {
 		return
 	}
-	t.eachRowLocked(no, func(pos int, row *frame.Row) {
+	moved := 0
+	t.eachRowLocked(no, func(pos, size int, row *frame.Row) {
 		if _, id, ok := t.findLocked(t.hash(row.Key), row.Key); ok && t.rows[id] == makeRef(no, pos) {
 			t.rows[id] = t.chunks.put(row)
+			moved += size
 		}
 	})
+	if ch = &t.chunks.list[no]; moved != ch.live { // a damaged row is left, and maybe others that it hides: it is never tidied again
+		ch.live, ch.size = ch.live-moved, 0
+		return
+	}
 	t.chunks.drop(no)
 }
 
-// eachRowLocked walks all rows of a chunk, dead ones too.
-func (t *Table) eachRowLocked(no uint32, fn func(pos int, row *frame.Row)) {
+// eachRowLocked walks all rows of a chunk, dead ones too, up to one that is damaged.
+func (t *Table) eachRowLocked(no uint32, fn func(pos, size int, row *frame.Row)) {
 	ch := t.chunks.list[no]
 	for pos := ch.begin(); pos < ch.end(); {
 		row, size, ok := t.chunks.get(makeRef(no, pos))
 		if !ok {
 			return
 		}
-		fn(pos, &row)
+		fn(pos, size, &row)
 		pos += size
 	}
 }

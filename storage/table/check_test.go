@@ -53,6 +53,12 @@ func (x *modelTable) check(t fatal, since int64) {
 		x.checkView(t, c, f.state, since)
 	}
 	x.checkView(t, table.Current, x.o.state, since)
+	for i, from := range cuts {
+		for _, to := range cuts[i:] {
+			x.checkDifferences(t, from, to, x.frames[from].state, x.frames[to].state)
+		}
+		x.checkDifferences(t, from, table.Current, x.frames[from].state, x.o.state)
+	}
 	for k := range 31 {
 		key := fmt.Sprintf("k%02d", k)
 		row, ok, err := x.t.Get([]byte(key))

@@ -78,21 +78,26 @@ type page struct {
 }
 
 func (p *page) fill(m *mergedIndex, limit int) (more bool, err error) {
-	p.entries, p.keys, p.ends, p.bytes = p.entries[:0], p.keys[:0], p.ends[:0], 0
+	p.clear()
 	for len(p.entries) < limit && p.bytes < scanBytesMax {
 		key, e, ok, err := m.next()
 		if err != nil || !ok {
 			return false, err
 		}
-		if e.tombstone {
-			continue
+		if !e.tombstone {
+			p.add(key, &e)
 		}
-		p.entries = append(p.entries, at{e.offset, int32(len(p.entries))})
-		p.keys = append(p.keys, key...)
-		p.ends = append(p.ends, len(p.keys))
-		p.bytes += int64(len(key)) + int64(e.valueLen)
 	}
 	return true, nil
+}
+
+func (p *page) clear() { p.entries, p.keys, p.ends, p.bytes = p.entries[:0], p.keys[:0], p.ends[:0], 0 }
+
+func (p *page) add(key []byte, e *entry) {
+	p.entries = append(p.entries, at{e.offset, int32(len(p.entries))})
+	p.keys = append(p.keys, key...)
+	p.ends = append(p.ends, len(p.keys))
+	p.bytes += int64(len(key)) + int64(e.valueLen)
 }
 
 func (p *page) lookUp() error {
@@ -149,6 +154,22 @@ type layer struct {
 }
 
 func (v *View) openIndex(prefix, after []byte) (*mergedIndex, error) {
+	return v.openLayers(v.indexHeads(v.undo), prefix, after)
+}
+
+// indexHeads are what the keys of the frame's index begin with: in its undo entries under the cuts, which come first, and in the index.
+func (v *View) indexHeads(undo []int64) [][]byte {
+	return append(v.undoHeads(undo), keys.AppendTablePrefix(nil, keys.TableIndex, v.t.ordinal))
+}
+
+func (v *View) undoHeads(cuts []int64) (heads [][]byte) {
+	for _, cut := range cuts {
+		heads = append(heads, keys.AppendTableUndo(nil, v.t.ordinal, cut, nil))
+	}
+	return heads
+}
+
+func (v *View) openLayers(heads [][]byte, prefix, after []byte) (*mergedIndex, error) {
 	m := &mergedIndex{ordinal: v.t.ordinal}
 	add := func(head []byte) error {
 		lower := slices.Concat(head, prefix)
@@ -163,13 +184,10 @@ func (v *View) openIndex(prefix, after []byte) (*mergedIndex, error) {
 		m.layers = append(m.layers, layer{it, len(head), it.First()})
 		return damage.Of(it.Error())
 	}
-	for _, cut := range v.undo {
-		if err := add(keys.AppendTableUndo(nil, v.t.ordinal, cut, nil)); err != nil {
+	for _, head := range heads {
+		if err := add(head); err != nil {
 			return nil, damage.Join(err, m.close())
 		}
-	}
-	if err := add(keys.AppendTablePrefix(nil, keys.TableIndex, v.t.ordinal)); err != nil {
-		return nil, damage.Join(err, m.close())
 	}
 	return m, nil
 }
@@ -199,36 +217,41 @@ func (l *layer) key() []byte { return l.it.Key()[l.skip:] }
 // next returns the next key that the frame has, tombstones included. The key is valid until the next call.
 func (m *mergedIndex) next() (key []byte, e entry, ok bool, err error) {
 	for {
-		first := -1
-		for i := range m.layers {
-			if m.layers[i].ok && (first < 0 || bytes.Compare(m.layers[i].key(), m.layers[first].key()) < 0) {
-				first = i
-			}
-		}
-		if first < 0 {
-			return nil, e, false, m.failed()
-		}
-		m.current = append(m.current[:0], m.layers[first].key()...)
-		key = m.current
-		b, err := m.layers[first].it.ValueAndErr()
-		if err != nil {
-			return nil, e, false, err
-		}
-		absent := len(b) == 0
-		if !absent {
-			if e, err = decodeEntry(m.ordinal, b); err != nil {
-				return nil, e, false, err
-			}
-		}
-		for i := first; i < len(m.layers); i++ {
-			if l := &m.layers[i]; l.ok && bytes.Equal(l.key(), key) {
-				l.ok = l.it.Next()
-			}
-		}
-		if !absent {
-			return key, e, true, nil
+		key, e, present, ok, err := m.step()
+		if err != nil || !ok || present {
+			return key, e, ok && err == nil, err
 		}
 	}
+}
+
+// step returns the next key that any layer names; present is false where the frame had no such key.
+func (m *mergedIndex) step() (key []byte, e entry, present, ok bool, err error) {
+	first := -1
+	for i := range m.layers {
+		if m.layers[i].ok && (first < 0 || bytes.Compare(m.layers[i].key(), m.layers[first].key()) < 0) {
+			first = i
+		}
+	}
+	if first < 0 {
+		return nil, e, false, false, m.failed()
+	}
+	m.current = append(m.current[:0], m.layers[first].key()...)
+	key = m.current
+	b, err := m.layers[first].it.ValueAndErr()
+	if err != nil {
+		return nil, e, false, false, err
+	}
+	if present = len(b) > 0; present {
+		if e, err = decodeEntry(m.ordinal, b); err != nil {
+			return nil, e, false, false, err
+		}
+	}
+	for i := first; i < len(m.layers); i++ {
+		if l := &m.layers[i]; l.ok && bytes.Equal(l.key(), key) {
+			l.ok = l.it.Next()
+		}
+	}
+	return key, e, present, true, nil
 }
 
 func (m *mergedIndex) failed() error {

@@ -17,4 +17,5 @@
 // while the row below is read, the reader starts again.
 //
 // At gives the state at any offset that the log and the key frames still reach: the nearest frame below, and the deltas up to it.
+// Diff compares two of them, at the cost of what was touched between where frames allow it.
 package live

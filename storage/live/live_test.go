@@ -140,7 +140,10 @@ func TestModel(t *testing.T) {
 						w.cuts = slices.Delete(w.cuts, i, i+1)
 					},
 					"at": func(t *rapid.T) { w.checkAt(t, rapid.Int64Range(0, w.next).Draw(t, "x")) },
-					"":   func(t *rapid.T) { w.check(t) },
+					"diff": func(t *rapid.T) {
+						w.checkDiff(t, rapid.Int64Range(0, w.next).Draw(t, "from"), rapid.Int64Range(0, w.next).Draw(t, "to"))
+					},
+					"": func(t *rapid.T) { w.check(t) },
 				})
 				if finish != nil {
 					finish(nil)

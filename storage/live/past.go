@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/keyframelog/keyframe/proto/batch"
 	"github.com/keyframelog/keyframe/proto/delta"
@@ -43,9 +44,19 @@ type Past struct {
 // At returns the state with every delta below x folded and none at or above. Below the oldest key frame it begins with an empty table
 // at offset 0, if the source still reaches that far back; else the source's error is returned. A batch that x divides counts up to x.
 func (p *Partition) At(ctx context.Context, x int64, src Source) (*Past, error) {
+	now, err := p.table.View(table.Current)
+	if err != nil {
+		return nil, err
+	}
+	s, err := p.past(ctx, now, x, src)
+	return s, errors.Join(err, now.Close())
+}
+
+// past is At for what the table has as of a view of all of it.
+func (p *Partition) past(ctx context.Context, now *table.View, x int64, src Source) (*Past, error) {
 	s := &Past{collapser: newCollapser(p.table), offset: x, iv: newInterval(), bytesMax: p.cfg.MaxSeekBytes}
 	var err error
-	if s.view, err = nearest(p.table, x); err != nil {
+	if s.view, err = nearest(now, x); err != nil {
 		return nil, err
 	}
 	if s.view != nil {
@@ -60,31 +71,16 @@ func (p *Partition) At(ctx context.Context, x int64, src Source) (*Past, error) 
 }
 
 // nearest opens the newest table at or below x, nil if there is none.
-func nearest(t *table.Table, x int64) (*table.View, error) {
-	for {
-		cut := table.Current
-		if t.Position() > x {
-			frames := t.Frames()
-			i := len(frames) - 1
-			for i >= 0 && frames[i].Cut > x {
-				i--
-			}
-			if i < 0 {
-				return nil, nil
-			}
-			cut = frames[i].Cut
-		}
-		v, err := t.View(cut)
-		if errors.Is(err, table.ErrNoFrame) {
-			continue // thinned or trimmed since
-		}
-		if err != nil || v.End() <= x {
-			return v, err
-		}
-		if err := v.Close(); err != nil { // folded past x since
-			return nil, err
+func nearest(now *table.View, x int64) (*table.View, error) {
+	if now.End() <= x {
+		return now.At(table.Current)
+	}
+	for _, f := range slices.Backward(now.Frames()) {
+		if f.Cut <= x {
+			return now.At(f.Cut)
 		}
 	}
+	return nil, nil
 }
 
 // readAll reads up to the offset, and lets rows go where the log start moved over them on the way.

@@ -2520,7 +2520,8 @@ type DiffRequest struct {
 	Topic string                 `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
 	// Unset: all partitions.
 	Partition *int32 `protobuf:"varint,2,opt,name=partition,proto3,oneof" json:"partition,omitempty"`
-	From      *At    `protobuf:"bytes,3,opt,name=from,proto3" json:"from,omitempty"`
+	// Required. It may lie behind to.
+	From *At `protobuf:"bytes,3,opt,name=from,proto3" json:"from,omitempty"`
 	// Unset: the end.
 	To     *At    `protobuf:"bytes,4,opt,name=to,proto3" json:"to,omitempty"`
 	Prefix []byte `protobuf:"bytes,5,opt,name=prefix,proto3" json:"prefix,omitempty"`
@@ -2610,6 +2611,8 @@ func (x *DiffRequest) GetLimit() int64 {
 	return 0
 }
 
+// DiffRow is a key whose rows differ in their values, or that has a row at one of the points alone. A key that was written again with the
+// value that it had is no difference.
 type DiffRow struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	Partition int32                  `protobuf:"varint,1,opt,name=partition,proto3" json:"partition,omitempty"`
@@ -2830,15 +2833,22 @@ func (x *HistoryRequest) GetTo() *At {
 // Version is one thing that happened to a key.
 type Version struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The key's row afterwards; of a deletion the key, offset and time alone.
-	Row     *Row `protobuf:"bytes,1,opt,name=row,proto3" json:"row,omitempty"`
+	// The key's row afterwards; where it has none the key alone.
+	Row *Row `protobuf:"bytes,1,opt,name=row,proto3" json:"row,omitempty"`
+	// The key has no row afterwards.
 	Deleted bool `protobuf:"varint,2,opt,name=deleted,proto3" json:"deleted,omitempty"`
-	// As in the header keyframe.op: put, delete, merge, add. Empty: the row of a frame, whose deltas were trimmed.
+	// As in the header keyframe.op: put, delete, merge, add. Empty where it was no delta: the row that the key had at from, or one that expired.
 	Op string `protobuf:"bytes,3,opt,name=op,proto3" json:"op,omitempty"`
-	// The delta as it was produced; empty where op is, and for deletions.
+	// The record's value as it was produced; empty where op is, and where it was null.
 	Delta []byte `protobuf:"bytes,4,opt,name=delta,proto3" json:"delta,omitempty"`
 	// The fold skipped the delta, for this reason; the row is as before.
-	Rejected      string `protobuf:"bytes,5,opt,name=rejected,proto3" json:"rejected,omitempty"`
+	Rejected string `protobuf:"bytes,5,opt,name=rejected,proto3" json:"rejected,omitempty"`
+	// Of the delta's record; of the row at from, those of the delta that touched it last; of a row that expired the cut where it left, without
+	// a time.
+	Offset      int64 `protobuf:"varint,6,opt,name=offset,proto3" json:"offset,omitempty"`
+	TimestampMs int64 `protobuf:"varint,7,opt,name=timestamp_ms,json=timestampMs,proto3" json:"timestamp_ms,omitempty"`
+	// Nobody deleted the row, the log start has passed it.
+	Expired       bool `protobuf:"varint,8,opt,name=expired,proto3" json:"expired,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2906,6 +2916,27 @@ func (x *Version) GetRejected() string {
 		return x.Rejected
 	}
 	return ""
+}
+
+func (x *Version) GetOffset() int64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+func (x *Version) GetTimestampMs() int64 {
+	if x != nil {
+		return x.TimestampMs
+	}
+	return 0
+}
+
+func (x *Version) GetExpired() bool {
+	if x != nil {
+		return x.Expired
+	}
+	return false
 }
 
 type HistoryResponse struct {
@@ -4240,13 +4271,16 @@ const file_keyframe_state_v1_state_proto_rawDesc = "" +
 	"\x04from\x18\x04 \x01(\v2\x15.keyframe.state.v1.AtR\x04from\x12%\n" +
 	"\x02to\x18\x05 \x01(\v2\x15.keyframe.state.v1.AtR\x02toB\f\n" +
 	"\n" +
-	"_partition\"\x8f\x01\n" +
+	"_partition\"\xe4\x01\n" +
 	"\aVersion\x12(\n" +
 	"\x03row\x18\x01 \x01(\v2\x16.keyframe.state.v1.RowR\x03row\x12\x18\n" +
 	"\adeleted\x18\x02 \x01(\bR\adeleted\x12\x0e\n" +
 	"\x02op\x18\x03 \x01(\tR\x02op\x12\x14\n" +
 	"\x05delta\x18\x04 \x01(\fR\x05delta\x12\x1a\n" +
-	"\brejected\x18\x05 \x01(\tR\brejected\"\x9f\x01\n" +
+	"\brejected\x18\x05 \x01(\tR\brejected\x12\x16\n" +
+	"\x06offset\x18\x06 \x01(\x03R\x06offset\x12!\n" +
+	"\ftimestamp_ms\x18\a \x01(\x03R\vtimestampMs\x12\x18\n" +
+	"\aexpired\x18\b \x01(\bR\aexpired\"\x9f\x01\n" +
 	"\x0fHistoryResponse\x126\n" +
 	"\bversions\x18\x01 \x03(\v2\x1a.keyframe.state.v1.VersionR\bversions\x12+\n" +
 	"\x04from\x18\x02 \x03(\v2\x17.keyframe.state.v1.AsOfR\x04from\x12'\n" +

@@ -83,6 +83,17 @@ func (k Kind) op(value []byte, headers batch.Headers) (op delta.Op, event bool, 
 	return op, false, nil
 }
 
+// OpName is the operation that a record asks for, as keyframe.op names it, also where Delta refuses the record.
+func (k Kind) OpName(value []byte, headers batch.Headers) string {
+	if named, ok := headers.Get(delta.HeaderOp); ok {
+		return string(named)
+	}
+	if value == nil {
+		return delta.Delete.String()
+	}
+	return k.defaultOp().String()
+}
+
 func (k Kind) checkValue(value []byte) error {
 	switch k {
 	case JSONMergePatch, Debezium:

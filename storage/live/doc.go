@@ -17,5 +17,6 @@
 // while the row below is read, the reader starts again.
 //
 // At gives the state at any offset that the log and the key frames still reach: the nearest frame below, and the deltas up to it.
-// Diff compares two of them, at the cost of what was touched between where frames allow it.
+// Diff compares two of them, at the cost of what was touched between where frames allow it; History
+// tells of one key what each delta did to it.
 package live

@@ -143,6 +143,10 @@ func TestModel(t *testing.T) {
 					"diff": func(t *rapid.T) {
 						w.checkDiff(t, rapid.Int64Range(0, w.next).Draw(t, "from"), rapid.Int64Range(0, w.next).Draw(t, "to"))
 					},
+					"history": func(t *rapid.T) {
+						from := rapid.Int64Range(0, w.next).Draw(t, "from")
+						w.checkHistory(t, rapid.SampledFrom([]string{"hot", "k1", "k7"}).Draw(t, "key"), from, rapid.Int64Range(from, w.next).Draw(t, "to"))
+					},
 					"": func(t *rapid.T) { w.check(t) },
 				})
 				if finish != nil {

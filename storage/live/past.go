@@ -100,35 +100,11 @@ func (s *Past) readAll(ctx context.Context, src Source, r *batch.Reader) error {
 }
 
 func (s *Past) read(ctx context.Context, src Source, r *batch.Reader) error {
-	for s.position < s.end {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		batches, err := src.Batches(s.position, s.end, seekRead)
-		if err != nil {
-			return err
-		}
-		if len(batches) == 0 {
-			return fmt.Errorf("no batch at offset %d", s.position)
-		}
-		aborted, err := src.Aborted(s.position, min(s.end, batches[len(batches)-1].NextOffset()))
-		if err != nil {
-			return err
-		}
-		for _, b := range batches {
-			if b.NextOffset() <= s.position {
-				continue
-			}
-			if b.BaseOffset() > s.position {
-				return &GapError{s.position, b.BaseOffset()}
-			}
-			if !b.IsControl() && !log.IsAborted(aborted, b) {
-				if err := s.apply(b, r); err != nil {
-					return err
-				}
-			}
-			s.position = min(b.NextOffset(), s.end)
-		}
+	return walk(ctx, src, s.position, s.end, func(b batch.Batch, first int64) error {
+		s.position = first
+		return s.apply(b, r)
+	}, func(position int64) error {
+		s.position = position
 		if s.iv.wasteful() {
 			for i, h := range s.iv.compact() {
 				s.iv.entries[i].head = h
@@ -137,8 +113,8 @@ func (s *Past) read(ctx context.Context, src Source, r *batch.Reader) error {
 		if s.iv.bytes > s.bytesMax {
 			return fmt.Errorf("%w: %d bytes from %d to %d", ErrSeek, s.iv.bytes, s.base(), s.position)
 		}
-	}
-	return nil
+		return nil
+	})
 }
 
 func (s *Past) base() int64 {

@@ -36,7 +36,9 @@ const (
 	Answer_ANSWER_DELTA Answer = 2
 	// Load the frame (GET .../frames/{cut}), then follow the log from the cut.
 	Answer_ANSWER_FRAME Answer = 3
-	// A point differs from the log's digest there: find out what differs from the frame, at its cut.
+	// A point differs from the log's digest there: find out what differs from the frame, at its cut. Up to there the state follows the log,
+	// or, where that does not reach back to the position any more, loads what changed since (GET .../frames/{cut}?since={since}).
+	// Without a frame: all of them lie below the position; ask again with repair_at.
 	Answer_ANSWER_REPAIR Answer = 4
 	// The state is of no use, for the reason named; the frame is what to load instead, if there is one.
 	Answer_ANSWER_RESET Answer = 5
@@ -191,6 +193,8 @@ const (
 	Reason_REASON_TOO_MANY_REPAIRS Reason = 22
 	// What is held for replicas of the topic is at its bound; try again later.
 	Reason_REASON_TOO_MANY_LEASES Reason = 23
+	// What changed since the point is not known any more: tombstones above it have expired. Load the whole frame.
+	Reason_REASON_BELOW_HORIZON Reason = 24
 )
 
 // Enum value maps for Reason.
@@ -219,6 +223,7 @@ var (
 		21: "REASON_DISPUTED",
 		22: "REASON_TOO_MANY_REPAIRS",
 		23: "REASON_TOO_MANY_LEASES",
+		24: "REASON_BELOW_HORIZON",
 	}
 	Reason_value = map[string]int32{
 		"REASON_UNSPECIFIED":         0,
@@ -244,6 +249,7 @@ var (
 		"REASON_DISPUTED":            21,
 		"REASON_TOO_MANY_REPAIRS":    22,
 		"REASON_TOO_MANY_LEASES":     23,
+		"REASON_BELOW_HORIZON":       24,
 	}
 )
 
@@ -1617,7 +1623,7 @@ func (x *CutRequest) GetMinOffset() int64 {
 
 type CutResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Usable in At.cut as long as its frames are retained.
+	// Usable in At.cut as long as its frames are retained. Empty where one partition of several was asked for.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// False if an open transaction held a partition's cut below its synced end.
 	Consistent bool `protobuf:"varint,2,opt,name=consistent,proto3" json:"consistent,omitempty"`
@@ -1995,11 +2001,12 @@ type ResumeResponse struct {
 	Partition *Partition `protobuf:"bytes,4,opt,name=partition,proto3" json:"partition,omitempty"`
 	// Where the log is followed from, once the answer is carried out.
 	From int64 `protobuf:"varint,5,opt,name=from,proto3" json:"from,omitempty"`
-	// DELTA: rows and tombstones from this offset on.
+	// DELTA, REPAIR: rows and tombstones from this offset on.
 	Since int64 `protobuf:"varint,6,opt,name=since,proto3" json:"since,omitempty"`
-	// DELTA, FRAME, REPAIR, and RESET where there is one.
+	// DELTA, FRAME; REPAIR and RESET where there is one.
 	Frame *Frame `protobuf:"bytes,7,opt,name=frame,proto3" json:"frame,omitempty"`
-	// Holds the frame, and the log from its cut on. Unset with CONTINUE.
+	// Holds the frame, what it takes to apply what changed since a position, and the log from where it is followed on. It comes with a frame; not
+	// where the log is another system's, which holds nothing.
 	Lease         *Lease `protobuf:"bytes,8,opt,name=lease,proto3" json:"lease,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -4390,7 +4397,7 @@ const file_keyframe_state_v1_state_proto_rawDesc = "" +
 	"\rOUTCOME_EQUAL\x10\x01\x12\x13\n" +
 	"\x0fOUTCOME_DRIFTED\x10\x02\x12\x18\n" +
 	"\x14OUTCOME_INCONCLUSIVE\x10\x03\x12\x11\n" +
-	"\rOUTCOME_ERROR\x10\x04*\x89\x05\n" +
+	"\rOUTCOME_ERROR\x10\x04*\xa3\x05\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14REASON_UNKNOWN_TOPIC\x10\x01\x12\x1c\n" +
@@ -4415,7 +4422,8 @@ const file_keyframe_state_v1_state_proto_rawDesc = "" +
 	"\x15REASON_BROKER_CORRUPT\x10\x14\x12\x13\n" +
 	"\x0fREASON_DISPUTED\x10\x15\x12\x1b\n" +
 	"\x17REASON_TOO_MANY_REPAIRS\x10\x16\x12\x1a\n" +
-	"\x16REASON_TOO_MANY_LEASES\x10\x17\"\x04\b\r\x10\r*\x13REASON_INSIDE_BATCH2\x96\n" +
+	"\x16REASON_TOO_MANY_LEASES\x10\x17\x12\x18\n" +
+	"\x14REASON_BELOW_HORIZON\x10\x18\"\x04\b\r\x10\r*\x13REASON_INSIDE_BATCH2\x96\n" +
 	"\n" +
 	"\fStateService\x12I\n" +
 	"\x03Get\x12\x1d.keyframe.state.v1.GetRequest\x1a\x1e.keyframe.state.v1.GetResponse\"\x03\x90\x02\x01\x12I\n" +

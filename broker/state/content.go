@@ -21,6 +21,22 @@ func matches(lists []string, etag string) bool {
 	return false
 }
 
+// ifMatch says whether the request is for what is there: without If-Match, or if that has its strong tag (RFC 9110, 13.1.1).
+func ifMatch(r *http.Request, etag string) bool {
+	lists := r.Header.Values("If-Match")
+	if len(lists) == 0 {
+		return true
+	}
+	for _, list := range lists {
+		for _, tag := range strings.Split(list, ",") {
+			if tag = strings.TrimSpace(tag); tag == "*" || tag == etag {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // ifRange says whether a Range counts: without If-Range, or if that is the strong tag of what is there.
 func ifRange(r *http.Request, etag string) bool {
 	condition := r.Header.Get("If-Range")
@@ -125,22 +141,22 @@ func (p *partWriter) Write(b []byte) (int, error) {
 // sizesMax bounds how many frames' encoded sizes are remembered.
 const sizesMax = 4096
 
-// sizes remembers the encoded size of frames by pub, so that a range need not be preceded by encoding all for its length.
+// sizes remembers the encoded size of resources by their entity tags, so that a range need not be preceded by encoding all for its length.
 type sizes struct {
 	mu    sync.Mutex
-	bytes map[[32]byte]int64 // guarded by mu
+	bytes map[string]int64 // guarded by mu
 }
 
-func newSizes() *sizes { return &sizes{bytes: map[[32]byte]int64{}} }
+func newSizes() *sizes { return &sizes{bytes: map[string]int64{}} }
 
-func (s *sizes) get(pub [32]byte) (int64, bool) {
+func (s *sizes) get(etag string) (int64, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n, ok := s.bytes[pub]
+	n, ok := s.bytes[etag]
 	return n, ok
 }
 
-func (s *sizes) put(pub [32]byte, n int64) {
+func (s *sizes) put(etag string, n int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for old := range s.bytes {
@@ -149,7 +165,7 @@ func (s *sizes) put(pub [32]byte, n int64) {
 		}
 		delete(s.bytes, old)
 	}
-	s.bytes[pub] = n
+	s.bytes[etag] = n
 }
 
 var _ http.Flusher = (*pacedWriter)(nil)

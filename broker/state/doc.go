@@ -15,6 +15,15 @@
 // of the same cut (see package keyframer): the same path has another resource then, with another ETag, and a Range with If-Range of the
 // former one is answered with the whole of it. Frames announces it as a frame of its own.
 //
+// If-Match with the ETag that somebody holds a lease of is answered 412 then, and Resume tells what there is instead.
+//
+// # What changed since
+//
+// frames/{N}?since={c} is the consolidated delta: the rows and the tombstones whose last delta lies in [c, N), in the same format, with c in the
+// header. Applied to the state at c, together with the frame's start, they make the frame; the footer has the digest to check that by, and is the end
+// mark also where nothing has changed. It is a resource of its own, as immutable as the frame: ETag is pub, a dot, and c. c below the tombstone
+// horizon is refused (REASON_BELOW_HORIZON), since deletions would be missing.
+//
 // # Reads
 //
 // Get and Scan are linearizable by default: they wait, for Config.WaitTimeout at most, until everything that was committed

@@ -22,7 +22,7 @@ func codeOf(reason api.Reason) connect.Code {
 		return connect.CodeNotFound
 	case api.Reason_REASON_NOT_KEY_FRAMED, api.Reason_REASON_OTHER_INCARNATION:
 		return connect.CodeFailedPrecondition
-	case api.Reason_REASON_BELOW_DELTA_START, api.Reason_REASON_ABOVE_LAST_STABLE:
+	case api.Reason_REASON_BELOW_DELTA_START, api.Reason_REASON_ABOVE_LAST_STABLE, api.Reason_REASON_BELOW_HORIZON:
 		return connect.CodeOutOfRange
 	case api.Reason_REASON_BEHIND, api.Reason_REASON_PARTITION_FAILED:
 		return connect.CodeUnavailable
@@ -42,6 +42,21 @@ func refuse(reason api.Reason, detail *api.ErrorDetail, format string, args ...a
 		err.AddDetail(d)
 	}
 	return err
+}
+
+// reasonOf is the reason that an error was refused for, if it was.
+func reasonOf(err *connect.Error) api.Reason {
+	if err == nil {
+		return api.Reason_REASON_UNSPECIFIED
+	}
+	for _, d := range err.Details() {
+		if value, decodeErr := d.Value(); decodeErr == nil {
+			if detail, ok := value.(*api.ErrorDetail); ok {
+				return detail.Reason
+			}
+		}
+	}
+	return api.Reason_REASON_UNSPECIFIED
 }
 
 // refuseAt is refuse for a point of one partition.

@@ -24,31 +24,48 @@ import (
 // frameContentType is the media type of proto/frame.
 const frameContentType = "application/vnd.keyframe.frame"
 
-// resource is one key frame that is being served.
+// resource is one key frame that is being served, or what of it changed since an offset.
 type resource struct {
 	topic     *keyframer.Topic
 	partition *keyframer.Partition
 	view      *table.View
 	pub       [32]byte
+	since     int64 // -1: the whole frame
 }
 
-func (f *resource) etag() string { return `"` + hex.EncodeToString(f.pub[:]) + `"` }
+func (f *resource) etag() string { return `"` + hex.EncodeToString(f.pub[:]) + f.suffix(".") + `"` }
+
+func (f *resource) path() string {
+	return fmt.Sprintf("/v1/topics/%s/partitions/%d/frames/%d", f.topic.Name, f.partition.Index, f.view.End()) + f.suffix("?since=")
+}
 
 // frame serves GET and HEAD of one key frame, see the package doc.
 func (s *Server) frame(w http.ResponseWriter, r *http.Request) {
+	since, err := parseSince(r.URL.Query())
+	if err != nil {
+		writeError(w, err)
+		return
+	}
 	f, err := s.openFrame(r.PathValue("topic"), r.PathValue("partition"), r.PathValue("cut"))
 	if err != nil {
 		writeError(w, err)
 		return
 	}
 	defer f.view.Close()
-	cut := f.view.End()
+	if err := f.setSince(since); err != nil {
+		writeError(w, err)
+		return
+	}
 	h := w.Header()
 	h.Set("ETag", f.etag())
 	h.Set("Vary", "Accept-Encoding")
 	h.Set("Cache-Control", "private, no-cache") // a topic may be created anew: ask, the answer is mostly 304
-	h.Set("Keyframe-Cut", strconv.FormatInt(cut, 10))
-	h.Set("Content-Location", fmt.Sprintf("/v1/topics/%s/partitions/%d/frames/%d", f.topic.Name, f.partition.Index, cut))
+	h.Set("Keyframe-Cut", strconv.FormatInt(f.view.End(), 10))
+	h.Set("Content-Location", f.path())
+	if !ifMatch(r, f.etag()) {
+		w.WriteHeader(http.StatusPreconditionFailed)
+		return
+	}
 	if matches(r.Header.Values("If-None-Match"), f.etag()) {
 		w.WriteHeader(http.StatusNotModified)
 		return
@@ -99,7 +116,7 @@ func (s *Server) openFrame(topic, partition, cut string) (*resource, error) {
 		if err != nil {
 			return nil, describe(sel.topic, p, err)
 		}
-		return &resource{topic: sel.topic, partition: p, view: view, pub: t.Pub(view.Frame())}, nil
+		return &resource{topic: sel.topic, partition: p, view: view, pub: t.Pub(view.Frame()), since: -1}, nil
 	}
 }
 
@@ -123,10 +140,10 @@ func (f *resource) write(ctx context.Context, w io.Writer) error {
 	at := f.view.Frame()
 	out := frame.NewWriter(w, frame.Header{
 		TopicID: f.topic.ID, Partition: f.partition.Index, Incarnation: f.partition.Incarnation, Cut: at.Cut, Start: at.Start,
-		Since: -1, Fold: f.topic.Fold, CutTimeMs: at.CutTimeMs,
+		Since: f.since, Fold: f.topic.Fold, CutTimeMs: at.CutTimeMs,
 	})
 	rows := uint64(0)
-	for row, err := range f.view.Offsets(0, false) {
+	for row, err := range f.view.Offsets(f.since, f.since >= 0) {
 		if err != nil {
 			return err
 		}
@@ -138,7 +155,7 @@ func (f *resource) write(ctx context.Context, w io.Writer) error {
 		}
 		rows++
 	}
-	if rows != uint64(at.Digest.Count) {
+	if f.since < 0 && rows != uint64(at.Digest.Count) {
 		return fmt.Errorf("%s/%d: the frame at %d has %d rows, and %d were read", f.topic.Name, f.partition.Index, at.Cut, at.Digest.Count, rows)
 	}
 	return out.Close(frame.Footer{Digest: at.Digest, Pub: f.pub, Rejected: at.Rejected, Rows: rows})
@@ -147,7 +164,7 @@ func (f *resource) write(ctx context.Context, w io.Writer) error {
 // sendWhole sends the frame from its first byte, compressed if the client takes that.
 func (s *Server) sendWhole(ctx context.Context, w http.ResponseWriter, r *http.Request, f *resource) {
 	encoding := negotiate(r.Header.Values("Accept-Encoding"))
-	size, known := s.sizes.get(f.pub)
+	size, known := s.sizes.get(f.etag())
 	switch {
 	case encoding != "":
 		w.Header().Set("Content-Encoding", encoding)
@@ -170,12 +187,12 @@ func (s *Server) sendWhole(ctx context.Context, w http.ResponseWriter, r *http.R
 	if err := finish(); err != nil {
 		s.abort(f, err)
 	}
-	s.sizes.put(f.pub, count.n)
+	s.sizes.put(f.etag(), count.n)
 }
 
 // sendRange sends bytes [first, last] of the frame, last -1 being its end. What comes before is encoded and dropped.
 func (s *Server) sendRange(ctx context.Context, w http.ResponseWriter, f *resource, first, last int64) {
-	size, known := s.sizes.get(f.pub)
+	size, known := s.sizes.get(f.etag())
 	if !known { // Content-Range names the size
 		count := &counter{w: io.Discard, sent: func(float64) {}}
 		if err := f.write(ctx, count); err != nil {
@@ -183,7 +200,7 @@ func (s *Server) sendRange(ctx context.Context, w http.ResponseWriter, f *resour
 			return
 		}
 		size = count.n
-		s.sizes.put(f.pub, size)
+		s.sizes.put(f.etag(), size)
 	}
 	if first < 0 { // the last bytes
 		first = max(size+first, 0)
@@ -209,7 +226,7 @@ func (s *Server) sendRange(ctx context.Context, w http.ResponseWriter, f *resour
 // abort breaks the connection off, so that the client cannot take what it got for the whole.
 func (s *Server) abort(f *resource, err error) {
 	s.cfg.Logger.Info("a key frame was not sent to its end",
-		"topic", f.topic.Name, "partition", f.partition.Index, "cut", f.view.End(), "error", err)
+		"topic", f.topic.Name, "partition", f.partition.Index, "cut", f.view.End(), "since", f.since, "error", err)
 	panic(http.ErrAbortHandler)
 }
 
@@ -243,7 +260,11 @@ func writeError(w http.ResponseWriter, err error) {
 	w.Header().Del("ETag")
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(statusOf(code))
-	_ = json.NewEncoder(w).Encode(map[string]string{"code": strings.ToLower(code.String()), "message": message})
+	body := map[string]string{"code": strings.ToLower(code.String()), "message": message}
+	if why := reasonOf(typed); why != api.Reason_REASON_UNSPECIFIED {
+		body["reason"] = why.String()
+	}
+	_ = json.NewEncoder(w).Encode(body)
 }
 
 func statusOf(code connect.Code) int {

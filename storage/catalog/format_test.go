@@ -67,6 +67,9 @@ func TestGolden(t *testing.T) {
 	quotaOf, err := quotaKey(quota.Entity)
 	require.NoError(t, err)
 	got += fmt.Sprintf("quotas     %x: %x\n", quotaOf, encodeQuotas(quota.Values))
+	for _, l := range goldenLeases() {
+		got += fmt.Sprintf("lease      %x\n", encodeLease(&l))
+	}
 	if *update {
 		require.NoError(t, os.MkdirAll("testdata", 0o755))
 		require.NoError(t, os.WriteFile(path, []byte(got), 0o644))

@@ -37,6 +37,8 @@
 //	Q  entity                                  client quotas (KIP-546): 01, uvarint quotas, each name as uvarint length, text, and
 //	                                           value 8 (a float64). Entity: user, client-id and ip, each 00 (none), 01 (the
 //	                                           default one) or 02 and a uvarint length, text
+//	H  lease id 16                             what a replica holds: 01, topic id 16, partition 4, incarnation 16, cut 8, since 8 (-1:
+//	                                           none), from 8, expiry ms 8, topic and replica as uvarint length, text
 //
 // The spaces of one partition (L, M, P, E, T, A) are dropped with one range delete each. A batch, its producer's state, the
 // epoch's start and the time index entry are written in one Pebble batch, so a crash leaves all of them or none.

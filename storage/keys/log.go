@@ -30,6 +30,7 @@ const (
 	SpaceTxn      = 'X'
 	SpaceTxnAdded = 'Y'
 	SpaceQuota    = 'Q'
+	SpaceLease    = 'H'
 )
 
 // PartitionSpaces are the spaces that start with an ordinal.
@@ -215,6 +216,17 @@ func ParseOffset(key []byte) (group, topic string, partition int32, err error) {
 		return "", "", 0, fmt.Errorf("%w: offset key %q", ErrCorrupt, key)
 	}
 	return group, topic, int32(binary.BigEndian.Uint32(number)), nil
+}
+
+// Lease is the key of a lease: what a replica holds.
+func Lease(id [16]byte) []byte { return append([]byte{SpaceLease}, id[:]...) }
+
+// ParseLease splits a key of H.
+func ParseLease(key []byte) (id [16]byte, err error) {
+	if len(key) != 1+16 || key[0] != SpaceLease {
+		return id, fmt.Errorf("%w: lease key %x", ErrCorrupt, key)
+	}
+	return [16]byte(key[1:]), nil
 }
 
 // Txn is the key of a transactional id.

@@ -33,6 +33,8 @@ type Log interface {
 	// OffsetAtAppendTime returns the end of what was appended at or before a time, ms since the Unix epoch. log.ErrNoTime
 	// if the log does not know so far back.
 	OffsetAtAppendTime(ms int64) (int64, error)
+	// AppendTimeAt returns when the record at offset was appended, or the oldest time that is known, if that is later; log.ErrNoTime: none is.
+	AppendTimeAt(offset int64) (ms int64, err error)
 	// SizeBytes is what the raw batches take.
 	SizeBytes() int64
 	// BytesFrom is what those of them take that end above offset: what a trim to it would leave.

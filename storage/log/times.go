@@ -26,6 +26,28 @@ func (p *Partition) OffsetAtAppendTime(ms int64) (offset int64, err error) {
 	return min(at.next, b.HighWatermark), nil
 }
 
+// AppendTimeAt returns when the record at offset was appended (broker clock, Unix milliseconds); of one that the index no longer reaches
+// back to, the oldest time that it has, which is later. ErrNoTime where nothing is known to be appended.
+func (p *Partition) AppendTimeAt(offset int64) (ms int64, err error) {
+	if err := p.store.enter(); err != nil {
+		return 0, p.wrap(err)
+	}
+	defer p.store.uses.Done()
+	it, err := p.store.db.NewIter(p.spaceBounds(keys.SpaceTime))
+	if err != nil {
+		return 0, p.corrupt(offset, err)
+	}
+	defer it.Close()
+	if !it.SeekLT(p.keyTime(max(offset, 0)+1)) && !it.First() {
+		if err := it.Error(); err != nil {
+			return 0, p.corrupt(offset, err)
+		}
+		return 0, fmt.Errorf("partition %d: %w", p.id, ErrNoTime)
+	}
+	_, entry, err := p.timeEntry(it)
+	return entry.AppendMs, err
+}
+
 // OffsetForTimestamp returns the first record that is still there as a raw delta whose own timestamp is at or above ts
 // (Unix milliseconds), with its leader epoch. ok is false when there is none. Errors: *CorruptError, ErrClosed.
 func (p *Partition) OffsetForTimestamp(ts int64) (offset, recordTs int64, epoch int32, ok bool, err error) {

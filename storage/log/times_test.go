@@ -102,6 +102,15 @@ func TestTimesAgainstAScan(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, want, got, "ms %d", ms)
 		}
+		for _, o := range all {
+			got, err := p.AppendTimeAt(o.offset)
+			require.NoError(t, err)
+			if o.offset >= start {
+				require.Equal(t, o.appendMs, got, "offset %d", o.offset)
+			} else {
+				require.GreaterOrEqual(t, got, o.appendMs, "offset %d, below the delta start offset", o.offset)
+			}
+		}
 		best := one{ts: -1}
 		for _, o := range all {
 			if o.offset >= start && o.ts > best.ts {
@@ -173,4 +182,6 @@ func TestTimesOfAnEmptyPartition(t *testing.T) {
 	offset, err := p.OffsetAtAppendTime(5)
 	require.NoError(t, err)
 	require.Zero(t, offset)
+	_, err = p.AppendTimeAt(0)
+	require.ErrorIs(t, err, ErrNoTime)
 }

@@ -341,6 +341,22 @@ func (l *Log) OffsetAtAppendTime(ms int64) (int64, error) {
 	return offset, nil
 }
 
+// AppendTimeAt returns when the record at offset was appended.
+func (l *Log) AppendTimeAt(offset int64) (ms int64, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.batches) == 0 {
+		return 0, log.ErrNoTime
+	}
+	ms = l.batches[0].appendedMs
+	for _, e := range l.batches {
+		if e.batch.BaseOffset() <= offset {
+			ms = e.appendedMs
+		}
+	}
+	return ms, nil
+}
+
 // SizeBytes is the size of the batches that are kept.
 func (l *Log) SizeBytes() int64 {
 	l.mu.Lock()

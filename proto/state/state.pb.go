@@ -3539,9 +3539,12 @@ type ReplicaPartition struct {
 	Repairs    int64   `protobuf:"varint,11,opt,name=repairs,proto3" json:"repairs,omitempty"`
 	// bootstrapping, following, repairing, halted.
 	Phase string `protobuf:"bytes,12,opt,name=phase,proto3" json:"phase,omitempty"`
-	// Filled in by the broker: records and milliseconds from the position to the last stable offset.
-	LagRecords    int64 `protobuf:"varint,13,opt,name=lag_records,json=lagRecords,proto3" json:"lag_records,omitempty"`
-	LagMs         int64 `protobuf:"varint,14,opt,name=lag_ms,json=lagMs,proto3" json:"lag_ms,omitempty"`
+	// Filled in by the broker: the records from the position to the last stable offset, and for how long the first of them had been there.
+	// As of the report; of a replica whose next one is overdue, as of now.
+	LagRecords int64 `protobuf:"varint,13,opt,name=lag_records,json=lagRecords,proto3" json:"lag_records,omitempty"`
+	LagMs      int64 `protobuf:"varint,14,opt,name=lag_ms,json=lagMs,proto3" json:"lag_ms,omitempty"`
+	// How often the whole state was loaded from a frame since the replica was opened.
+	Bootstraps    int64 `protobuf:"varint,15,opt,name=bootstraps,proto3" json:"bootstraps,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3674,12 +3677,20 @@ func (x *ReplicaPartition) GetLagMs() int64 {
 	return 0
 }
 
+func (x *ReplicaPartition) GetBootstraps() int64 {
+	if x != nil {
+		return x.Bootstraps
+	}
+	return 0
+}
+
 type ReportRequest struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Topic   string                 `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
 	Replica string                 `protobuf:"bytes,2,opt,name=replica,proto3" json:"replica,omitempty"`
 	// Where it runs, for a person: host and process.
-	Host       string              `protobuf:"bytes,3,opt,name=host,proto3" json:"host,omitempty"`
+	Host string `protobuf:"bytes,3,opt,name=host,proto3" json:"host,omitempty"`
+	// A partition that did more than one thing since the last report comes more than once, in the order in which it did them.
 	Partitions []*ReplicaPartition `protobuf:"bytes,4,rep,name=partitions,proto3" json:"partitions,omitempty"`
 	// It closes: forget it.
 	Leaving       bool `protobuf:"varint,5,opt,name=leaving,proto3" json:"leaving,omitempty"`
@@ -3928,8 +3939,10 @@ func (x *Replica) GetPartitions() []*ReplicaPartition {
 }
 
 type ReplicasResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Replicas      []*Replica             `protobuf:"bytes,1,rep,name=replicas,proto3" json:"replicas,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// By topic and name.
+	Replicas      []*Replica `protobuf:"bytes,1,rep,name=replicas,proto3" json:"replicas,omitempty"`
+	Disputes      []*Dispute `protobuf:"bytes,2,rep,name=disputes,proto3" json:"disputes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3971,6 +3984,190 @@ func (x *ReplicasResponse) GetReplicas() []*Replica {
 	return nil
 }
 
+func (x *ReplicasResponse) GetDisputes() []*Dispute {
+	if x != nil {
+		return x.Disputes
+	}
+	return nil
+}
+
+// Dispute says that replicas agree with one another and not with the broker. Who is right is for an operator to find out: keyframe check
+// folds the log again, independently of the tables.
+type Dispute struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Topic     string                 `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
+	Partition int32                  `protobuf:"varint,2,opt,name=partition,proto3" json:"partition,omitempty"`
+	// What the replicas say, and where; the broker says something else.
+	Point *Point `protobuf:"bytes,3,opt,name=point,proto3" json:"point,omitempty"`
+	// The first of them, by name.
+	Replicas      []string `protobuf:"bytes,4,rep,name=replicas,proto3" json:"replicas,omitempty"`
+	SinceMs       int64    `protobuf:"varint,5,opt,name=since_ms,json=sinceMs,proto3" json:"since_ms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Dispute) Reset() {
+	*x = Dispute{}
+	mi := &file_keyframe_state_v1_state_proto_msgTypes[49]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Dispute) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Dispute) ProtoMessage() {}
+
+func (x *Dispute) ProtoReflect() protoreflect.Message {
+	mi := &file_keyframe_state_v1_state_proto_msgTypes[49]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Dispute.ProtoReflect.Descriptor instead.
+func (*Dispute) Descriptor() ([]byte, []int) {
+	return file_keyframe_state_v1_state_proto_rawDescGZIP(), []int{49}
+}
+
+func (x *Dispute) GetTopic() string {
+	if x != nil {
+		return x.Topic
+	}
+	return ""
+}
+
+func (x *Dispute) GetPartition() int32 {
+	if x != nil {
+		return x.Partition
+	}
+	return 0
+}
+
+func (x *Dispute) GetPoint() *Point {
+	if x != nil {
+		return x.Point
+	}
+	return nil
+}
+
+func (x *Dispute) GetReplicas() []string {
+	if x != nil {
+		return x.Replicas
+	}
+	return nil
+}
+
+func (x *Dispute) GetSinceMs() int64 {
+	if x != nil {
+		return x.SinceMs
+	}
+	return 0
+}
+
+type ClearDisputeRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Topic         string                 `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
+	Partition     int32                  `protobuf:"varint,2,opt,name=partition,proto3" json:"partition,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClearDisputeRequest) Reset() {
+	*x = ClearDisputeRequest{}
+	mi := &file_keyframe_state_v1_state_proto_msgTypes[50]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClearDisputeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClearDisputeRequest) ProtoMessage() {}
+
+func (x *ClearDisputeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keyframe_state_v1_state_proto_msgTypes[50]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClearDisputeRequest.ProtoReflect.Descriptor instead.
+func (*ClearDisputeRequest) Descriptor() ([]byte, []int) {
+	return file_keyframe_state_v1_state_proto_rawDescGZIP(), []int{50}
+}
+
+func (x *ClearDisputeRequest) GetTopic() string {
+	if x != nil {
+		return x.Topic
+	}
+	return ""
+}
+
+func (x *ClearDisputeRequest) GetPartition() int32 {
+	if x != nil {
+		return x.Partition
+	}
+	return 0
+}
+
+type ClearDisputeResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// There was one.
+	Cleared       bool `protobuf:"varint,1,opt,name=cleared,proto3" json:"cleared,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClearDisputeResponse) Reset() {
+	*x = ClearDisputeResponse{}
+	mi := &file_keyframe_state_v1_state_proto_msgTypes[51]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClearDisputeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClearDisputeResponse) ProtoMessage() {}
+
+func (x *ClearDisputeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_keyframe_state_v1_state_proto_msgTypes[51]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClearDisputeResponse.ProtoReflect.Descriptor instead.
+func (*ClearDisputeResponse) Descriptor() ([]byte, []int) {
+	return file_keyframe_state_v1_state_proto_rawDescGZIP(), []int{51}
+}
+
+func (x *ClearDisputeResponse) GetCleared() bool {
+	if x != nil {
+		return x.Cleared
+	}
+	return false
+}
+
 // ErrorDetail is attached to every error of the service.
 type ErrorDetail struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
@@ -3988,7 +4185,7 @@ type ErrorDetail struct {
 
 func (x *ErrorDetail) Reset() {
 	*x = ErrorDetail{}
-	mi := &file_keyframe_state_v1_state_proto_msgTypes[49]
+	mi := &file_keyframe_state_v1_state_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4000,7 +4197,7 @@ func (x *ErrorDetail) String() string {
 func (*ErrorDetail) ProtoMessage() {}
 
 func (x *ErrorDetail) ProtoReflect() protoreflect.Message {
-	mi := &file_keyframe_state_v1_state_proto_msgTypes[49]
+	mi := &file_keyframe_state_v1_state_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4013,7 +4210,7 @@ func (x *ErrorDetail) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ErrorDetail.ProtoReflect.Descriptor instead.
 func (*ErrorDetail) Descriptor() ([]byte, []int) {
-	return file_keyframe_state_v1_state_proto_rawDescGZIP(), []int{49}
+	return file_keyframe_state_v1_state_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *ErrorDetail) GetReason() Reason {
@@ -4331,7 +4528,7 @@ const file_keyframe_state_v1_state_proto_rawDesc = "" +
 	"\atime_ms\x18\x05 \x01(\x03R\x06timeMs\x12\x16\n" +
 	"\x06method\x18\x06 \x01(\tR\x06method\x12\x1f\n" +
 	"\vround_trips\x18\a \x01(\x03R\n" +
-	"roundTrips\"\xeb\x03\n" +
+	"roundTrips\"\x8b\x04\n" +
 	"\x10ReplicaPartition\x12\x1c\n" +
 	"\tpartition\x18\x01 \x01(\x05R\tpartition\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\fR\vincarnation\x12\x1a\n" +
@@ -4350,7 +4547,10 @@ const file_keyframe_state_v1_state_proto_rawDesc = "" +
 	"\x05phase\x18\f \x01(\tR\x05phase\x12\x1f\n" +
 	"\vlag_records\x18\r \x01(\x03R\n" +
 	"lagRecords\x12\x15\n" +
-	"\x06lag_ms\x18\x0e \x01(\x03R\x05lagMs\"\xb2\x01\n" +
+	"\x06lag_ms\x18\x0e \x01(\x03R\x05lagMs\x12\x1e\n" +
+	"\n" +
+	"bootstraps\x18\x0f \x01(\x03R\n" +
+	"bootstraps\"\xb2\x01\n" +
 	"\rReportRequest\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x18\n" +
 	"\areplica\x18\x02 \x01(\tR\areplica\x12\x12\n" +
@@ -4373,9 +4573,21 @@ const file_keyframe_state_v1_state_proto_rawDesc = "" +
 	"reportedMs\x12C\n" +
 	"\n" +
 	"partitions\x18\x05 \x03(\v2#.keyframe.state.v1.ReplicaPartitionR\n" +
-	"partitions\"J\n" +
+	"partitions\"\x82\x01\n" +
 	"\x10ReplicasResponse\x126\n" +
-	"\breplicas\x18\x01 \x03(\v2\x1a.keyframe.state.v1.ReplicaR\breplicas\"\xfb\x01\n" +
+	"\breplicas\x18\x01 \x03(\v2\x1a.keyframe.state.v1.ReplicaR\breplicas\x126\n" +
+	"\bdisputes\x18\x02 \x03(\v2\x1a.keyframe.state.v1.DisputeR\bdisputes\"\xa4\x01\n" +
+	"\aDispute\x12\x14\n" +
+	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x1c\n" +
+	"\tpartition\x18\x02 \x01(\x05R\tpartition\x12.\n" +
+	"\x05point\x18\x03 \x01(\v2\x18.keyframe.state.v1.PointR\x05point\x12\x1a\n" +
+	"\breplicas\x18\x04 \x03(\tR\breplicas\x12\x19\n" +
+	"\bsince_ms\x18\x05 \x01(\x03R\asinceMs\"I\n" +
+	"\x13ClearDisputeRequest\x12\x14\n" +
+	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x1c\n" +
+	"\tpartition\x18\x02 \x01(\x05R\tpartition\"0\n" +
+	"\x14ClearDisputeResponse\x12\x18\n" +
+	"\acleared\x18\x01 \x01(\bR\acleared\"\xfb\x01\n" +
 	"\vErrorDetail\x121\n" +
 	"\x06reason\x18\x01 \x01(\x0e2\x19.keyframe.state.v1.ReasonR\x06reason\x12\x14\n" +
 	"\x05topic\x18\x02 \x01(\tR\x05topic\x12!\n" +
@@ -4423,7 +4635,7 @@ const file_keyframe_state_v1_state_proto_rawDesc = "" +
 	"\x0fREASON_DISPUTED\x10\x15\x12\x1b\n" +
 	"\x17REASON_TOO_MANY_REPAIRS\x10\x16\x12\x1a\n" +
 	"\x16REASON_TOO_MANY_LEASES\x10\x17\x12\x18\n" +
-	"\x14REASON_BELOW_HORIZON\x10\x18\"\x04\b\r\x10\r*\x13REASON_INSIDE_BATCH2\x96\n" +
+	"\x14REASON_BELOW_HORIZON\x10\x18\"\x04\b\r\x10\r*\x13REASON_INSIDE_BATCH2\xf7\n" +
 	"\n" +
 	"\fStateService\x12I\n" +
 	"\x03Get\x12\x1d.keyframe.state.v1.GetRequest\x1a\x1e.keyframe.state.v1.GetResponse\"\x03\x90\x02\x01\x12I\n" +
@@ -4442,7 +4654,8 @@ const file_keyframe_state_v1_state_proto_rawDesc = "" +
 	"\aResolve\x12!.keyframe.state.v1.ResolveRequest\x1a\".keyframe.state.v1.ResolveResponse0\x01\x12I\n" +
 	"\x04Tags\x12\x1e.keyframe.state.v1.TagsRequest\x1a\x1f.keyframe.state.v1.TagsResponse0\x01\x12M\n" +
 	"\x06Report\x12 .keyframe.state.v1.ReportRequest\x1a!.keyframe.state.v1.ReportResponse\x12X\n" +
-	"\bReplicas\x12\".keyframe.state.v1.ReplicasRequest\x1a#.keyframe.state.v1.ReplicasResponse\"\x03\x90\x02\x01B3Z1github.com/keyframelog/keyframe/proto/state;stateb\x06proto3"
+	"\bReplicas\x12\".keyframe.state.v1.ReplicasRequest\x1a#.keyframe.state.v1.ReplicasResponse\"\x03\x90\x02\x01\x12_\n" +
+	"\fClearDispute\x12&.keyframe.state.v1.ClearDisputeRequest\x1a'.keyframe.state.v1.ClearDisputeResponseB3Z1github.com/keyframelog/keyframe/proto/state;stateb\x06proto3"
 
 var (
 	file_keyframe_state_v1_state_proto_rawDescOnce sync.Once
@@ -4457,61 +4670,64 @@ func file_keyframe_state_v1_state_proto_rawDescGZIP() []byte {
 }
 
 var file_keyframe_state_v1_state_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_keyframe_state_v1_state_proto_msgTypes = make([]protoimpl.MessageInfo, 50)
+var file_keyframe_state_v1_state_proto_msgTypes = make([]protoimpl.MessageInfo, 53)
 var file_keyframe_state_v1_state_proto_goTypes = []any{
-	(Answer)(0),                // 0: keyframe.state.v1.Answer
-	(Outcome)(0),               // 1: keyframe.state.v1.Outcome
-	(Reason)(0),                // 2: keyframe.state.v1.Reason
-	(*Row)(nil),                // 3: keyframe.state.v1.Row
-	(*Header)(nil),             // 4: keyframe.state.v1.Header
-	(*PartitionOffset)(nil),    // 5: keyframe.state.v1.PartitionOffset
-	(*At)(nil),                 // 6: keyframe.state.v1.At
-	(*PartitionOffsets)(nil),   // 7: keyframe.state.v1.PartitionOffsets
-	(*AsOf)(nil),               // 8: keyframe.state.v1.AsOf
-	(*GetRequest)(nil),         // 9: keyframe.state.v1.GetRequest
-	(*GetResponse)(nil),        // 10: keyframe.state.v1.GetResponse
-	(*ScanRequest)(nil),        // 11: keyframe.state.v1.ScanRequest
-	(*Cursor)(nil),             // 12: keyframe.state.v1.Cursor
-	(*ScanResponse)(nil),       // 13: keyframe.state.v1.ScanResponse
-	(*ExportRequest)(nil),      // 14: keyframe.state.v1.ExportRequest
-	(*ExportResponse)(nil),     // 15: keyframe.state.v1.ExportResponse
-	(*FramesRequest)(nil),      // 16: keyframe.state.v1.FramesRequest
-	(*FramesResponse)(nil),     // 17: keyframe.state.v1.FramesResponse
-	(*Partition)(nil),          // 18: keyframe.state.v1.Partition
-	(*Frame)(nil),              // 19: keyframe.state.v1.Frame
-	(*CutRequest)(nil),         // 20: keyframe.state.v1.CutRequest
-	(*CutResponse)(nil),        // 21: keyframe.state.v1.CutResponse
-	(*DigestAtRequest)(nil),    // 22: keyframe.state.v1.DigestAtRequest
-	(*DigestAtResponse)(nil),   // 23: keyframe.state.v1.DigestAtResponse
-	(*Point)(nil),              // 24: keyframe.state.v1.Point
-	(*ResumeRequest)(nil),      // 25: keyframe.state.v1.ResumeRequest
-	(*ResumeResponse)(nil),     // 26: keyframe.state.v1.ResumeResponse
-	(*Lease)(nil),              // 27: keyframe.state.v1.Lease
-	(*RenewLeaseRequest)(nil),  // 28: keyframe.state.v1.RenewLeaseRequest
-	(*RenewLeaseResponse)(nil), // 29: keyframe.state.v1.RenewLeaseResponse
-	(*Change)(nil),             // 30: keyframe.state.v1.Change
-	(*WatchRequest)(nil),       // 31: keyframe.state.v1.WatchRequest
-	(*WatchResponse)(nil),      // 32: keyframe.state.v1.WatchResponse
-	(*DiffRequest)(nil),        // 33: keyframe.state.v1.DiffRequest
-	(*DiffRow)(nil),            // 34: keyframe.state.v1.DiffRow
-	(*DiffResponse)(nil),       // 35: keyframe.state.v1.DiffResponse
-	(*HistoryRequest)(nil),     // 36: keyframe.state.v1.HistoryRequest
-	(*Version)(nil),            // 37: keyframe.state.v1.Version
-	(*HistoryResponse)(nil),    // 38: keyframe.state.v1.HistoryResponse
-	(*SketchRequest)(nil),      // 39: keyframe.state.v1.SketchRequest
-	(*SketchResponse)(nil),     // 40: keyframe.state.v1.SketchResponse
-	(*ResolveRequest)(nil),     // 41: keyframe.state.v1.ResolveRequest
-	(*ResolveResponse)(nil),    // 42: keyframe.state.v1.ResolveResponse
-	(*TagsRequest)(nil),        // 43: keyframe.state.v1.TagsRequest
-	(*TagsResponse)(nil),       // 44: keyframe.state.v1.TagsResponse
-	(*Repair)(nil),             // 45: keyframe.state.v1.Repair
-	(*ReplicaPartition)(nil),   // 46: keyframe.state.v1.ReplicaPartition
-	(*ReportRequest)(nil),      // 47: keyframe.state.v1.ReportRequest
-	(*ReportResponse)(nil),     // 48: keyframe.state.v1.ReportResponse
-	(*ReplicasRequest)(nil),    // 49: keyframe.state.v1.ReplicasRequest
-	(*Replica)(nil),            // 50: keyframe.state.v1.Replica
-	(*ReplicasResponse)(nil),   // 51: keyframe.state.v1.ReplicasResponse
-	(*ErrorDetail)(nil),        // 52: keyframe.state.v1.ErrorDetail
+	(Answer)(0),                  // 0: keyframe.state.v1.Answer
+	(Outcome)(0),                 // 1: keyframe.state.v1.Outcome
+	(Reason)(0),                  // 2: keyframe.state.v1.Reason
+	(*Row)(nil),                  // 3: keyframe.state.v1.Row
+	(*Header)(nil),               // 4: keyframe.state.v1.Header
+	(*PartitionOffset)(nil),      // 5: keyframe.state.v1.PartitionOffset
+	(*At)(nil),                   // 6: keyframe.state.v1.At
+	(*PartitionOffsets)(nil),     // 7: keyframe.state.v1.PartitionOffsets
+	(*AsOf)(nil),                 // 8: keyframe.state.v1.AsOf
+	(*GetRequest)(nil),           // 9: keyframe.state.v1.GetRequest
+	(*GetResponse)(nil),          // 10: keyframe.state.v1.GetResponse
+	(*ScanRequest)(nil),          // 11: keyframe.state.v1.ScanRequest
+	(*Cursor)(nil),               // 12: keyframe.state.v1.Cursor
+	(*ScanResponse)(nil),         // 13: keyframe.state.v1.ScanResponse
+	(*ExportRequest)(nil),        // 14: keyframe.state.v1.ExportRequest
+	(*ExportResponse)(nil),       // 15: keyframe.state.v1.ExportResponse
+	(*FramesRequest)(nil),        // 16: keyframe.state.v1.FramesRequest
+	(*FramesResponse)(nil),       // 17: keyframe.state.v1.FramesResponse
+	(*Partition)(nil),            // 18: keyframe.state.v1.Partition
+	(*Frame)(nil),                // 19: keyframe.state.v1.Frame
+	(*CutRequest)(nil),           // 20: keyframe.state.v1.CutRequest
+	(*CutResponse)(nil),          // 21: keyframe.state.v1.CutResponse
+	(*DigestAtRequest)(nil),      // 22: keyframe.state.v1.DigestAtRequest
+	(*DigestAtResponse)(nil),     // 23: keyframe.state.v1.DigestAtResponse
+	(*Point)(nil),                // 24: keyframe.state.v1.Point
+	(*ResumeRequest)(nil),        // 25: keyframe.state.v1.ResumeRequest
+	(*ResumeResponse)(nil),       // 26: keyframe.state.v1.ResumeResponse
+	(*Lease)(nil),                // 27: keyframe.state.v1.Lease
+	(*RenewLeaseRequest)(nil),    // 28: keyframe.state.v1.RenewLeaseRequest
+	(*RenewLeaseResponse)(nil),   // 29: keyframe.state.v1.RenewLeaseResponse
+	(*Change)(nil),               // 30: keyframe.state.v1.Change
+	(*WatchRequest)(nil),         // 31: keyframe.state.v1.WatchRequest
+	(*WatchResponse)(nil),        // 32: keyframe.state.v1.WatchResponse
+	(*DiffRequest)(nil),          // 33: keyframe.state.v1.DiffRequest
+	(*DiffRow)(nil),              // 34: keyframe.state.v1.DiffRow
+	(*DiffResponse)(nil),         // 35: keyframe.state.v1.DiffResponse
+	(*HistoryRequest)(nil),       // 36: keyframe.state.v1.HistoryRequest
+	(*Version)(nil),              // 37: keyframe.state.v1.Version
+	(*HistoryResponse)(nil),      // 38: keyframe.state.v1.HistoryResponse
+	(*SketchRequest)(nil),        // 39: keyframe.state.v1.SketchRequest
+	(*SketchResponse)(nil),       // 40: keyframe.state.v1.SketchResponse
+	(*ResolveRequest)(nil),       // 41: keyframe.state.v1.ResolveRequest
+	(*ResolveResponse)(nil),      // 42: keyframe.state.v1.ResolveResponse
+	(*TagsRequest)(nil),          // 43: keyframe.state.v1.TagsRequest
+	(*TagsResponse)(nil),         // 44: keyframe.state.v1.TagsResponse
+	(*Repair)(nil),               // 45: keyframe.state.v1.Repair
+	(*ReplicaPartition)(nil),     // 46: keyframe.state.v1.ReplicaPartition
+	(*ReportRequest)(nil),        // 47: keyframe.state.v1.ReportRequest
+	(*ReportResponse)(nil),       // 48: keyframe.state.v1.ReportResponse
+	(*ReplicasRequest)(nil),      // 49: keyframe.state.v1.ReplicasRequest
+	(*Replica)(nil),              // 50: keyframe.state.v1.Replica
+	(*ReplicasResponse)(nil),     // 51: keyframe.state.v1.ReplicasResponse
+	(*Dispute)(nil),              // 52: keyframe.state.v1.Dispute
+	(*ClearDisputeRequest)(nil),  // 53: keyframe.state.v1.ClearDisputeRequest
+	(*ClearDisputeResponse)(nil), // 54: keyframe.state.v1.ClearDisputeResponse
+	(*ErrorDetail)(nil),          // 55: keyframe.state.v1.ErrorDetail
 }
 var file_keyframe_state_v1_state_proto_depIdxs = []int32{
 	4,  // 0: keyframe.state.v1.Row.headers:type_name -> keyframe.state.v1.Header
@@ -4568,44 +4784,48 @@ var file_keyframe_state_v1_state_proto_depIdxs = []int32{
 	46, // 51: keyframe.state.v1.ReportRequest.partitions:type_name -> keyframe.state.v1.ReplicaPartition
 	46, // 52: keyframe.state.v1.Replica.partitions:type_name -> keyframe.state.v1.ReplicaPartition
 	50, // 53: keyframe.state.v1.ReplicasResponse.replicas:type_name -> keyframe.state.v1.Replica
-	2,  // 54: keyframe.state.v1.ErrorDetail.reason:type_name -> keyframe.state.v1.Reason
-	9,  // 55: keyframe.state.v1.StateService.Get:input_type -> keyframe.state.v1.GetRequest
-	11, // 56: keyframe.state.v1.StateService.Scan:input_type -> keyframe.state.v1.ScanRequest
-	14, // 57: keyframe.state.v1.StateService.Export:input_type -> keyframe.state.v1.ExportRequest
-	16, // 58: keyframe.state.v1.StateService.Frames:input_type -> keyframe.state.v1.FramesRequest
-	20, // 59: keyframe.state.v1.StateService.Cut:input_type -> keyframe.state.v1.CutRequest
-	22, // 60: keyframe.state.v1.StateService.DigestAt:input_type -> keyframe.state.v1.DigestAtRequest
-	25, // 61: keyframe.state.v1.StateService.Resume:input_type -> keyframe.state.v1.ResumeRequest
-	28, // 62: keyframe.state.v1.StateService.RenewLease:input_type -> keyframe.state.v1.RenewLeaseRequest
-	31, // 63: keyframe.state.v1.StateService.Watch:input_type -> keyframe.state.v1.WatchRequest
-	33, // 64: keyframe.state.v1.StateService.Diff:input_type -> keyframe.state.v1.DiffRequest
-	36, // 65: keyframe.state.v1.StateService.History:input_type -> keyframe.state.v1.HistoryRequest
-	39, // 66: keyframe.state.v1.StateService.Sketch:input_type -> keyframe.state.v1.SketchRequest
-	41, // 67: keyframe.state.v1.StateService.Resolve:input_type -> keyframe.state.v1.ResolveRequest
-	43, // 68: keyframe.state.v1.StateService.Tags:input_type -> keyframe.state.v1.TagsRequest
-	47, // 69: keyframe.state.v1.StateService.Report:input_type -> keyframe.state.v1.ReportRequest
-	49, // 70: keyframe.state.v1.StateService.Replicas:input_type -> keyframe.state.v1.ReplicasRequest
-	10, // 71: keyframe.state.v1.StateService.Get:output_type -> keyframe.state.v1.GetResponse
-	13, // 72: keyframe.state.v1.StateService.Scan:output_type -> keyframe.state.v1.ScanResponse
-	15, // 73: keyframe.state.v1.StateService.Export:output_type -> keyframe.state.v1.ExportResponse
-	17, // 74: keyframe.state.v1.StateService.Frames:output_type -> keyframe.state.v1.FramesResponse
-	21, // 75: keyframe.state.v1.StateService.Cut:output_type -> keyframe.state.v1.CutResponse
-	23, // 76: keyframe.state.v1.StateService.DigestAt:output_type -> keyframe.state.v1.DigestAtResponse
-	26, // 77: keyframe.state.v1.StateService.Resume:output_type -> keyframe.state.v1.ResumeResponse
-	29, // 78: keyframe.state.v1.StateService.RenewLease:output_type -> keyframe.state.v1.RenewLeaseResponse
-	32, // 79: keyframe.state.v1.StateService.Watch:output_type -> keyframe.state.v1.WatchResponse
-	35, // 80: keyframe.state.v1.StateService.Diff:output_type -> keyframe.state.v1.DiffResponse
-	38, // 81: keyframe.state.v1.StateService.History:output_type -> keyframe.state.v1.HistoryResponse
-	40, // 82: keyframe.state.v1.StateService.Sketch:output_type -> keyframe.state.v1.SketchResponse
-	42, // 83: keyframe.state.v1.StateService.Resolve:output_type -> keyframe.state.v1.ResolveResponse
-	44, // 84: keyframe.state.v1.StateService.Tags:output_type -> keyframe.state.v1.TagsResponse
-	48, // 85: keyframe.state.v1.StateService.Report:output_type -> keyframe.state.v1.ReportResponse
-	51, // 86: keyframe.state.v1.StateService.Replicas:output_type -> keyframe.state.v1.ReplicasResponse
-	71, // [71:87] is the sub-list for method output_type
-	55, // [55:71] is the sub-list for method input_type
-	55, // [55:55] is the sub-list for extension type_name
-	55, // [55:55] is the sub-list for extension extendee
-	0,  // [0:55] is the sub-list for field type_name
+	52, // 54: keyframe.state.v1.ReplicasResponse.disputes:type_name -> keyframe.state.v1.Dispute
+	24, // 55: keyframe.state.v1.Dispute.point:type_name -> keyframe.state.v1.Point
+	2,  // 56: keyframe.state.v1.ErrorDetail.reason:type_name -> keyframe.state.v1.Reason
+	9,  // 57: keyframe.state.v1.StateService.Get:input_type -> keyframe.state.v1.GetRequest
+	11, // 58: keyframe.state.v1.StateService.Scan:input_type -> keyframe.state.v1.ScanRequest
+	14, // 59: keyframe.state.v1.StateService.Export:input_type -> keyframe.state.v1.ExportRequest
+	16, // 60: keyframe.state.v1.StateService.Frames:input_type -> keyframe.state.v1.FramesRequest
+	20, // 61: keyframe.state.v1.StateService.Cut:input_type -> keyframe.state.v1.CutRequest
+	22, // 62: keyframe.state.v1.StateService.DigestAt:input_type -> keyframe.state.v1.DigestAtRequest
+	25, // 63: keyframe.state.v1.StateService.Resume:input_type -> keyframe.state.v1.ResumeRequest
+	28, // 64: keyframe.state.v1.StateService.RenewLease:input_type -> keyframe.state.v1.RenewLeaseRequest
+	31, // 65: keyframe.state.v1.StateService.Watch:input_type -> keyframe.state.v1.WatchRequest
+	33, // 66: keyframe.state.v1.StateService.Diff:input_type -> keyframe.state.v1.DiffRequest
+	36, // 67: keyframe.state.v1.StateService.History:input_type -> keyframe.state.v1.HistoryRequest
+	39, // 68: keyframe.state.v1.StateService.Sketch:input_type -> keyframe.state.v1.SketchRequest
+	41, // 69: keyframe.state.v1.StateService.Resolve:input_type -> keyframe.state.v1.ResolveRequest
+	43, // 70: keyframe.state.v1.StateService.Tags:input_type -> keyframe.state.v1.TagsRequest
+	47, // 71: keyframe.state.v1.StateService.Report:input_type -> keyframe.state.v1.ReportRequest
+	49, // 72: keyframe.state.v1.StateService.Replicas:input_type -> keyframe.state.v1.ReplicasRequest
+	53, // 73: keyframe.state.v1.StateService.ClearDispute:input_type -> keyframe.state.v1.ClearDisputeRequest
+	10, // 74: keyframe.state.v1.StateService.Get:output_type -> keyframe.state.v1.GetResponse
+	13, // 75: keyframe.state.v1.StateService.Scan:output_type -> keyframe.state.v1.ScanResponse
+	15, // 76: keyframe.state.v1.StateService.Export:output_type -> keyframe.state.v1.ExportResponse
+	17, // 77: keyframe.state.v1.StateService.Frames:output_type -> keyframe.state.v1.FramesResponse
+	21, // 78: keyframe.state.v1.StateService.Cut:output_type -> keyframe.state.v1.CutResponse
+	23, // 79: keyframe.state.v1.StateService.DigestAt:output_type -> keyframe.state.v1.DigestAtResponse
+	26, // 80: keyframe.state.v1.StateService.Resume:output_type -> keyframe.state.v1.ResumeResponse
+	29, // 81: keyframe.state.v1.StateService.RenewLease:output_type -> keyframe.state.v1.RenewLeaseResponse
+	32, // 82: keyframe.state.v1.StateService.Watch:output_type -> keyframe.state.v1.WatchResponse
+	35, // 83: keyframe.state.v1.StateService.Diff:output_type -> keyframe.state.v1.DiffResponse
+	38, // 84: keyframe.state.v1.StateService.History:output_type -> keyframe.state.v1.HistoryResponse
+	40, // 85: keyframe.state.v1.StateService.Sketch:output_type -> keyframe.state.v1.SketchResponse
+	42, // 86: keyframe.state.v1.StateService.Resolve:output_type -> keyframe.state.v1.ResolveResponse
+	44, // 87: keyframe.state.v1.StateService.Tags:output_type -> keyframe.state.v1.TagsResponse
+	48, // 88: keyframe.state.v1.StateService.Report:output_type -> keyframe.state.v1.ReportResponse
+	51, // 89: keyframe.state.v1.StateService.Replicas:output_type -> keyframe.state.v1.ReplicasResponse
+	54, // 90: keyframe.state.v1.StateService.ClearDispute:output_type -> keyframe.state.v1.ClearDisputeResponse
+	74, // [74:91] is the sub-list for method output_type
+	57, // [57:74] is the sub-list for method input_type
+	57, // [57:57] is the sub-list for extension type_name
+	57, // [57:57] is the sub-list for extension extendee
+	0,  // [0:57] is the sub-list for field type_name
 }
 
 func init() { file_keyframe_state_v1_state_proto_init() }
@@ -4629,14 +4849,14 @@ func file_keyframe_state_v1_state_proto_init() {
 	file_keyframe_state_v1_state_proto_msgTypes[28].OneofWrappers = []any{}
 	file_keyframe_state_v1_state_proto_msgTypes[30].OneofWrappers = []any{}
 	file_keyframe_state_v1_state_proto_msgTypes[33].OneofWrappers = []any{}
-	file_keyframe_state_v1_state_proto_msgTypes[49].OneofWrappers = []any{}
+	file_keyframe_state_v1_state_proto_msgTypes[52].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_keyframe_state_v1_state_proto_rawDesc), len(file_keyframe_state_v1_state_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   50,
+			NumMessages:   53,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

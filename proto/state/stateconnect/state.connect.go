@@ -70,6 +70,9 @@ const (
 	StateServiceReportProcedure = "/keyframe.state.v1.StateService/Report"
 	// StateServiceReplicasProcedure is the fully-qualified name of the StateService's Replicas RPC.
 	StateServiceReplicasProcedure = "/keyframe.state.v1.StateService/Replicas"
+	// StateServiceClearDisputeProcedure is the fully-qualified name of the StateService's ClearDispute
+	// RPC.
+	StateServiceClearDisputeProcedure = "/keyframe.state.v1.StateService/ClearDispute"
 )
 
 // StateServiceClient is a client for the keyframe.state.v1.StateService service.
@@ -106,6 +109,8 @@ type StateServiceClient interface {
 	Report(context.Context, *connect.Request[state.ReportRequest]) (*connect.Response[state.ReportResponse], error)
 	// Replicas lists the replicas that reported.
 	Replicas(context.Context, *connect.Request[state.ReplicasRequest]) (*connect.Response[state.ReplicasResponse], error)
+	// ClearDispute is an operator's word that a disputed partition is to be repaired from after all.
+	ClearDispute(context.Context, *connect.Request[state.ClearDisputeRequest]) (*connect.Response[state.ClearDisputeResponse], error)
 }
 
 // NewStateServiceClient constructs a client for the keyframe.state.v1.StateService service. By
@@ -218,27 +223,34 @@ func NewStateServiceClient(httpClient connect.HTTPClient, baseURL string, opts .
 			connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 			connect.WithClientOptions(opts...),
 		),
+		clearDispute: connect.NewClient[state.ClearDisputeRequest, state.ClearDisputeResponse](
+			httpClient,
+			baseURL+StateServiceClearDisputeProcedure,
+			connect.WithSchema(stateServiceMethods.ByName("ClearDispute")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
 // stateServiceClient implements StateServiceClient.
 type stateServiceClient struct {
-	get        *connect.Client[state.GetRequest, state.GetResponse]
-	scan       *connect.Client[state.ScanRequest, state.ScanResponse]
-	export     *connect.Client[state.ExportRequest, state.ExportResponse]
-	frames     *connect.Client[state.FramesRequest, state.FramesResponse]
-	cut        *connect.Client[state.CutRequest, state.CutResponse]
-	digestAt   *connect.Client[state.DigestAtRequest, state.DigestAtResponse]
-	resume     *connect.Client[state.ResumeRequest, state.ResumeResponse]
-	renewLease *connect.Client[state.RenewLeaseRequest, state.RenewLeaseResponse]
-	watch      *connect.Client[state.WatchRequest, state.WatchResponse]
-	diff       *connect.Client[state.DiffRequest, state.DiffResponse]
-	history    *connect.Client[state.HistoryRequest, state.HistoryResponse]
-	sketch     *connect.Client[state.SketchRequest, state.SketchResponse]
-	resolve    *connect.Client[state.ResolveRequest, state.ResolveResponse]
-	tags       *connect.Client[state.TagsRequest, state.TagsResponse]
-	report     *connect.Client[state.ReportRequest, state.ReportResponse]
-	replicas   *connect.Client[state.ReplicasRequest, state.ReplicasResponse]
+	get          *connect.Client[state.GetRequest, state.GetResponse]
+	scan         *connect.Client[state.ScanRequest, state.ScanResponse]
+	export       *connect.Client[state.ExportRequest, state.ExportResponse]
+	frames       *connect.Client[state.FramesRequest, state.FramesResponse]
+	cut          *connect.Client[state.CutRequest, state.CutResponse]
+	digestAt     *connect.Client[state.DigestAtRequest, state.DigestAtResponse]
+	resume       *connect.Client[state.ResumeRequest, state.ResumeResponse]
+	renewLease   *connect.Client[state.RenewLeaseRequest, state.RenewLeaseResponse]
+	watch        *connect.Client[state.WatchRequest, state.WatchResponse]
+	diff         *connect.Client[state.DiffRequest, state.DiffResponse]
+	history      *connect.Client[state.HistoryRequest, state.HistoryResponse]
+	sketch       *connect.Client[state.SketchRequest, state.SketchResponse]
+	resolve      *connect.Client[state.ResolveRequest, state.ResolveResponse]
+	tags         *connect.Client[state.TagsRequest, state.TagsResponse]
+	report       *connect.Client[state.ReportRequest, state.ReportResponse]
+	replicas     *connect.Client[state.ReplicasRequest, state.ReplicasResponse]
+	clearDispute *connect.Client[state.ClearDisputeRequest, state.ClearDisputeResponse]
 }
 
 // Get calls keyframe.state.v1.StateService.Get.
@@ -321,6 +333,11 @@ func (c *stateServiceClient) Replicas(ctx context.Context, req *connect.Request[
 	return c.replicas.CallUnary(ctx, req)
 }
 
+// ClearDispute calls keyframe.state.v1.StateService.ClearDispute.
+func (c *stateServiceClient) ClearDispute(ctx context.Context, req *connect.Request[state.ClearDisputeRequest]) (*connect.Response[state.ClearDisputeResponse], error) {
+	return c.clearDispute.CallUnary(ctx, req)
+}
+
 // StateServiceHandler is an implementation of the keyframe.state.v1.StateService service.
 type StateServiceHandler interface {
 	// Get returns the row of one key.
@@ -355,6 +372,8 @@ type StateServiceHandler interface {
 	Report(context.Context, *connect.Request[state.ReportRequest]) (*connect.Response[state.ReportResponse], error)
 	// Replicas lists the replicas that reported.
 	Replicas(context.Context, *connect.Request[state.ReplicasRequest]) (*connect.Response[state.ReplicasResponse], error)
+	// ClearDispute is an operator's word that a disputed partition is to be repaired from after all.
+	ClearDispute(context.Context, *connect.Request[state.ClearDisputeRequest]) (*connect.Response[state.ClearDisputeResponse], error)
 }
 
 // NewStateServiceHandler builds an HTTP handler from the service implementation. It returns the
@@ -463,6 +482,12 @@ func NewStateServiceHandler(svc StateServiceHandler, opts ...connect.HandlerOpti
 		connect.WithIdempotency(connect.IdempotencyNoSideEffects),
 		connect.WithHandlerOptions(opts...),
 	)
+	stateServiceClearDisputeHandler := connect.NewUnaryHandler(
+		StateServiceClearDisputeProcedure,
+		svc.ClearDispute,
+		connect.WithSchema(stateServiceMethods.ByName("ClearDispute")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/keyframe.state.v1.StateService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case StateServiceGetProcedure:
@@ -497,6 +522,8 @@ func NewStateServiceHandler(svc StateServiceHandler, opts ...connect.HandlerOpti
 			stateServiceReportHandler.ServeHTTP(w, r)
 		case StateServiceReplicasProcedure:
 			stateServiceReplicasHandler.ServeHTTP(w, r)
+		case StateServiceClearDisputeProcedure:
+			stateServiceClearDisputeHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -568,4 +595,8 @@ func (UnimplementedStateServiceHandler) Report(context.Context, *connect.Request
 
 func (UnimplementedStateServiceHandler) Replicas(context.Context, *connect.Request[state.ReplicasRequest]) (*connect.Response[state.ReplicasResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keyframe.state.v1.StateService.Replicas is not implemented"))
+}
+
+func (UnimplementedStateServiceHandler) ClearDispute(context.Context, *connect.Request[state.ClearDisputeRequest]) (*connect.Response[state.ClearDisputeResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keyframe.state.v1.StateService.ClearDispute is not implemented"))
 }

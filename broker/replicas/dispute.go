@@ -1,0 +1,218 @@
+package replicas
+
+import (
+	"cmp"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"time"
+
+	api "github.com/keyframelog/keyframe/proto/state"
+)
+
+const (
+	claimsMax  = 4  // of one copy: the claim must survive the verdict that follows a repair
+	partiesMax = 64 // of a dispute
+)
+
+// claim is a replica's word that it differs from the log: where, with which digest, and in which run.
+type claim struct {
+	incarnation [16]byte
+	point       Point
+	run         run
+}
+
+func (c claim) same(o claim) bool { return c.incarnation == o.incarnation && c.point == o.point }
+
+// run is what changes when a replica's state is no longer its own work alone.
+type run struct {
+	host                string // and process
+	repairs, bootstraps int64
+}
+
+// dispute is a partition whose replicas agree with one another, and not with the log.
+type dispute struct {
+	incarnation [16]byte
+	point       Point // of the latest cut
+	sinceMs     int64
+	parties     map[string]party
+}
+
+type party struct {
+	at  int64
+	run run
+}
+
+// settlement is up to where a dispute is over: what is claimed there counts no more.
+type settlement struct {
+	incarnation [16]byte
+	cut         int64
+}
+
+// alarm is a dispute that began or ended. It is logged when the lock is released.
+type alarm struct {
+	topic     string
+	partition int32
+	point     Point
+	replicas  []string
+	ended     string // by whom; empty: it began
+}
+
+func (a alarm) log(l *slog.Logger) {
+	l = l.With("topic", a.topic, "partition", a.partition, "cut", a.point.Offset)
+	if a.ended != "" {
+		l.Warn("the partition is no longer disputed: repairs from it go on", "by", a.ended)
+		return
+	}
+	l.Error("replicas agree with one another and not with this broker: nothing is repaired from this partition. Stop the broker and run `keyframe check`, "+
+		"which folds the log again; if it finds no problem, the replicas are wrong: start the broker, and when they have reported again, "+
+		"`keyframe replica settle` lets them be repaired",
+		"replicas", a.replicas, "count", a.point.Digest.Count, "sum", fmt.Sprintf("%x", a.point.Digest.Sum.Bytes()))
+}
+
+// judgeLocked takes a verdict that was not reported before.
+func (t *topic) judgeLocked(rep *replica, p *part, s *sighting, now time.Time, alarms *[]alarm) {
+	no := s.said.Partition
+	if d := t.disputes[no]; d != nil && s.incarnation != [16]byte{} && d.incarnation != s.incarnation {
+		t.settleLocked(no, d, d.point.Offset, "the partition's log was created anew", alarms)
+	}
+	if !s.comparable {
+		return
+	}
+	c := claim{s.incarnation, s.point, run{rep.host, s.said.Repairs, s.said.Bootstraps}}
+	switch s.said.Outcome {
+	case api.Outcome_OUTCOME_EQUAL:
+		if s.agrees == unknown || s.agrees == agrees {
+			t.equalLocked(rep, p, c, no, alarms)
+		}
+	case api.Outcome_OUTCOME_DRIFTED:
+		if s.agrees == unknown || s.agrees == differs {
+			t.driftedLocked(rep, p, c, no, now, alarms)
+		}
+	}
+}
+
+// equalLocked ends the claims that the replica made in this run, by itself, and with them a dispute.
+func (t *topic) equalLocked(rep *replica, p *part, c claim, no int32, alarms *[]alarm) {
+	p.overruled = false
+	p.claims = slices.DeleteFunc(p.claims, func(o claim) bool { return o.run == c.run && o.point.Offset < c.point.Offset })
+	d := t.disputes[no]
+	if d == nil {
+		return
+	}
+	if was, ok := d.parties[rep.name]; ok && was.run == c.run && was.at < c.point.Offset {
+		t.settleLocked(no, d, c.point.Offset, "replica "+rep.name+", which is equal at "+fmt.Sprint(c.point.Offset), alarms)
+	}
+}
+
+// driftedLocked keeps a claim, and looks who else has made the same.
+func (t *topic) driftedLocked(rep *replica, p *part, c claim, no int32, now time.Time, alarms *[]alarm) {
+	if s := t.settled[no]; s.incarnation == c.incarnation && c.point.Offset <= s.cut || p.overruled {
+		return
+	}
+	if !slices.ContainsFunc(p.claims, c.same) {
+		p.claims = append(p.claims, c)
+		p.claims = p.claims[max(len(p.claims)-claimsMax, 0):]
+	}
+	agreed := map[string]party{}
+	for name, other := range t.replicas {
+		if o := other.partitions[no]; o != nil && !o.overruled {
+			if i := slices.IndexFunc(o.claims, c.same); i >= 0 {
+				agreed[name] = party{o.claims[i].point.Offset, o.claims[i].run}
+			}
+		}
+	}
+	if len(agreed) < 2 {
+		return
+	}
+	d := t.disputes[no]
+	if d == nil {
+		d = &dispute{incarnation: c.incarnation, point: c.point, sinceMs: now.UnixMilli(), parties: map[string]party{}}
+		t.disputes[no] = d
+		*alarms = append(*alarms, alarm{topic: t.Name, partition: no, point: c.point, replicas: slices.Sorted(maps.Keys(agreed))})
+	}
+	if c.point.Offset > d.point.Offset {
+		d.point = c.point
+	}
+	for name, x := range agreed {
+		if was, ok := d.parties[name]; ok && x.at >= was.at || !ok && len(d.parties) < partiesMax {
+			d.parties[name] = x
+		}
+	}
+}
+
+// settleLocked ends a dispute; claims up to a cut count no more.
+func (t *topic) settleLocked(no int32, d *dispute, cut int64, by string, alarms *[]alarm) {
+	delete(t.disputes, no)
+	t.settled[no] = settlement{d.incarnation, max(cut, d.point.Offset)}
+	for _, rep := range t.replicas {
+		if p := rep.partitions[no]; p != nil {
+			p.claims = slices.DeleteFunc(p.claims, func(c claim) bool { return c.incarnation != d.incarnation || c.point.Offset <= t.settled[no].cut })
+		}
+	}
+	*alarms = append(*alarms, alarm{topic: t.Name, partition: no, point: d.point, ended: by})
+}
+
+// Disputed says whether replicas of a partition agree with one another and not with the log: nothing may be repaired from it.
+func (r *Registry) Disputed(topicID [16]byte, partition int32) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	t := r.topics[topicID]
+	return t != nil && t.disputes[partition] != nil
+}
+
+// ClearDispute is an operator's word that the log is right: the partition is repaired from again, and its replicas must have been equal once
+// before what they say against it counts again. It tells whether there was a dispute.
+func (r *Registry) ClearDispute(topicID [16]byte, partition int32) bool {
+	var alarms []alarm
+	cleared := r.clear(topicID, partition, &alarms)
+	for _, a := range alarms {
+		a.log(r.cfg.Logger)
+	}
+	return cleared
+}
+
+func (r *Registry) clear(topicID [16]byte, partition int32, alarms *[]alarm) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	t := r.topics[topicID]
+	if t == nil || t.disputes[partition] == nil {
+		return false
+	}
+	d := t.disputes[partition]
+	for name, rep := range t.replicas {
+		p := rep.partitions[partition]
+		if p == nil {
+			continue
+		}
+		_, party := d.parties[name]
+		// Of more parties than a dispute lists, those who say the same.
+		p.overruled = p.overruled || party || slices.ContainsFunc(p.claims, func(c claim) bool { return c.point == d.point })
+	}
+	t.settleLocked(partition, d, d.point.Offset, "an operator", alarms)
+	return true
+}
+
+// Disputes lists the disputes of a topic, or of all if the name is empty, by topic and partition.
+func (r *Registry) Disputes(topicName string) []*api.Dispute {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var out []*api.Dispute
+	for _, t := range r.topics {
+		if topicName != "" && t.Name != topicName {
+			continue
+		}
+		for no, d := range t.disputes {
+			sum := d.point.Digest.Sum.Bytes()
+			out = append(out, &api.Dispute{
+				Topic: t.Name, Partition: no, Replicas: slices.Sorted(maps.Keys(d.parties)), SinceMs: d.sinceMs,
+				Point: &api.Point{Offset: d.point.Offset, Start: d.point.Start, Count: d.point.Digest.Count, Sum: sum[:]},
+			})
+		}
+	}
+	slices.SortFunc(out, func(a, b *api.Dispute) int {
+		return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))
+	})
+	return out
+}

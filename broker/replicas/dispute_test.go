@@ -1,0 +1,187 @@
+package replicas_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	api "github.com/keyframelog/keyframe/proto/state"
+)
+
+func (g *rig) disputed() bool { return g.Disputed(files.ID, 0) }
+
+// Two replicas of different names that say the same against the broker stop repairs, loudly and with what to do; each answer says so.
+func TestTwoReplicasDispute(t *testing.T) {
+	g := newRig(t, nil)
+	wrong := sum(9, 9)
+	require.Empty(t, g.report("a", state(250, drifted(200, wrong))).Disputed)
+	require.False(t, g.disputed())
+	require.Equal(t, []int32{0}, g.report("b", state(200, drifted(200, wrong))).Disputed)
+	require.True(t, g.disputed())
+	require.False(t, g.Disputed(files.ID, 1))
+	require.Equal(t, []int32{0}, g.report("a", state(260, drifted(200, wrong))).Disputed)
+	require.Equal(t, []int32{0}, g.report("c", state(1000)).Disputed)
+
+	require.Equal(t, 1, strings.Count(g.said.String(), "level=ERROR"), g.said.String())
+	for _, want := range []string{"keyframe check", "keyframe replica settle", "topic=files", "partition=0", "cut=200", "[a b]"} {
+		require.Contains(t, g.said.String(), want)
+	}
+	list := g.Disputes("files")
+	require.Len(t, list, 1)
+	require.Equal(t, "files 0 [a b] 200 9 2000000", fmt.Sprint(list[0].Topic, " ", list[0].Partition, " ", list[0].Replicas, " ", list[0].Point.Offset, " ",
+		list[0].Point.Count, " ", list[0].SinceMs))
+}
+
+// What is no agreement against the broker.
+func TestNoDispute(t *testing.T) {
+	wrong := sum(9, 9)
+	for name, x := range map[string]struct{ a, b func(*api.ReplicaPartition) }{
+		"different sums":             {drifted(200, wrong), drifted(200, sum(9, 8))},
+		"different counts":           {drifted(200, wrong), drifted(200, sum(8, 9))},
+		"different cuts":             {drifted(200, wrong), drifted(300, wrong)},
+		"the broker says the same":   {drifted(200, sum(10, 1)), drifted(200, sum(10, 1))},
+		"another log start":          {both(drifted(200, wrong), start(5)), both(drifted(200, wrong), start(5))},
+		"another log":                {both(drifted(200, wrong), anew), both(drifted(200, wrong), anew)},
+		"from the future":            {drifted(1001, wrong), drifted(1001, wrong)},
+		"one of them does not drift": {drifted(200, wrong), verdict(api.Outcome_OUTCOME_INCONCLUSIVE, 200, wrong)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := newRig(t, nil)
+			g.report("a", state(300, x.a))
+			g.report("b", state(300, x.b))
+			require.False(t, g.disputed())
+		})
+	}
+	t.Run("one name twice", func(t *testing.T) {
+		g := newRig(t, nil)
+		g.report("a", state(300, drifted(200, wrong)), state(300, drifted(200, wrong)))
+		g.report("a", state(300, drifted(300, wrong)))
+		g.report("a", state(300, drifted(200, wrong)))
+		require.False(t, g.disputed())
+		_, err := g.Report(files, &api.ReportRequest{Replica: "a", Leaving: true})
+		require.NoError(t, err)
+		g.report("b", state(300, drifted(200, wrong)))
+		require.False(t, g.disputed(), "who has left says nothing any more")
+	})
+	t.Run("a cut whose frame is thinned", func(t *testing.T) {
+		g := newRig(t, nil)
+		g.report("a", state(300, drifted(250, wrong)))
+		g.report("b", state(300, drifted(250, wrong)))
+		require.True(t, g.disputed(), "the broker cannot say that they are wrong")
+	})
+}
+
+func both(fs ...func(*api.ReplicaPartition)) func(*api.ReplicaPartition) {
+	return func(x *api.ReplicaPartition) {
+		for _, f := range fs {
+			f(x)
+		}
+	}
+}
+
+func start(s int64) func(*api.ReplicaPartition) {
+	return func(x *api.ReplicaPartition) { x.Compared.Start = s }
+}
+func anew(x *api.ReplicaPartition) { x.Incarnation[0] = 2 }
+
+// A replica that repairs itself at once, before another has found the same, has said so nevertheless.
+func TestRepairDoesNotHideADispute(t *testing.T) {
+	g := newRig(t, nil)
+	repaired := func(x *api.ReplicaPartition) { x.Repairs = 1 }
+	g.report("a", state(200, drifted(200, sum(9, 9))), state(200, equal(200), repaired), state(300, equal(300), repaired))
+	g.report("b", state(200, drifted(200, sum(9, 9))))
+	require.True(t, g.disputed())
+}
+
+// A dispute ends when one of its replicas is equal at a later cut by itself, and not by taking over what the broker has.
+func TestDisputeEndsByItself(t *testing.T) {
+	for name, x := range map[string]struct {
+		by   string
+		set  func(*api.ReplicaPartition)
+		ends bool
+	}{
+		"equal later":           {"a", equal(300), true},
+		"equal at the same cut": {"a", equal(200), false},
+		"repaired":              {"a", both(equal(300), func(x *api.ReplicaPartition) { x.Repairs++ }), false},
+		"loaded a frame":        {"a", both(equal(300), func(x *api.ReplicaPartition) { x.Bootstraps++ }), false},
+		"a stranger":            {"c", equal(300), false},
+		"equal to nothing":      {"a", verdict(api.Outcome_OUTCOME_EQUAL, 300, sum(9, 9)), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := newRig(t, nil)
+			g.report("a", state(300, drifted(200, sum(9, 9))))
+			g.report("b", state(300, drifted(200, sum(9, 9))))
+			g.report(x.by, state(300, x.set))
+			require.Equal(t, !x.ends, g.disputed())
+			if !x.ends {
+				return
+			}
+			require.Contains(t, g.said.String(), "no longer disputed")
+			g.report("b", state(310, drifted(200, sum(9, 9))))
+			g.report("d", state(310, drifted(200, sum(9, 9))))
+			require.False(t, g.disputed(), "what is settled is not begun again by what was said before")
+			g.report("b", state(400, drifted(400, sum(7, 7))))
+			g.report("d", state(400, drifted(400, sum(7, 7))))
+			require.True(t, g.disputed())
+		})
+	}
+	t.Run("another process under the same name", func(t *testing.T) {
+		g := newRig(t, nil)
+		g.report("a", state(300, drifted(200, sum(9, 9))))
+		g.report("b", state(300, drifted(200, sum(9, 9))))
+		_, err := g.Report(files, &api.ReportRequest{Replica: "a", Host: "host pid 2", Partitions: []*api.ReplicaPartition{state(300, equal(300))}})
+		require.NoError(t, err)
+		require.True(t, g.disputed())
+	})
+	t.Run("the log is created anew", func(t *testing.T) {
+		g := newRig(t, nil)
+		g.report("a", state(300, drifted(200, sum(9, 9))))
+		g.report("b", state(300, drifted(200, sum(9, 9))))
+		g.log.incarnation = [16]byte{2}
+		g.report("a", state(300, both(drifted(200, sum(6, 6)), anew)))
+		require.False(t, g.disputed())
+	})
+}
+
+// An operator's word lets the replicas be repaired: what they say counts again once they have been equal.
+func TestOperatorEndsADispute(t *testing.T) {
+	g := newRig(t, nil)
+	require.False(t, g.ClearDispute(files.ID, 0))
+	wrong := sum(9, 9)
+	g.report("a", state(300, drifted(200, wrong)))
+	g.report("b", state(300, drifted(200, wrong)))
+	require.True(t, g.ClearDispute(files.ID, 0))
+	require.False(t, g.ClearDispute(files.ID, 0))
+	require.Contains(t, g.said.String(), "by=\"an operator\"")
+	for _, name := range []string{"a", "b"} {
+		g.report(name, state(300, drifted(300, wrong)))
+	}
+	require.False(t, g.disputed(), "they still differ until they are repaired")
+	repaired := func(x *api.ReplicaPartition) { x.Repairs = 1 }
+	for _, name := range []string{"a", "b"} {
+		g.report(name, state(400, both(equal(400), repaired)))
+	}
+	g.report("c", state(300, drifted(300, wrong)))
+	require.False(t, g.disputed(), "one alone: what the others said is overruled")
+	for _, name := range []string{"a", "b"} {
+		g.report(name, state(500, both(drifted(500, wrong), repaired)))
+	}
+	require.True(t, g.disputed())
+}
+
+// The more replicas agree, the more there are in the dispute, up to a bound.
+func TestDisputeIsBounded(t *testing.T) {
+	g := newRig(t, nil)
+	for i := range 200 {
+		g.report(fmt.Sprintf("r%03d", i), state(300, drifted(200, sum(9, 9))))
+	}
+	require.Len(t, g.Disputes("")[0].Replicas, 64)
+	require.True(t, g.ClearDispute(files.ID, 0))
+	for i := range 200 {
+		g.report(fmt.Sprintf("r%03d", i), state(400, drifted(300, sum(9, 9))))
+	}
+	require.False(t, g.disputed(), "those that it had no room for are overruled as well")
+	require.Empty(t, g.Disputes(""))
+}

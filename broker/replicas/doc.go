@@ -1,0 +1,36 @@
+// Package replicas keeps what replicas report: who they are, how far they are, whether they equal the log, what they repaired.
+//
+//	r := replicas.New(replicas.Config{Find: replicas.In(keyframer)})
+//	answer, err := r.Report(replicas.Topic{ID: id, Name: "files"}, request)
+//	if r.Disputed(id, 0) { ... } // nothing is repaired from this partition
+//
+// # What is kept
+//
+// One report for each name and topic, the latest, in memory alone: after a restart of the broker the replicas report again. A replica that has
+// been silent for Config.ForgetAfter is forgotten; one that leaves, at once. There are at most Config.ReplicasMax of them, of at most
+// Config.BytesMax; who would be one too many takes the place of a replica whose report is overdue, or is refused: nobody loses a place by
+// what others report.
+//
+// # Lag
+//
+// Records from a replica's position to the last stable offset, and for how long the first of them had been there, by the log's index of
+// append times; taken when the replica reports. A replica that is silent for two intervals does not fall behind less for it: its lag is
+// what it is when somebody asks.
+//
+// # Disputes
+//
+// A replica that differs from the log is wrong, or the log's table is. The replica cannot know, and one word is nobody's proof. But two that made
+// the same mistake are unlikely: where two replicas of different names report the same count and sum at the same cut under the same log start, and
+// the broker's frame there says something else, the partition is disputed, and Disputed keeps broker/repair and broker/lease from spreading
+// what may be the broker's error. A report counts once for its name, however often it comes, and not at all if the broker's frame
+// contradicts it (it says drifted, and is equal), or if it is of another incarnation or from the future.
+//
+// A dispute ends when one of its replicas compares equal at a later cut, by itself: one that was repaired from the log meanwhile, that
+// loaded a frame, or that is another process under the same name holds the broker's own word, which proves nothing. Or it ends when an operator
+// says so (ClearDispute), after keyframe check has folded the log again: then what the replicas of the dispute say against the
+// broker counts no more until they have been equal once, so that they can be repaired.
+//
+// # Labels
+//
+// Metrics have the labels topic and partition, of topics that exist, and never a name that a replica chose.
+package replicas

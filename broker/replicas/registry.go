@@ -1,0 +1,310 @@
+package replicas
+
+import (
+	"cmp"
+	"container/list"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/protobuf/proto"
+
+	api "github.com/keyframelog/keyframe/proto/state"
+)
+
+// Config of a Registry. Find is required; zero values of the rest mean the defaults.
+type Config struct {
+	// Find returns what the log of a partition says; false where there is none such.
+	Find func(t Topic, partition int32) (Log, bool)
+	// Interval is how often replicas are asked to report, whether anything happened or not. Default 10 s. Where they are many, they are asked
+	// less often: all together ReportsPerSecond times.
+	Interval         time.Duration
+	ReportsPerSecond int // default 200
+	// ForgetAfter is how long a silent replica is kept. Default 5 min.
+	ForgetAfter time.Duration
+	// ReplicasMax and BytesMax bound what is kept, by name and by estimate. Defaults 10,000 and 64 MiB.
+	ReplicasMax int
+	BytesMax    int
+
+	Now     func() time.Time
+	Logger  *slog.Logger
+	Metrics prometheus.Registerer // nil: not registered
+}
+
+// What one replica, and its copy of one partition, are taken to need of BytesMax beside their names: messages, claims, map entries.
+const (
+	replicaBytes   = 512
+	partitionBytes = 1 << 10
+	reasonBytesMax = 256 // of what is kept of a reason
+)
+
+// ErrFull is wrapped where there is no room for one more replica.
+var ErrFull = errors.New("as many replicas report as the broker keeps")
+
+func (c Config) withDefaults() Config {
+	setDefault(&c.Interval, 10*time.Second)
+	setDefault(&c.ReportsPerSecond, 200)
+	setDefault(&c.ForgetAfter, 5*time.Minute)
+	setDefault(&c.ReplicasMax, 10_000)
+	setDefault(&c.BytesMax, 64<<20)
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+func setDefault[T int | time.Duration](v *T, value T) {
+	if *v <= 0 {
+		*v = value
+	}
+}
+
+// Registry is safe for concurrent use. It has no goroutine.
+type Registry struct {
+	cfg Config
+
+	mu sync.Mutex // guards the rest
+	// topics have an entry from the first report until they are dropped: counters outlive those who were counted.
+	topics  map[[16]byte]*topic
+	order   *list.List // of *replica, that which reported longest ago first
+	bytes   int
+	refused uint64
+}
+
+type topic struct {
+	Topic
+	replicas map[string]*replica
+	counts   map[int32]*counts
+	disputes map[int32]*dispute
+	settled  map[int32]settlement
+}
+
+type replica struct {
+	topic      *topic
+	name, host string
+	reported   time.Time
+	due        time.Duration // after reported
+	partitions map[int32]*part
+	bytes      int
+	place      *list.Element
+}
+
+// part is a replica's copy of one partition.
+type part struct {
+	last *api.ReplicaPartition // as reported, with its lag as of then
+	// claims are where it said that it differs, latest last, at most claimsMax; see dispute.go.
+	claims    []claim
+	overruled bool // an operator has decided for the log; until it is equal once
+}
+
+// New returns an empty registry.
+func New(cfg Config) *Registry {
+	r := &Registry{cfg: cfg.withDefaults(), topics: map[[16]byte]*topic{}, order: list.New()}
+	if r.cfg.Metrics != nil {
+		r.cfg.Metrics.MustRegister(&metrics{r})
+	}
+	return r
+}
+
+// Report takes a report, whose form the caller has checked. ErrFull.
+func (r *Registry) Report(t Topic, m *api.ReportRequest) (*api.ReportResponse, error) {
+	now := r.cfg.Now()
+	seen := make([]sighting, 0, len(m.Partitions))
+	for _, x := range m.Partitions {
+		seen = append(seen, r.look(t, x, now))
+	}
+	var alarms []alarm
+	answer, err := r.take(t, m, seen, now, &alarms)
+	for _, a := range alarms {
+		a.log(r.cfg.Logger)
+	}
+	return answer, err
+}
+
+// take is the part of Report that holds the lock.
+func (r *Registry) take(t Topic, m *api.ReportRequest, seen []sighting, now time.Time, alarms *[]alarm) (*api.ReportResponse, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.forgetLocked(now)
+	answer := &api.ReportResponse{IntervalMs: r.intervalLocked().Milliseconds()}
+	if known := r.topics[t.ID]; m.Leaving && len(seen) == 0 && (known == nil || known.replicas[m.Replica] == nil) {
+		return answer, nil
+	}
+	rep, err := r.admitLocked(t, m, now)
+	if err != nil {
+		return nil, err
+	}
+	for i := range seen {
+		r.seeLocked(rep, &seen[i], now, alarms)
+	}
+	if m.Leaving {
+		r.removeLocked(rep)
+	}
+	answer.Disputed = slices.Sorted(maps.Keys(rep.topic.disputes))
+	return answer, nil
+}
+
+// admitLocked finds the replica or makes one, if there is room.
+func (r *Registry) admitLocked(t Topic, m *api.ReportRequest, now time.Time) (*replica, error) {
+	in := r.topicLocked(t)
+	rep := in.replicas[m.Replica]
+	if rep == nil {
+		rep = &replica{topic: in, name: m.Replica, partitions: map[int32]*part{}}
+	} else {
+		r.order.MoveToBack(rep.place)
+		rep.reported = now
+	}
+	bytes := replicaBytes + len(m.Replica) + len(m.Host) + partitionBytes*len(rep.partitions)
+	came := map[int32]bool{}
+	for _, x := range m.Partitions {
+		if rep.partitions[x.Partition] == nil && !came[x.Partition] {
+			came[x.Partition] = true
+			bytes += partitionBytes
+		}
+	}
+	if err := r.makeRoomLocked(rep, bytes, now); err != nil {
+		r.refused++
+		return nil, fmt.Errorf("%w: %d", err, r.order.Len())
+	}
+	r.bytes += bytes - rep.bytes
+	rep.host, rep.bytes, rep.reported, rep.due = m.Host, bytes, now, 2*r.intervalLocked()
+	if rep.place == nil {
+		in.replicas[rep.name] = rep
+		rep.place = r.order.PushBack(rep)
+	}
+	return rep, nil
+}
+
+// topicLocked finds the topic or makes an entry, in place of that of a former life: a report that was under way when the topic was dropped
+// has left one.
+func (r *Registry) topicLocked(t Topic) *topic {
+	if in := r.topics[t.ID]; in != nil {
+		return in
+	}
+	for _, other := range r.topics {
+		if other.Name == t.Name {
+			r.dropLocked(other)
+		}
+	}
+	in := &topic{Topic: t, replicas: map[string]*replica{}, counts: map[int32]*counts{}, disputes: map[int32]*dispute{}, settled: map[int32]settlement{}}
+	r.topics[t.ID] = in
+	return in
+}
+
+// makeRoomLocked forgets replicas that are overdue, until one of so many bytes has room.
+func (r *Registry) makeRoomLocked(rep *replica, bytes int, now time.Time) error {
+	for {
+		newcomer := 0
+		if rep.place == nil {
+			newcomer = 1
+		}
+		if r.order.Len()+newcomer <= r.cfg.ReplicasMax && r.bytes-rep.bytes+bytes <= r.cfg.BytesMax {
+			return nil
+		}
+		first := r.order.Front()
+		if first == nil {
+			return ErrFull
+		}
+		silent := first.Value.(*replica)
+		if silent == rep || !silent.overdue(now) {
+			return ErrFull
+		}
+		r.removeLocked(silent)
+	}
+}
+
+func (rep *replica) overdue(now time.Time) bool { return now.Sub(rep.reported) > rep.due }
+
+func (r *Registry) intervalLocked() time.Duration {
+	return max(r.cfg.Interval, time.Duration(r.order.Len())*time.Second/time.Duration(r.cfg.ReportsPerSecond))
+}
+
+func (r *Registry) forgetLocked(now time.Time) {
+	for e := r.order.Front(); e != nil; e = r.order.Front() {
+		rep := e.Value.(*replica)
+		if now.Sub(rep.reported) <= max(r.cfg.ForgetAfter, rep.due) {
+			return
+		}
+		r.removeLocked(rep)
+	}
+}
+
+func (r *Registry) removeLocked(rep *replica) {
+	r.order.Remove(rep.place)
+	delete(rep.topic.replicas, rep.name)
+	r.bytes -= rep.bytes
+}
+
+// seeLocked takes what a replica says of one partition.
+func (r *Registry) seeLocked(rep *replica, s *sighting, now time.Time, alarms *[]alarm) {
+	no := s.said.Partition
+	p := rep.partitions[no]
+	if p == nil {
+		p = &part{}
+		rep.partitions[no] = p
+	}
+	rep.topic.countsOf(no).add(p.last, s.said)
+	if verdict(p.last) != verdict(s.said) {
+		rep.topic.judgeLocked(rep, p, s, now, alarms)
+	}
+	p.last = s.said
+}
+
+// DropTopic forgets a topic that was deleted.
+func (r *Registry) DropTopic(id [16]byte) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if t := r.topics[id]; t != nil {
+		r.dropLocked(t)
+	}
+}
+
+func (r *Registry) dropLocked(t *topic) {
+	for _, rep := range t.replicas {
+		r.removeLocked(rep)
+	}
+	delete(r.topics, t.ID)
+}
+
+// Replicas lists what was reported of a topic, or of all if the name is empty, by topic and name of the replica.
+func (r *Registry) Replicas(topicName string) []*api.Replica {
+	now := r.cfg.Now()
+	r.mu.Lock()
+	r.forgetLocked(now)
+	var out []*api.Replica
+	overdue := map[*api.Replica]Topic{}
+	for _, t := range r.topics {
+		if topicName != "" && t.Name != topicName {
+			continue
+		}
+		for _, rep := range t.replicas {
+			m := &api.Replica{Topic: t.Name, Replica: rep.name, Host: rep.host, ReportedMs: rep.reported.UnixMilli()}
+			for _, no := range slices.Sorted(maps.Keys(rep.partitions)) {
+				m.Partitions = append(m.Partitions, rep.partitions[no].last)
+			}
+			out = append(out, m)
+			if rep.overdue(now) {
+				overdue[m] = t.Topic
+			}
+		}
+	}
+	r.mu.Unlock()
+	for m, t := range overdue {
+		for i, x := range m.Partitions {
+			m.Partitions[i] = proto.CloneOf(x) // what is kept is never written to
+			r.lag(t, m.Partitions[i], now)
+		}
+	}
+	slices.SortFunc(out, func(a, b *api.Replica) int {
+		return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Replica, b.Replica))
+	})
+	return out
+}

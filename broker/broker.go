@@ -19,6 +19,7 @@ import (
 	"github.com/keyframelog/keyframe/broker/kafka"
 	"github.com/keyframelog/keyframe/broker/keyframer"
 	"github.com/keyframelog/keyframe/broker/quota"
+	"github.com/keyframelog/keyframe/broker/replicas"
 	"github.com/keyframelog/keyframe/broker/state"
 	"github.com/keyframelog/keyframe/broker/topics"
 	"github.com/keyframelog/keyframe/broker/txn"
@@ -45,6 +46,7 @@ type Broker struct {
 	txns      *txn.Coordinator
 	quotas    *quota.Manager
 	keyframer *keyframer.Keyframer
+	replicas  *replicas.Registry
 	wire      *wire.Server
 	state     *state.Server
 
@@ -161,6 +163,8 @@ func (b *Broker) openTopics(ctx context.Context) (err error) {
 	b.keyframer = keyframer.New(keyframer.Config{Tables: b.tables, MemoryBytes: c.IntervalMemoryBytes, Now: c.Now, Logger: c.Logger, Metrics: b.metrics})
 	b.opened(b.keyframer.Close)
 	b.topics.AddHooks(b.keyframer.Hooks())
+	b.replicas = replicas.New(replicas.Config{Find: replicas.In(b.keyframer), Now: c.Now, Logger: c.Logger, Metrics: b.metrics})
+	b.topics.AddHooks(topics.Hooks{Deleted: func(t *topics.Topic) { b.replicas.DropTopic(t.ID) }})
 	if err := b.keyframer.Sweep(ctx, b.catalog); err != nil {
 		return err
 	}
@@ -213,6 +217,7 @@ func (b *Broker) openPlanes(context.Context) (err error) {
 	stateHost, _, _ := splitAddr(c.StateAddr)
 	b.state = state.New(state.Config{
 		Keyframer:   b.keyframer,
+		Replicas:    b.replicas,
 		TopicExists: b.topicExists,
 		Hosts:       []string{stateHost},
 		Ready:       []state.Check{{Name: "disk", Check: func() error { return b.dir.Reserve().Admit(0) }}},

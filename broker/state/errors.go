@@ -28,6 +28,8 @@ func codeOf(reason api.Reason) connect.Code {
 		return connect.CodeUnavailable
 	case api.Reason_REASON_TOO_MANY_SCANS, api.Reason_REASON_TOO_FAR_ABOVE_FRAME:
 		return connect.CodeResourceExhausted
+	case api.Reason_REASON_TOO_MANY_REPLICAS:
+		return connect.CodeResourceExhausted
 	case api.Reason_REASON_AMBIGUOUS_POINT:
 		return connect.CodeInvalidArgument
 	}

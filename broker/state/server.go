@@ -14,12 +14,15 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/keyframelog/keyframe/broker/keyframer"
+	"github.com/keyframelog/keyframe/broker/replicas"
 	"github.com/keyframelog/keyframe/proto/state/stateconnect"
 )
 
 // Config of a Server. Keyframer is required; zero values of the rest mean the defaults.
 type Config struct {
 	Keyframer *keyframer.Keyframer
+	// Replicas keeps what replicas report. Nil: a registry of the server's own, with the defaults.
+	Replicas *replicas.Registry
 	// TopicExists tells a topic that is not key-framed from one that does not exist. Nil: none exists.
 	TopicExists func(name string) bool
 	// Hosts are names of this server beside localhost and the loopback addresses, without ports.
@@ -73,6 +76,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Replicas == nil {
+		c.Replicas = replicas.New(replicas.Config{Find: replicas.In(c.Keyframer), Now: c.Now, Logger: c.Logger, Metrics: c.Metrics})
 	}
 	return c
 }

@@ -195,6 +195,8 @@ const (
 	Reason_REASON_TOO_MANY_LEASES Reason = 23
 	// What changed since the point is not known any more: tombstones above it have expired. Load the whole frame.
 	Reason_REASON_BELOW_HORIZON Reason = 24
+	// As many replicas report as the broker keeps; try again later.
+	Reason_REASON_TOO_MANY_REPLICAS Reason = 25
 )
 
 // Enum value maps for Reason.
@@ -224,6 +226,7 @@ var (
 		22: "REASON_TOO_MANY_REPAIRS",
 		23: "REASON_TOO_MANY_LEASES",
 		24: "REASON_BELOW_HORIZON",
+		25: "REASON_TOO_MANY_REPLICAS",
 	}
 	Reason_value = map[string]int32{
 		"REASON_UNSPECIFIED":         0,
@@ -250,6 +253,7 @@ var (
 		"REASON_TOO_MANY_REPAIRS":    22,
 		"REASON_TOO_MANY_LEASES":     23,
 		"REASON_BELOW_HORIZON":       24,
+		"REASON_TOO_MANY_REPLICAS":   25,
 	}
 )
 
@@ -4609,7 +4613,7 @@ const file_keyframe_state_v1_state_proto_rawDesc = "" +
 	"\rOUTCOME_EQUAL\x10\x01\x12\x13\n" +
 	"\x0fOUTCOME_DRIFTED\x10\x02\x12\x18\n" +
 	"\x14OUTCOME_INCONCLUSIVE\x10\x03\x12\x11\n" +
-	"\rOUTCOME_ERROR\x10\x04*\xa3\x05\n" +
+	"\rOUTCOME_ERROR\x10\x04*\xc1\x05\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14REASON_UNKNOWN_TOPIC\x10\x01\x12\x1c\n" +
@@ -4635,7 +4639,8 @@ const file_keyframe_state_v1_state_proto_rawDesc = "" +
 	"\x0fREASON_DISPUTED\x10\x15\x12\x1b\n" +
 	"\x17REASON_TOO_MANY_REPAIRS\x10\x16\x12\x1a\n" +
 	"\x16REASON_TOO_MANY_LEASES\x10\x17\x12\x18\n" +
-	"\x14REASON_BELOW_HORIZON\x10\x18\"\x04\b\r\x10\r*\x13REASON_INSIDE_BATCH2\xf7\n" +
+	"\x14REASON_BELOW_HORIZON\x10\x18\x12\x1c\n" +
+	"\x18REASON_TOO_MANY_REPLICAS\x10\x19\"\x04\b\r\x10\r*\x13REASON_INSIDE_BATCH2\xf7\n" +
 	"\n" +
 	"\fStateService\x12I\n" +
 	"\x03Get\x12\x1d.keyframe.state.v1.GetRequest\x1a\x1e.keyframe.state.v1.GetResponse\"\x03\x90\x02\x01\x12I\n" +

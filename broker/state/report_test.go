@@ -1,0 +1,145 @@
+package state_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"connectrpc.com/connect"
+	"github.com/stretchr/testify/require"
+
+	"github.com/keyframelog/keyframe/broker/keyframer/memlog"
+	"github.com/keyframelog/keyframe/broker/replicas"
+	"github.com/keyframelog/keyframe/broker/state"
+	api "github.com/keyframelog/keyframe/proto/state"
+)
+
+func (n *node) report(m *api.ReportRequest) (*api.ReportResponse, error) {
+	answer, err := n.client.Report(context.Background(), connect.NewRequest(m))
+	if err != nil {
+		return nil, err
+	}
+	return answer.Msg, nil
+}
+
+// reported is a well-formed report of partition 0 that differs from the log at a cut; change makes another of it.
+func reported(replica string, cut int64, change func(*api.ReplicaPartition)) *api.ReportRequest {
+	x := &api.ReplicaPartition{
+		Incarnation: append([]byte{0, 1}, make([]byte, 14)...), Position: cut, Phase: "following", Outcome: api.Outcome_OUTCOME_DRIFTED,
+		Compared: &api.Point{Offset: cut, Count: 1, Sum: make([]byte, 32)}, Repair: &api.Repair{Method: "sketch"},
+	}
+	if change != nil {
+		change(x)
+	}
+	return &api.ReportRequest{Topic: topicName, Replica: replica, Host: "h pid 1", Partitions: []*api.ReplicaPartition{x}}
+}
+
+// What replicas report is listed with its lag; two that agree against a frame dispute the partition, and an operator ends that.
+func TestReportAndReplicas(t *testing.T) {
+	n := newNode(t, 1, nil)
+	n.logs[0].Append(memlog.Put("a", "1"))
+	n.logs[0].Append(memlog.Put("b", "1"))
+	n.cut()
+	n.clock.ms.Add(5000)
+	n.logs[0].Append(memlog.Put("c", "1"))
+	n.clock.ms.Add(250)
+	answer, err := n.report(reported("one", 2, nil))
+	require.NoError(t, err)
+	require.EqualValues(t, 10_000, answer.IntervalMs)
+	require.Empty(t, answer.Disputed)
+	answer, err = n.report(reported("two", 2, nil))
+	require.NoError(t, err)
+	require.Equal(t, []int32{0}, answer.Disputed)
+
+	list, err := n.client.Replicas(context.Background(), connect.NewRequest(&api.ReplicasRequest{}))
+	require.NoError(t, err)
+	require.Len(t, list.Msg.Replicas, 2)
+	one := list.Msg.Replicas[0]
+	require.Equal(t, "files one h pid 1", one.Topic+" "+one.Replica+" "+one.Host)
+	require.Equal(t, []int64{2, 1, 250}, []int64{one.Partitions[0].Position, one.Partitions[0].LagRecords, one.Partitions[0].LagMs})
+	require.Len(t, list.Msg.Disputes, 1)
+	require.Equal(t, []string{"one", "two"}, list.Msg.Disputes[0].Replicas)
+
+	cleared, err := n.client.ClearDispute(context.Background(), connect.NewRequest(&api.ClearDisputeRequest{Topic: topicName}))
+	require.NoError(t, err)
+	require.True(t, cleared.Msg.Cleared)
+	list, err = n.client.Replicas(context.Background(), connect.NewRequest(&api.ReplicasRequest{Topic: topicName}))
+	require.NoError(t, err)
+	require.Empty(t, list.Msg.Disputes)
+	_, body := n.request("GET", "/metrics")
+	require.Contains(t, string(body), `keyframe_replicas_drifted{partition="0",topic="files"} 2`)
+}
+
+// A frame of the broker's own that a replica says it differs from, and does not, is no claim.
+func TestClaimsAreComparedWithTheFrame(t *testing.T) {
+	n := newNode(t, 1, nil)
+	n.logs[0].Append(memlog.Put("a", "1"))
+	f := n.cut().Frames[0]
+	same := func(x *api.ReplicaPartition) { x.Compared.Count, x.Compared.Sum = f.Count, f.Sum }
+	for _, name := range []string{"one", "two"} {
+		answer, err := n.report(reported(name, f.Cut, same))
+		require.NoError(t, err)
+		require.Empty(t, answer.Disputed)
+	}
+}
+
+func TestBadReports(t *testing.T) {
+	n := newNode(t, 1, nil)
+	for name, change := range map[string]func(*api.ReplicaPartition){
+		"phase":       func(x *api.ReplicaPartition) { x.Phase = "resting" },
+		"incarnation": func(x *api.ReplicaPartition) { x.Incarnation = []byte{1} },
+		"outcome":     func(x *api.ReplicaPartition) { x.Outcome = 9 },
+		"no point":    func(x *api.ReplicaPartition) { x.Compared = nil },
+		"sum":         func(x *api.ReplicaPartition) { x.Compared.Sum = x.Compared.Sum[1:] },
+		"position":    func(x *api.ReplicaPartition) { x.Position = -1 },
+		"count":       func(x *api.ReplicaPartition) { x.Compared.Count = -1 },
+		"method":      func(x *api.ReplicaPartition) { x.Repair.Method = "" },
+		"keys":        func(x *api.ReplicaPartition) { x.Repair.Keys = -1 },
+	} {
+		_, err := n.report(reported("r", 0, change))
+		require.Equal(t, connect.CodeInvalidArgument, connect.CodeOf(err), name)
+	}
+	for name, replica := range map[string]string{"none": "", "long": strings.Repeat("x", 250), "a terminal's": "a\x1b[2J"} {
+		_, err := n.report(reported(replica, 0, nil))
+		require.Equal(t, connect.CodeInvalidArgument, connect.CodeOf(err), name)
+	}
+	many := reported("r", 0, nil)
+	many.Partitions = make([]*api.ReplicaPartition, 5000)
+	for i := range many.Partitions {
+		many.Partitions[i] = &api.ReplicaPartition{Phase: "following"}
+	}
+	_, err := n.report(many)
+	require.Equal(t, connect.CodeInvalidArgument, connect.CodeOf(err))
+	_, err = n.report(reported("r", 0, func(x *api.ReplicaPartition) { x.Partition = 1 }))
+	code, why, _ := reason(t, err)
+	require.Equal(t, connect.CodeNotFound, code)
+	require.Equal(t, api.Reason_REASON_UNKNOWN_PARTITION, why)
+	_, err = n.report(&api.ReportRequest{Topic: "nope", Replica: "r"})
+	_, why, _ = reason(t, err)
+	require.Equal(t, api.Reason_REASON_UNKNOWN_TOPIC, why)
+	_, err = n.client.Replicas(context.Background(), connect.NewRequest(&api.ReplicasRequest{Topic: "nope"}))
+	_, why, _ = reason(t, err)
+	require.Equal(t, api.Reason_REASON_UNKNOWN_TOPIC, why)
+	_, err = n.client.ClearDispute(context.Background(), connect.NewRequest(&api.ClearDisputeRequest{Topic: topicName, Partition: 1}))
+	_, why, _ = reason(t, err)
+	require.Equal(t, api.Reason_REASON_UNKNOWN_PARTITION, why)
+	list, err := n.client.Replicas(context.Background(), connect.NewRequest(&api.ReplicasRequest{}))
+	require.NoError(t, err)
+	require.Empty(t, list.Msg.Replicas)
+}
+
+// A replica that there is no room for is told so, with a reason; a reason that it gave is cut.
+func TestReportsAreBounded(t *testing.T) {
+	n := newNode(t, 1, func(c *state.Config) {
+		c.Replicas = replicas.New(replicas.Config{Find: replicas.In(c.Keyframer), ReplicasMax: 1, Now: c.Now})
+	})
+	_, err := n.report(reported("one", 0, func(x *api.ReplicaPartition) { x.Reason = strings.Repeat("€", 1000) }))
+	require.NoError(t, err)
+	_, err = n.report(reported("two", 0, nil))
+	code, why, _ := reason(t, err)
+	require.Equal(t, connect.CodeResourceExhausted, code)
+	require.Equal(t, api.Reason_REASON_TOO_MANY_REPLICAS, why)
+	list, err := n.client.Replicas(context.Background(), connect.NewRequest(&api.ReplicasRequest{}))
+	require.NoError(t, err)
+	require.Equal(t, strings.Repeat("€", 85), list.Msg.Replicas[0].Partitions[0].Reason)
+}

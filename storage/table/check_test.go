@@ -108,10 +108,17 @@ func (x *modelTable) compareView(t fatal, v *table.View, want oracleState, since
 		require.NoError(t, err)
 		require.Greater(t, row.Offset, last)
 		requireRow(t, x.kind, want[string(row.Key)], row)
+		same, ok, err := v.Row(row.Offset)
+		require.NoError(t, err)
+		require.True(t, ok, "row at %d of %d", row.Offset, v.End())
+		require.Equal(t, row, same)
 		last = row.Offset
 		n++
 	}
 	require.Equal(t, live, n)
+	_, ok, err = v.Row(v.End())
+	require.NoError(t, err)
+	require.False(t, ok, "it is not below the cut")
 	x.checkScan(t, v, want, nil, nil)
 	x.checkScan(t, v, want, []byte("k1"), nil)
 	x.checkScan(t, v, want, []byte("k"), []byte("k1"))

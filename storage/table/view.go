@@ -166,6 +166,23 @@ func (v *View) Get(key []byte) (row frame.Row, ok bool, err error) {
 	return row, err == nil, err
 }
 
+// Row returns the row that a delta at an offset left. That the view shows it is known from Offsets, on the same frame: where a later delta has
+// superseded the row, it may be there or not. ok is false for a tombstone, and where there is no row. It is valid until the next call on the view.
+func (v *View) Row(offset int64) (row frame.Row, ok bool, err error) {
+	if offset < 0 || offset >= v.f.Cut {
+		return row, false, nil
+	}
+	v.k = keys.AppendTableOffset(v.k[:0], keys.TableRows, v.t.ordinal, offset)
+	b, found, err := v.value(v.k)
+	if err != nil || !found {
+		return row, false, damage.Of(err)
+	}
+	if row, err = decodeRow(v.t.ordinal, offset, b); err != nil {
+		return frame.Row{}, false, err
+	}
+	return row, !row.Tombstone, nil
+}
+
 // lookUp finds the key's entry: the first interval after the frame that touched the key kept what the frame saw; if none
 // did, the index still says it.
 func (v *View) lookUp(key []byte) (e entry, ok bool, err error) {

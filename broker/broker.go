@@ -19,6 +19,7 @@ import (
 	"github.com/keyframelog/keyframe/broker/kafka"
 	"github.com/keyframelog/keyframe/broker/keyframer"
 	"github.com/keyframelog/keyframe/broker/quota"
+	"github.com/keyframelog/keyframe/broker/repair"
 	"github.com/keyframelog/keyframe/broker/replicas"
 	"github.com/keyframelog/keyframe/broker/state"
 	"github.com/keyframelog/keyframe/broker/topics"
@@ -46,6 +47,7 @@ type Broker struct {
 	txns      *txn.Coordinator
 	quotas    *quota.Manager
 	keyframer *keyframer.Keyframer
+	repairs   *repair.Desk
 	replicas  *replicas.Registry
 	wire      *wire.Server
 	state     *state.Server
@@ -214,11 +216,14 @@ func (b *Broker) openPlanes(context.Context) (err error) {
 	})
 	b.wire = wire.New(wire.Config{Handler: handler, Admit: b.admitConnection, MaxConnections: c.MaxConnections, MaxConnsPerIP: c.MaxConnectionsPerIP,
 		IdleTimeout: c.ConnectionIdleTimeout, Now: c.Now, Logger: c.Logger, Metrics: b.metrics})
+	b.repairs = repair.NewDesk(repair.Config{Disputed: b.replicas.Disputed, Now: c.Now, Logger: c.Logger, Metrics: b.metrics})
+	b.opened(b.repairs.Close)
 	stateHost, _, _ := splitAddr(c.StateAddr)
 	b.state = state.New(state.Config{
 		Keyframer:   b.keyframer,
 		Replicas:    b.replicas,
 		TopicExists: b.topicExists,
+		Repairs:     b.repairs,
 		Hosts:       []string{stateHost},
 		Ready:       []state.Check{{Name: "disk", Check: func() error { return b.dir.Reserve().Admit(0) }}},
 		Gather:      b.metrics, Metrics: b.metrics, Now: c.Now, Logger: c.Logger,

@@ -17,13 +17,14 @@ import (
 // Errors of this package, beside those of storage/table: table.ErrNoFrame where there is no such frame.
 var (
 	// ErrCorrupt: the frame's rows do not hash to its digest, or cannot be read.
-	ErrCorrupt = errors.New("repair: the frame is damaged")
+	ErrCorrupt = errors.New("the key frame is damaged on this broker, and nothing is repaired from it: its operator runs keyframe check")
 	// ErrDisputed: replicas agree with one another and not with this broker.
-	ErrDisputed = errors.New("repair: the partition is disputed")
+	ErrDisputed = errors.New("replicas agree with one another and not with this broker: nothing is repaired from it until an operator has looked; " +
+		"keyframe check folds the log anew and compares")
 	// ErrBusy: as many frames as may be are in work. Ask again.
-	ErrBusy = errors.New("repair: too many frames are repaired from")
+	ErrBusy = errors.New("as many key frames as may be are repaired from at the moment: try again")
 	// ErrTooLarge: the frame has more rows than may be held in memory.
-	ErrTooLarge = errors.New("repair: the frame has too many rows")
+	ErrTooLarge = errors.New("the key frame has too many rows to be repaired from: load it whole")
 	// ErrClosed: the desk is closed.
 	ErrClosed = errors.New("repair: closed")
 )

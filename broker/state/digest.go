@@ -1,7 +1,6 @@
 package state
 
 import (
-	"bytes"
 	"context"
 
 	"connectrpc.com/connect"
@@ -19,9 +18,8 @@ func (s *service) DigestAt(ctx context.Context, req *connect.Request[api.DigestA
 		return nil, err
 	}
 	p := sel.partitions[0]
-	if len(m.Incarnation) > 0 && !bytes.Equal(m.Incarnation, p.Incarnation[:]) {
-		return nil, refuseAt(api.Reason_REASON_OTHER_INCARNATION, sel.topic, p, m.Offset,
-			"partition %d of topic %q was created anew: its incarnation is %x", p.Index, m.Topic, p.Incarnation)
+	if err := sel.sameLife(p, m.Incarnation, m.Offset); err != nil {
+		return nil, err
 	}
 	if err := sel.check(p, m.Offset); err != nil {
 		return nil, err

@@ -29,6 +29,12 @@
 // Get and Scan are linearizable by default: they wait, for Config.WaitTimeout at most, until everything that was committed
 // when they came is applied. folded and min_offsets ask for less, at for the past.
 //
+// # Repairs
+//
+// Sketch, Resolve and Tags are about a retained frame, which is found by its cut. What they answer is of the frame as it is then; the frame that an
+// answer comes with tells which one that is, since another may have superseded it (see Key frames). Whatever comes of it is compared with the frame's
+// digest at the end. Before the first answer the whole frame is read back and hashed (package repair).
+//
 // # Who may ask
 //
 // There is no authentication yet, so the server is for loopback. A web page elsewhere could still reach it through the

@@ -8,6 +8,7 @@ import (
 	"connectrpc.com/connect"
 
 	"github.com/keyframelog/keyframe/broker/keyframer"
+	"github.com/keyframelog/keyframe/broker/repair"
 	api "github.com/keyframelog/keyframe/proto/state"
 	"github.com/keyframelog/keyframe/storage/live"
 	"github.com/keyframelog/keyframe/storage/log"
@@ -20,13 +21,15 @@ func codeOf(reason api.Reason) connect.Code {
 	case api.Reason_REASON_UNKNOWN_TOPIC, api.Reason_REASON_UNKNOWN_PARTITION, api.Reason_REASON_UNKNOWN_CUT,
 		api.Reason_REASON_UNKNOWN_FRAME:
 		return connect.CodeNotFound
-	case api.Reason_REASON_NOT_KEY_FRAMED, api.Reason_REASON_OTHER_INCARNATION:
+	case api.Reason_REASON_BROKER_CORRUPT:
+		return connect.CodeDataLoss
+	case api.Reason_REASON_NOT_KEY_FRAMED, api.Reason_REASON_OTHER_INCARNATION, api.Reason_REASON_DISPUTED:
 		return connect.CodeFailedPrecondition
 	case api.Reason_REASON_BELOW_DELTA_START, api.Reason_REASON_ABOVE_LAST_STABLE, api.Reason_REASON_BELOW_HORIZON:
 		return connect.CodeOutOfRange
 	case api.Reason_REASON_BEHIND, api.Reason_REASON_PARTITION_FAILED:
 		return connect.CodeUnavailable
-	case api.Reason_REASON_TOO_MANY_SCANS, api.Reason_REASON_TOO_FAR_ABOVE_FRAME:
+	case api.Reason_REASON_TOO_MANY_SCANS, api.Reason_REASON_TOO_FAR_ABOVE_FRAME, api.Reason_REASON_TOO_MANY_REPAIRS:
 		return connect.CodeResourceExhausted
 	case api.Reason_REASON_TOO_MANY_REPLICAS:
 		return connect.CodeResourceExhausted
@@ -86,6 +89,9 @@ func describe(t *keyframer.Topic, p *keyframer.Partition, err error) error {
 		err    error
 		reason api.Reason
 	}{
+		{repair.ErrCorrupt, api.Reason_REASON_BROKER_CORRUPT},
+		{repair.ErrDisputed, api.Reason_REASON_DISPUTED},
+		{repair.ErrBusy, api.Reason_REASON_TOO_MANY_REPAIRS},
 		{keyframer.ErrFailed, api.Reason_REASON_PARTITION_FAILED},
 		{keyframer.ErrUnknownTopic, api.Reason_REASON_UNKNOWN_TOPIC},
 		{keyframer.ErrUnknownPartition, api.Reason_REASON_UNKNOWN_PARTITION},
@@ -105,8 +111,11 @@ func describe(t *keyframer.Topic, p *keyframer.Partition, err error) error {
 		return connect.NewError(connect.CodeDeadlineExceeded, err)
 	case errors.Is(err, context.Canceled):
 		return connect.NewError(connect.CodeCanceled, err)
-	case errors.Is(err, keyframer.ErrClosed), errors.Is(err, keyframer.ErrReopening), errors.Is(err, log.ErrClosed), errors.Is(err, table.ErrClosed):
+	case errors.Is(err, keyframer.ErrClosed), errors.Is(err, keyframer.ErrReopening), errors.Is(err, log.ErrClosed), errors.Is(err, table.ErrClosed),
+		errors.Is(err, repair.ErrClosed):
 		return connect.NewError(connect.CodeUnavailable, err)
+	case errors.Is(err, repair.ErrTooLarge):
+		return connect.NewError(connect.CodeResourceExhausted, err)
 	}
 	return connect.NewError(connect.CodeInternal, err)
 }

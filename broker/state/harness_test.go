@@ -18,6 +18,7 @@ import (
 
 	"github.com/keyframelog/keyframe/broker/keyframer"
 	"github.com/keyframelog/keyframe/broker/keyframer/memlog"
+	"github.com/keyframelog/keyframe/broker/repair"
 	"github.com/keyframelog/keyframe/broker/state"
 	"github.com/keyframelog/keyframe/proto/fold"
 	api "github.com/keyframelog/keyframe/proto/state"
@@ -37,11 +38,14 @@ type node struct {
 	t      *testing.T
 	clock  *clock
 	k      *keyframer.Keyframer
+	pdb    *pebble.DB // of the tables
 	server *state.Server
 	url    string
 	http   *http.Client
 	client stateconnect.StateServiceClient
 	logs   []*memlog.Log
+
+	disputed atomic.Bool // every partition
 }
 
 const topicName = "files"
@@ -69,6 +73,7 @@ func newNode(t *testing.T, partitions int, configure func(*state.Config)) *node 
 	var options *pebble.Options
 	pdb, options, err := dir.OpenTableDB()
 	require.NoError(t, err)
+	n.pdb = pdb
 	tables, err := table.Open(table.Config{DB: pdb, Options: options, FS: options.FS, Dir: "data/ingest", Now: n.clock.Now})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, tables.Close()) })
@@ -76,8 +81,10 @@ func newNode(t *testing.T, partitions int, configure func(*state.Config)) *node 
 	n.k = keyframer.New(keyframer.Config{Tables: tables, Now: n.clock.Now, Metrics: registry})
 	t.Cleanup(func() { require.NoError(t, n.k.Close()) })
 	require.NoError(t, n.k.Add(n.spec(partitions), calm()))
+	desk := repair.NewDesk(repair.Config{Now: n.clock.Now, Metrics: registry, Disputed: func([16]byte, int32) bool { return n.disputed.Load() }})
+	t.Cleanup(func() { require.NoError(t, desk.Close()) })
 	config := state.Config{
-		Keyframer: n.k, Gather: registry, Metrics: registry, Now: n.clock.Now,
+		Keyframer: n.k, Repairs: desk, Gather: registry, Metrics: registry, Now: n.clock.Now,
 		TopicExists: func(name string) bool { return name == "plain" },
 	}
 	if configure != nil {

@@ -1,6 +1,7 @@
 package state
 
 import (
+	"bytes"
 	"context"
 	"errors"
 
@@ -172,6 +173,15 @@ func (sel selection) check(p *keyframer.Partition, offset int64) error {
 			"offset %d of partition %d is above the last stable offset %d", offset, p.Index, b.LastStable)
 	}
 	return nil
+}
+
+// sameLife refuses a request that is about another incarnation of the partition's log; it need not name one.
+func (sel selection) sameLife(p *keyframer.Partition, incarnation []byte, offset int64) error {
+	if len(incarnation) == 0 || bytes.Equal(incarnation, p.Incarnation[:]) {
+		return nil
+	}
+	return refuseAt(api.Reason_REASON_OTHER_INCARNATION, sel.topic, p, offset,
+		"partition %d of topic %q was created anew: its incarnation is %x", p.Index, sel.topic.Name, p.Incarnation)
 }
 
 // wait waits until the keyframer has reached what the request asks for: what was committed when it came, or other points.

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/keyframelog/keyframe/broker/keyframer"
+	"github.com/keyframelog/keyframe/broker/repair"
 	"github.com/keyframelog/keyframe/broker/replicas"
 	"github.com/keyframelog/keyframe/proto/state/stateconnect"
 )
@@ -25,6 +26,8 @@ type Config struct {
 	Replicas *replicas.Registry
 	// TopicExists tells a topic that is not key-framed from one that does not exist. Nil: none exists.
 	TopicExists func(name string) bool
+	// Repairs answers Sketch, Resolve and Tags. Nil: they are unimplemented.
+	Repairs *repair.Desk
 	// Hosts are names of this server beside localhost and the loopback addresses, without ports.
 	Hosts []string
 	// WaitTimeout bounds how long a read waits for the keyframer. Default 10 s.
@@ -59,8 +62,8 @@ const (
 	readTimeout     = 30 * time.Second // of a whole request; they are small
 	idleTimeout     = 2 * time.Minute
 	headerBytesMax  = 16 << 10
-	messageBytesMax = 1 << 20 // of a request message
-	streamsMax      = 256     // of one HTTP/2 connection
+	messageBytesMax = 8*resolveMax + 16<<10 // of a request message; Resolve has the largest
+	streamsMax      = 256                   // of one HTTP/2 connection
 )
 
 func (c Config) withDefaults() Config {

@@ -29,6 +29,10 @@
 // on, the state below N has not changed. The horizon does not move for that: a reader that applies what changed since c drops its own rows below S,
 // and so the keys whose tombstones went with S.
 //
+// A copy of a table that differs from its log is repaired by Patch: rows at offsets below the position, in one Ingest. It keeps no past, so there is
+// no frame that would show a row below its cut, and no deletion vector: what goes is dead in its segment, what comes is in the segment that
+// covers its offset, or in one of its own.
+//
 // # Crash safety
 //
 // Every commit is one Ingest, so recovery is reading the meta entry. Trim takes three steps, each of which leaves a table that reads the

@@ -18,6 +18,10 @@ var (
 	ErrDigest = errors.New("table: digest differs")
 	// ErrFold is returned by Commit for a fold that breaks its rules: keys out of order, offsets outside the fold, a table twice.
 	ErrFold = errors.New("table: not a valid fold")
+	// ErrPatch is returned by Patch for one that breaks its rules: tombstones, offsets outside the table's, a key or an offset twice.
+	ErrPatch = errors.New("table: not a valid patch")
+	// ErrFrames is returned by Patch where the frame at the position is not the only one that is kept: cut one, and trim to it.
+	ErrFrames = errors.New("table: the frame at the position is not the only one")
 	// ErrClosed is returned after Close, and for a table that was dropped.
 	ErrClosed = errors.New("table: closed")
 	// ErrCorrupt is matched by every *CorruptError, and by what Verify says of a damaged block.
@@ -57,3 +61,13 @@ func (e *VersionError) Error() string {
 
 // Is matches ErrVersion.
 func (e *VersionError) Is(target error) bool { return target == ErrVersion }
+
+// OffsetError is returned by Patch for a row at an offset where a row of another key is.
+type OffsetError struct {
+	Offset int64
+	Key    []byte // of the row that is there
+}
+
+func (e *OffsetError) Error() string {
+	return fmt.Sprintf("table: a row at offset %d, where one of another key is stored", e.Offset)
+}

@@ -151,7 +151,7 @@ func BenchmarkConsolidate(b *testing.B) {
 		require.NoError(b, err)
 		fr := benchDelta(b, t)
 		b.StartTimer()
-		require.NoError(b, t.Consolidate(fr, nil))
+		require.NoError(b, consolidate(t, fr, nil))
 	}
 }
 

@@ -13,34 +13,53 @@ import (
 // it was. It is called while the table is locked; the row's slices may be kept and must not be written to.
 type Changed func(row frame.Row, expired bool)
 
-// Consolidate applies a consolidated delta: what changed from the position on, each key once, tombstones included; and takes out the rows
-// that the log start of its frame has passed. The stream is read to its end first, and nothing is visible unless the digest of the table
-// afterwards is the footer's, and so is pub: then all of it is, at once. Memory: the size of the difference. changed may be nil; it is
-// called in offset order, for rows that expired last. The caller is the table's one writer. Errors: ErrFrame, ErrDigest, ErrFull,
-// the reader's.
-func (t *Table) Consolidate(fr *frame.Reader, changed Changed) error {
+// Difference is a consolidated delta that was read and verified, and is not applied yet.
+type Difference struct {
+	t      *Table
+	cut    int64
+	before digest.Digest
+	blocks []diffBlock     // they become chunks as they are
+	keys   map[string]bool // all; they alias the blocks
+	rows   int             // live ones
+	gone   []uint32        // rows that expire
+}
+
+// Since reads a consolidated delta: what changed from the position on, each key once, tombstones included. The stream is read to its end, and
+// it is an error unless the digest of the table with it, and without the rows that the log start of its frame has passed, is the footer's,
+// and so is pub. Memory: the size of the difference. The caller is the table's one writer. Errors: ErrFrame, ErrDigest, ErrFull, the reader's.
+func (t *Table) Since(fr *frame.Reader) (*Difference, error) {
 	h := fr.Header()
 	if err := t.checkSince(h); err != nil {
-		return err
+		return nil, err
 	}
-	d := difference{keys: map[string]bool{}}
+	d := &Difference{t: t, cut: h.Cut, before: t.digest, keys: map[string]bool{}}
 	if err := d.read(fr); err != nil {
-		return fmt.Errorf("rows since %d at cut %d: %w", h.Since, h.Cut, err)
+		return nil, fmt.Errorf("rows since %d at cut %d: %w", h.Since, h.Cut, err)
 	}
 	footer, ok := fr.Footer()
 	if !ok {
-		return fmt.Errorf("%w: no footer", ErrFrame)
+		return nil, fmt.Errorf("%w: no footer", ErrFrame)
 	}
-	if err := checkDigest(d.after(t, h.Start), h, footer); err != nil {
-		return err
+	if err := checkDigest(d.after(h.Start), h, footer); err != nil {
+		return nil, err
 	}
 	if len(t.rows)-len(t.free)+d.rows > maxRows {
-		return ErrFull
+		return nil, ErrFull
 	}
+	return d, nil
+}
+
+// Apply makes the table that of the cut, at once for all readers. changed, if not nil, is called in offset order; for rows that expired last.
+// ErrPosition: the table has changed since the difference was read.
+func (d *Difference) Apply(changed Changed) error {
+	t := d.t
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	d.applyLocked(t, changed)
-	t.position = h.Cut
+	if t.digest != d.before || t.position > d.cut {
+		return fmt.Errorf("%w: the table has changed, its position is %d now", ErrPosition, t.position)
+	}
+	d.applyLocked(changed)
+	t.position = d.cut
 	return nil
 }
 
@@ -54,20 +73,12 @@ func (t *Table) checkSince(h frame.Header) error {
 	return nil
 }
 
-// difference is what a consolidated delta does to a table. Its blocks become chunks as they are.
-type difference struct {
-	blocks []diffBlock
-	keys   map[string]bool // all; they alias the blocks
-	rows   int             // live ones
-	gone   []uint32        // rows that expire
-}
-
 type diffBlock struct {
 	block      frame.Block
 	size, live int // bytes of its rows
 }
 
-func (d *difference) read(fr *frame.Reader) error {
+func (d *Difference) read(fr *frame.Reader) error {
 	since, cut, last := fr.Header().Since, fr.Header().Cut, int64(-1)
 	for {
 		b, err := fr.Next(nil)
@@ -103,8 +114,8 @@ func (d *difference) read(fr *frame.Reader) error {
 }
 
 // after computes the table's digest with the difference applied, and finds what expires. It needs no lock: nobody else writes.
-func (d *difference) after(t *Table, start int64) digest.Digest {
-	sum := t.digest
+func (d *Difference) after(start int64) digest.Digest {
+	t, sum := d.t, d.t.digest
 	for i := range d.blocks {
 		for row := range d.blocks[i].all() {
 			if _, id, ok := t.findLocked(t.hash(row.Key), row.Key); ok {
@@ -141,7 +152,8 @@ func (x *diffBlock) all() func(yield func(row frame.Row, pos int) bool) {
 	}
 }
 
-func (d *difference) applyLocked(t *Table, changed Changed) {
+func (d *Difference) applyLocked(changed Changed) {
+	t := d.t
 	open := t.chunks.open
 	for i := range d.blocks {
 		x := &d.blocks[i]

@@ -28,7 +28,7 @@
 //
 //	uvarint len(key), key, uvarint len(value), value, varint offset, varint timestamp, uvarint len(headers), headers
 //
-// Consolidate applies what changed since the position, verified, as one; Patch repairs rows at the position. Scrub hashes the rows anew
+// Since reads what changed since the position, verified, and applies it as one; Patch repairs rows at the position. Scrub hashes the rows anew
 // beside everything else, piece by piece: 4.6 M rows/s where nothing holds it back. Bytes of a row that are not what was written any more do not
 // make anything panic: the row is another then, or none, until a Patch puts it right.
 //

@@ -127,11 +127,11 @@ func TestConsolidateAndPatchMakeTheLogsState(t *testing.T) {
 				s.start = rapid.Int64Range(s.start, end).Draw(t, "start")
 				before, _ := table.Digest()
 				bad := s.since(t, since, end, s.start, func(_ *frame.Header, f *frame.Footer) { f.Digest.Count++ })
-				require.ErrorIs(t, table.Consolidate(bad, nil), memory.ErrDigest)
+				require.ErrorIs(t, consolidate(table, bad, nil), memory.ErrDigest)
 				after, at := table.Digest()
 				require.Equal(t, before, after)
 				require.Equal(t, since, at)
-				require.NoError(t, table.Consolidate(s.since(t, since, end, s.start, nil), told.take))
+				require.NoError(t, consolidate(table, s.since(t, since, end, s.start, nil), told.take))
 				require.Equal(t, end, table.Position())
 				requireSame(t, s.live(), table, "")
 			},
@@ -206,6 +206,26 @@ func TestConsolidateAndPatchMakeTheLogsState(t *testing.T) {
 	})
 }
 
+func consolidate(t *memory.Table, fr *frame.Reader, changed memory.Changed) error {
+	d, err := t.Since(fr)
+	if err == nil {
+		err = d.Apply(changed)
+	}
+	return err
+}
+
+// A difference is applied to the table that it was read for, and to no later one.
+func TestDifferenceIsOfOneMoment(t *testing.T) {
+	table, s := filled(t, 10)
+	s.take(put(10, "k00003", "new"))
+	d, err := table.Since(s.since(t, 10, 12, 0, nil))
+	require.NoError(t, err)
+	require.NoError(t, table.Apply([]batch.Record{put(10, "other", "x")}, 11, nil))
+	require.ErrorIs(t, d.Apply(nil), memory.ErrPosition)
+	row, _ := table.Get([]byte("k00003"))
+	require.Equal(t, "value 3", string(row.Value))
+}
+
 func filled(t *testing.T, rows int) (*memory.Table, *source) {
 	s := &source{rows: map[string]frame.Row{}}
 	table := memory.New(id, 0, memory.Config{Fold: fold.LastValue})
@@ -235,7 +255,7 @@ func TestConsolidateRefusesWhatDoesNotFit(t *testing.T) {
 		"pub":         func(_ *frame.Header, f *frame.Footer) { f.Pub[0]++ },
 	} {
 		t.Run(name, func(t *testing.T) {
-			require.Error(t, table.Consolidate(s.since(t, 10, 12, 0, damage), func(frame.Row, bool) { t.Fatal("told of a change") }))
+			require.Error(t, consolidate(table, s.since(t, 10, 12, 0, damage), func(frame.Row, bool) { t.Fatal("told of a change") }))
 			d, at := table.Digest()
 			require.Equal(t, before, d)
 			require.EqualValues(t, 10, at)
@@ -243,9 +263,9 @@ func TestConsolidateRefusesWhatDoesNotFit(t *testing.T) {
 			require.Equal(t, "value 3", string(row.Value))
 		})
 	}
-	require.NoError(t, table.Consolidate(s.since(t, 10, 12, 0, nil), nil))
+	require.NoError(t, consolidate(table, s.since(t, 10, 12, 0, nil), nil))
 	requireSame(t, s.live(), table, "")
-	require.NoError(t, table.Consolidate(s.since(t, 12, 20, 5, nil), nil), "nothing but rows that expire")
+	require.NoError(t, consolidate(table, s.since(t, 12, 20, 5, nil), nil), "nothing but rows that expire")
 	requireSame(t, s.live(), table, "")
 	require.EqualValues(t, 20, table.Position())
 }

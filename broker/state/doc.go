@@ -29,6 +29,9 @@
 // Get and Scan are linearizable by default: they wait, for Config.WaitTimeout at most, until everything that was committed
 // when they came is applied. folded and min_offsets ask for less, at for the past.
 //
+// The past reaches from the delta start offset to the last stable offset, and below where a key frame has just the cut that is asked for. Diff
+// compares two points of it, and History tells what each delta did to a key; both are admitted as a scan is.
+//
 // # Repairs
 //
 // Sketch, Resolve and Tags are about a retained frame, which is found by its cut. What they answer is of the frame as it is then; the frame that an

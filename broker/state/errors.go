@@ -102,6 +102,11 @@ func describe(t *keyframer.Topic, p *keyframer.Partition, err error) error {
 		{log.ErrNoTime, api.Reason_REASON_BELOW_DELTA_START},
 		{live.ErrSeek, api.Reason_REASON_TOO_FAR_ABOVE_FRAME},
 	} {
+		if m.err == log.ErrTrimmed && p != nil && errors.Is(err, m.err) { // trimmed while it was read
+			b := p.Bounds()
+			detail.DeltaStartOffset, detail.LastStableOffset = b.DeltaStart, b.LastStable
+			return refuse(m.reason, detail, "%w; %s", err, selection{topic: t}.readable(p))
+		}
 		if errors.Is(err, m.err) {
 			return refuse(m.reason, detail, "%w", err)
 		}

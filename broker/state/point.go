@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"strings"
+	"time"
 
 	"connectrpc.com/connect"
 
@@ -90,10 +93,22 @@ func (sel selection) ambiguous(format string, args ...any) error {
 
 func (sel selection) bareOffset(offset int64) ([]int64, error) {
 	if len(sel.partitions) != 1 {
-		return nil, sel.ambiguous("an offset alone is a point in one partition only, and %d are read: name an offset for each, "+
-			"a time, or a cut", len(sel.partitions))
+		return nil, sel.ambiguous("an offset alone is a point in one partition only, and %d are read: name an offset for each as %s, "+
+			"a time, or a cut (keyframe frames cut %s makes one)", len(sel.partitions), sel.example(), sel.topic.Name)
 	}
 	return []int64{offset}, nil
+}
+
+// example is a point of all partitions that are read, as --at takes it.
+func (sel selection) example() string {
+	var points []string
+	for _, p := range sel.partitions[:min(len(sel.partitions), 3)] {
+		points = append(points, fmt.Sprintf("%d:%d", p.Index, p.Bounds().LastStable))
+	}
+	if len(points) < len(sel.partitions) {
+		points = append(points, "...")
+	}
+	return strings.Join(points, ",")
 }
 
 func (sel selection) listed(points []*api.PartitionOffset) ([]int64, error) {
@@ -137,7 +152,7 @@ func (sel selection) atTime(ms int64) ([]int64, error) {
 		offset, err := p.Log().OffsetAtAppendTime(ms)
 		if errors.Is(err, log.ErrNoTime) {
 			return nil, refuseAt(api.Reason_REASON_BELOW_DELTA_START, sel.topic, p, 0,
-				"the time lies before what partition %d still has deltas of", p.Index)
+				"the time %s lies before what partition %d still has deltas of; %s", time.UnixMilli(ms).UTC().Format(time.RFC3339Nano), p.Index, sel.readable(p))
 		}
 		if err != nil {
 			return nil, describe(sel.topic, p, err)
@@ -161,18 +176,43 @@ func (sel selection) atCut(name string) ([]int64, error) {
 	return offsets, nil
 }
 
-// check says whether the state at an offset is defined: between the delta start offset and the last stable offset.
+// end is resolve, and where no point is named the last stable offset of each partition.
+func (sel selection) end(at *api.At) ([]int64, error) {
+	if at != nil {
+		return sel.resolve(at)
+	}
+	offsets := make([]int64, len(sel.partitions))
+	for i, p := range sel.partitions {
+		offsets[i] = p.Bounds().LastStable
+	}
+	return offsets, nil
+}
+
+// check says whether the state at an offset is defined: between the delta start offset and the last stable offset, and below where a key frame
+// has just this cut.
 func (sel selection) check(p *keyframer.Partition, offset int64) error {
 	b := p.Bounds()
 	switch {
-	case offset < 0 || offset < b.DeltaStart:
-		return refuseAt(api.Reason_REASON_BELOW_DELTA_START, sel.topic, p, offset,
-			"offset %d of partition %d is below the delta start offset %d: only rows are left there", offset, p.Index, b.DeltaStart)
 	case offset > b.LastStable:
 		return refuseAt(api.Reason_REASON_ABOVE_LAST_STABLE, sel.topic, p, offset,
-			"offset %d of partition %d is above the last stable offset %d", offset, p.Index, b.LastStable)
+			"offset %d of partition %d is above the last stable offset %d; %s", offset, p.Index, b.LastStable, sel.readable(p))
+	case offset >= b.DeltaStart && offset >= 0:
+		return nil
 	}
-	return nil
+	if t, err := p.Table(); err == nil {
+		if _, err := t.Frame(offset); err == nil {
+			return nil
+		}
+	}
+	return refuseAt(api.Reason_REASON_BELOW_DELTA_START, sel.topic, p, offset,
+		"offset %d of partition %d is below the delta start offset %d: only rows are left there; %s", offset, p.Index, b.DeltaStart, sel.readable(p))
+}
+
+// readable says where a partition can be read, and what to do next.
+func (sel selection) readable(p *keyframer.Partition) string {
+	b := p.Bounds()
+	return fmt.Sprintf("its state can be read from offset %d to %d: keyframe frames list %s shows the key frames and their times, "+
+		"keyframe state scan %s --partition %d --at %d the oldest state", b.DeltaStart, b.LastStable, sel.topic.Name, sel.topic.Name, p.Index, b.DeltaStart)
 }
 
 // sameLife refuses a request that is about another incarnation of the partition's log; it need not name one.

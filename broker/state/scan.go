@@ -42,12 +42,8 @@ func (s *service) Scan(ctx context.Context, req *connect.Request[api.ScanRequest
 	if err != nil {
 		return err
 	}
-	var cursors []*rowCursor
-	defer func() {
-		for _, c := range cursors {
-			c.close()
-		}
-	}()
+	var cursors []*cursor[frame.Row]
+	defer func() { closeAll(cursors) }()
 	answer := &api.ScanResponse{}
 	for _, p := range sel.partitions {
 		c, offset, err := openCursor(p, open)
@@ -128,45 +124,70 @@ func scanAt(ctx context.Context, sel selection, offsets []int64, prefix, after [
 	}
 }
 
-// rowCursor is the scan of one partition and the row that it stands at.
-type rowCursor struct {
+// keyed is what is sent in key order: rows, or what differs between two.
+type keyed interface{ frame.Row | table.Difference }
+
+// cursor is a sequence of one partition in key order, and where it stands.
+type cursor[T keyed] struct {
 	p     *keyframer.Partition
-	next  func() (frame.Row, error, bool)
+	next  func() (T, error, bool)
 	stop  func()
 	unpin func() error
-	row   frame.Row
+	item  T
 	ok    bool
 }
 
-func openCursor(p *keyframer.Partition, open opener) (*rowCursor, int64, error) {
+func openCursor(p *keyframer.Partition, open opener) (*cursor[frame.Row], int64, error) {
 	offset, rows, unpin, err := open(p)
 	if err != nil {
 		return nil, 0, err
 	}
-	c := &rowCursor{p: p, unpin: unpin}
-	c.next, c.stop = iter.Pull2(rows)
-	if err := c.advance(); err != nil {
-		c.close()
-		return nil, 0, err
-	}
-	return c, offset, nil
+	c, err := newCursor(p, rows, unpin)
+	return c, offset, err
 }
 
-func (c *rowCursor) advance() (err error) {
-	c.row, err, c.ok = c.next()
+// newCursor stands at the first of a sequence. unpin is called by close, and after an error.
+func newCursor[T keyed](p *keyframer.Partition, items iter.Seq2[T, error], unpin func() error) (*cursor[T], error) {
+	c := &cursor[T]{p: p, unpin: unpin}
+	c.next, c.stop = iter.Pull2(items)
+	if err := c.advance(); err != nil {
+		c.close()
+		return nil, err
+	}
+	return c, nil
+}
+
+func (c *cursor[T]) advance() (err error) {
+	c.item, err, c.ok = c.next()
 	return err
 }
 
-func (c *rowCursor) close() {
+func (c *cursor[T]) close() {
 	c.stop()
 	_ = c.unpin() // of iterators that were only read
 }
 
-// least returns the cursor with the lowest key, of equal ones the first; nil at the end.
-func least(cursors []*rowCursor) *rowCursor {
-	var best *rowCursor
+func (c *cursor[T]) key() []byte {
+	switch item := any(&c.item).(type) {
+	case *frame.Row:
+		return item.Key
+	case *table.Difference:
+		return item.Key
+	}
+	return nil
+}
+
+func closeAll[T keyed](cursors []*cursor[T]) {
 	for _, c := range cursors {
-		if c.ok && (best == nil || bytes.Compare(c.row.Key, best.row.Key) < 0) {
+		c.close()
+	}
+}
+
+// least returns the cursor with the lowest key, of equal ones the first; nil at the end.
+func least[T keyed](cursors []*cursor[T]) *cursor[T] {
+	var best *cursor[T]
+	for _, c := range cursors {
+		if c.ok && (best == nil || bytes.Compare(c.key(), best.key()) < 0) {
 			best = c
 		}
 	}
@@ -174,21 +195,21 @@ func least(cursors []*rowCursor) *rowCursor {
 }
 
 // sendRows merges the partitions by key. It ends between two keys once limit rows are out.
-func sendRows(ctx context.Context, sel selection, cursors []*rowCursor, limit int64, answer *api.ScanResponse,
+func sendRows(ctx context.Context, sel selection, cursors []*cursor[frame.Row], limit int64, answer *api.ScanResponse,
 	send func(*api.ScanResponse) error,
 ) error {
 	var last []byte
 	sent, size := int64(0), 0
 	for c := least(cursors); c != nil; c = least(cursors) {
-		if limit > 0 && sent >= limit && !bytes.Equal(last, c.row.Key) {
+		if limit > 0 && sent >= limit && !bytes.Equal(last, c.key()) {
 			answer.Next = &api.Cursor{Key: last}
 			break
 		}
-		row := rowOf(c.p, &c.row)
+		row := rowOf(c.p, &c.item)
 		last = row.Key
 		answer.Rows = append(answer.Rows, row)
 		sent++
-		size += len(row.Key) + len(row.Value) + len(c.row.Headers) + 32
+		size += len(row.Key) + len(row.Value) + len(c.item.Headers) + 32
 		if err := c.advance(); err != nil {
 			return describe(sel.topic, c.p, err)
 		}

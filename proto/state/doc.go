@@ -13,7 +13,7 @@
 //
 //	not_found            unknown topic, partition, cut or frame
 //	failed_precondition  topic not key-framed, other incarnation, partition that cannot be folded
-//	out_of_range         point below the delta start offset, above the last stable offset, or inside of a batch
+//	out_of_range         point below the delta start offset, or above the last stable offset
 //	invalid_argument     point not given for every partition that is read, malformed request
 //	unavailable          the keyframer is behind; worth a retry
 //	resource_exhausted   too many scans at once; worth a retry

@@ -4,6 +4,7 @@
 //	keyframe topic create users --cleanup-policy compact
 //	keyframe produce users < lines       key and value, separated by a tab
 //	keyframe state get users alice       the folded state
+//	keyframe diff users --from 1000      what has changed since; keyframe history users alice: how
 //	keyframe replica run users           a verified copy that follows
 //	keyframe check --data-dir DIR        verify a stopped broker's directory
 //
@@ -18,6 +19,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/spf13/cobra"
 )
 
 func main() {
@@ -31,7 +34,7 @@ func main() {
 		signal.Ignore(syscall.SIGHUP) // but a terminal that goes away may say so twice
 	})
 	root := newRootCommand()
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	interrupted := ctx.Err() != nil
 	stop()
 	var silent exitError
@@ -43,7 +46,7 @@ func main() {
 		os.Exit(130) // interrupted by the user, as a shell reports it
 	default:
 		fmt.Fprintln(os.Stderr, "keyframe: "+explain(err))
-		os.Exit(1)
+		os.Exit(failureStatus(cmd))
 	}
 }
 
@@ -51,3 +54,13 @@ func main() {
 type exitError int
 
 func (e exitError) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
+
+// troubleAnnotation marks the commands whose errors are status 2, because their status 1 says something else.
+const troubleAnnotation = "trouble"
+
+func failureStatus(cmd *cobra.Command) int {
+	if _, marked := cmd.Annotations[troubleAnnotation]; marked {
+		return 2
+	}
+	return 1
+}

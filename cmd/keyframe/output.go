@@ -26,7 +26,12 @@ type output struct {
 
 // newOutput prepares the format that the settings name. close must be called at the end.
 func newOutput(cmd *cobra.Command, c *config, columns ...string) (*output, error) {
-	o := &output{format: c.str("format"), columns: columns, buf: bufio.NewWriter(cmd.OutOrStdout())}
+	return newOutputIn(cmd, c, c.str("format"), columns...)
+}
+
+// newOutputIn is newOutput in a format of the command's choice.
+func newOutputIn(cmd *cobra.Command, c *config, format string, columns ...string) (*output, error) {
+	o := &output{format: format, columns: columns, buf: bufio.NewWriter(cmd.OutOrStdout())}
 	switch o.format {
 	case "table":
 		o.table = table.NewWriter()
@@ -114,6 +119,12 @@ func (n nested) write(e *jsontext.Encoder) error {
 	return e.WriteToken(jsontext.EndArray)
 }
 
+// object is a row inside a row of JSON.
+type object struct {
+	columns []string
+	values  []any
+}
+
 // writeMember writes one member of an object; bytes that are not UTF-8 become NAME_base64.
 func writeMember(e *jsontext.Encoder, name string, v any) error {
 	if b, isBytes := v.([]byte); isBytes && b != nil && !utf8.Valid(b) {
@@ -164,6 +175,8 @@ func writeJSON(e *jsontext.Encoder, v any) error {
 		return writeHeaders(e, v)
 	case nested:
 		return v.write(e)
+	case object:
+		return writeObject(e, v.columns, v.values)
 	case string:
 		return e.WriteToken(jsontext.String(v))
 	case bool:

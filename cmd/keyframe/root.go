@@ -35,6 +35,8 @@ Settings: flags, then KEYFRAME_* variables, then the YAML file of --config. "key
 		newProduceCommand(),
 		newConsumeCommand(),
 		newStateCommand(),
+		newDiffCommand(),
+		newHistoryCommand(),
 		newFramesCommand(),
 		newReplicaCommand(),
 		newDumpCommand(),

@@ -15,8 +15,10 @@ import (
 )
 
 func newStateCommand() *cobra.Command {
-	return group("state", "Read the folded state of a key-framed topic, now or at any offset or time",
+	cmd := group("state", "Read the folded state of a key-framed topic, now or at any offset or time",
 		newStateGetCommand(), newStateScanCommand(), newStateExportCommand())
+	cmd.Long = cmd.Short + ".\n\nkeyframe diff compares two points, keyframe history tells what happened to one key."
+	return cmd
 }
 
 // stateClient is the state plane of the settings.

@@ -116,7 +116,16 @@ func (p *partition) beginFrame(ctx context.Context, cut int64) error {
 		return errors.Join(fmt.Errorf("asked for partition %d, got a frame of partition %d", p.no, h.Partition), s.discard())
 	}
 	p.log.Info("loaded a key frame", "cut", h.Cut, "bytes", body.at, "took", p.r.cfg.Now().Sub(began).Round(time.Millisecond))
-	return p.adopt(s, h.Start, Bootstrapped)
+	d, at, err := s.digest()
+	if err == nil {
+		err = p.adopt(s, h.Start, Bootstrapped)
+	}
+	if err == nil {
+		p.mu.Lock()
+		p.verifiedLocked(point{at, d, h.Start})
+		p.mu.Unlock()
+	}
+	return err
 }
 
 // beginEarliest starts without rows at the log start; where the log is trimmed, with the frame at the delta start offset, which is
@@ -162,6 +171,10 @@ func (p *partition) adopt(s rows, start int64, kind EventKind) error {
 	if err == nil {
 		err = s.remember()
 	}
+	var verified []point // of a stored state
+	if err == nil {
+		verified, err = p.r.stores.verified(p.no)
+	}
 	if err != nil {
 		return errors.Join(err, s.close())
 	}
@@ -180,6 +193,7 @@ func (p *partition) adopt(s rows, start int64, kind EventKind) error {
 	}
 	p.ring.reset(s.perRecord())
 	p.ring.add(at, d)
+	p.verified = verified
 	p.pending, p.compared = nil, at
 	p.recallLocked(position.Incarnation, at)
 	p.following = true

@@ -65,6 +65,9 @@ type Config struct {
 	// Topic is the key-framed topic. Partitions limits the replica to some of its partitions; nil means all.
 	Topic      string
 	Partitions []int32
+	// Name is the replica's own among the topic's replicas, at most 249 bytes. Default: of host, process and chance; a Dir store
+	// keeps the one that it got first.
+	Name string
 
 	Store Store
 	From  From
@@ -131,6 +134,8 @@ func (c Config) Validate() error {
 		return fmt.Errorf("%w: Brokers is empty", ErrConfig)
 	case c.From == FromFrame && c.StateURL == "":
 		return fmt.Errorf("%w: key frames come from the state plane: set StateURL, or From: FromEarliest", ErrConfig)
+	case len(c.Name) > nameBytesMax:
+		return fmt.Errorf("%w: Name has %d bytes, at most %d are admitted", ErrConfig, len(c.Name), nameBytesMax)
 	case c.BootstrapParallel < 0 || c.RingEntries < 0 || c.WatchChanges < 0 || c.CommitBytes < 0:
 		return fmt.Errorf("%w: a bound is negative", ErrConfig)
 	}

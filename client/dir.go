@@ -75,6 +75,12 @@ func openDirStores(cfg Config) (_ *dirStores, err error) {
 	if s.state, err = readDirState(s.fs, cfg.Store.dir, cfg.Topic); err != nil {
 		return nil, err
 	}
+	if s.state.Name == "" {
+		s.state.Name = newName()
+		if err := s.replaceLocked(s.state); err != nil {
+			return nil, err
+		}
+	}
 	return s, s.dropLeftovers()
 }
 
@@ -106,7 +112,7 @@ func (s *dirStores) close() error {
 
 func (s *dirStores) open(partition int32) (rows, bool, error) {
 	s.mu.Lock()
-	i := slices.IndexFunc(s.state.Partitions, func(p dirPartition) bool { return p.Partition == partition })
+	i := s.state.find(partition)
 	if i < 0 {
 		s.mu.Unlock()
 		return nil, false, nil
@@ -168,13 +174,49 @@ func (s *dirStores) remember(t *table.Table) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p := newDirPartition(t.Ordinal(), t.Identity())
-	if slices.Contains(s.state.Partitions, p) {
+	if i := s.state.find(p.Partition); i >= 0 && s.state.Partitions[i].Ordinal == p.Ordinal {
 		return nil
 	}
-	state := s.state.with(p)
+	return s.replaceLocked(s.state.with(p))
+}
+
+func (s *dirStores) replaceLocked(state dirState) error {
 	if err := writeDirState(s.fs, s.cfg.Store.dir, state); err != nil {
 		return err
 	}
 	s.state = state
 	return nil
+}
+
+func (s *dirStores) name() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.state.Name
+}
+
+func (s *dirStores) verified(partition int32) ([]point, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if i := s.state.find(partition); i >= 0 {
+		return s.state.Partitions[i].points()
+	}
+	return nil, nil
+}
+
+func (s *dirStores) keepVerified(partition int32, points []point) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := s.state.find(partition)
+	if i < 0 {
+		return nil
+	}
+	p := s.state.Partitions[i]
+	p.Verified = nil
+	for _, x := range points {
+		p.Verified = append(p.Verified, newDirPoint(x))
+	}
+	if slices.Equal(p.Verified, s.state.Partitions[i].Verified) {
+		return nil
+	}
+	return s.replaceLocked(s.state.with(p))
 }

@@ -11,13 +11,14 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/keyframelog/keyframe/proto/digest"
 	"github.com/keyframelog/keyframe/proto/fold"
 	"github.com/keyframelog/keyframe/storage/table"
 )
 
 const (
 	dirStateFile    = "replica.json"
-	dirStateVersion = 1
+	dirStateVersion = 2
 )
 
 // ErrDir is wrapped when a directory is not one that this replica may use.
@@ -27,6 +28,7 @@ var ErrDir = errors.New("not this replica's directory")
 type dirState struct {
 	Version    int            `json:"version"`
 	Topic      string         `json:"topic"`
+	Name       string         `json:"name"`
 	Partitions []dirPartition `json:"partitions"`
 }
 
@@ -36,6 +38,42 @@ type dirPartition struct {
 	TopicID     string `json:"topic_id"`    // hex
 	Incarnation string `json:"incarnation"` // hex
 	Fold        string `json:"fold"`
+	// Verified are cuts at which the state was equal to the log, newest first.
+	Verified []dirPoint `json:"verified,omitempty"`
+}
+
+type dirPoint struct {
+	Offset int64  `json:"offset"`
+	Count  int64  `json:"count"`
+	Sum    string `json:"sum"` // hex
+	Start  int64  `json:"start"`
+}
+
+func newDirPoint(p point) dirPoint {
+	sum := p.digest.Sum.Bytes()
+	return dirPoint{Offset: p.offset, Count: p.digest.Count, Sum: hex.EncodeToString(sum[:]), Start: p.start}
+}
+
+func (p dirPoint) point() (point, error) {
+	var sum [32]byte
+	b, err := hex.DecodeString(p.Sum)
+	if err = errors.Join(err, fill(sum[:], b)); err == nil && (p.Offset < 0 || p.Count < 0 || p.Start < 0) {
+		err = fmt.Errorf("offset %d, count %d, start %d", p.Offset, p.Count, p.Start)
+	}
+	return point{p.Offset, digest.Digest{Sum: digest.SumFromBytes(sum), Count: p.Count}, p.Start}, err
+}
+
+// points are the verified cuts.
+func (p dirPartition) points() ([]point, error) {
+	out := make([]point, 0, len(p.Verified))
+	for _, v := range p.Verified {
+		x, err := v.point()
+		if err != nil {
+			return nil, fmt.Errorf("%s, partition %d, verified cut: %w", dirStateFile, p.Partition, err)
+		}
+		out = append(out, x)
+	}
+	return out, nil
 }
 
 func newDirPartition(ordinal uint32, id table.Identity) dirPartition {
@@ -54,6 +92,11 @@ func (p dirPartition) identity() (id table.Identity, err error) {
 		return id, fmt.Errorf("%s, partition %d: %w", dirStateFile, p.Partition, err)
 	}
 	return id, nil
+}
+
+// find returns where the entry of a partition is; -1: there is none.
+func (s dirState) find(partition int32) int {
+	return slices.IndexFunc(s.Partitions, func(p dirPartition) bool { return p.Partition == partition })
 }
 
 // with returns a copy in which p replaces what was there of its partition.
@@ -98,17 +141,22 @@ func decodeDirState(b []byte) (s dirState, err error) {
 	if err := json.Unmarshal(b, &is); err != nil {
 		return s, fmt.Errorf("%s: %w", dirStateFile, err)
 	}
-	if is.Version != dirStateVersion {
-		return s, fmt.Errorf("%w: %s has version %d, this program knows %d: use the version that wrote it", ErrDir, dirStateFile, is.Version, dirStateVersion)
+	if is.Version != dirStateVersion && is.Version != 1 {
+		return s, fmt.Errorf("%w: %s has version %d, this program knows 1 and %d: use the version that wrote it", ErrDir, dirStateFile, is.Version, dirStateVersion)
 	}
 	if err := json.Unmarshal(b, &s); err != nil {
 		return s, fmt.Errorf("%s: %w", dirStateFile, err)
 	}
+	if len(s.Name) > nameBytesMax {
+		return s, fmt.Errorf("%s: a name of %d bytes", dirStateFile, len(s.Name))
+	}
 	for _, p := range s.Partitions {
-		if _, err := p.identity(); err != nil {
-			return s, err
+		_, err := p.identity()
+		if _, err2 := p.points(); err != nil || err2 != nil {
+			return s, errors.Join(err, err2)
 		}
 	}
+	s.Version = dirStateVersion // version 1 has no name and no verified cuts
 	return s, nil
 }
 

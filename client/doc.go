@@ -78,13 +78,17 @@
 //
 // replica.json is UTF-8 JSON, two spaces of indentation, one line feed at the end:
 //
-//	version       number, 1
+//	version       number, 2; version 1 has no name and no verified
 //	topic         the topic's name
+//	name          the replica's, unless Config.Name gives it another
 //	partitions    array, in the order in which they were loaded; null: none was yet
 //	  partition   number, its index
 //	  ordinal     number, of its table; tables with other ordinals are left over from a crash and are dropped
 //	  topic_id, incarnation   32 hexadecimal digits each: the log that the table follows
 //	  fold        the topic's keyframe.fold
+//	  verified    array of cuts at which the state was equal to the log, newest first, at most 15; may be missing, and may be behind
+//	    offset, count, start   numbers
+//	    sum       64 hexadecimal digits
 //
 // It has no checksum, because it is never torn: it is written under another name (replica.json.tmp), synced, renamed, and the
 // directory is synced. The tables hold topic id, partition, incarnation and fold too, checksummed, and are refused where they

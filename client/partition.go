@@ -33,6 +33,7 @@ type partition struct {
 	stopped chan struct{} // closed when run has ended
 	restart chan restart  // capacity 1: the first reason counts
 	ask     chan struct{} // capacity 1: compare at the own position
+	keep    chan struct{} // capacity 1: there is a verified cut to store
 
 	replaced bool // the topic was created anew, and may have other partitions now; of run's goroutine
 
@@ -50,6 +51,7 @@ type partition struct {
 	pending              []frameInfo // ascending by cut, all above the position
 	known                []frameInfo // the latest announced, for a state that is yet to come
 	compared             int64       // frames at or below were compared or never will be
+	verified             []point     // cuts at which the state was equal to the log's, newest first
 	info                 *partitionInfo
 	gathering            *gathering // what is read while there is no state to follow; nil mostly
 	watched              bool       // somebody watches, or did: history is recorded
@@ -68,7 +70,7 @@ func newPartition(r *Replica, no int32) *partition {
 		r: r, no: no, log: r.cfg.Logger.With("topic", r.cfg.Topic, "partition", no),
 		history: newHistory(r.cfg.WatchChanges),
 		ready:   make(chan struct{}), stopped: make(chan struct{}),
-		restart: make(chan restart, 1), ask: make(chan struct{}, 1),
+		restart: make(chan restart, 1), ask: make(chan struct{}, 1), keep: make(chan struct{}, 1),
 		ring: ring{capacity: r.cfg.RingEntries},
 	}
 }
@@ -93,6 +95,7 @@ func (p *partition) position() Position {
 func (p *partition) run(ctx context.Context) {
 	defer close(p.stopped)
 	defer p.moved.notify()
+	defer p.keepVerified()
 	fresh := false // the state that is stored is of no use
 	for quick := 0; ; quick++ {
 		if quick > 0 && sleep(ctx, p.r.cfg.Retry<<min(quick-1, 6)) != nil {
@@ -137,6 +140,8 @@ func (p *partition) wait(ctx context.Context) (restart, bool) {
 			return restart{}, false
 		case why := <-p.restart:
 			return why, true
+		case <-p.keep:
+			p.keepVerified()
 		case <-p.ask:
 			if v := p.compareNow(ctx); ctx.Err() == nil {
 				p.publish(v)

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 // documentation. All methods may be called beside each other.
 type Replica struct {
 	cfg    Config
+	name   string
 	plane  *plane // nil without a state plane
 	tail   tail
 	stores stores
@@ -84,6 +86,7 @@ func openReplica(ctx context.Context, cfg Config, t tail) (*Replica, error) {
 		t.close()
 		return nil, err
 	}
+	r.name = cmp.Or(cfg.Name, r.stores.name(), newName())
 	for _, no := range r.numbers {
 		r.partitions[no] = newPartition(r, no)
 	}
@@ -177,6 +180,9 @@ func (r *Replica) Err() error {
 	}
 	return errors.Join(errs...)
 }
+
+// Name is the replica's name among the topic's replicas.
+func (r *Replica) Name() string { return r.name }
 
 // Partitions lists the partitions that the replica holds, ascending.
 func (r *Replica) Partitions() []int32 { return slices.Clone(r.numbers) }

@@ -23,6 +23,11 @@ type stores interface {
 	load(partition int32, r io.Reader) (rows, frame.Header, error)
 	// empty returns a partition without rows at position.
 	empty(id identity, position int64, kind fold.Kind) (rows, error)
+	// name is that of the replica whose stores these are; empty: they keep none.
+	name() string
+	// verified returns the cuts at which the stored state of a partition was equal to the log, and keepVerified stores them, newest first.
+	verified(partition int32) ([]point, error)
+	keepVerified(partition int32, points []point) error
 	close() error
 }
 
@@ -70,6 +75,10 @@ func newMemoryStores(kind fold.Kind) *memoryStores {
 
 func (m *memoryStores) open(int32) (rows, bool, error) { return nil, false, nil }
 func (m *memoryStores) close() error                   { return nil }
+func (m *memoryStores) name() string                   { return "" }
+
+func (m *memoryStores) verified(int32) ([]point, error)   { return nil, nil }
+func (m *memoryStores) keepVerified(int32, []point) error { return nil }
 
 func (m *memoryStores) load(_ int32, r io.Reader) (rows, frame.Header, error) {
 	t, h, err := memory.Load(r, m.cfg)

@@ -21,6 +21,7 @@ func (p *partition) judgeLocked(f frameInfo, ours digest.Digest) Verdict {
 	switch {
 	case ours == f.digest:
 		p.start.Store(max(f.start, p.start.Load())) // without rows of ours that it passes
+		p.verifiedLocked(point{f.cut, ours, f.start})
 		return p.verdict(f.cut, Equal, ours, f.digest, "", nil)
 	case f.start != p.start.Load():
 		// Retention took rows out of the frame that no record tells us of: we need the frame.
@@ -160,6 +161,7 @@ func (p *partition) compareNow(ctx context.Context) Verdict {
 	case ours != logs:
 		return p.verdict(at, Drifted, ours, logs, differs(ours, logs), nil)
 	}
+	p.verifiedHere(s, point{at, ours, start})
 	return p.verdict(at, Equal, ours, logs, "", nil)
 }
 

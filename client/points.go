@@ -1,0 +1,50 @@
+package client
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/keyframelog/keyframe/proto/digest"
+)
+
+// pointsMax is how many points of a state the log is asked about, its position included.
+const pointsMax = 16
+
+// point is the digest of the state at one offset, with the log start that it respects.
+type point struct {
+	offset int64
+	digest digest.Digest
+	start  int64
+}
+
+// verifiedLocked notes that the state was equal to the log at a cut. run stores it.
+func (p *partition) verifiedLocked(at point) {
+	p.verified = slices.DeleteFunc(p.verified, func(x point) bool { return x.offset == at.offset })
+	i, _ := slices.BinarySearchFunc(p.verified, at, func(x, y point) int { return cmp.Compare(y.offset, x.offset) })
+	p.verified = slices.Insert(p.verified, i, at)
+	p.verified = p.verified[:min(len(p.verified), pointsMax-1)]
+	select {
+	case p.keep <- struct{}{}:
+	default:
+	}
+}
+
+// verifiedHere notes that s was equal to the log at its own position, if that is a cut: others the log cannot be asked about later.
+func (p *partition) verifiedHere(s rows, at point) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	isCut := slices.ContainsFunc(p.known, func(f frameInfo) bool { return f.cut == at.offset && f.start == at.start })
+	if isCut && p.rows() == s {
+		p.verifiedLocked(at)
+	}
+}
+
+// keepVerified stores what verifiedLocked noted. The state does not depend on it: what is not stored is not asked about after a restart.
+func (p *partition) keepVerified() {
+	p.mu.Lock()
+	points := slices.Clone(p.verified)
+	p.mu.Unlock()
+	if err := p.r.stores.keepVerified(p.no, points); err != nil {
+		p.log.Warn("replica: the verified cuts are not stored", "err", err)
+	}
+}

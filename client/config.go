@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/prometheus/client_golang/prometheus"
@@ -136,6 +138,8 @@ func (c Config) Validate() error {
 		return fmt.Errorf("%w: key frames come from the state plane: set StateURL, or From: FromEarliest", ErrConfig)
 	case len(c.Name) > nameBytesMax:
 		return fmt.Errorf("%w: Name has %d bytes, at most %d are admitted", ErrConfig, len(c.Name), nameBytesMax)
+	case strings.ContainsFunc(c.Name, func(r rune) bool { return !unicode.IsGraphic(r) }):
+		return fmt.Errorf("%w: Name %q is not text: it is shown on terminals", ErrConfig, c.Name)
 	case c.BootstrapParallel < 0 || c.RingEntries < 0 || c.WatchChanges < 0 || c.CommitBytes < 0:
 		return fmt.Errorf("%w: a bound is negative", ErrConfig)
 	}

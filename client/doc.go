@@ -63,6 +63,13 @@
 // Where the topic gets more partitions, a replica of all of them ends with the Event TopicGrew, so that it does not go on with a part of the
 // topic; one that was opened with Config.Partitions goes on with its own.
 //
+// # What it reports
+//
+// A replica with a state plane tells the broker how it is doing: its name and process, positions, the latest verdict with the digest here, the latest
+// repair; after each of these, as often as the broker asks, and when it closes. So the broker knows every replica, and can tell a
+// replica that is wrong from one of several that are right where it is wrong itself. Nothing waits for that, and a broker that does
+// not answer changes nothing. keyframe replica list prints it.
+//
 // # What it proves
 //
 // Keys and values. Offsets, timestamps and headers of rows are covered by checksums of transport and storage only. Scrub tells

@@ -28,6 +28,7 @@ type fakePlane struct {
 	refuse atomic.Int64           // HTTP status instead of a frame; 0: none
 	asked  atomic.Int64           // DigestAt
 	before atomic.Pointer[func()] // of the next answer of DigestAt
+	reports
 }
 
 func newFakePlane(t interface{ Cleanup(func()) }, l *fakeLog) *fakePlane {

@@ -26,6 +26,7 @@ type Replica struct {
 	loading    chan struct{} // one token for each frame that is being loaded
 	changed    notifier      // any partition
 	metrics    *metrics
+	reporter   *reporter // nil without a state plane
 
 	cancel  context.CancelFunc
 	done    <-chan struct{}
@@ -78,6 +79,7 @@ func openReplica(ctx context.Context, cfg Config, t tail) (*Replica, error) {
 	}
 	if cfg.StateURL != "" {
 		r.plane = newPlane(cfg.HTTPClient, cfg.StateURL, cfg.Topic)
+		r.reporter = newReporter(r)
 	}
 	if r.numbers, err = choosePartitions(cfg, topic); err == nil {
 		r.stores, err = openStores(cfg, topic)
@@ -132,6 +134,7 @@ func (r *Replica) begin() {
 			r.running.Go(func() { p.run(ctx) })
 		}
 		r.running.Go(func() { r.runTail(ctx) })
+		r.running.Go(func() { r.reporter.run(ctx) })
 		r.followFrames(ctx)
 	})
 }
@@ -295,6 +298,7 @@ func (r *Replica) Scrub(context.Context) []Verdict {
 		default:
 			out[i] = p.verdict(at, Equal, stored, kept, "", nil)
 		}
+		out[i].scrub = true
 		r.publishVerdict(out[i])
 	}
 	return out
@@ -302,6 +306,7 @@ func (r *Replica) Scrub(context.Context) []Verdict {
 
 func (r *Replica) publishVerdict(v Verdict) {
 	r.metrics.verdict(v)
+	r.reporter.verdict(v)
 	l := r.cfg.Logger.With("topic", v.Topic, "partition", v.Partition, "at", v.At, "outcome", v.Outcome.String())
 	switch v.Outcome {
 	case Equal:
@@ -322,6 +327,7 @@ func (r *Replica) publishVerdict(v Verdict) {
 func (r *Replica) event(e Event) {
 	e.Topic, e.Time = r.cfg.Topic, r.cfg.Now()
 	r.metrics.event(e)
+	r.reporter.event(e)
 	l := r.cfg.Logger.With("topic", e.Topic, "partition", e.Partition, "offset", e.Offset)
 	if e.Err != nil {
 		l.Warn("replica: "+e.Kind.String(), "err", e.Err)

@@ -335,6 +335,7 @@ func TestBadConfig(t *testing.T) {
 		"Topic":    {Brokers: []string{"x"}, StateURL: "y"},
 		"Brokers":  {Topic: "t", StateURL: "y"},
 		"StateURL": {Topic: "t", Brokers: []string{"x"}},
+		"terminal": {Topic: "t", Brokers: []string{"x"}, StateURL: "y", Name: "a\x1b[2J"},
 		"negative": {Topic: "t", Brokers: []string{"x"}, From: FromEarliest, RingEntries: -1},
 	} {
 		_, err := OpenReplica(context.Background(), cfg)

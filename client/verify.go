@@ -13,6 +13,7 @@ import (
 func (p *partition) verdict(at int64, o Outcome, ours, logs digest.Digest, reason string, err error) Verdict {
 	return Verdict{
 		Topic: p.r.cfg.Topic, Partition: p.no, At: at, Outcome: o, Ours: ours, Logs: logs, Reason: reason, Err: err, Time: p.r.cfg.Now(),
+		start: p.start.Load(),
 	}
 }
 

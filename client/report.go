@@ -1,0 +1,285 @@
+package client
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"connectrpc.com/connect"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/keyframelog/keyframe/proto/state"
+)
+
+const (
+	reportInterval    = 10 * time.Second // until the broker asks for another
+	reportIntervalMin = 100 * time.Millisecond
+	reportIntervalMax = time.Hour
+	reportTime        = 10 * time.Second // of one call
+	leaveTime         = time.Second      // Close waits no longer to say that it closes
+	reportQueue       = 256              // verdicts and repairs that were not told yet
+	reportPartitions  = 1000             // in one call
+	reasonBytesMax    = 256
+)
+
+// The phases of a partition, as the broker knows them.
+const (
+	phaseBootstrapping = "bootstrapping"
+	phaseFollowing     = "following"
+	phaseRepairing     = "repairing"
+	phaseHalted        = "halted"
+)
+
+// reporter tells the broker how the replica is doing: after each verdict, bootstrap and repair, every interval that the broker asked for, and when it
+// closes. It is told what happened by the partitions, which it never holds up: what it has not told yet waits in a queue, and of too much the
+// oldest goes. A broker that does not answer is asked again, and that is all: a replica is as good without. All methods do nothing on nil.
+type reporter struct {
+	r    *Replica
+	host string
+	wake chan struct{} // capacity 1: there is something in the queue
+
+	mu sync.Mutex
+	// Guarded by mu.
+	now   map[int32]*state.ReplicaPartition // as of the last thing that happened; the position is filled in when it is told
+	queue []*state.ReplicaPartition         // in the order in which it happened
+
+	// Of run's goroutine.
+	disputed []int32
+	told     bool // the broker may know of us
+}
+
+func newReporter(r *Replica) *reporter {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	return &reporter{
+		r: r, host: fmt.Sprintf("%s pid %d", host, os.Getpid()), wake: make(chan struct{}, 1), now: map[int32]*state.ReplicaPartition{},
+	}
+}
+
+// partLocked is what is to be told of a partition.
+func (w *reporter) partLocked(no int32) *state.ReplicaPartition {
+	x := w.now[no]
+	if x == nil {
+		x = &state.ReplicaPartition{Partition: no, Phase: phaseBootstrapping}
+		w.now[no] = x
+	}
+	return x
+}
+
+// verdict takes a comparison with the log.
+func (w *reporter) verdict(v Verdict) {
+	if w == nil || v.scrub {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	x := w.partLocked(v.Partition)
+	sum := v.Ours.Sum.Bytes()
+	x.Outcome, x.Reason, x.ComparedMs = outcomes[v.Outcome], reasonOf(v), v.Time.UnixMilli()
+	x.Compared = &state.Point{Offset: v.At, Count: v.Ours.Count, Sum: sum[:], Start: v.start}
+	if v.Outcome == Equal {
+		x.Verified, x.VerifiedMs = v.At, v.Time.UnixMilli()
+	}
+	w.addLocked(x)
+}
+
+var outcomes = map[Outcome]state.Outcome{
+	Equal: state.Outcome_OUTCOME_EQUAL, Drifted: state.Outcome_OUTCOME_DRIFTED, Inconclusive: state.Outcome_OUTCOME_INCONCLUSIVE, Error: state.Outcome_OUTCOME_ERROR,
+}
+
+func reasonOf(v Verdict) string {
+	reason := v.Reason
+	if v.Err != nil {
+		reason += ": " + v.Err.Error()
+	}
+	return strings.ToValidUTF8(reason[:min(len(reason), reasonBytesMax)], "")
+}
+
+// event takes what changes the phase of a partition.
+func (w *reporter) event(e Event) {
+	if w == nil || e.Partition < 0 {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	x := w.partLocked(e.Partition)
+	switch e.Kind {
+	case Bootstrapped:
+		x.Phase = phaseFollowing
+		x.Bootstraps++
+		if e.Rows > 0 { // they are those of a frame, whose digest was verified
+			x.Verified, x.VerifiedMs = e.Offset, e.Time.UnixMilli()
+		}
+	case Resumed:
+		x.Phase = phaseFollowing
+	case OutOfRange, NewIncarnation:
+		x.Phase = phaseBootstrapping
+	case DriftFound:
+		if w.r.cfg.OnDrift == Rebootstrap {
+			x.Phase = phaseBootstrapping
+		}
+	case Stopped:
+		x.Phase = phaseHalted
+	default:
+		return
+	}
+	w.addLocked(x)
+}
+
+// addLocked queues what is to be told of a partition as it is now.
+func (w *reporter) addLocked(x *state.ReplicaPartition) {
+	w.queue = append(w.queue, w.snapshot(x))
+	w.boundLocked()
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+}
+
+// boundLocked drops the oldest of too much, but not the word that a replica has drifted while there is anything else: it is what stops a broker that
+// is wrong itself.
+func (w *reporter) boundLocked() {
+	for len(w.queue) > reportQueue {
+		i := max(slices.IndexFunc(w.queue, func(q *state.ReplicaPartition) bool { return q.Outcome != state.Outcome_OUTCOME_DRIFTED }), 0)
+		w.queue = slices.Delete(w.queue, i, i+1)
+	}
+}
+
+// snapshot copies what is to be told of a partition, with the position of this moment.
+func (w *reporter) snapshot(x *state.ReplicaPartition) *state.ReplicaPartition {
+	x = proto.CloneOf(x)
+	if p := w.r.partitions[x.Partition]; p != nil && p.rows() != nil {
+		at := p.position()
+		x.Position, x.Incarnation = at.Offset, at.Incarnation[:]
+	}
+	return x
+}
+
+// run is the reporter's goroutine.
+func (w *reporter) run(ctx context.Context) {
+	if w == nil {
+		return
+	}
+	interval := time.NewTimer(0)
+	defer interval.Stop()
+	for try := 0; ; {
+		all := false
+		select {
+		case <-ctx.Done():
+			w.leave()
+			return
+		case <-w.wake:
+		case <-interval.C:
+			all = true
+		}
+		next, err := w.report(ctx, w.take(all))
+		if err == nil {
+			if try = 0; all {
+				interval.Reset(next)
+			}
+			continue
+		}
+		if ctx.Err() == nil {
+			w.r.cfg.Logger.Debug("replica: a report did not reach the broker", "topic", w.r.cfg.Topic, "err", err)
+		}
+		pause := reportInterval // where asking again will not help: it is of an earlier version, or has no room
+		if worthRepeating(err) {
+			pause = min(w.r.cfg.Retry<<min(try, 10), reportInterval)
+		}
+		try++
+		_ = sleep(ctx, pause) // the end of ctx is seen above
+		interval.Reset(0)
+	}
+}
+
+// worthRepeating tells whether the same report may be taken soon.
+func worthRepeating(err error) bool {
+	switch connect.CodeOf(err) {
+	case connect.CodeUnimplemented, connect.CodeInvalidArgument, connect.CodeResourceExhausted, connect.CodeNotFound, connect.CodeFailedPrecondition, connect.CodePermissionDenied:
+		return false
+	}
+	return true
+}
+
+// take empties the queue; with all, every partition is among what it returns.
+func (w *reporter) take(all bool) []*state.ReplicaPartition {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	queue := w.queue
+	w.queue = nil
+	if all {
+		for _, no := range w.r.numbers {
+			queue = append(queue, w.snapshot(w.partLocked(no)))
+		}
+	}
+	return queue
+}
+
+// putBack makes what was not told the head of the queue again, as far as there is room.
+func (w *reporter) putBack(parts []*state.ReplicaPartition) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.queue = append(parts[:len(parts):len(parts)], w.queue...)
+	w.boundLocked()
+}
+
+// report tells, and returns when to do so again.
+func (w *reporter) report(ctx context.Context, parts []*state.ReplicaPartition) (next time.Duration, err error) {
+	next = reportInterval
+	for len(parts) > 0 {
+		n := min(len(parts), reportPartitions)
+		answer, err := w.call(ctx, &state.ReportRequest{Partitions: parts[:n]}, reportTime)
+		if err != nil {
+			if worthRepeating(err) {
+				w.putBack(parts)
+			}
+			return 0, err
+		}
+		next = min(max(time.Duration(answer.IntervalMs)*time.Millisecond, reportIntervalMin), reportIntervalMax)
+		w.learn(answer.Disputed)
+		parts = parts[n:]
+	}
+	return next, nil
+}
+
+func (w *reporter) call(ctx context.Context, m *state.ReportRequest, timeout time.Duration) (*state.ReportResponse, error) {
+	bounded, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	m.Topic, m.Replica, m.Host = w.r.cfg.Topic, w.r.name, w.host
+	answer, err := w.r.plane.rpc.Report(bounded, connect.NewRequest(m))
+	w.told = err == nil || ctx.Err() != nil
+	if err != nil {
+		return nil, err
+	}
+	return answer.Msg, nil
+}
+
+// learn says which partitions are disputed, once.
+func (w *reporter) learn(disputed []int32) {
+	for _, no := range disputed {
+		if !slices.Contains(w.disputed, no) {
+			w.r.cfg.Logger.Warn("replicas agree with one another and not with the broker: nothing is repaired until an operator has looked",
+				"topic", w.r.cfg.Topic, "partition", no)
+		}
+	}
+	w.disputed = disputed
+}
+
+// leave tells what is still to be told, and that the replica closes. Not to a broker that did not answer the last time: it will forget us.
+func (w *reporter) leave() {
+	if !w.told {
+		return
+	}
+	parts := w.take(false)
+	parts = parts[max(len(parts)-reportPartitions, 0):]
+	_, err := w.call(context.Background(), &state.ReportRequest{Partitions: parts, Leaving: true}, leaveTime)
+	if err != nil {
+		w.r.cfg.Logger.Debug("replica: the broker was not told that it closes", "topic", w.r.cfg.Topic, "err", err)
+	}
+}

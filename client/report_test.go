@@ -1,0 +1,237 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"connectrpc.com/connect"
+	"github.com/stretchr/testify/require"
+
+	"github.com/keyframelog/keyframe/proto/fold"
+	"github.com/keyframelog/keyframe/proto/state"
+)
+
+// reports is what a fakePlane is told, and what it answers. It takes none until interval is set.
+type reports struct {
+	interval atomic.Int64 // ms
+	disputed atomic.Bool  // partition 0
+	stuck    atomic.Bool  // it does not answer
+	failing  atomic.Int64 // so many calls fail
+	called   atomic.Int64
+	told     notifier
+
+	mu  sync.Mutex
+	got []*state.ReportRequest
+}
+
+func (f *fakePlane) Report(ctx context.Context, req *connect.Request[state.ReportRequest]) (*connect.Response[state.ReportResponse], error) {
+	f.called.Add(1)
+	defer f.told.notify()
+	if f.interval.Load() == 0 {
+		return nil, connect.NewError(connect.CodeUnimplemented, errors.New("as a broker of former days"))
+	}
+	if f.stuck.Load() {
+		f.told.notify()
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	if f.failing.Add(-1) >= 0 {
+		return nil, connect.NewError(connect.CodeUnavailable, errors.New("not now"))
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.got = append(f.got, req.Msg)
+	answer := &state.ReportResponse{IntervalMs: f.interval.Load()}
+	if f.disputed.Load() {
+		answer.Disputed = []int32{0}
+	}
+	return connect.NewResponse(answer), nil
+}
+
+// parts is what was told of the partitions, in its order.
+func (f *reports) parts() (out []*state.ReplicaPartition) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, m := range f.got {
+		out = append(out, m.Partitions...)
+	}
+	return out
+}
+
+// awaitTold waits until something of that kind was told.
+func (g *rig) awaitTold(what string, is func(*state.ReplicaPartition) bool) *state.ReplicaPartition {
+	g.t.Helper()
+	deadline := time.After(15 * time.Second)
+	for {
+		told := g.plane.told.wait()
+		parts := g.plane.parts()
+		if i := slices.IndexFunc(parts, is); i >= 0 {
+			return parts[i]
+		}
+		select {
+		case <-told:
+		case <-deadline:
+			g.t.Fatalf("never told: %s; %v", what, parts)
+		}
+	}
+}
+
+const never = int64(time.Hour / time.Millisecond)
+
+// A replica says who it is, and how it is doing, after each verdict, and at the end that it leaves.
+func TestReplicaReports(t *testing.T) {
+	eachStore(t, func(t *testing.T, store func() Store) {
+		g := newRig(t, fold.LastValue, 2)
+		g.cfg.Store, g.cfg.Name = store(), "seven"
+		g.plane.interval.Store(never)
+		g.log.append(0, "a", "1")
+		first := g.log.cut(0)
+		g.open()
+		g.awaitTold("partition 1", func(x *state.ReplicaPartition) bool { return x.Partition == 1 && x.Phase == "following" })
+		g.log.append(0, "b", "1")
+		g.requireState(0)
+		cut := g.log.cut(0)
+		x := g.awaitTold("a verdict", func(x *state.ReplicaPartition) bool { return x.Partition == 0 && x.Compared.GetOffset() == cut })
+		require.Equal(t, state.Outcome_OUTCOME_EQUAL, x.Outcome)
+		require.Equal(t, []int64{cut, cut, 2, 1}, []int64{x.Position, x.Verified, x.Compared.Count, x.Bootstraps})
+		require.Greater(t, cut, first)
+		require.Equal(t, g.log.parts[0].incarnation[:], x.Incarnation)
+		sum := digestOf(g.log.parts[0].states[cut]).Sum.Bytes()
+		require.Equal(t, sum[:], x.Compared.Sum)
+		require.NotZero(t, x.VerifiedMs)
+
+		require.NoError(t, g.r.Close())
+		last := g.plane.got[len(g.plane.got)-1]
+		require.True(t, last.Leaving)
+		for _, m := range g.plane.got {
+			require.Equal(t, g.log.topic+" seven", m.Topic+" "+m.Replica)
+			require.Contains(t, m.Host, " pid ")
+			require.Equal(t, m == last, m.Leaving)
+		}
+	})
+}
+
+// A drift is told with the digest here and why, before whatever is done about it; what a scrub finds in the rows is no verdict on the log.
+func TestDriftIsReported(t *testing.T) {
+	for policy, phase := range map[Policy]string{Report: "following", Halt: "halted", Rebootstrap: "following"} {
+		t.Run(fmt.Sprint(policy), func(t *testing.T) {
+			g := newRig(t, fold.LastValue, 1)
+			g.cfg.OnDrift = policy
+			g.plane.interval.Store(never)
+			g.log.append(0, "a", "1")
+			g.log.cut(0)
+			g.tail.fault = func(s segment) []segment {
+				s.records = nil
+				return []segment{s}
+			}
+			g.open()
+			g.log.append(0, "b", "1")
+			require.NoError(t, g.r.WaitFor(testContext(t), 0, 2))
+			cut := g.log.cut(0)
+			x := g.awaitTold("the drift", func(x *state.ReplicaPartition) bool { return x.Outcome == state.Outcome_OUTCOME_DRIFTED })
+			require.Equal(t, []int64{cut, 1, 1}, []int64{x.Compared.Offset, x.Compared.Count, x.Verified})
+			require.Contains(t, x.Reason, "1 rows here, 2 in the log")
+			want := int64(1)
+			if policy == Rebootstrap {
+				want = 2
+			}
+			g.awaitTold("what came of it", func(x *state.ReplicaPartition) bool {
+				return x.Outcome == state.Outcome_OUTCOME_DRIFTED && x.Phase == phase && x.Bootstraps == want
+			})
+			require.Equal(t, Equal, g.r.Scrub(context.Background())[0].Outcome)
+			require.NoError(t, g.r.Close())
+			parts := g.plane.parts()
+			require.Equal(t, state.Outcome_OUTCOME_DRIFTED, parts[len(parts)-1].Outcome)
+		})
+	}
+}
+
+// Whether anything happens or not, it reports as often as the broker asks it to: all partitions, with their positions.
+func TestReportsEveryInterval(t *testing.T) {
+	g := newRig(t, fold.LastValue, 2)
+	g.plane.interval.Store(1)
+	g.open()
+	g.log.append(1, "a", "1")
+	g.requireState(1)
+	g.awaitTold("the position", func(x *state.ReplicaPartition) bool { return x.Partition == 1 && x.Position == 1 })
+	n := len(g.plane.parts())
+	require.Eventually(t, func() bool {
+		told := g.plane.told.wait()
+		if len(g.plane.parts()) > n+4 {
+			return true
+		}
+		<-told
+		return false
+	}, 15*time.Second, time.Millisecond)
+}
+
+// A broker that does not answer is asked again and is told what happened meanwhile, in its order; nobody waits for it.
+func TestReportsAreRepeated(t *testing.T) {
+	g := newRig(t, fold.LastValue, 1)
+	g.plane.interval.Store(never)
+	g.plane.failing.Store(1 << 40)
+	g.open()
+	var cuts []int64
+	for i := range 3 {
+		g.log.append(0, fmt.Sprint(i), "1")
+		g.requireState(0)
+		cuts = append(cuts, g.log.cut(0))
+		g.awaitVerdict(cuts[i], Equal)
+	}
+	g.plane.failing.Store(2)
+	g.awaitTold("the last", func(x *state.ReplicaPartition) bool { return x.Verified == cuts[2] })
+	var verified []int64
+	for _, x := range g.plane.parts() {
+		if x.Verified > 0 {
+			verified = append(verified, x.Verified)
+		}
+	}
+	require.Equal(t, cuts, slices.Compact(verified))
+}
+
+// A broker of a former version, or one that hangs, does not keep a replica from anything, nor Close from ending.
+func TestReplicaWithoutReports(t *testing.T) {
+	for name, set := range map[string]func(*reports){
+		"unimplemented": func(*reports) {},
+		"hanging":       func(r *reports) { r.interval.Store(never); r.stuck.Store(true) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := newRig(t, fold.LastValue, 1)
+			set(&g.plane.reports)
+			g.open()
+			g.log.append(0, "a", "1")
+			g.requireState(0)
+			g.awaitVerdict(g.log.cut(0), Equal)
+			began := time.Now()
+			require.NoError(t, g.r.Close())
+			require.Less(t, time.Since(began), 10*time.Second)
+		})
+	}
+}
+
+// The queue is bounded, and keeps what a broker most needs to know.
+func TestReportQueueIsBounded(t *testing.T) {
+	r := &Replica{cfg: Config{}.withDefaults(), numbers: []int32{0}}
+	w := newReporter(r)
+	w.verdict(Verdict{At: 1, Outcome: Drifted, Reason: strings.Repeat("€", 200)})
+	for i := range 1000 {
+		w.verdict(Verdict{At: int64(i + 2), Outcome: Equal})
+	}
+	require.Len(t, w.queue, reportQueue)
+	require.Equal(t, state.Outcome_OUTCOME_DRIFTED, w.queue[0].Outcome)
+	require.Equal(t, strings.Repeat("€", 85), w.queue[0].Reason)
+	require.EqualValues(t, 1001, w.queue[reportQueue-1].Compared.Offset)
+	parts := w.take(false)
+	w.verdict(Verdict{At: 2000, Outcome: Equal})
+	w.putBack(parts)
+	require.Len(t, w.queue, reportQueue)
+	require.Equal(t, state.Outcome_OUTCOME_DRIFTED, w.queue[0].Outcome)
+	require.EqualValues(t, 2000, w.queue[reportQueue-1].Compared.Offset)
+}

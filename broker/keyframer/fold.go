@@ -107,6 +107,7 @@ func (p *Partition) foldedLocked(fold table.Fold) {
 	}
 	p.lastCut = fold.End
 	p.cutting = interval{}
+	p.changedLocked()
 	if p.request != nil && p.request.target == fold.End {
 		p.answerLocked()
 	}

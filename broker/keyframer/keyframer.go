@@ -181,6 +181,7 @@ func (k *Keyframer) Configure(name string, settings Settings) error {
 	for _, p := range t.Partitions() {
 		p.wake()
 	}
+	t.notify()
 	return nil
 }
 

@@ -51,6 +51,7 @@ type Partition struct {
 	held, preparing  bool // see situation
 	request          *request
 	waiters          []waiter
+	watchers         map[*watcher]struct{}
 	behindMs         int64 // since when deltas wait to be applied; 0: none do
 }
 
@@ -138,6 +139,7 @@ func (p *Partition) releaseLocked(err error) {
 		w.done <- err
 	}
 	p.waiters = nil
+	p.changedLocked()
 	if p.request != nil {
 		p.request.err = err
 		close(p.request.done)
@@ -262,6 +264,7 @@ func (p *Partition) appliedLocked(position int64) {
 	}
 	clear(p.waiters[len(kept):])
 	p.waiters = kept
+	p.changedLocked()
 }
 
 // Failures lists why partitions are not folded.

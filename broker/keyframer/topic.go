@@ -82,8 +82,8 @@ func (t *Topic) Partition(index int32) (*Partition, error) {
 	return all[i], nil
 }
 
-// Changed returns a channel that is closed when a frame of the topic has come or gone, or the topic itself is gone. Take
-// it before looking at the frames.
+// Changed returns a channel that is closed when a frame of the topic has come or gone, its settings have changed, it has got partitions, or it is
+// gone itself. Take it before looking at them.
 func (t *Topic) Changed() <-chan struct{} {
 	t.mu.Lock()
 	defer t.mu.Unlock()

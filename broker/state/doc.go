@@ -38,6 +38,15 @@
 // answer comes with tells which one that is, since another may have superseded it (see Key frames). Whatever comes of it is compared with the frame's
 // digest at the end. Before the first answer the whole frame is read back and hashed (package repair).
 //
+// # Watches
+//
+// Watch tells of rows as they change, and goes on behind any as_of that it has told. It reads on from where it is, at its client's pace: from the
+// log what is not folded yet, and from the table what is, so that a key which changed a hundred times meanwhile comes once. Between two
+// messages it holds neither log nor tables. Who applies all changes in order has the state at as_of as soon as no row at or above as_of came
+// with it; such a row is newer and comes again. Below the tombstone horizon, and where rows that the log start has passed are not stored any more,
+// a partition begins anew: all rows, then caught_up. A row comes in with linearizable reads: who is caught up knows what was committed when
+// the request came.
+//
 // # Who may ask
 //
 // There is no authentication yet, so the server is for loopback. A web page elsewhere could still reach it through the

@@ -19,7 +19,7 @@ import (
 func codeOf(reason api.Reason) connect.Code {
 	switch reason {
 	case api.Reason_REASON_UNKNOWN_TOPIC, api.Reason_REASON_UNKNOWN_PARTITION, api.Reason_REASON_UNKNOWN_CUT,
-		api.Reason_REASON_UNKNOWN_FRAME:
+		api.Reason_REASON_UNKNOWN_FRAME, api.Reason_REASON_TOPIC_DELETED:
 		return connect.CodeNotFound
 	case api.Reason_REASON_BROKER_CORRUPT:
 		return connect.CodeDataLoss
@@ -31,8 +31,10 @@ func codeOf(reason api.Reason) connect.Code {
 		return connect.CodeUnavailable
 	case api.Reason_REASON_TOO_MANY_SCANS, api.Reason_REASON_TOO_FAR_ABOVE_FRAME, api.Reason_REASON_TOO_MANY_REPAIRS:
 		return connect.CodeResourceExhausted
-	case api.Reason_REASON_TOO_MANY_REPLICAS:
+	case api.Reason_REASON_TOO_MANY_REPLICAS, api.Reason_REASON_TOO_MANY_WATCHES:
 		return connect.CodeResourceExhausted
+	case api.Reason_REASON_FUTURE_POSITION:
+		return connect.CodeOutOfRange
 	case api.Reason_REASON_AMBIGUOUS_POINT:
 		return connect.CodeInvalidArgument
 	}

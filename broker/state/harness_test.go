@@ -46,6 +46,9 @@ type node struct {
 	logs   []*memlog.Log
 
 	disputed atomic.Bool // every partition
+	fs       vfs.FS
+	settings keyframer.Settings
+	closers  []func() // of this run, last first
 }
 
 const topicName = "files"
@@ -65,24 +68,31 @@ func (n *node) spec(partitions int) keyframer.TopicSpec {
 }
 
 func newNode(t *testing.T, partitions int, configure func(*state.Config)) *node {
-	n := &node{t: t, clock: &clock{}}
+	n := &node{t: t, clock: &clock{}, fs: vfs.NewMem(), settings: calm()}
 	n.clock.ms.Store(1_000_000)
-	dir, err := engine.OpenDir(engine.Config{Dir: "data", FS: vfs.NewMem(), Fatal: func(msg string) { panic(msg) }})
+	t.Cleanup(n.stop)
+	n.start(partitions, configure)
+	return n
+}
+
+// start starts a broker on what an earlier one has left.
+func (n *node) start(partitions int, configure func(*state.Config)) {
+	t := n.t
+	dir, err := engine.OpenDir(engine.Config{Dir: "data", FS: n.fs, Fatal: func(msg string) { panic(msg) }})
 	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, dir.Close()) })
+	n.onStop(func() { require.NoError(t, dir.Close()) })
 	var options *pebble.Options
-	pdb, options, err := dir.OpenTableDB()
+	n.pdb, options, err = dir.OpenTableDB()
 	require.NoError(t, err)
-	n.pdb = pdb
-	tables, err := table.Open(table.Config{DB: pdb, Options: options, FS: options.FS, Dir: "data/ingest", Now: n.clock.Now})
+	tables, err := table.Open(table.Config{DB: n.pdb, Options: options, FS: options.FS, Dir: "data/ingest", Now: n.clock.Now})
 	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, tables.Close()) })
+	n.onStop(func() { require.NoError(t, tables.Close()) })
 	registry := prometheus.NewRegistry()
 	n.k = keyframer.New(keyframer.Config{Tables: tables, Now: n.clock.Now, Metrics: registry})
-	t.Cleanup(func() { require.NoError(t, n.k.Close()) })
-	require.NoError(t, n.k.Add(n.spec(partitions), calm()))
+	n.onStop(func() { require.NoError(t, n.k.Close()) })
+	require.NoError(t, n.k.Add(n.spec(partitions), n.settings))
 	desk := repair.NewDesk(repair.Config{Now: n.clock.Now, Metrics: registry, Disputed: func([16]byte, int32) bool { return n.disputed.Load() }})
-	t.Cleanup(func() { require.NoError(t, desk.Close()) })
+	n.onStop(func() { require.NoError(t, desk.Close()) })
 	config := state.Config{
 		Keyframer: n.k, Repairs: desk, Gather: registry, Metrics: registry, Now: n.clock.Now,
 		TopicExists: func(name string) bool { return name == "plain" },
@@ -91,7 +101,14 @@ func newNode(t *testing.T, partitions int, configure func(*state.Config)) *node 
 		configure(&config)
 	}
 	n.serve(config)
-	return n
+}
+
+func (n *node) onStop(fn func()) { n.closers = append(n.closers, fn) }
+
+func (n *node) stop() {
+	for ; len(n.closers) > 0; n.closers = n.closers[:len(n.closers)-1] {
+		n.closers[len(n.closers)-1]()
+	}
 }
 
 func calm() keyframer.Settings {
@@ -109,7 +126,7 @@ func (n *node) serve(config state.Config) {
 	transport := &http.Transport{DisableCompression: true}
 	n.http = &http.Client{Transport: transport, Timeout: 20 * time.Second}
 	n.client = stateconnect.NewStateServiceClient(n.http, n.url)
-	t.Cleanup(func() {
+	n.onStop(func() {
 		transport.CloseIdleConnections()
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()

@@ -47,7 +47,8 @@ func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
 
 type serverMetrics struct {
 	refusedScans, refusedHosts prometheus.Counter
-	frameBytes                 prometheus.Counter
+	refusedWatches, frameBytes prometheus.Counter
+	watches                    prometheus.Gauge
 	waits                      *prometheus.CounterVec
 }
 
@@ -56,15 +57,17 @@ func newServerMetrics(r prometheus.Registerer) *serverMetrics {
 		return prometheus.NewCounter(prometheus.CounterOpts{Name: "keyframe_state_" + name, Help: help})
 	}
 	m := &serverMetrics{
-		refusedScans: counter("scans_refused_total", "Scans refused because as many were running as may."),
-		refusedHosts: counter("hosts_refused_total", "Requests refused for a foreign Host or Origin."),
-		frameBytes:   counter("frame_bytes_total", "Bytes of key frames sent, before compression."),
+		refusedScans:   counter("scans_refused_total", "Scans refused because as many were running as may."),
+		refusedHosts:   counter("hosts_refused_total", "Requests refused for a foreign Host or Origin."),
+		refusedWatches: counter("watches_refused_total", "Watches refused because as many were open as may."),
+		watches:        prometheus.NewGauge(prometheus.GaugeOpts{Name: "keyframe_state_watches", Help: "Open watches."}),
+		frameBytes:     counter("frame_bytes_total", "Bytes of key frames sent, before compression."),
 		waits: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "keyframe_state_waits_total", Help: "Waits of reads for the keyframer, by result (reached, behind).",
 		}, []string{"result"}),
 	}
 	if r != nil {
-		r.MustRegister(m.refusedScans, m.refusedHosts, m.frameBytes, m.waits)
+		r.MustRegister(m.refusedScans, m.refusedHosts, m.refusedWatches, m.watches, m.frameBytes, m.waits)
 	}
 	return m
 }

@@ -36,6 +36,8 @@ type Config struct {
 	Scans int
 	// ScanTime bounds one of them, because it pins files. Default 15 min; frames can be resumed.
 	ScanTime time.Duration
+	// Watches bounds how many watches are open at once. Default 1024.
+	Watches int
 	// StallTime bounds how long one write to a client may take. Default 30 s.
 	StallTime time.Duration
 	// Ready are the conditions of /readyz beside the partitions, for example the disk reserve.
@@ -56,6 +58,7 @@ const (
 	defaultWaitTimeout = 10 * time.Second
 	defaultScans       = 64
 	defaultScanTime    = 15 * time.Minute
+	defaultWatches     = 1024
 	defaultStallTime   = 30 * time.Second
 
 	headerTimeout   = 10 * time.Second
@@ -64,12 +67,14 @@ const (
 	headerBytesMax  = 16 << 10
 	messageBytesMax = 8*resolveMax + 16<<10 // of a request message; Resolve has the largest
 	streamsMax      = 256                   // of one HTTP/2 connection
+	watchReadsMax   = 8                     // watches that read log or table at a time
 )
 
 func (c Config) withDefaults() Config {
 	setDefault(&c.WaitTimeout, defaultWaitTimeout)
 	setDefault(&c.Scans, defaultScans)
 	setDefault(&c.ScanTime, defaultScanTime)
+	setDefault(&c.Watches, defaultWatches)
 	setDefault(&c.StallTime, defaultStallTime)
 	if c.TopicExists == nil {
 		c.TopicExists = func(string) bool { return false }
@@ -103,6 +108,8 @@ type Server struct {
 	start   sync.Once
 	closing chan struct{} // closed when streams without an end have to end
 	close   sync.Once
+
+	watches, watchReads chan struct{} // tokens as scans
 }
 
 // New returns a server; Serve starts it.
@@ -111,9 +118,12 @@ func New(cfg Config) *Server {
 	s := &Server{
 		cfg: cfg, scans: make(chan struct{}, cfg.Scans), sizes: newSizes(), metrics: newServerMetrics(cfg.Metrics),
 		started: make(chan struct{}), closing: make(chan struct{}),
+		watches: make(chan struct{}, cfg.Watches), watchReads: make(chan struct{}, watchReadsMax),
 	}
-	for range cfg.Scans {
-		s.scans <- struct{}{}
+	for _, tokens := range []chan struct{}{s.scans, s.watches, s.watchReads} {
+		for range cap(tokens) {
+			tokens <- struct{}{}
+		}
 	}
 	protocols := &http.Protocols{}
 	protocols.SetHTTP1(true)

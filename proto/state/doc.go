@@ -16,7 +16,7 @@
 //	out_of_range         point below the delta start offset, or above the last stable offset
 //	invalid_argument     point not given for every partition that is read, malformed request
 //	unavailable          the keyframer is behind; worth a retry
-//	resource_exhausted   too many scans at once; worth a retry
+//	resource_exhausted   too many scans or watches at once; worth a retry
 //
 // Generated code is committed; `make generate` reproduces it with Go alone (the generator is the nested module gen, so
 // that its dependencies are not Keyframe's).

@@ -197,6 +197,8 @@ const (
 	Reason_REASON_BELOW_HORIZON Reason = 24
 	// As many replicas report as the broker keeps; try again later.
 	Reason_REASON_TOO_MANY_REPLICAS Reason = 25
+	// As many watches are open as the broker allows; try again.
+	Reason_REASON_TOO_MANY_WATCHES Reason = 26
 )
 
 // Enum value maps for Reason.
@@ -227,6 +229,7 @@ var (
 		23: "REASON_TOO_MANY_LEASES",
 		24: "REASON_BELOW_HORIZON",
 		25: "REASON_TOO_MANY_REPLICAS",
+		26: "REASON_TOO_MANY_WATCHES",
 	}
 	Reason_value = map[string]int32{
 		"REASON_UNSPECIFIED":         0,
@@ -254,6 +257,7 @@ var (
 		"REASON_TOO_MANY_LEASES":     23,
 		"REASON_BELOW_HORIZON":       24,
 		"REASON_TOO_MANY_REPLICAS":   25,
+		"REASON_TOO_MANY_WATCHES":    26,
 	}
 )
 
@@ -646,8 +650,10 @@ type AsOf struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	Partition int32                  `protobuf:"varint,1,opt,name=partition,proto3" json:"partition,omitempty"`
 	// 16 bytes.
-	Incarnation   []byte `protobuf:"bytes,2,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
-	Offset        int64  `protobuf:"varint,3,opt,name=offset,proto3" json:"offset,omitempty"`
+	Incarnation []byte `protobuf:"bytes,2,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	Offset      int64  `protobuf:"varint,3,opt,name=offset,proto3" json:"offset,omitempty"`
+	// S: the log start offset that was respected. Watch alone says it, and asks for it back.
+	Start         int64 `protobuf:"varint,4,opt,name=start,proto3" json:"start,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -699,6 +705,13 @@ func (x *AsOf) GetIncarnation() []byte {
 func (x *AsOf) GetOffset() int64 {
 	if x != nil {
 		return x.Offset
+	}
+	return 0
+}
+
+func (x *AsOf) GetStart() int64 {
+	if x != nil {
+		return x.Start
 	}
 	return 0
 }
@@ -2455,12 +2468,12 @@ func (x *WatchRequest) GetFromStart() bool {
 
 type WatchResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// A key that changed more than once may come once, as it is at as_of.
+	// A key that changed more than once may come once, as it is then: a row at or above the as_of that follows is newer than that, and comes again.
 	Changes []*Change `protobuf:"bytes,1,rep,name=changes,proto3" json:"changes,omitempty"`
-	// Everything below is told for these partitions: where to go on.
+	// Everything below is told for these partitions: where to go on. Between begins_anew and caught_up there is no such point.
 	AsOf []*AsOf `protobuf:"bytes,2,rep,name=as_of,json=asOf,proto3" json:"as_of,omitempty"`
-	// What lies before as_of could not be told as changes (deletions below the horizon are not known): what is sent for the partition from
-	// here to caught_up is every row there is, and keys that are not among them are gone.
+	// With from_start, and where what came before could not be told as changes (deletions below the horizon are not known): what is sent for the
+	// partition from here to caught_up is every row there is, and keys that are not among them are gone.
 	BeginsAnew []int32 `protobuf:"varint,3,rep,packed,name=begins_anew,json=beginsAnew,proto3" json:"begins_anew,omitempty"`
 	// Partitions whose present state is told; from here on changes come as they happen.
 	CaughtUp      []int32 `protobuf:"varint,4,rep,packed,name=caught_up,json=caughtUp,proto3" json:"caught_up,omitempty"`
@@ -4285,11 +4298,12 @@ const file_keyframe_state_v1_state_proto_rawDesc = "" +
 	"\aoffsets\x18\x04 \x01(\v2#.keyframe.state.v1.PartitionOffsetsH\x00R\aoffsetsB\a\n" +
 	"\x05point\"P\n" +
 	"\x10PartitionOffsets\x12<\n" +
-	"\aoffsets\x18\x01 \x03(\v2\".keyframe.state.v1.PartitionOffsetR\aoffsets\"^\n" +
+	"\aoffsets\x18\x01 \x03(\v2\".keyframe.state.v1.PartitionOffsetR\aoffsets\"t\n" +
 	"\x04AsOf\x12\x1c\n" +
 	"\tpartition\x18\x01 \x01(\x05R\tpartition\x12 \n" +
 	"\vincarnation\x18\x02 \x01(\fR\vincarnation\x12\x16\n" +
-	"\x06offset\x18\x03 \x01(\x03R\x06offset\"\xe9\x01\n" +
+	"\x06offset\x18\x03 \x01(\x03R\x06offset\x12\x14\n" +
+	"\x05start\x18\x04 \x01(\x03R\x05start\"\xe9\x01\n" +
 	"\n" +
 	"GetRequest\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\tR\x05topic\x12!\n" +
@@ -4613,7 +4627,7 @@ const file_keyframe_state_v1_state_proto_rawDesc = "" +
 	"\rOUTCOME_EQUAL\x10\x01\x12\x13\n" +
 	"\x0fOUTCOME_DRIFTED\x10\x02\x12\x18\n" +
 	"\x14OUTCOME_INCONCLUSIVE\x10\x03\x12\x11\n" +
-	"\rOUTCOME_ERROR\x10\x04*\xc1\x05\n" +
+	"\rOUTCOME_ERROR\x10\x04*\xde\x05\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14REASON_UNKNOWN_TOPIC\x10\x01\x12\x1c\n" +
@@ -4640,7 +4654,8 @@ const file_keyframe_state_v1_state_proto_rawDesc = "" +
 	"\x17REASON_TOO_MANY_REPAIRS\x10\x16\x12\x1a\n" +
 	"\x16REASON_TOO_MANY_LEASES\x10\x17\x12\x18\n" +
 	"\x14REASON_BELOW_HORIZON\x10\x18\x12\x1c\n" +
-	"\x18REASON_TOO_MANY_REPLICAS\x10\x19\"\x04\b\r\x10\r*\x13REASON_INSIDE_BATCH2\xf7\n" +
+	"\x18REASON_TOO_MANY_REPLICAS\x10\x19\x12\x1b\n" +
+	"\x17REASON_TOO_MANY_WATCHES\x10\x1a\"\x04\b\r\x10\r*\x13REASON_INSIDE_BATCH2\xf7\n" +
 	"\n" +
 	"\fStateService\x12I\n" +
 	"\x03Get\x12\x1d.keyframe.state.v1.GetRequest\x1a\x1e.keyframe.state.v1.GetResponse\"\x03\x90\x02\x01\x12I\n" +

@@ -104,33 +104,47 @@ func (p *Partition) moved(generation int64) bool {
 // Get returns the key's row with everything below asOf applied; ok is false for a key that is absent or deleted. The row is the
 // caller's.
 func (p *Partition) Get(key []byte) (row frame.Row, asOf int64, ok bool, err error) {
+	row, asOf, err = p.Last(key)
+	if ok = err == nil && row.Offset >= 0 && !row.Tombstone; !ok {
+		row = frame.Row{}
+	}
+	return row, asOf, ok, err
+}
+
+// Last is Get for who wants to know of deletes too: the row is a tombstone while the intervals know of the delete, and has the offset -1 where
+// there is no row.
+func (p *Partition) Last(key []byte) (row frame.Row, asOf int64, err error) {
 	for {
 		c, asOf, generation := p.glance(key)
 		if end, expiring := p.foldUnderWay(); expiring {
-			if row, asOf, ok, moved, err := p.getExpiring(&c, asOf, generation, end); !moved || err != nil {
-				return row, asOf, ok, err
+			if row, moved, err := p.lastExpiring(&c, generation, end); !moved || err != nil {
+				return row, asOf, err
 			}
 			continue
 		}
-		var below frame.Row
-		exists := false
+		below, exists := frame.Row{Offset: -1}, false
 		if c.needsRow() {
 			if below, exists, err = p.table.Get(key); err != nil {
-				return row, asOf, false, err
+				return row, asOf, err
 			}
 			if p.moved(generation) {
 				continue // the row may be newer than what was seen of the intervals
 			}
 		}
 		r, err := p.over(&c, below, exists)
-		if err != nil || !r.exists {
-			return row, asOf, false, err
-		}
-		if r.touched {
+		if r.touched && err == nil {
 			r.row = clone(r.row)
 		}
-		return r.row, asOf, true, nil
+		return r.last(), asOf, err
 	}
+}
+
+// last is the row, a tombstone, or no row.
+func (r *result) last() frame.Row {
+	if !r.exists && !r.touched {
+		return frame.Row{Offset: -1}
+	}
+	return r.row
 }
 
 // foldUnderWay returns the end of the interval that is being folded, or was last, and whether rows expire there.
@@ -140,29 +154,32 @@ func (p *Partition) foldUnderWay() (end int64, expiring bool) {
 	return p.foldEnd, p.expiring
 }
 
-// getExpiring reads a key while rows expire at a cut. Whether the cut is there yet, a view tells for certain; from then on the interval that
+// lastExpiring reads a key while rows expire at a cut. Whether the cut is there yet, a view tells for certain; from then on the interval that
 // was folded says nothing: laid over a row that has left, it would bring it back.
-func (p *Partition) getExpiring(c *column, asOf, generation, end int64) (row frame.Row, _ int64, ok, moved bool, err error) {
+func (p *Partition) lastExpiring(c *column, generation, end int64) (row frame.Row, moved bool, err error) {
 	v, err := p.table.View(table.Current)
 	if err != nil {
-		return row, asOf, false, false, err
+		return row, false, err
 	}
 	defer func() { err = damage.Join(err, v.Close()) }()
 	if p.moved(generation) {
-		return row, asOf, false, true, nil
+		return row, true, nil
 	}
 	if v.End() >= end {
 		c.layers[0] = nil
 	}
 	below, exists, err := v.Get(c.key)
 	if err != nil {
-		return row, asOf, false, false, err
+		return row, false, err
+	}
+	if !exists {
+		below = frame.Row{Offset: -1}
 	}
 	r, err := p.over(c, below, exists)
-	if err != nil || !r.exists {
-		return row, asOf, false, false, err
+	if err != nil {
+		return row, false, err
 	}
-	return clone(r.row), asOf, true, false, nil
+	return clone(r.last()), false, nil
 }
 
 // over is column.apply with a folder of the pool.
@@ -217,7 +234,7 @@ func (p *Partition) Scan(prefix, after []byte) (asOf int64, rows iter.Seq2[frame
 		}
 		if end, expiring := p.foldUnderWay(); expiring && v.End() >= end {
 			for i := range columns {
-				columns[i].layers[0] = nil // see getExpiring
+				columns[i].layers[0] = nil // see lastExpiring
 			}
 		}
 		closeView := func() { _ = v.Close() } // an iterator's Close repeats the error of the read before

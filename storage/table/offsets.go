@@ -54,16 +54,20 @@ func (v *View) Offsets(from int64, tombstones bool) iter.Seq2[frame.Row, error] 
 }
 
 func (v *View) offsets(from int64, tombstones bool, fn func(*frame.Row) bool) (stopped bool, err error) {
-	if from >= v.f.Cut {
+	return v.rows(from, v.f.Cut, v.f.Cut, tombstones, fn)
+}
+
+// rows visits the rows stored in [from, end), less those that folds ending at or below folded superseded.
+func (v *View) rows(from, end, folded int64, tombstones bool, fn func(*frame.Row) bool) (stopped bool, err error) {
+	if from >= end {
 		return false, nil
 	}
-	list, err := newDeadList(v.base, v.t.ordinal, from, v.f.Cut)
+	list, err := newDeadList(v.base, v.t.ordinal, from, folded)
 	if err != nil {
 		return false, err
 	}
 	defer func() { err = damage.Join(err, list.close()) }()
-	it, err := v.clone(keys.AppendTableOffset(nil, keys.TableRows, v.t.ordinal, from),
-		keys.AppendTableOffset(nil, keys.TableRows, v.t.ordinal, v.f.Cut))
+	it, err := v.clone(v.rowsKey(from), v.rowsKey(end))
 	if err != nil {
 		return false, err
 	}

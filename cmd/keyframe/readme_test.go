@@ -49,7 +49,7 @@ func TestReadmeCommands(t *testing.T) {
 	cmd.WaitDelay = 10 * time.Second
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, "%s", out)
-	for _, want := range []string{"alice", "apples", `{"name":"A","tags":{"y":2}}`, "equal, 1 rows", "no problem found", "~ alice  online -> offline"} {
+	for _, want := range []string{"alice", "apples", `{"name":"A","tags":{"y":2}}`, "equal, 1 rows", `"caughtUp":[0]`, "no problem found", "~ alice  online -> offline"} {
 		require.Contains(t, string(out), want)
 	}
 }

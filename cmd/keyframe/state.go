@@ -16,7 +16,7 @@ import (
 
 func newStateCommand() *cobra.Command {
 	cmd := group("state", "Read the folded state of a key-framed topic, now or at any offset or time",
-		newStateGetCommand(), newStateScanCommand(), newStateExportCommand())
+		newStateGetCommand(), newStateScanCommand(), newStateWatchCommand(), newStateExportCommand())
 	cmd.Long = cmd.Short + ".\n\nkeyframe diff compares two points, keyframe history tells what happened to one key."
 	return cmd
 }

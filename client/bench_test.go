@@ -55,7 +55,7 @@ func BenchmarkBootstrap(b *testing.B) {
 			require.NoError(b, err)
 			defer s.close()
 			for b.Loop() {
-				body, err := newPlane(cfg.HTTPClient, cfg.StateURL, cfg.Topic).download(context.Background(), 0, -1, time.Millisecond)
+				body, err := newPlane(cfg.HTTPClient, cfg.StateURL, cfg.Topic).download(context.Background(), frameName{0, newestFrame, -1}, "", time.Millisecond)
 				require.NoError(b, err)
 				rows, _, err := s.load(0, body)
 				require.NoError(b, err)

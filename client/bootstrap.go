@@ -13,35 +13,6 @@ import (
 	"github.com/keyframelog/keyframe/storage/table"
 )
 
-// establish gives the partition a state to follow from. It tries until it has one, ctx ends, or trying is of no use; every failed
-// attempt is an event.
-func (p *partition) establish(ctx context.Context, fresh bool) error {
-	if !fresh {
-		ok, err := p.resume(ctx)
-		if ok || err != nil {
-			return err
-		}
-	}
-	for try := 0; ; try++ {
-		err := p.bootstrap(ctx)
-		if err == nil {
-			return nil
-		}
-		p.r.fail(p.no, err)
-		kind := BootstrapFailed
-		if rejected(err) {
-			kind = FrameRejected
-		}
-		p.r.event(Event{Kind: kind, Partition: p.no, Err: err})
-		if errors.Is(err, ErrRefused) || errors.Is(err, ErrPartitions) {
-			return err
-		}
-		if err := sleep(ctx, p.r.cfg.Retry<<min(try, 5)); err != nil {
-			return err
-		}
-	}
-}
-
 // rejected tells whether it was the frame that did not verify.
 func rejected(err error) bool {
 	for _, is := range []error{memory.ErrFrame, memory.ErrDigest, table.ErrDigest, table.ErrIdentity, frame.ErrCorrupt, frame.ErrTruncated, frame.ErrTooLarge, frame.ErrVersion} {
@@ -52,34 +23,17 @@ func rejected(err error) bool {
 	return false
 }
 
-// resume goes on with a stored state, if there is one that fits the log.
-func (p *partition) resume(context.Context) (bool, error) {
-	s, ok, err := p.r.stores.open(p.no)
-	if err != nil || !ok {
-		return false, err
-	}
-	p.mu.Lock()
-	info := p.info
-	p.mu.Unlock()
-	if info != nil {
-		if why, bad := unfit(s, *info); bad {
-			p.r.event(Event{Kind: why.event, Partition: p.no, Offset: s.position(), Err: why.err})
-			return false, s.close()
+// alone gives the partition a state without the handshake: a stored one that fits the log, as far as that is known, the newest frame, or what
+// the log begins with.
+func (p *partition) alone(ctx context.Context, have standing) error {
+	if have.rows != nil && !have.shown {
+		if why, bad := p.unfitStored(have.rows); !bad {
+			p.askNow()
+			return p.adopt(have.rows, 0, Resumed)
+		} else if !p.told {
+			p.told = true
+			p.r.event(Event{Kind: why.event, Partition: p.no, Offset: have.rows.position(), Err: why.err})
 		}
-	}
-	if err := p.adopt(s, 0, Resumed); err != nil {
-		return false, err
-	}
-	p.askNow()
-	return true, nil
-}
-
-func (p *partition) bootstrap(ctx context.Context) error {
-	if p.replaced {
-		if err := p.r.checkPartitions(ctx); err != nil {
-			return err
-		}
-		p.replaced = false
 	}
 	if p.r.plane == nil || p.r.cfg.From == FromEarliest && p.rows() == nil {
 		return p.beginEarliest(ctx)
@@ -91,31 +45,31 @@ func (p *partition) bootstrap(ctx context.Context) error {
 	return err
 }
 
+// unfitStored is unfit where anything is known of the log.
+func (p *partition) unfitStored(s rows) (restart, bool) {
+	p.mu.Lock()
+	info := p.info
+	p.mu.Unlock()
+	if info == nil {
+		return restart{}, false
+	}
+	return unfit(s, *info)
+}
+
 // newestFrame stands for the cut of the newest frame.
 const newestFrame = -1
 
-// beginFrame loads the frame at cut. At most BootstrapParallel partitions do so at a time.
+// beginFrame begins with the frame at cut.
 func (p *partition) beginFrame(ctx context.Context, cut int64) error {
-	select {
-	case p.r.loading <- struct{}{}:
-		defer func() { <-p.r.loading }()
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	began := p.r.cfg.Now()
-	body, err := p.r.plane.download(ctx, p.no, cut, p.r.cfg.Retry)
+	s, h, err := p.fetchFrame(ctx, cut, "")
 	if err != nil {
 		return err
 	}
-	defer body.Close()
-	s, h, err := p.r.stores.load(p.no, body)
-	if err != nil {
-		return err
-	}
-	if h.Partition != p.no {
-		return errors.Join(fmt.Errorf("asked for partition %d, got a frame of partition %d", p.no, h.Partition), s.discard())
-	}
-	p.log.Info("loaded a key frame", "cut", h.Cut, "bytes", body.at, "took", p.r.cfg.Now().Sub(began).Round(time.Millisecond))
+	return p.adoptFrame(s, h)
+}
+
+// adoptFrame is adopt of what a frame was loaded into.
+func (p *partition) adoptFrame(s rows, h frame.Header) error {
 	d, at, err := s.digest()
 	if err == nil {
 		err = p.adopt(s, h.Start, Bootstrapped)
@@ -126,6 +80,51 @@ func (p *partition) beginFrame(ctx context.Context, cut int64) error {
 		p.mu.Unlock()
 	}
 	return err
+}
+
+// loadFrame begins with a frame that an answer named, and with no other at its cut.
+func (p *partition) loadFrame(ctx context.Context, f frameInfo) error {
+	s, h, err := p.fetchFrame(ctx, f.cut, frameName{p.no, f.cut, -1}.etag(f.pub))
+	if err != nil {
+		return err
+	}
+	if d, _, err := s.digest(); err != nil || d != f.digest || !f.is(h) {
+		return errors.Join(fmt.Errorf("%w: %d, start %d", errFrameChanged, h.Cut, h.Start), err, s.discard())
+	}
+	return p.adoptFrame(s, h)
+}
+
+// enterLoading lets at most BootstrapParallel partitions in at a time; leave must follow.
+func (p *partition) enterLoading(ctx context.Context) (leave func(), err error) {
+	select {
+	case p.r.loading <- struct{}{}:
+		return func() { <-p.r.loading }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// fetchFrame loads the frame at cut into a state of its own. etag: see download.
+func (p *partition) fetchFrame(ctx context.Context, cut int64, etag string) (s rows, h frame.Header, err error) {
+	leave, err := p.enterLoading(ctx)
+	if err != nil {
+		return nil, h, err
+	}
+	defer leave()
+	began := p.r.cfg.Now()
+	body, err := p.r.plane.download(ctx, frameName{p.no, cut, -1}, etag, p.r.cfg.Retry)
+	if err != nil {
+		return nil, h, err
+	}
+	defer body.Close()
+	if s, h, err = p.r.stores.load(p.no, body); err != nil {
+		return nil, h, err
+	}
+	if h.Partition != p.no {
+		return nil, h, errors.Join(fmt.Errorf("asked for partition %d, got a frame of partition %d", p.no, h.Partition), s.discard())
+	}
+	p.log.Info("loaded a key frame", "cut", h.Cut, "bytes", body.at, "took", p.r.cfg.Now().Sub(began).Round(time.Millisecond))
+	return s, h, nil
 }
 
 // beginEarliest starts without rows at the log start; where the log is trimmed, with the frame at the delta start offset, which is
@@ -165,8 +164,18 @@ func (p *partition) beginEarliest(ctx context.Context) error {
 	return p.adopt(s, start, Bootstrapped)
 }
 
-// adopt makes s the partition's state, at once for all readers; watchers see the difference to the former one.
+// adopt makes s the partition's state, and lets it be followed.
 func (p *partition) adopt(s rows, start int64, kind EventKind) error {
+	if err := p.show(s, start, kind); err != nil {
+		return err
+	}
+	p.follow()
+	return nil
+}
+
+// show makes s the partition's state, at once for all readers; watchers see the difference to the former one. Nothing is applied meanwhile, so
+// that the difference is found without the lock.
+func (p *partition) show(s rows, start int64, kind EventKind) error {
 	d, at, err := s.digest()
 	if err == nil {
 		err = s.remember()
@@ -179,25 +188,18 @@ func (p *partition) adopt(s rows, start int64, kind EventKind) error {
 		return errors.Join(err, s.close())
 	}
 	start = max(start, s.logStart())
-	position := Position{s.identity().Incarnation, at, start}
-	p.mu.Lock()
+	to := Position{s.identity().Incarnation, at, start}
 	old := p.rows()
-	select {
-	case <-p.restart: // was meant for the former state
-	default:
-	}
-	if old == nil || !s.perRecord() && !p.watched {
-		p.history.begin(position)
-	} else if err := p.history.replace(difference(old, s, p.position(), position), p.position(), position); err != nil {
-		p.log.Warn("watchers must begin anew: the former state cannot be read", "err", err)
+	way := p.lockWithWay(old, s, to)
+	if way == nil {
+		p.history.begin(to)
+	} else {
+		p.history.replace(way, p.position(), to)
 	}
 	p.ring.reset(s.perRecord())
 	p.ring.add(at, d)
 	p.verified = verified
 	p.pending, p.compared = nil, at
-	p.recallLocked(position.Incarnation, at)
-	p.following = true
-	p.generation++
 	p.current.Store(&s)
 	p.start.Store(start)
 	p.mu.Unlock()
@@ -210,6 +212,39 @@ func (p *partition) adopt(s rows, start int64, kind EventKind) error {
 	p.r.changed.notify()
 	p.r.event(Event{Kind: kind, Partition: p.no, Offset: at, Rows: d.Count})
 	return nil
+}
+
+// lockWithWay takes mu, with what watchers are to be told of the way from the old state to s; nil: nobody is told, and who watches later begins
+// with s.
+func (p *partition) lockWithWay(old, s rows, to Position) *transition {
+	p.mu.Lock()
+	for {
+		watched := p.watched
+		if old == nil || !s.perRecord() && !watched {
+			return nil
+		}
+		p.mu.Unlock()
+		way, err := p.wayTo(old, s, to)
+		if err != nil {
+			p.log.Warn("watchers must begin anew: the former state cannot be read", "err", err)
+		}
+		p.mu.Lock()
+		if err != nil || watched || s.perRecord() {
+			return way
+		}
+	}
+}
+
+// wayTo finds the difference between two states; nil where one cannot be read.
+func (p *partition) wayTo(old, s rows, to Position) (*transition, error) {
+	way := newTransition(p.r.cfg.WatchChanges)
+	for c, err := range difference(old, s, p.position(), to) {
+		if err != nil {
+			return nil, err
+		}
+		way.add(c)
+	}
+	return way, nil
 }
 
 // difference yields what a holder of the old state must change to have the new one. All but the last resume at the

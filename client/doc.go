@@ -11,10 +11,37 @@
 //
 // # What a replica does
 //
-// It loads the newest key frame of each partition over HTTP (resumed with Range requests where the connection breaks) and shows
-// it only once its row count, digest and pub agree with the rows. Then it follows the log from the cut: assigned partitions,
-// committed records only, offsets never reset silently. Rows, position, incarnation and digest change together, under one
-// lock (Memory) or in one commit (Dir).
+// It asks the log how it becomes current, does what it is told, and follows the log from there: assigned partitions, committed records
+// only, offsets never reset silently. Rows, position, incarnation and digest change together, under one lock (Memory) or in one
+// commit (Dir).
+//
+// # How it becomes current
+//
+// For each partition it says what it has (Resume, of the state plane): nothing; or the incarnation of the log, the leader epoch of the last batch
+// applied, and up to 16 points, each an offset with the digest of the state there and the log start that it respects. The position comes first,
+// then the latest cuts at which the state was equal to the log; a Dir has both after a restart. The answer is one of
+//
+//   - CONTINUE: everything from the position on is in the log. Without a state and without any frame: begin empty.
+//   - DELTA: load what changed since the position, each key once, deletions included, and go on from the cut. It is applied as one.
+//   - FRAME: load the whole frame and go on from its cut.
+//   - REPAIR: a point differs from what the log was there; the frame is loaded.
+//   - RESET: the state is of no use: it is of another incarnation, from another branch of the log, or from above its end. The Event has the log's
+//     reason (*ReasonError). The frame that comes along is loaded, or the log is asked once more, without a state.
+//
+// What is loaded comes over HTTP, is read on with Range requests where the connection breaks, is held to the frame of the answer by its
+// entity tag, and shown only once row count, digest and pub agree with the rows: readers have the former state until then. Watchers are told of
+// what changed, and of keys that vanished as deletions. A delta that does not lead to the frame's digest is the sign of a state that had
+// drifted: the frame is asked for.
+//
+// With every answer but CONTINUE comes a lease: the log holds the frame, and what follows its cut. It is renewed in a third of its time,
+// with the position reached, and released once the replica is where the log ended when it was given. If the log ends it before
+// (it expired, it was revoked, the topic was deleted), that is the Event LeaseEnded, with the reason; what is being loaded is loaded to its end, and
+// then the log is asked again.
+//
+// It is asked again as well when the position is no longer in the log or only rows are left of what followed it. After a drift (Policy Rebootstrap),
+// or where rows have expired in a way that the state cannot follow, it is asked without a state. A state plane of before the handshake answers nothing
+// of this: then the newest frame is loaded, as it is by any replica that has nothing. Without a state plane see below. While it is
+// down, a stored state is followed as it is.
 //
 // # Transactions
 //
@@ -35,7 +62,7 @@
 // was at p is gone: a delta that a later one replaced, a tombstone below the horizon, one that the fold rejected; or the record of an
 // aborted transaction, which readers of committed records never see. The latter alone can be above N1. So the state plane is asked for
 // N1, after the fetch: N1 never goes back, so if it is at or below p now it was then, and the records are deltas. If not, none of them
-// is applied, the Event is OutOfRange, and the partition loads the newest frame.
+// is applied, the Event is OutOfRange, and the partition asks how it becomes current.
 //
 // A replica that begins at earliest begins with the frame at N1 if the log is trimmed. Without a state plane it cannot, nor ask for N1. It
 // then reads rows and deltas from the log's start into a state of its own, which it shows when it has read up to the end that the
@@ -57,8 +84,7 @@
 // what has expired, or, where that is not known, to begin anew.
 //
 // When the position is no longer in the log, or only rows are left of what followed it, or the log is another one (incarnation, or a
-// leader epoch that ended below a position that a Dir store resumes), the partition says so in an Event and bootstraps anew; watchers
-// see the difference as changes, and keys that vanished as deletions.
+// leader epoch that ended below a position that a Dir store resumes), the partition says so in an Event and asks how it becomes current.
 //
 // Where the topic gets more partitions, a replica of all of them ends with the Event TopicGrew, so that it does not go on with a part of the
 // topic; one that was opened with Config.Partitions goes on with its own.

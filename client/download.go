@@ -13,21 +13,21 @@ const downloadTries = 5
 // download reads a frame's bytes and goes on with a Range request where the connection broke. It is
 // the reader's business to verify what it reads.
 type download struct {
-	ctx       context.Context
-	plane     *plane
-	partition int32
-	cut       int64 // -1: the newest; the first answer's ETag holds the rest to the same frame
-	pause     time.Duration
+	ctx   context.Context
+	plane *plane
+	name  frameName
+	pause time.Duration
 
 	body  io.ReadCloser
-	etag  string
+	etag  string // of the first answer: it holds the rest to the same frame
 	at    int64
 	tries int
 }
 
-func (p *plane) download(ctx context.Context, partition int32, cut int64, pause time.Duration) (*download, error) {
-	d := &download{ctx: ctx, plane: p, partition: partition, cut: cut, pause: pause}
-	body, etag, err := p.frame(ctx, partition, cut, 0, "")
+// download opens a frame; an etag that is not empty is the one that it must have.
+func (p *plane) download(ctx context.Context, name frameName, etag string, pause time.Duration) (*download, error) {
+	d := &download{ctx: ctx, plane: p, name: name, pause: pause}
+	body, etag, err := p.frame(ctx, name, 0, etag)
 	if err != nil {
 		return nil, err
 	}
@@ -68,7 +68,7 @@ func (d *download) reopen() error {
 				return err
 			}
 		}
-		body, _, err := d.plane.frame(d.ctx, d.partition, d.cut, d.at, d.etag)
+		body, _, err := d.plane.frame(d.ctx, d.name, d.at, d.etag)
 		if err == nil {
 			d.body = body
 			return nil

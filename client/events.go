@@ -65,7 +65,7 @@ type EventKind int
 
 const (
 	Bootstrapped    EventKind = iota + 1 // a frame was loaded and verified, or following began at earliest
-	Resumed                              // a stored state was opened and is followed on
+	Resumed                              // a state that was stored, or had to be asked about, is followed on
 	FrameRejected                        // a frame stream did not verify; nothing of it became visible
 	OutOfRange                           // our position, or what followed it, is not in the log any more; a new bootstrap follows
 	NewIncarnation                       // the log is another one (topic created anew, or records lost); a new bootstrap follows
@@ -74,9 +74,12 @@ const (
 	BootstrapFailed                      // no state could be had: network, broker; it is tried again
 	Stopped                              // following the partition ended for good; see Err
 	TopicGrew                            // the topic has partitions that a replica of all does not hold; following ends
+	CaughtUp                             // what changed since the position was loaded and verified
+	LeaseEnded                           // the log no longer holds what the replica needs to become current (*ReasonError); it asks again
 )
 
-var eventNames = [...]string{"", "bootstrapped", "resumed", "frame rejected", "out of range", "new incarnation", "drift found", "tail failed", "bootstrap failed", "stopped", "topic grew"}
+var eventNames = [...]string{"", "bootstrapped", "resumed", "frame rejected", "out of range", "new incarnation", "drift found", "tail failed", "bootstrap failed", "stopped", "topic grew",
+	"caught up", "lease ended"}
 
 func (k EventKind) String() string {
 	if k > 0 && int(k) < len(eventNames) {
@@ -91,7 +94,7 @@ type Event struct {
 	Topic     string
 	Partition int32
 	Offset    int64
-	Rows      int64 // rows loaded, for Bootstrapped
+	Rows      int64 // rows loaded, for Bootstrapped; changes that watchers are told of, for CaughtUp
 	Err       error
 	Time      time.Time
 }

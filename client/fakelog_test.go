@@ -13,6 +13,7 @@ import (
 	"github.com/keyframelog/keyframe/proto/digest"
 	"github.com/keyframelog/keyframe/proto/fold"
 	"github.com/keyframelog/keyframe/proto/frame"
+	"github.com/keyframelog/keyframe/proto/state"
 )
 
 // fakeLog is a topic in memory, with the naive fold as its keyframer.
@@ -157,6 +158,24 @@ func (l *fakeLog) lead(p, epoch int32) {
 	l.parts[p].epoch = epoch
 }
 
+// cutOff takes away what lies at end and above, as a log that lost its end.
+func (l *fakeLog) cutOff(p int32, end int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	part := l.parts[p]
+	part.end = end
+	part.batches = slices.DeleteFunc(part.batches, func(b segment) bool { return b.first >= end })
+	part.cuts = slices.DeleteFunc(part.cuts, func(c int64) bool { return c > end })
+	l.changed.notify()
+}
+
+// frameOf is what is published of a frame.
+func (l *fakeLog) frameOf(p int32, cut int64) *state.Frame {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.frameLocked(p, cut)
+}
+
 // deleteRecords moves the log start offset to the end.
 func (l *fakeLog) deleteRecords(p int32) {
 	l.mu.Lock()
@@ -252,8 +271,8 @@ func (l *fakeLog) frameID(p int32, cut int64) digest.FrameID {
 	return digest.FrameID{TopicID: l.topicID, Partition: p, Incarnation: l.parts[p].incarnation, Cut: cut, Start: l.parts[p].startAt(cut)}
 }
 
-// encode is the frame at a cut (-1: the newest); false if there is none.
-func (l *fakeLog) encode(p int32, cut int64) (data []byte, pub [32]byte, ok bool) {
+// encode is the frame at a cut (-1: the newest), or with since >= 0 what changed from there on; false if there is none.
+func (l *fakeLog) encode(p int32, cut, since int64) (data []byte, pub [32]byte, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	part := l.parts[p]
@@ -269,14 +288,20 @@ func (l *fakeLog) encode(p int32, cut int64) (data []byte, pub [32]byte, ok bool
 	}
 	id := l.frameID(p, cut)
 	var b bytes.Buffer
-	w := frame.NewWriter(&b, frame.Header{TopicID: id.TopicID, Partition: p, Incarnation: id.Incarnation, Cut: cut, Start: id.Start, Since: -1, Fold: l.kind})
+	w := frame.NewWriter(&b, frame.Header{TopicID: id.TopicID, Partition: p, Incarnation: id.Incarnation, Cut: cut, Start: id.Start, Since: since, Fold: l.kind})
+	d := digestOf(rows)
+	if since >= 0 {
+		rows = l.rowsLocked(p, cut)
+		maps.DeleteFunc(rows, func(_ string, row frame.Row) bool {
+			return row.Offset < max(since, id.Start) || row.Tombstone && row.Offset < part.horizon
+		})
+	}
 	sorted := slices.SortedFunc(maps.Values(rows), func(a, b frame.Row) int { return cmp.Compare(a.Offset, b.Offset) })
 	for i := range sorted {
 		if w.Append(&sorted[i]) != nil {
 			return nil, pub, false
 		}
 	}
-	d := digestOf(rows)
 	pub = d.Pub(id)
 	if w.Close(frame.Footer{Digest: d, Pub: pub, Rows: uint64(len(rows))}) != nil {
 		return nil, pub, false

@@ -29,10 +29,15 @@ type fakePlane struct {
 	asked  atomic.Int64           // DigestAt
 	before atomic.Pointer[func()] // of the next answer of DigestAt
 	reports
+
+	old    atomic.Bool                                                       // it knows no handshake
+	alter  atomic.Pointer[func(*state.ResumeRequest, *state.ResumeResponse)] // each answer of Resume
+	leases fakeLeases
 }
 
 func newFakePlane(t interface{ Cleanup(func()) }, l *fakeLog) *fakePlane {
 	p := &fakePlane{log: l}
+	p.leases.lasts = time.Minute
 	mux := http.NewServeMux()
 	mux.Handle(stateconnect.NewStateServiceHandler(p))
 	mux.HandleFunc("GET /v1/topics/{topic}/partitions/{p}/frames/{cut}", p.serveFrame)
@@ -48,7 +53,11 @@ func (f *fakePlane) serveFrame(w http.ResponseWriter, r *http.Request) {
 	if s := r.PathValue("cut"); s != "latest" {
 		cut, _ = strconv.ParseInt(s, 10, 64)
 	}
-	data, pub, ok := f.log.encode(int32(no), cut)
+	since := int64(-1)
+	if s := r.URL.Query().Get("since"); s != "" {
+		since, _ = strconv.ParseInt(s, 10, 64)
+	}
+	data, pub, ok := f.log.encode(int32(no), cut, since)
 	if !ok || r.PathValue("topic") != f.log.topic {
 		http.Error(w, "no such frame", http.StatusNotFound)
 		return
@@ -58,7 +67,12 @@ func (f *fakePlane) serveFrame(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "no frame for you", int(status))
 		return
 	}
-	w.Header().Set("ETag", fmt.Sprintf("%q", fmt.Sprintf("%x", pub)))
+	etag := frameName{int32(no), cut, since}.etag(pub)
+	w.Header().Set("ETag", etag)
+	if match := r.Header.Get("If-Match"); match != "" && match != etag {
+		w.WriteHeader(http.StatusPreconditionFailed)
+		return
+	}
 	fault := f.fault.Load()
 	if fault == nil {
 		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(data))
@@ -110,10 +124,7 @@ func (f *fakePlane) framesMessage(first, hidden bool, sent map[string]bool) *sta
 		id := f.log.frameID(p, 0)
 		if came := fmt.Sprintf("partition %d", p); first || !sent[came] {
 			sent[came] = true
-			m.Partitions = append(m.Partitions, &state.Partition{
-				Partition: p, TopicId: id.TopicID[:], Incarnation: id.Incarnation[:], Fold: f.log.kind.String(),
-				LogStartOffset: part.start, DeltaStartOffset: part.deltaStart, LastStableOffset: part.end, Position: part.end, Horizon: part.horizon,
-			})
+			m.Partitions = append(m.Partitions, f.log.partitionLocked(p))
 		}
 		if hidden {
 			continue
@@ -125,11 +136,7 @@ func (f *fakePlane) framesMessage(first, hidden bool, sent map[string]bool) *sta
 				continue
 			}
 			sent[key] = true
-			d := digestOf(part.states[cut])
-			pub, sum := d.Pub(id), d.Sum.Bytes()
-			m.Frames = append(m.Frames, &state.Frame{
-				Partition: p, TopicId: id.TopicID[:], Incarnation: id.Incarnation[:], Cut: cut, Start: id.Start, Pub: pub[:], Sum: sum[:], Count: d.Count,
-			})
+			m.Frames = append(m.Frames, f.log.frameLocked(p, cut))
 		}
 	}
 	return m
@@ -144,22 +151,15 @@ func (f *fakePlane) DigestAt(_ context.Context, req *connect.Request[state.Diges
 	defer f.log.mu.Unlock()
 	m := req.Msg
 	part := f.log.parts[m.Partition]
-	fail := func(code connect.Code, why state.Reason) error {
-		err := connect.NewError(code, fmt.Errorf("%v", why))
-		if d, derr := connect.NewErrorDetail(&state.ErrorDetail{Reason: why}); derr == nil {
-			err.AddDetail(d)
-		}
-		return err
-	}
 	switch {
 	case part == nil:
-		return nil, fail(connect.CodeNotFound, state.Reason_REASON_UNKNOWN_PARTITION)
+		return nil, refuse(connect.CodeNotFound, state.Reason_REASON_UNKNOWN_PARTITION)
 	case len(m.Incarnation) > 0 && !bytes.Equal(m.Incarnation, part.incarnation[:]):
-		return nil, fail(connect.CodeFailedPrecondition, state.Reason_REASON_OTHER_INCARNATION)
+		return nil, refuse(connect.CodeFailedPrecondition, state.Reason_REASON_OTHER_INCARNATION)
 	case m.Offset < part.deltaStart:
-		return nil, fail(connect.CodeOutOfRange, state.Reason_REASON_BELOW_DELTA_START)
+		return nil, refuse(connect.CodeOutOfRange, state.Reason_REASON_BELOW_DELTA_START)
 	case m.Offset > part.end:
-		return nil, fail(connect.CodeOutOfRange, state.Reason_REASON_ABOVE_LAST_STABLE)
+		return nil, refuse(connect.CodeOutOfRange, state.Reason_REASON_ABOVE_LAST_STABLE)
 	}
 	d := digestOf(f.log.stateLocked(m.Partition, m.Offset))
 	sum := d.Sum.Bytes()

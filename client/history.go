@@ -1,9 +1,6 @@
 package client
 
-import (
-	"iter"
-	"sync"
-)
+import "sync"
 
 // nowhere is the offset of a position that cannot be resumed: something is always missing from there on.
 const nowhere = -1
@@ -95,36 +92,27 @@ func (h *history) buryLocked(t tomb) {
 	h.tombs = append(h.tombs, t)
 }
 
-// replace adds the difference between the old state, which ended at `from`, and a new one that begins at `at`. Open watchers see it; later
-// ones begin behind it. Deletions stay known within one incarnation, unless the old state was no earlier one of the log's, but wrong: then the
-// difference has changes below `from`, which nobody who resumes there would look for. Then, and after an error, nothing older than `at` can be
-// resumed.
-func (h *history) replace(diff iter.Seq2[Change, error], from, at Position) error {
+// replace adds the way from a state, which ended at `from`, to a new one that begins at `at`. Open watchers see it; later ones begin behind
+// it. Deletions stay known within one incarnation, unless the old state was no earlier one of the log's, but wrong: then the way has changes
+// below `from`, which nobody who resumes there would look for. Then, and where it is too long, nothing older than `at` can be resumed.
+func (h *history) replace(way *transition, from, at Position) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	same := h.horizon.Incarnation == at.Incarnation
-	wrong := false
-	if !same {
-		h.tombs, h.horizon = nil, at
+	known := h.horizon.Incarnation == at.Incarnation && way.lowest >= from.Offset && !way.deletes
+	if way.dropped > 0 { // open watchers have fallen behind
+		h.end += way.dropped
+		h.first = h.end
 	}
-	for c, err := range diff {
-		if err != nil {
-			h.first = h.end
-			h.restartLocked(at)
-			h.tombs, h.horizon = nil, at
-			return err
-		}
+	for c := range way.all {
 		h.addLocked(c)
-		if same && c.Deleted {
+		if known && c.Deleted {
 			h.buryLocked(tombOf(c))
 		}
-		wrong = wrong || c.Offset < from.Offset
 	}
-	if wrong {
+	if !known {
 		h.tombs, h.horizon = nil, at
 	}
 	h.restartLocked(at)
-	return nil
 }
 
 // since copies up to len(buf) changes from seq on. ok is false if they are no longer kept.

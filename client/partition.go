@@ -35,7 +35,10 @@ type partition struct {
 	ask     chan struct{} // capacity 1: compare at the own position
 	keep    chan struct{} // capacity 1: there is a verified cut to store
 
-	replaced bool // the topic was created anew, and may have other partitions now; of run's goroutine
+	// Of run's goroutine.
+	replaced bool    // the topic was created anew, and may have other partitions now
+	told     bool    // that the stored state is of no use
+	lease    *keeper // nil: none is kept
 
 	current atomic.Pointer[rows] // for readers; nil before ready
 	start   atomic.Int64         // log start offset in force at our state; written under mu
@@ -60,9 +63,10 @@ type partition struct {
 
 // restart says why following ends. A nil halt means: establish a new state.
 type restart struct {
-	event EventKind
-	err   error
-	halt  bool
+	event  EventKind
+	err    error
+	halt   bool
+	resume bool // the state is right as far as is known: the log is asked how it becomes current again
 }
 
 func newPartition(r *Replica, no int32) *partition {
@@ -96,6 +100,7 @@ func (p *partition) run(ctx context.Context) {
 	defer close(p.stopped)
 	defer p.moved.notify()
 	defer p.keepVerified()
+	defer p.letGo()
 	fresh := false // the state that is stored is of no use
 	for quick := 0; ; quick++ {
 		if quick > 0 && sleep(ctx, p.r.cfg.Retry<<min(quick-1, 6)) != nil {
@@ -124,7 +129,8 @@ func (p *partition) run(ctx context.Context) {
 			p.stop(ctx, why.err)
 			return
 		}
-		fresh = true
+		p.letGo()
+		fresh = !why.resume
 		p.replaced = p.replaced || why.event == NewIncarnation
 		if p.r.cfg.Now().Sub(began) > followedWell {
 			quick = -1
@@ -224,7 +230,7 @@ func (p *partition) apply(ctx context.Context, seg segment) {
 		if errors.Is(seg.err, errTopicReplace) || errors.Is(seg.err, errOtherIncarnation) {
 			kind = NewIncarnation
 		}
-		p.restartLocked(restart{event: kind, err: seg.err})
+		p.restartLocked(restart{event: kind, err: seg.err, resume: kind == OutOfRange})
 		p.mu.Unlock()
 		return
 	}
@@ -393,7 +399,7 @@ func unfit(s rows, info partitionInfo) (restart, bool) {
 	case id.Incarnation != info.incarnation || id.TopicID != info.topicID:
 		return restart{event: NewIncarnation, err: fmt.Errorf("%w: the log is %x, ours is %x", errOtherIncarnation, info.incarnation, id.Incarnation)}, true
 	case at < info.deltaStart && at < info.horizon:
-		return restart{event: OutOfRange, err: fmt.Errorf("%w: at %d, but what was deleted below %d is no longer known", errOutOfRange, at, info.horizon)}, true
+		return restart{event: OutOfRange, resume: true, err: fmt.Errorf("%w: at %d, but what was deleted below %d is no longer known", errOutOfRange, at, info.horizon)}, true
 	}
 	return restart{}, false
 }

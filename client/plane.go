@@ -53,7 +53,18 @@ type partitionInfo struct {
 	topicID, incarnation [16]byte
 	logStart, deltaStart int64
 	horizon, lastStable  int64
-	failure              string
+	fold, failure        string
+}
+
+func toPartitionInfo(x *state.Partition) (partitionInfo, error) {
+	info := partitionInfo{
+		partition: x.GetPartition(), logStart: x.GetLogStartOffset(), deltaStart: x.GetDeltaStartOffset(),
+		horizon: x.GetHorizon(), lastStable: x.GetLastStableOffset(), fold: x.GetFold(), failure: x.GetFailure(),
+	}
+	if err := errors.Join(fill(info.topicID[:], x.GetTopicId()), fill(info.incarnation[:], x.GetIncarnation())); err != nil {
+		return info, fmt.Errorf("partition %d: %w", x.GetPartition(), err)
+	}
+	return info, nil
 }
 
 // frames streams what is known of a partition (nil: of all) and, with follow, what is cut later, until on fails or the stream ends.
@@ -67,12 +78,9 @@ func (p *plane) frames(ctx context.Context, partition *int32, follow bool, on fu
 		m := stream.Msg()
 		parts := make([]partitionInfo, 0, len(m.Partitions))
 		for _, x := range m.Partitions {
-			info := partitionInfo{
-				partition: x.Partition, logStart: x.LogStartOffset, deltaStart: x.DeltaStartOffset,
-				horizon: x.Horizon, lastStable: x.LastStableOffset, failure: x.Failure,
-			}
-			if err := errors.Join(fill(info.topicID[:], x.TopicId), fill(info.incarnation[:], x.Incarnation)); err != nil {
-				return fmt.Errorf("partition %d: %w", x.Partition, err)
+			info, err := toPartitionInfo(x)
+			if err != nil {
+				return err
 			}
 			parts = append(parts, info)
 		}
@@ -155,44 +163,75 @@ func (p *plane) digestAt(ctx context.Context, partition int32, pos Position) (d 
 	return digest.Digest{Sum: digest.SumFromBytes(sum), Count: resp.Msg.Count}, resp.Msg.Start, nil
 }
 
-// classify finds the reason that the state plane attaches to its errors.
-func classify(err error) error {
+// planeReason finds the reason that the state plane attaches to its errors.
+func planeReason(err error) state.Reason {
 	var ce *connect.Error
 	if !errors.As(err, &ce) {
-		return err
+		return state.Reason_REASON_UNSPECIFIED
 	}
 	for _, d := range ce.Details() {
-		v, derr := d.Value()
-		detail, ok := v.(*state.ErrorDetail)
-		if derr != nil || !ok {
-			continue
+		if v, err := d.Value(); err == nil {
+			if detail, ok := v.(*state.ErrorDetail); ok {
+				return detail.Reason
+			}
 		}
-		switch detail.Reason {
-		case state.Reason_REASON_OTHER_INCARNATION:
-			return fmt.Errorf("%w: %w", errOtherIncarnation, err)
-		case state.Reason_REASON_BELOW_DELTA_START, state.Reason_REASON_ABOVE_LAST_STABLE,
-			state.Reason_REASON_TOO_FAR_ABOVE_FRAME, state.Reason_REASON_BEHIND, state.Reason_REASON_PARTITION_FAILED:
-			return fmt.Errorf("%w: %w", errNotComparable, err)
-		}
+	}
+	return state.Reason_REASON_UNSPECIFIED
+}
+
+// classify turns an error of DigestAt into errors of ours.
+func classify(err error) error {
+	switch planeReason(err) {
+	case state.Reason_REASON_OTHER_INCARNATION:
+		return fmt.Errorf("%w: %w", errOtherIncarnation, err)
+	case state.Reason_REASON_BELOW_DELTA_START, state.Reason_REASON_ABOVE_LAST_STABLE,
+		state.Reason_REASON_TOO_FAR_ABOVE_FRAME, state.Reason_REASON_BEHIND, state.Reason_REASON_PARTITION_FAILED:
+		return fmt.Errorf("%w: %w", errNotComparable, err)
 	}
 	return err
 }
 
-// frame opens the bytes of a frame from byte `from` on; cut < 0 is the newest. With from > 0 etag must be that of the first answer.
-func (p *plane) frame(ctx context.Context, partition int32, cut, from int64, etag string) (body io.ReadCloser, gotEtag string, err error) {
+// frameName names a frame, or what changed in it since an offset.
+type frameName struct {
+	partition int32
+	cut       int64 // -1: the newest
+	since     int64 // -1: the whole frame
+}
+
+func (n frameName) path() string {
 	name := "latest"
-	if cut >= 0 {
-		name = strconv.FormatInt(cut, 10)
+	if n.cut >= 0 {
+		name = strconv.FormatInt(n.cut, 10)
 	}
-	u := fmt.Sprintf("%s/v1/topics/%s/partitions/%d/frames/%s", p.base, url.PathEscape(p.topic), partition, name)
+	if n.since >= 0 {
+		name += "?since=" + strconv.FormatInt(n.since, 10)
+	}
+	return fmt.Sprintf("partitions/%d/frames/%s", n.partition, name)
+}
+
+// etag is the entity tag of what the name means, where that is the frame with this pub.
+func (n frameName) etag(pub [32]byte) string {
+	if n.since < 0 {
+		return fmt.Sprintf(`"%x"`, pub)
+	}
+	return fmt.Sprintf(`"%x.%d"`, pub, n.since)
+}
+
+// frame opens the bytes of a frame from byte `from` on. With from > 0 etag must be that of the first answer; in the first request it
+// may be known, and is then asked for.
+func (p *plane) frame(ctx context.Context, name frameName, from int64, etag string) (body io.ReadCloser, gotEtag string, err error) {
+	u := fmt.Sprintf("%s/v1/topics/%s/%s", p.base, url.PathEscape(p.topic), name.path())
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u, nil)
 	if err != nil {
 		return nil, "", err
 	}
 	req.Header.Set("Accept-Encoding", "identity") // a range must be one of the frame's own bytes
-	if from > 0 {
+	switch {
+	case from > 0:
 		req.Header.Set("Range", fmt.Sprintf("bytes=%d-", from))
 		req.Header.Set("If-Range", etag)
+	case etag != "":
+		req.Header.Set("If-Match", etag)
 	}
 	resp, err := p.http.Do(req)
 	if err != nil {
@@ -209,7 +248,12 @@ func checkFrameAnswer(resp *http.Response, from int64, etag string) error {
 	switch {
 	case resp.StatusCode == http.StatusNotFound:
 		return errNoFrame
+	case resp.StatusCode == http.StatusPreconditionFailed:
+		return errFrameChanged
 	case from == 0 && resp.StatusCode == http.StatusOK:
+		if got := resp.Header.Get("ETag"); etag != "" && got != etag {
+			return errFrameChanged
+		}
 		return nil
 	case from > 0 && resp.StatusCode == http.StatusPartialContent && resp.Header.Get("ETag") == etag:
 		if want := fmt.Sprintf("bytes %d-", from); !strings.HasPrefix(resp.Header.Get("Content-Range"), want) {

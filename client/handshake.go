@@ -1,0 +1,263 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/keyframelog/keyframe/proto/fold"
+	"github.com/keyframelog/keyframe/proto/state"
+	"github.com/keyframelog/keyframe/storage/memory"
+	"github.com/keyframelog/keyframe/storage/table"
+)
+
+// errAskAgain says that the answer left nothing to go on with: the log is asked once more, without a state.
+var errAskAgain = errors.New("the state is of no use, the log is asked for another")
+
+// standing is what a partition comes with: rows that it shows, stored ones that nobody has seen yet, or none of use.
+type standing struct {
+	rows  rows
+	shown bool
+}
+
+// stands returns what the partition comes with. fresh: the state that it shows is of no use.
+func (p *partition) stands(fresh bool) (standing, error) {
+	if s := p.rows(); s != nil {
+		if fresh {
+			return standing{}, nil
+		}
+		return standing{s, true}, nil
+	}
+	s, ok, err := p.r.stores.open(p.no)
+	if err != nil || !ok {
+		return standing{}, err
+	}
+	return standing{s, false}, nil
+}
+
+// establish gives the partition a state to follow from. It tries until it has one, ctx ends, or trying is of no use; every failed
+// attempt is an event.
+func (p *partition) establish(ctx context.Context, fresh bool) error {
+	have, err := p.stands(fresh)
+	if err != nil {
+		return err
+	}
+	stored := have
+	for try := 0; ; try++ {
+		err := p.become(ctx, &have)
+		if err == nil {
+			p.dropUnseen(stored)
+			return nil
+		}
+		p.letGo()
+		p.failed(ctx, err)
+		if errors.Is(err, ErrRefused) || errors.Is(err, ErrPartitions) {
+			return err
+		}
+		if err := sleep(ctx, p.r.cfg.Retry<<min(try, 5)); err != nil {
+			return err
+		}
+	}
+}
+
+// dropUnseen removes a stored state that another took the place of before anybody saw it.
+func (p *partition) dropUnseen(stored standing) {
+	if stored.rows == nil || stored.shown || p.rows() == stored.rows {
+		return
+	}
+	if err := stored.rows.discard(); err != nil {
+		p.log.Warn("removing the stored state", "err", err)
+	}
+}
+
+func (p *partition) failed(ctx context.Context, err error) {
+	p.r.fail(p.no, err)
+	var ended *ReasonError
+	switch {
+	case ctx.Err() != nil || errors.Is(err, errAskAgain) || errors.As(err, &ended):
+		return // it was told, or nobody need be
+	case rejected(err):
+		p.r.event(Event{Kind: FrameRejected, Partition: p.no, Err: err})
+	default:
+		p.r.event(Event{Kind: BootstrapFailed, Partition: p.no, Err: err})
+	}
+}
+
+// become asks the log how the partition becomes current, and does that.
+func (p *partition) become(ctx context.Context, have *standing) error {
+	if p.replaced {
+		if err := p.r.checkPartitions(ctx); err != nil {
+			return err
+		}
+		p.replaced = false
+	}
+	if p.r.plane == nil || p.r.cfg.From == FromEarliest && have.rows == nil && p.rows() == nil {
+		return p.alone(ctx, *have)
+	}
+	a, err := p.askLog(ctx, *have)
+	switch {
+	case errors.Is(err, errNoHandshake):
+		return p.alone(ctx, *have)
+	case err != nil && have.rows != nil && !have.shown && ctx.Err() == nil: // a plane that is down must not keep a stored replica from opening
+		p.log.Warn("replica: the state plane did not answer, the stored state is followed as it is", "err", err)
+		return p.alone(ctx, *have)
+	case err != nil:
+		return err
+	}
+	p.hold(ctx, a)
+	if err := p.carryOut(ctx, a, have); err != nil {
+		return err
+	}
+	p.follow()
+	if p.holds() {
+		return nil
+	}
+	p.unfollow()
+	*have = standing{p.rows(), true}
+	return &ReasonError{p.lease.over.Reason, "the lease ended on the way: " + p.lease.over.Why}
+}
+
+// askLog tells the log what the partition has, and returns what it is to do.
+func (p *partition) askLog(ctx context.Context, have standing) (answer, error) {
+	req := &state.ResumeRequest{Topic: p.r.cfg.Topic, Partition: p.no, Replica: p.r.name, LeaderEpoch: -1}
+	if s := have.rows; s != nil {
+		id := s.identity()
+		points, err := p.points(have)
+		if err != nil {
+			return answer{}, err
+		}
+		req.Incarnation, req.LeaderEpoch = id.Incarnation[:], s.epoch()
+		for _, x := range points {
+			sum := x.digest.Sum.Bytes()
+			req.Points = append(req.Points, &state.Point{Offset: x.offset, Count: x.digest.Count, Sum: sum[:], Start: x.start})
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	return p.r.plane.resume(ctx, req)
+}
+
+// points are what the log is asked about: the position, then the cuts below it at which the state was verified.
+func (p *partition) points(have standing) ([]point, error) {
+	verified, err := p.r.stores.verified(p.no)
+	if err != nil {
+		return nil, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	d, at, err := have.rows.digest()
+	if err != nil {
+		return nil, err
+	}
+	start := have.rows.logStart()
+	if have.shown {
+		verified, start = p.verified, max(start, p.start.Load())
+	}
+	points := []point{{at, d, start}}
+	for _, x := range verified {
+		if x.offset < at && len(points) < pointsMax {
+			points = append(points, x)
+		}
+	}
+	return points, nil
+}
+
+// carryOut does what the log answered. Afterwards the partition shows a state that can be followed.
+func (p *partition) carryOut(ctx context.Context, a answer, have *standing) error {
+	s := have.rows
+	if id := a.info; s != nil && a.kind != state.Answer_ANSWER_RESET && a.kind != state.Answer_ANSWER_FRAME &&
+		(s.identity().TopicID != id.topicID || s.identity().Incarnation != id.incarnation) {
+		a.kind, a.reason = state.Answer_ANSWER_RESET, ReasonError{state.Reason_REASON_OTHER_INCARNATION, "the topic is another one"}
+	}
+	switch a.kind {
+	case state.Answer_ANSWER_CONTINUE:
+		if s == nil {
+			return p.beginEmpty(a)
+		}
+		return p.goOn(*have)
+	case state.Answer_ANSWER_DELTA:
+		if !have.shown {
+			if err := p.show(s, 0, Resumed); err != nil {
+				return err
+			}
+			have.shown = true
+		}
+		err := p.catchUp(ctx, a, s)
+		if err != nil && ctx.Err() == nil && useless(err) {
+			*have = standing{} // the whole frame helps
+		}
+		return err
+	case state.Answer_ANSWER_RESET:
+		p.reset(a)
+		*have = standing{}
+		if a.frame == nil {
+			return errAskAgain
+		}
+	case state.Answer_ANSWER_FRAME:
+		if s != nil && !have.shown {
+			p.r.event(Event{Kind: OutOfRange, Partition: p.no, Offset: s.position(), Err: fmt.Errorf("%w: %s", errOutOfRange, a.reason.Why)})
+		}
+	}
+	return p.loadFrame(ctx, *a.frame)
+}
+
+// useless tells whether a delta will not do, however often it is asked for.
+func useless(err error) bool {
+	return errors.Is(err, memory.ErrDigest) || errors.Is(err, table.ErrDigest) || errors.Is(err, memory.ErrFrame) || errors.Is(err, errNoDelta)
+}
+
+// reset tells why the log has no use for our state.
+func (p *partition) reset(a answer) {
+	kind := OutOfRange
+	switch a.reason.Reason {
+	case state.Reason_REASON_OTHER_INCARNATION, state.Reason_REASON_TOPIC_DELETED:
+		kind = NewIncarnation
+	case state.Reason_REASON_LEASE_EXPIRED, state.Reason_REASON_LEASE_REVOKED:
+		kind = LeaseEnded
+	}
+	p.r.event(Event{Kind: kind, Partition: p.no, Offset: p.position().Offset, Err: &a.reason})
+}
+
+// goOn shows a state that is followed on.
+func (p *partition) goOn(have standing) error {
+	p.askNow()
+	if !have.shown {
+		return p.show(have.rows, 0, Resumed)
+	}
+	p.r.event(Event{Kind: Resumed, Partition: p.no, Offset: have.rows.position()})
+	return nil
+}
+
+// beginEmpty begins without rows, where the log has no frame yet.
+func (p *partition) beginEmpty(a answer) error {
+	kind, err := fold.ParseKind(a.info.fold)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errBadAnswer, err)
+	}
+	s, err := p.r.stores.empty(identity{TopicID: a.info.topicID, Partition: p.no, Incarnation: a.info.incarnation}, a.from, kind)
+	if err != nil {
+		return err
+	}
+	return p.show(s, a.from, Bootstrapped)
+}
+
+// follow lets what the tail reads from now on be applied.
+func (p *partition) follow() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	select {
+	case <-p.restart: // was meant for the former state
+	default:
+	}
+	s := p.rows()
+	p.pending = nil
+	p.recallLocked(s.identity().Incarnation, s.position())
+	p.following = true
+	p.generation++
+}
+
+func (p *partition) unfollow() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.following = false
+}

@@ -127,13 +127,12 @@ func NewDesk(cfg Config) *Desk {
 // Close ends scans and waits for them. Frames in use stay usable.
 func (d *Desk) Close() error {
 	d.mu.Lock()
-	already := d.closed
-	d.closed = true
-	d.mu.Unlock()
-	if !already {
+	if !d.closed {
+		d.closed = true
 		d.cancel()
 		close(d.stop)
 	}
+	d.mu.Unlock()
 	d.running.Wait()
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -460,10 +461,34 @@ func TestASupersededFrame(t *testing.T) {
 	require.Equal(t, []string{"key200 at 200"}, got)
 }
 
+// Close ends a scan under way, and whoever waits for it is told; then nobody gets a frame.
 func TestClose(t *testing.T) {
 	w := newWorld(t, repair.Config{})
 	src := w.source(0)
-	require.NoError(t, w.desk.Close())
-	_, err := w.desk.Open(context.Background(), src, cut)
-	require.ErrorIs(t, err, repair.ErrClosed)
+	v, err := src.Table.View(cut) // what opening one reads is in the cache from now on
+	require.NoError(t, err)
+	require.NoError(t, v.Close())
+	g := &gate{reached: make(chan struct{}, 1), open: make(chan struct{})}
+	w.gate.Store(g)
+	told, closed := make(chan error, 1), make(chan error, 1)
+	go func() {
+		_, err := w.desk.Open(context.Background(), src, cut)
+		told <- err
+	}()
+	<-g.reached
+	go func() { closed <- w.desk.Close() }()
+	require.Eventually(t, func() bool {
+		hasty, giveUp := context.WithCancel(context.Background())
+		giveUp()
+		f, err := w.desk.Open(hasty, src, cut)
+		if f != nil {
+			f.Release()
+		}
+		return errors.Is(err, repair.ErrClosed)
+	}, 10*time.Second, time.Millisecond)
+	w.gate.Store(nil)
+	close(g.open)
+	require.ErrorIs(t, <-told, repair.ErrClosed)
+	require.NoError(t, <-closed)
+	require.Zero(t, w.metric("frames"))
 }

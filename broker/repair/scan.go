@@ -72,7 +72,7 @@ func (d *Desk) read(k *kept, view *table.View) error {
 			break // memory was admitted for so many
 		}
 		k.tags, k.at = append(k.tags, tagOf(e)), append(k.at, row.Offset)
-		if got.Count%4096 == 0 && d.ctx.Err() != nil {
+		if got.Count%4096 == 1 && d.ctx.Err() != nil {
 			return ErrClosed
 		}
 	}

@@ -15,7 +15,10 @@ import (
 
 // Diff implements the call.
 func (s *service) Diff(ctx context.Context, req *connect.Request[api.DiffRequest], stream *connect.ServerStream[api.DiffResponse]) error {
-	m := req.Msg
+	return s.diffTo(ctx, req.Msg, stream.Send)
+}
+
+func (s *service) diffTo(ctx context.Context, m *api.DiffRequest, send func(*api.DiffResponse) error) error {
 	if m.From == nil {
 		return connect.NewError(connect.CodeInvalidArgument, errors.New("from names no point"))
 	}
@@ -50,7 +53,7 @@ func (s *service) Diff(ctx context.Context, req *connect.Request[api.DiffRequest
 		cursors = append(cursors, c)
 		answer.From, answer.To = append(answer.From, asOf(p, from[i])), append(answer.To, asOf(p, to[i]))
 	}
-	return sendDifferences(ctx, sel, cursors, m.Limit, answer, stream.Send)
+	return sendDifferences(ctx, sel, cursors, m.Limit, answer, send)
 }
 
 func openDiff(ctx context.Context, p *keyframer.Partition, from, to int64, m *api.DiffRequest) (*cursor[table.Difference], error) {

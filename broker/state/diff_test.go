@@ -3,6 +3,7 @@ package state_test
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"testing"
 
 	"connectrpc.com/connect"
@@ -11,6 +12,7 @@ import (
 	"github.com/keyframelog/keyframe/broker/keyframer/memlog"
 	"github.com/keyframelog/keyframe/broker/state"
 	api "github.com/keyframelog/keyframe/proto/state"
+	"github.com/keyframelog/keyframe/proto/state/stateconnect"
 )
 
 // diff collects what differs as text: partition, key, value before and after.
@@ -193,4 +195,33 @@ func TestFramesBelowTheDeltaStart(t *testing.T) {
 	require.Equal(t, []int64{3, 4, 5}, []int64{detail.Offset, detail.DeltaStartOffset, detail.LastStableOffset})
 	require.ErrorContains(t, err, "from offset 4 to 5")
 	require.ErrorContains(t, err, "keyframe frames list files")
+}
+
+// Connect's own protocol with JSON, and gRPC, carry the same, errors with their reasons included.
+func TestThePastOverOtherProtocols(t *testing.T) {
+	n := newNode(t, 1, nil)
+	n.logs[0].Append(memlog.Put("a", "1"))
+	n.logs[0].Append(memlog.Put("a", "2"))
+	protocols := &http.Protocols{}
+	protocols.SetUnencryptedHTTP2(true)
+	transport := &http.Transport{Protocols: protocols}
+	defer transport.CloseIdleConnections()
+	for name, client := range map[string]stateconnect.StateServiceClient{
+		"JSON": stateconnect.NewStateServiceClient(n.http, n.url, connect.WithProtoJSON()),
+		"gRPC": stateconnect.NewStateServiceClient(&http.Client{Transport: transport}, n.url, connect.WithGRPC()),
+	} {
+		n.client = client
+		rows, _, _, err := n.diff(&api.DiffRequest{From: at(1)})
+		require.NoError(t, err, name)
+		require.Equal(t, []string{"0 a 1@0 2@1"}, rows, name)
+		versions, _, err := n.history(&api.HistoryRequest{Key: []byte("a"), From: at(1)})
+		require.NoError(t, err, name)
+		require.Equal(t, []string{`0/0  "": 1@0`, `0/1 put "2": 2@1`}, versions, name)
+		got, err := n.get(&api.GetRequest{Key: []byte("a"), At: at(1)})
+		require.NoError(t, err, name)
+		require.Equal(t, "1", string(got.Rows[0].Value), name)
+		_, _, _, err = n.diff(&api.DiffRequest{From: at(9)})
+		_, why, _ := reason(t, err)
+		require.Equal(t, api.Reason_REASON_ABOVE_LAST_STABLE, why, name)
+	}
 }

@@ -2,6 +2,7 @@
 //
 //	/keyframe.state.v1.StateService/*                    the Connect service of proto/state
 //	/v1/topics/{topic}/partitions/{p}/frames/{N|latest}  key frames as resources
+//	/v1/topics/{topic}/{rows|diff|history}               Scan, Diff and History as JSON, one object a line
 //	/metrics, /livez, /readyz
 //
 // # Key frames
@@ -46,6 +47,18 @@
 // with it; such a row is newer and comes again. Below the tombstone horizon, and where rows that the log start has passed are not stored any more,
 // a partition begins anew: all rows, then caught_up. A row comes in with linearizable reads: who is caught up knows what was committed when
 // the request came.
+//
+// # JSON lines
+//
+// What streams is awkward to call by hand in Connect's framing; so GET answers the same as JSON lines, in the form that the command line prints:
+//
+//	rows?at=POINT&prefix=P&after=KEY&limit=N
+//	diff?from=POINT&to=POINT&prefix=P&after=KEY&limit=N
+//	history?key=KEY&from=POINT&to=POINT
+//
+// all with partition=N as well. POINT is what ParsePoint reads. Keys and values are text, or base64 in a member NAME_base64 where they are not UTF-8. An
+// error comes with its status, code, reason and message; behind the first line it is the last line, {"error": ...}, and the response
+// is cut off, so that nobody takes it for whole.
 //
 // # Who may ask
 //

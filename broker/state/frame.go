@@ -251,20 +251,23 @@ func encoder(encoding string, w io.Writer) (body io.Writer, finish func() error,
 
 // writeError answers with Connect's code as an HTTP status and a JSON body like Connect's.
 func writeError(w http.ResponseWriter, err error) {
-	code := connect.CodeOf(err)
+	w.Header().Del("ETag")
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(statusOf(connect.CodeOf(err)))
+	_ = json.NewEncoder(w).Encode(errorBody(err))
+}
+
+func errorBody(err error) map[string]string {
 	message := err.Error()
 	var typed *connect.Error
 	if errors.As(err, &typed) {
 		message = typed.Message()
 	}
-	w.Header().Del("ETag")
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(statusOf(code))
-	body := map[string]string{"code": strings.ToLower(code.String()), "message": message}
+	body := map[string]string{"code": strings.ToLower(connect.CodeOf(err).String()), "message": message}
 	if why := reasonOf(typed); why != api.Reason_REASON_UNSPECIFIED {
 		body["reason"] = why.String()
 	}
-	_ = json.NewEncoder(w).Encode(body)
+	return body
 }
 
 func statusOf(code connect.Code) int {

@@ -13,7 +13,10 @@ import (
 
 // History implements the call.
 func (s *service) History(ctx context.Context, req *connect.Request[api.HistoryRequest], stream *connect.ServerStream[api.HistoryResponse]) error {
-	m := req.Msg
+	return s.historyTo(ctx, req.Msg, stream.Send)
+}
+
+func (s *service) historyTo(ctx context.Context, m *api.HistoryRequest, send func(*api.HistoryResponse) error) error {
 	sel, err := s.selectPartitions(m.Topic, m.Partition)
 	if err != nil {
 		return err
@@ -27,7 +30,7 @@ func (s *service) History(ctx context.Context, req *connect.Request[api.HistoryR
 		return err
 	}
 	defer end()
-	w := &versionWriter{ctx: ctx, stream: stream, message: &api.HistoryResponse{}, first: true}
+	w := &versionWriter{ctx: ctx, send: send, message: &api.HistoryResponse{}, first: true}
 	for i, p := range sel.partitions {
 		w.message.From, w.message.To = append(w.message.From, asOf(p, from[i])), append(w.message.To, asOf(p, to[i]))
 	}
@@ -69,7 +72,7 @@ func (sel selection) span(fromAt, toAt *api.At) (from, to []int64, err error) {
 // versionWriter sends versions in messages.
 type versionWriter struct {
 	ctx     context.Context // of the call
-	stream  *connect.ServerStream[api.HistoryResponse]
+	send    func(*api.HistoryResponse) error
 	message *api.HistoryResponse
 	size    int
 	first   bool // nothing was sent yet
@@ -97,7 +100,7 @@ func (w *versionWriter) history(p *keyframer.Partition, key []byte, from, to int
 }
 
 func (w *versionWriter) flush() error {
-	err := firstError(w.ctx.Err(), w.stream.Send(w.message))
+	err := firstError(w.ctx.Err(), w.send(w.message))
 	w.message, w.size, w.first = &api.HistoryResponse{}, 0, false
 	return err
 }

@@ -22,7 +22,10 @@ const (
 
 // Scan implements the call.
 func (s *service) Scan(ctx context.Context, req *connect.Request[api.ScanRequest], stream *connect.ServerStream[api.ScanResponse]) error {
-	m := req.Msg
+	return s.scanTo(ctx, req.Msg, stream.Send)
+}
+
+func (s *service) scanTo(ctx context.Context, m *api.ScanRequest, send func(*api.ScanResponse) error) error {
 	if err := checkRead(m.At, m.Folded, m.MinOffsets); err != nil {
 		return err
 	}
@@ -53,7 +56,7 @@ func (s *service) Scan(ctx context.Context, req *connect.Request[api.ScanRequest
 		cursors = append(cursors, c)
 		answer.AsOf = append(answer.AsOf, asOf(p, offset))
 	}
-	return sendRows(ctx, sel, cursors, m.Limit, answer, stream.Send)
+	return sendRows(ctx, sel, cursors, m.Limit, answer, send)
 }
 
 // opener starts a scan of one partition; close releases what it pins.

@@ -144,8 +144,12 @@ func New(cfg Config) *Server {
 // Handler returns the routes, behind the guard.
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
-	path, service := stateconnect.NewStateServiceHandler(&service{Server: s}, connect.WithReadMaxBytes(messageBytesMax))
+	calls := &service{Server: s}
+	path, service := stateconnect.NewStateServiceHandler(calls, connect.WithReadMaxBytes(messageBytesMax))
 	mux.Handle(path, service)
+	mux.HandleFunc("GET /v1/topics/{topic}/rows", calls.rowLines)
+	mux.HandleFunc("GET /v1/topics/{topic}/diff", calls.diffLines)
+	mux.HandleFunc("GET /v1/topics/{topic}/history", calls.historyLines)
 	mux.HandleFunc("GET /v1/topics/{topic}/partitions/{partition}/frames/{cut}", s.frame)
 	mux.HandleFunc("GET /livez", s.livez)
 	mux.HandleFunc("GET /readyz", s.readyz)

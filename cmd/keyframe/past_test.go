@@ -116,7 +116,7 @@ func TestErrorsOfThePast(t *testing.T) {
 	for line, want := range map[string]string{
 		"diff stock":                                    "--from is missing",
 		"diff stock --from yesterday":                   `--from "yesterday": write an offset`,
-		"diff stock --from 1 --to -4":                   "--to -4: offsets begin at 0",
+		"diff stock --from 1 --to -4":                   `--to "-4": offsets begin at 0`,
 		"diff stock --from 1 --limit -1":                "--limit -1",
 		"diff stock --from 1 --partition -2":            "--partition -2",
 		"diff stock --from 99":                          "from offset 0 to 8: keyframe frames list stock",

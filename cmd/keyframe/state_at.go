@@ -2,13 +2,10 @@ package main
 
 import (
 	"fmt"
-	"strconv"
-	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/keyframelog/keyframe/broker/keyframer"
+	stateplane "github.com/keyframelog/keyframe/broker/state"
 	"github.com/keyframelog/keyframe/proto/state"
 )
 
@@ -38,7 +35,7 @@ func (r *readPoint) checkPartition(cmd *cobra.Command) error {
 	return nil
 }
 
-// point parses --at, and checks --partition. What names no point is refused here: the server would look for a cut of that name.
+// point parses --at, and checks --partition.
 func (r *readPoint) point(cmd *cobra.Command) (*state.At, error) {
 	if err := r.checkPartition(cmd); err != nil {
 		return nil, err
@@ -51,30 +48,11 @@ func parsePoint(flag, text string) (*state.At, error) {
 	if text == "" {
 		return nil, nil
 	}
-	if n, err := strconv.ParseInt(text, 10, 64); err == nil {
-		if n < 0 {
-			return nil, fmt.Errorf("--%s %d: offsets begin at 0; the state at an offset is that of the records below it", flag, n)
-		}
-		return &state.At{Point: &state.At_Offset{Offset: n}}, nil
+	at, err := stateplane.ParsePoint(text)
+	if err != nil {
+		return nil, fmt.Errorf("--%s %q: %w", flag, text, err)
 	}
-	if at, err := time.Parse(time.RFC3339, text); err == nil {
-		return &state.At{Point: &state.At_TimeMs{TimeMs: at.UnixMilli()}}, nil
-	}
-	if keyframer.IsCutName(text) {
-		return &state.At{Point: &state.At_Cut{Cut: text}}, nil
-	}
-	offsets := &state.PartitionOffsets{}
-	for pair := range strings.SplitSeq(text, ",") {
-		p, o, _ := strings.Cut(pair, ":")
-		partition, pErr := strconv.ParseInt(p, 10, 32)
-		offset, oErr := strconv.ParseInt(o, 10, 64)
-		if pErr != nil || oErr != nil || partition < 0 || offset < 0 {
-			return nil, fmt.Errorf("--%s %q: write an offset as 1000, a time as 2026-01-02T15:04:05Z, the name that frames cut printed, "+
-				"or PARTITION:OFFSET for each partition as 0:1000,1:980", flag, text)
-		}
-		offsets.Offsets = append(offsets.Offsets, &state.PartitionOffset{Partition: int32(partition), Offset: offset})
-	}
-	return &state.At{Point: &state.At_Offsets{Offsets: offsets}}, nil
+	return at, nil
 }
 
 // readSpan is what lies between two points: flags --from, --to and --partition.

@@ -21,18 +21,20 @@ import (
 type Log struct {
 	now func() time.Time
 
-	mu       sync.Mutex // guards the rest
-	batches  []entry
-	bounds   log.Bounds
-	held     bool // appends are written, and not committed
-	open     []log.OpenTxn
-	aborted  []log.AbortedTxn
-	epoch    int32
-	epochs   []epochStart
-	watchers map[int]func()
-	watched  int
-	failure  error
-	closed   bool
+	mu        sync.Mutex // guards the rest
+	batches   []entry
+	bounds    log.Bounds
+	held      bool // appends are written, and not committed
+	open      []log.OpenTxn
+	aborted   []log.AbortedTxn
+	epoch     int32
+	epochs    []epochStart
+	watchers  map[int]func()
+	watched   int
+	failure   error
+	failFrom  int64 // reads from here on fail with failAbove, if that is set
+	failAbove error
+	closed    bool
 }
 
 type epochStart struct {
@@ -167,6 +169,13 @@ func (l *Log) Fail(err error) {
 	l.failure = err
 }
 
+// FailFrom makes reads fail at an offset and above; nil ends it.
+func (l *Log) FailFrom(offset int64, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.failFrom, l.failAbove = offset, err
+}
+
 // Close makes reads and trims fail with log.ErrClosed.
 func (l *Log) Close() {
 	l.mu.Lock()
@@ -209,6 +218,8 @@ func (l *Log) Batches(from, end int64, maxBytes int) ([]batch.Batch, error) {
 		return nil, log.ErrClosed
 	case l.failure != nil:
 		return nil, l.failure
+	case l.failAbove != nil && from >= l.failFrom:
+		return nil, l.failAbove
 	case from < l.bounds.DeltaStart:
 		return nil, fmt.Errorf("offset %d: %w", from, log.ErrTrimmed)
 	}
@@ -216,6 +227,9 @@ func (l *Log) Batches(from, end int64, maxBytes int) ([]batch.Batch, error) {
 	var out []batch.Batch
 	size := 0
 	for ; i < len(l.batches) && l.batches[i].batch.BaseOffset() < end; i++ {
+		if l.failAbove != nil && len(out) > 0 && l.batches[i].batch.BaseOffset() >= l.failFrom {
+			break
+		}
 		if size += len(l.batches[i].batch); len(out) > 0 && size > maxBytes {
 			break
 		}

@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	reportInterval    = 10 * time.Second // until the broker asks for another
+	reportInterval    = 5 * time.Second // until the broker asks for another
 	reportIntervalMin = 100 * time.Millisecond
 	reportIntervalMax = time.Hour
 	reportTime        = 10 * time.Second // of one call

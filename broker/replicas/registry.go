@@ -21,7 +21,7 @@ import (
 type Config struct {
 	// Find returns what the log of a partition says; false where there is none such.
 	Find func(t Topic, partition int32) (Log, bool)
-	// Interval is how often replicas are asked to report, whether anything happened or not. Default 10 s. Where they are many, they are asked
+	// Interval is how often replicas are asked to report, whether anything happened or not. Default 5 s. Where they are many, they are asked
 	// less often: all together ReportsPerSecond times.
 	Interval         time.Duration
 	ReportsPerSecond int // default 200
@@ -47,7 +47,7 @@ const (
 var ErrFull = errors.New("as many replicas report as the broker keeps")
 
 func (c Config) withDefaults() Config {
-	setDefault(&c.Interval, 10*time.Second)
+	setDefault(&c.Interval, 5*time.Second)
 	setDefault(&c.ReportsPerSecond, 200)
 	setDefault(&c.ForgetAfter, 5*time.Minute)
 	setDefault(&c.ReplicasMax, 10_000)

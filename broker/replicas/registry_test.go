@@ -113,7 +113,7 @@ func (g *rig) names() (names []string) {
 // A replica is listed with its lag as of its report; where the next report is overdue, as of now; it is forgotten a while later, or when it leaves.
 func TestReplicasComeAndGo(t *testing.T) {
 	g := newRig(t, nil)
-	require.EqualValues(t, 10_000, g.report("b", state(900)).IntervalMs)
+	require.EqualValues(t, 5_000, g.report("b", state(900)).IntervalMs)
 	g.report("a", state(1000))
 	g.log.end = 1500
 

@@ -45,7 +45,7 @@ func TestReportAndReplicas(t *testing.T) {
 	n.clock.ms.Add(250)
 	answer, err := n.report(reported("one", 2, nil))
 	require.NoError(t, err)
-	require.EqualValues(t, 10_000, answer.IntervalMs)
+	require.EqualValues(t, 5_000, answer.IntervalMs)
 	require.Empty(t, answer.Disputed)
 	answer, err = n.report(reported("two", 2, nil))
 	require.NoError(t, err)

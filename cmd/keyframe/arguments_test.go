@@ -16,7 +16,7 @@ func TestCommandLinesThatCannotBe(t *testing.T) {
 		{[]string{"topic", "lst", "--format", "json"}, `did you mean "list"?`},
 		{[]string{"state", "sacn", "users"}, `did you mean "scan"?`},
 		{[]string{"frames", "cutt", "users"}, `did you mean "cut"?`},
-		{[]string{"replica", "start", "users"}, "there are run"},
+		{[]string{"replica", "start", "users"}, "there are list, run, settle"},
 		{[]string{"config", "prnt"}, `did you mean "print"?`},
 		{[]string{"state", "scan"}, "TOPIC is missing: write keyframe state scan TOPIC"},
 		{[]string{"state", "get", "users"}, "KEY is missing: write keyframe state get TOPIC KEY"},

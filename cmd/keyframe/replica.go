@@ -21,11 +21,13 @@ import (
 )
 
 func newReplicaCommand() *cobra.Command {
-	return group("replica", "Run a verified copy of a topic's state", newReplicaRunCommand())
+	return group("replica", "Run verified copies of a topic's state, and list those that there are",
+		newReplicaRunCommand(), newReplicaListCommand(), newReplicaSettleCommand())
 }
 
 type replicaFlags struct {
 	dir      string
+	name     string
 	from     string
 	policy   string
 	exit     bool
@@ -56,6 +58,7 @@ itself there, and fails if that takes longer than --timeout. The exit status is 
 		},
 	}
 	cmd.Flags().StringVar(&flags.dir, "dir", "", "keep the copy in this directory (default: in memory)")
+	cmd.Flags().StringVar(&flags.name, "name", "", "what the replica is called in keyframe replica list (default: of host and process, or as in --dir)")
 	cmd.Flags().StringVar(&flags.from, "from", "frame", "start a new copy from the newest key frame, or from earliest")
 	cmd.Flags().StringVar(&flags.policy, "on-drift", "report", "report, halt or rebootstrap")
 	cmd.Flags().BoolVarP(&flags.exit, "exit", "e", false, "stop at the end, after verifying")
@@ -70,7 +73,7 @@ itself there, and fails if that takes longer than --timeout. The exit status is 
 
 func (f replicaFlags) config(c *config, topic string, log *replicaLog) (client.Config, error) {
 	cfg := client.Config{
-		Brokers: brokerList(c), StateURL: c.str("state-url"), Topic: topic, Store: client.Memory(),
+		Brokers: brokerList(c), StateURL: c.str("state-url"), Topic: topic, Name: f.name, Store: client.Memory(),
 		OnVerdict: log.verdict, OnEvent: log.event, KafkaOptions: []kgo.Opt{kgo.WithHooks(log)},
 	}
 	if f.interval <= 0 || f.timeout <= 0 {

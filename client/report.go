@@ -116,6 +116,9 @@ func (w *reporter) event(e Event) {
 		if e.Rows > 0 { // they are those of a frame, whose digest was verified
 			x.Verified, x.VerifiedMs = e.Offset, e.Time.UnixMilli()
 		}
+	case CaughtUp:
+		x.Phase = phaseFollowing
+		x.Verified, x.VerifiedMs = e.Offset, e.Time.UnixMilli()
 	case Resumed:
 		x.Phase = phaseFollowing
 	case OutOfRange, NewIncarnation:

@@ -131,12 +131,11 @@ func (p *partition) catchUpLocked(from, now Position, resumed bool) (iter.Seq2[C
 		if known && !t.expired {
 			continue // its tombstone is among the rows
 		}
-		if _, ok, _ := s.get([]byte(t.key)); !ok {
-			gone[t.key] = t
-		}
+		gone[t.key] = t
 	}
 	return holdLast(now, func(yield func(Change, error) bool) {
 		for row, err := range rows {
+			delete(gone, string(row.Key)) // it came back since, which is behind the deletion
 			if !yield(toChange(s.identity(), &row, from), err) || err != nil {
 				return
 			}

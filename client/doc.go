@@ -66,8 +66,9 @@
 //
 // A replica that begins at earliest begins with the frame at N1 if the log is trimmed. Without a state plane it cannot, nor ask for N1. It
 // then reads rows and deltas from the log's start into a state of its own, which it shows when it has read up to the end that the
-// log had after the last gap; N1 is below that. Any gap makes it do so again, an aborted transaction too. As for every reader of a
-// compacted topic this must take less than delete.retention.ms.
+// log had after the last gap; N1 is below that. A later gap makes it do so again, unless the batch that the log has there is one of a
+// transaction, which is at or above N1, as no row is. As for every reader of a compacted topic this must take less than
+// delete.retention.ms.
 //
 // # How it compares
 //

@@ -369,6 +369,15 @@ func (f *fakeTail) describe(context.Context) (topicInfo, error) {
 	return info, nil
 }
 
+// inTransaction knows the records that abort leaves out.
+func (f *fakeTail) inTransaction(_ context.Context, p int32, offset int64) (bool, error) {
+	f.log.mu.Lock()
+	defer f.log.mu.Unlock()
+	part := f.log.parts[p]
+	visible := slices.ContainsFunc(part.batches, func(b segment) bool { return b.first <= offset && offset < b.next })
+	return offset >= part.deltaStart && offset < part.end && !visible, nil
+}
+
 func (f *fakeTail) assign(p int32, offset int64, epoch int32) {
 	f.log.mu.Lock()
 	id := f.log.topicID

@@ -22,6 +22,7 @@ func (r *Replica) learnOnce(ctx context.Context) {
 // followFrames keeps the Frames stream open and tells the partitions of what is cut.
 func (r *Replica) followFrames(ctx context.Context) {
 	if r.plane == nil {
+		r.watchPartitions(ctx)
 		return
 	}
 	_ = r.retry(ctx, func() error {
@@ -32,6 +33,20 @@ func (r *Replica) followFrames(ctx context.Context) {
 	}, func(err error) {
 		r.cfg.Logger.Warn("replica: the stream of frames broke", "topic", r.cfg.Topic, "err", err)
 	})
+}
+
+// watchPartitions asks the data plane for the topic's partitions now and then, where no state plane tells of new ones.
+func (r *Replica) watchPartitions(ctx context.Context) {
+	for sleep(ctx, r.cfg.Retry<<9) == nil { // 51 s; Kafka's clients look every 5 minutes
+		if err := r.checkPartitions(ctx); errors.Is(err, ErrPartitions) {
+			for _, p := range r.partitions {
+				p.restartWith(restart{event: TopicGrew, err: err, halt: true})
+			}
+			return
+		} else if err != nil && ctx.Err() == nil {
+			r.cfg.Logger.Warn("replica: the topic's partitions are not known", "topic", r.cfg.Topic, "err", err)
+		}
+	}
 }
 
 func (r *Replica) learn(parts []partitionInfo, frames []frameInfo) error {

@@ -26,11 +26,11 @@ func (p *partition) missing(seg segment) (rows, bool) {
 // delta start offset never goes back.
 func (p *partition) deltasKept(ctx context.Context, s rows) error {
 	at := s.position()
-	if p.r.plane == nil {
-		return fmt.Errorf("%w: deltas from %d on are missing", errOutOfRange, at)
-	}
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
+	if p.r.plane == nil {
+		return p.aborted(ctx, at)
+	}
 	info, err := p.r.plane.partition(ctx, p.no)
 	if err != nil {
 		return fmt.Errorf("%w: deltas from %d on are missing, and how far back the log keeps them is not known: %w", errOutOfRange, at, err)
@@ -40,6 +40,19 @@ func (p *partition) deltasKept(ctx context.Context, s rows) error {
 	}
 	if info.deltaStart > at {
 		return fmt.Errorf("%w: between %d and %d only rows are left", errOutOfRange, at, info.deltaStart)
+	}
+	return nil
+}
+
+// aborted returns nil if what is missing at an offset are records of a transaction that the log still has as they were written: they were aborted
+// then, and below the delta start offset there are none.
+func (p *partition) aborted(ctx context.Context, at int64) error {
+	found, err := p.r.tail.inTransaction(ctx, p.no, at)
+	if err != nil {
+		return fmt.Errorf("%w: deltas from %d on are missing, and what the log has there is not known: %w", errOutOfRange, at, err)
+	}
+	if !found {
+		return fmt.Errorf("%w: deltas from %d on are missing", errOutOfRange, at)
 	}
 	return nil
 }

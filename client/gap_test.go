@@ -133,6 +133,24 @@ func TestAbortedTransactionIsNoGap(t *testing.T) {
 	})
 }
 
+// Without a state plane the log itself tells: the aborted records are still there.
+func TestAbortedTransactionWithoutStatePlane(t *testing.T) {
+	eachStore(t, func(t *testing.T, store func() Store) {
+		g := newRig(t, fold.LastValue, 1)
+		g.cfg.Store, g.cfg.StateURL, g.cfg.From = store(), "", FromEarliest
+		g.log.append(0, "a", "1")
+		g.open()
+		for range 3 {
+			g.log.abort(0, 3)
+			g.log.append(0, "a", "2")
+			g.requireState(0)
+		}
+		_, seen := g.saw(OutOfRange)
+		require.False(t, seen)
+		require.Equal(t, 1, g.count(Bootstrapped), "nothing is read twice")
+	})
+}
+
 // A frame behind aborted records, before or behind their marker, is compared when the replica gets there, which is when it sees the marker
 // or the next record: its digest is that of the state below.
 func TestFrameAtAnAbortedTransaction(t *testing.T) {

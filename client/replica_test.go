@@ -227,6 +227,20 @@ func TestTopicGrows(t *testing.T) {
 	}
 }
 
+// Without a state plane it says so too.
+func TestTopicGrowsWithoutStatePlane(t *testing.T) {
+	g := newRig(t, fold.LastValue, 1)
+	g.cfg.StateURL, g.cfg.From, g.cfg.Retry = "", FromEarliest, 10*time.Microsecond
+	g.log.append(0, "a", "1")
+	g.open()
+	g.requireState(0)
+	g.log.grow()
+	g.await("the end of following", func() bool { return g.r.Err() != nil })
+	require.ErrorIs(t, g.r.Err(), ErrPartitions)
+	_, seen := g.saw(TopicGrew)
+	require.True(t, seen)
+}
+
 // A topic with other partitions than before is another one: the replica says so, and does not go on with a part of it.
 func TestTopicCreatedAnewWithMorePartitions(t *testing.T) {
 	g := newRig(t, fold.LastValue, 1)

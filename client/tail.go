@@ -34,6 +34,8 @@ type segment struct {
 // tail reads the log from given offsets. Poll is called by one goroutine; the rest may be called beside it.
 type tail interface {
 	describe(ctx context.Context) (topicInfo, error)
+	// inTransaction tells whether an offset lies in a batch of a transaction, as it was written: no row of the log has that.
+	inTransaction(ctx context.Context, partition int32, offset int64) (bool, error)
 	// assign begins to read at offset. epoch is the leader epoch of what lies before it; -1: not known.
 	assign(partition int32, offset int64, epoch int32)
 	remove(partition int32)
@@ -57,6 +59,7 @@ const fetchWait = 250 * time.Millisecond
 type kafkaTail struct {
 	cl       *kgo.Client
 	topic    string
+	split    bool // segments end where offsets are missing
 	assigned map[int32]bool
 }
 
@@ -78,7 +81,8 @@ func newKafkaTail(cfg *Config) (*kafkaTail, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
-	return &kafkaTail{cl: cl, topic: cfg.Topic, assigned: map[int32]bool{}}, nil
+	// Without a state plane each place where offsets are missing is looked at.
+	return &kafkaTail{cl: cl, topic: cfg.Topic, split: cfg.StateURL == "", assigned: map[int32]bool{}}, nil
 }
 
 // assign has franz-go ask first where the epoch ended, if it is known, so that a log that parted from what was read is found
@@ -110,7 +114,7 @@ func (k *kafkaTail) poll(ctx context.Context) ([]segment, error) {
 	var out []segment
 	var failed, replaced error
 	fetches.EachPartition(func(p kgo.FetchTopicPartition) {
-		out = append(out, toSegments(p.Partition, p.Records)...)
+		out = append(out, toSegments(p.Partition, p.Records, k.split)...)
 		switch fatal := fatalTail(p.Err); {
 		case p.Err == nil:
 		case errors.Is(fatal, errTopicReplace):
@@ -150,10 +154,10 @@ func fatalTail(err error) error {
 	return nil
 }
 
-func toSegments(partition int32, records []*kgo.Record) (out []segment) {
+func toSegments(partition int32, records []*kgo.Record, split bool) (out []segment) {
 	for len(records) > 0 {
 		n := 1
-		for n < len(records) && records[n].LeaderEpoch == records[0].LeaderEpoch {
+		for n < len(records) && records[n].LeaderEpoch == records[0].LeaderEpoch && !(split && records[n].Offset != records[n-1].Offset+1) {
 			n++
 		}
 		out = append(out, toSegment(partition, records[:n]))

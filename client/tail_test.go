@@ -5,6 +5,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/keyframelog/keyframe/proto/batch"
 )
 
 // A segment is of one leader epoch, says where offsets are missing, and counts markers as what is there.
@@ -14,12 +16,45 @@ func TestSegments(t *testing.T) {
 	}
 	marker := at(5, 1)
 	marker.Attrs = kgo.NewRecordAttrs(kgo.RecordAttrsOpts{Control: true})
-	require.Empty(t, toSegments(0, nil))
-	out := toSegments(3, []*kgo.Record{at(3, 1), at(4, 1), marker, at(6, 2), at(9, 2)})
+	require.Empty(t, toSegments(0, nil, false))
+	out := toSegments(3, []*kgo.Record{at(3, 1), at(4, 1), marker, at(6, 2), at(9, 2)}, false)
 	require.Len(t, out, 2)
 	require.Len(t, out[0].records, 2)
 	for i, want := range []segment{{partition: 3, first: 3, next: 6, epoch: 1}, {partition: 3, first: 6, next: 10, gaps: true, epoch: 2}} {
 		out[i].records = nil
 		require.Equal(t, want, out[i])
 	}
+	out = toSegments(3, []*kgo.Record{at(3, 1), at(4, 1), marker, at(8, 1)}, true)
+	require.Len(t, out, 2)
+	require.Equal(t, []int64{3, 6, 8, 9}, []int64{out[0].first, out[0].next, out[1].first, out[1].next})
+	require.False(t, out[0].gaps || out[1].gaps)
+}
+
+// A batch of a transaction that has the offset was written so: rows are in none.
+func TestTransactionalAt(t *testing.T) {
+	batchOf := func(base int64, transactional bool) []byte {
+		opts := batch.NewOptions()
+		opts.BaseOffset, opts.Transactional = base, transactional
+		b := batch.NewBuilder(opts)
+		for i := range int64(3) {
+			require.NoError(t, b.Append(batch.Record{Offset: base + i, Key: []byte("k")}))
+		}
+		out, err := b.Finish()
+		require.NoError(t, err)
+		return out
+	}
+	for _, c := range []struct {
+		fetched []byte
+		offset  int64
+		want    bool
+	}{
+		{batchOf(10, true), 10, true}, {batchOf(10, true), 12, true}, {batchOf(10, true), 13, false}, {batchOf(10, true), 9, false},
+		{batchOf(10, false), 11, false}, {append(batchOf(8, false), batchOf(11, true)...), 11, false},
+	} {
+		got, err := transactionalAt(c.fetched, c.offset)
+		require.NoError(t, err)
+		require.Equal(t, c.want, got, "%d", c.offset)
+	}
+	_, err := transactionalAt([]byte("no batch"), 0)
+	require.Error(t, err)
 }

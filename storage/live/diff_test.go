@@ -153,3 +153,42 @@ func TestDiffOfExpiredRowsWithoutTheirFrame(t *testing.T) {
 		w.checkDiff(t, to, 2)
 	}
 }
+
+// Documents are compared as they are folded: a patch that changes nothing is no difference, in whatever form it came. So are Debezium's rows.
+func TestDiffOfDocuments(t *testing.T) {
+	for kind, deltas := range map[fold.Kind][2][]record{
+		fold.JSONMergePatch: {
+			{{key: "a", value: `{"x":1,"y":2}`}, {key: "b", value: `{"x":1}`}, {key: "c", value: `{"x":{"z":1}}`}, {key: "d", value: `{}`}},
+			{{key: "a", value: `{"x": 1.0}`}, {key: "b", value: `{"x":null,"y":2}`}, {key: "c", value: `{"x":{"z":null}}`}, {key: "d", dead: true}, {key: "e", value: `null`}},
+		},
+		fold.Debezium: {
+			{{key: "a", value: `{"op":"c","after":{"y":2,"x":1}}`}, {key: "b", value: `{"op":"c","after":{"x":1}}`}, {key: "c", value: `{"op":"r","after":{"x":{"z":1}}}`},
+				{key: "d", value: `{"op":"c","after":{}}`}},
+			{{key: "a", value: `{"op":"u","after":{"x":1,"y":2}}`}, {key: "b", value: `{"op":"u","after":{"y":2}}`}, {key: "c", value: `{"op":"u","after":{"x":{}}}`},
+				{key: "d", value: `{"op":"d","after":null}`}, {key: "e", value: `null`, op: "put"}},
+		},
+	} {
+		w := &world{}
+		w.open(t, vfs.NewMem(), kind, live.Config{})
+		for i, records := range deltas {
+			w.produce(t, batch.None, records)
+			w.catchUp(t)
+			f, finish, ok := w.p.StartFold(i == 0)
+			require.True(t, ok)
+			finish(w.db.Commit(background, []table.Fold{f}))
+		}
+		for _, to := range []int64{8, 9} { // with deltas above the frame, and what is folded
+			d, err := w.p.Diff(background, 4, to, w)
+			require.NoError(t, err)
+			var got []string
+			for x, err := range d.Rows(background, nil, nil) {
+				require.NoError(t, err)
+				got = append(got, fmt.Sprintf("%s %v %s %v %s", x.Key, x.Had, x.Before.Value, x.Has, x.After.Value))
+			}
+			want := []string{`b true {"x":1} true {"y":2}`, `c true {"x":{"z":1}} true {"x":{}}`, `d true {} false `, `e false  true null`}
+			require.Equal(t, want[:to-5], got, "%s to %d", kind, to)
+			require.NoError(t, d.Close())
+		}
+		w.close(t)
+	}
+}

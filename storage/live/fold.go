@@ -3,9 +3,12 @@ package live
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"encoding/binary"
 	"slices"
 
+	"github.com/keyframelog/keyframe/proto/digest"
+	"github.com/keyframelog/keyframe/proto/frame"
 	"github.com/keyframelog/keyframe/storage/table"
 )
 
@@ -46,6 +49,48 @@ func (p *Partition) startFold(cut bool, start int64) (f table.Fold, finish func(
 		Skipped: folding.rejects, Start: start,
 	}
 	return f, p.finishFold, true
+}
+
+// StartConsolidated is StartFold for a consolidated delta: rows that are folded already, sorted by key, with offsets in [Position, end). With a
+// start above the table's, end is a cut at which it becomes the log start, as with StartCut. What was applied must be committed before: where the
+// open interval has anything, or a fold is under way, ok is false. The position is end after finish(nil), and nothing has happened after
+// another.
+func (p *Partition) StartConsolidated(changes []table.Change, end, start int64) (f table.Fold, finish func(error), ok bool) {
+	if p.inFold.Swap(true) {
+		return f, nil, false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.folding != nil || p.position != p.table.Position() {
+		p.inFold.Store(false)
+		return f, nil, false
+	}
+	p.foldEnd, p.expiring = end, start > p.table.Start()
+	f = table.Fold{Table: p.table, Changes: changes, End: end, LeaderEpoch: -1, Cut: p.expiring, CutTimeMs: p.cfg.Now().UnixMilli(), Start: start}
+	return f, func(err error) {
+		p.mu.Lock()
+		if p.expiring = false; err == nil {
+			p.position, p.epoch = max(p.position, end), -1
+			p.generation++
+		}
+		p.mu.Unlock()
+		p.inFold.Store(false)
+	}, true
+}
+
+// Patch repairs the table below the intervals, see table.Table.Patch. What was applied must be committed, else ErrBusy.
+func (p *Partition) Patch(ctx context.Context, puts []frame.Row, deletes [][]byte, want digest.Digest) error {
+	if p.inFold.Swap(true) {
+		return ErrBusy
+	}
+	defer p.inFold.Store(false)
+	p.mu.RLock()
+	clean := p.folding == nil && p.position == p.table.Position()
+	p.mu.RUnlock()
+	if !clean {
+		return ErrBusy
+	}
+	return p.table.Patch(ctx, puts, deletes, want)
 }
 
 func (p *Partition) finishFold(err error) {

@@ -17,6 +17,9 @@ import (
 // (StartCut): finish that, then apply again. Nothing was applied.
 var ErrFull = errors.New("live: the open interval is full")
 
+// ErrBusy is returned by Patch while something is applied that is not committed, or a fold is under way.
+var ErrBusy = errors.New("live: not everything is committed")
+
 // GapError is returned by Apply for a batch that begins above the position.
 type GapError struct {
 	Position, BaseOffset int64

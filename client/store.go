@@ -47,6 +47,17 @@ type rows interface {
 	apply(records []batch.Record, next int64, epoch int32, changed memory.Applied) error
 	// expire removes the rows whose last delta lies below a log start, at the position; gone, if not nil, is called for each.
 	expire(start int64, gone func(frame.Row)) error
+	// consolidate applies what changed from the position on (a frame with Since == position), as one; nothing is visible unless the digest
+	// afterwards is the footer's. The stream is read first, and the state is free for readers meanwhile; then within is called, which calls
+	// apply. nil: as if it did no more than that. changed, which may be nil, is called in offset order, for rows that expired last.
+	consolidate(fr *frame.Reader, within func(apply func(changed memory.Changed) error) error) error
+	// patch replaces rows at the position, as one: puts as they stand (key, value, offset, time, headers), deletes by key; nothing is visible
+	// unless the digest of the stored rows (hashed anew) is want. Any other error too says that the whole frame is needed: a Dir store has one row
+	// at an offset, and repairs none that cannot be read.
+	patch(puts []frame.Row, deletes [][]byte, want digest.Digest) error
+	// entries hashes every stored row anew: its key, valid during the call, and entry. kept is the digest that was maintained, at the same
+	// position. Rows in memory that cannot be read are left out; on disk they are the error. It may run beside anything.
+	entries(visit func(key []byte, e digest.Entry)) (kept digest.Digest, at int64, err error)
 	// logStart is what is known of the log start that the rows respect.
 	logStart() int64
 	kind() fold.Kind
@@ -130,6 +141,38 @@ func (m *memoryRows) expire(start int64, gone func(frame.Row)) error {
 		}
 	})
 	return nil
+}
+
+func (m *memoryRows) consolidate(fr *frame.Reader, within func(apply func(memory.Changed) error) error) error {
+	d, err := m.t.Since(fr)
+	if err != nil {
+		return err
+	}
+	return inside(within, func(changed memory.Changed) error {
+		if err := d.Apply(changed); err != nil {
+			return err
+		}
+		m.lastEpoch = -1 // a frame does not tell
+		return nil
+	})
+}
+
+// inside lets within call apply.
+func inside(within func(apply func(memory.Changed) error) error, apply func(memory.Changed) error) error {
+	if within == nil {
+		return apply(nil)
+	}
+	return within(apply)
+}
+
+func (m *memoryRows) patch(puts []frame.Row, deletes [][]byte, want digest.Digest) error {
+	return m.t.Patch(puts, deletes, want, nil)
+}
+
+func (m *memoryRows) entries(visit func(key []byte, e digest.Entry)) (kept digest.Digest, at int64, err error) {
+	s := m.t.Snapshot()
+	s.Entries(visit)
+	return s.Digest, s.Position, nil
 }
 
 func (m *memoryRows) logStart() int64 { return 0 }

@@ -1,0 +1,183 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/keyframelog/keyframe/proto/delta"
+	"github.com/keyframelog/keyframe/proto/digest"
+	"github.com/keyframelog/keyframe/proto/frame"
+	"github.com/keyframelog/keyframe/storage/damage"
+	"github.com/keyframelog/keyframe/storage/memory"
+	"github.com/keyframelog/keyframe/storage/table"
+)
+
+var errTwoCommits = errors.New("two commits of a partition at once")
+
+// consolidate is one commit, in which the rows that the log start has passed leave too.
+func (d *dirRows) consolidate(fr *frame.Reader, within func(apply func(memory.Changed) error) error) error {
+	if err := d.commit(); err != nil {
+		return err
+	}
+	if err := d.s.gate.enter(); err != nil {
+		return err
+	}
+	defer d.s.gate.leave()
+	h := fr.Header()
+	id := d.t.Identity()
+	if h.TopicID != id.TopicID || h.Partition != id.Partition || h.Incarnation != id.Incarnation || h.Fold != id.Fold || h.Since != d.t.Position() {
+		return fmt.Errorf("%w: rows since %d of partition %d of topic %x, incarnation %x, fold %v, for a state at %d", memory.ErrFrame,
+			h.Since, h.Partition, h.TopicID, h.Incarnation, h.Fold, d.t.Position())
+	}
+	rows, err := readSince(fr)
+	if err != nil {
+		return fmt.Errorf("rows since %d at cut %d: %w", h.Since, h.Cut, err)
+	}
+	foot, ok := fr.Footer()
+	pub := foot.Digest.Pub(digest.FrameID{TopicID: h.TopicID, Partition: h.Partition, Incarnation: h.Incarnation, Cut: h.Cut, Start: h.Start})
+	if !ok || pub != foot.Pub {
+		return fmt.Errorf("%w: cut %d: pub %x, the footer says %x", table.ErrDigest, h.Cut, pub, foot.Pub)
+	}
+	return inside(within, func(changed memory.Changed) error { return d.commitSince(h, foot.Digest, rows, changed) })
+}
+
+// readSince reads a consolidated delta, in offset order. Memory: its size.
+func readSince(fr *frame.Reader) (rows []frame.Row, err error) {
+	last := fr.Header().Since - 1
+	for {
+		b, err := fr.Next(nil)
+		if errors.Is(err, io.EOF) {
+			return rows, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		for row, err := range b.Rows() {
+			if err != nil {
+				return nil, err
+			}
+			if row.Offset <= last || row.Offset >= fr.Header().Cut {
+				return nil, fmt.Errorf("%w: row at offset %d after %d", memory.ErrFrame, row.Offset, last)
+			}
+			last = row.Offset
+			rows = append(rows, row)
+		}
+	}
+}
+
+func (d *dirRows) commitSince(h frame.Header, want digest.Digest, rows []frame.Row, changed memory.Changed) error {
+	changes := make([]table.Change, len(rows))
+	for i := range rows {
+		row := &rows[i]
+		x := table.Delta{Delta: delta.Delta{Op: delta.Put, Key: row.Key, Value: row.Value, Headers: row.Headers}, Offset: row.Offset, Timestamp: row.Timestamp}
+		if row.Tombstone {
+			x.Op = delta.Delete
+		}
+		changes[i] = table.Change{Key: row.Key, Deltas: []table.Delta{x}, Folded: true}
+	}
+	slices.SortFunc(changes, func(a, b table.Change) int { return bytes.Compare(a.Key, b.Key) })
+	var gone []frame.Row
+	var err error
+	if changed != nil && h.Start > d.t.Start() {
+		if gone, err = d.expiring(h.Start, changes); err != nil {
+			return err
+		}
+	}
+	f, finish, ok := d.p.StartConsolidated(changes, h.Cut, h.Start)
+	if !ok {
+		return errTwoCommits
+	}
+	f.Expect = &want
+	ctx := context.Background() // a commit under way is finished
+	err = d.s.db.Commit(ctx, []table.Fold{f})
+	finish(err)
+	if err != nil {
+		return err
+	}
+	d.committed = d.s.cfg.Now()
+	if changed != nil {
+		for i := range rows {
+			changed(rows[i], false)
+		}
+		for i := range gone {
+			changed(gone[i], true)
+		}
+	}
+	if f.Cut {
+		return d.t.Trim(ctx, f.End)
+	}
+	return nil
+}
+
+// expiring lists the rows below a log start whose keys are not among sorted changes.
+func (d *dirRows) expiring(start int64, changes []table.Change) (gone []frame.Row, err error) {
+	v, err := d.t.View(table.Current)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = damage.Join(err, v.Close()) }()
+	for row, err := range v.Offsets(0, false) {
+		if err != nil {
+			return nil, err
+		}
+		if row.Offset >= start {
+			break
+		}
+		_, replaced := slices.BinarySearchFunc(changes, row.Key, func(c table.Change, k []byte) int { return bytes.Compare(c.Key, k) })
+		if !replaced {
+			gone = append(gone, kept(row))
+		}
+	}
+	return gone, nil
+}
+
+// patch gives up the past first, which a replica needs not: rows are stored below the position.
+func (d *dirRows) patch(puts []frame.Row, deletes [][]byte, want digest.Digest) error {
+	if err := d.s.gate.enter(); err != nil {
+		return err
+	}
+	defer d.s.gate.leave()
+	f, finish, ok := d.p.StartFold(true)
+	if !ok {
+		return errTwoCommits
+	}
+	ctx := context.Background() // a commit under way is finished
+	err := d.s.db.Commit(ctx, []table.Fold{f})
+	finish(err)
+	if err != nil {
+		return err
+	}
+	d.committed = d.s.cfg.Now()
+	if err := d.t.Trim(ctx, f.End); err != nil {
+		return err
+	}
+	return d.p.Patch(ctx, puts, deletes, want)
+}
+
+func (d *dirRows) entries(visit func(key []byte, e digest.Entry)) (kept digest.Digest, at int64, err error) {
+	if err := d.s.gate.enter(); err != nil {
+		return kept, at, err
+	}
+	defer d.s.gate.leave()
+	v, err := d.t.View(table.Current)
+	if err != nil {
+		return kept, at, err
+	}
+	defer func() { err = damage.Join(err, v.Close()) }()
+	kept, at = v.Frame().Digest, v.End()
+	var h digest.Hasher
+	for row, err := range v.Offsets(0, false) {
+		if err != nil {
+			return kept, at, err
+		}
+		if d.s.gate.closing.Load() {
+			return kept, at, ErrClosed
+		}
+		visit(row.Key, h.Entry(row.Key, row.Value))
+	}
+	return kept, at, nil
+}

@@ -39,17 +39,26 @@ func (k *Keyframer) Cut(ctx context.Context, topic string) (Cut, error) {
 	if t.Settings().Paused {
 		return Cut{}, fmt.Errorf("%w: %s", ErrNotKeyFramed, topic)
 	}
-	select {
-	case <-t.cutting:
-		defer func() { t.cutting <- struct{}{} }()
-	case <-ctx.Done():
-		return Cut{}, ctx.Err()
+	end, err := t.beginCut(ctx)
+	if err != nil {
+		return Cut{}, err
 	}
+	defer end()
 	return t.cut(ctx)
 }
 
+// beginCut waits until no other cut of the topic is under way.
+func (t *Topic) beginCut(ctx context.Context) (end func(), err error) {
+	select {
+	case <-t.cutting:
+		return func() { t.cutting <- struct{}{} }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
 func (t *Topic) cut(ctx context.Context) (Cut, error) {
-	partitions, timeMs, err := t.hold()
+	partitions, timeMs, err := t.hold(nil)
 	defer unhold(partitions)
 	if err != nil {
 		return Cut{}, err
@@ -62,29 +71,26 @@ func (t *Topic) cut(ctx context.Context) (Cut, error) {
 		requests[i] = p.ask(targets[i], timeMs)
 	}
 	for i, r := range requests {
-		select {
-		case <-r.done:
-			if r.err != nil {
-				return Cut{}, r.err
-			}
-		case <-ctx.Done():
-			return Cut{}, fmt.Errorf("cut %s/%d at %d: %w", t.Name, partitions[i].Index, targets[i], ctx.Err())
+		if err := partitions[i].await(ctx, r); err != nil {
+			return Cut{}, err
 		}
 	}
 	return t.result(partitions, targets, consistent)
 }
 
-// hold keeps all partitions from cutting on their own until unhold, and from applying more until they are asked. It returns them, and a
-// time later than all cuts so far.
-func (t *Topic) hold() (partitions []*Partition, timeMs int64, err error) {
+// hold keeps all partitions, or only one, from cutting on their own until unhold, and from applying more until they are asked. It returns
+// them, and a time later than all cuts so far.
+func (t *Topic) hold(only *Partition) (partitions []*Partition, timeMs int64, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	partitions = t.Partitions()
-	for _, p := range partitions {
+	for _, p := range t.Partitions() {
 		p.mu.Lock()
-		p.held, p.preparing = true, true
 		timeMs = max(timeMs, p.k.nowMs(), p.lastCutMs+1)
-		err = errors.Join(err, p.errLocked())
+		if only == nil || only == p {
+			p.held, p.preparing = true, true
+			partitions = append(partitions, p)
+			err = errors.Join(err, p.errLocked())
+		}
 		p.mu.Unlock()
 	}
 	t.heldMs = max(t.heldMs, timeMs)
@@ -115,6 +121,16 @@ func (p *Partition) ask(target, timeMs int64) *request {
 	p.mu.Unlock()
 	p.k.steps.add(&p.steps)
 	return r
+}
+
+// await waits until a request is done.
+func (p *Partition) await(ctx context.Context, r *request) error {
+	select {
+	case <-r.done:
+		return r.err
+	case <-ctx.Done():
+		return fmt.Errorf("cut %s/%d at %d: %w", p.topic.Name, p.Index, r.target, ctx.Err())
+	}
 }
 
 // endsTries bounds how often the ends are read again because they moved; they move once a group commit.

@@ -31,6 +31,13 @@
 // the delta start offset; they are dropped when the partition is opened. A digest that differs, or a damaged block, stops
 // trimming for that partition and is reported (log, metric): rows below the delta start offset are primary data.
 //
+// # What replicas hold
+//
+// N1 never passes what Config.Holds says is held, and neither is a held frame thinned, nor a held tombstone expired. Between the last look at what is
+// held and the deed, somebody may come to hold what is about to go; so both happen under one lock (letGo, Retain), and what is about to go
+// counts as gone from then on: whoever comes is offered what stays. The lock is held across no input or output. A trim that is held up is tried
+// every second, and told to Holds, which may end what holds too much.
+//
 // # The log start
 //
 // Where cleanup.policy has delete, retention (expire.go) and DeleteRecords move the log start over rows and deltas: consumers get nothing

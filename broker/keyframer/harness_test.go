@@ -52,6 +52,7 @@ type node struct {
 	logged   *logged
 	noTables atomic.Bool  // sstables cannot be created
 	slow     sync.RWMutex // locked: creating one waits
+	creating atomic.Int64 // how often one was about to be created
 }
 
 func newNode(t *testing.T, config keyframer.Config) *node {
@@ -76,6 +77,7 @@ func (n *node) start() {
 	require.NoError(n.t, err)
 	fs := errorfs.Wrap(n.fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
 		if op.Kind == errorfs.OpCreate {
+			n.creating.Add(1)
 			n.slow.RLock()
 			defer n.slow.RUnlock()
 			if n.noTables.Load() {

@@ -34,6 +34,8 @@ var (
 	ErrAboveRows = errors.New("keyframer: offset is not below the delta start offset")
 	// ErrUnknownCut: no cut has this name, or one of its frames is no longer retained.
 	ErrUnknownCut = errors.New("keyframer: unknown cut")
+	// ErrAboveStable: the offset lies above the last stable offset.
+	ErrAboveStable = errors.New("keyframer: offset is above the last stable offset")
 )
 
 // Config of a Keyframer. Tables is required; zero values of the rest mean the defaults.
@@ -43,6 +45,8 @@ type Config struct {
 	Workers int
 	// MemoryBytes bounds the open intervals of all partitions. Default 256 MiB.
 	MemoryBytes int64
+	// Holds is asked what replicas hold before anything is trimmed, thinned or expired; nil: nothing.
+	Holds Holds
 	// MaxDecompressed bounds one decompressed batch in bytes. Default as in storage/live.
 	MaxDecompressed int
 	Now             func() time.Time
@@ -64,6 +68,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if c.Holds == nil {
+		c.Holds = noHolds{}
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

@@ -33,6 +33,9 @@ type Partition struct {
 	keep       upkeepState // owned by the upkeep task
 	straddling straddling  // owned by the steps task
 
+	retaining sync.Mutex // taken before mu, and before the holds' own
+	going     going      // guarded by retaining
+
 	mu sync.Mutex // guards the rest
 	// live is set by open, before anything else runs; nil if that failed, and again from discard on. The steps task alone discards, and never
 	// while it does something else: what it does needs no lock to use live.

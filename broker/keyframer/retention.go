@@ -2,6 +2,7 @@ package keyframer
 
 import (
 	"fmt"
+	"slices"
 	"sort"
 
 	"github.com/keyframelog/keyframe/storage/table"
@@ -35,15 +36,7 @@ func trimTarget(h *holdings, s *Settings, nowMs int64) (cut, againMs int64, err 
 }
 
 // trimByStart picks the newest frame at or below the log start: consumers see nothing of what a trim to it gives up.
-func trimByStart(h *holdings) (cut int64) {
-	cut = -1
-	for _, f := range h.trimmable() {
-		if f.Cut <= h.logStart {
-			cut = f.Cut
-		}
-	}
-	return cut
-}
+func trimByStart(h *holdings) (cut int64) { return h.below(h.logStart) }
 
 // intervalMs is how long a cut may wait: with a longest compaction lag, a sixth of it at most, and twice that where a transaction straddles.
 func (s *Settings) intervalMs() int64 {
@@ -137,19 +130,33 @@ func trimByBytes(h *holdings, s *Settings, nowMs int64) (cut, againMs int64, err
 	return frames[i].Cut, againMs, nil
 }
 
+// below returns the newest frame at or below an offset that the delta start offset may move to; -1: there is none.
+func (h *holdings) below(offset int64) (cut int64) {
+	cut = -1
+	for _, f := range h.trimmable() {
+		if f.Cut <= offset {
+			cut = f.Cut
+		}
+	}
+	return cut
+}
+
 // innerFramesMin frames between the oldest and the newest are not thinned: of one alone, each new frame would thin the one
 // before, and under steady writes none would ever grow old enough to trim to.
 const innerFramesMin = 1
 
 // thinTarget returns the cut of a frame to drop so that at most retain are left above the oldest one, or -1. The oldest
 // (N1, once something was trimmed) and the newest stay. Among the others the one goes that leaves the shortest gap in
-// time, so that what is left is spread out.
-func thinTarget(frames []table.Frame, retain int) int64 {
+// time, so that what is left is spread out. Those that are held stay, beyond the number if need be.
+func thinTarget(frames []table.Frame, retain int, held []int64) int64 {
 	if len(frames) <= max(retain, innerFramesMin+1)+1 {
 		return -1
 	}
 	best, bestGap := int64(-1), int64(0)
 	for i := 1; i < len(frames)-1; i++ {
+		if slices.Contains(held, frames[i].Cut) {
+			continue
+		}
 		if gap := frames[i+1].CutTimeMs - frames[i-1].CutTimeMs; best < 0 || gap < bestGap {
 			best, bestGap = frames[i].Cut, gap
 		}

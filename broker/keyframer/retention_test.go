@@ -98,12 +98,12 @@ func TestTrimByBytes(t *testing.T) {
 
 func TestThin(t *testing.T) {
 	list := frames(100, 1000, 200, 2000, 300, 2100, 400, 5000, 500, 6000)
-	require.EqualValues(t, -1, thinTarget(list, 4), "the oldest does not count")
-	require.EqualValues(t, 200, thinTarget(list, 3), "the shortest gap")
-	require.EqualValues(t, -1, thinTarget(frames(100, 1000, 200, 2000, 300, 2100), 1), "one between stays")
-	require.EqualValues(t, 300, thinTarget(frames(100, 1000, 200, 2000, 300, 2100, 400, 2500), 2), "the oldest and the newest stay")
-	require.EqualValues(t, -1, thinTarget(frames(100, 1000, 200, 2000), 0))
-	require.EqualValues(t, -1, thinTarget(nil, 0))
+	require.EqualValues(t, -1, thinTarget(list, 4, nil), "the oldest does not count")
+	require.EqualValues(t, 200, thinTarget(list, 3, nil), "the shortest gap")
+	require.EqualValues(t, -1, thinTarget(frames(100, 1000, 200, 2000, 300, 2100), 1, nil), "one between stays")
+	require.EqualValues(t, 300, thinTarget(frames(100, 1000, 200, 2000, 300, 2100, 400, 2500), 2, nil), "the oldest and the newest stay")
+	require.EqualValues(t, -1, thinTarget(frames(100, 1000, 200, 2000), 0, nil))
+	require.EqualValues(t, -1, thinTarget(nil, 0, nil))
 }
 
 // However few frames are kept, under steady writes the retention time moves the delta start offset, and no frame that waits for
@@ -121,7 +121,7 @@ func TestSteadyWritesTrim(t *testing.T) {
 				h.deltaStart = cut
 				h.frames = slices.DeleteFunc(h.frames, func(f table.Frame) bool { return f.Cut < cut })
 			}
-			if drop := thinTarget(h.frames, retain); drop >= 0 {
+			if drop := thinTarget(h.frames, retain, nil); drop >= 0 {
 				h.frames = slices.DeleteFunc(h.frames, func(f table.Frame) bool { return f.Cut == drop })
 			}
 			if now > 400 {
@@ -143,7 +143,7 @@ func TestThinSpreads(t *testing.T) {
 		now += 50 + r.Int64N(20)
 		list = append(list, table.Frame{Cut: cut, CutTimeMs: now})
 		for {
-			drop := thinTarget(list, 20)
+			drop := thinTarget(list, 20, nil)
 			if drop < 0 {
 				break
 			}

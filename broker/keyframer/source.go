@@ -30,6 +30,8 @@ type Log interface {
 	OffsetForTimestamp(ms int64) (offset, recordMs int64, epoch int32, ok bool, err error)
 	// EpochAt returns the leader epoch of the record at offset.
 	EpochAt(offset int64) int32
+	// EpochEnd returns the largest leader epoch at or below the one asked for, and where it ends (KIP-320); -1, -1 where the log is in none so high.
+	EpochEnd(epoch int32) (found int32, endOffset int64)
 	// OffsetAtAppendTime returns the end of what was appended at or before a time, ms since the Unix epoch. log.ErrNoTime
 	// if the log does not know so far back.
 	OffsetAtAppendTime(ms int64) (int64, error)

@@ -20,6 +20,8 @@ const (
 	// expireEveryMs is how often tombstones are looked at, at most and at least.
 	expireEveryMinMs = 1000
 	expireEveryMaxMs = 10 * 60 * 1000
+	// heldEveryMs is how often a trim that is held up is tried again.
+	heldEveryMs = 1000
 	// upkeepRetryMs is when upkeep that failed is tried again.
 	upkeepRetryMs = 5000
 )
@@ -65,22 +67,50 @@ func (p *Partition) maintainOnce(ctx context.Context) (again bool, wakeMs int64,
 	if h.behind() {
 		return true, 0, p.trimTable(ctx, h.deltaStart)
 	}
-	target, trimMs, err := trimTarget(&h, settings, nowMs)
+	due, trimMs, err := trimTarget(&h, settings, nowMs)
+	if err != nil {
+		return false, 0, err
+	}
+	target, err := p.trimmableTo(ctx, &h, due)
 	if err != nil {
 		return false, 0, err
 	}
 	if target >= 0 {
 		return true, 0, p.trim(ctx, target)
 	}
-	if cut := thinTarget(h.frames, settings.Retain); cut >= 0 {
-		if err := p.table.Thin(ctx, cut); err != nil {
-			return false, 0, fmt.Errorf("thin the frame at %d: %w", cut, err)
-		}
-		p.topic.notify()
-		return true, 0, nil
+	if due >= 0 {
+		trimMs = nowMs + heldEveryMs
+	}
+	if cut := thinTarget(h.frames, settings.Retain, p.holds().cuts); cut >= 0 {
+		return true, 0, p.thin(ctx, cut)
 	}
 	expireMs, err := p.expire(ctx, settings, nowMs, h.deltaStart)
 	return false, earliest(earliest(trimMs, expireMs), retainMs), err
+}
+
+// trimmableTo lowers a trim that is due to what is held; -1: it has to wait. Those who hold it up are told: they may hold too much.
+func (p *Partition) trimmableTo(ctx context.Context, h *holdings, due int64) (cut int64, err error) {
+	if due < 0 || due <= p.holds().from {
+		return due, nil
+	}
+	if err := p.k.cfg.Holds.HeldBack(ctx, p.topic.ID, p.Index); err != nil {
+		return -1, fmt.Errorf("a trim to %d is held up: %w", due, err)
+	}
+	return h.below(min(due, p.holds().from)), nil
+}
+
+// thin drops one frame.
+func (p *Partition) thin(ctx context.Context, cut int64) error {
+	done, ok := p.letGo(going{thin: cut, thins: true})
+	if !ok {
+		return nil // it is held since: look again
+	}
+	defer done()
+	if err := p.table.Thin(ctx, cut); err != nil {
+		return fmt.Errorf("thin the frame at %d: %w", cut, err)
+	}
+	p.topic.notify()
+	return nil
 }
 
 // holdings reads what retention depends on.
@@ -102,13 +132,18 @@ func (p *Partition) holdings(ctx context.Context) (h holdings, err error) {
 	return h, nil
 }
 
-// trim moves the delta start offset to the frame at cut. The order is what makes it safe, see the package doc.
+// trim moves the delta start offset to the frame at cut, unless that is held by the time the frame has been read back. The order is what makes it safe, see the package doc.
 func (p *Partition) trim(ctx context.Context, cut int64) error {
 	start := p.k.cfg.Now()
 	if _, err := p.table.Verify(ctx, cut); err != nil {
 		return fmt.Errorf("read the frame at %d back: %w", cut, err)
 	}
 	verified := p.k.cfg.Now()
+	done, ok := p.letGo(going{trim: cut})
+	if !ok {
+		return nil // something of it is held since: look again
+	}
+	defer done()
 	if err := p.log.TrimTo(ctx, cut); err != nil {
 		return fmt.Errorf("trim the log to %d: %w", cut, err)
 	}
@@ -136,7 +171,7 @@ func (p *Partition) expire(ctx context.Context, s *Settings, nowMs, deltaStart i
 	if s.DeleteRetentionMs < 0 || deltaStart == 0 {
 		return 0, nil
 	}
-	n, err := p.table.ExpireTombstones(ctx, nowMs-s.DeleteRetentionMs)
+	n, err := p.expireBelow(ctx, p.table.Expirable(nowMs-s.DeleteRetentionMs))
 	if err != nil {
 		return 0, fmt.Errorf("expire tombstones: %w", err)
 	}
@@ -147,6 +182,17 @@ func (p *Partition) expire(ctx context.Context, s *Settings, nowMs, deltaStart i
 		return 0, nil // none are left below the delta start offset
 	}
 	return nowMs + min(max(s.DeleteRetentionMs/8, expireEveryMinMs), expireEveryMaxMs), nil
+}
+
+// expireBelow lets those tombstones go that nobody holds.
+func (p *Partition) expireBelow(ctx context.Context, limit int64) (removed int, err error) {
+	limit = min(limit, p.holds().since)
+	done, ok := p.letGo(going{horizon: limit})
+	if !ok || limit <= 0 {
+		return 0, nil // what is held since is looked at when the next tombstones are
+	}
+	defer done()
+	return p.table.ExpireBelow(ctx, limit)
 }
 
 // earliest returns the earlier of two times, of which 0 is never.

@@ -16,16 +16,28 @@ import (
 // horizon past them. It returns how many rows went. Tombstones above the oldest frame never expire: frames between hang on their
 // index entries.
 func (t *Table) ExpireTombstones(ctx context.Context, beforeMs int64) (removed int, err error) {
+	return t.ExpireBelow(ctx, t.Expirable(beforeMs))
+}
+
+// Expirable returns the offset below which ExpireTombstones would remove tombstones; 0: none.
+func (t *Table) Expirable(beforeMs int64) (limit int64) {
+	for _, x := range t.state.Load().trims {
+		if x.atMs < beforeMs {
+			limit = max(limit, x.cut)
+		}
+	}
+	return limit
+}
+
+// ExpireBelow is ExpireTombstones for those below an offset, which is lowered to the oldest frame.
+func (t *Table) ExpireBelow(ctx context.Context, limit int64) (removed int, err error) {
 	end, err := t.begin(ctx)
 	if err != nil {
 		return 0, err
 	}
 	defer end()
-	limit := int64(0)
-	for _, x := range t.state.Load().trims {
-		if x.atMs < beforeMs {
-			limit = max(limit, x.cut)
-		}
+	if frames := t.state.Load().frames; len(frames) > 0 {
+		limit = min(limit, frames[0].Cut)
 	}
 	for {
 		n, more, err := t.expire(ctx, limit)

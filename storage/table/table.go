@@ -87,6 +87,13 @@ func (t *Table) Frames() []Frame {
 	return append([]Frame(nil), t.state.Load().frames...)
 }
 
+// Standing returns what the last commit stored, all of one moment: the table at Position, as a frame without a time, the retained key frames,
+// oldest first, and the tombstone horizon. The caller owns the slice.
+func (t *Table) Standing() (now Frame, frames []Frame, horizon int64) {
+	m := t.state.Load()
+	return m.now(0), append([]Frame(nil), m.frames...), m.horizon
+}
+
 // Frame returns the key frame at cut, or ErrNoFrame.
 func (t *Table) Frame(cut int64) (Frame, error) {
 	return t.state.Load().frame(cut)

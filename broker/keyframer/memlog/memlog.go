@@ -339,6 +339,27 @@ func (l *Log) EpochAt(offset int64) int32 {
 	return epoch
 }
 
+// EpochEnd returns the largest epoch at or below the one asked for, and where it ends.
+func (l *Log) EpochEnd(epoch int32) (found int32, endOffset int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case epoch < 0 || epoch > l.epoch:
+		return -1, -1
+	case epoch == l.epoch:
+		return l.epoch, l.bounds.LogEnd
+	}
+	found, endOffset = epoch, l.bounds.LogEnd
+	for i := len(l.epochs) - 1; i >= 0; i-- {
+		e := l.epochs[i]
+		if e.epoch <= epoch {
+			return e.epoch, endOffset
+		}
+		endOffset = e.start
+	}
+	return found, endOffset
+}
+
 // OffsetAtAppendTime returns the end of what was appended at or before a time.
 func (l *Log) OffsetAtAppendTime(ms int64) (int64, error) {
 	l.mu.Lock()

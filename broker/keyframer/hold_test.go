@@ -1,0 +1,369 @@
+package keyframer_test
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/keyframelog/keyframe/broker/keyframer"
+	"github.com/keyframelog/keyframe/broker/keyframer/memlog"
+	"github.com/keyframelog/keyframe/proto/fold"
+	"github.com/keyframelog/keyframe/storage/table"
+)
+
+// holds is what a test holds.
+type holds struct {
+	mu          sync.Mutex
+	from, since int64
+	cuts        []int64
+	heldBack    int
+	onHeldBack  func(*holds)
+}
+
+func newHolds() *holds { return &holds{from: math.MaxInt64, since: math.MaxInt64} }
+
+func (h *holds) Held([16]byte, int32) (from, since int64, cuts []int64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.from, h.since, slices.Clone(h.cuts)
+}
+
+func (h *holds) HeldBack(context.Context, [16]byte, int32) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.heldBack++
+	if h.onHeldBack != nil {
+		h.onHeldBack(h)
+	}
+	return nil
+}
+
+func (h *holds) set(from, since int64, cuts ...int64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.from, h.since, h.cuts = from, since, cuts
+}
+
+func (h *holds) asked() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.heldBack
+}
+
+// cutEach appends one record and cuts, that many times: frames at 1, 2, and so on.
+func (n *node) cutEach(l *memlog.Log, times int) {
+	for range times {
+		l.Append(memlog.Put(fmt.Sprint("k", l.Bounds().LogEnd%7), "v"))
+		n.cut()
+		n.clock.advance(time.Millisecond)
+	}
+}
+
+// A trim that is due stops at what is held, and goes on when that is let go.
+func TestTrimStopsAtWhatIsHeld(t *testing.T) {
+	h := newHolds()
+	n := newNode(t, keyframer.Config{Holds: h})
+	l := n.add(fold.LastValue, calm(), 1)[0]
+	n.cutEach(l, 10)
+	h.set(5, math.MaxInt64, 5)
+	settings := calm()
+	settings.DeltaRetentionMs = 0
+	n.settle(settings)
+	n.eventually("the trim stops at the frame that is held", func() bool { return l.Bounds().DeltaStart == 5 && h.asked() > 0 })
+	for range 5 { // it is tried again when a second has passed, and stays
+		before := h.asked()
+		n.clock.advance(2 * time.Second)
+		n.settle(settings)
+		n.eventually("another look", func() bool { return h.asked() > before })
+		require.EqualValues(t, 5, l.Bounds().DeltaStart)
+		require.Equal(t, []int64{5, 6, 7, 8, 9, 10}, cuts(n.table(0)))
+	}
+	h.set(7, math.MaxInt64)
+	n.settle(settings)
+	n.eventually("it follows", func() bool { return l.Bounds().DeltaStart == 7 })
+	h.set(math.MaxInt64, math.MaxInt64)
+	n.settle(settings)
+	n.eventually("nothing is held any more", func() bool { return l.Bounds().DeltaStart == 9 })
+}
+
+// Who is told that he holds a trim up may let go, and the trim goes on at once.
+func TestHeldBack(t *testing.T) {
+	h := newHolds()
+	h.from, h.onHeldBack = 3, func(h *holds) { h.from = 8 }
+	n := newNode(t, keyframer.Config{Holds: h})
+	l := n.add(fold.LastValue, calm(), 1)[0]
+	n.cutEach(l, 10)
+	require.Zero(t, h.asked(), "nothing is due")
+	settings := calm()
+	settings.DeltaRetentionMs = 0
+	n.settle(settings)
+	n.eventually("the trim goes on", func() bool { return l.Bounds().DeltaStart == 8 })
+}
+
+func TestThinningSparesWhatIsHeld(t *testing.T) {
+	h := newHolds()
+	n := newNode(t, keyframer.Config{Holds: h})
+	l := n.add(fold.LastValue, calm(), 1)[0]
+	n.cutEach(l, 12)
+	h.set(3, math.MaxInt64, 3, 6)
+	settings := calm()
+	settings.Retain = 2
+	n.settle(settings)
+	n.eventually("all others go", func() bool { return slices.Equal(cuts(n.table(0)), []int64{1, 3, 6, 12}) })
+	h.set(6, math.MaxInt64, 6)
+	n.settle(settings)
+	n.eventually("one more", func() bool { return slices.Equal(cuts(n.table(0)), []int64{1, 6, 12}) })
+}
+
+// What changed since a held offset stays complete.
+func TestTombstonesThatAreHeldDoNotExpire(t *testing.T) {
+	h := newHolds()
+	n := newNode(t, keyframer.Config{Holds: h})
+	l := n.add(fold.LastValue, calm(), 1)[0]
+	for i := range 20 {
+		l.Append(memlog.Put(fmt.Sprint("k", i), "v"))
+	}
+	for i := range 20 {
+		l.Append(memlog.Delete(fmt.Sprint("k", i)))
+	}
+	n.cut()
+	l.Append(memlog.Put("last", "v"))
+	h.set(math.MaxInt64, 30)
+	settings := calm()
+	settings.DeltaRetentionMs, settings.DeleteRetentionMs = 0, 0
+	n.clock.advance(time.Millisecond)
+	n.settle(settings)
+	n.eventually("trimmed", func() bool { return l.Bounds().DeltaStart == 40 })
+	n.clock.advance(time.Hour)
+	n.settle(settings)
+	n.eventually("the others expire", func() bool { return n.table(0).Horizon() == 30 })
+	view, err := n.table(0).View(40)
+	require.NoError(t, err)
+	kept := 0
+	for row, err := range view.Offsets(30, true) {
+		require.NoError(t, err)
+		require.True(t, row.Tombstone)
+		kept++
+	}
+	require.NoError(t, view.Close())
+	require.Equal(t, 10, kept)
+	h.set(math.MaxInt64, math.MaxInt64)
+	n.clock.advance(time.Hour)
+	n.settle(settings)
+	n.eventually("all have expired", func() bool { return n.table(0).Horizon() == 40 })
+}
+
+// Whoever comes to hold a frame finds it there, however it falls together with trims and thinning.
+func TestRetainedIsRetained(t *testing.T) {
+	h := newHolds()
+	n := newNode(t, keyframer.Config{Holds: h})
+	settings := calm()
+	settings.DeltaRetentionMs, settings.Retain = 0, 2
+	l := n.add(fold.LastValue, settings, 1)[0]
+	n.cutEach(l, 3)
+	stop := make(chan struct{})
+	var writer sync.WaitGroup
+	writer.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				l.Append(memlog.Put(fmt.Sprint("k", l.Bounds().LogEnd%7), "v"))
+				if _, err := n.k.Cut(context.Background(), topicName); err != nil {
+					t.Error(err)
+				}
+				n.clock.advance(time.Millisecond)
+				if err := n.k.Configure(topicName, settings); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+	})
+	p := n.partition(0)
+	for i := range 300 {
+		var held table.Frame
+		require.NoError(t, p.Retain(func(r keyframer.Retained) error {
+			held = r.Frames[i%len(r.Frames)]
+			h.set(held.Cut, math.MaxInt64, held.Cut)
+			return nil
+		}))
+		for range 20 {
+			_, err := n.table(0).Frame(held.Cut)
+			require.NoError(t, err)
+			require.LessOrEqual(t, l.Bounds().DeltaStart, held.Cut)
+		}
+		h.set(math.MaxInt64, math.MaxInt64)
+	}
+	close(stop)
+	writer.Wait()
+	n.eventually("things went meanwhile", func() bool { return l.Bounds().DeltaStart > 3 })
+}
+
+// trimming is a log that tells when it is about to be trimmed.
+type trimming struct {
+	*memlog.Log
+	before func()
+}
+
+func (l *trimming) TrimTo(ctx context.Context, deltaStart int64) error {
+	l.before()
+	return l.Log.TrimTo(ctx, deltaStart)
+}
+
+// What is about to go is not retained: who comes between the decision and the deed gets something else.
+func TestWhatIsGoingIsNotRetained(t *testing.T) {
+	n := newNode(t, keyframer.Config{})
+	begun, goOn := make(chan struct{}), make(chan struct{})
+	l := &trimming{Log: memlog.New(n.clock.Now), before: func() {
+		close(begun)
+		<-goOn
+	}}
+	s := spec(fold.LastValue, l.Log)
+	s.Partitions[0].Log = l
+	require.NoError(t, n.k.Add(s, calm()))
+	n.cutEach(l.Log, 6)
+	retained := func() (deltaStart int64, at []int64) {
+		require.NoError(t, n.partition(0).Retain(func(r keyframer.Retained) error {
+			deltaStart = r.Bounds.DeltaStart
+			for _, f := range r.Frames {
+				at = append(at, f.Cut)
+			}
+			return nil
+		}))
+		return deltaStart, at
+	}
+	settings := calm()
+	settings.DeltaRetentionMs = 0
+	n.settle(settings)
+	<-begun
+	require.Zero(t, l.Bounds().DeltaStart)
+	require.Equal(t, []int64{1, 2, 3, 4, 5, 6}, cuts(n.table(0)))
+	deltaStart, at := retained()
+	require.EqualValues(t, 5, deltaStart)
+	require.Equal(t, []int64{5, 6}, at)
+	n.settle(calm())
+	close(goOn)
+	n.eventually("trimmed", func() bool { return slices.Equal(cuts(n.table(0)), []int64{5, 6}) })
+
+	// A frame that is being thinned.
+	n.cutEach(l.Log, 3)
+	n.slow.Lock()
+	settings = calm()
+	settings.Retain = 3
+	n.settle(settings)
+	n.eventually("a frame is about to go", func() bool {
+		_, at := retained()
+		return len(at) == 4
+	})
+	require.Len(t, cuts(n.table(0)), 5)
+	n.slow.Unlock()
+	n.eventually("it has gone", func() bool { return len(cuts(n.table(0))) == 4 })
+	_, at = retained()
+	require.Equal(t, cuts(n.table(0)), at)
+}
+
+// Many who want a frame at or above an offset share one; one that is there will do.
+func TestCutAtIsShared(t *testing.T) {
+	n := newNode(t, keyframer.Config{})
+	logs := n.add(fold.LastValue, calm(), 2)
+	for i := range 100 {
+		logs[0].Append(memlog.Put(fmt.Sprint("k", i), "v"))
+	}
+	var all sync.WaitGroup
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	for i := range 50 {
+		all.Go(func() {
+			f, err := n.k.CutAt(ctx, topicName, 0, int64(i+1))
+			if err != nil || f.Cut != 100 {
+				t.Errorf("frame %d: %v", f.Cut, err)
+			}
+		})
+	}
+	all.Wait()
+	require.Equal(t, []int64{100}, cuts(n.table(0)))
+	require.Empty(t, cuts(n.table(1)), "of this partition alone")
+
+	logs[0].Append(memlog.Put("more", "v"))
+	f, err := n.k.CutAt(ctx, topicName, 0, 100)
+	require.NoError(t, err)
+	require.EqualValues(t, 100, f.Cut, "it is there already")
+	f, err = n.k.CutAt(ctx, topicName, 0, 101)
+	require.NoError(t, err)
+	require.EqualValues(t, 101, f.Cut)
+	_, err = n.k.CutAt(ctx, topicName, 0, 102)
+	require.ErrorIs(t, err, keyframer.ErrAboveStable)
+	_, err = n.k.CutAt(ctx, topicName, 1, 0)
+	require.ErrorIs(t, err, keyframer.ErrAboveStable, "nothing was ever committed")
+	_, err = n.k.CutAt(ctx, topicName, 7, 0)
+	require.ErrorIs(t, err, keyframer.ErrUnknownPartition)
+	_, err = n.k.CutAt(ctx, "other", 0, 0)
+	require.ErrorIs(t, err, keyframer.ErrUnknownTopic)
+
+	// The name of a topic's cut stays one cut's, whichever partition is cut in between.
+	n.clock.advance(time.Second)
+	logs[1].Append(memlog.Put("a", "v"))
+	whole := n.cut()
+	n.clock.advance(time.Second)
+	logs[0].Append(memlog.Put("b", "v"))
+	_, err = n.k.CutAt(ctx, topicName, 0, 102)
+	require.NoError(t, err)
+	topic, _ := n.k.Topic(topicName)
+	at, err := topic.Resolve(whole.Name)
+	require.NoError(t, err)
+	require.Equal(t, []int64{101, 1}, at)
+
+	settings := calm()
+	settings.Paused = true
+	n.settle(settings)
+	logs[0].Append(memlog.Put("c", "v"))
+	_, err = n.k.CutAt(ctx, topicName, 0, 103)
+	require.ErrorIs(t, err, keyframer.ErrNotKeyFramed)
+}
+
+// Who waits for a cut that is enough takes it, though the log has grown meanwhile.
+func TestCutAtTakesTheCutItWaitedFor(t *testing.T) {
+	n := newNode(t, keyframer.Config{})
+	l := n.add(fold.LastValue, calm(), 1)[0]
+	l.Append(memlog.Put("a", "v"))
+	n.applied()
+	n.slow.Lock()
+	before := n.creating.Load()
+	var all sync.WaitGroup
+	for range 20 {
+		all.Go(func() {
+			f, err := n.k.CutAt(context.Background(), topicName, 0, 1)
+			if err != nil || f.Cut != 1 {
+				t.Errorf("frame %d: %v", f.Cut, err)
+			}
+		})
+	}
+	n.eventually("a cut is under way", func() bool { return n.creating.Load() > before })
+	l.Append(memlog.Put("b", "v"))
+	n.slow.Unlock()
+	all.Wait()
+	require.Equal(t, []int64{1}, cuts(n.table(0)))
+}
+
+// The log in memory answers as storage/log does (KIP-320).
+func TestMemlogEpochEnds(t *testing.T) {
+	l := memlog.New(newClock().Now)
+	for _, epoch := range []int32{2, 5, 7} {
+		l.SetEpoch(epoch)
+		l.Append(memlog.Put("a", "1"), memlog.Put("b", "1"))
+	}
+	l.SetEpoch(9)
+	for epoch, want := range map[int32][2]int64{
+		-1: {-1, -1}, 0: {0, 0}, 2: {2, 2}, 4: {2, 2}, 5: {5, 4}, 7: {7, 6}, 8: {7, 6}, 9: {9, 6}, 10: {-1, -1},
+	} {
+		found, end := l.EpochEnd(epoch)
+		require.Equal(t, want, [2]int64{int64(found), end}, epoch)
+	}
+}

@@ -125,6 +125,9 @@ func (p *partition) run(ctx context.Context) {
 			return
 		}
 		p.r.event(Event{Kind: why.event, Partition: p.no, Offset: p.position().Offset, Err: why.err})
+		if why.event == DriftFound {
+			p.r.reporter.await(ctx)
+		}
 		if why.halt {
 			p.stop(ctx, why.err)
 			return

@@ -21,6 +21,7 @@ const (
 	reportIntervalMax = time.Hour
 	reportTime        = 10 * time.Second // of one call
 	leaveTime         = time.Second      // Close waits no longer to say that it closes
+	tellTime          = time.Second      // and who is about to repair himself no longer to say why
 	reportQueue       = 256              // verdicts and repairs that were not told yet
 	reportPartitions  = 1000             // in one call
 	reasonBytesMax    = 256
@@ -46,7 +47,11 @@ type reporter struct {
 	// Guarded by mu.
 	now   map[int32]*state.ReplicaPartition // as of the last thing that happened; the position is filled in when it is told
 	queue []*state.ReplicaPartition         // in the order in which it happened
+	// queued counts what was ever put into the queue, settled what of it was told, or given up: all up to there.
+	queued, settled uint64
+	away            bool // the latest call failed
 
+	moved notifier // settled, or away
 	// Of run's goroutine.
 	disputed []int32
 	told     bool // the broker may know of us
@@ -138,6 +143,7 @@ func (w *reporter) event(e Event) {
 // addLocked queues what is to be told of a partition as it is now.
 func (w *reporter) addLocked(x *state.ReplicaPartition) {
 	w.queue = append(w.queue, w.snapshot(x))
+	w.queued++
 	w.boundLocked()
 	select {
 	case w.wake <- struct{}{}:
@@ -152,6 +158,43 @@ func (w *reporter) boundLocked() {
 		i := max(slices.IndexFunc(w.queue, func(q *state.ReplicaPartition) bool { return q.Outcome != state.Outcome_OUTCOME_DRIFTED }), 0)
 		w.queue = slices.Delete(w.queue, i, i+1)
 	}
+}
+
+// await returns when all that has happened so far is told, or cannot be told now: who repairs himself from the log must have said before how he
+// differs from it, so that those who differ alike are heard.
+func (w *reporter) await(ctx context.Context) {
+	if w == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, tellTime)
+	defer cancel()
+	w.mu.Lock()
+	until := w.queued
+	w.mu.Unlock()
+	for {
+		moved := w.moved.wait()
+		w.mu.Lock()
+		over := w.settled >= until || w.away
+		w.mu.Unlock()
+		if over {
+			return
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// settle notes how a report ended that was of all that had happened up to a point.
+func (w *reporter) settle(upTo uint64, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.away = err != nil; !w.away {
+		w.settled = upTo
+	}
+	w.moved.notify()
 }
 
 // snapshot copies what is to be told of a partition, with the position of this moment.
@@ -181,7 +224,9 @@ func (w *reporter) run(ctx context.Context) {
 		case <-interval.C:
 			all = true
 		}
-		next, err := w.report(ctx, w.take(all))
+		parts, upTo := w.take(all)
+		next, err := w.report(ctx, parts)
+		w.settle(upTo, err)
 		if err == nil {
 			if try = 0; all {
 				interval.Reset(next)
@@ -211,17 +256,16 @@ func worthRepeating(err error) bool {
 }
 
 // take empties the queue; with all, every partition is among what it returns.
-func (w *reporter) take(all bool) []*state.ReplicaPartition {
+func (w *reporter) take(all bool) (parts []*state.ReplicaPartition, upTo uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	queue := w.queue
-	w.queue = nil
+	parts, w.queue = w.queue, nil
 	if all {
 		for _, no := range w.r.numbers {
-			queue = append(queue, w.snapshot(w.partLocked(no)))
+			parts = append(parts, w.snapshot(w.partLocked(no)))
 		}
 	}
-	return queue
+	return parts, w.queued
 }
 
 // putBack makes what was not told the head of the queue again, as far as there is room.
@@ -279,7 +323,7 @@ func (w *reporter) leave() {
 	if !w.told {
 		return
 	}
-	parts := w.take(false)
+	parts, _ := w.take(false)
 	parts = parts[max(len(parts)-reportPartitions, 0):]
 	_, err := w.call(context.Background(), &state.ReportRequest{Partitions: parts, Leaving: true}, leaveTime)
 	if err != nil {

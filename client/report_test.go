@@ -20,11 +20,11 @@ import (
 
 // reports is what a fakePlane is told, and what it answers. It takes none until interval is set.
 type reports struct {
-	interval atomic.Int64 // ms
-	disputed atomic.Bool  // partition 0
-	stuck    atomic.Bool  // it does not answer
-	failing  atomic.Int64 // so many calls fail
-	called   atomic.Int64
+	interval atomic.Int64                               // ms
+	disputed atomic.Bool                                // partition 0
+	stuck    atomic.Bool                                // it does not answer
+	failing  atomic.Int64                               // so many calls fail
+	before   atomic.Pointer[func(*state.ReportRequest)] // each answer
 	told     notifier
 
 	mu  sync.Mutex
@@ -32,7 +32,6 @@ type reports struct {
 }
 
 func (f *fakePlane) Report(ctx context.Context, req *connect.Request[state.ReportRequest]) (*connect.Response[state.ReportResponse], error) {
-	f.called.Add(1)
 	defer f.told.notify()
 	if f.interval.Load() == 0 {
 		return nil, connect.NewError(connect.CodeUnimplemented, errors.New("as a broker of former days"))
@@ -44,6 +43,9 @@ func (f *fakePlane) Report(ctx context.Context, req *connect.Request[state.Repor
 	}
 	if f.failing.Add(-1) >= 0 {
 		return nil, connect.NewError(connect.CodeUnavailable, errors.New("not now"))
+	}
+	if before := f.reports.before.Load(); before != nil {
+		(*before)(req.Msg)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -216,6 +218,55 @@ func TestReplicaWithoutReports(t *testing.T) {
 	}
 }
 
+// Who takes over the log's state because he differs from it has said so before: else of two who differ alike, which makes the broker the
+// suspect, it would hear one alone. Where the broker does not answer, that is not waited for.
+func TestDriftIsToldBeforeItIsUndone(t *testing.T) {
+	for _, away := range []bool{false, true} {
+		t.Run(fmt.Sprint("away ", away), func(t *testing.T) {
+			g := newRig(t, fold.LastValue, 1)
+			g.cfg.OnDrift = Rebootstrap
+			g.plane.interval.Store(never)
+			g.log.append(0, "a", "1")
+			g.log.cut(0)
+			g.tail.fault = func(s segment) []segment {
+				s.records = nil
+				return []segment{s}
+			}
+			g.open()
+			g.awaitTold("that it is there", func(x *state.ReplicaPartition) bool { return x.Phase == "following" })
+			if away {
+				g.plane.failing.Store(1 << 40)
+			}
+			loaded := make(chan struct{})
+			fault := func(_ int, b []byte) []byte {
+				close(loaded)
+				g.plane.fault.Store(nil)
+				return b
+			}
+			g.plane.fault.Store(&fault)
+			var early atomic.Bool
+			before := func(m *state.ReportRequest) {
+				if slices.ContainsFunc(m.Partitions, func(x *state.ReplicaPartition) bool {
+					return x.Outcome == state.Outcome_OUTCOME_DRIFTED && x.Bootstraps == 1
+				}) {
+					select {
+					case <-loaded:
+						early.Store(true)
+					case <-time.After(50 * time.Millisecond): // a frame that is asked for without waiting comes sooner
+					}
+				}
+			}
+			g.plane.reports.before.Store(&before)
+			g.log.append(0, "b", "1")
+			g.log.cut(0)
+			<-loaded
+			require.NoError(t, g.r.Close())
+			require.False(t, early.Load())
+			require.Equal(t, !away, slices.ContainsFunc(g.plane.parts(), func(x *state.ReplicaPartition) bool { return x.Outcome == state.Outcome_OUTCOME_DRIFTED }))
+		})
+	}
+}
+
 // The queue is bounded, and keeps what a broker most needs to know.
 func TestReportQueueIsBounded(t *testing.T) {
 	r := &Replica{cfg: Config{}.withDefaults(), numbers: []int32{0}}
@@ -228,7 +279,7 @@ func TestReportQueueIsBounded(t *testing.T) {
 	require.Equal(t, state.Outcome_OUTCOME_DRIFTED, w.queue[0].Outcome)
 	require.Equal(t, strings.Repeat("€", 85), w.queue[0].Reason)
 	require.EqualValues(t, 1001, w.queue[reportQueue-1].Compared.Offset)
-	parts := w.take(false)
+	parts, _ := w.take(false)
 	w.verdict(Verdict{At: 2000, Outcome: Equal})
 	w.putBack(parts)
 	require.Len(t, w.queue, reportQueue)

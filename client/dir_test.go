@@ -117,9 +117,19 @@ func TestDirCrash(t *testing.T) {
 			}
 			if rnd.IntN(2) == 0 {
 				g.wait()
-			}
+			} // else it crashes wherever it is: on the way to the tail, or in what it was told to load
 			crashed := fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: rnd.IntN(101), RNG: rand.New(rand.NewPCG(seed, rnd.Uint64()))})
 			require.NoError(t, g.r.Close())
+			for p := range int32(2) {
+				if n := rnd.IntN(4); n > 0 { // else it goes on from its position
+					g.log.append(p, "t", "1")
+					g.log.cut(p)
+					g.log.trim(p)
+					if n > 2 { // too late even for what changed
+						g.log.expire(p)
+					}
+				}
+			}
 			fs = crashed
 			g.cfg.Store = DirFS(fs, "replica")
 		}

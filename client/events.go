@@ -94,7 +94,7 @@ type Event struct {
 	Topic     string
 	Partition int32
 	Offset    int64
-	Rows      int64 // rows loaded, for Bootstrapped; changes that watchers are told of, for CaughtUp
+	Rows      int64 // rows loaded, for Bootstrapped; keys that changed, for CaughtUp
 	Err       error
 	Time      time.Time
 }

@@ -134,12 +134,17 @@ func (l *fakeLog) cutLocked(p int32) int64 {
 }
 
 // trim drops the batches and frames below the newest frame.
-func (l *fakeLog) trim(p int32) {
+func (l *fakeLog) trim(p int32) { l.trimTo(p, 1<<62) }
+
+// trimTo drops them below the newest frame at or below an offset.
+func (l *fakeLog) trimTo(p int32, most int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	part := l.parts[p]
-	if n := len(part.cuts); n > 0 {
-		part.cuts = part.cuts[n-1:]
+	for len(part.cuts) > 1 && part.cuts[1] <= most {
+		part.cuts = part.cuts[1:]
+	}
+	if len(part.cuts) > 0 && part.cuts[0] <= most {
 		part.deltaStart = part.cuts[0]
 	}
 }

@@ -49,6 +49,17 @@ func (l *fakeLeases) end(why state.Reason) {
 	l.given[len(l.given)-1].over = why
 }
 
+// from is the lowest offset that is held.
+func (l *fakeLeases) from() int64 {
+	from := int64(1 << 62)
+	for _, x := range l.all() {
+		if !x.released && x.over == 0 {
+			from = min(from, max(x.cut, x.position))
+		}
+	}
+	return from
+}
+
 func (l *fakeLeases) all() []fakeLease {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -190,13 +190,15 @@ func (p *partition) carryOut(ctx context.Context, a answer, have *standing) erro
 	case state.Answer_ANSWER_RESET:
 		p.reset(a)
 		*have = standing{}
-		if a.frame == nil {
-			return errAskAgain
-		}
+	case state.Answer_ANSWER_REPAIR:
+		*have = standing{} // the frame makes it right
 	case state.Answer_ANSWER_FRAME:
 		if s != nil && !have.shown {
 			p.r.event(Event{Kind: OutOfRange, Partition: p.no, Offset: s.position(), Err: fmt.Errorf("%w: %s", errOutOfRange, a.reason.Why)})
 		}
+	}
+	if a.frame == nil {
+		return errAskAgain
 	}
 	return p.loadFrame(ctx, *a.frame)
 }

@@ -54,7 +54,7 @@ func (p *plane) resume(ctx context.Context, req *state.ResumeRequest) (answer, e
 		return toAnswer(req, resp.Msg)
 	case code == connect.CodeUnimplemented:
 		return answer{}, fmt.Errorf("%w: %w", errNoHandshake, err)
-	case planeReason(err) == state.Reason_REASON_NOT_KEY_FRAMED, code == connect.CodeInvalidArgument,
+	case planeReason(err) == state.Reason_REASON_NOT_KEY_FRAMED, code == connect.CodeInvalidArgument && len(req.Points) == 0,
 		code == connect.CodeUnauthenticated, code == connect.CodePermissionDenied:
 		return answer{}, fmt.Errorf("%w: %w", ErrRefused, err)
 	}
@@ -96,7 +96,7 @@ func (a *answer) check(req *state.ResumeRequest) error {
 	case state.Answer_ANSWER_DELTA:
 		bad = bad || stateless || a.frame == nil || a.since != position || a.frame.cut < a.since
 	case state.Answer_ANSWER_REPAIR:
-		bad = bad || stateless || a.frame == nil
+		bad = bad || stateless
 	case state.Answer_ANSWER_FRAME:
 		bad = bad || a.frame == nil
 	case state.Answer_ANSWER_RESET:

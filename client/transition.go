@@ -27,13 +27,6 @@ func (t *transition) add(c Change) {
 	t.first = (t.first + 1) % t.capacity
 }
 
-// end lets the last change resume at `at`: who has it has all.
-func (t *transition) end(at Position) {
-	if n := len(t.changes); n > 0 {
-		t.changes[(t.first+n-1)%n].Next = at
-	}
-}
-
 // all yields the changes that are kept, in order.
 func (t *transition) all(yield func(Change) bool) {
 	for i := range t.changes {

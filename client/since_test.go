@@ -1,0 +1,214 @@
+package client
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/keyframelog/keyframe/proto/batch"
+	"github.com/keyframelog/keyframe/proto/fold"
+	"github.com/keyframelog/keyframe/proto/state"
+)
+
+// behind leaves an open replica at position 5, with the log trimmed above: what changed since is deletions of k0 and k1, and k2.
+func (g *rig) behind() (cut int64) {
+	g.lagging()
+	g.log.append(0, "k0", "b", "k1", "b", "k2", "b")
+	g.log.append(0, "k0", "-", "k1", "-", "k2", strings.Repeat("c", 1000))
+	cut = g.log.cut(0)
+	g.log.trim(0)
+	return cut
+}
+
+// A replica whose position was trimmed is given what changed, each key once, deletions included, and no frame; those who watch are told.
+func TestDelta(t *testing.T) {
+	eachStore(t, func(t *testing.T, store func() Store) {
+		g := newRig(t, fold.LastValue, 1)
+		g.cfg.Store = store()
+		g.log.append(0, "k9", "a")
+		a := g.spy(nil)
+		cut := g.behind()
+		ctx, cancel := context.WithCancel(testContext(t))
+		next, stop := pullChanges(g.r.Watch(ctx, g.r.Positions()))
+		defer func() { cancel(); stop() }()
+		go g.tail.release()
+		for _, want := range []string{"k0 deleted", "k1 deleted", "k2 cc"} {
+			c, err := next()
+			require.NoError(t, err)
+			got := string(c.Key) + " " + string(c.Value[:min(2, len(c.Value))])
+			if c.Deleted {
+				got = string(c.Key) + " deleted"
+			}
+			require.Equal(t, want, got)
+			if want == "k2 cc" {
+				require.Equal(t, cut, c.Next.Offset, "who has the last has all")
+			} else {
+				require.Equal(t, c.Offset+1, c.Next.Offset)
+			}
+		}
+		g.requireState(0)
+		g.log.append(0, "k0", "d")
+		g.requireState(0)
+		require.Equal(t, []state.Answer{state.Answer_ANSWER_FRAME, state.Answer_ANSWER_DELTA}, a.all()[len(a.all())-2:])
+		e, _ := g.saw(CaughtUp)
+		require.Equal(t, cut, e.Offset)
+		require.Equal(t, int64(3), e.Rows)
+		require.Equal(t, int64(2), g.plane.tries.Load(), "the frame at first, then the delta")
+		g.awaitLease(1, "the release", func(l fakeLease) bool { return l.released })
+		g.awaitVerdict(g.log.cut(0), Equal)
+		require.Zero(t, g.outcomes()[Drifted])
+	})
+}
+
+// A delta's stream that breaks is read on where it broke.
+func TestBrokenDeltaIsResumed(t *testing.T) {
+	eachStore(t, func(t *testing.T, store func() Store) {
+		g := newRig(t, fold.LastValue, 1)
+		g.cfg.Store = store()
+		g.behind()
+		first := int(g.plane.tries.Load())
+		cutShort := func(try int, b []byte) []byte {
+			if try < first+5 {
+				return b[:min(len(b), 200)]
+			}
+			return b
+		}
+		g.plane.fault.Store(&cutShort)
+		g.tail.release()
+		g.requireState(0)
+		require.Equal(t, int64(first+5), g.plane.tries.Load())
+		_, caught := g.saw(CaughtUp)
+		require.True(t, caught)
+		_, rejected := g.saw(FrameRejected)
+		require.False(t, rejected)
+	})
+}
+
+// Nothing of a delta is visible before all of it is verified: readers have the former state as long as it is damaged, and each attempt is an
+// event.
+func TestDamagedDeltaIsNeverVisible(t *testing.T) {
+	eachStore(t, func(t *testing.T, store func() Store) {
+		g := newRig(t, fold.LastValue, 1)
+		g.cfg.Store = store()
+		g.behind()
+		former := g.state()
+		at := g.r.Positions()
+		var off atomic.Bool
+		damage := func(try int, b []byte) []byte {
+			if !off.Load() {
+				b[len(b)*(try%7+1)/8] ^= 1
+			}
+			return b
+		}
+		g.plane.fault.Store(&damage)
+		g.tail.release()
+		g.await("five attempts", func() bool {
+			require.Equal(t, former, g.state())
+			require.Equal(t, at, g.r.Positions())
+			return g.count(FrameRejected) >= 5
+		})
+		off.Store(true)
+		g.requireState(0)
+	})
+}
+
+// Where what changed does not lead from our state to the frame, the frame is loaded; what the drifted state had too much goes.
+func TestDeltaOnADriftedState(t *testing.T) {
+	eachStore(t, func(t *testing.T, store func() Store) {
+		g := newRig(t, fold.LastValue, 1)
+		g.cfg.Store = store()
+		g.tail.fault = func(s segment) []segment {
+			if len(s.records) == 1 && string(s.records[0].Key) == "x" {
+				s.records = append([]batch.Record(nil), s.records...)
+				s.records[0].Key = []byte("y")
+			}
+			return []segment{s}
+		}
+		a := g.spy(nil)
+		for i := range 4 {
+			g.log.append(0, fmt.Sprint("k", i), "a")
+		}
+		g.log.cut(0)
+		g.open()
+		end := g.log.append(0, "x", "1")
+		require.NoError(t, g.r.WaitFor(testContext(t), 0, end))
+		require.Contains(t, g.state(), "y")
+		g.tail.hold()
+		g.overwrite("b")
+		g.overwrite("c")
+		g.log.trim(0)
+		g.tail.release()
+		g.requireState(0)
+		require.Equal(t, []state.Answer{state.Answer_ANSWER_FRAME, state.Answer_ANSWER_DELTA, state.Answer_ANSWER_FRAME}, a.all())
+		_, rejected := g.saw(FrameRejected)
+		require.True(t, rejected)
+	})
+}
+
+// A delta without rows, where all that happened was aborted, has an end mark all the same.
+func TestEmptyDelta(t *testing.T) {
+	eachStore(t, func(t *testing.T, store func() Store) {
+		g := newRig(t, fold.LastValue, 1)
+		g.cfg.Store = store()
+		g.lagging()
+		g.log.abort(0, 3)
+		cut := g.log.cut(0)
+		g.log.trim(0)
+		g.log.append(0, "z", "1")
+		g.tail.release()
+		g.requireState(0)
+		e, caught := g.saw(CaughtUp)
+		require.True(t, caught)
+		require.Equal(t, cut, e.Offset)
+		require.Zero(t, e.Rows)
+	})
+}
+
+// Below the horizon deletions are not known any more: there is no delta, and the frame is loaded.
+func TestNoDeltaBelowTheHorizon(t *testing.T) {
+	eachStore(t, func(t *testing.T, store func() Store) {
+		g := newRig(t, fold.LastValue, 1)
+		g.cfg.Store = store()
+		a := g.spy(nil)
+		g.behind()
+		g.log.expire(0)
+		g.tail.release()
+		g.requireState(0)
+		require.Equal(t, []state.Answer{state.Answer_ANSWER_FRAME, state.Answer_ANSWER_FRAME}, a.all())
+	})
+}
+
+// Rows that the log start has passed leave with the delta, and watchers are told that nobody deleted them.
+func TestDeltaWithRowsThatExpire(t *testing.T) {
+	eachStore(t, func(t *testing.T, store func() Store) {
+		g := newRig(t, fold.LastValue, 1)
+		g.cfg.Store = store()
+		g.lagging()
+		g.log.append(0, "k0", "b", "k3", "b")
+		g.log.append(0, "k3", "c")
+		g.log.cutExpiring(0, 3)
+		g.log.trim(0)
+		ctx, cancel := context.WithCancel(testContext(t))
+		next, stop := pullChanges(g.r.Watch(ctx, g.r.Positions()))
+		defer func() { cancel(); stop() }()
+		go g.tail.release()
+		gone := map[string]bool{}
+		for len(gone) < 2 {
+			c, err := next()
+			require.NoError(t, err)
+			if c.Deleted {
+				require.True(t, c.Expired)
+				gone[string(c.Key)] = true
+			}
+		}
+		require.Equal(t, map[string]bool{"k1": true, "k2": true}, gone)
+		g.requireState(0)
+		require.Equal(t, int64(3), g.r.Positions()[0].Start)
+		_, caught := g.saw(CaughtUp)
+		require.True(t, caught)
+	})
+}

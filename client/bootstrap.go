@@ -61,7 +61,7 @@ const newestFrame = -1
 
 // beginFrame begins with the frame at cut.
 func (p *partition) beginFrame(ctx context.Context, cut int64) error {
-	s, h, err := p.fetchFrame(ctx, cut, "")
+	s, h, _, err := p.fetchFrame(ctx, cut, "")
 	if err != nil {
 		return err
 	}
@@ -84,14 +84,23 @@ func (p *partition) adoptFrame(s rows, h frame.Header) error {
 
 // loadFrame begins with a frame that an answer named, and with no other at its cut.
 func (p *partition) loadFrame(ctx context.Context, f frameInfo) error {
-	s, h, err := p.fetchFrame(ctx, f.cut, frameName{p.no, f.cut, -1}.etag(f.pub))
+	s, h, _, err := p.fetchThis(ctx, f)
 	if err != nil {
 		return err
 	}
-	if d, _, err := s.digest(); err != nil || d != f.digest || !f.is(h) {
-		return errors.Join(fmt.Errorf("%w: %d, start %d", errFrameChanged, h.Cut, h.Start), err, s.discard())
-	}
 	return p.adoptFrame(s, h)
+}
+
+// fetchThis is fetchFrame of one frame, and no other at its cut.
+func (p *partition) fetchThis(ctx context.Context, f frameInfo) (s rows, h frame.Header, size int64, err error) {
+	s, h, size, err = p.fetchFrame(ctx, f.cut, frameName{p.no, f.cut, -1}.etag(f.pub))
+	if err != nil {
+		return nil, h, size, err
+	}
+	if d, _, err := s.digest(); err != nil || d != f.digest || !f.is(h) {
+		return nil, h, size, errors.Join(fmt.Errorf("%w: %d, start %d", errFrameChanged, h.Cut, h.Start), err, s.discard())
+	}
+	return s, h, size, nil
 }
 
 // enterLoading lets at most BootstrapParallel partitions in at a time; leave must follow.
@@ -105,26 +114,26 @@ func (p *partition) enterLoading(ctx context.Context) (leave func(), err error) 
 }
 
 // fetchFrame loads the frame at cut into a state of its own. etag: see download.
-func (p *partition) fetchFrame(ctx context.Context, cut int64, etag string) (s rows, h frame.Header, err error) {
+func (p *partition) fetchFrame(ctx context.Context, cut int64, etag string) (s rows, h frame.Header, size int64, err error) {
 	leave, err := p.enterLoading(ctx)
 	if err != nil {
-		return nil, h, err
+		return nil, h, 0, err
 	}
 	defer leave()
 	began := p.r.cfg.Now()
 	body, err := p.r.plane.download(ctx, frameName{p.no, cut, -1}, etag, p.r.cfg.Retry)
 	if err != nil {
-		return nil, h, err
+		return nil, h, 0, err
 	}
 	defer body.Close()
 	if s, h, err = p.r.stores.load(p.no, body); err != nil {
-		return nil, h, err
+		return nil, h, 0, err
 	}
 	if h.Partition != p.no {
-		return nil, h, errors.Join(fmt.Errorf("asked for partition %d, got a frame of partition %d", p.no, h.Partition), s.discard())
+		return nil, h, body.at, errors.Join(fmt.Errorf("asked for partition %d, got a frame of partition %d", p.no, h.Partition), s.discard())
 	}
 	p.log.Info("loaded a key frame", "cut", h.Cut, "bytes", body.at, "took", p.r.cfg.Now().Sub(began).Round(time.Millisecond))
-	return s, h, nil
+	return s, h, body.at, nil
 }
 
 // beginEarliest starts without rows at the log start; where the log is trimmed, with the frame at the delta start offset, which is
@@ -177,6 +186,9 @@ func (p *partition) adopt(s rows, start int64, kind EventKind) error {
 // that the difference is found without the lock.
 func (p *partition) show(s rows, start int64, kind EventKind) error {
 	d, at, err := s.digest()
+	if err == nil && p.suspect {
+		err = p.setApart(s, d)
+	}
 	if err == nil {
 		err = s.remember()
 	}

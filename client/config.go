@@ -32,9 +32,13 @@ const (
 type Policy int
 
 const (
+	// Repair publishes the verdict, stops at the key frame that differs, finds out which keys do, and makes them what the log has, at the cost
+	// of the difference; then it follows on. Each of these keys is logged and handed to OnDifference.
+	Repair Policy = iota
 	// Report publishes the verdict (log, event, metric callback) and goes on.
-	Report Policy = iota
-	// Halt publishes the verdict and stops following the partition; Err tells why.
+	Report
+	// Halt publishes the verdict, stops following the partition and names the keys that differ, where the state stands at a key frame; Err
+	// tells why.
 	Halt
 	// Rebootstrap publishes the verdict and loads the newest key frame anew.
 	Rebootstrap
@@ -73,7 +77,7 @@ type Config struct {
 
 	Store Store
 	From  From
-	// OnDrift is the policy for a replica that is proved to differ. Default: Report.
+	// OnDrift is the policy for a replica that is proved to differ. Default: Repair.
 	OnDrift Policy
 
 	// Fold of the topic; 0 reads `keyframe.fold` from the topic's configs.
@@ -96,6 +100,8 @@ type Config struct {
 	// per partition. They must not block for long: the partition waits for them.
 	OnVerdict func(Verdict)
 	OnEvent   func(Event)
+	// OnDifference, where set, is called for every key that a repair put right, or that was found to differ before a Halt.
+	OnDifference func(Difference)
 
 	// Metrics, where set, gets counters of verdicts and events.
 	Metrics      prometheus.Registerer

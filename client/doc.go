@@ -74,8 +74,30 @@
 //
 // It learns of every frame that is cut and compares digests at its cut: when it reaches it; from a ring of recent digests, if it has passed it;
 // else the log is asked for its digest at the replica's own position. Each comparison is a Verdict: equal, drifted, inconclusive
-// or error, to the callback, the log and the metrics. Only equal passes. Drift is reported, or also halts the partition, or has
-// it bootstrap anew (Policy).
+// or error, to the callback, the log and the metrics. Only equal passes. What differs is repaired, or drift is only reported, or halts the
+// partition, or has it bootstrap anew (Policy).
+//
+// # How it repairs itself
+//
+// At the cut of a frame that differs it stops: the state is exactly at the cut. Where the drift was found elsewhere (in the ring, at an own
+// position, by Scrub), it asks for a frame at or above its position, which all who ask share, and follows the log to its cut first. There
+//
+//  1. it hashes its stored rows anew. Where these are not what was applied, that is local corruption (CorruptionFound): memory or disk is to be
+//     looked at. Else it is logical drift: a delta was lost, doubled or changed on its way;
+//  2. it asks for cells of a sketch of the frame's rows (proto/sketch), as many as it takes to tell which rows differ, about 1.4 of 13 bytes for
+//     each; where these would cost more than 8 bytes for every row there is, it asks for those 8 bytes;
+//  3. it fetches the rows of the log that it lacks, each checked against what was asked for, and applies them and the deletions in one commit, which
+//     becomes visible only if all stored rows, hashed anew, have the frame's digest, with which its pub was checked;
+//  4. every key that differed is named, to the log (the first of them) and to OnDifference, with the hash here and in the log; the Event Repaired says
+//     how many there were and what it cost; and the log is followed on from the cut.
+//
+// Each of these ways that fails leads to the next, and the last is the whole frame. Nothing is taken from a broker that says that its frame's rows
+// do not have the frame's digest, or that several replicas agree with one another and not with it (ErrUnrepairable), the whole frame neither: the
+// state may well be the better one. It stays as it is and is followed on (RepairRefused), since a key that is wrong is no reason to withhold all
+// others; every frame says again that it differs, until one can be repaired from. Who would rather stop has the policy Halt.
+//
+// Who waits in Watch is told what was put right as changes. Whoever comes back with a position at or below the cut was told of a wrong state, and what
+// was put right lies below that position too: *WatchResetError, up to the cut itself.
 //
 // Rows that the log start has passed (cleanup.policy=compact,delete) leave the log's table at a cut, and the replica's with it: at the cut, if
 // the frame is known by then. Where it is known later, the rows leave later, which is the same for a fold whose every delta is a whole

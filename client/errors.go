@@ -12,6 +12,8 @@ var (
 	ErrNoPartition = errors.New("the replica does not hold this partition")
 	// ErrDrifted is wrapped by the error of a partition that halted because it differs from the log.
 	ErrDrifted = errors.New("the replica has drifted from the log")
+	// ErrCorrupt is wrapped where the stored rows are not what was applied: memory or disk changed them.
+	ErrCorrupt = errors.New("the stored rows are not what was applied")
 	// ErrRefused is wrapped where the state plane says that asking again will not help: the topic is not key-framed, or the request is
 	// not admitted.
 	ErrRefused = errors.New("the state plane refuses this replica")

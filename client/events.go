@@ -76,10 +76,14 @@ const (
 	TopicGrew                            // the topic has partitions that a replica of all does not hold; following ends
 	CaughtUp                             // what changed since the position was loaded and verified
 	LeaseEnded                           // the log no longer holds what the replica needs to become current (*ReasonError); it asks again
+	CorruptionFound                      // the stored rows are not what was applied; memory or disk is to be looked at
+	Repaired                             // the state is equal to a key frame again; see Repair
+	RepairFailed                         // the difference could not be put right; a whole key frame is loaded, or it is tried again at the next one
+	RepairRefused                        // the broker has nothing to repair from (ErrUnrepairable); the state stays as it is and is followed on
 )
 
 var eventNames = [...]string{"", "bootstrapped", "resumed", "frame rejected", "out of range", "new incarnation", "drift found", "tail failed", "bootstrap failed", "stopped", "topic grew",
-	"caught up", "lease ended"}
+	"caught up", "lease ended", "corruption found", "repaired", "repair failed", "repair refused"}
 
 func (k EventKind) String() string {
 	if k > 0 && int(k) < len(eventNames) {
@@ -94,7 +98,8 @@ type Event struct {
 	Topic     string
 	Partition int32
 	Offset    int64
-	Rows      int64 // rows loaded, for Bootstrapped; keys that changed, for CaughtUp
+	Rows      int64         // rows loaded, for Bootstrapped; keys that changed, for CaughtUp
+	Repair    *RepairResult // what was done, for Repaired
 	Err       error
 	Time      time.Time
 }

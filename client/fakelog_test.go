@@ -229,14 +229,17 @@ func (l *fakeLog) stateLocked(p int32, offset int64) map[string]frame.Row {
 // rowsLocked is stateLocked with tombstones.
 func (l *fakeLog) rowsLocked(p int32, offset int64) map[string]frame.Row {
 	out := map[string]frame.Row{}
+	start := int64(0)
 	folder := fold.NewFolder(l.kind, 1<<20)
 	for _, b := range l.parts[p].batches {
 		for _, rec := range b.records {
 			if rec.Offset >= offset {
 				return out
 			}
-			start := l.parts[p].startAt(rec.Offset)
-			maps.DeleteFunc(out, func(_ string, row frame.Row) bool { return row.Offset < start })
+			if s := l.parts[p].startAt(rec.Offset); s > start {
+				start = s
+				maps.DeleteFunc(out, func(_ string, row frame.Row) bool { return row.Offset < start })
+			}
 			d, err := l.kind.Delta(rec.Key, rec.Value, rec.Headers)
 			if err != nil {
 				continue
@@ -393,7 +396,11 @@ func (f *fakeTail) assign(p int32, offset int64, epoch int32) {
 }
 
 // hold lets nothing be fetched until release.
-func (f *fakeTail) hold() { f.held.Store(true) }
+func (f *fakeTail) hold() {
+	f.mu.Lock() // no poll is under way
+	defer f.mu.Unlock()
+	f.held.Store(true)
+}
 
 func (f *fakeTail) release() {
 	f.held.Store(false)
@@ -423,11 +430,11 @@ func (f *fakeTail) poll(ctx context.Context) ([]segment, error) {
 }
 
 func (f *fakeTail) pollOnce() []segment {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if f.held.Load() {
 		return nil
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
 	f.log.mu.Lock()
 	defer f.log.mu.Unlock()
 	var out []segment

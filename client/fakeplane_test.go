@@ -33,6 +33,7 @@ type fakePlane struct {
 	old    atomic.Bool                                                       // it knows no handshake
 	alter  atomic.Pointer[func(*state.ResumeRequest, *state.ResumeResponse)] // each answer of Resume
 	leases fakeLeases
+	repair fakeRepair
 }
 
 func newFakePlane(t interface{ Cleanup(func()) }, l *fakeLog) *fakePlane {

@@ -104,6 +104,12 @@ func (f *fakePlane) Resume(ctx context.Context, req *connect.Request[state.Resum
 	if f.old.Load() {
 		return f.UnimplementedStateServiceHandler.Resume(ctx, req)
 	}
+	if req.Msg.RepairAt != nil {
+		f.repair.resumes.Add(1)
+		if err := f.repair.refused("resume"); err != nil {
+			return nil, err
+		}
+	}
 	f.log.mu.Lock()
 	m := f.log.resumeLocked(req.Msg)
 	f.log.mu.Unlock()
@@ -124,6 +130,9 @@ func (l *fakeLog) resumeLocked(m *state.ResumeRequest) *state.ResumeResponse {
 	part := l.parts[m.Partition]
 	if part == nil {
 		return nil
+	}
+	if m.RepairAt != nil {
+		return l.resumeToRepairLocked(m)
 	}
 	out := &state.ResumeResponse{Partition: l.partitionLocked(m.Partition)}
 	if n := len(part.cuts); n > 0 {

@@ -94,7 +94,7 @@ func (p *partition) become(ctx context.Context, have *standing) error {
 	if p.r.plane == nil || p.r.cfg.From == FromEarliest && have.rows == nil && p.rows() == nil {
 		return p.alone(ctx, *have)
 	}
-	a, err := p.askLog(ctx, *have)
+	a, err := p.askLog(ctx, *have, nil)
 	switch {
 	case errors.Is(err, errNoHandshake):
 		return p.alone(ctx, *have)
@@ -109,6 +109,9 @@ func (p *partition) become(ctx context.Context, have *standing) error {
 		return err
 	}
 	p.follow()
+	if a.kind == state.Answer_ANSWER_REPAIR && a.frame != nil && p.position().Offset <= a.frame.cut {
+		p.compareWith(*a.frame)
+	}
 	if p.holds() {
 		return nil
 	}
@@ -117,9 +120,10 @@ func (p *partition) become(ctx context.Context, have *standing) error {
 	return &ReasonError{p.lease.over.Reason, "the lease ended on the way: " + p.lease.over.Why}
 }
 
-// askLog tells the log what the partition has, and returns what it is to do.
-func (p *partition) askLog(ctx context.Context, have standing) (answer, error) {
-	req := &state.ResumeRequest{Topic: p.r.cfg.Topic, Partition: p.no, Replica: p.r.name, LeaderEpoch: -1}
+// askLog tells the log what the partition has, and returns what it is to do; with repairAt, at or above which offset there is a frame to be
+// repaired with.
+func (p *partition) askLog(ctx context.Context, have standing, repairAt *int64) (answer, error) {
+	req := &state.ResumeRequest{Topic: p.r.cfg.Topic, Partition: p.no, Replica: p.r.name, LeaderEpoch: -1, RepairAt: repairAt}
 	if s := have.rows; s != nil {
 		id := s.identity()
 		points, err := p.points(have)
@@ -191,6 +195,9 @@ func (p *partition) carryOut(ctx context.Context, a answer, have *standing) erro
 		p.reset(a)
 		*have = standing{}
 	case state.Answer_ANSWER_REPAIR:
+		if at := s.position(); a.frame != nil && p.r.cfg.OnDrift != Rebootstrap && a.info.deltaStart <= at && at <= a.frame.cut {
+			return p.goOn(*have) // what differs at its cut is dealt with there
+		}
 		*have = standing{} // the frame makes it right
 	case state.Answer_ANSWER_FRAME:
 		if s != nil && !have.shown {

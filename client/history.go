@@ -22,6 +22,10 @@ type history struct {
 	// tombs are the keys deleted since horizon.
 	tombs   []tomb // oldest first, at most capacity
 	horizon Position
+
+	// wrong is up to where, itself included, the state was wrong, or may have been: nobody resumes there, because what was put right since has
+	// offsets below.
+	wrong Position
 }
 
 type tomb struct {
@@ -133,7 +137,7 @@ func (h *history) since(seq uint64, buf []Change) (n int, ok bool) {
 func (h *history) start(from Position) (seq uint64, ok bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if from.before(h.position) {
+	if from.before(h.position) || !h.trustsLocked(from) {
 		return h.end, false
 	}
 	for seq = h.base; seq < h.end; seq++ {
@@ -151,7 +155,7 @@ func (p Position) before(o Position) bool { return p.Offset < o.Offset || p.Star
 func (h *history) deletedSince(from Position) ([]tomb, bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if from.before(h.horizon) {
+	if from.before(h.horizon) || !h.trustsLocked(from) {
 		return nil, false
 	}
 	var out []tomb
@@ -174,5 +178,28 @@ func (h *history) last() uint64 {
 func (h *history) oldest() Position {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.horizon
+	at := h.horizon
+	if h.wrong.Incarnation == at.Incarnation {
+		at.Offset = max(at.Offset, h.wrong.Offset+1)
+	}
+	return at
+}
+
+// distrust says that the state was wrong up to a position: nobody resumes at or below it. Those who wait in Watch are told what was put right.
+func (h *history) distrust(at Position) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.wrong.Incarnation != at.Incarnation || h.wrong.Offset < at.Offset {
+		h.wrong = at
+	}
+}
+
+func (h *history) trusts(from Position) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.trustsLocked(from)
+}
+
+func (h *history) trustsLocked(from Position) bool {
+	return h.wrong == Position{} || from.Incarnation != h.wrong.Incarnation || from.Offset > h.wrong.Offset
 }

@@ -38,10 +38,15 @@ type partition struct {
 	// Of run's goroutine.
 	replaced bool    // the topic was created anew, and may have other partitions now
 	told     bool    // that the stored state is of no use
+	suspect  bool    // the state was wrong: in a directory nobody resumes at the cut of what replaces it either
 	lease    *keeper // nil: none is kept
 
 	current atomic.Pointer[rows] // for readers; nil before ready
 	start   atomic.Int64         // log start offset in force at our state; written under mu
+
+	mended  atomic.Pointer[RepairResult] // the latest repair; nil: there was none
+	mending atomic.Bool                  // a repair is under way: nothing is applied
+	repairs atomic.Int64                 // how many there were
 
 	mu sync.Mutex
 	// Guarded by mu, which is held while a segment is applied.
@@ -55,6 +60,7 @@ type partition struct {
 	known                []frameInfo // the latest announced, for a state that is yet to come
 	compared             int64       // frames at or below were compared or never will be
 	verified             []point     // cuts at which the state was equal to the log's, newest first
+	rehashAt             int64       // the cut at which the rows are to be hashed anew, see repairOrder; nowhere: none
 	info                 *partitionInfo
 	gathering            *gathering // what is read while there is no state to follow; nil mostly
 	watched              bool       // somebody watches, or did: history is recorded
@@ -63,10 +69,12 @@ type partition struct {
 
 // restart says why following ends. A nil halt means: establish a new state.
 type restart struct {
-	event  EventKind
+	event  EventKind // 0: none, it has been told
 	err    error
 	halt   bool
 	resume bool // the state is right as far as is known: the log is asked how it becomes current again
+	// repair, if not nil: the state that is there is to be repaired; with halt it stays as it is.
+	repair *repairOrder
 }
 
 func newPartition(r *Replica, no int32) *partition {
@@ -75,7 +83,7 @@ func newPartition(r *Replica, no int32) *partition {
 		history: newHistory(r.cfg.WatchChanges),
 		ready:   make(chan struct{}), stopped: make(chan struct{}),
 		restart: make(chan restart, 1), ask: make(chan struct{}, 1), keep: make(chan struct{}, 1),
-		ring: ring{capacity: r.cfg.RingEntries},
+		ring: ring{capacity: r.cfg.RingEntries}, rehashAt: nowhere,
 	}
 }
 
@@ -102,13 +110,16 @@ func (p *partition) run(ctx context.Context) {
 	defer p.keepVerified()
 	defer p.letGo()
 	fresh := false // the state that is stored is of no use
+	var why restart
 	for quick := 0; ; quick++ {
-		if quick > 0 && sleep(ctx, p.r.cfg.Retry<<min(quick-1, 6)) != nil {
+		if quick > 0 && why.repair == nil && sleep(ctx, p.r.cfg.Retry<<min(quick-1, 6)) != nil {
 			return
 		}
-		if err := p.establish(ctx, fresh); err != nil {
-			p.stop(ctx, err)
-			return
+		if why.repair == nil || !p.repair(ctx, *why.repair) {
+			if err := p.establish(ctx, fresh); err != nil {
+				p.stop(ctx, err)
+				return
+			}
 		}
 		p.mu.Lock()
 		s := p.rows()
@@ -116,7 +127,8 @@ func (p *partition) run(ctx context.Context) {
 		p.mu.Unlock()
 		p.r.order(o)
 		began := p.r.cfg.Now()
-		why, ok := p.wait(ctx)
+		var ok bool
+		why, ok = p.wait(ctx)
 		p.r.order(order{partition: p.no, remove: true})
 		p.mu.Lock()
 		p.following = false
@@ -124,15 +136,23 @@ func (p *partition) run(ctx context.Context) {
 		if !ok {
 			return
 		}
-		p.r.event(Event{Kind: why.event, Partition: p.no, Offset: p.position().Offset, Err: why.err})
+		if why.event != 0 {
+			p.r.event(Event{Kind: why.event, Partition: p.no, Offset: p.position().Offset, Err: why.err})
+		}
 		if why.event == DriftFound {
 			p.r.reporter.await(ctx)
 		}
+		p.distrust(why)
 		if why.halt {
+			if why.repair != nil && why.repair.frame != nil {
+				p.nameDifferences(ctx, *why.repair.frame)
+			}
 			p.stop(ctx, why.err)
 			return
 		}
-		p.letGo()
+		if why.repair == nil { // else it may hold the frame that the state is repaired with
+			p.letGo()
+		}
 		fresh = !why.resume
 		p.replaced = p.replaced || why.event == NewIncarnation
 		if p.r.cfg.Now().Sub(began) > followedWell {
@@ -209,6 +229,9 @@ func (p *partition) attach(generation int) {
 
 // apply takes a segment of the tail. It is called by the tail goroutine alone.
 func (p *partition) apply(ctx context.Context, seg segment) {
+	if p.mending.Load() {
+		return // on its way since before; other partitions do not wait for the repair
+	}
 	if s, missing := p.missing(seg); missing {
 		if err := p.deltasKept(ctx, s); err != nil {
 			seg = segment{partition: p.no, err: err}
@@ -237,18 +260,19 @@ func (p *partition) apply(ctx context.Context, seg segment) {
 		p.mu.Unlock()
 		return
 	}
-	verdicts, err := p.applyLocked(seg)
+	verdicts, why, err := p.applyLocked(seg)
 	if err != nil {
 		p.restartLocked(restart{event: TailFailed, err: err, halt: true})
 	}
 	p.mu.Unlock()
 	p.moved.notify()
 	p.r.changed.notify()
-	p.publish(verdicts...)
+	p.publishAnd(why, verdicts)
 }
 
-// applyLocked folds a segment, stopping at the cut of each announced frame to compare with it.
-func (p *partition) applyLocked(seg segment) (verdicts []Verdict, err error) {
+// applyLocked folds a segment, stopping at the cut of each announced frame to compare with it. why says that it went no further than the last
+// of these.
+func (p *partition) applyLocked(seg segment) (verdicts []Verdict, why *restart, err error) {
 	s := p.rows()
 	var changed memory.Applied
 	if s.perRecord() || p.watched {
@@ -266,17 +290,21 @@ func (p *partition) applyLocked(seg segment) (verdicts []Verdict, err error) {
 			records, rest = records[:n], records[n:]
 		}
 		if err := s.apply(records, next, seg.epoch, changed); err != nil {
-			return verdicts, err
+			return verdicts, nil, err
 		}
 		for len(p.pending) > 0 && p.pending[0].cut <= next {
+			f := p.pending[0]
 			v, err := p.comparePendingLocked(s)
 			if err != nil {
-				return verdicts, err
+				return verdicts, nil, err
 			}
 			verdicts = append(verdicts, v)
+			if why := p.stopHereLocked(f, v); why != nil {
+				return verdicts, why, nil
+			}
 		}
 		if records = rest; next >= seg.next {
-			return verdicts, nil
+			return verdicts, nil, nil
 		}
 	}
 }
@@ -337,6 +365,7 @@ func (p *partition) announce(f frameInfo) {
 		return
 	}
 	var verdicts []Verdict
+	var why *restart
 	switch position := s.position(); {
 	case f.cut <= position && f.start > p.start.Load():
 		p.startPassedLocked(s, f)
@@ -345,14 +374,23 @@ func (p *partition) announce(f frameInfo) {
 		p.waitForLocked(f)
 	default:
 		p.compared = f.cut
-		if d, ok := p.ring.digestAt(f.cut); ok {
-			verdicts = append(verdicts, p.judgeLocked(f, d))
+		d, ok := p.ring.digestAt(f.cut)
+		if !ok && position == f.cut {
+			var err error
+			d, _, err = s.digest()
+			ok = err == nil
+		}
+		if ok {
+			v := p.judgeLocked(f, d)
+			if verdicts = append(verdicts, v); position == f.cut {
+				why = p.stopHereLocked(f, v)
+			}
 		} else {
 			p.askNow() // passed, and no longer known: compare where we are
 		}
 	}
 	p.mu.Unlock()
-	p.publish(verdicts...)
+	p.publishAnd(why, verdicts)
 }
 
 // recallLocked takes up the frames that were announced before there was a state to compare with them.

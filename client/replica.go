@@ -284,7 +284,7 @@ func (r *Replica) Verify(ctx context.Context) []Verdict {
 }
 
 // Scrub hashes the stored rows of every partition anew and compares with the digest that was kept while they were applied. A
-// verdict of Drifted is damage of the rows here (memory, disk), whatever the log says.
+// verdict of Drifted is damage of the rows here (memory, disk), whatever the log says; with the policy Repair they are fetched again.
 func (r *Replica) Scrub(context.Context) []Verdict {
 	out := make([]Verdict, len(r.numbers))
 	for i, no := range r.numbers {
@@ -294,12 +294,16 @@ func (r *Replica) Scrub(context.Context) []Verdict {
 		case err != nil:
 			out[i] = p.verdict(at, Error, stored, kept, "the rows cannot be read", err)
 		case stored != kept:
-			out[i] = p.verdict(at, Drifted, stored, kept, "the stored rows are not what was applied", nil)
+			out[i] = p.verdict(at, Drifted, stored, kept, ErrCorrupt.Error(), nil)
 		default:
 			out[i] = p.verdict(at, Equal, stored, kept, "", nil)
 		}
 		out[i].scrub = true
-		r.publishVerdict(out[i])
+		p.tell(out[i])
+		if out[i].Outcome == Drifted {
+			why := restart{event: CorruptionFound, err: fmt.Errorf("%w, at offset %d: %s", ErrCorrupt, at, differs(stored, kept))}
+			p.act(why, at, repairOrder{rehash: true})
+		}
 	}
 	return out
 }

@@ -129,9 +129,23 @@ func (w *reporter) event(e Event) {
 	case OutOfRange, NewIncarnation:
 		x.Phase = phaseBootstrapping
 	case DriftFound:
-		if w.r.cfg.OnDrift == Rebootstrap {
+		switch w.r.cfg.OnDrift {
+		case Repair:
+			x.Phase = phaseRepairing
+		case Rebootstrap:
 			x.Phase = phaseBootstrapping
 		}
+	case Repaired:
+		x.Phase = phaseFollowing
+		x.Repairs++
+		x.Repair = &state.Repair{
+			Cut: e.Repair.Cut, Keys: e.Repair.Keys, Bytes: e.Repair.Bytes, DurationUs: e.Repair.Duration.Microseconds(), TimeMs: e.Repair.Time.UnixMilli(),
+			Method: string(e.Repair.Method), RoundTrips: int64(e.Repair.RoundTrips),
+		}
+	case RepairRefused:
+		x.Phase = phaseFollowing
+	case RepairFailed:
+		x.Phase = phaseFollowing // unless a frame is loaded, which is told next
 	case Stopped:
 		x.Phase = phaseHalted
 	default:

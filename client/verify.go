@@ -169,18 +169,39 @@ func (p *partition) compareNow(ctx context.Context) Verdict {
 // publish tells of verdicts, and acts on drift as the policy says. Not to be called with mu held.
 func (p *partition) publish(verdicts ...Verdict) {
 	for _, v := range verdicts {
-		p.r.publishVerdict(v)
-		if v.Outcome != Drifted {
-			continue
-		}
-		err := fmt.Errorf("%w at offset %d: %s", ErrDrifted, v.At, v.Reason)
-		switch p.r.cfg.OnDrift {
-		case Halt:
-			p.restartWith(restart{event: DriftFound, err: err, halt: true})
-		case Rebootstrap:
-			p.restartWith(restart{event: DriftFound, err: err})
-		default:
-			p.r.event(Event{Kind: DriftFound, Partition: p.no, Offset: v.At, Err: err})
+		p.tell(v)
+		if v.Outcome == Drifted {
+			p.act(restart{event: DriftFound, err: driftError(v)}, v.At, repairOrder{})
 		}
 	}
+}
+
+// publishAnd is publish where following ended at the last of the verdicts, and that is why; nil: it did not.
+func (p *partition) publishAnd(why *restart, verdicts []Verdict) {
+	if why == nil {
+		p.publish(verdicts...)
+		return
+	}
+	last := len(verdicts) - 1
+	p.publish(verdicts[:last]...)
+	p.tell(verdicts[last])
+	p.restartWith(*why)
+}
+
+// tell makes a verdict known and does nothing about it. Not to be called with mu held.
+func (p *partition) tell(v Verdict) { p.r.publishVerdict(v) }
+
+// act does what the policy says about a state that is wrong, or whose rows are.
+func (p *partition) act(why restart, at int64, o repairOrder) {
+	switch p.r.cfg.OnDrift {
+	case Repair:
+		why.repair = &o
+	case Halt:
+		why.halt = true
+	case Rebootstrap:
+	default:
+		p.r.event(Event{Kind: why.event, Partition: p.no, Offset: at, Err: why.err})
+		return
+	}
+	p.restartWith(why)
 }

@@ -108,7 +108,7 @@ func (p *partition) recordHistoryLocked() {
 // catchUpLocked yields what changed from a position on, as it is now: rows, and the keys that went.
 func (p *partition) catchUpLocked(from, now Position, resumed bool) (iter.Seq2[Change, error], error) {
 	reset := &WatchResetError{Partition: p.no, From: from, Horizon: p.history.oldest()}
-	if from.Incarnation != now.Incarnation {
+	if from.Incarnation != now.Incarnation || resumed && !p.history.trusts(from) {
 		return nil, reset
 	}
 	var tombs []tomb

@@ -25,7 +25,7 @@ func TestCompletion(t *testing.T) {
 		{"produce users --input |", "text jsonl"},
 		{"consume users --from |", "earliest latest"},
 		{"replica run users --from |", "frame earliest"},
-		{"replica run users --on-drift |", "report halt rebootstrap"},
+		{"replica run users --on-drift |", "repair report halt rebootstrap"},
 		{"serve --log-level |", "debug info warn error"},
 		{"serve --fold 'stock-*=|", "stock-*=last-value stock-*=json-merge-patch stock-*=counter stock-*=debezium"},
 	} {

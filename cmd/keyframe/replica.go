@@ -18,6 +18,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/keyframelog/keyframe/client"
+	"github.com/keyframelog/keyframe/proto/digest"
 )
 
 func newReplicaCommand() *cobra.Command {
@@ -41,7 +42,8 @@ func newReplicaRunCommand() *cobra.Command {
 		Use:   "run TOPIC",
 		Short: "Follow a topic into memory or a directory, and print position, digest and verdicts",
 		Long: `Bootstraps from the newest key frame, follows the log, and compares its digest with the log's at every key frame. A directory
-keeps rows, position and digest in one commit, so that the next run goes on where this one ended.
+keeps rows, position and digest in one commit, so that the next run goes on where this one ended. Keys that differ from the log's are
+named, and made what the log has.
 
 It runs until it is interrupted; --exit ends it when it has reached the end that the topic had at the start and has verified
 itself there, and fails if that takes longer than --timeout. The exit status is 1 unless every verdict at the end is "equal".`,
@@ -60,12 +62,12 @@ itself there, and fails if that takes longer than --timeout. The exit status is 
 	cmd.Flags().StringVar(&flags.dir, "dir", "", "keep the copy in this directory (default: in memory)")
 	cmd.Flags().StringVar(&flags.name, "name", "", "what the replica is called in keyframe replica list (default: of host and process, or as in --dir)")
 	cmd.Flags().StringVar(&flags.from, "from", "frame", "start a new copy from the newest key frame, or from earliest")
-	cmd.Flags().StringVar(&flags.policy, "on-drift", "report", "report, halt or rebootstrap")
+	cmd.Flags().StringVar(&flags.policy, "on-drift", "repair", "repair what differs, report, halt or rebootstrap")
 	cmd.Flags().BoolVarP(&flags.exit, "exit", "e", false, "stop at the end, after verifying")
 	cmd.Flags().DurationVar(&flags.timeout, "timeout", 5*time.Minute, "with --exit: fail after this long")
 	cmd.Flags().DurationVar(&flags.interval, "interval", 10*time.Second, "how often the position is printed while following")
 	completeFlag(cmd, "from", "frame", "earliest")
-	completeFlag(cmd, "on-drift", "report", "halt", "rebootstrap")
+	completeFlag(cmd, "on-drift", "repair", "report", "halt", "rebootstrap")
 	must(cmd.MarkFlagDirname("dir"))
 	addSettings(cmd, "brokers", "state-url")
 	return cmd
@@ -74,7 +76,7 @@ itself there, and fails if that takes longer than --timeout. The exit status is 
 func (f replicaFlags) config(c *config, topic string, log *replicaLog) (client.Config, error) {
 	cfg := client.Config{
 		Brokers: brokerList(c), StateURL: c.str("state-url"), Topic: topic, Name: f.name, Store: client.Memory(),
-		OnVerdict: log.verdict, OnEvent: log.event, KafkaOptions: []kgo.Opt{kgo.WithHooks(log)},
+		OnVerdict: log.verdict, OnEvent: log.event, OnDifference: log.difference, KafkaOptions: []kgo.Opt{kgo.WithHooks(log)},
 	}
 	if f.interval <= 0 || f.timeout <= 0 {
 		return cfg, fmt.Errorf("--interval %s, --timeout %s: both must be longer than nothing", f.interval, f.timeout)
@@ -91,6 +93,8 @@ func (f replicaFlags) config(c *config, topic string, log *replicaLog) (client.C
 		return cfg, fmt.Errorf("--from %q: use frame or earliest", f.from)
 	}
 	switch f.policy {
+	case "repair":
+		cfg.OnDrift = client.Repair
 	case "report":
 		cfg.OnDrift = client.Report
 	case "halt":
@@ -98,7 +102,7 @@ func (f replicaFlags) config(c *config, topic string, log *replicaLog) (client.C
 	case "rebootstrap":
 		cfg.OnDrift = client.Rebootstrap
 	default:
-		return cfg, fmt.Errorf("--on-drift %q: use report, halt or rebootstrap", f.policy)
+		return cfg, fmt.Errorf("--on-drift %q: use repair, report, halt or rebootstrap", f.policy)
 	}
 	return cfg, nil
 }
@@ -205,6 +209,7 @@ type replicaLog struct {
 	mu       sync.Mutex
 	to       io.Writer
 	verdicts map[int32]string // the last one of each partition, until something else happens to it
+	differ   map[int32]int    // differences printed since something else happened to a partition
 	away     bool             // the last attempt to connect failed
 }
 
@@ -259,7 +264,10 @@ func (l *replicaLog) verdict(v client.Verdict) {
 
 func (l *replicaLog) event(e client.Event) {
 	text := fmt.Sprintf("partition %d at %d: %s", e.Partition, e.Offset, e.Kind)
-	if e.Rows > 0 {
+	if r := e.Repair; r != nil {
+		text += fmt.Sprintf(", %s: %d keys by %s, %d bytes in %d round trips, %s", r.Cause, r.Keys, r.Method, r.Bytes, r.RoundTrips,
+			r.Duration.Round(time.Millisecond/10))
+	} else if e.Rows > 0 {
 		text += fmt.Sprintf(", %d rows", e.Rows)
 	}
 	if e.Err != nil {
@@ -267,6 +275,7 @@ func (l *replicaLog) event(e client.Event) {
 	}
 	l.mu.Lock()
 	delete(l.verdicts, e.Partition)
+	delete(l.differ, e.Partition)
 	l.printLocked(text)
 	l.mu.Unlock()
 	if e.Kind == client.Stopped {
@@ -275,6 +284,32 @@ func (l *replicaLog) event(e client.Event) {
 		default:
 		}
 	}
+}
+
+// differencesPrinted is how many keys of a partition that differ are printed one by one.
+const differencesPrinted = 100
+
+// difference prints a key that differed, and what was here and in the log in place of it: the first bytes of the entries' hashes.
+func (l *replicaLog) difference(d client.Difference) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.differ == nil {
+		l.differ = map[int32]int{}
+	}
+	l.differ[d.Partition]++
+	switch n := l.differ[d.Partition]; {
+	case n <= differencesPrinted:
+		l.printLocked(fmt.Sprintf("partition %d at %d: key %q differs: %s here, %s in the log", d.Partition, d.Cut, d.Key, shortEntry(d.Here), shortEntry(d.Log)))
+	case n == differencesPrinted+1:
+		l.printLocked(fmt.Sprintf("partition %d at %d: more keys differ", d.Partition, d.Cut))
+	}
+}
+
+func shortEntry(e digest.Entry) string {
+	if e == (digest.Entry{}) {
+		return "nothing"
+	}
+	return hex.EncodeToString(e[:8])
 }
 
 func (l *replicaLog) positions(r *client.Replica) {

@@ -86,7 +86,7 @@ func (m mutate) OnFetchRecordBuffered(r *kgo.Record) {
 func (n *node) openReplica(t *testing.T, name string, opts ...kgo.Opt) *client.Replica {
 	t.Helper()
 	r, err := client.OpenReplica(t.Context(), client.Config{
-		Brokers: []string{n.kafka}, StateURL: n.state, Topic: "users", Name: name, KafkaOptions: opts,
+		Brokers: []string{n.kafka}, StateURL: n.state, Topic: "users", Name: name, OnDrift: client.Report, KafkaOptions: opts,
 	})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, r.Close()) })

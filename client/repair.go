@@ -1,0 +1,110 @@
+package client
+
+import (
+	"bytes"
+	"fmt"
+	"time"
+
+	"github.com/keyframelog/keyframe/proto/digest"
+)
+
+// Method names how the keys that differ were found out.
+type Method string
+
+const (
+	ByRehash Method = "rehash" // the rows were right, the digest that was kept of them was not
+	BySketch Method = "sketch" // cells of a set sketch, at the cost of the difference
+	ByTags   Method = "tags"   // 8 bytes for each row of the log
+	ByFrame  Method = "frame"  // the whole key frame was loaded
+)
+
+// Cause tells the two kinds of drift apart.
+type Cause int
+
+const (
+	// LogicalDrift: the stored rows are what was applied, and that is not what the log has: a delta was lost, doubled or changed on its way.
+	LogicalDrift Cause = iota + 1
+	// LocalCorruption: the stored rows are no longer what was applied: memory or disk changed them.
+	LocalCorruption
+)
+
+func (c Cause) String() string {
+	switch c {
+	case LogicalDrift:
+		return "logical drift"
+	case LocalCorruption:
+		return "local corruption"
+	}
+	return fmt.Sprintf("cause(%d)", int(c))
+}
+
+// RepairResult is what was done about a drift, in the Event Repaired.
+type RepairResult struct {
+	Cut        int64 // the key frame to which the state was made equal
+	Cause      Cause
+	Method     Method
+	Keys       int64 // that differed: only here, only in the log, or with another value
+	Bytes      int64 // received for it
+	RoundTrips int
+	Duration   time.Duration
+	Time       time.Time // of its end
+}
+
+// Difference is a key whose row here was not the log's.
+type Difference struct {
+	Partition int32
+	Cut       int64 // where they were compared
+	Key       []byte
+	// Here and Log are the entries (proto/digest) of the two rows; zero: there is no such row.
+	Here, Log digest.Entry
+}
+
+const (
+	// differencesLogged is how many differing keys of a repair are logged one by one.
+	differencesLogged = 20
+	// keyLogged is how much of a key is logged.
+	keyLogged = 128
+)
+
+// namer names the keys that differ: the first of them in the log, all of them to whoever wants to know.
+type namer struct {
+	p *partition
+	n int64
+}
+
+func (n *namer) name(d Difference) {
+	if n.n++; n.n <= differencesLogged {
+		n.p.log.Error("a key differs from the log", "cut", d.Cut, "key", fmt.Sprintf("%q", d.Key[:min(len(d.Key), keyLogged)]),
+			"here", entryName(d.Here), "log", entryName(d.Log))
+	}
+	if n.p.r.cfg.OnDifference != nil {
+		n.p.r.callbacks.Lock()
+		defer n.p.r.callbacks.Unlock()
+		n.p.r.cfg.OnDifference(d)
+	}
+}
+
+// end says how many there were.
+func (n *namer) end(cut int64) int64 {
+	if n.n > differencesLogged {
+		n.p.log.Error("more keys differ than are named here", "cut", cut, "named", differencesLogged, "differ", n.n)
+	}
+	return n.n
+}
+
+func entryName(e digest.Entry) string {
+	if e == (digest.Entry{}) {
+		return "no row"
+	}
+	return fmt.Sprintf("%x", e[:])
+}
+
+func compareKeys(a, b Difference) int { return bytes.Compare(a.Key, b.Key) }
+
+// lastRepair is the latest repair of the partition, and how many there were since the replica was opened.
+func (p *partition) lastRepair() (RepairResult, int64) {
+	if r := p.mended.Load(); r != nil {
+		return *r, p.repairs.Load()
+	}
+	return RepairResult{}, 0
+}

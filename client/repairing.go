@@ -1,0 +1,427 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/keyframelog/keyframe/proto/digest"
+	"github.com/keyframelog/keyframe/proto/frame"
+	"github.com/keyframelog/keyframe/proto/state"
+	"github.com/keyframelog/keyframe/storage/table"
+)
+
+// repairTurns is how often in a row a frame is asked for without a repair that ended well; then the whole of one is loaded.
+const repairTurns = 3
+
+// repairOrder asks for a state to be made equal to a key frame.
+type repairOrder struct {
+	frame *frameInfo // at whose cut the state stands; nil: one at or above the position is to be asked for
+	// rehash: the rows are to be hashed anew at that cut though the digest that was kept of them agrees: some are rotten.
+	rehash bool
+}
+
+// stopHereLocked tells why following ends at the cut of a frame that has just been compared; nil: it goes on.
+func (p *partition) stopHereLocked(f frameInfo, v Verdict) *restart {
+	rotten := p.rehashAt != nowhere && p.rehashAt <= f.cut && v.Outcome == Equal
+	if p.rehashAt <= f.cut {
+		p.rehashAt = nowhere
+	}
+	why := restart{event: DriftFound, err: driftError(v), repair: &repairOrder{frame: &f}}
+	switch policy := p.r.cfg.OnDrift; {
+	case policy == Repair && v.Outcome == Drifted:
+	case policy == Repair && rotten:
+		why.event, why.repair.rehash = 0, true // it has been told
+	case policy == Halt && v.Outcome == Drifted:
+		why.halt = true
+	default:
+		return nil
+	}
+	p.following = false
+	return &why
+}
+
+func driftError(v Verdict) error {
+	return fmt.Errorf("%w at offset %d: %s", ErrDrifted, v.At, v.Reason)
+}
+
+// repair makes the state equal to a frame: at once, if it stands at the cut of one, else when it gets there. kept is false if that is not
+// possible, and another state is to be had. It runs while nothing is applied to the state; afterwards it is followed on.
+func (p *partition) repair(ctx context.Context, o repairOrder) (kept bool) {
+	if p.r.plane == nil {
+		return false
+	}
+	p.mending.Store(true)
+	defer p.mending.Store(false)
+	for turn := 0; ; turn++ {
+		if o.frame == nil {
+			goOn, err := p.seek(ctx, &o)
+			switch {
+			case ctx.Err() != nil:
+				return true
+			case err != nil:
+				return p.unrepaired(err)
+			case goOn:
+				return true
+			}
+		}
+		c := p.comparison(p.rows(), *o.frame)
+		err := p.repairAt(ctx, c)
+		if errors.Is(err, errNoFrame) && turn < repairTurns {
+			o.frame = nil // it was thinned or superseded meanwhile
+			continue
+		}
+		if err == nil || ctx.Err() != nil {
+			return true
+		}
+		return p.unrepaired(err) || p.repairByFrame(ctx, c, err)
+	}
+}
+
+// unrepaired goes on with the state as it is, where there is nothing better to be had: from a broker whose own rows are in doubt nothing must be
+// taken, and a state that differs in a few keys is worth more than none. Each frame from here on says that it differs, until one can be
+// repaired from. False: there is something better.
+func (p *partition) unrepaired(err error) bool {
+	kind := RepairFailed
+	switch {
+	case errors.Is(err, ErrUnrepairable):
+		kind = RepairRefused
+	case errors.Is(err, errBusy):
+	default:
+		return false
+	}
+	p.r.event(Event{Kind: kind, Partition: p.no, Offset: p.position().Offset, Err: err})
+	p.followOn()
+	return true
+}
+
+// followOn follows the log again from where the state stands.
+func (p *partition) followOn() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.followOnLocked()
+}
+
+func (p *partition) followOnLocked() {
+	select {
+	case <-p.restart: // was asked for while nothing was followed, of a state that has been looked at since
+	default:
+	}
+	at := p.rows().position()
+	p.compared = max(p.compared, at)
+	p.pending = slices.DeleteFunc(p.pending, func(f frameInfo) bool { return f.cut <= at })
+	p.recallLocked(p.rows().identity().Incarnation, at)
+	p.following = true
+	p.generation++
+}
+
+// seek asks for a frame at or above the position. Where it lies above, following goes on to its cut: goOn. Else the state is compared with it, and
+// either differs, so that o has the frame, or goOn.
+func (p *partition) seek(ctx context.Context, o *repairOrder) (goOn bool, err error) {
+	s := p.rows()
+	at := s.position()
+	var a answer
+	err = p.comparison(s, frameInfo{}).call(ctx, func(ctx context.Context) (err error) {
+		a, err = p.askLog(ctx, standing{s, true}, &at)
+		return err
+	})
+	switch {
+	case err != nil:
+		return false, err
+	case a.kind == state.Answer_ANSWER_RESET:
+		return false, &a.reason
+	case a.frame == nil || a.frame.incarnation != s.identity().Incarnation || a.frame.cut < at:
+		return false, fmt.Errorf("%w: %v without a frame at or above %d", errBadAnswer, a.kind, at)
+	}
+	f := *a.frame
+	p.hold(ctx, a)
+	p.mu.Lock()
+	if o.rehash {
+		p.rehashAt = f.cut
+	}
+	if f.cut > at {
+		p.waitForLocked(f)
+		p.followOnLocked()
+		p.mu.Unlock()
+		if !p.holds() {
+			p.log.Warn("the lease on a frame to be repaired with has ended", "cut", f.cut, "err", p.lease.over)
+		}
+		return true, nil
+	}
+	p.pending = slices.Insert(slices.DeleteFunc(p.pending, func(x frameInfo) bool { return x.cut <= at }), 0, f)
+	v, err := p.comparePendingLocked(s)
+	var why *restart
+	if err == nil {
+		why = p.stopHereLocked(f, v)
+	}
+	if err == nil && why == nil && len(p.restart) == 0 {
+		p.followOnLocked()
+	}
+	p.mu.Unlock()
+	if err != nil {
+		return false, err
+	}
+	if why == nil {
+		p.tell(v)
+		return true, nil
+	}
+	o.frame = &f // that it differs has been told: it is why we ask
+	return false, nil
+}
+
+// repairAt finds what differs from the frame, at whose cut the state stands, and puts it right.
+func (p *partition) repairAt(ctx context.Context, c *comparison) error {
+	began, f := p.r.cfg.Now(), c.plane.f
+	if err := c.rehash(); err != nil {
+		p.r.event(Event{Kind: CorruptionFound, Partition: p.no, Offset: f.cut, Err: fmt.Errorf("%w: they cannot be read: %w", ErrCorrupt, err)})
+		return err
+	}
+	if c.stored != c.kept {
+		p.r.event(Event{Kind: CorruptionFound, Partition: p.no, Offset: f.cut, Err: fmt.Errorf("%w: %s", ErrCorrupt, differs(c.stored, c.kept))})
+	}
+	done := RepairResult{Cut: f.cut, Cause: c.cause()}
+	d, method, err := c.mend(ctx, p.patch)
+	if err != nil {
+		return err
+	}
+	done.Method, done.Bytes, done.RoundTrips = method, c.plane.bytes, c.plane.trips
+	done.Keys = p.name(f.cut, d.keys)
+	p.repaired(done, began, f.digest)
+	return nil
+}
+
+// mend tries one method after the other to find the difference and to apply it.
+func (c *comparison) mend(ctx context.Context, apply func(*comparison, findings) error) (d findings, by Method, err error) {
+	if c.stored == c.plane.f.digest {
+		return d, ByRehash, apply(c, d)
+	}
+	methods := []struct {
+		name Method
+		find func(context.Context) (theirs, ours []uint64, err error)
+	}{{BySketch, c.bySketch}, {ByTags, c.byTags}}
+	var failed error
+	for _, m := range methods {
+		theirs, ours, err := m.find(ctx)
+		if err == nil {
+			d, err = c.resolve(ctx, theirs, ours)
+		}
+		if err == nil {
+			err = c.applyWithRoom(ctx, &d, apply)
+		}
+		if err == nil {
+			return d, m.name, nil
+		}
+		failed = errors.Join(failed, fmt.Errorf("by %s: %w", m.name, err))
+		if ctx.Err() != nil || otherwise(err) {
+			break
+		}
+		c.p.log.Warn("the difference could not be repaired, another way is tried", "cut", c.plane.f.cut, "method", m.name, "err", err)
+	}
+	return findings{}, "", failed
+}
+
+// roomTries bounds how many rows that are right are moved to make room for others.
+const roomTries = 64
+
+// applyWithRoom applies a difference. A table on disk has one row at an offset. Where a row that is right stands at that of another, because the delta
+// that made it came under a wrong offset, it is fetched too, with its own.
+func (c *comparison) applyWithRoom(ctx context.Context, d *findings, apply func(*comparison, findings) error) error {
+	for try := 0; ; try++ {
+		err := apply(c, *d)
+		var taken *table.OffsetError
+		if try == roomTries || !errors.As(err, &taken) {
+			return err
+		}
+		row, ok, gerr := c.s.get(taken.Key)
+		if gerr != nil || !ok {
+			return errors.Join(err, gerr)
+		}
+		var h digest.Hasher
+		logs, ferr := c.fetch(ctx, []uint64{tagOf(h.Entry(row.Key, row.Value))})
+		if ferr != nil {
+			return errors.Join(err, ferr)
+		}
+		for _, l := range logs {
+			d.puts = append(d.puts, l.row)
+		}
+	}
+}
+
+// otherwise tells that no other method of asking about the same frame will do any better.
+func otherwise(err error) bool {
+	for _, is := range []error{ErrUnrepairable, errBusy, errNoFrame, errOtherIncarnation, ErrClosed} {
+		if errors.Is(err, is) {
+			return true
+		}
+	}
+	return false
+}
+
+// patch applies a difference, as one with what watchers and the ring know, if the rows are the frame's afterwards.
+func (p *partition) patch(c *comparison, d findings) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	position := p.position()
+	if err := c.s.patch(d.puts, d.deletes, c.plane.f.digest); err != nil {
+		return err
+	}
+	if c.s.perRecord() || p.watched {
+		p.history.replace(p.way(d, c.s.identity(), position), position, position)
+	} else {
+		p.history.begin(position)
+	}
+	p.history.distrust(position)
+	p.ring.reset(c.s.perRecord()) // the digests in it are of states that were wrong, or may have been
+	p.ring.add(position.Offset, c.plane.f.digest)
+	p.verifiedLocked(point{position.Offset, c.plane.f.digest, c.plane.f.start})
+	return nil
+}
+
+// way is what a holder of the wrong state must change. Who has only some of it begins anew.
+func (p *partition) way(d findings, id identity, at Position) *transition {
+	way, left := newTransition(p.r.cfg.WatchChanges), len(d.puts)+len(d.deletes)
+	next := func() Position {
+		if left--; left == 0 {
+			return at
+		}
+		return Position{at.Incarnation, nowhere, at.Start}
+	}
+	for i := range d.puts {
+		way.add(toChange(id, &d.puts[i], next()))
+	}
+	for _, key := range d.deletes {
+		gone := frame.Row{Key: key, Offset: at.Offset - 1, Timestamp: p.r.cfg.Now().UnixMilli(), Tombstone: true}
+		way.add(toChange(id, &gone, next()))
+	}
+	return way
+}
+
+// compareWith takes a frame at or above the position for announced, also where the state at its cut was compared before.
+func (p *partition) compareWith(f frameInfo) {
+	p.mu.Lock()
+	p.compared = min(p.compared, f.cut-1)
+	p.mu.Unlock()
+	p.announce(f)
+}
+
+// setApart leaves nothing to resume from up to the cut of a state that takes the place of a wrong one, also after a restart.
+func (p *partition) setApart(s rows, d digest.Digest) error {
+	p.suspect = false
+	if s.perRecord() {
+		return nil
+	}
+	return s.patch(nil, nil, d)
+}
+
+// repaired tells what was done, and that the state is equal now.
+func (p *partition) repaired(done RepairResult, began time.Time, is digest.Digest) {
+	done.Time = p.r.cfg.Now()
+	done.Duration = done.Time.Sub(began)
+	p.repairs.Add(1)
+	p.mended.Store(&done)
+	p.followOn()
+	p.moved.notify()
+	p.r.changed.notify()
+	p.log.Warn("repaired", "cut", done.Cut, "cause", done.Cause.String(), "keys", done.Keys, "method", string(done.Method), "bytes", done.Bytes,
+		"round_trips", done.RoundTrips, "took", done.Duration)
+	p.r.metrics.repaired(p.r.cfg.Topic, p.no, done)
+	p.r.event(Event{Kind: Repaired, Partition: p.no, Offset: done.Cut, Rows: done.Keys, Repair: &done})
+	p.tell(p.verdict(done.Cut, Equal, is, is, "", nil))
+}
+
+func (p *partition) name(cut int64, keys []Difference) int64 {
+	n := namer{p: p}
+	for _, d := range keys {
+		n.name(d)
+	}
+	return n.end(cut)
+}
+
+// nameDifferences tells which keys differ from the frame at whose cut the state stands, and changes nothing.
+func (p *partition) nameDifferences(ctx context.Context, f frameInfo) {
+	c := p.comparison(p.rows(), f)
+	err := c.rehash()
+	if err == nil {
+		var d findings
+		if d, _, err = c.mend(ctx, func(*comparison, findings) error { return nil }); err == nil {
+			p.log.Error("what differs", "cut", f.cut, "cause", c.cause().String(), "keys", len(d.keys))
+			p.name(f.cut, d.keys)
+		}
+	}
+	if err != nil && ctx.Err() == nil {
+		p.log.Error("which keys differ could not be found out", "cut", f.cut, "err", err)
+	}
+}
+
+// distrust notes that what was told up to the position was wrong, where that is why following ended: who resumes there begins anew.
+func (p *partition) distrust(why restart) {
+	if errors.Is(why.err, ErrDrifted) || errors.Is(why.err, ErrCorrupt) {
+		p.suspect = true
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.history.distrust(p.position())
+	}
+}
+
+// repairByFrame loads the whole frame at whose cut the state stands. False: it is not to be had.
+func (p *partition) repairByFrame(ctx context.Context, c *comparison, why error) (kept bool) {
+	f := c.plane.f
+	p.r.event(Event{Kind: RepairFailed, Partition: p.no, Offset: f.cut, Err: why})
+	began := p.r.cfg.Now()
+	s, h, size, err := p.fetchThis(ctx, f)
+	if err != nil {
+		p.log.Warn("the frame that the state differs from cannot be loaded; another one is", "cut", f.cut, "err", err)
+		return false
+	}
+	done := RepairResult{Cut: f.cut, Cause: c.cause(), Method: ByFrame, Bytes: c.plane.bytes + size, RoundTrips: c.plane.trips + 1}
+	n := namer{p: p}
+	err = compareRows(c.s, s, func(key []byte, here, log digest.Entry) { n.name(Difference{p.no, f.cut, key, here, log}) })
+	if done.Keys = n.end(f.cut); err != nil {
+		p.log.Error("the stored rows cannot be read: which keys differed is not known", "err", err)
+	}
+	if err := p.adoptFrame(s, h); err != nil {
+		p.log.Warn("the frame that was loaded cannot be kept", "cut", f.cut, "err", err)
+		return false
+	}
+	p.repaired(done, began, f.digest)
+	return true
+}
+
+// compareRows finds the keys whose rows differ between two states.
+func compareRows(old, now rows, differ func(key []byte, old, now digest.Entry)) error {
+	var h digest.Hasher
+	entryIn := func(s rows, key []byte) (digest.Entry, error) {
+		row, ok, err := s.get(key)
+		if err != nil || !ok {
+			return digest.Entry{}, err
+		}
+		return h.Entry(row.Key, row.Value), nil
+	}
+	for row, err := range now.all() {
+		if err != nil {
+			return err
+		}
+		before, err := entryIn(old, row.Key)
+		if err != nil {
+			return err
+		}
+		if e := h.Entry(row.Key, row.Value); e != before {
+			differ(row.Key, before, e)
+		}
+	}
+	for row, err := range old.all() {
+		if err != nil {
+			return err
+		}
+		after, err := entryIn(now, row.Key)
+		if err != nil {
+			return err
+		}
+		if after == (digest.Entry{}) {
+			differ(row.Key, h.Entry(row.Key, row.Value), after)
+		}
+	}
+	return nil
+}

@@ -201,6 +201,16 @@ func (c *copied) check(t fatal) {
 			requireEqualRow(t, want, row)
 		}
 	}
+	looked := 0
+	for after := []byte(nil); ; {
+		last, n, err := c.t.Scrub(after, 7)
+		require.NoError(t, err)
+		looked += n
+		if after = last; last == nil {
+			break
+		}
+	}
+	require.Len(t, c.own.sorted(false), looked)
 	size := int64(0)
 	for _, r := range c.own.sorted(false) {
 		size += int64(len(r.Key) + len(r.Value))

@@ -9,6 +9,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/keyframelog/keyframe/proto/batch"
+	"github.com/keyframelog/keyframe/proto/digest"
 	"github.com/keyframelog/keyframe/proto/frame"
 	"github.com/keyframelog/keyframe/storage/damage"
 	"github.com/keyframelog/keyframe/storage/keys"
@@ -39,12 +40,12 @@ func (v *View) scan(prefix, after []byte, yield func(frame.Row, error) bool) (st
 		return false, err
 	}
 	defer func() { err = damage.Join(err, merged.close()) }()
-	rows, err := v.space(keys.TableRows)
+	rows, err := v.iterRows()
 	if err != nil {
 		return false, err
 	}
-	defer func() { err = damage.Join(err, rows.Close()) }()
-	p := page{ordinal: v.t.ordinal, rows: &walker{it: rows, steps: 2}}
+	defer func() { err = damage.Join(err, rows.it.Close()) }()
+	p := page{ordinal: v.t.ordinal, rows: rows}
 	for limit := scanRowsMin; ; limit = min(limit*4, scanRowsMax) {
 		more, err := p.fill(merged, limit)
 		if err != nil {
@@ -64,6 +65,15 @@ func (v *View) scan(prefix, after []byte, yield func(frame.Row, error) bool) (st
 	}
 }
 
+// iterRows opens a walker over the rows; its iterator is to be closed.
+func (v *View) iterRows() (*walker, error) {
+	it, err := v.space(keys.TableRows)
+	if err != nil {
+		return nil, err
+	}
+	return &walker{it: it, steps: 2}, nil
+}
+
 // page is a run of index entries in key order, and their rows.
 type page struct {
 	ordinal uint32
@@ -75,6 +85,8 @@ type page struct {
 	order   []at
 	values  []byte
 	found   []frame.Row
+	hashed  bool           // hashes are wanted
+	hashes  []digest.Entry // of entries
 }
 
 func (p *page) fill(m *mergedIndex, limit int) (more bool, err error) {
@@ -91,13 +103,18 @@ func (p *page) fill(m *mergedIndex, limit int) (more bool, err error) {
 	return true, nil
 }
 
-func (p *page) clear() { p.entries, p.keys, p.ends, p.bytes = p.entries[:0], p.keys[:0], p.ends[:0], 0 }
+func (p *page) clear() {
+	p.entries, p.keys, p.ends, p.bytes, p.hashes = p.entries[:0], p.keys[:0], p.ends[:0], 0, p.hashes[:0]
+}
 
 func (p *page) add(key []byte, e *entry) {
 	p.entries = append(p.entries, at{e.offset, int32(len(p.entries))})
 	p.keys = append(p.keys, key...)
 	p.ends = append(p.ends, len(p.keys))
 	p.bytes += int64(len(key)) + int64(e.valueLen)
+	if p.hashed {
+		p.hashes = append(p.hashes, e.hash)
+	}
 }
 
 func (p *page) lookUp() error {

@@ -31,6 +31,11 @@ func TestVerifyReadsTheFiles(t *testing.T) {
 	}
 	require.NoError(t, s.db.Commit(background, []table.Fold{{Table: a, Changes: collapse(deltas), End: 200, Cut: true}}))
 	damage(t, fs, []byte("100-0000"))
+	_, n, err := a.Scrub(nil, 50)
+	require.NoError(t, err, "the damaged row comes later")
+	require.Equal(t, 50, n)
+	_, _, err = a.Scrub([]byte("k049"), 100)
+	require.ErrorIs(t, err, table.ErrCorrupt)
 	_, err = a.Verify(background, 200)
 	require.ErrorIs(t, err, table.ErrCorrupt)
 }

@@ -135,6 +135,7 @@ func (r *Replica) begin() {
 		}
 		r.running.Go(func() { r.runTail(ctx) })
 		r.running.Go(func() { r.reporter.run(ctx) })
+		r.running.Go(func() { r.runScrub(ctx) })
 		r.followFrames(ctx)
 	})
 }

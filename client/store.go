@@ -58,6 +58,8 @@ type rows interface {
 	// entries hashes every stored row anew: its key, valid during the call, and entry. kept is the digest that was maintained, at the same
 	// position. Rows in memory that cannot be read are left out; on disk they are the error. It may run beside anything.
 	entries(visit func(key []byte, e digest.Entry)) (kept digest.Digest, at int64, err error)
+	// scrubPass begins a pass that hashes the stored rows piece by piece while the state changes.
+	scrubPass() scrubPass
 	// logStart is what is known of the log start that the rows respect.
 	logStart() int64
 	kind() fold.Kind

@@ -1,0 +1,115 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/keyframelog/keyframe/proto/digest"
+	"github.com/keyframelog/keyframe/storage/memory"
+	"github.com/keyframelog/keyframe/storage/table"
+)
+
+// scrubRows is how many rows are hashed between two pauses.
+const scrubRows = 256
+
+// scrubPass looks at up to n rows. At the end of a pass done is true; damage, which wraps ErrCorrupt, may come before.
+type scrubPass func(n int) (looked int, found scrubbed, done bool, err error)
+
+type scrubbed struct {
+	stored, kept digest.Digest // where rows are summed up
+	at           int64
+	damage       error
+}
+
+// runScrub hashes the rows of one partition after the other at the configured rate, and begins anew after a pause.
+func (r *Replica) runScrub(ctx context.Context) {
+	told := map[int32]rows{} // states of which it is known, once is enough
+	for r.cfg.ScrubRate > 0 && sleep(ctx, r.cfg.scrubPause) == nil {
+		for _, no := range r.numbers {
+			if p := r.partitions[no]; told[no] == nil || p.rows() != told[no] {
+				told[no] = p.scrubOnce(ctx)
+			}
+		}
+	}
+}
+
+// scrubOnce is one pass over the state that is there; it ends with that. It returns the state if its rows are not what was applied.
+func (p *partition) scrubOnce(ctx context.Context) (corrupt rows) {
+	s := p.rows()
+	if s == nil {
+		return nil
+	}
+	pass := s.scrubPass()
+	for p.rows() == s {
+		n, found, done, err := pass(scrubRows)
+		switch {
+		case err != nil:
+			if !errors.Is(err, ErrClosed) && !errors.Is(err, table.ErrClosed) {
+				p.log.Warn("the stored rows cannot be hashed anew", "err", err)
+			}
+			return nil
+		case found.damage != nil:
+			p.corrupted(s, found)
+			return s
+		case done:
+			return nil
+		}
+		if sleep(ctx, time.Duration(n)*time.Second/time.Duration(p.r.cfg.ScrubRate)) != nil {
+			return nil
+		}
+	}
+	return nil
+}
+
+// corrupted tells of rows that are not what was applied, whatever the log says, and has them loaded anew where the policy is not to
+// report alone, or to halt.
+func (p *partition) corrupted(s rows, found scrubbed) {
+	if p.rows() != s {
+		return // it is gone already
+	}
+	v := p.verdict(found.at, Drifted, found.stored, found.kept, ErrCorrupt.Error(), found.damage)
+	p.r.publishVerdict(v)
+	switch p.r.cfg.OnDrift {
+	case Report:
+		p.r.event(Event{Kind: CorruptionFound, Partition: p.no, Offset: v.At, Err: v.Err})
+	default:
+		p.restartWith(restart{event: CorruptionFound, err: v.Err, halt: p.r.cfg.OnDrift == Halt})
+	}
+}
+
+// scrubPass sums up the rows as they are stored, beside their changes.
+func (m *memoryRows) scrubPass() scrubPass {
+	var pass *memory.Scrub
+	return func(n int) (looked int, found scrubbed, done bool, err error) {
+		if pass == nil {
+			pass = m.t.NewScrub()
+		}
+		looked, sum, done := pass.Step(n)
+		if sum == nil {
+			return looked, scrubbed{}, done, nil
+		}
+		found = scrubbed{stored: sum.Stored, kept: sum.Kept, at: sum.Position}
+		if sum.Stored != sum.Kept {
+			found.damage = fmt.Errorf("%w: %d rows at %d hash differently from the %d that were applied", ErrCorrupt, sum.Stored.Count, sum.Position, sum.Kept.Count)
+		}
+		return looked, found, done, nil
+	}
+}
+
+// scrubPass compares each row with what the index keeps of it.
+func (d *dirRows) scrubPass() scrubPass {
+	var after []byte
+	return func(n int) (looked int, found scrubbed, done bool, err error) {
+		if err := d.s.gate.enter(); err != nil {
+			return 0, found, true, err
+		}
+		defer d.s.gate.leave()
+		after, looked, err = d.t.Scrub(after, n)
+		if errors.Is(err, table.ErrCorrupt) {
+			return looked, scrubbed{kept: d.t.Digest(), at: d.t.Position(), damage: fmt.Errorf("%w: %w", ErrCorrupt, err)}, true, nil
+		}
+		return looked, found, after == nil, err
+	}
+}

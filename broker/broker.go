@@ -18,6 +18,7 @@ import (
 	"github.com/keyframelog/keyframe/broker/group"
 	"github.com/keyframelog/keyframe/broker/kafka"
 	"github.com/keyframelog/keyframe/broker/keyframer"
+	"github.com/keyframelog/keyframe/broker/lease"
 	"github.com/keyframelog/keyframe/broker/quota"
 	"github.com/keyframelog/keyframe/broker/repair"
 	"github.com/keyframelog/keyframe/broker/replicas"
@@ -49,6 +50,7 @@ type Broker struct {
 	keyframer *keyframer.Keyframer
 	repairs   *repair.Desk
 	replicas  *replicas.Registry
+	leases    *lease.Desk
 	wire      *wire.Server
 	state     *state.Server
 
@@ -162,8 +164,22 @@ func (b *Broker) openTopics(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	b.keyframer = keyframer.New(keyframer.Config{Tables: b.tables, MemoryBytes: c.IntervalMemoryBytes, Now: c.Now, Logger: c.Logger, Metrics: b.metrics})
+	b.leases, err = lease.Open(lease.Config{Store: b.catalog, Now: c.Now, Random: rand.Reader, Logger: c.Logger, Metrics: b.metrics,
+		TopicExists: func(id [16]byte) bool { _, ok := b.catalog.ByID(id); return ok },
+		Bytes: func(ctx context.Context, topicID [16]byte, partition int32, from int64) (int64, error) {
+			return b.keyframer.BytesFrom(ctx, topicID, partition, from)
+		},
+		Full: func() bool { return b.dir.Reserve().State().Full }})
+	if err != nil {
+		return err
+	}
+	b.keyframer = keyframer.New(keyframer.Config{Tables: b.tables, Holds: b.leases, MemoryBytes: c.IntervalMemoryBytes, Now: c.Now, Logger: c.Logger, Metrics: b.metrics})
 	b.opened(b.keyframer.Close)
+	b.topics.AddHooks(topics.Hooks{Deleted: func(t *topics.Topic) {
+		if err := b.leases.DropTopic(t.ID); err != nil {
+			c.Logger.Error("the leases of a deleted topic stay in the catalog until the next change", "topic", t.Name, "error", err)
+		}
+	}})
 	b.topics.AddHooks(b.keyframer.Hooks())
 	b.replicas = replicas.New(replicas.Config{Find: replicas.In(b.keyframer), Now: c.Now, Logger: c.Logger, Metrics: b.metrics})
 	b.topics.AddHooks(topics.Hooks{Deleted: func(t *topics.Topic) { b.replicas.DropTopic(t.ID) }})
@@ -222,6 +238,8 @@ func (b *Broker) openPlanes(context.Context) (err error) {
 	b.state = state.New(state.Config{
 		Keyframer:   b.keyframer,
 		Replicas:    b.replicas,
+		Leases:      b.leases,
+		Disputed:    b.replicas.Disputed,
 		TopicExists: b.topicExists,
 		Repairs:     b.repairs,
 		Hosts:       []string{stateHost},

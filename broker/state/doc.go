@@ -25,6 +25,14 @@
 // mark also where nothing has changed. It is a resource of its own, as immutable as the frame: ETag is pub, a dot, and c. c below the tombstone
 // horizon is refused (REASON_BELOW_HORIZON), since deletions would be missing.
 //
+// # Resuming
+//
+// Resume says how a replica goes on: follow the log (CONTINUE), load what changed since its position (DELTA) or the newest frame (FRAME), find out what
+// differs (REPAIR), or begin anew for a reason (RESET). It compares the newest of the replica's points that is known here without a fold: a
+// retained frame's, or that of the table where it is folded to. Whatever names a frame comes with a lease (package lease), granted
+// in the moment in which the frame is looked up, and durable before the answer. RenewLease looks each time whether what the lease names is there.
+// A repair wants a frame at or above the position: it is the one thing that Resume cuts for, one frame for all who ask.
+//
 // # Reads
 //
 // Get and Scan are linearizable by default: they wait, for Config.WaitTimeout at most, until everything that was committed

@@ -23,13 +23,15 @@ func codeOf(reason api.Reason) connect.Code {
 		return connect.CodeNotFound
 	case api.Reason_REASON_BROKER_CORRUPT:
 		return connect.CodeDataLoss
-	case api.Reason_REASON_NOT_KEY_FRAMED, api.Reason_REASON_OTHER_INCARNATION, api.Reason_REASON_DISPUTED:
+	case api.Reason_REASON_NOT_KEY_FRAMED, api.Reason_REASON_OTHER_INCARNATION, api.Reason_REASON_LEASE_EXPIRED,
+		api.Reason_REASON_LEASE_REVOKED, api.Reason_REASON_DISPUTED:
 		return connect.CodeFailedPrecondition
 	case api.Reason_REASON_BELOW_DELTA_START, api.Reason_REASON_ABOVE_LAST_STABLE, api.Reason_REASON_BELOW_HORIZON:
 		return connect.CodeOutOfRange
 	case api.Reason_REASON_BEHIND, api.Reason_REASON_PARTITION_FAILED:
 		return connect.CodeUnavailable
-	case api.Reason_REASON_TOO_MANY_SCANS, api.Reason_REASON_TOO_FAR_ABOVE_FRAME, api.Reason_REASON_TOO_MANY_REPAIRS:
+	case api.Reason_REASON_TOO_MANY_SCANS, api.Reason_REASON_TOO_FAR_ABOVE_FRAME, api.Reason_REASON_TOO_MANY_REPAIRS,
+		api.Reason_REASON_TOO_MANY_LEASES:
 		return connect.CodeResourceExhausted
 	case api.Reason_REASON_TOO_MANY_REPLICAS, api.Reason_REASON_TOO_MANY_WATCHES:
 		return connect.CodeResourceExhausted

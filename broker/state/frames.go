@@ -112,6 +112,9 @@ func (s *service) Cut(ctx context.Context, req *connect.Request[api.CutRequest])
 	if err != nil {
 		return nil, err
 	}
+	if req.Msg.Partition != nil {
+		return s.cutPartition(ctx, t, req.Msg)
+	}
 	cut, err := s.cfg.Keyframer.Cut(ctx, t.Name)
 	if err != nil {
 		return nil, describe(t, nil, err)
@@ -125,4 +128,25 @@ func (s *service) Cut(ctx context.Context, req *connect.Request[api.CutRequest])
 		answer.Frames = append(answer.Frames, frameOf(t, f.Partition, tab, f.Frame))
 	}
 	return connect.NewResponse(answer), nil
+}
+
+// cutPartition cuts one partition, unless a frame is there that will do.
+func (s *service) cutPartition(ctx context.Context, t *keyframer.Topic, m *api.CutRequest) (*connect.Response[api.CutResponse], error) {
+	sel, err := s.selectPartitions(t.Name, m.Partition)
+	if err != nil {
+		return nil, err
+	}
+	p := sel.partitions[0]
+	f, err := s.cfg.Keyframer.CutAt(ctx, t.Name, p.Index, m.MinOffset)
+	if errors.Is(err, keyframer.ErrAboveStable) {
+		err = refuseAt(api.Reason_REASON_ABOVE_LAST_STABLE, t, p, m.MinOffset, "%w", err)
+	}
+	if err != nil {
+		return nil, describe(t, p, err)
+	}
+	tab, err := p.Table()
+	if err != nil {
+		return nil, describe(t, p, err)
+	}
+	return connect.NewResponse(&api.CutResponse{Consistent: true, Frames: []*api.Frame{frameOf(t, p, tab, f)}}), nil
 }

@@ -2,6 +2,7 @@ package state_test
 
 import (
 	"context"
+	"crypto/rand"
 	"io"
 	"net"
 	"net/http"
@@ -18,11 +19,13 @@ import (
 
 	"github.com/keyframelog/keyframe/broker/keyframer"
 	"github.com/keyframelog/keyframe/broker/keyframer/memlog"
+	"github.com/keyframelog/keyframe/broker/lease"
 	"github.com/keyframelog/keyframe/broker/repair"
 	"github.com/keyframelog/keyframe/broker/state"
 	"github.com/keyframelog/keyframe/proto/fold"
 	api "github.com/keyframelog/keyframe/proto/state"
 	"github.com/keyframelog/keyframe/proto/state/stateconnect"
+	"github.com/keyframelog/keyframe/storage/catalog"
 	"github.com/keyframelog/keyframe/storage/engine"
 	"github.com/keyframelog/keyframe/storage/table"
 )
@@ -49,6 +52,10 @@ type node struct {
 	fs       vfs.FS
 	settings keyframer.Settings
 	closers  []func() // of this run, last first
+	catalog  *catalog.Catalog
+	leases   *lease.Desk
+	tables   *table.DB
+	registry *prometheus.Registry
 }
 
 const topicName = "files"
@@ -88,13 +95,18 @@ func (n *node) start(partitions int, configure func(*state.Config)) {
 	require.NoError(t, err)
 	n.onStop(func() { require.NoError(t, tables.Close()) })
 	registry := prometheus.NewRegistry()
-	n.k = keyframer.New(keyframer.Config{Tables: tables, Now: n.clock.Now, Metrics: registry})
+	n.tables, n.registry = tables, registry
+	cdb, err := pebble.Open("catalog", &pebble.Options{FS: n.fs})
+	require.NoError(t, err)
+	n.onStop(func() { require.NoError(t, cdb.Close()) })
+	n.catalog, err = catalog.Open(cdb, n.clock.Now, rand.Reader)
+	require.NoError(t, err)
+	n.fold(partitions, n.settings)
 	n.onStop(func() { require.NoError(t, n.k.Close()) })
-	require.NoError(t, n.k.Add(n.spec(partitions), n.settings))
 	desk := repair.NewDesk(repair.Config{Now: n.clock.Now, Metrics: registry, Disputed: func([16]byte, int32) bool { return n.disputed.Load() }})
 	n.onStop(func() { require.NoError(t, desk.Close()) })
 	config := state.Config{
-		Keyframer: n.k, Repairs: desk, Gather: registry, Metrics: registry, Now: n.clock.Now,
+		Keyframer: n.k, Leases: n.leases, Repairs: desk, Gather: registry, Metrics: registry, Now: n.clock.Now,
 		TopicExists: func(name string) bool { return name == "plain" },
 	}
 	if configure != nil {
@@ -111,18 +123,34 @@ func (n *node) stop() {
 	}
 }
 
+// fold begins to fold the logs over the tables that there are, as at a start.
+func (n *node) fold(partitions int, settings keyframer.Settings) {
+	var err error
+	n.leases, err = lease.Open(lease.Config{Store: n.catalog, Now: n.clock.Now, LeaseBytesMax: leaseBytesMax,
+		Bytes: func(ctx context.Context, topicID [16]byte, partition int32, from int64) (int64, error) {
+			return n.k.BytesFrom(ctx, topicID, partition, from)
+		}})
+	require.NoError(n.t, err)
+	n.k = keyframer.New(keyframer.Config{Tables: n.tables, Holds: n.leases, Now: n.clock.Now, Metrics: n.registry})
+	require.NoError(n.t, n.k.Add(n.spec(partitions), settings))
+}
+
+// leaseBytesMax is what one lease may hold up.
+const leaseBytesMax = 1 << 20
+
 func calm() keyframer.Settings {
 	return keyframer.Settings{Retain: 100, DeltaRetentionMs: -1, DeltaRetentionBytes: -1, DeleteRetentionMs: -1, RetentionMs: -1, RetentionBytes: -1}
 }
 
 func (n *node) serve(config state.Config) {
 	t := n.t
-	n.server = state.New(config)
+	server := state.New(config)
+	n.server = server
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	n.url = "http://" + listener.Addr().String()
 	served := make(chan error, 1)
-	go func() { served <- n.server.Serve(listener) }()
+	go func() { served <- server.Serve(listener) }()
 	transport := &http.Transport{DisableCompression: true}
 	n.http = &http.Client{Transport: transport, Timeout: 20 * time.Second}
 	n.client = stateconnect.NewStateServiceClient(n.http, n.url)
@@ -130,7 +158,7 @@ func (n *node) serve(config state.Config) {
 		transport.CloseIdleConnections()
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
-		require.NoError(t, n.server.Shutdown(ctx))
+		require.NoError(t, server.Shutdown(ctx))
 		require.NoError(t, <-served)
 	})
 }

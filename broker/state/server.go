@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/keyframelog/keyframe/broker/keyframer"
+	"github.com/keyframelog/keyframe/broker/lease"
 	"github.com/keyframelog/keyframe/broker/repair"
 	"github.com/keyframelog/keyframe/broker/replicas"
 	"github.com/keyframelog/keyframe/proto/state/stateconnect"
@@ -28,6 +29,10 @@ type Config struct {
 	TopicExists func(name string) bool
 	// Repairs answers Sketch, Resolve and Tags. Nil: they are unimplemented.
 	Repairs *repair.Desk
+	// Leases is what replicas hold, and what the Keyframer asks; nil: nothing is held.
+	Leases *lease.Desk
+	// Disputed says that replicas agree with one another about a partition and not with this broker. Nil: none do.
+	Disputed func(topicID [16]byte, partition int32) bool
 	// Hosts are names of this server beside localhost and the loopback addresses, without ports.
 	Hosts []string
 	// WaitTimeout bounds how long a read waits for the keyframer. Default 10 s.
@@ -78,6 +83,9 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.StallTime, defaultStallTime)
 	if c.TopicExists == nil {
 		c.TopicExists = func(string) bool { return false }
+	}
+	if c.Disputed == nil {
+		c.Disputed = func([16]byte, int32) bool { return false }
 	}
 	if c.Now == nil {
 		c.Now = time.Now

@@ -1,0 +1,439 @@
+package state_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"connectrpc.com/connect"
+	"github.com/stretchr/testify/require"
+
+	"github.com/keyframelog/keyframe/broker/keyframer"
+	"github.com/keyframelog/keyframe/broker/keyframer/memlog"
+	"github.com/keyframelog/keyframe/broker/lease"
+	"github.com/keyframelog/keyframe/broker/state"
+	"github.com/keyframelog/keyframe/proto/batch"
+	"github.com/keyframelog/keyframe/proto/digest"
+	api "github.com/keyframelog/keyframe/proto/state"
+)
+
+func (n *node) resume(m *api.ResumeRequest) (*api.ResumeResponse, error) {
+	m.Topic = topicName
+	if m.Replica == "" {
+		m.Replica = "r"
+	}
+	answer, err := n.client.Resume(context.Background(), connect.NewRequest(m))
+	if err != nil {
+		return nil, err
+	}
+	return answer.Msg, nil
+}
+
+func (n *node) renew(id []byte, position int64, release bool) error {
+	_, err := n.client.RenewLease(context.Background(), connect.NewRequest(&api.RenewLeaseRequest{Topic: topicName, Id: id, Position: position, Release: release}))
+	return err
+}
+
+// incarnation of partition 0, see spec.
+func incarnation() []byte { return append([]byte{0, 1}, make([]byte, 14)...) }
+
+func pointAt(offset int64, d digest.Digest) *api.Point {
+	sum := d.Sum.Bytes()
+	return &api.Point{Offset: offset, Count: d.Count, Sum: sum[:]}
+}
+
+// held is a request of a replica whose states are those given, newest first.
+func held(at []model, offsets ...int64) *api.ResumeRequest {
+	m := &api.ResumeRequest{Incarnation: incarnation(), LeaderEpoch: -1}
+	for _, offset := range offsets {
+		m.Points = append(m.Points, pointAt(offset, at[offset].digest()))
+	}
+	return m
+}
+
+// trimTo makes the keyframer trim all it can, and waits for the delta start offset.
+func (n *node) trimTo(deltaStart int64, settings keyframer.Settings) {
+	n.t.Helper()
+	settings.DeltaRetentionMs = 0
+	require.Eventually(n.t, func() bool {
+		n.clock.ms.Add(2000)
+		_ = n.k.Configure(topicName, settings)
+		return n.logs[0].Bounds().DeltaStart >= deltaStart
+	}, 20*time.Second, time.Millisecond)
+}
+
+func TestResumeAnswers(t *testing.T) {
+	n := newNode(t, 1, nil)
+	got, err := n.resume(&api.ResumeRequest{LeaderEpoch: -1})
+	require.NoError(t, err)
+	require.Equal(t, api.Answer_ANSWER_CONTINUE, got.Answer, "nothing was ever cut: begin empty")
+	require.Zero(t, got.From)
+	require.Nil(t, got.Lease)
+
+	at := changed(n, 100)
+	n.cut()
+	for i := int64(101); i <= 150; i++ {
+		n.logs[0].Append(memlog.Put("later", fmt.Sprint(i)))
+		m := at[i-1].clone()
+		m["later"] = modelRow{fmt.Sprint(i), i - 1}
+		at = append(at, m)
+	}
+	n.cut()
+	drifted := at[100].clone()
+	drifted["key1"] = modelRow{"other", 1}
+	wrong := func(offset int64) *api.ResumeRequest {
+		return &api.ResumeRequest{Incarnation: incarnation(), LeaderEpoch: -1, Points: []*api.Point{pointAt(offset, drifted.digest())}}
+	}
+	check := func(name string, m *api.ResumeRequest, answer api.Answer, why api.Reason, from, since, cut int64) *api.ResumeResponse {
+		t.Helper()
+		got, err := n.resume(m)
+		require.NoError(t, err, name)
+		require.Equal(t, answer, got.Answer, "%s: %s", name, got.Why)
+		require.Equal(t, why, got.Reason, name)
+		require.Equal(t, []int64{from, since}, []int64{got.From, got.Since}, name)
+		require.NotEmpty(t, got.Why)
+		if cut < 0 {
+			require.Nil(t, got.Frame, name)
+			require.Nil(t, got.Lease, name)
+			return got
+		}
+		require.Equal(t, cut, got.Frame.Cut, name)
+		require.Equal(t, cut, got.Lease.Cut, name)
+		require.Equal(t, n.clock.ms.Load()+30_000, got.Lease.ExpiresMs)
+		require.Len(t, got.Lease.Id, 16)
+		return got
+	}
+	check("no state", &api.ResumeRequest{LeaderEpoch: -1}, api.Answer_ANSWER_FRAME, 0, 150, 0, 150)
+	check("all in the log", held(at, 7), api.Answer_ANSWER_CONTINUE, 0, 7, 0, -1)
+	check("at the end", held(at, 150, 100), api.Answer_ANSWER_CONTINUE, 0, 150, 0, -1)
+	check("a verified point differs", &api.ResumeRequest{Incarnation: incarnation(), LeaderEpoch: -1,
+		Points: []*api.Point{pointAt(120, drifted.digest()), pointAt(100, drifted.digest())}}, api.Answer_ANSWER_REPAIR, 0, 150, 120, 150)
+	check("the newest common point decides", &api.ResumeRequest{Incarnation: incarnation(), LeaderEpoch: -1,
+		Points: []*api.Point{pointAt(150, at[150].digest()), pointAt(100, drifted.digest())}}, api.Answer_ANSWER_CONTINUE, 0, 150, 0, -1)
+	otherStart := wrong(100)
+	otherStart.Points[0].Start = 3
+	check("another log start is not comparable", otherStart, api.Answer_ANSWER_CONTINUE, 0, 100, 0, -1)
+	check("differs at the cut", wrong(150), api.Answer_ANSWER_REPAIR, 0, 150, 150, 150)
+	other := held(at, 7)
+	other.Incarnation = make([]byte, 16)
+	check("another incarnation", other, api.Answer_ANSWER_RESET, api.Reason_REASON_OTHER_INCARNATION, 150, 0, 150)
+	future := held(at, 150)
+	future.Points[0].Offset = 151
+	check("the future", future, api.Answer_ANSWER_RESET, api.Reason_REASON_FUTURE_POSITION, 150, 0, 150)
+
+	// Deltas below 100 go; then the tombstones below them.
+	require.NoError(t, n.leases.DropTopic([16]byte{7}))
+	n.logs[0].Append(memlog.Put("end", "x"))
+	n.trimTo(100, calm())
+	require.EqualValues(t, 150, n.logs[0].Bounds().DeltaStart)
+	check("trimmed", held(at, 60), api.Answer_ANSWER_DELTA, 0, 150, 60, 150)
+	check("trimmed, and differs", wrong(100), api.Answer_ANSWER_DELTA, 0, 150, 100, 150) // no frame is left to compare with
+	check("trimmed, to be repaired", withRepair(held(at, 60), 60), api.Answer_ANSWER_REPAIR, 0, 150, 60, 150)
+	require.NoError(t, n.leases.DropTopic([16]byte{7}))
+	expiring := calm()
+	expiring.DeleteRetentionMs = 0
+	require.Eventually(t, func() bool {
+		n.clock.ms.Add(2000)
+		_ = n.k.Configure(topicName, expiring)
+		return partitionDescription(t, n).Horizon > 60
+	}, 20*time.Second, time.Millisecond)
+	check("below the horizon", held(at, 60), api.Answer_ANSWER_FRAME, 0, 150, 0, 150)
+	check("below the horizon, to be repaired", withRepair(held(at, 60), 60), api.Answer_ANSWER_FRAME, 0, 150, 0, 150)
+}
+
+func withRepair(m *api.ResumeRequest, at int64) *api.ResumeRequest {
+	m.RepairAt = &at
+	return m
+}
+
+func partitionDescription(t *testing.T, n *node) *api.Partition {
+	got, err := n.resume(&api.ResumeRequest{LeaderEpoch: -1, Replica: "looks"})
+	require.NoError(t, err)
+	if got.Lease != nil {
+		require.NoError(t, n.renew(got.Lease.Id, -1, true))
+	}
+	return got.Partition
+}
+
+// A log that lost its end and went on otherwise is another log from there on.
+func TestResumeDiverged(t *testing.T) {
+	n := newNode(t, 1, nil)
+	l := n.logs[0]
+	l.SetEpoch(3)
+	l.Append(memlog.Put("a", "1"), memlog.Put("b", "1"))
+	l.SetEpoch(5)
+	l.Append(memlog.Put("a", "2"), memlog.Put("b", "2"))
+	at := []model{{}, {}, {}, {}, {}}
+	for _, c := range []struct {
+		epoch    int32
+		position int64
+		want     api.Answer
+	}{
+		{3, 2, api.Answer_ANSWER_CONTINUE}, {3, 3, api.Answer_ANSWER_RESET}, {4, 3, api.Answer_ANSWER_RESET}, {5, 4, api.Answer_ANSWER_CONTINUE},
+		{6, 4, api.Answer_ANSWER_RESET}, {-1, 4, api.Answer_ANSWER_CONTINUE},
+	} {
+		m := held(at, c.position)
+		m.LeaderEpoch = c.epoch
+		got, err := n.resume(m)
+		require.NoError(t, err)
+		require.Equal(t, c.want, got.Answer, "%+v: %s", c, got.Why)
+		if c.want == api.Answer_ANSWER_RESET {
+			require.Equal(t, api.Reason_REASON_DIVERGED, got.Reason)
+			require.Nil(t, got.Frame, "there is none")
+		}
+	}
+}
+
+// A repair gets a frame at or above the position: one that is there, or one that all share.
+func TestRepairCutsOneFrame(t *testing.T) {
+	disputed := false
+	n := newNode(t, 1, func(c *state.Config) { c.Disputed = func([16]byte, int32) bool { return disputed } })
+	at := changed(n, 100)
+	n.cut()
+	n.logs[0].Append(memlog.Put("later", "x"))
+	at = append(at, at[100])
+	_, err := n.resume(withRepair(held(at, 101), 102))
+	_, why, _ := reason(t, err)
+	require.Equal(t, api.Reason_REASON_ABOVE_LAST_STABLE, why)
+	frames := n.folds("frame")
+	var all sync.WaitGroup
+	for i := range 50 {
+		all.Go(func() {
+			m := withRepair(held(at, 101), 101)
+			m.Replica = fmt.Sprint("r", i)
+			got, err := n.resume(m)
+			if err != nil || got.Answer != api.Answer_ANSWER_REPAIR || got.Frame.Cut != 101 || got.Lease.From != 101 {
+				t.Errorf("%v: %v", got, err)
+			}
+		})
+	}
+	all.Wait()
+	require.Equal(t, frames+1, n.folds("frame"))
+	got, err := n.resume(withRepair(held(at, 50), 60))
+	require.NoError(t, err)
+	require.EqualValues(t, 101, got.Frame.Cut)
+	require.EqualValues(t, 50, got.Lease.From, "it follows the log up to the frame")
+	require.Equal(t, frames+1, n.folds("frame"))
+	cut, err := n.client.Cut(context.Background(), connect.NewRequest(&api.CutRequest{Topic: topicName, Partition: ptr(int32(0)), MinOffset: 101}))
+	require.NoError(t, err)
+	require.EqualValues(t, 101, cut.Msg.Frames[0].Cut)
+	disputed = true
+	_, err = n.resume(withRepair(held(at, 50), 60))
+	_, why, _ = reason(t, err)
+	require.Equal(t, api.Reason_REASON_DISPUTED, why)
+	_, err = n.resume(held(at, 50))
+	require.NoError(t, err, "to follow is no repair")
+}
+
+// folds is how many folds ended with a result.
+func (n *node) folds(result string) (count float64) {
+	families, err := n.registry.Gather()
+	require.NoError(n.t, err)
+	for _, f := range families {
+		for _, m := range f.Metric {
+			if f.GetName() == "keyframe_folds_total" && m.Label[0].GetValue() == result {
+				count += m.GetCounter().GetValue()
+			}
+		}
+	}
+	return count
+}
+
+// slowly loads a frame in pieces, lets the log be trimmed as fast as it can between them, and then follows the log. It returns the state, or
+// that deltas were missing.
+func slowly(t *testing.T, n *node, leased bool) (m model, position int64, missing error) {
+	settings := calm()
+	settings.DeltaRetentionMs, settings.Retain = 0, 2
+	got, err := n.resume(&api.ResumeRequest{LeaderEpoch: -1, Replica: "slow"})
+	require.NoError(t, err)
+	require.Equal(t, api.Answer_ANSWER_FRAME, got.Answer)
+	if !leased {
+		require.NoError(t, n.renew(got.Lease.Id, -1, true))
+	}
+	churn := func() {
+		for range 3 {
+			n.logs[0].Append(memlog.Put(fmt.Sprint("key", n.logs[0].Bounds().LogEnd%41), "churn"))
+			n.cut()
+			n.clock.ms.Add(1000)
+			require.NoError(t, n.k.Configure(topicName, settings))
+		}
+		if leased {
+			require.NoError(t, n.renew(got.Lease.Id, -1, false))
+		} else {
+			n.trimTo(got.Frame.Cut+1, settings)
+		}
+	}
+	var body []byte
+	etag := fmt.Sprintf(`"%x"`, got.Frame.Pub)
+	for {
+		answer, part := n.request(http.MethodGet, framePath(got.Frame.Cut), "Range", fmt.Sprintf("bytes=%d-%d", len(body), len(body)+499), "If-Match", etag)
+		if answer.StatusCode == http.StatusRequestedRangeNotSatisfiable {
+			break
+		}
+		if answer.StatusCode != http.StatusPartialContent {
+			require.Contains(t, string(part), "REASON_UNKNOWN_FRAME")
+			return nil, 0, fmt.Errorf("%s", part)
+		}
+		body = append(body, part...)
+		churn()
+	}
+	m = model{}
+	m.apply(t, body)
+	for position = got.From; position < n.logs[0].Bounds().LastStable; {
+		batches, err := n.logs[0].Batches(position, position+1, 1)
+		if err != nil {
+			return nil, 0, err
+		}
+		position = batches[0].NextOffset()
+		m.follow(t, batches[0])
+	}
+	require.NoError(t, n.renew(got.Lease.Id, position, true))
+	return m, position, nil
+}
+
+func (m model) follow(t *testing.T, b batch.Batch) {
+	r := batch.NewReader(1 << 20)
+	require.NoError(t, r.Reset(b))
+	for record, err := range r.All() {
+		require.NoError(t, err)
+		if record.Value == nil {
+			delete(m, string(record.Key))
+		} else {
+			m[string(record.Key)] = modelRow{string(record.Value), record.Offset}
+		}
+	}
+}
+
+// While the log is trimmed as fast as it can, whoever loads a frame slowly under a lease misses nothing; without one he is told.
+func TestTrimmingDoesNotOutrunALease(t *testing.T) {
+	n := newNode(t, 1, nil)
+	changed(n, 100)
+	n.cut()
+	m, position, err := slowly(t, n, true)
+	require.NoError(t, err)
+	got, err := n.client.DigestAt(context.Background(), connect.NewRequest(&api.DigestAtRequest{Topic: topicName, Offset: position}))
+	require.NoError(t, err)
+	sum := m.digest().Sum.Bytes()
+	require.Equal(t, sum[:], got.Msg.Sum)
+	settings := calm()
+	settings.Retain = 2
+	n.trimTo(101, settings)
+	_, _, err = slowly(t, n, false)
+	require.ErrorContains(t, err, "no key frame at this offset")
+}
+
+// Each end of a lease is told, with its reason.
+func TestLeaseEnds(t *testing.T) {
+	n := newNode(t, 1, nil)
+	changed(n, 100)
+	n.cut()
+	grant := func() []byte {
+		t.Helper()
+		got, err := n.resume(&api.ResumeRequest{LeaderEpoch: -1})
+		require.NoError(t, err)
+		return got.Lease.Id
+	}
+	ended := func(id []byte, want api.Reason) {
+		t.Helper()
+		_, why, _ := reason(t, n.renew(id, -1, false))
+		require.Equal(t, want, why)
+	}
+	id := grant()
+	require.NoError(t, n.renew(id, 100, true))
+	ended(id, api.Reason_REASON_LEASE_EXPIRED)
+	id = grant()
+	n.clock.ms.Add(29_999)
+	require.NoError(t, n.renew(id, -1, false))
+	n.clock.ms.Add(30_000)
+	ended(id, api.Reason_REASON_LEASE_EXPIRED)
+
+	// What one lease holds up is bounded.
+	id = grant()
+	for range 3 {
+		n.logs[0].Append(memlog.Put("large", strings.Repeat("x", leaseBytesMax/2)))
+		n.cut()
+	}
+	n.trimTo(101, calm())
+	ended(id, api.Reason_REASON_LEASE_REVOKED)
+
+	// A lease that names what is not there is no lease: it came back with a crash.
+	stale, err := n.leases.Grant(leaseTerms(n, 5))
+	require.NoError(t, err)
+	ended(stale.ID[:], api.Reason_REASON_LEASE_REVOKED)
+
+	id = grant()
+	require.NoError(t, n.k.Remove(t.Context(), topicName))
+	ended(id, api.Reason_REASON_TOPIC_DELETED)
+	_, err = n.client.RenewLease(context.Background(), connect.NewRequest(&api.RenewLeaseRequest{Id: []byte{1}}))
+	require.Equal(t, connect.CodeInvalidArgument, connect.CodeOf(err))
+}
+
+// After a restart 1,000 replicas come at once: nothing is folded and nothing cut for them, and the leases from before hold.
+func TestManyResumeAfterARestart(t *testing.T) {
+	n := newNode(t, 1, nil)
+	at := changed(n, 1000)
+	n.cut()
+	before, err := n.resume(&api.ResumeRequest{LeaderEpoch: -1, Replica: "before"})
+	require.NoError(t, err)
+	n.logs[0].Append(memlog.Put("tail", "x"))
+	require.NoError(t, n.k.Close())
+	n.fold(1, calm())
+	n.serve(state.Config{Keyframer: n.k, Leases: n.leases, Now: n.clock.Now})
+	require.NoError(t, n.renew(before.Lease.Id, -1, false))
+	var all sync.WaitGroup
+	for worker := range 50 {
+		all.Go(func() {
+			for i := range 20 {
+				m, want := held(at, 1000, 500), api.Answer_ANSWER_CONTINUE
+				if i%2 == 0 {
+					m, want = &api.ResumeRequest{LeaderEpoch: -1}, api.Answer_ANSWER_FRAME
+				}
+				m.Replica = fmt.Sprint("r", worker*20+i)
+				if got, err := n.resume(m); err != nil || got.Answer != want {
+					t.Errorf("%v: %v", got, err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	require.Len(t, n.leases.Leases(), 501)
+	for _, result := range []string{"frame", "fold", "error"} {
+		require.Zero(t, n.folds(result), result)
+	}
+}
+
+func TestResumeRefusals(t *testing.T) {
+	n := newNode(t, 1, nil)
+	at := changed(n, 10)
+	for name, m := range map[string]*api.ResumeRequest{
+		"a long name":       {Replica: strings.Repeat("x", 250)},
+		"an incarnation":    {Incarnation: []byte{1}, Points: held(at, 1).Points},
+		"no position":       {Incarnation: incarnation()},
+		"no incarnation":    {Points: held(at, 1).Points},
+		"too many points":   held(at, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9),
+		"newest first":      held(at, 1, 2),
+		"no sum":            {Incarnation: incarnation(), Points: []*api.Point{{Offset: 1}}},
+		"nothing to repair": {RepairAt: ptr(int64(1))},
+		"a negative offset": {Incarnation: incarnation(), Points: []*api.Point{{Offset: -1, Sum: make([]byte, 32)}}},
+	} {
+		_, err := n.resume(m)
+		require.Equal(t, connect.CodeInvalidArgument, connect.CodeOf(err), name)
+	}
+	_, err := n.resume(&api.ResumeRequest{Partition: 7, LeaderEpoch: -1})
+	_, why, _ := reason(t, err)
+	require.Equal(t, api.Reason_REASON_UNKNOWN_PARTITION, why)
+	settings := calm()
+	settings.Paused = true
+	require.NoError(t, n.k.Configure(topicName, settings))
+	_, err = n.resume(&api.ResumeRequest{LeaderEpoch: -1})
+	_, why, _ = reason(t, err)
+	require.Equal(t, api.Reason_REASON_NOT_KEY_FRAMED, why)
+}
+
+func leaseTerms(n *node, cut int64) lease.Terms {
+	return lease.Terms{Topic: topicName, TopicID: [16]byte{7}, Incarnation: [16]byte(incarnation()), Replica: "stale", Cut: cut, Since: -1, From: cut}
+}

@@ -39,7 +39,7 @@ type Config struct {
 // What one replica, and its copy of one partition, are taken to need of BytesMax beside their names: messages, claims, map entries.
 const (
 	replicaBytes   = 512
-	partitionBytes = 1 << 10
+	partitionBytes = 3 << 9
 	reasonBytesMax = 256 // of what is kept of a reason
 )
 

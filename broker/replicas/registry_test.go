@@ -157,7 +157,7 @@ func TestLagCountsFromTheLogStart(t *testing.T) {
 func TestBounds(t *testing.T) {
 	for name, set := range map[string]func(*replicas.Config){
 		"number": func(c *replicas.Config) { c.ReplicasMax = 3 },
-		"bytes":  func(c *replicas.Config) { c.BytesMax = 3 * 2000 },
+		"bytes":  func(c *replicas.Config) { c.BytesMax = 3 * 2100 },
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := newRig(t, set)

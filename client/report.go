@@ -123,6 +123,7 @@ func (w *reporter) event(e Event) {
 		}
 	case CaughtUp:
 		x.Phase = phaseFollowing
+		x.Bootstraps++ // some of its rows are the log's now, whatever they were before
 		x.Verified, x.VerifiedMs = e.Offset, e.Time.UnixMilli()
 	case Resumed:
 		x.Phase = phaseFollowing

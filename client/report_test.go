@@ -267,6 +267,18 @@ func TestDriftIsToldBeforeItIsUndone(t *testing.T) {
 	}
 }
 
+// Whatever is loaded from the log's own rows is told: a state that is equal for it is no witness.
+func TestLoadsAreReported(t *testing.T) {
+	w := newReporter(&Replica{cfg: Config{}.withDefaults()})
+	w.event(Event{Kind: Bootstrapped, Offset: 5, Rows: 3})
+	w.event(Event{Kind: CaughtUp, Offset: 7, Rows: 1})
+	w.event(Event{Kind: Resumed, Offset: 7})
+	parts, _ := w.take(false)
+	for i, want := range [][]int64{{1, 5}, {2, 7}, {2, 7}} {
+		require.Equal(t, want, []int64{parts[i].Bootstraps, parts[i].Verified})
+	}
+}
+
 // The queue is bounded, and keeps what a broker most needs to know.
 func TestReportQueueIsBounded(t *testing.T) {
 	r := &Replica{cfg: Config{}.withDefaults(), numbers: []int32{0}}

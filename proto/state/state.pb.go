@@ -3560,7 +3560,7 @@ type ReplicaPartition struct {
 	// As of the report; of a replica whose next one is overdue, as of now. lag_ms is -1 where that is not known.
 	LagRecords int64 `protobuf:"varint,13,opt,name=lag_records,json=lagRecords,proto3" json:"lag_records,omitempty"`
 	LagMs      int64 `protobuf:"varint,14,opt,name=lag_ms,json=lagMs,proto3" json:"lag_ms,omitempty"`
-	// How often the whole state was loaded from a frame since the replica was opened.
+	// How often the state, or what had changed in it, was loaded from the log's rows since the replica was opened.
 	Bootstraps    int64 `protobuf:"varint,15,opt,name=bootstraps,proto3" json:"bootstraps,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -173,7 +173,9 @@ func (b *Broker) openTopics(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	b.keyframer = keyframer.New(keyframer.Config{Tables: b.tables, Holds: b.leases, MemoryBytes: c.IntervalMemoryBytes, Now: c.Now, Logger: c.Logger, Metrics: b.metrics})
+	b.keyframer = keyframer.New(keyframer.Config{
+		Tables: b.tables, Holds: b.leases, MemoryBytes: c.IntervalMemoryBytes, ScrubRows: c.ScrubRows, Now: c.Now, Logger: c.Logger, Metrics: b.metrics,
+	})
 	b.opened(b.keyframer.Close)
 	b.topics.AddHooks(topics.Hooks{Deleted: func(t *topics.Topic) {
 		if err := b.leases.DropTopic(t.ID); err != nil {

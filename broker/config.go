@@ -39,6 +39,7 @@ type Config struct {
 	MemTableBytes       int64
 	TailCacheBytes      int64 // batches kept in memory for consumers at the tail
 	IntervalMemoryBytes int64 // open intervals of all partitions
+	ScrubRows           int   // read back in the background and hashed, a second; 0: none
 
 	// DrainTimeout bounds how long Close waits for answers in work.
 	DrainTimeout time.Duration
@@ -66,6 +67,7 @@ func DefaultConfig() Config {
 		MemTableBytes:         32 << 20,
 		TailCacheBytes:        64 << 20,
 		IntervalMemoryBytes:   256 << 20,
+		ScrubRows:             10_000,
 		DrainTimeout:          10 * time.Second,
 		Now:                   time.Now,
 		Logger:                slog.New(slog.DiscardHandler),
@@ -105,6 +107,9 @@ func (c Config) Validate() error {
 	}
 	if c.IntervalMemoryBytes < 1<<20 {
 		wrong("interval memory of %d bytes: at least 1 MiB", c.IntervalMemoryBytes)
+	}
+	if c.ScrubRows < 0 {
+		wrong("scrub of %d rows a second: not below 0", c.ScrubRows)
 	}
 	if c.MaxConnections < 1 {
 		wrong("max connections %d: at least one", c.MaxConnections)

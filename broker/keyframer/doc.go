@@ -38,6 +38,12 @@
 // counts as gone from then on: whoever comes is offered what stays. The lock is held across no input or output. A trim that is held up is tried
 // every second, and told to Holds, which may end what holds too much.
 //
+// # Scrub
+//
+// In the background the rows of each partition's newest frame are read back piece by piece and hashed, at Config.ScrubRows a second, and the sum is
+// compared with the frame's digest. Where a row or a block is damaged, or the digest differs, the partition is not trimmed any more; it is
+// served as before. While its log reaches back to its start, the table is dropped and folded again at once, as at a start.
+//
 // # The log start
 //
 // Where cleanup.policy has delete, retention (expire.go) and DeleteRecords move the log start over rows and deltas: consumers get nothing

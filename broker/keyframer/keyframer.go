@@ -49,9 +49,13 @@ type Config struct {
 	Holds Holds
 	// MaxDecompressed bounds one decompressed batch in bytes. Default as in storage/live.
 	MaxDecompressed int
-	Now             func() time.Time
-	Logger          *slog.Logger
-	Metrics         prometheus.Registerer // nil: not registered
+	// ScrubRows is how many rows a second are read back in the background and hashed; 0: none.
+	ScrubRows int
+	// ScrubPause is how long it takes at least until a partition is scrubbed again. Default 10 min.
+	ScrubPause time.Duration
+	Now        func() time.Time
+	Logger     *slog.Logger
+	Metrics    prometheus.Registerer // nil: not registered
 }
 
 const (
@@ -65,6 +69,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.MemoryBytes <= 0 {
 		c.MemoryBytes = defaultMemoryBytes
+	}
+	if c.ScrubPause <= 0 {
+		c.ScrubPause = scrubPause
 	}
 	if c.Now == nil {
 		c.Now = time.Now
@@ -91,7 +98,7 @@ type Keyframer struct {
 	stop    context.CancelFunc
 	running sync.WaitGroup
 
-	changes sync.Mutex                        // serialises Add, Grow, Remove, Close
+	changes lock                              // serialises Add, Grow, Remove, Close, and opening anew
 	topics  atomic.Pointer[map[string]*Topic] // replaced under changes, never modified
 	closed  bool                              // guarded by changes
 }
@@ -99,7 +106,7 @@ type Keyframer struct {
 // New starts a Keyframer without partitions.
 func New(cfg Config) *Keyframer {
 	cfg = cfg.withDefaults()
-	k := &Keyframer{cfg: cfg, steps: newQueue(), upkeep: newQueue()}
+	k := &Keyframer{cfg: cfg, steps: newQueue(), upkeep: newQueue(), changes: newLock()}
 	k.ctx, k.stop = context.WithCancel(context.Background())
 	k.topics.Store(&map[string]*Topic{})
 	k.memory = newMemory(cfg.MemoryBytes)
@@ -112,6 +119,9 @@ func New(cfg Config) *Keyframer {
 	k.running.Go(func() { k.folder.run(k.ctx) })
 	for _, q := range []*queue{k.steps, k.upkeep} {
 		k.running.Go(func() { q.clock(k.ctx, k.nowMs) })
+	}
+	if cfg.ScrubRows > 0 {
+		k.running.Go(func() { k.scrub(k.ctx) })
 	}
 	if cfg.Metrics != nil {
 		cfg.Metrics.MustRegister(k.metrics)
@@ -203,15 +213,23 @@ func (k *Keyframer) reopen(spec TopicSpec, settings Settings) error {
 	if !ok {
 		return fmt.Errorf("%w: %s", ErrUnknownTopic, spec.Name)
 	}
+	return k.reopenLocked(t, spec, settings, nil)
+}
+
+// reopenLocked is reopen for who has changes; between runs when nothing touches the tables. The topic is opened again whatever it returns.
+func (k *Keyframer) reopenLocked(t *Topic, spec TopicSpec, settings Settings, between func() error) (err error) {
 	t.stop(fmt.Errorf("%w: %s", ErrReopening, spec.Name))
 	t.wait()
 	for _, p := range t.Partitions() {
 		k.memory.forget(p)
 	}
+	if between != nil {
+		err = between()
+	}
 	t = newTopic(k, spec, settings)
 	t.start(k, spec.Partitions)
 	k.publish(func(topics map[string]*Topic) { topics[spec.Name] = t })
-	return nil
+	return err
 }
 
 // Remove stops folding a topic and deletes its tables. It returns when nothing touches the topic's logs any more.

@@ -20,6 +20,8 @@ type metrics struct {
 	verifySeconds prometheus.Histogram
 	folds         *prometheus.CounterVec
 	foldedKeys    prometheus.Counter
+
+	scrubbedRows, scrubs, scrubCorrupt prometheus.Counter
 }
 
 // partitionCounts are the counters of one partition. They are its own, so that they go with it: a vector would keep the labels
@@ -45,6 +47,15 @@ func newMetrics(k *Keyframer) *metrics {
 		}, []string{"result"}),
 		foldedKeys: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "keyframe_folded_keys_total", Help: "Keys touched by folds.",
+		}),
+		scrubbedRows: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "keyframe_scrubbed_rows_total", Help: "Rows that were read back in the background and hashed.",
+		}),
+		scrubs: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "keyframe_scrubs_total", Help: "Frames of partitions that were read back in the background, and are what was folded.",
+		}),
+		scrubCorrupt: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "keyframe_scrub_corrupt_total", Help: "Partitions whose rows were found damaged on disk in the background, see the log.",
 		}),
 	}
 }
@@ -85,6 +96,7 @@ var (
 	trims        = description("trims_total", "Moves of the delta start offset.", byPartition...)
 	verifyFailed = description("frame_verify_failed_total",
 		"Frames that did not hash to their digest when read back. Not 0: nothing of the partition is trimmed any more.", byPartition...)
+	rottenRows   = description("rows_damaged", "1: rows are damaged on disk, and nothing of the partition is trimmed any more.", byPartition...)
 	staleFetches = description("stale_fetches_total", "Fetches below the tombstone horizon, which may miss deletes.", byPartition...)
 	heldBack     = description("keyframer_held_back_seconds",
 		"Age of the transaction that holds back folding and cuts, in partitions where one does.", append([]string{"producer_id"}, byPartition...)...)
@@ -94,7 +106,7 @@ var (
 )
 
 func (m *metrics) counted() []prometheus.Collector {
-	return []prometheus.Collector{m.foldSeconds, m.verifySeconds, m.folds, m.foldedKeys}
+	return []prometheus.Collector{m.foldSeconds, m.verifySeconds, m.folds, m.foldedKeys, m.scrubbedRows, m.scrubs, m.scrubCorrupt}
 }
 
 // Describe implements prometheus.Collector.
@@ -103,7 +115,7 @@ func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 		c.Describe(ch)
 	}
 	for _, d := range []*prometheus.Desc{lagRecords, lagSeconds, positionOffset, foldedOffset, deltaStart, frameCount, rowCount,
-		intervalBytes, failedPartition, rejected, trims, verifyFailed, staleFetches, heldBack, memoryBytes, memoryLimit} {
+		intervalBytes, failedPartition, rejected, trims, verifyFailed, rottenRows, staleFetches, heldBack, memoryBytes, memoryLimit} {
 		ch <- d
 	}
 }
@@ -132,6 +144,11 @@ func (p *Partition) collect(ch chan<- prometheus.Metric, gauge func(*prometheus.
 		failed = 1
 	}
 	gauge(failedPartition, failed, topic, partition)
+	rotten := 0.0
+	if p.rotten.Load() {
+		rotten = 1
+	}
+	gauge(rottenRows, rotten, topic, partition)
 	counter := func(d *prometheus.Desc, n uint64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n), labels...)
 	}

@@ -158,7 +158,7 @@ func TestModel(t *testing.T) {
 
 func runModel(t *testing.T, r *rand.Rand) {
 	kind := []fold.Kind{fold.LastValue, fold.Counter, fold.Debezium}[r.IntN(3)]
-	n := newNode(t, keyframer.Config{MemoryBytes: int64(4<<10 + r.IntN(64<<10)), Workers: 1 + r.IntN(3)})
+	n := newNode(t, keyframer.Config{MemoryBytes: int64(4<<10 + r.IntN(64<<10)), Workers: 1 + r.IntN(3), ScrubRows: 1 << 30, ScrubPause: time.Millisecond})
 	s := calm()
 	s.Retain = 1 + r.IntN(5)
 	s.DeleteRetentionMs = int64(r.IntN(3) * 5000)
@@ -197,6 +197,7 @@ func runModel(t *testing.T, r *rand.Rand) {
 	}
 	n.cut()
 	m.check(t, n, l)
+	require.Zero(t, n.metric("keyframe_scrub_corrupt_total"), "a scrub that finds something where nothing is")
 }
 
 // append appends one batch of random deltas, in a producer's transaction or (0) in none.

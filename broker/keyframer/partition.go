@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 
 	"github.com/keyframelog/keyframe/storage/live"
 	"github.com/keyframelog/keyframe/storage/log"
@@ -27,6 +28,7 @@ type Partition struct {
 	upkeep  task // thin, trim, expire
 	unwatch func()
 	counts  partitionCounts
+	rotten  atomic.Bool // rows are damaged on disk: nothing is trimmed any more
 
 	table *table.Table // set by open, before anything else runs; nil if that failed
 

@@ -32,7 +32,7 @@ func (p *Partition) maintain(ctx context.Context) (again bool, wakeMs int64) {
 	p.mu.Lock()
 	ok := p.errLocked() == nil
 	p.mu.Unlock()
-	if !ok || p.keep.stopped {
+	if !ok || p.keep.stopped || p.rotten.Load() {
 		return false, 0
 	}
 	again, wakeMs, err := p.maintainOnce(ctx)

@@ -41,7 +41,7 @@ What was acknowledged with acks=all (or 1) is on disk: kill -9 and a power cut l
 		},
 	}
 	addSettings(cmd, "kafka-addr", "advertised-addr", "state-addr", "data-dir", "insecure", "log-level", "log-format", "auto-create-topics",
-		"default-partitions", "fold", "group-initial-rebalance-delay", "transaction-max-timeout", "memtable-size", "tail-cache-size", "interval-memory",
+		"default-partitions", "fold", "group-initial-rebalance-delay", "transaction-max-timeout", "memtable-size", "tail-cache-size", "interval-memory", "scrub-rate",
 		"max-connections", "max-connections-per-ip", "connection-idle-timeout", "connection-byte-rate", "connection-request-rate",
 		"quota-producer-byte-rate", "quota-consumer-byte-rate", "quota-request-percentage", "quota-controller-mutation-rate",
 		"quota-connection-creation-rate")
@@ -86,6 +86,7 @@ func brokerConfig(c *config, logTo io.Writer) (cfg broker.Config, err error) {
 	cfg.Groups.InitialRebalanceDelay = c.duration("group-initial-rebalance-delay")
 	cfg.Transactions.MaxTimeout = c.duration("transaction-max-timeout")
 	cfg.MemTableBytes, cfg.TailCacheBytes, cfg.IntervalMemoryBytes = c.bytes("memtable-size"), c.bytes("tail-cache-size"), c.bytes("interval-memory")
+	cfg.ScrubRows = c.integer("scrub-rate")
 	cfg.MaxConnections, cfg.MaxConnectionsPerIP = c.integer("max-connections"), c.integer("max-connections-per-ip")
 	cfg.ConnectionIdleTimeout = c.duration("connection-idle-timeout")
 	cfg.Quotas = quotaSettings(c)

@@ -3,6 +3,7 @@ package table_test
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
@@ -250,6 +251,15 @@ func BenchmarkRead(b *testing.B) {
 	}
 	b.Run("offsets/current", scan(table.Current, offsets))
 	b.Run("offsets/frame", scan(mid, offsets))
+	b.Run("scrub", scan(mid, func(*table.View) (n int) { // in pieces, as in the background
+		var s table.Scrub
+		for done := false; !done; {
+			read, _, end, err := x.t.ScrubFrame(context.Background(), &s, 4096)
+			require.NoError(b, err)
+			n, done = n+read, end
+		}
+		return n
+	}))
 	b.Run("scan/current", scan(table.Current, ordered))
 	b.Run("scan/frame", scan(mid, ordered))
 	b.Run("get/current", func(b *testing.B) {

@@ -202,19 +202,31 @@ func TestResetLosesNothing(t *testing.T) {
 	require.Len(t, g.state(), 4, "the stored state is still there")
 }
 
-// Where a point differs from the log's, the state becomes that of the frame: key by key or, where nothing is repaired, by loading it.
+// Where a point differs from the log's, the state becomes that of the frame: key by key or, where nothing is repaired, by loading it; where none lies
+// above the position, the newest there is.
 func TestPointDiffers(t *testing.T) {
-	g := newRig(t, fold.LastValue, 1)
-	end := g.stored()
-	g.log.mu.Lock()
-	row := g.log.parts[0].states[end]["k1"]
-	row.Value = []byte("z")
-	g.log.parts[0].states[end]["k1"] = row
-	g.log.mu.Unlock()
-	a := g.spy(nil)
-	g.open()
-	g.await("the frame's row", func() bool { return g.state()["k1"] == "z" })
-	require.Equal(t, []state.Answer{state.Answer_ANSWER_REPAIR}, a.all())
+	for _, above := range []bool{true, false} {
+		g := newRig(t, fold.LastValue, 1)
+		end := g.stored()
+		g.log.mu.Lock()
+		row := g.log.parts[0].states[end]["k1"]
+		row.Value = []byte("z")
+		g.log.parts[0].states[end]["k1"] = row
+		g.log.mu.Unlock()
+		a := g.spy(func(_ int, m *state.ResumeResponse) {
+			if !above && m.Answer == state.Answer_ANSWER_REPAIR {
+				m.Frame, m.From = nil, end
+			}
+		})
+		g.open()
+		want := []state.Answer{state.Answer_ANSWER_REPAIR}
+		if !above {
+			want = append(want, state.Answer_ANSWER_FRAME)
+		}
+		g.await("the frame's row", func() bool { return g.state()["k1"] == "z" })
+		require.Equal(t, want, a.all()[:len(want)], "a comparison at the position, where the log has another row than the frame, may ask once more")
+		require.NoError(t, g.r.Close())
+	}
 }
 
 // What the log answers is checked before anything is done with it.

@@ -30,11 +30,6 @@ type fakeRepair struct {
 	sketches, tagged, resolves, resumes atomic.Int64
 }
 
-func refuseAlways(why state.Reason) *func(string) state.Reason {
-	f := func(string) state.Reason { return why }
-	return &f
-}
-
 func reasonError(code connect.Code, why state.Reason) error {
 	err := connect.NewError(code, fmt.Errorf("%v", why))
 	if d, derr := connect.NewErrorDetail(&state.ErrorDetail{Reason: why}); derr == nil {

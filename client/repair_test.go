@@ -169,7 +169,7 @@ func TestDriftIsRepaired(t *testing.T) {
 							}
 							kv = append(kv, string(someKey(rnd)), value)
 						}
-						end = g.log.append(0, kv...)
+						g.log.append(0, kv...)
 						end = g.log.marker(0)
 					}
 					return end

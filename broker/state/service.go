@@ -13,11 +13,8 @@ import (
 	"github.com/keyframelog/keyframe/storage/table"
 )
 
-// service implements the Connect service; one file a call. What has none yet is answered as unimplemented.
-type service struct {
-	*Server
-	stateconnect.UnimplementedStateServiceHandler
-}
+// service implements the Connect service; one file a call.
+type service struct{ *Server }
 
 var _ stateconnect.StateServiceHandler = (*service)(nil)
 

@@ -346,3 +346,23 @@ func (p *partition) waitsFor(cut int64) bool {
 func (p *partition) startIs(offset int64) bool {
 	return p.start.Load() == offset
 }
+
+// A log start that moves after a state is shown, and before it is followed, is no less heard of: on an idle topic nothing else will tell.
+func TestRowsExpireBeforeTheStateIsFollowed(t *testing.T) {
+	eachStore(t, func(t *testing.T, store func() Store) {
+		g := newRig(t, fold.LastValue, 1)
+		g.cfg.Store = store()
+		g.log.append(0, "k0", "1", "k1", "1", "k2", "1")
+		g.log.cut(0)
+		p := g.open().partitions[0]
+		p.unfollow()
+		g.log.cutExpiring(0, 1)
+		require.Eventually(t, func() bool {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			return p.known[len(p.known)-1].start == 1
+		}, 15*time.Second, time.Millisecond)
+		p.follow()
+		g.requireState(0)
+	})
+}

@@ -260,8 +260,8 @@ func (p *partition) follow() {
 	}
 	s := p.rows()
 	p.pending = nil
-	p.recallLocked(s.identity().Incarnation, s.position())
 	p.following = true
+	p.recallLocked(s)
 	p.generation++
 }
 

@@ -393,12 +393,22 @@ func (p *partition) announce(f frameInfo) {
 	p.publishAnd(why, verdicts)
 }
 
-// recallLocked takes up the frames that were announced before there was a state to compare with them.
-func (p *partition) recallLocked(incarnation [16]byte, position int64) {
+// recallLocked takes up the frames that were announced before the state that is there was followed: those that are still to be compared, and the
+// log start that they have moved.
+func (p *partition) recallLocked(s rows) {
+	incarnation, position := s.identity().Incarnation, s.position()
+	passed := frameInfo{start: p.start.Load()}
 	for _, f := range p.known {
-		if f.incarnation == incarnation && f.cut > position {
+		switch {
+		case f.incarnation != incarnation:
+		case f.cut > position:
 			p.waitForLocked(f)
+		case f.start > passed.start:
+			passed = f
 		}
+	}
+	if passed.start > p.start.Load() {
+		p.startPassedLocked(s, passed)
 	}
 }
 

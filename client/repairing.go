@@ -112,8 +112,8 @@ func (p *partition) followOnLocked() {
 	at := p.rows().position()
 	p.compared = max(p.compared, at)
 	p.pending = slices.DeleteFunc(p.pending, func(f frameInfo) bool { return f.cut <= at })
-	p.recallLocked(p.rows().identity().Incarnation, at)
 	p.following = true
+	p.recallLocked(p.rows())
 	p.generation++
 }
 

@@ -215,6 +215,7 @@ func (p *partition) show(s rows, start int64, kind EventKind) error {
 	p.current.Store(&s)
 	p.start.Store(start)
 	p.mu.Unlock()
+	p.r.event(Event{Kind: kind, Partition: p.no, Offset: at, Rows: d.Count}) // before anybody goes on who waits for the state
 	if old == nil {
 		close(p.ready)
 	} else if err := old.discard(); err != nil {
@@ -222,7 +223,6 @@ func (p *partition) show(s rows, start int64, kind EventKind) error {
 	}
 	p.moved.notify()
 	p.r.changed.notify()
-	p.r.event(Event{Kind: kind, Partition: p.no, Offset: at, Rows: d.Count})
 	return nil
 }
 

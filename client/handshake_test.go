@@ -256,6 +256,7 @@ func TestBadAnswers(t *testing.T) {
 			})
 			g.open()
 			g.requireState(0)
+			awaitFollowing(t, g.r.partitions[0])
 			g.r.partitions[0].restartWith(restart{event: OutOfRange, err: errOutOfRange, resume: true})
 			g.log.append(0, "k0", "c")
 			g.requireState(0)

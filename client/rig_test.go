@@ -144,3 +144,14 @@ func (g *rig) requireState(p int32) {
 	require.NoError(g.t, g.r.WaitFor(testContext(g.t), p, end))
 	require.Equal(g.t, g.log.state(p), g.state())
 }
+
+// awaitFollowing waits until the state of a partition is followed, some time after it is shown: what asks for another one before that is meant for the
+// one before.
+func awaitFollowing(t *testing.T, p *partition) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return p.following
+	}, 15*time.Second, time.Millisecond)
+}

@@ -123,8 +123,8 @@
 //
 // Keys and values. Offsets, timestamps and headers of rows are covered by checksums of transport and storage only. Scrub tells
 // whether the stored rows are still what was applied. So does a pass in the background, at Config.ScrubRate, over all rows of a partition
-// after the other: a row that memory or disk changed is the Event CorruptionFound, whatever the log says, and loaded anew, or the partition
-// halts (Policy; Report reports it once). In memory the rows are summed up and the sum compared; on disk each row is compared with its index entry.
+// after the other: a row that memory or disk changed is the Event CorruptionFound, whatever the log says, and is repaired as a drift is, or as
+// else the Policy says (Report reports it once). In memory the rows are summed up and the sum compared; on disk each row is compared with its index entry.
 //
 // # The directory
 //

@@ -68,7 +68,7 @@ func (p *partition) repair(ctx context.Context, o repairOrder) (kept bool) {
 			}
 		}
 		c := p.comparison(p.rows(), *o.frame)
-		err := p.repairAt(ctx, c)
+		err := p.repairAt(ctx, c, o.rehash)
 		if errors.Is(err, errNoFrame) && turn < repairTurns {
 			o.frame = nil // it was thinned or superseded meanwhile
 			continue
@@ -171,14 +171,14 @@ func (p *partition) seek(ctx context.Context, o *repairOrder) (goOn bool, err er
 	return false, nil
 }
 
-// repairAt finds what differs from the frame, at whose cut the state stands, and puts it right.
-func (p *partition) repairAt(ctx context.Context, c *comparison) error {
+// repairAt finds what differs from the frame, at whose cut the state stands, and puts it right. told: that rows are rotten is known.
+func (p *partition) repairAt(ctx context.Context, c *comparison, told bool) error {
 	began, f := p.r.cfg.Now(), c.plane.f
 	if err := c.rehash(); err != nil {
 		p.r.event(Event{Kind: CorruptionFound, Partition: p.no, Offset: f.cut, Err: fmt.Errorf("%w: they cannot be read: %w", ErrCorrupt, err)})
 		return err
 	}
-	if c.stored != c.kept {
+	if c.stored != c.kept && !told {
 		p.r.event(Event{Kind: CorruptionFound, Partition: p.no, Offset: f.cut, Err: fmt.Errorf("%w: %s", ErrCorrupt, differs(c.stored, c.kept))})
 	}
 	done := RepairResult{Cut: f.cut, Cause: c.cause()}

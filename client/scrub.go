@@ -25,14 +25,24 @@ type scrubbed struct {
 
 // runScrub hashes the rows of one partition after the other at the configured rate, and begins anew after a pause.
 func (r *Replica) runScrub(ctx context.Context) {
-	told := map[int32]rows{} // states of which it is known, once is enough
+	told := map[int32]rows{} // states that stay as they are: once is enough
 	for r.cfg.ScrubRate > 0 && sleep(ctx, r.cfg.scrubPause) == nil {
 		for _, no := range r.numbers {
-			if p := r.partitions[no]; told[no] == nil || p.rows() != told[no] {
-				told[no] = p.scrubOnce(ctx)
+			p := r.partitions[no]
+			if !p.followed() || told[no] != nil && p.rows() == told[no] {
+				continue // what is being repaired or replaced need not be told again
+			}
+			if s := p.scrubOnce(ctx); r.cfg.OnDrift == Report {
+				told[no] = s
 			}
 		}
 	}
+}
+
+func (p *partition) followed() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.following
 }
 
 // scrubOnce is one pass over the state that is there; it ends with that. It returns the state if its rows are not what was applied.
@@ -63,20 +73,15 @@ func (p *partition) scrubOnce(ctx context.Context) (corrupt rows) {
 	return nil
 }
 
-// corrupted tells of rows that are not what was applied, whatever the log says, and has them loaded anew where the policy is not to
-// report alone, or to halt.
+// corrupted tells of rows that are not what was applied, whatever the log says, and does what the policy says about them.
 func (p *partition) corrupted(s rows, found scrubbed) {
 	if p.rows() != s {
 		return // it is gone already
 	}
 	v := p.verdict(found.at, Drifted, found.stored, found.kept, ErrCorrupt.Error(), found.damage)
-	p.r.publishVerdict(v)
-	switch p.r.cfg.OnDrift {
-	case Report:
-		p.r.event(Event{Kind: CorruptionFound, Partition: p.no, Offset: v.At, Err: v.Err})
-	default:
-		p.restartWith(restart{event: CorruptionFound, err: v.Err, halt: p.r.cfg.OnDrift == Halt})
-	}
+	v.scrub = true
+	p.tell(v)
+	p.act(restart{event: CorruptionFound, err: v.Err}, v.At, repairOrder{rehash: true})
 }
 
 // scrubPass sums up the rows as they are stored, beside their changes.

@@ -98,3 +98,24 @@ func TestScrubBesideChanges(t *testing.T) {
 		require.False(t, found)
 	})
 }
+
+// A rotten row that the background finds is fetched again, by itself, and the rows are looked at again afterwards.
+func TestScrubHasARottenRowFetchedAgain(t *testing.T) {
+	g := newDriftRig(t, 500, Memory())
+	g.cfg.scrubPause = time.Hour // the test scrubs: nobody hashes a byte while it changes
+	g.start()
+	cut := g.log.cut(0)
+	g.awaitVerdict(cut, Equal)
+	p := g.r.partitions[0]
+	awaitFollowing(t, p)
+	row, _, err := g.r.Get(testContext(t), []byte("k000000007"))
+	require.NoError(t, err)
+	row.Value[3] ^= 1
+	require.NotNil(t, p.scrubOnce(testContext(t)))
+	r := g.awaitRepair(cut, BySketch)
+	require.Equal(t, LocalCorruption, r.Cause)
+	require.EqualValues(t, 1, r.Keys)
+	awaitFollowing(t, p)
+	require.Nil(t, p.scrubOnce(testContext(t)))
+	require.Equal(t, 1, g.count(CorruptionFound))
+}

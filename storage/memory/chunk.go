@@ -23,6 +23,7 @@ type chunk struct {
 	block frame.Block // rows as the frame has them
 	isSet bool
 	live  int // bytes of rows that are current
+	rows  int // how many these are: unlike their bytes, no damage makes it wrong
 	size  int // bytes of all rows
 }
 
@@ -66,6 +67,7 @@ func (c *chunks) put(row *frame.Row) ref {
 	ch.arena = appendArenaRow(ch.arena, row)
 	ch.size += len(ch.arena) - before
 	ch.live += len(ch.arena) - before
+	ch.rows++
 	return at
 }
 

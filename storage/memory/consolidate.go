@@ -76,6 +76,7 @@ func (t *Table) checkSince(h frame.Header) error {
 type diffBlock struct {
 	block      frame.Block
 	size, live int // bytes of its rows
+	rows       int // live ones
 }
 
 func (d *Difference) read(fr *frame.Reader) error {
@@ -102,6 +103,7 @@ func (d *Difference) read(fr *frame.Reader) error {
 			x.size += next - pos
 			if !row.Tombstone {
 				x.live += next - pos
+				x.rows++
 				d.rows++
 			}
 			last, pos = row.Offset, next
@@ -159,7 +161,7 @@ func (d *Difference) applyLocked(changed Changed) {
 		x := &d.blocks[i]
 		var no uint32
 		if x.live > 0 {
-			no = t.chunks.add(chunk{block: x.block, size: x.size, live: x.live})
+			no = t.chunks.add(chunk{block: x.block, size: x.size, live: x.live, rows: x.rows})
 		}
 		for row, pos := range x.all() {
 			if t.takeLocked(row, makeRef(no, pos)) && changed != nil {

@@ -163,7 +163,7 @@ func (l *loader) collect() error {
 	}
 	l.lastOffset = j.last
 	t := l.t
-	no := t.chunks.add(chunk{block: j.block, size: j.bytes, live: j.bytes})
+	no := t.chunks.add(chunk{block: j.block, size: j.bytes, live: j.bytes, rows: len(j.hashes)})
 	for i, hash := range j.hashes {
 		at := makeRef(no, int(j.positions[i]))
 		slot, _, twice := t.idx.find(hash, func(row uint32) bool {

@@ -313,3 +313,18 @@ func TestScrubFindsEveryFlippedByte(t *testing.T) {
 		requireSame(t, s.live(), table, "")
 	}
 }
+
+// A bit that flips in a row's length, so that the row reads as if it went on to the end of the next, costs at most that row.
+func TestDamageCostsNoOtherRow(t *testing.T) {
+	table := memory.New(id, 0, memory.Config{Fold: fold.LastValue})
+	require.NoError(t, table.Apply([]batch.Record{put(0, "a", "1"), put(1, "b", "2"), put(2, "big", string(make([]byte, 1<<20)))}, 3, nil))
+	whole := len(table.Stored([]byte("a"))) + len(table.Stored([]byte("b")))
+	table.Stored([]byte("a"))[2] ^= 8
+	require.Len(t, table.Stored([]byte("a")), whole, "it reads as both")
+	require.NoError(t, table.Apply([]batch.Record{put(3, "a", "3")}, 4, nil))
+	for key, value := range map[string]string{"a": "3", "b": "2"} {
+		row, ok := table.Get([]byte(key))
+		require.True(t, ok, key)
+		require.Equal(t, value, string(row.Value))
+	}
+}

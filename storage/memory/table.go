@@ -294,7 +294,9 @@ func (t *Table) removeLocked(slot uint64, id uint32, size int, row frame.Row) fr
 
 // killLocked counts the bytes of a row as dead.
 func (t *Table) killLocked(at ref, size int) {
-	t.chunks.list[at.chunk()].live -= size
+	ch := &t.chunks.list[at.chunk()]
+	ch.live -= size
+	ch.rows--
 	t.tidyLocked(at.chunk())
 }
 
@@ -304,15 +306,15 @@ func (t *Table) tidyLocked(no uint32) {
 	if !ch.isSet || ch.live*2 >= ch.size || no == t.chunks.open {
 		return
 	}
-	moved := 0
+	moved, bytes := 0, 0
 	t.eachRowLocked(no, func(pos, size int, row *frame.Row) {
 		if _, id, ok := t.findLocked(t.hash(row.Key), row.Key); ok && t.rows[id] == makeRef(no, pos) {
 			t.rows[id] = t.chunks.put(row)
-			moved += size
+			moved, bytes = moved+1, bytes+size
 		}
 	})
-	if ch = &t.chunks.list[no]; moved != ch.live { // a damaged row is left, and maybe others that it hides: it is never tidied again
-		ch.live, ch.size = ch.live-moved, 0
+	if ch = &t.chunks.list[no]; moved != ch.rows { // a damaged row is left, and maybe others that it hides: it is never tidied again
+		ch.live, ch.rows, ch.size = ch.live-bytes, ch.rows-moved, 0
 		return
 	}
 	t.chunks.drop(no)

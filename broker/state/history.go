@@ -53,17 +53,11 @@ func (sel selection) span(fromAt, toAt *api.At) (from, to []int64, err error) {
 		return nil, nil, err
 	}
 	for i, p := range sel.partitions {
-		start := p.Bounds().DeltaStart
 		switch {
 		case fromAt == nil:
-			from = append(from, min(start, to[i]))
+			from = append(from, min(p.Bounds().DeltaStart, to[i]))
 		case from[i] > to[i]:
 			return nil, nil, connect.NewError(connect.CodeInvalidArgument, errors.New("from lies behind to"))
-		}
-		if from[i] < start { // at a frame
-			return nil, nil, refuseAt(api.Reason_REASON_BELOW_DELTA_START, sel.topic, p, from[i],
-				"the deltas of partition %d from offset %d to the delta start offset %d were trimmed: a history begins there at the earliest, "+
-					"keyframe history %s KEY --partition %d --from %d", p.Index, from[i], start, sel.topic.Name, p.Index, start)
 		}
 	}
 	return from, to, nil

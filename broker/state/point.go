@@ -188,8 +188,7 @@ func (sel selection) end(at *api.At) ([]int64, error) {
 	return offsets, nil
 }
 
-// check says whether the state at an offset is defined: between the delta start offset and the last stable offset, and below where a key frame
-// has just this cut.
+// check says whether the state at an offset is defined: between the delta start offset, whose key frame is the oldest, and the last stable offset.
 func (sel selection) check(p *keyframer.Partition, offset int64) error {
 	b := p.Bounds()
 	switch {
@@ -198,11 +197,6 @@ func (sel selection) check(p *keyframer.Partition, offset int64) error {
 			"offset %d of partition %d is above the last stable offset %d; %s", offset, p.Index, b.LastStable, sel.readable(p))
 	case offset >= b.DeltaStart && offset >= 0:
 		return nil
-	}
-	if t, err := p.Table(); err == nil {
-		if _, err := t.Frame(offset); err == nil {
-			return nil
-		}
 	}
 	return refuseAt(api.Reason_REASON_BELOW_DELTA_START, sel.topic, p, offset,
 		"offset %d of partition %d is below the delta start offset %d: only rows are left there; %s", offset, p.Index, b.DeltaStart, sel.readable(p))

@@ -127,4 +127,5 @@ func TestSeekLimit(t *testing.T) {
 	require.NoError(t, past.Close())
 	_, err = w.p.At(background, w.next-1, w)
 	require.ErrorIs(t, err, live.ErrSeek, "just below it is far from the one before")
+	w.checkHistory(t, w.records[w.next-2].key, w.next-1, w.next) // it keeps nothing of other keys
 }

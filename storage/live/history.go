@@ -29,8 +29,8 @@ type Version struct {
 
 // History yields what happened to a key in [from, to), oldest first: the row that it has at from, if it has one; each delta, those that the fold
 // rejected with the reason; and its expiry where the log start moved over it. Records of aborted transactions are no part of it. It reads all
-// deltas of the range, which must be left in the source: rejected ones leave no other trace. Memory: a batch, and the key's row. The
-// sequence can be ranged over once.
+// deltas of the range, and those from the key frame below it on, which must be left in the source: rejected ones leave no other trace. Memory:
+// a batch, and the key's row. The sequence can be ranged over once.
 func (p *Partition) History(ctx context.Context, key []byte, from, to int64, src Source) iter.Seq2[Version, error] {
 	return func(yield func(Version, error) bool) {
 		h := &history{p: p, src: src, key: key, kind: p.table.Identity().Fold, yield: yield, reader: batch.NewReader(p.cfg.MaxDecompressed)}
@@ -42,31 +42,66 @@ func (p *Partition) History(ctx context.Context, key []byte, from, to int64, src
 }
 
 type history struct {
-	p      *Partition
-	src    Source
-	key    []byte
-	kind   fold.Kind
-	folder *fold.Folder
-	reader *batch.Reader
-	row    frame.Row
-	exists bool
-	yield  func(Version, error) bool
+	p        *Partition
+	src      Source
+	key      []byte
+	kind     fold.Kind
+	folder   *fold.Folder
+	reader   *batch.Reader
+	row      frame.Row
+	exists   bool
+	position int64
+	moves    []table.StartMove // of the log start, above the position
+	quiet    bool              // what happens lies below the range
+	yield    func(Version, error) bool
 }
 
 func (h *history) run(ctx context.Context, from, to int64) error {
-	moves, err := h.begin(ctx, from)
+	if err := h.begin(from); err != nil {
+		return err
+	}
+	h.quiet = true
+	if err := h.readTo(ctx, from); err != nil {
+		return err
+	}
+	h.quiet = false
+	if !h.exists {
+		h.row = frame.Row{Key: h.key}
+	} else if err := h.say(Version{Offset: h.row.Offset, Timestamp: h.row.Timestamp}); err != nil {
+		return err
+	}
+	return h.readTo(ctx, to)
+}
+
+// begin reads the row of the nearest frame.
+func (h *history) begin(from int64) (err error) {
+	now, err := h.p.table.View(table.Current)
 	if err != nil {
 		return err
 	}
-	position := from
-	for _, m := range moves {
-		if m.Cut > to {
-			break
-		}
-		if err := h.read(ctx, position, m.Cut); err != nil {
+	defer func() { err = damage.Join(err, now.Close()) }()
+	below, err := nearest(now, from)
+	if err != nil {
+		return err
+	}
+	if below == nil {
+		h.moves = h.p.table.Starts()
+		return nil
+	}
+	defer func() { err = damage.Join(err, below.Close()) }()
+	h.position, h.moves = below.End(), below.Starts()
+	h.row, h.exists, err = below.Get(h.key)
+	h.row = clone(h.row)
+	return err
+}
+
+// readTo goes on up to an offset: the deltas, and the moves of the log start between them.
+func (h *history) readTo(ctx context.Context, end int64) error {
+	for ; len(h.moves) > 0 && h.moves[0].Cut <= end; h.moves = h.moves[1:] {
+		m := h.moves[0]
+		if err := h.read(ctx, m.Cut); err != nil {
 			return err
 		}
-		position = m.Cut
 		if !h.exists || h.row.Offset >= m.Start {
 			continue
 		}
@@ -75,38 +110,13 @@ func (h *history) run(ctx context.Context, from, to int64) error {
 			return err
 		}
 	}
-	return h.read(ctx, position, to)
-}
-
-// begin reads the row at from, and lists the moves of the log start above.
-func (h *history) begin(ctx context.Context, from int64) (moves []table.StartMove, err error) {
-	now, err := h.p.table.View(table.Current)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = damage.Join(err, now.Close()) }()
-	past, err := h.p.past(ctx, now, from, h.src)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = damage.Join(err, past.Close()) }()
-	for _, m := range h.p.table.Starts() {
-		if m.Cut > from {
-			moves = append(moves, m)
-		}
-	}
-	if h.row, h.exists, err = past.Get(h.key); err != nil {
-		return nil, err
-	}
-	if !h.exists {
-		h.row = frame.Row{Key: h.key}
-		return moves, nil
-	}
-	h.row = clone(h.row)
-	return moves, h.say(Version{Offset: h.row.Offset, Timestamp: h.row.Timestamp})
+	return h.read(ctx, end)
 }
 
 func (h *history) say(v Version) error {
+	if h.quiet {
+		return nil
+	}
 	v.Row, v.Exists = h.row, h.exists
 	if !h.yield(v, nil) {
 		return errStop
@@ -114,8 +124,8 @@ func (h *history) say(v Version) error {
 	return nil
 }
 
-func (h *history) read(ctx context.Context, from, end int64) error {
-	return walk(ctx, h.src, from, end, func(b batch.Batch, first int64) error {
+func (h *history) read(ctx context.Context, end int64) error {
+	err := walk(ctx, h.src, h.position, end, func(b batch.Batch, first int64) error {
 		if err := h.reader.Reset(b); err != nil {
 			return err
 		}
@@ -132,6 +142,8 @@ func (h *history) read(ctx context.Context, from, end int64) error {
 			}
 		}
 	}, nil)
+	h.position = max(h.position, end)
+	return err
 }
 
 // delta folds one delta onto the row.

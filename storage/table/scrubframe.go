@@ -5,14 +5,13 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/cockroachdb/pebble/v2"
-
 	"github.com/keyframelog/keyframe/proto/digest"
 	"github.com/keyframelog/keyframe/proto/frame"
 )
 
-// Scrub is a Verify of one frame in pieces, so that it can be as slow as it likes without pinning anything: a frame is immutable, and what is hashed
-// of it stays so while the frame is there. The zero value begins with the newest frame.
+// Scrub is how far ScrubFrame has come: a Verify of one frame in pieces, so that it can be as slow as it likes without pinning anything: a
+// frame is immutable, and what is hashed of it stays so while the frame is there. The zero value begins with the newest frame. It has
+// nothing to do with Table.Scrub, which compares rows with their index entries.
 type Scrub struct {
 	frame Frame
 	begun bool
@@ -41,7 +40,7 @@ func (t *Table) ScrubFrame(ctx context.Context, s *Scrub, rows int) (n int, byte
 		return 0, 0, false, err
 	}
 	if err != nil {
-		return 0, 0, false, scrubbed(t, s, err)
+		return 0, 0, false, t.damaged(s.frame.Cut, err)
 	}
 	defer v.Close()
 	var h digest.Hasher
@@ -54,12 +53,11 @@ func (t *Table) ScrubFrame(ctx context.Context, s *Scrub, rows int) (n int, byte
 	})
 	switch {
 	case err != nil:
-		return n, bytes, false, scrubbed(t, s, err)
+		return n, bytes, false, t.damaged(s.frame.Cut, fmt.Errorf("behind the rows below offset %d: %w", s.next, err))
 	case more:
 		return n, bytes, false, ctx.Err()
 	case s.sum != s.frame.Digest:
-		return n, bytes, false, fmt.Errorf("%w: ordinal %d at %d stores %d rows that hash differently from the %d that were folded", ErrDigest,
-			t.ordinal, s.frame.Cut, s.sum.Count, s.frame.Digest.Count)
+		return n, bytes, false, t.differs(&s.frame, s.sum)
 	}
 	return n, bytes, true, nil
 }
@@ -73,12 +71,4 @@ func (s *Scrub) begin(frames []Frame) bool {
 		s.frame = frames[0]
 	}
 	return true
-}
-
-// scrubbed says where the damage is.
-func scrubbed(t *Table, s *Scrub, err error) error {
-	if pebble.IsCorruptionError(err) && !errors.Is(err, ErrCorrupt) {
-		return fmt.Errorf("%w: ordinal %d at %d, behind the row below offset %d: %w", ErrCorrupt, t.ordinal, s.frame.Cut, s.next, err)
-	}
-	return err
 }

@@ -1,6 +1,7 @@
 package table_test
 
 import (
+	"context"
 	"fmt"
 	"testing"
 
@@ -9,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/keyframelog/keyframe/proto/fold"
+	"github.com/keyframelog/keyframe/storage/keys"
 	"github.com/keyframelog/keyframe/storage/table"
 )
 
@@ -57,4 +59,45 @@ func TestScrubFrame(t *testing.T) {
 	commit(300, 310)
 	require.NoError(t, a.Thin(background, 300))
 	require.Equal(t, 200, read(1000), "the oldest frame, from its beginning")
+
+	scrub = table.Scrub{}
+	n, bytes, done, err := a.ScrubFrame(background, &scrub, 1)
+	require.NoError(t, err)
+	require.False(t, done)
+	require.Equal(t, 1, n)
+	require.EqualValues(t, 4+4+1000, bytes)
+	canceled, cancel := context.WithCancel(background)
+	cancel()
+	_, _, done, err = a.ScrubFrame(canceled, &scrub, 100)
+	require.ErrorIs(t, err, context.Canceled)
+	require.False(t, done)
+	require.NoError(t, s.pdb.Delete(keys.AppendTableOffset(nil, keys.TableRows, 1, 305), pebble.NoSync))
+	for done, err = false, nil; !done && err == nil; {
+		_, _, done, err = a.ScrubFrame(background, &scrub, 100)
+	}
+	require.ErrorIs(t, err, table.ErrDigest, "a row is missing")
+	require.False(t, done)
+}
+
+// A piece has no more bytes than a KiB for each row that was asked for, and one row at least.
+func TestScrubFrameOfLargeRows(t *testing.T) {
+	var clock int64
+	fs := vfs.NewMem()
+	s := &store{fs: fs, clock: &clock, max: 8192, opts: options(fs, true)}
+	s.open(t)
+	defer s.close(t)
+	a, err := s.db.Table(1, identity(fold.LastValue, 0))
+	require.NoError(t, err)
+	var deltas []oracleDelta
+	for o := range int64(20) {
+		deltas = append(deltas, oracleDelta{key: fmt.Sprintf("k%03d", o), offset: o, op: oraclePut, value: fmt.Sprintf("%04096d", o)})
+	}
+	require.NoError(t, s.db.Commit(background, []table.Fold{{Table: a, Changes: collapse(deltas), End: 20, Cut: true}}))
+	var scrub table.Scrub
+	for _, x := range [][2]int{{8, 2}, {1, 1}, {16, 4}} {
+		n, _, done, err := a.ScrubFrame(background, &scrub, x[0])
+		require.NoError(t, err)
+		require.False(t, done)
+		require.Equal(t, x[1], n)
+	}
 }

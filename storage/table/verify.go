@@ -13,6 +13,8 @@ import (
 
 // Verify reads the rows of the frame at cut (or Current) back, checks the checksum of each, hashes them and compares. It returns the
 // digest of what is stored; the error is ErrDigest where that is not the frame's, and ErrCorrupt where a row or a block is damaged.
+// It is one pass, and pins sstables to its end: in pieces, at leisure, ScrubFrame does it for a frame, and Scrub, against the index, for the
+// table at Position.
 //
 // What it hashes was read back from files that were synced before a commit, or a compaction, made them part of the database. Some
 // blocks may come from Pebble's block cache: but only a read of the file, its checksum verified, puts a block there (Pebble 2.1.7:
@@ -37,12 +39,22 @@ func (t *Table) Verify(ctx context.Context, cut int64) (got digest.Digest, err e
 	if err == nil {
 		err = canceled
 	}
-	if pebble.IsCorruptionError(err) && !errors.Is(err, ErrCorrupt) {
-		err = fmt.Errorf("%w: ordinal %d at %d: %w", ErrCorrupt, t.ordinal, v.f.Cut, err)
-	}
 	if err == nil && got != v.f.Digest {
-		err = fmt.Errorf("%w: ordinal %d at %d stores %d rows that hash differently from the %d that were folded", ErrDigest,
-			t.ordinal, v.f.Cut, got.Count, v.f.Digest.Count)
+		err = t.differs(&v.f, got)
 	}
-	return got, err
+	return got, t.damaged(v.f.Cut, err)
+}
+
+// damaged makes ErrCorrupt of what Pebble says of a damaged block, and says whose it is.
+func (t *Table) damaged(cut int64, err error) error {
+	if pebble.IsCorruptionError(err) && !errors.Is(err, ErrCorrupt) {
+		return fmt.Errorf("%w: ordinal %d at %d: %w", ErrCorrupt, t.ordinal, cut, err)
+	}
+	return err
+}
+
+// differs says that a frame's rows have another digest than the frame.
+func (t *Table) differs(f *Frame, got digest.Digest) error {
+	return fmt.Errorf("%w: ordinal %d at %d stores %d rows that hash differently from the %d that were folded", ErrDigest,
+		t.ordinal, f.Cut, got.Count, f.Digest.Count)
 }

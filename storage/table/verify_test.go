@@ -38,6 +38,12 @@ func TestVerifyReadsTheFiles(t *testing.T) {
 	require.ErrorIs(t, err, table.ErrCorrupt)
 	_, err = a.Verify(background, 200)
 	require.ErrorIs(t, err, table.ErrCorrupt)
+	require.ErrorContains(t, err, "ordinal 1 at 200")
+	var scrub table.Scrub
+	_, _, done, err := a.ScrubFrame(background, &scrub, 1000)
+	require.ErrorIs(t, err, table.ErrCorrupt)
+	require.ErrorContains(t, err, "ordinal 1 at 200: behind the rows below offset ")
+	require.False(t, done)
 }
 
 // damage changes a byte of what is stored in an sstable.

@@ -38,7 +38,7 @@ func (j *job) beginExpiry(ctx context.Context) error {
 	f := j.f
 	j.expiry = expiry{start: j.old.start}
 	last, cuts := j.before()
-	if cuts && len(above(j.old.starts, last)) > 0 {
+	if n := len(j.old.starts); cuts && n > 0 && j.old.starts[n-1].Cut > last {
 		it, err := j.t.db.cfg.DB.NewIter(undoSpan(j.t.ordinal, last))
 		if err != nil {
 			return err

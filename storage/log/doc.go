@@ -38,8 +38,9 @@
 // partitions in the order of their ordinals, and the committer moves all of them after one sync.
 //
 // Sequences and epochs around markers are Kafka's: a marker with another epoch begins the producer's window anew, at sequence 0; older
-// epochs and older coordinators are refused; a batch outside the producer's open transaction is refused; a producer in a
-// transaction is never forgotten. Aborted tells a reader of committed records what to skip.
+// epochs are refused; a batch outside the producer's open transaction is refused; a producer in a transaction is never forgotten. A marker
+// that is Foreign is refused for an older coordinator epoch, too, and where it is refused the other partitions get it all the same. Aborted
+// tells a reader of committed records what to skip.
 //
 // # Reading
 //

@@ -58,7 +58,7 @@ type marking struct {
 //
 // The reserve of the disk is not asked: what ends a transaction is what lets space be freed.
 //
-// Errors, and nothing was written then: *SequenceError (StaleEpoch), ErrClosed, ErrFailed, extra's.
+// Errors, and nothing was written then: *SequenceError (StaleEpoch; of a Foreign marker see Appended.Refused), ErrClosed, ErrFailed, extra's.
 func (s *Store) AppendMarkers(partitions []*Partition, m Marker, extra func(*pebble.Batch) error) (*Appended, error) {
 	if err := s.enter(); err != nil {
 		return nil, err

@@ -19,6 +19,9 @@
 // For reads by key, the first touch of a key after a cut keeps the index entry as the frame saw it (an undo entry), under the
 // cut that precedes the interval. A key as of a frame: the first undo entry from the frame's interval on, else the index.
 //
+// And the undo entries of the intervals between two frames name every key that can differ between them, so that View.Differences costs what
+// was touched there, whatever the tables hold.
+//
 // Rows carry a flag if they are tombstones, and stay until ExpireTombstones, so that a consumer that was away learns of the delete. The
 // horizon is the offset above the last tombstone that expired.
 //
@@ -27,7 +30,8 @@
 // is no new cut; then the frame of (N, S') takes the place of the newest one, of (N, S). It is committed as any other fold, in one Ingest, and
 // a view of (N, S) that is open goes on to show that. All offsets are as they were: the state at x >= N is without the rows below S' from then
 // on, the state below N has not changed. The horizon does not move for that: a reader that applies what changed since c drops its own rows below S,
-// and so the keys whose tombstones went with S.
+// and so the keys whose tombstones went with S. Rows that left stay stored until a trim comes behind the cut at which they did: till then
+// View.Left still has them, for who has to tell which they were.
 //
 // A copy of a table that differs from its log is repaired by Patch: rows at offsets below the position, in one Ingest. It keeps no past, so there is
 // no frame that would show a row below its cut, and no deletion vector: what goes is dead in its segment, what comes is in the segment that
@@ -35,9 +39,9 @@
 //
 // # Crash safety
 //
-// Every commit is one Ingest, so recovery is reading the meta entry. Trim takes three steps, each of which leaves a table that reads the
-// same (see Trim); in the second, rows are replaced by an IngestAndExcise. Load and Drop put their visible step last and first, and Open
-// removes entries of ordinals without a meta entry.
+// Every commit is one Ingest, a Patch too, so recovery is reading the meta entry. Trim takes three steps, each of which leaves a table that
+// reads the same (see Trim); in the second, rows are replaced by an IngestAndExcise. Load and Drop put their visible step last and first, and
+// Open removes entries of ordinals without a meta entry. What is stored is read back by Verify in one pass, by ScrubFrame and Scrub piece by piece.
 //
 // # Reading beside ingests
 //

@@ -1,0 +1,86 @@
+package table_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/stretchr/testify/require"
+
+	"github.com/keyframelog/keyframe/proto/fold"
+	"github.com/keyframelog/keyframe/storage/table"
+)
+
+// Who knew the table as of a fold finds the rows that the log start has passed since, while they are all stored, and is told where they are not.
+func TestRowsThatLeft(t *testing.T) {
+	var clock int64
+	s := openStore(t, vfs.NewMem(), &clock, rowMax, false)
+	var views []*table.View
+	defer func() {
+		for _, v := range views {
+			require.NoError(t, v.Close())
+		}
+		s.close(t)
+	}()
+	x, err := s.db.Table(1, identity(fold.LastValue, 0))
+	require.NoError(t, err)
+	commit := func(end, start int64, deltas ...oracleDelta) {
+		t.Helper()
+		require.NoError(t, s.db.Commit(background, []table.Fold{{Table: x, Changes: collapse(deltas), End: end, Cut: true, Start: start}}))
+	}
+	put := func(key string, offset int64) oracleDelta {
+		return oracleDelta{key: key, op: oraclePut, value: "v", offset: offset}
+	}
+	view := func() *table.View {
+		t.Helper()
+		v, err := x.View(table.Current)
+		require.NoError(t, err)
+		views = append(views, v)
+		return v
+	}
+	left := func(v *table.View, start, from, folded int64) (list []string) {
+		t.Helper()
+		for row, err := range v.Left(start, from, folded) {
+			require.NoError(t, err)
+			name := fmt.Sprintf("%s%d", row.Key, row.Offset)
+			if row.Tombstone {
+				name += " deleted"
+			}
+			list = append(list, name)
+		}
+		return list
+	}
+	commit(4, 0, put("a", 0), put("b", 1), put("c", 2), put("d", 3))
+	commit(6, 0, put("b", 4), oracleDelta{key: "d", op: oracleDelete, offset: 5})
+	then := view()
+	require.Empty(t, left(then, 0, 0, 6))
+	commit(8, 3, put("c", 6))
+
+	v := view()
+	require.EqualValues(t, 3, v.Start())
+	require.True(t, v.LeftSince(0, nil), "the oldest frame has all")
+	require.EqualValues(t, 4, v.LeftBelow(0))
+	require.Equal(t, []string{"a0", "c2"}, left(v, 0, 0, 6), "c has another row since")
+	require.Equal(t, []string{"a0", "b1", "c2"}, left(v, 0, 0, 4), "b, too, for who knows less")
+	require.Equal(t, []string{"a0", "c2"}, left(v, 0, 0, 8), "what left at the cut is not taken for superseded")
+	require.Equal(t, []string{"c2"}, left(v, 0, 1, 6))
+	require.Empty(t, left(v, 3, 3, 6))
+
+	before := v.Moment()
+	require.Equal(t, before, then.Moment())
+	require.NoError(t, x.Trim(background, 8))
+	v = view()
+	require.False(t, v.LeftSince(0, nil))
+	require.False(t, v.LeftSince(0, &before), "a trim came between")
+	require.EqualValues(t, 0, v.LeftBelow(0))
+	require.True(t, v.LeftSince(3, nil))
+	require.EqualValues(t, 8, v.LeftBelow(3))
+	require.Empty(t, left(v, 3, 3, 8))
+
+	trimmed := v.Moment()
+	commit(10, 6, put("e", 8))
+	v = view()
+	require.True(t, v.LeftSince(0, &trimmed), "nothing was trimmed since")
+	require.Equal(t, []string{"b4", "d5 deleted"}, left(v, 3, 3, 8))
+	require.Equal(t, []string{"b4", "d5 deleted"}, left(v, 0, 3, 10), "who knew an earlier start, and saw the trim")
+}

@@ -108,42 +108,6 @@ func fixtureRecord(topic string, i int, round string, n int) *kgo.Record {
 	return r
 }
 
-// trimmed waits until the beginning of the topic was compacted; Kafka's cleaner comes by every 15 s.
-func trimmed(ctx context.Context, addr, topic string) error {
-	const limit = 90 * time.Second
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	for {
-		switch first, err := firstOffset(ctx, addr, topic); {
-		case ctx.Err() != nil:
-			return fmt.Errorf("%s was not compacted within %s", topic, limit)
-		case err != nil:
-			return fmt.Errorf("read %s: %w", topic, err)
-		case first > 0:
-			return nil
-		}
-		time.Sleep(100 * time.Millisecond)
-	}
-}
-
-// firstOffset is that of the first record that is left.
-func firstOffset(ctx context.Context, addr, topic string) (int64, error) {
-	cl, err := kgo.NewClient(kgo.SeedBrokers(addr), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {0: kgo.NewOffset().At(0)}}))
-	if err != nil {
-		return 0, err
-	}
-	defer cl.Close()
-	for {
-		fetches := cl.PollRecords(ctx, 1)
-		if err := fetches.Err(); err != nil {
-			return 0, err
-		}
-		for _, r := range fetches.Records() {
-			return r.Offset, nil
-		}
-	}
-}
-
 // makeFours gives every driver a topic with four partitions.
 func makeFours(ctx context.Context, w *workplace, all []driver) error {
 	cl, err := kgo.NewClient(kgo.SeedBrokers(w.addr))

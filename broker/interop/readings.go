@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -145,41 +144,4 @@ func makeReadings(ctx context.Context, w *workplace, chosen []driver, b *ours) (
 	}
 	wait.Wait()
 	return env, errors.Join(errs...)
-}
-
-// offsetsCome waits until the offsets of the records are those that a topic gives. Whether the records are right is for the drivers to say.
-func offsetsCome(ctx context.Context, addr, topic string, want []record) error {
-	const limit = 90 * time.Second
-	deadline := time.Now().Add(limit)
-	for {
-		got, err := offsetsOf(ctx, addr, topic, want[len(want)-1].Offset)
-		switch {
-		case err != nil:
-			return fmt.Errorf("read %s: %w", topic, err)
-		case slices.EqualFunc(got, want, func(o int64, r record) bool { return o == r.Offset }):
-			return nil
-		case time.Now().After(deadline):
-			return fmt.Errorf("%s was not trimmed within %s: %d records are left, not %d", topic, limit, len(got), len(want))
-		}
-		time.Sleep(100 * time.Millisecond)
-	}
-}
-
-// offsetsOf reads a topic from its log start to an offset, with it.
-func offsetsOf(ctx context.Context, addr, topic string, last int64) (offsets []int64, err error) {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
-	cl, err := kgo.NewClient(kgo.SeedBrokers(addr), kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {0: kgo.NewOffset().AtStart()}}))
-	if err != nil {
-		return nil, err
-	}
-	defer cl.Close()
-	for len(offsets) == 0 || offsets[len(offsets)-1] < last {
-		fetches := cl.PollFetches(ctx)
-		if err := fetches.Err(); err != nil {
-			return nil, err
-		}
-		fetches.EachRecord(func(r *kgo.Record) { offsets = append(offsets, r.Offset) })
-	}
-	return offsets, nil
 }

@@ -116,6 +116,36 @@ func TestPatternsOfManyGroups(t *testing.T) {
 	require.EqualValues(t, topics*distinct+distinct, p.steps.Load())
 }
 
+// A topic that no member reads leaves what the members read alone; one that a member waits for by its name does not, also where another
+// member reads it already.
+func TestOtherTopicsAreNotResolved(t *testing.T) {
+	w := newWorld()
+	w.set("t1", 1)
+	p := NewPatterns(w)
+	g := New(epochZero, Options{Topics: w, Patterns: p, SessionTimeout: time.Hour, HeartbeatInterval: time.Second, MaxSize: 100})
+	pattern := "t.*"
+	g.Heartbeat(epochZero, &HeartbeatRequest{MemberID: "m", Rebalance: time.Minute, Pattern: &pattern})
+	g.Heartbeat(epochZero, &HeartbeatRequest{MemberID: "named", Rebalance: time.Minute, Names: []string{"t1", "t2"}})
+	g.beat(t)
+	resolved := &g.byID["m"].topics[0]
+	for _, partitions := range []int{1, 2, 0} {
+		w.set("u1", partitions)
+		p.Refresh(math.MaxInt)
+		require.Zero(t, g.beat(t))
+		require.Same(t, resolved, &g.byID["m"].topics[0])
+	}
+
+	// It comes while a step is under way: the one member is asked about before, the other after.
+	id := w.set("t2", 1)
+	p.Refresh(math.MaxInt)
+	g.resolve()
+	named := g.byID["named"]
+	named.topics = slices.DeleteFunc(named.topics, func(topic TopicID) bool { return topic == id })
+	g.topicsVersion--
+	g.resolve()
+	require.Contains(t, named.topics, id)
+}
+
 // When many topics come at once no heartbeat does more than its share, and a group sees a topic as soon as somebody has come to it.
 func TestRefreshOfPatternsIsBounded(t *testing.T) {
 	const topics, distinct, share = 1000, 100, 3000

@@ -48,13 +48,14 @@ func compile(expression string) (*regexp.Regexp, error) {
 }
 
 // resolve brings up to date which topics each member reads, and says whether that is different from what the last assignment
-// was made of. It is cheap when neither topics nor subscriptions have changed.
+// was made of. It is cheap when neither subscriptions nor topics of theirs have changed.
 func (g *Group) resolve() (changed bool) {
 	if g.ownPatterns {
 		g.opts.Patterns.Refresh(math.MaxInt)
 	}
 	version := g.opts.Topics.Version()
-	if !g.patternsFound() && version == g.topicsVersion && !g.subscriptionsChanged {
+	if !g.patternsFound() && !g.subscriptionsChanged && (version == g.topicsVersion || g.sameTopics()) {
+		g.topicsVersion = version
 		return false
 	}
 	g.topicsVersion, g.subscriptionsChanged = version, false
@@ -85,6 +86,26 @@ func (g *Group) resolve() (changed bool) {
 	changed = sum != g.topicsSum
 	g.topicsSum = sum
 	return changed
+}
+
+// sameTopics says whether the topics that the members read are as they were, and no name of theirs has become one. Every topic that comes or
+// goes is looked at by every group, and most groups do not read it.
+func (g *Group) sameTopics() bool {
+	for id, was := range g.subscribed {
+		if t, ok := g.opts.Topics.ByID(id); !ok || t.Partitions != was.Partitions {
+			return false
+		}
+	}
+	for _, m := range g.members {
+		for _, name := range m.names {
+			if t, ok := g.opts.Topics.ByName(name); ok {
+				if _, known := slices.BinarySearchFunc(m.topics, t.ID, compareIDs); !known {
+					return false
+				}
+			}
+		}
+	}
+	return true
 }
 
 // patternsFound says whether an expression of a member was found to match more than the member's topics say.

@@ -16,14 +16,18 @@ const (
 	partiesMax = 64 // of a dispute
 )
 
-// claim is a replica's word that it differs from the log: where, with which digest, and in which run.
+// claim is a replica's word that it differs from the log, and in which run.
 type claim struct {
-	incarnation [16]byte
-	point       Point
-	run         run
+	disagreement
+	run run
 }
 
-func (c claim) same(o claim) bool { return c.incarnation == o.incarnation && c.point == o.point }
+// disagreement is where a copy differs from the log, and with which digest: what claims that agree have in common.
+type disagreement struct {
+	partition   int32
+	incarnation [16]byte
+	point       Point
+}
 
 // run is what changes when a replica's state is no longer its own work alone.
 type run struct {
@@ -80,7 +84,7 @@ func (t *topic) judgeLocked(rep *replica, p *part, s *sighting, now time.Time, a
 	if !s.comparable {
 		return
 	}
-	c := claim{s.incarnation, s.point, run{rep.host, s.said.Repairs, s.said.Bootstraps}}
+	c := claim{disagreement{no, s.incarnation, s.point}, run{rep.host, s.said.Repairs, s.said.Bootstraps}}
 	switch s.said.Outcome {
 	case api.Outcome_OUTCOME_EQUAL:
 		if s.agrees == unknown || s.agrees == agrees {
@@ -96,7 +100,7 @@ func (t *topic) judgeLocked(rep *replica, p *part, s *sighting, now time.Time, a
 // equalLocked ends the claims that the replica made in this run, by itself, and with them a dispute.
 func (t *topic) equalLocked(rep *replica, p *part, c claim, no int32, alarms *[]alarm) {
 	p.overruled = false
-	p.claims = slices.DeleteFunc(p.claims, func(o claim) bool { return o.run == c.run && o.point.Offset < c.point.Offset })
+	rep.unclaim(p, func(o claim) bool { return o.run == c.run && o.point.Offset < c.point.Offset })
 	d := t.disputes[no]
 	if d == nil {
 		return
@@ -111,16 +115,14 @@ func (t *topic) driftedLocked(rep *replica, p *part, c claim, no int32, now time
 	if s := t.settled[no]; s.incarnation == c.incarnation && c.point.Offset <= s.cut || p.overruled {
 		return
 	}
-	if !slices.ContainsFunc(p.claims, c.same) {
-		p.claims = append(p.claims, c)
-		p.claims = p.claims[max(len(p.claims)-claimsMax, 0):]
-	}
-	agreed := map[string]party{}
-	for name, other := range t.replicas {
-		if o := other.partitions[no]; o != nil && !o.overruled {
-			if i := slices.IndexFunc(o.claims, c.same); i >= 0 {
-				agreed[name] = party{o.claims[i].point.Offset, o.claims[i].run}
-			}
+	rep.claim(p, c)
+	agreed := map[string]party{rep.name: p.party(c)}
+	for _, other := range t.claimants[c.disagreement] {
+		if len(agreed) == partiesMax {
+			break // whoever comes later is counted in when it comes
+		}
+		if o := other.partitions[no]; !o.overruled {
+			agreed[other.name] = o.party(c)
 		}
 	}
 	if len(agreed) < 2 {
@@ -142,14 +144,56 @@ func (t *topic) driftedLocked(rep *replica, p *part, c claim, no int32, now time
 	}
 }
 
+// claim keeps a claim of a replica about its copy of a partition, in place of the oldest of too many.
+func (rep *replica) claim(p *part, c claim) {
+	if p.claimed(c) >= 0 {
+		return
+	}
+	if len(p.claims) == claimsMax {
+		oldest := p.claims[0]
+		rep.unclaim(p, func(o claim) bool { return o == oldest })
+	}
+	p.claims = append(p.claims, c)
+	of := rep.topic.claimants
+	of[c.disagreement] = append(of[c.disagreement], rep)
+}
+
+// unclaim forgets claims of a replica about its copy of a partition.
+func (rep *replica) unclaim(p *part, gone func(claim) bool) {
+	of := rep.topic.claimants
+	p.claims = slices.DeleteFunc(p.claims, func(c claim) bool {
+		if !gone(c) {
+			return false
+		}
+		who := slices.DeleteFunc(of[c.disagreement], func(o *replica) bool { return o == rep })
+		if of[c.disagreement] = who; len(who) == 0 {
+			delete(of, c.disagreement)
+		}
+		return true
+	})
+}
+
+// claimed is where among its claims a copy has the same as another; -1: nowhere.
+func (p *part) claimed(c claim) int {
+	return slices.IndexFunc(p.claims, func(o claim) bool { return o.disagreement == c.disagreement })
+}
+
+// party is who has made the same claim.
+func (p *part) party(c claim) party { return party{c.point.Offset, p.claims[p.claimed(c)].run} }
+
 // settleLocked ends a dispute; claims up to a cut count no more.
 func (t *topic) settleLocked(no int32, d *dispute, cut int64, by string, alarms *[]alarm) {
 	delete(t.disputes, no)
 	t.settled[no] = settlement{d.incarnation, max(cut, d.point.Offset)}
-	for _, rep := range t.replicas {
-		if p := rep.partitions[no]; p != nil {
-			p.claims = slices.DeleteFunc(p.claims, func(c claim) bool { return c.incarnation != d.incarnation || c.point.Offset <= t.settled[no].cut })
+	for at, who := range t.claimants {
+		if at.partition != no || at.incarnation == d.incarnation && at.point.Offset > t.settled[no].cut {
+			continue
 		}
+		for _, rep := range who {
+			p := rep.partitions[no]
+			p.claims = slices.DeleteFunc(p.claims, func(c claim) bool { return c.disagreement == at })
+		}
+		delete(t.claimants, at)
 	}
 	*alarms = append(*alarms, alarm{topic: t.Name, partition: no, point: d.point, ended: by})
 }

@@ -86,6 +86,64 @@ func start(s int64) func(*api.ReplicaPartition) {
 }
 func anew(x *api.ReplicaPartition) { x.Incarnation[0] = 2 }
 
+// Who has left, or has made too many other claims since, is no longer among those who agree: neither with who comes next, nor with itself when it is back.
+func TestClaimsAreForgotten(t *testing.T) {
+	wrong := sum(9, 9)
+	leave := func(g *rig) {
+		_, err := g.Report(files, &api.ReportRequest{Replica: "a", Leaving: true})
+		require.NoError(t, err)
+	}
+	claimMore := func(g *rig) {
+		for cut := int64(300); cut <= 600; cut += 100 {
+			g.report("a", state(1000, drifted(cut, wrong)))
+		}
+	}
+	for name, forget := range map[string]func(*rig){"it left": leave, "four more claims": claimMore, "equal later": func(g *rig) { g.report("a", state(1000, equal(700))) }} {
+		t.Run(name, func(t *testing.T) {
+			g := newRig(t, nil)
+			g.report("a", state(1000, drifted(200, wrong)))
+			forget(g)
+			g.report("a", state(1000, drifted(200, wrong)))
+			require.False(t, g.disputed())
+			forget(g)
+			g.report("b", state(1000, drifted(200, wrong)))
+			require.False(t, g.disputed())
+			g.report("c", state(1000, drifted(200, wrong)))
+			require.True(t, g.disputed())
+		})
+	}
+}
+
+// However many say the same, a dispute lists some of them; each of these can end it.
+func TestDisputeOfMany(t *testing.T) {
+	g := newRig(t, nil)
+	for i := range 100 {
+		g.report(fmt.Sprint("r", i), state(300, drifted(200, sum(9, 9))))
+	}
+	listed := g.Disputes("files")[0].Replicas
+	require.Len(t, listed, 64)
+	g.report(listed[63], state(300, equal(300)))
+	require.False(t, g.disputed())
+	g.report("r1", state(300, drifted(200, sum(9, 9))))
+	g.report("r2", state(300, drifted(200, sum(9, 9))))
+	require.False(t, g.disputed(), "it is settled")
+}
+
+// What a drift costs does not grow with how many have drifted before.
+func BenchmarkDrift(b *testing.B) {
+	for _, replicas := range []int{100, 10_000} {
+		b.Run(fmt.Sprint(replicas), func(b *testing.B) {
+			for b.Loop() {
+				g := newRig(b, nil)
+				for i := range replicas {
+					g.report(fmt.Sprint("r", i), state(300, drifted(200, sum(9, 9))))
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*replicas), "ns/report")
+		})
+	}
+}
+
 // A replica that repairs itself at once, before another has found the same, has said so nevertheless.
 func TestRepairDoesNotHideADispute(t *testing.T) {
 	g := newRig(t, nil)

@@ -85,6 +85,8 @@ type topic struct {
 	counts   map[int32]*counts
 	disputes map[int32]*dispute
 	settled  map[int32]settlement
+	// claimants are the replicas that have made each of the claims that are kept, the first one first.
+	claimants map[disagreement][]*replica
 }
 
 type replica struct {
@@ -194,7 +196,10 @@ func (r *Registry) topicLocked(t Topic) *topic {
 			r.dropLocked(other)
 		}
 	}
-	in := &topic{Topic: t, replicas: map[string]*replica{}, counts: map[int32]*counts{}, disputes: map[int32]*dispute{}, settled: map[int32]settlement{}}
+	in := &topic{
+		Topic: t, replicas: map[string]*replica{}, counts: map[int32]*counts{}, disputes: map[int32]*dispute{}, settled: map[int32]settlement{},
+		claimants: map[disagreement][]*replica{},
+	}
 	r.topics[t.ID] = in
 	return in
 }
@@ -240,6 +245,9 @@ func (r *Registry) forgetLocked(now time.Time) {
 func (r *Registry) removeLocked(rep *replica) {
 	r.order.Remove(rep.place)
 	delete(rep.topic.replicas, rep.name)
+	for _, p := range rep.partitions {
+		rep.unclaim(p, func(claim) bool { return true })
+	}
 	r.bytes -= rep.bytes
 }
 

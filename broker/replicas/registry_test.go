@@ -45,14 +45,14 @@ func sum(rows int64, of byte) digest.Digest {
 
 type rig struct {
 	*replicas.Registry
-	t       *testing.T
+	t       testing.TB
 	log     *fakeLog
 	now     time.Time
 	said    bytes.Buffer
 	metrics *prometheus.Registry
 }
 
-func newRig(t *testing.T, set func(*replicas.Config)) *rig {
+func newRig(t testing.TB, set func(*replicas.Config)) *rig {
 	g := &rig{t: t, now: time.UnixMilli(2_000_000), metrics: prometheus.NewRegistry()}
 	g.log = &fakeLog{incarnation: [16]byte{1}, end: 1000, frames: map[int64]replicas.Point{}}
 	for cut := int64(100); cut <= 1000; cut += 100 {

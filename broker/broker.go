@@ -241,7 +241,6 @@ func (b *Broker) openPlanes(context.Context) (err error) {
 		Keyframer:   b.keyframer,
 		Replicas:    b.replicas,
 		Leases:      b.leases,
-		Disputed:    b.replicas.Disputed,
 		TopicExists: b.topicExists,
 		Repairs:     b.repairs,
 		Hosts:       []string{stateHost},

@@ -21,6 +21,7 @@ import (
 	"github.com/keyframelog/keyframe/broker/keyframer/memlog"
 	"github.com/keyframelog/keyframe/broker/lease"
 	"github.com/keyframelog/keyframe/broker/repair"
+	"github.com/keyframelog/keyframe/broker/replicas"
 	"github.com/keyframelog/keyframe/broker/state"
 	"github.com/keyframelog/keyframe/proto/fold"
 	api "github.com/keyframelog/keyframe/proto/state"
@@ -48,7 +49,6 @@ type node struct {
 	client stateconnect.StateServiceClient
 	logs   []*memlog.Log
 
-	disputed atomic.Bool // every partition
 	fs       vfs.FS
 	settings keyframer.Settings
 	closers  []func() // of this run, last first
@@ -103,16 +103,20 @@ func (n *node) start(partitions int, configure func(*state.Config)) {
 	require.NoError(t, err)
 	n.fold(partitions, n.settings)
 	n.onStop(func() { require.NoError(t, n.k.Close()) })
-	desk := repair.NewDesk(repair.Config{Now: n.clock.Now, Metrics: registry, Disputed: func([16]byte, int32) bool { return n.disputed.Load() }})
-	n.onStop(func() { require.NoError(t, desk.Close()) })
-	config := state.Config{
-		Keyframer: n.k, Leases: n.leases, Repairs: desk, Gather: registry, Metrics: registry, Now: n.clock.Now,
-		TopicExists: func(name string) bool { return name == "plain" },
-	}
+	config := n.config(registry)
+	config.Gather, config.TopicExists = registry, func(name string) bool { return name == "plain" }
 	if configure != nil {
 		configure(&config)
 	}
 	n.serve(config)
+}
+
+// config is of a state plane over the keyframer and the leases that there are.
+func (n *node) config(metrics prometheus.Registerer) state.Config {
+	registry := replicas.New(replicas.Config{Find: replicas.In(n.k), Now: n.clock.Now, Metrics: metrics})
+	desk := repair.NewDesk(repair.Config{Now: n.clock.Now, Metrics: metrics, Disputed: registry.Disputed})
+	n.onStop(func() { require.NoError(n.t, desk.Close()) })
+	return state.Config{Keyframer: n.k, Replicas: registry, Repairs: desk, Leases: n.leases, Metrics: metrics, Now: n.clock.Now}
 }
 
 func (n *node) onStop(fn func()) { n.closers = append(n.closers, fn) }

@@ -19,9 +19,6 @@ func (s *service) RenewLease(_ context.Context, req *connect.Request[api.RenewLe
 	if len(m.Id) != 16 {
 		return nil, connect.NewError(connect.CodeInvalidArgument, errors.New("the id of a lease has 16 bytes"))
 	}
-	if s.cfg.Leases == nil {
-		return nil, leaseError(m.Topic, nil, lease.ErrExpired)
-	}
 	id := lease.ID(m.Id)
 	if m.Release {
 		if err := s.cfg.Leases.Release(id); err != nil {

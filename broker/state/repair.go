@@ -2,9 +2,6 @@ package state
 
 import (
 	"context"
-	"errors"
-
-	"connectrpc.com/connect"
 
 	"github.com/keyframelog/keyframe/broker/keyframer"
 	"github.com/keyframelog/keyframe/broker/repair"
@@ -30,9 +27,6 @@ type repairing struct {
 
 // openRepair opens the frame that a call is about; close it. The context is that of the call, bounded.
 func (s *service) openRepair(parent context.Context, m repairRequest) (context.Context, *repairing, error) {
-	if s.cfg.Repairs == nil {
-		return nil, nil, connect.NewError(connect.CodeUnimplemented, errors.New("nothing is repaired from this server"))
-	}
 	index := m.GetPartition()
 	sel, err := s.selectPartitions(m.GetTopic(), &index)
 	if err != nil {

@@ -12,7 +12,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/keyframelog/keyframe/broker/keyframer/memlog"
-	"github.com/keyframelog/keyframe/broker/state"
 	"github.com/keyframelog/keyframe/proto/batch"
 	"github.com/keyframelog/keyframe/proto/digest"
 	"github.com/keyframelog/keyframe/proto/sketch"
@@ -241,10 +240,6 @@ func TestRepairsAreRefused(t *testing.T) {
 	}
 	_, _, err := n.resolve(&api.ResolveRequest{Cut: 2000, Tags: make([]byte, 9)})
 	require.Equal(t, connect.CodeInvalidArgument, connect.CodeOf(err))
-
-	without := newNode(t, 1, func(c *state.Config) { c.Repairs = nil })
-	_, _, err = without.tags(&api.TagsRequest{})
-	require.Equal(t, connect.CodeUnimplemented, connect.CodeOf(err))
 }
 
 // What replicas agree on against the broker, and what is damaged here, nobody is repaired with; of more than two frames somebody has to wait.
@@ -279,7 +274,7 @@ func TestReasonsOfTheDesk(t *testing.T) {
 	require.Equal(t, connect.CodeResourceExhausted, code)
 	require.Equal(t, api.Reason_REASON_TOO_MANY_REPAIRS, why)
 
-	n.disputed.Store(true)
+	n.dispute(2)
 	code, why = refused(0)
 	require.Equal(t, connect.CodeFailedPrecondition, code)
 	require.Equal(t, api.Reason_REASON_DISPUTED, why)

@@ -34,6 +34,15 @@ func reported(replica string, cut int64, change func(*api.ReplicaPartition)) *ap
 	return &api.ReportRequest{Topic: topicName, Replica: replica, Host: "h pid 1", Partitions: []*api.ReplicaPartition{x}}
 }
 
+// dispute makes two replicas agree with one another, and not with the frame at a cut of partition 0.
+func (n *node) dispute(cut int64) {
+	n.t.Helper()
+	for _, replica := range []string{"one", "two"} {
+		_, err := n.report(reported(replica, cut, nil))
+		require.NoError(n.t, err)
+	}
+}
+
 // What replicas report is listed with its lag; two that agree against a frame dispute the partition, and an operator ends that.
 func TestReportAndReplicas(t *testing.T) {
 	n := newNode(t, 1, nil)

@@ -36,7 +36,7 @@ func (s *service) Resume(ctx context.Context, req *connect.Request[api.ResumeReq
 		return nil, describe(t, p, fmt.Errorf("%w: %s", keyframer.ErrNotKeyFramed, t.Name))
 	}
 	q.sameLog = q.incarnation == p.Incarnation
-	if q.repairs && s.cfg.Disputed(t.ID, p.Index) {
+	if q.repairs && s.cfg.Replicas.Disputed(t.ID, p.Index) {
 		return nil, refuseAt(api.Reason_REASON_DISPUTED, t, p, q.repairAt, "replicas of partition %d agree with one another and not with this broker: "+
 			"nothing is repaired until an operator has looked: keyframe check folds the log anew", p.Index)
 	}
@@ -77,9 +77,6 @@ func (s *service) resumeOnce(t *keyframer.Topic, p *keyframer.Partition, q *resu
 			return nil
 		}
 		answer.Frame = frameOf(t, p, tab, *a.frame)
-		if s.cfg.Leases == nil {
-			return nil
-		}
 		l, err := s.cfg.Leases.Grant(lease.Terms{
 			Topic: t.Name, TopicID: t.ID, Partition: p.Index, Incarnation: p.Incarnation, Replica: q.replica,
 			Cut: a.frame.Cut, Since: a.heldSince, From: a.heldFrom,

@@ -15,7 +15,6 @@ import (
 	"github.com/keyframelog/keyframe/broker/keyframer"
 	"github.com/keyframelog/keyframe/broker/keyframer/memlog"
 	"github.com/keyframelog/keyframe/broker/lease"
-	"github.com/keyframelog/keyframe/broker/state"
 	"github.com/keyframelog/keyframe/proto/batch"
 	"github.com/keyframelog/keyframe/proto/digest"
 	api "github.com/keyframelog/keyframe/proto/state"
@@ -190,8 +189,7 @@ func TestResumeDiverged(t *testing.T) {
 
 // A repair gets a frame at or above the position: one that is there, or one that all share.
 func TestRepairCutsOneFrame(t *testing.T) {
-	disputed := false
-	n := newNode(t, 1, func(c *state.Config) { c.Disputed = func([16]byte, int32) bool { return disputed } })
+	n := newNode(t, 1, nil)
 	at := changed(n, 100)
 	n.cut()
 	n.logs[0].Append(memlog.Put("later", "x"))
@@ -221,7 +219,7 @@ func TestRepairCutsOneFrame(t *testing.T) {
 	cut, err := n.client.Cut(context.Background(), connect.NewRequest(&api.CutRequest{Topic: topicName, Partition: ptr(int32(0)), MinOffset: 101}))
 	require.NoError(t, err)
 	require.EqualValues(t, 101, cut.Msg.Frames[0].Cut)
-	disputed = true
+	n.dispute(101)
 	_, err = n.resume(withRepair(held(at, 50), 60))
 	_, why, _ = reason(t, err)
 	require.Equal(t, api.Reason_REASON_DISPUTED, why)
@@ -382,7 +380,7 @@ func TestManyResumeAfterARestart(t *testing.T) {
 	n.logs[0].Append(memlog.Put("tail", "x"))
 	require.NoError(t, n.k.Close())
 	n.fold(1, calm())
-	n.serve(state.Config{Keyframer: n.k, Leases: n.leases, Now: n.clock.Now})
+	n.serve(n.config(nil))
 	require.NoError(t, n.renew(before.Lease.Id, -1, false))
 	var all sync.WaitGroup
 	for worker := range 50 {

@@ -20,19 +20,14 @@ import (
 	"github.com/keyframelog/keyframe/proto/state/stateconnect"
 )
 
-// Config of a Server. Keyframer is required; zero values of the rest mean the defaults.
+// Config of a Server. Keyframer, Replicas, Repairs and Leases are required; zero values of the rest mean the defaults.
 type Config struct {
 	Keyframer *keyframer.Keyframer
-	// Replicas keeps what replicas report. Nil: a registry of the server's own, with the defaults.
-	Replicas *replicas.Registry
+	Replicas  *replicas.Registry // keeps what replicas report, and says which partitions are disputed
+	Repairs   *repair.Desk       // answers Sketch, Resolve and Tags
+	Leases    *lease.Desk        // what replicas hold, and what the Keyframer asks
 	// TopicExists tells a topic that is not key-framed from one that does not exist. Nil: none exists.
 	TopicExists func(name string) bool
-	// Repairs answers Sketch, Resolve and Tags. Nil: they are unimplemented.
-	Repairs *repair.Desk
-	// Leases is what replicas hold, and what the Keyframer asks; nil: nothing is held.
-	Leases *lease.Desk
-	// Disputed says that replicas agree with one another about a partition and not with this broker. Nil: none do.
-	Disputed func(topicID [16]byte, partition int32) bool
 	// Hosts are names of this server beside localhost and the loopback addresses, without ports.
 	Hosts []string
 	// WaitTimeout bounds how long a read waits for the keyframer. Default 10 s.
@@ -84,17 +79,11 @@ func (c Config) withDefaults() Config {
 	if c.TopicExists == nil {
 		c.TopicExists = func(string) bool { return false }
 	}
-	if c.Disputed == nil {
-		c.Disputed = func([16]byte, int32) bool { return false }
-	}
 	if c.Now == nil {
 		c.Now = time.Now
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
-	}
-	if c.Replicas == nil {
-		c.Replicas = replicas.New(replicas.Config{Find: replicas.In(c.Keyframer), Now: c.Now, Logger: c.Logger, Metrics: c.Metrics})
 	}
 	return c
 }

@@ -7,6 +7,7 @@ import (
 
 	"connectrpc.com/connect"
 
+	"github.com/keyframelog/keyframe/broker/deadline"
 	"github.com/keyframelog/keyframe/broker/keyframer"
 	api "github.com/keyframelog/keyframe/proto/state"
 )
@@ -172,10 +173,7 @@ func (w *watch) add(p *keyframer.Partition, x *watched) {
 	x.changed.Store(true)
 	x.cancel = p.Watch(func() {
 		x.changed.Store(true)
-		select {
-		case w.wake <- struct{}{}:
-		default:
-		}
+		deadline.Wake(w.wake)
 	})
 	w.parts = append(w.parts, x)
 }

@@ -16,6 +16,7 @@ import (
 	"connectrpc.com/connect"
 	"github.com/stretchr/testify/require"
 
+	"github.com/keyframelog/keyframe/broker/deadline"
 	"github.com/keyframelog/keyframe/broker/keyframer"
 	"github.com/keyframelog/keyframe/broker/keyframer/memlog"
 	"github.com/keyframelog/keyframe/proto/batch"
@@ -25,18 +26,20 @@ import (
 
 // mirror is what a client knows by Watch alone: it goes on where it was told to, whatever came behind that.
 type mirror struct {
-	mu       sync.Mutex
-	rows     map[string]string // partition/key
-	from     map[int32]*api.AsOf
-	messages int
+	mu   sync.Mutex
+	rows map[string]string // partition/key
+	from map[int32]*api.AsOf
+	news chan struct{} // it was told something, or there is something to tell it
 }
 
-func newMirror() *mirror { return &mirror{rows: map[string]string{}, from: map[int32]*api.AsOf{}} }
+func newMirror() *mirror {
+	return &mirror{rows: map[string]string{}, from: map[int32]*api.AsOf{}, news: make(chan struct{}, 1)}
+}
 
 func (m *mirror) take(t *testing.T, told *api.WatchResponse) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.messages++
+	defer deadline.Wake(m.news)
 	for _, p := range told.BeginsAnew {
 		maps.DeleteFunc(m.rows, func(key, _ string) bool { return key[:len(fmt.Sprint(p, "/"))] == fmt.Sprint(p, "/") })
 		delete(m.from, p)
@@ -218,10 +221,29 @@ func (w *watchWorld) check() {
 			got = m.known()
 			return maps.Equal(want, got)
 		}
-		for deadline := time.Now().Add(10 * time.Second); !equal(); time.Sleep(time.Millisecond) {
-			if time.Now().After(deadline) {
+		unwatch := w.watch(m)
+		for late := time.After(20 * time.Second); !equal(); {
+			select {
+			case <-m.news:
+			case <-late:
 				require.Equal(n.t, want, got)
 			}
+		}
+		unwatch()
+	}
+}
+
+// watch gives a mirror news of what changes, until the function returned is called.
+func (w *watchWorld) watch(m *mirror) (cancel func()) {
+	topic, ok := w.k.Topic(topicName)
+	require.True(w.t, ok)
+	var cancels []func()
+	for _, p := range topic.Partitions() {
+		cancels = append(cancels, p.Watch(func() { deadline.Wake(m.news) }))
+	}
+	return func() {
+		for _, cancel := range cancels {
+			cancel()
 		}
 	}
 }

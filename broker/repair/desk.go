@@ -20,7 +20,7 @@ var (
 	ErrCorrupt = errors.New("the key frame is damaged on this broker, and nothing is repaired from it: its operator runs keyframe check")
 	// ErrDisputed: replicas agree with one another and not with this broker.
 	ErrDisputed = errors.New("replicas agree with one another and not with this broker: nothing is repaired from it until an operator has looked; " +
-		"keyframe check folds the log anew and compares")
+		"keyframe check folds the log anew and compares, and where it finds no problem, keyframe replica settle ends the dispute")
 	// ErrBusy: as many frames as may be are in work. Ask again.
 	ErrBusy = errors.New("as many key frames as may be are repaired from at the moment: try again")
 	// ErrTooLarge: the frame has more rows than may be held in memory.

@@ -9,13 +9,13 @@ import (
 
 	"github.com/keyframelog/keyframe/broker/keyframer"
 	"github.com/keyframelog/keyframe/broker/lease"
+	"github.com/keyframelog/keyframe/broker/repair"
 	"github.com/keyframelog/keyframe/proto/digest"
 	api "github.com/keyframelog/keyframe/proto/state"
 )
 
 const (
-	pointsMax      = 16
-	replicaNameMax = 249
+	pointsMax = 16
 	// resumeTries bounds how often a frame that was cut for a repair is looked for again because it was thinned.
 	resumeTries = 10
 )
@@ -37,8 +37,7 @@ func (s *service) Resume(ctx context.Context, req *connect.Request[api.ResumeReq
 	}
 	q.sameLog = q.incarnation == p.Incarnation
 	if q.repairs && s.cfg.Replicas.Disputed(t.ID, p.Index) {
-		return nil, refuseAt(api.Reason_REASON_DISPUTED, t, p, q.repairAt, "replicas of partition %d agree with one another and not with this broker: "+
-			"nothing is repaired until an operator has looked: keyframe check folds the log anew", p.Index)
+		return nil, refuseAt(api.Reason_REASON_DISPUTED, t, p, q.repairAt, "partition %d: %w", p.Index, repair.ErrDisputed)
 	}
 	for try := 0; ; try++ {
 		answer, granted, err := s.resumeOnce(t, p, q)
@@ -113,10 +112,11 @@ func parseResume(m *api.ResumeRequest) (*resumption, error) {
 	invalid := func(format string, args ...any) error {
 		return connect.NewError(connect.CodeInvalidArgument, fmt.Errorf(format, args...))
 	}
+	if err := checkReplica(m.Replica); err != nil {
+		return nil, connect.NewError(connect.CodeInvalidArgument, err)
+	}
 	q := &resumption{replica: m.Replica, epoch: m.LeaderEpoch, hasState: len(m.Incarnation) > 0}
 	switch {
-	case len(m.Replica) == 0 || len(m.Replica) > replicaNameMax:
-		return nil, invalid("the name of a replica has 1 to %d bytes", replicaNameMax)
 	case q.hasState && len(m.Incarnation) != 16:
 		return nil, invalid("an incarnation has 16 bytes")
 	case q.hasState != (len(m.Points) > 0):

@@ -1,15 +1,12 @@
 package client
 
 import (
-	"slices"
-
 	"github.com/keyframelog/keyframe/proto/frame"
 	"github.com/keyframelog/keyframe/storage/memory"
 )
 
 // consolidate brings a state to which nothing is applied meanwhile to the cut of a consolidated delta. Where it is the partition's, readers
-// see all of it at once, and watchers each key once, in offset order, what has expired last; then the state is followed on. The
-// stream is read without a lock.
+// see all of it at once, and watchers each key once, in offset order, what has expired last. The stream is read without a lock.
 func (p *partition) consolidate(s rows, fr *frame.Reader) error {
 	if p.rows() != s {
 		return s.consolidate(fr, nil)
@@ -58,9 +55,6 @@ func (p *partition) consolidateLocked(s rows, h frame.Header, apply func(memory.
 	p.ring.reset(s.perRecord())
 	p.ring.add(at, d)
 	p.compared = max(p.compared, at)
-	p.pending = slices.DeleteFunc(p.pending, func(f frameInfo) bool { return f.cut <= at })
-	p.generation++
-	p.following = true
 	return nil
 }
 

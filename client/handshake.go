@@ -249,24 +249,3 @@ func (p *partition) beginEmpty(a answer) error {
 	}
 	return p.show(s, a.from, Bootstrapped)
 }
-
-// follow lets what the tail reads from now on be applied.
-func (p *partition) follow() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	select {
-	case <-p.restart: // was meant for the former state
-	default:
-	}
-	s := p.rows()
-	p.pending = nil
-	p.following = true
-	p.recallLocked(s)
-	p.generation++
-}
-
-func (p *partition) unfollow() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.following = false
-}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -130,9 +131,7 @@ func (p *partition) run(ctx context.Context) {
 		var ok bool
 		why, ok = p.wait(ctx)
 		p.r.order(order{partition: p.no, remove: true})
-		p.mu.Lock()
-		p.following = false
-		p.mu.Unlock()
+		p.unfollow()
 		if !ok {
 			return
 		}
@@ -218,6 +217,32 @@ func (p *partition) askNow() {
 	case p.ask <- struct{}{}:
 	default:
 	}
+}
+
+// follow lets what the tail reads from now on be applied to the state that is there.
+func (p *partition) follow() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.followLocked()
+}
+
+func (p *partition) followLocked() {
+	select {
+	case <-p.restart: // was meant for the former state, or for this one before it was looked at
+	default:
+	}
+	s := p.rows()
+	at := s.position()
+	p.pending = slices.DeleteFunc(p.pending, func(f frameInfo) bool { return f.cut <= at })
+	p.following = true
+	p.recallLocked(s)
+	p.generation++
+}
+
+func (p *partition) unfollow() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.following = false
 }
 
 // attach notes which state the tail reads for. It is called by the tail goroutine alone.

@@ -97,7 +97,7 @@ func (p *partition) unrepaired(err error) bool {
 	return true
 }
 
-// followOn follows the log again from where the state stands.
+// followOn follows the log again from where the state stands, after it was looked at: what was asked for before that is done.
 func (p *partition) followOn() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -105,16 +105,8 @@ func (p *partition) followOn() {
 }
 
 func (p *partition) followOnLocked() {
-	select {
-	case <-p.restart: // was asked for while nothing was followed, of a state that has been looked at since
-	default:
-	}
-	at := p.rows().position()
-	p.compared = max(p.compared, at)
-	p.pending = slices.DeleteFunc(p.pending, func(f frameInfo) bool { return f.cut <= at })
-	p.following = true
-	p.recallLocked(p.rows())
-	p.generation++
+	p.compared = max(p.compared, p.rows().position())
+	p.followLocked()
 }
 
 // seek asks for a frame at or above the position. Where it lies above, following goes on to its cut: goOn. Else the state is compared with it, and

@@ -19,6 +19,7 @@ import (
 
 	"github.com/keyframelog/keyframe/client"
 	"github.com/keyframelog/keyframe/proto/digest"
+	"github.com/keyframelog/keyframe/storage/damage"
 )
 
 func newReplicaCommand() *cobra.Command {
@@ -109,7 +110,7 @@ func (f replicaFlags) config(c *config, topic string, log *replicaLog) (client.C
 
 func runReplica(cmd *cobra.Command, c *config, topic string, flags replicaFlags) error {
 	ctx := cmd.Context()
-	log := &replicaLog{to: cmd.OutOrStdout(), stopped: make(chan struct{}, 1), verdicts: map[int32]string{}}
+	log := newReplicaLog(cmd.OutOrStdout(), flags.policy == "repair" || flags.policy == "rebootstrap")
 	cfg, err := flags.config(c, topic, log)
 	if err != nil {
 		return err
@@ -129,7 +130,7 @@ func runReplica(cmd *cobra.Command, c *config, topic string, flags replicaFlags)
 	began := time.Now()
 	replica, err := client.OpenReplica(ctx, cfg)
 	if err != nil {
-		return flags.ended(cmd.Context(), ctx, err)
+		return flags.ended(cmd.Context(), ctx, adviseDir(flags.dir, err))
 	}
 	err = flags.ended(cmd.Context(), ctx, followReplica(ctx, replica, ends, flags, log, began))
 	return errors.Join(err, replica.Close())
@@ -144,10 +145,21 @@ func (f replicaFlags) ended(command, bounded context.Context, err error) error {
 		return command.Err()
 	case command.Err() != nil:
 		return nil
+	case errors.Is(err, client.ErrDrifted):
+		return fmt.Errorf("%w\n  With --on-drift repair, the default, the keys that differ are made what the log has", err)
 	case bounded.Err() != nil:
 		return fmt.Errorf("not verified within %s (--timeout): %w", f.timeout, err)
 	}
 	return err
+}
+
+// adviseDir says what to do about a directory that is damaged: not what to do about a broker's, which is the only copy there is.
+func adviseDir(dir string, err error) error {
+	var damaged *damage.Error
+	if dir == "" || !errors.As(err, &damaged) {
+		return err
+	}
+	return fmt.Errorf("%v\n  To go on: remove %s, or choose another directory; the copy is loaded anew from a key frame", err, dir)
 }
 
 func endOffsets(ctx context.Context, c *config, topic string) (map[int32]int64, error) {
@@ -172,7 +184,7 @@ func followReplica(ctx context.Context, replica *client.Replica, ends map[int32]
 	log.printf("current after %s", time.Since(began).Round(time.Millisecond))
 	if flags.exit {
 		log.positions(replica)
-		return verifyNow(ctx, replica)
+		return verifyNow(ctx, replica, log)
 	}
 	ticker := time.NewTicker(flags.interval)
 	defer ticker.Stop()
@@ -188,29 +200,95 @@ func followReplica(ctx context.Context, replica *client.Replica, ends map[int32]
 	}
 }
 
-// verifyNow compares every partition, which prints the verdicts as those at frames; only equal passes.
-func verifyNow(ctx context.Context, replica *client.Replica) error {
-	failed := 0
-	for _, v := range replica.Verify(ctx) {
-		if v.Outcome != client.Equal {
-			failed++
+// verifyNow compares every partition, which prints the verdicts as those at frames; only equal passes. What differs is put right first, where
+// the policy is to do so.
+func verifyNow(ctx context.Context, replica *client.Replica, log *replicaLog) error {
+	for {
+		log.expectAnswers()
+		failed, drifted := 0, []int32(nil)
+		for _, v := range replica.Verify(ctx) {
+			if v.Outcome != client.Equal {
+				failed++
+			}
+			if v.Outcome == client.Drifted {
+				drifted = append(drifted, v.Partition)
+			}
+		}
+		if failed == 0 {
+			return nil
+		}
+		if len(drifted) == 0 || !log.putRight(ctx, drifted) {
+			return fmt.Errorf("%d partition(s) are not proved equal to the log", failed)
 		}
 	}
-	if failed > 0 {
-		return fmt.Errorf("%d partition(s) are not proved equal to the log", failed)
-	}
-	return nil
 }
 
 // replicaLog prints what happens, one line each; verdicts and events come from the partitions' goroutines.
 type replicaLog struct {
-	stopped chan struct{} // capacity 1: a partition is no longer followed
+	stopped  chan struct{} // capacity 1: a partition is no longer followed
+	answered chan struct{} // capacity 1: answers has more
+	mends    bool          // the policy is to put right what differs
 
-	mu       sync.Mutex
-	to       io.Writer
-	verdicts map[int32]string // the last one of each partition, until something else happens to it
-	differ   map[int32]int    // differences printed since something else happened to a partition
-	away     bool             // the last attempt to connect failed
+	mu      sync.Mutex
+	to      io.Writer
+	said    map[int32]string // the last verdict of each partition, or what failed and is tried again (of all: -1), until something else happens to it
+	differ  map[int32]int    // differences printed since something else happened to a partition
+	answers map[int32]bool   // since expectAnswers: what came of a partition that differed; true: it is equal, or to be compared again
+	away    bool             // the last attempt to connect failed
+}
+
+func newReplicaLog(to io.Writer, mends bool) *replicaLog {
+	return &replicaLog{
+		to: to, mends: mends, stopped: make(chan struct{}, 1), answered: make(chan struct{}, 1), said: map[int32]string{}, differ: map[int32]int{},
+	}
+}
+
+// expectAnswers forgets what came of partitions that differed.
+func (l *replicaLog) expectAnswers() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.answers = map[int32]bool{}
+}
+
+// answerLocked notes what came of a partition that may have differed.
+func (l *replicaLog) answerLocked(partition int32, again bool) {
+	if l.answers != nil {
+		l.answers[partition] = again
+		wake(l.answered)
+	}
+}
+
+// putRight waits until something has come of each of these partitions, which differ. False: that is not the policy, or one stays as it is.
+func (l *replicaLog) putRight(ctx context.Context, drifted []int32) bool {
+	for l.mends {
+		missing := false
+		l.mu.Lock()
+		for _, p := range drifted {
+			again, ok := l.answers[p]
+			if ok && !again {
+				l.mu.Unlock()
+				return false
+			}
+			missing = missing || !ok
+		}
+		l.mu.Unlock()
+		if !missing {
+			return true
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-l.answered:
+		}
+	}
+	return false
+}
+
+func wake(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
 }
 
 func (l *replicaLog) printf(format string, args ...any) {
@@ -242,10 +320,12 @@ func (l *replicaLog) OnBrokerConnect(broker kgo.BrokerMetadata, _ time.Duration,
 // verdict prints a verdict once: that at the end repeats the one at a frame that was cut there.
 func (l *replicaLog) verdict(v client.Verdict) {
 	text := fmt.Sprintf("partition %d at %d: %s", v.Partition, v.At, v.Outcome)
-	switch v.Outcome {
-	case client.Equal:
+	switch {
+	case errors.Is(v.Err, client.ErrCorrupt): // of our own rows, which need not have been read to the end
+		v.Reason = ""
+	case v.Outcome == client.Equal:
 		text += fmt.Sprintf(", %d rows, digest %s", v.Ours.Count, shortSum(v.Ours.Sum.Bytes()))
-	case client.Drifted:
+	case v.Outcome == client.Drifted:
 		text += fmt.Sprintf(": ours %d rows %s, the log's %d rows %s", v.Ours.Count, shortSum(v.Ours.Sum.Bytes()), v.Logs.Count, shortSum(v.Logs.Sum.Bytes()))
 	}
 	if v.Reason != "" {
@@ -256,8 +336,16 @@ func (l *replicaLog) verdict(v client.Verdict) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.verdicts[v.Partition] != text {
-		l.verdicts[v.Partition] = text
+	l.sayLocked(v.Partition, text)
+	if v.Outcome == client.Equal {
+		l.answerLocked(v.Partition, true)
+	}
+}
+
+// sayLocked prints what is not what was said of the partition last.
+func (l *replicaLog) sayLocked(partition int32, text string) {
+	if l.said[partition] != text {
+		l.said[partition] = text
 		l.printLocked(text)
 	}
 }
@@ -274,15 +362,27 @@ func (l *replicaLog) event(e client.Event) {
 		text += ": " + e.Err.Error()
 	}
 	l.mu.Lock()
-	delete(l.verdicts, e.Partition)
+	defer l.mu.Unlock()
+	switch { // what is tried again and again is said once
+	case e.Partition < 0: // of all of them
+		l.sayLocked(e.Partition, fmt.Sprintf("topic %s: %s, trying again: %v", e.Topic, e.Kind, e.Err))
+		return
+	case e.Kind == client.BootstrapFailed:
+		l.sayLocked(e.Partition, fmt.Sprintf("partition %d at %d: %s, trying again: %v", e.Partition, e.Offset, e.Kind, e.Err))
+		return
+	}
+	delete(l.said, e.Partition)
+	delete(l.said, -1)
 	delete(l.differ, e.Partition)
 	l.printLocked(text)
-	l.mu.Unlock()
-	if e.Kind == client.Stopped {
-		select {
-		case l.stopped <- struct{}{}:
-		default:
-		}
+	switch e.Kind {
+	case client.Repaired, client.RepairFailed, client.Bootstrapped:
+		l.answerLocked(e.Partition, true)
+	case client.RepairRefused:
+		l.answerLocked(e.Partition, false)
+	case client.Stopped:
+		l.answerLocked(e.Partition, false)
+		wake(l.stopped)
 	}
 }
 
@@ -293,9 +393,6 @@ const differencesPrinted = 100
 func (l *replicaLog) difference(d client.Difference) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.differ == nil {
-		l.differ = map[int32]int{}
-	}
 	l.differ[d.Partition]++
 	switch n := l.differ[d.Partition]; {
 	case n <= differencesPrinted:

@@ -4,8 +4,10 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +15,9 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/keyframelog/keyframe/client"
+	"github.com/keyframelog/keyframe/storage/damage"
 )
 
 // What cannot become a replica ends at once, with the reason; what takes too long ends at --timeout.
@@ -71,9 +76,64 @@ func TestReplicaRunTellsThatTheBrokerIsAway(t *testing.T) {
 // A replica that ends while it connects does not say that the broker is away.
 func TestReplicaRunThatEndsBlamesNobody(t *testing.T) {
 	var out bytes.Buffer
-	l := &replicaLog{to: &out}
+	l := newReplicaLog(&out, true)
 	for _, err := range []error{context.Canceled, kgo.ErrClientClosed} {
 		l.OnBrokerConnect(kgo.BrokerMetadata{Host: "localhost", Port: 9092}, 0, nil, fmt.Errorf("unable to dial: %w", err))
 	}
 	require.Empty(t, out.String())
+}
+
+// A directory that holds something else than the log is put right before --exit ends the command, where that is the policy.
+func TestReplicaRunRepairsBeforeItExits(t *testing.T) {
+	n := startNode(t)
+	n.run(t, "", "topic", "create", "users", "--cleanup-policy", "compact")
+	n.run(t, "alice\tonline\nbob\taway\n", "produce", "users")
+	for _, policy := range []string{"report", "halt", "repair", "rebootstrap"} { // each wrong in a way of its own: those that agree are not repaired
+		dir := filepath.Join(t.TempDir(), "replica")
+		wrong, err := client.OpenReplica(t.Context(), client.Config{
+			Brokers: []string{n.kafka}, StateURL: n.state, Topic: "users", From: client.FromEarliest, Store: client.Dir(dir), OnDrift: client.Report,
+			KafkaOptions: []kgo.Opt{kgo.WithHooks(mutate{policy})},
+		})
+		require.NoError(t, err)
+		require.NoError(t, errors.Join(wrong.WaitFor(t.Context(), 0, 2), wrong.Close()))
+		out, err := n.try(t, "", "replica", "run", "users", "--exit", "--dir", dir, "--on-drift", policy)
+		switch policy {
+		case "repair":
+			require.NoError(t, err, out)
+			require.Contains(t, out, `key "bob" differs`)
+			require.Contains(t, out, "repaired, logical drift: 1 keys")
+			require.Regexp(t, "partition 0 at 2: equal, 2 rows, digest [0-9a-f]+\n$", out)
+		case "rebootstrap":
+			require.NoError(t, err, out)
+			require.Regexp(t, "partition 0 at 2: equal, 2 rows, digest [0-9a-f]+\n$", out)
+		default:
+			require.Error(t, err, out)
+			require.Contains(t, out, "partition 0 at 2: drifted")
+		}
+	}
+}
+
+// What to do about a damaged copy is not what to do about a broker's directory, which is the only one there is.
+func TestReplicaRunOnADamagedDirectory(t *testing.T) {
+	err := fmt.Errorf("replica directory d: %w", &damage.Error{Path: "d/table/000004.sst", Offset: -1, Why: "checksum mismatch"})
+	require.Equal(t, "replica directory d: d/table/000004.sst is damaged: checksum mismatch\n"+
+		"  To go on: remove d, or choose another directory; the copy is loaded anew from a key frame", explain(adviseDir("d", err)))
+}
+
+// What is tried again and again is said once, and again after something else happened.
+func TestReplicaRunSaysOnceWhatIsTriedAgain(t *testing.T) {
+	var out bytes.Buffer
+	l := newReplicaLog(&out, true)
+	gone, away := errors.New("unknown topic"), errors.New("connection refused")
+	for range 2 {
+		for range 3 {
+			l.event(client.Event{Kind: client.TailFailed, Topic: "users", Partition: -1, Offset: -1, Err: gone})
+			l.event(client.Event{Kind: client.BootstrapFailed, Topic: "users", Err: away})
+		}
+		l.event(client.Event{Kind: client.Bootstrapped, Topic: "users", Offset: 7, Rows: 5})
+	}
+	require.Equal(t, strings.Repeat(`topic users: tail failed, trying again: unknown topic
+partition 0 at 0: bootstrap failed, trying again: connection refused
+partition 0 at 7: bootstrapped, 5 rows
+`, 2), out.String())
 }

@@ -19,9 +19,13 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 )
+
+// repeatedWithin is for how long a signal that comes again is the same one: timeout(1) sends its own to the process, then to its group.
+const repeatedWithin = 100 * time.Millisecond
 
 func main() {
 	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
@@ -30,6 +34,7 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), signals...)
 	context.AfterFunc(ctx, func() {
+		time.Sleep(repeatedWithin)
 		stop()                        // a second signal ends the process at once
 		signal.Ignore(syscall.SIGHUP) // but a terminal that goes away may say so twice
 	})

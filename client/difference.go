@@ -30,10 +30,11 @@ var errTooMuch = errors.New("so much differs that the whole frame costs less")
 
 // comparison is the search for what differs between a state and the key frame at whose cut it stands. Nothing is applied to the state meanwhile.
 type comparison struct {
-	p     *partition
-	s     rows
-	plane repairPlane
-	until time.Time // of its patience
+	p        *partition
+	s        rows
+	plane    repairPlane
+	until    time.Time // of its patience
+	bytesMax int       // of the rows that are fetched
 
 	tags       []uint64      // of the stored rows
 	unreadable bool          // they cannot be read
@@ -51,6 +52,7 @@ type findings struct {
 func (p *partition) comparison(s rows, f frameInfo) *comparison {
 	return &comparison{
 		p: p, s: s, plane: repairPlane{plane: p.r.plane, f: f, replica: p.r.name}, until: p.r.cfg.Now().Add(repairPatience),
+		bytesMax: repairBytes,
 	}
 }
 
@@ -195,13 +197,15 @@ func (c *comparison) fetch(ctx context.Context, tags []uint64) (map[string]logRo
 		for _, t := range part {
 			asked[t] = true
 		}
+		before := size
 		err := c.call(ctx, func(ctx context.Context) error {
+			size = before // what a call that broke off had brought comes again
 			return c.plane.resolve(ctx, part, func(row frame.Row) error {
 				e := h.Entry(row.Key, row.Value)
 				if !asked[tagOf(e)] {
 					return fmt.Errorf("%w: the row of key %.*q has a tag that was not asked for", errLied, keyLogged, row.Key)
 				}
-				if size += len(row.Key) + len(row.Value) + len(row.Headers); size > repairBytes {
+				if size += len(row.Key) + len(row.Value) + len(row.Headers); size > c.bytesMax {
 					return fmt.Errorf("%w: rows of %d bytes", errTooMuch, size)
 				}
 				out[string(row.Key)] = logRow{row, e}

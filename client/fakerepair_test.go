@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/binary"
-	"fmt"
 	"maps"
 	"slices"
 	"sync/atomic"
@@ -26,25 +25,18 @@ type fakeRepair struct {
 	rows    atomic.Pointer[func([]*state.Row) []*state.Row]
 	rowsMax atomic.Int64 // in a message; 0: 1,000
 	old     atomic.Bool  // it knows of no repairs
+	broken  atomic.Int64 // so many calls of Resolve break off before their end
 
 	sketches, tagged, resolves, resumes atomic.Int64
-}
-
-func reasonError(code connect.Code, why state.Reason) error {
-	err := connect.NewError(code, fmt.Errorf("%v", why))
-	if d, derr := connect.NewErrorDetail(&state.ErrorDetail{Reason: why}); derr == nil {
-		err.AddDetail(d)
-	}
-	return err
 }
 
 func (f *fakeRepair) refused(call string) error {
 	if f.old.Load() {
 		return connect.NewError(connect.CodeUnimplemented, nil)
 	}
-	if refuse := f.refuse.Load(); refuse != nil {
-		if why := (*refuse)(call); why != state.Reason_REASON_UNSPECIFIED {
-			return reasonError(connect.CodeFailedPrecondition, why)
+	if reason := f.refuse.Load(); reason != nil {
+		if why := (*reason)(call); why != state.Reason_REASON_UNSPECIFIED {
+			return refuse(connect.CodeFailedPrecondition, why)
 		}
 	}
 	return nil
@@ -60,9 +52,9 @@ func (f *fakePlane) repairFrame(call string, p int32, incarnation []byte, cut in
 	part := f.log.parts[p]
 	switch {
 	case part == nil || !slices.Contains(part.cuts, cut):
-		return nil, nil, reasonError(connect.CodeNotFound, state.Reason_REASON_UNKNOWN_FRAME)
+		return nil, nil, refuse(connect.CodeNotFound, state.Reason_REASON_UNKNOWN_FRAME)
 	case !bytes.Equal(incarnation, part.incarnation[:]):
-		return nil, nil, reasonError(connect.CodeFailedPrecondition, state.Reason_REASON_OTHER_INCARNATION)
+		return nil, nil, refuse(connect.CodeFailedPrecondition, state.Reason_REASON_OTHER_INCARNATION)
 	}
 	var h digest.Hasher
 	rows := map[uint64]frame.Row{}
@@ -145,6 +137,9 @@ func (f *fakePlane) Resolve(_ context.Context, req *connect.Request[state.Resolv
 		if err := s.Send(&state.ResolveResponse{Rows: part}); err != nil {
 			return err
 		}
+	}
+	if f.repair.broken.Add(-1) >= 0 {
+		return connect.NewError(connect.CodeUnavailable, nil)
 	}
 	return s.Send(last)
 }

@@ -74,7 +74,7 @@ func (g *driftRig) drift(n int) (cut int64) {
 	g.lose = true
 	g.log.append(0, kv...)
 	cut = g.log.cut(0)
-	require.Eventually(g.t, func() bool { return g.r.partitions[0].knows(cut) }, 15*time.Second, time.Millisecond)
+	require.Eventually(g.t, func() bool { return g.r.partitions[0].knows(cut) }, guard, time.Millisecond)
 	g.tail.release()
 	return cut
 }
@@ -399,4 +399,26 @@ func TestRepairWithoutSketches(t *testing.T) {
 	g.plane.repair.old.Store(true)
 	require.Equal(t, connect.CodeUnimplemented, connect.CodeOf(g.plane.repair.refused("sketch")))
 	g.awaitRepair(g.drift(10), ByFrame)
+}
+
+// A call that breaks off is made again; what it had brought counts once among the rows that are held.
+func TestRowsOfABrokenCallCountOnce(t *testing.T) {
+	g := newDriftRig(t, 100, Memory()).start()
+	cut := g.log.cut(0)
+	g.awaitVerdict(cut, Equal)
+	f, err := toFrameInfo(g.log.frameOf(0, cut))
+	require.NoError(t, err)
+	p := g.r.partitions[0]
+	c := p.comparison(p.rows(), f)
+	require.NoError(t, c.rehash())
+	c.bytesMax = 101 * 115
+	g.plane.repair.rowsMax.Store(10)
+	g.plane.repair.broken.Store(2)
+	rows, err := c.fetch(testContext(t), c.tags)
+	require.NoError(t, err)
+	require.Len(t, rows, 101)
+	require.EqualValues(t, 3, g.plane.repair.resolves.Load())
+	c.bytesMax = 100 * 115
+	_, err = c.fetch(testContext(t), c.tags)
+	require.ErrorIs(t, err, errTooMuch)
 }

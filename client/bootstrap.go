@@ -212,6 +212,7 @@ func (p *partition) show(s rows, start int64, kind EventKind) error {
 	p.ring.add(at, d)
 	p.verified = verified
 	p.pending, p.compared = nil, at
+	p.forgetRestartLocked()
 	p.current.Store(&s)
 	p.start.Store(start)
 	p.mu.Unlock()

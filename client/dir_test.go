@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
-	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/stretchr/testify/require"
@@ -51,12 +50,7 @@ func TestDirKeepsTheLeaderEpoch(t *testing.T) {
 	g.log.cut(0)
 	g.open()
 	epochOf := func() int32 {
-		p := g.r.partitions[0]
-		require.Eventually(t, func() bool {
-			p.mu.Lock()
-			defer p.mu.Unlock()
-			return p.attached == p.generation
-		}, 15*time.Second, time.Millisecond)
+		awaitFollowing(t, g.r.partitions[0]) // before, what is assigned is nothing, or a former replica's
 		g.tail.mu.Lock()
 		defer g.tail.mu.Unlock()
 		return g.tail.assigned[0].epoch

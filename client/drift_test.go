@@ -148,7 +148,7 @@ func TestFrameCutWithinAFetch(t *testing.T) {
 			p.mu.Lock()
 			defer p.mu.Unlock()
 			return len(p.pending) == 1 && p.attached == p.generation
-		}, 15*time.Second, time.Millisecond)
+		}, guard, time.Millisecond)
 		g.log.mu.Lock()
 		batches := g.log.parts[0].batches
 		whole := segment{records: append(append([]batch.Record(nil), batches[0].records...), batches[1].records...), next: 4}

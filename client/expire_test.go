@@ -48,17 +48,17 @@ func TestRowsExpire(t *testing.T) {
 					}
 					end := g.log.append(0, "k4", "4")
 					if !late {
-						require.Eventually(t, func() bool { return g.r.partitions[0].waitsFor(cut) || g.r.partitions[0].startIs(3) }, 15*time.Second, time.Millisecond)
+						require.Eventually(t, func() bool { return g.r.partitions[0].waitsFor(cut) || g.r.partitions[0].startIs(3) }, guard, time.Millisecond)
 						g.tail.release()
 					} else {
 						require.NoError(t, g.r.WaitFor(ctx, 0, end))
 						g.plane.hidden.Store(false)
 						g.log.changed.notify()
-						require.Eventually(t, func() bool { return g.r.partitions[0].startIs(3) }, 15*time.Second, time.Millisecond)
+						require.Eventually(t, func() bool { return g.r.partitions[0].startIs(3) }, guard, time.Millisecond)
 					}
 					require.NoError(t, g.r.WaitFor(ctx, 0, end))
 					if late && kind == fold.Counter { // 2 was added to the 1 of a row that was gone: only the frame helps
-						require.Eventually(t, func() bool { return g.plane.tries.Load() > frames }, 15*time.Second, time.Millisecond)
+						require.Eventually(t, func() bool { return g.plane.tries.Load() > frames }, guard, time.Millisecond)
 					}
 					end = g.log.append(0, "k5", "1")
 					require.NoError(t, g.r.WaitFor(ctx, 0, end))
@@ -101,7 +101,7 @@ func TestVerifyLearnsOfTheLogStart(t *testing.T) {
 		g.plane.silent.Store(true)
 		g.log.cutExpiring(0, 3)
 		require.Equal(t, Inconclusive, g.r.Verify(ctx)[0].Outcome)
-		require.Eventually(t, func() bool { return g.r.partitions[0].startIs(3) }, 15*time.Second, time.Millisecond)
+		require.Eventually(t, func() bool { return g.r.partitions[0].startIs(3) }, guard, time.Millisecond)
 		require.Equal(t, Equal, g.r.Verify(ctx)[0].Outcome)
 		g.requireState(0)
 		require.Zero(t, g.outcomes()[Drifted])
@@ -122,7 +122,7 @@ func TestRowsExpireWithinAComparison(t *testing.T) {
 		learn := func() {
 			g.plane.hidden.Store(false)
 			g.log.changed.notify()
-			require.Eventually(t, func() bool { return r.partitions[0].startIs(1) }, 15*time.Second, time.Millisecond)
+			require.Eventually(t, func() bool { return r.partitions[0].startIs(1) }, guard, time.Millisecond)
 		}
 		g.plane.before.Store(&learn)
 		require.Equal(t, Inconclusive, r.Verify(testContext(t))[0].Outcome)
@@ -158,10 +158,10 @@ func TestRowsExpiredAtAThinnedFrame(t *testing.T) {
 				g.plane.hidden.Store(false)
 				g.log.changed.notify()
 				if held {
-					require.Eventually(t, func() bool { return r.partitions[0].waitsFor(cut) }, 15*time.Second, time.Millisecond)
+					require.Eventually(t, func() bool { return r.partitions[0].waitsFor(cut) }, guard, time.Millisecond)
 					g.tail.release()
 				}
-				require.Eventually(t, func() bool { return g.plane.tries.Load() > frames }, 15*time.Second, time.Millisecond, "no frame was loaded")
+				require.Eventually(t, func() bool { return g.plane.tries.Load() > frames }, guard, time.Millisecond, "no frame was loaded")
 				require.NoError(t, r.WaitFor(testContext(t), 0, g.log.append(0, "k2", "1")))
 				g.awaitVerdict(g.log.cut(0), Equal)
 				g.requireState(0)
@@ -193,7 +193,7 @@ func TestRowsExpireOnAnIdleTopic(t *testing.T) {
 					end := g.log.append(0, "k1", "5")
 					g.log.cut(0)
 					if behind {
-						require.Eventually(t, func() bool { return r.partitions[0].waitsFor(end) }, 15*time.Second, time.Millisecond)
+						require.Eventually(t, func() bool { return r.partitions[0].waitsFor(end) }, guard, time.Millisecond)
 					} else {
 						g.awaitVerdict(end, Equal)
 						require.NoError(t, m.follow(ctx, r, map[int32]int64{0: end}))
@@ -202,7 +202,7 @@ func TestRowsExpireOnAnIdleTopic(t *testing.T) {
 					for start := int64(1); start <= 3; start += 2 { // k0, then k2
 						require.Equal(t, end, g.log.cutExpiring(0, start))
 						if behind {
-							require.Eventually(t, func() bool { return r.partitions[0].waitsForStart(end, start) }, 15*time.Second, time.Millisecond)
+							require.Eventually(t, func() bool { return r.partitions[0].waitsForStart(end, start) }, guard, time.Millisecond)
 							continue
 						}
 						g.await("the log start", func() bool { return r.partitions[0].startIs(start) })
@@ -245,7 +245,7 @@ func TestWatchWaitsForRowsToExpire(t *testing.T) {
 		g.log.append(0, "k0", "1", "k1", "1", "k2", "1")
 		g.log.cut(0)
 		r := g.open()
-		ctx, cancel := context.WithTimeout(testContext(t), 15*time.Second)
+		ctx, cancel := context.WithTimeout(testContext(t), guard)
 		next, stop := pullChanges(r.Watch(ctx, nil))
 		defer func() { cancel(); stop() }()
 		for range 3 {
@@ -361,7 +361,7 @@ func TestRowsExpireBeforeTheStateIsFollowed(t *testing.T) {
 			p.mu.Lock()
 			defer p.mu.Unlock()
 			return p.known[len(p.known)-1].start == 1
-		}, 15*time.Second, time.Millisecond)
+		}, guard, time.Millisecond)
 		p.follow()
 		g.requireState(0)
 	})

@@ -82,7 +82,7 @@ func TestRowsWithoutAGap(t *testing.T) {
 				p.mu.Lock()
 				defer p.mu.Unlock()
 				return len(p.pending) == 2
-			}, 15*time.Second, time.Millisecond)
+			}, guard, time.Millisecond)
 			g.log.trim(0)
 			g.log.append(0, "a", "1")
 			g.tail.release()
@@ -166,7 +166,7 @@ func TestFrameAtAnAbortedTransaction(t *testing.T) {
 			p.mu.Lock()
 			defer p.mu.Unlock()
 			return len(p.pending) > 0
-		}, 15*time.Second, time.Millisecond)
+		}, guard, time.Millisecond)
 		g.tail.release()
 		g.awaitVerdict(end-1, Equal)
 		g.awaitVerdict(g.log.cut(0), Equal)

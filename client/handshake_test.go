@@ -173,7 +173,7 @@ func TestReset(t *testing.T) {
 					ordinals, err := g.r.stores.(*dirStores).db.Ordinals()
 					require.NoError(t, err)
 					return len(ordinals) <= 1
-				}, 15*time.Second, time.Millisecond, "the former state is gone")
+				}, guard, time.Millisecond, "the former state is gone")
 				require.Zero(t, g.outcomes()[Drifted])
 			})
 		}
@@ -256,7 +256,6 @@ func TestBadAnswers(t *testing.T) {
 			})
 			g.open()
 			g.requireState(0)
-			awaitFollowing(t, g.r.partitions[0])
 			g.r.partitions[0].restartWith(restart{event: OutOfRange, err: errOutOfRange, resume: true})
 			g.log.append(0, "k0", "c")
 			g.requireState(0)
@@ -310,4 +309,40 @@ func TestFrameOfTheAnswerIsPinned(t *testing.T) {
 		require.NotContains(t, g.state(), "k0")
 		require.Equal(t, int64(2), g.r.Positions()[0].Start)
 	})
+}
+
+// What is found wrong with a state, or with the topic, before that state is followed counts all the same: nobody will say it again.
+func TestRestartBeforeTheStateIsFollowed(t *testing.T) {
+	for kind, ask := range map[EventKind]func(*Replica){
+		CorruptionFound: func(r *Replica) {
+			r.partitions[0].restartWith(restart{event: CorruptionFound, err: ErrCorrupt, halt: true})
+		},
+		TopicGrew: func(r *Replica) { r.outgrown(partitionInfo{partition: 1}) },
+	} {
+		for _, resume := range []bool{true, false} { // the state stays, or a frame takes its place
+			t.Run(fmt.Sprintf("%v/resume %v", kind, resume), func(t *testing.T) {
+				g := newRig(t, fold.LastValue, 1)
+				g.log.append(0, "a", "1")
+				g.log.cut(0)
+				g.spy(func(try int, _ *state.ResumeResponse) {
+					if try == 2 {
+						ask(g.r)
+					}
+				})
+				g.open()
+				g.log.append(0, "a", "2")
+				g.requireState(0)
+				g.r.partitions[0].restartWith(restart{event: OutOfRange, err: errOutOfRange, resume: resume})
+				if kind == CorruptionFound && !resume { // the rows that were corrupt are gone
+					g.await("another state", func() bool { return g.count(Bootstrapped) == 2 })
+					g.log.append(0, "a", "3")
+					g.requireState(0)
+					require.NoError(t, g.r.Err())
+					return
+				}
+				g.await("the end of following", func() bool { return g.r.Err() != nil })
+				require.Equal(t, 1, g.count(kind))
+			})
+		}
+	}
 }

@@ -14,7 +14,7 @@ import (
 
 // awaitLease waits until cond holds for lease i.
 func (g *rig) awaitLease(i int, what string, cond func(l fakeLease) bool) {
-	deadline := time.After(15 * time.Second)
+	deadline := time.After(guard)
 	for {
 		changed := g.plane.leases.changed.wait()
 		if all := g.plane.leases.all(); len(all) > i && cond(all[i]) {
@@ -100,7 +100,7 @@ func TestLeaseEndsWhileAFrameLoads(t *testing.T) {
 		go func() { defer close(opened); g.open() }()
 		g.awaitLease(0, "the lease", func(fakeLease) bool { return true })
 		g.plane.leases.end(state.Reason_REASON_LEASE_EXPIRED)
-		require.Eventually(t, func() bool { return g.reason(LeaseEnded) == state.Reason_REASON_LEASE_EXPIRED }, 15*time.Second, time.Millisecond)
+		require.Eventually(t, func() bool { return g.reason(LeaseEnded) == state.Reason_REASON_LEASE_EXPIRED }, guard, time.Millisecond)
 		finish()
 		<-opened
 		g.requireState(0)

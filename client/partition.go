@@ -212,6 +212,17 @@ func (p *partition) restartLocked(why restart) {
 	}
 }
 
+// forgetRestartLocked drops a reason that was one for the former state, or for this one before it was put right. That the topic has grown stays true.
+func (p *partition) forgetRestartLocked() {
+	select {
+	case why := <-p.restart:
+		if why.event == TopicGrew {
+			p.restart <- why // there is room: whoever else sends holds mu
+		}
+	default:
+	}
+}
+
 func (p *partition) askNow() {
 	select {
 	case p.ask <- struct{}{}:
@@ -226,15 +237,12 @@ func (p *partition) follow() {
 	p.followLocked()
 }
 
+// followLocked follows unless there is a reason to restart already, which run sees next.
 func (p *partition) followLocked() {
-	select {
-	case <-p.restart: // was meant for the former state, or for this one before it was looked at
-	default:
-	}
 	s := p.rows()
 	at := s.position()
 	p.pending = slices.DeleteFunc(p.pending, func(f frameInfo) bool { return f.cut <= at })
-	p.following = true
+	p.following = len(p.restart) == 0
 	p.recallLocked(s)
 	p.generation++
 }

@@ -189,7 +189,7 @@ func TestDriftIsRepaired(t *testing.T) {
 					}
 					cut := g.log.cut(0)
 					if ahead {
-						require.Eventually(t, func() bool { return g.r.partitions[0].knows(cut) }, 15*time.Second, time.Millisecond)
+						require.Eventually(t, func() bool { return g.r.partitions[0].knows(cut) }, guard, time.Millisecond)
 						end = write(1 + rnd.IntN(3))
 						g.tail.release()
 					}

@@ -106,6 +106,7 @@ func (p *partition) followOn() {
 
 func (p *partition) followOnLocked() {
 	p.compared = max(p.compared, p.rows().position())
+	p.forgetRestartLocked()
 	p.followLocked()
 }
 

@@ -273,7 +273,7 @@ func TestRefusedByTheStatePlane(t *testing.T) {
 		g.r = r
 		opened <- err
 	}()
-	require.Eventually(t, func() bool { return g.plane.tries.Load() > 3 }, 20*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return g.plane.tries.Load() > 3 }, guard, time.Millisecond)
 	g.plane.refuse.Store(0)
 	require.NoError(t, <-opened)
 	g.requireState(0)

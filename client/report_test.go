@@ -70,7 +70,7 @@ func (f *reports) parts() (out []*state.ReplicaPartition) {
 // awaitTold waits until something of that kind was told.
 func (g *rig) awaitTold(what string, is func(*state.ReplicaPartition) bool) *state.ReplicaPartition {
 	g.t.Helper()
-	deadline := time.After(15 * time.Second)
+	deadline := time.After(guard)
 	for {
 		told := g.plane.told.wait()
 		parts := g.plane.parts()
@@ -171,7 +171,7 @@ func TestReportsEveryInterval(t *testing.T) {
 		}
 		<-told
 		return false
-	}, 15*time.Second, time.Millisecond)
+	}, guard, time.Millisecond)
 }
 
 // A broker that does not answer is asked again and is told what happened meanwhile, in its order; nobody waits for it.

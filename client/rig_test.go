@@ -13,6 +13,9 @@ import (
 	"github.com/keyframelog/keyframe/proto/fold"
 )
 
+// guard is how long a test waits for what must come: far longer than that ever takes, so that a slow machine fails none.
+const guard = time.Minute
+
 // rig is a replica on a fake log, with everything that it says.
 type rig struct {
 	t     *testing.T
@@ -56,7 +59,7 @@ func eachStore(t *testing.T, test func(t *testing.T, store func() Store)) {
 }
 
 func testContext(t *testing.T) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), guard)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -73,7 +76,7 @@ func (g *rig) open() *Replica {
 
 // await waits until cond holds; it is looked at after each verdict, event and change.
 func (g *rig) await(what string, cond func() bool) {
-	deadline := time.After(15 * time.Second)
+	deadline := time.After(guard)
 	for {
 		said, changed := g.said.wait(), g.r.changed.wait()
 		if cond() {
@@ -145,13 +148,12 @@ func (g *rig) requireState(p int32) {
 	require.Equal(g.t, g.log.state(p), g.state())
 }
 
-// awaitFollowing waits until the state of a partition is followed, some time after it is shown: what asks for another one before that is meant for the
-// one before.
+// awaitFollowing waits until the tail reads for the state of a partition, some time after it is shown.
 func awaitFollowing(t *testing.T, p *partition) {
 	t.Helper()
 	require.Eventually(t, func() bool {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		return p.following
-	}, 15*time.Second, time.Millisecond)
+		return p.following && p.attached == p.generation
+	}, guard, time.Millisecond)
 }

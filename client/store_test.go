@@ -61,9 +61,8 @@ func TestConsolidatedDelta(t *testing.T) {
 					g.log.append(0, "c", "2", "f", "-", "g", "1")
 					cut := g.log.cutExpiring(0, start)
 					p := r.partitions[0]
-					p.mu.Lock()
-					p.following = false
-					p.mu.Unlock()
+					awaitFollowing(t, p)
+					p.unfollow()
 					before := g.state()
 					for _, damage := range []func(*frame.Footer){
 						func(f *frame.Footer) { f.Digest.Count++ }, func(f *frame.Footer) { f.Digest.Sum[0]++ }, func(f *frame.Footer) { f.Pub[0]++ },
@@ -91,6 +90,7 @@ func TestConsolidatedDelta(t *testing.T) {
 						require.Equal(t, Equal, v.Outcome, "%+v", v)
 					}
 					require.Equal(t, Equal, r.Verify(ctx)[0].Outcome)
+					p.follow()
 					p.mu.Lock()
 					o := order{offset: p.rows().position(), epoch: p.rows().epoch(), generation: p.generation}
 					p.mu.Unlock()

@@ -8,7 +8,6 @@ import (
 	"connectrpc.com/connect"
 
 	"github.com/keyframelog/keyframe/broker/keyframer"
-	"github.com/keyframelog/keyframe/proto/frame"
 	api "github.com/keyframelog/keyframe/proto/state"
 	"github.com/keyframelog/keyframe/storage/table"
 )
@@ -42,7 +41,7 @@ func (s *service) diffTo(ctx context.Context, m *api.DiffRequest, send func(*api
 		return err
 	}
 	defer end()
-	answer := &api.DiffResponse{}
+	out := &outbox[api.DiffResponse]{send: send, message: &api.DiffResponse{}}
 	var cursors []*cursor[table.Difference]
 	defer func() { closeAll(cursors) }()
 	for i, p := range sel.partitions {
@@ -51,9 +50,9 @@ func (s *service) diffTo(ctx context.Context, m *api.DiffRequest, send func(*api
 			return describe(sel.topic, p, err)
 		}
 		cursors = append(cursors, c)
-		answer.From, answer.To = append(answer.From, asOf(p, from[i])), append(answer.To, asOf(p, to[i]))
+		out.message.From, out.message.To = append(out.message.From, asOf(p, from[i])), append(out.message.To, asOf(p, to[i]))
 	}
-	return sendDifferences(ctx, sel, cursors, m.Limit, answer, send)
+	return sendDifferences(ctx, sel, cursors, m.Limit, out)
 }
 
 func openDiff(ctx context.Context, p *keyframer.Partition, from, to int64, m *api.DiffRequest) (*cursor[table.Difference], error) {
@@ -73,42 +72,29 @@ func openDiff(ctx context.Context, p *keyframer.Partition, from, to int64, m *ap
 }
 
 // sendDifferences merges the partitions by key. It ends between two keys once limit keys are out.
-func sendDifferences(ctx context.Context, sel selection, cursors []*cursor[table.Difference], limit int64, answer *api.DiffResponse,
-	send func(*api.DiffResponse) error,
-) error {
+func sendDifferences(ctx context.Context, sel selection, cursors []*cursor[table.Difference], limit int64, out *outbox[api.DiffResponse]) error {
 	var last []byte
-	sent, size := int64(0), 0 // keys
+	sent := int64(0) // keys
 	for c := least(cursors); c != nil; c = least(cursors) {
 		if another := sent == 0 || !bytes.Equal(last, c.key()); another {
 			if limit > 0 && sent == limit {
-				answer.Next = &api.Cursor{Key: last}
-				break
+				out.message.Next = &api.Cursor{Key: last}
+				return out.flush()
 			}
 			sent++
 		}
-		row := differenceOf(c.p, &c.item)
+		row, size := differenceOf(c.p, &c.item), len(c.item.Key)+rowBytes(&c.item.Before)+rowBytes(&c.item.After)
 		last = row.Key
-		answer.Rows = append(answer.Rows, row)
-		size += len(row.Key) + differenceBytes(&c.item.Before) + differenceBytes(&c.item.After)
+		out.message.Rows = append(out.message.Rows, row)
 		if err := c.advance(); err != nil {
 			return describe(sel.topic, c.p, err)
 		}
-		if len(answer.Rows) < messageRows && size < messageBytes {
-			continue
-		}
-		if err := firstError(ctx.Err(), send(answer)); err != nil {
+		if err := out.added(ctx, size); err != nil {
 			return describe(sel.topic, nil, err)
 		}
-		answer, size = &api.DiffResponse{}, 0
 	}
-	// The first message goes out even without rows, for its points.
-	if sent > 0 && len(answer.Rows) == 0 && answer.Next == nil {
-		return nil
-	}
-	return send(answer)
+	return out.close()
 }
-
-func differenceBytes(r *frame.Row) int { return len(r.Key) + len(r.Value) + len(r.Headers) + 32 }
 
 func differenceOf(p *keyframer.Partition, d *table.Difference) *api.DiffRow {
 	row := &api.DiffRow{Partition: p.Index, Key: append([]byte{}, d.Key...)}

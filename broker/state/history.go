@@ -30,16 +30,16 @@ func (s *service) historyTo(ctx context.Context, m *api.HistoryRequest, send fun
 		return err
 	}
 	defer end()
-	w := &versionWriter{ctx: ctx, send: send, message: &api.HistoryResponse{}, first: true}
+	out := &outbox[api.HistoryResponse]{send: send, message: &api.HistoryResponse{}}
 	for i, p := range sel.partitions {
-		w.message.From, w.message.To = append(w.message.From, asOf(p, from[i])), append(w.message.To, asOf(p, to[i]))
+		out.message.From, out.message.To = append(out.message.From, asOf(p, from[i])), append(out.message.To, asOf(p, to[i]))
 	}
 	for i, p := range sel.partitions {
-		if err := w.history(p, m.Key, from[i], to[i]); err != nil {
+		if err := sendHistory(ctx, p, m.Key, from[i], to[i], out); err != nil {
 			return describe(sel.topic, p, err)
 		}
 	}
-	return w.close()
+	return out.close()
 }
 
 // span returns where the deltas of a range begin and end in each partition: unset points are all that there are.
@@ -63,48 +63,22 @@ func (sel selection) span(fromAt, toAt *api.At) (from, to []int64, err error) {
 	return from, to, nil
 }
 
-// versionWriter sends versions in messages.
-type versionWriter struct {
-	ctx     context.Context // of the call
-	send    func(*api.HistoryResponse) error
-	message *api.HistoryResponse
-	size    int
-	first   bool // nothing was sent yet
-}
-
-func (w *versionWriter) history(p *keyframer.Partition, key []byte, from, to int64) error {
+// sendHistory sends what happened to a key in one partition.
+func sendHistory(ctx context.Context, p *keyframer.Partition, key []byte, from, to int64, out *outbox[api.HistoryResponse]) error {
 	l, err := p.Live()
 	if err != nil {
 		return err
 	}
-	for v, err := range l.History(w.ctx, key, from, to, p.Log()) {
+	for v, err := range l.History(ctx, key, from, to, p.Log()) {
 		if err != nil {
 			return err
 		}
-		w.message.Versions = append(w.message.Versions, versionOf(p, &v))
-		w.size += len(key) + len(v.Row.Value) + len(v.Row.Headers) + len(v.Delta) + 64
-		if len(w.message.Versions) < messageRows && w.size < messageBytes {
-			continue
-		}
-		if err := w.flush(); err != nil {
+		out.message.Versions = append(out.message.Versions, versionOf(p, &v))
+		if err := out.added(ctx, len(key)+len(v.Row.Value)+len(v.Row.Headers)+len(v.Delta)+64); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-func (w *versionWriter) flush() error {
-	err := firstError(w.ctx.Err(), w.send(w.message))
-	w.message, w.size, w.first = &api.HistoryResponse{}, 0, false
-	return err
-}
-
-// close sends what is left; the first message goes out even without versions, for its points.
-func (w *versionWriter) close() error {
-	if !w.first && len(w.message.Versions) == 0 {
-		return nil
-	}
-	return w.flush()
 }
 
 func versionOf(p *keyframer.Partition, v *live.Version) *api.Version {

@@ -35,20 +35,14 @@ func (s *service) Resolve(ctx context.Context, req *connect.Request[api.ResolveR
 		return err
 	}
 	defer r.close()
-	answer, size := &api.ResolveResponse{}, 0
+	out := &outbox[api.ResolveResponse]{send: stream.Send, message: &api.ResolveResponse{}}
 	unknown, err := r.Rows(ctx, tags, func(row *frame.Row) error {
-		answer.Rows = append(answer.Rows, rowOf(r.partition, row))
-		size += len(row.Key) + len(row.Value) + len(row.Headers) + 32
-		if len(answer.Rows) < messageRows && size < messageBytes {
-			return nil
-		}
-		full := answer
-		answer, size = &api.ResolveResponse{}, 0
-		return stream.Send(full)
+		out.message.Rows = append(out.message.Rows, rowOf(r.partition, row))
+		return out.added(ctx, rowBytes(row))
 	})
 	if err != nil {
 		return r.describe(err)
 	}
-	answer.Unknown = appendTags(nil, unknown)
-	return stream.Send(answer)
+	out.message.Unknown = appendTags(nil, unknown)
+	return out.flush()
 }

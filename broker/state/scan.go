@@ -14,12 +14,6 @@ import (
 	"github.com/keyframelog/keyframe/storage/table"
 )
 
-// Rows are sent in messages of about this size.
-const (
-	messageRows  = 1024
-	messageBytes = 256 << 10
-)
-
 // Scan implements the call.
 func (s *service) Scan(ctx context.Context, req *connect.Request[api.ScanRequest], stream *connect.ServerStream[api.ScanResponse]) error {
 	return s.scanTo(ctx, req.Msg, stream.Send)
@@ -47,16 +41,16 @@ func (s *service) scanTo(ctx context.Context, m *api.ScanRequest, send func(*api
 	}
 	var cursors []*cursor[frame.Row]
 	defer func() { closeAll(cursors) }()
-	answer := &api.ScanResponse{}
+	out := &outbox[api.ScanResponse]{send: send, message: &api.ScanResponse{}}
 	for _, p := range sel.partitions {
 		c, offset, err := openCursor(p, open)
 		if err != nil {
 			return describe(sel.topic, p, err)
 		}
 		cursors = append(cursors, c)
-		answer.AsOf = append(answer.AsOf, asOf(p, offset))
+		out.message.AsOf = append(out.message.AsOf, asOf(p, offset))
 	}
-	return sendRows(ctx, sel, cursors, m.Limit, answer, send)
+	return sendRows(ctx, sel, cursors, m.Limit, out)
 }
 
 // opener starts a scan of one partition; close releases what it pins.
@@ -198,35 +192,24 @@ func least[T keyed](cursors []*cursor[T]) *cursor[T] {
 }
 
 // sendRows merges the partitions by key. It ends between two keys once limit rows are out.
-func sendRows(ctx context.Context, sel selection, cursors []*cursor[frame.Row], limit int64, answer *api.ScanResponse,
-	send func(*api.ScanResponse) error,
-) error {
+func sendRows(ctx context.Context, sel selection, cursors []*cursor[frame.Row], limit int64, out *outbox[api.ScanResponse]) error {
 	var last []byte
-	sent, size := int64(0), 0
+	sent := int64(0)
 	for c := least(cursors); c != nil; c = least(cursors) {
 		if limit > 0 && sent >= limit && !bytes.Equal(last, c.key()) {
-			answer.Next = &api.Cursor{Key: last}
-			break
+			out.message.Next = &api.Cursor{Key: last}
+			return out.flush()
 		}
-		row := rowOf(c.p, &c.item)
+		row, size := rowOf(c.p, &c.item), rowBytes(&c.item)
 		last = row.Key
-		answer.Rows = append(answer.Rows, row)
+		out.message.Rows = append(out.message.Rows, row)
 		sent++
-		size += len(row.Key) + len(row.Value) + len(c.item.Headers) + 32
 		if err := c.advance(); err != nil {
 			return describe(sel.topic, c.p, err)
 		}
-		if len(answer.Rows) < messageRows && size < messageBytes {
-			continue
-		}
-		if err := firstError(ctx.Err(), send(answer)); err != nil {
+		if err := out.added(ctx, size); err != nil {
 			return describe(sel.topic, nil, err)
 		}
-		answer, size = &api.ScanResponse{}, 0
 	}
-	// The first message goes out even without rows, for its as_of.
-	if sent > 0 && len(answer.Rows) == 0 && answer.Next == nil {
-		return nil
-	}
-	return send(answer)
+	return out.close()
 }

@@ -84,7 +84,7 @@ func (g *page) add(p *keyframer.Partition, row *frame.Row, deleted, expired bool
 		c.Row.Value, c.Row.Headers = nil, nil
 	}
 	g.Changes = append(g.Changes, c)
-	g.bytes += len(row.Key) + len(row.Value) + len(row.Headers) + 32
+	g.bytes += rowBytes(row)
 }
 
 func (g *page) full() bool {

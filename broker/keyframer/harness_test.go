@@ -152,7 +152,7 @@ func (n *node) table(index int32) *table.Table {
 func (n *node) eventually(what string, condition func() bool) {
 	n.t.Helper()
 	topic, _ := n.k.Topic(topicName)
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(time.Minute)
 	for {
 		var changed <-chan struct{}
 		if topic != nil {
@@ -175,7 +175,7 @@ func (n *node) applied() {
 	n.t.Helper()
 	topic, ok := n.k.Topic(topicName)
 	require.True(n.t, ok)
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	for _, p := range topic.Partitions() {
 		require.NoError(n.t, p.WaitApplied(ctx, p.Bounds().LastStable))
@@ -191,7 +191,7 @@ func (n *node) settle(settings keyframer.Settings) {
 // cut cuts the topic and returns the frames' offsets.
 func (n *node) cut() keyframer.Cut {
 	n.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	c, err := n.k.Cut(ctx, topicName)
 	require.NoError(n.t, err)

@@ -1,14 +1,10 @@
 package main
 
 import (
-	"bufio"
 	"fmt"
-	"io"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/keyframelog/keyframe/proto/state"
 )
@@ -19,9 +15,8 @@ const diffLineMax = 100
 // diffPrinter prints differences: as text with a mark for each, or in one of the JSON formats.
 type diffPrinter struct {
 	topic      string
-	text       *bufio.Writer // or
+	text       *markedText // or
 	out        *output
-	colour     bool
 	from, to   []*state.AsOf
 	begun      bool
 	partitions bool // there are several: name them
@@ -37,17 +32,12 @@ func newDiffPrinter(cmd *cobra.Command, c *config, topic string, asJSON bool) (*
 		format = "jsonl"
 	}
 	if format == "table" { // a difference has no columns
-		p.text, p.colour = bufio.NewWriter(cmd.OutOrStdout()), isTerminal(cmd.OutOrStdout()) && os.Getenv("NO_COLOR") == ""
+		p.text = newMarkedText(cmd.OutOrStdout())
 		return p, nil
 	}
 	var err error
 	p.out, err = newOutputIn(cmd, c, format, "key", "partition", "before", "after")
 	return p, err
-}
-
-func isTerminal(out io.Writer) bool {
-	file, isFile := out.(*os.File)
-	return isFile && term.IsTerminal(int(file.Fd()))
 }
 
 // between notes which points are compared.
@@ -72,8 +62,8 @@ func (p *diffPrinter) row(r *state.DiffRow) error {
 	}
 	if !p.begun {
 		p.begun = true
-		p.line("-", fmt.Sprintf("--- %s at %s", printable(p.topic), pointText(p.from)))
-		p.line("+", fmt.Sprintf("+++ %s at %s", printable(p.topic), pointText(p.to)))
+		p.text.line("-", fmt.Sprintf("--- %s at %s", printable(p.topic), pointText(p.from)))
+		p.text.line("+", fmt.Sprintf("+++ %s at %s", printable(p.topic), pointText(p.to)))
 	}
 	name := mark + " " + shown(r.Key)
 	if p.partitions {
@@ -81,17 +71,17 @@ func (p *diffPrinter) row(r *state.DiffRow) error {
 	}
 	switch mark {
 	case "+":
-		return p.line(mark, name+"  "+shown(r.After.Value))
+		return p.text.line(mark, name+"  "+shown(r.After.Value))
 	case "-":
-		return p.line(mark, name+"  "+shown(r.Before.Value))
+		return p.text.line(mark, name+"  "+shown(r.Before.Value))
 	}
 	before, after := shown(r.Before.Value), shown(r.After.Value)
 	if len(name)+len(before)+len(after) <= diffLineMax {
-		return p.line(mark, name+"  "+before+" -> "+after)
+		return p.text.line(mark, name+"  "+before+" -> "+after)
 	}
-	_ = p.line(mark, name) // the last line has the error
-	_ = p.line("-", "    - "+before)
-	return p.line("+", "    + "+after)
+	_ = p.text.line(mark, name) // the last line has the error
+	_ = p.text.line("-", "    - "+before)
+	return p.text.line("+", "    + "+after)
 }
 
 // sideOf is a row as JSON shows it beside its key.
@@ -119,15 +109,6 @@ func pointText(list []*state.AsOf) string {
 	return strings.Join(points, ",")
 }
 
-// line prints a line in the colour of a mark.
-func (p *diffPrinter) line(mark, text string) error {
-	if p.colour {
-		text = map[string]string{"+": "\x1b[32m", "-": "\x1b[31m", "~": "\x1b[33m"}[mark] + text + "\x1b[0m"
-	}
-	_, err := p.text.WriteString(text + "\n")
-	return err
-}
-
 func (p *diffPrinter) keys() int { return p.added + p.removed + p.changed }
 
 func (p *diffPrinter) summary() string {
@@ -140,7 +121,7 @@ func (p *diffPrinter) summary() string {
 
 func (p *diffPrinter) close() error {
 	if p.text != nil {
-		return p.text.Flush()
+		return p.text.to.Flush()
 	}
 	return p.out.close()
 }

@@ -165,7 +165,7 @@ func TestPointsOfThePast(t *testing.T) {
 func TestDiffColours(t *testing.T) {
 	var plain, coloured strings.Builder
 	for out, colour := range map[*strings.Builder]bool{&plain: false, &coloured: true} {
-		p := &diffPrinter{topic: "t", text: bufio.NewWriter(out), colour: colour}
+		p := &diffPrinter{topic: "t", text: &markedText{bufio.NewWriter(out), colour}}
 		row := func(value string) *state.Row { return &state.Row{Value: []byte(value)} }
 		for _, r := range []*state.DiffRow{{Key: []byte("a"), After: row("1")}, {Key: []byte("b"), Before: row("1")}, {Key: []byte("c"), Before: row("1"), After: row("2")}} {
 			require.NoError(t, p.row(r))

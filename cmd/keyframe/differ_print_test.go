@@ -1,0 +1,77 @@
+package main
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+	"github.com/stretchr/testify/require"
+
+	"github.com/keyframelog/keyframe/client"
+	"github.com/keyframelog/keyframe/proto/digest"
+)
+
+// printDiffers prints one key of each kind with a printer and returns what it printed.
+func printDiffers(t *testing.T, sides differSides, asJSON bool) string {
+	var (
+		out  bytes.Buffer
+		text string
+	)
+	cmd := &cobra.Command{Use: "verify", RunE: func(cmd *cobra.Command, _ []string) error {
+		c, err := loadConfig(cmd)
+		if err != nil {
+			return err
+		}
+		p, err := newDifferPrinter(cmd, c, asJSON, sides)
+		if err != nil {
+			return err
+		}
+		var h digest.Hasher
+		one, two := h.Entry([]byte("k"), []byte("1")), h.Entry([]byte("k"), []byte("2"))
+		require.NoError(t, p.fact("partition 3 at 70: drifted", []string{"partition", "verdict"}, int32(3), "drifted"))
+		require.NoError(t, p.key(client.Difference{Partition: 3, Key: []byte("a\n"), Log: one}))
+		require.NoError(t, p.key(client.Difference{Partition: 3, Key: []byte("b"), Here: one, Log: two}))
+		require.NoError(t, p.key(client.Difference{Partition: 3, Key: []byte("c\xff"), Here: two}))
+		text = p.summary()
+		require.Equal(t, 3, p.keys())
+		return p.close([]string{"verdict"}, "drifted")
+	}}
+	addSettings(cmd, "format")
+	cmd.SetOut(&out)
+	cmd.SetArgs(nil)
+	require.NoError(t, cmd.Execute())
+	require.Equal(t, "1 new, 1 gone, 1 changed", text)
+	return out.String()
+}
+
+func TestKeysThatDifferAsText(t *testing.T) {
+	sides := differSides{here: "./copy at 3:70", log: "users at 3:70"}
+	require.Equal(t, `partition 3 at 70: drifted
+--- ./copy at 3:70
++++ users at 3:70
++ a\n  e6d09eebb4bcc769
+~ b  e6d09eebb4bcc769 -> d67984cf74ed6ab8
+- base64:Y/8=  d67984cf74ed6ab8
+`, printDiffers(t, sides, false))
+
+	sides.toHere, sides.partitions = true, true // what the log is to change
+	require.Equal(t, `partition 3 at 70: drifted
+--- users at 3:70
++++ ./copy at 3:70
+- a\n (partition 3)  e6d09eebb4bcc769
+~ b (partition 3)  d67984cf74ed6ab8 -> e6d09eebb4bcc769
++ base64:Y/8= (partition 3)  d67984cf74ed6ab8
+`, printDiffers(t, sides, false))
+}
+
+func TestKeysThatDifferAsJSON(t *testing.T) {
+	lines := strings.Split(printDiffers(t, differSides{}, true), "\n")
+	require.Len(t, lines, 6)
+	require.Equal(t, `{"partition":3,"verdict":"drifted"}`, lines[0])
+	require.Regexp(t, `^\{"key":"a\\n","partition":3,"log":"[0-9a-f]{64}"\}$`, lines[1])
+	require.Regexp(t, `^\{"key":"b","partition":3,"here":"[0-9a-f]{64}","log":"[0-9a-f]{64}"\}$`, lines[2])
+	require.Regexp(t, `^\{"key_base64":"Y/8=","partition":3,"here":"[0-9a-f]{64}"\}$`, lines[3])
+	require.Equal(t, `{"new":1,"gone":1,"changed":1,"verdict":"drifted"}`, lines[4])
+	require.Empty(t, lines[5])
+}

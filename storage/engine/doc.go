@@ -19,7 +19,7 @@
 //
 // A directory that has other files and no VERSION is not a data directory (ErrNotADataDir) and nothing is written into it;
 // a VERSION that is not known is ErrVersion, and one that names none is damage. A broker and a replica refuse each other's directory
-// (ErrKind): each drops the tables that it knows nothing of. OpenReadOnly looks into a broker's directory and changes
+// (ErrKind): each drops the tables that it knows nothing of. OpenReadOnly looks into the directory of either and changes
 // nothing.
 //
 // # Failures

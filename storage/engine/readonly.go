@@ -10,15 +10,15 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// OpenReadOnly opens a broker's directory without changing a byte of it, on a read-only file system too. Where a process has
+// OpenReadOnly opens a directory of cfg.Kind without changing a byte of it, on a read-only file system too. Where a process has
 // it open it is refused; while it is open here no other can open it, unless its LOCK cannot be written to.
-// Errors: ErrLocked, ErrNotADataDir, ErrVersion, *damage.Error.
+// Errors: ErrLocked, ErrNotADataDir, ErrKind, ErrVersion, *damage.Error.
 func OpenReadOnly(cfg Config) (*Dir, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
 		return nil, err
 	}
-	if err := checkComplete(cfg.FS, cfg.Dir); err != nil {
+	if err := checkComplete(cfg.FS, cfg.Dir, cfg.Kind); err != nil {
 		return nil, err
 	}
 	lock, err := lockExisting(cfg.FS, cfg.Dir)
@@ -31,20 +31,29 @@ func OpenReadOnly(cfg Config) (*Dir, error) {
 	return d, nil
 }
 
-// checkComplete passes for a directory that a broker has made.
-func checkComplete(fs vfs.FS, dir string) error {
+// checkComplete passes for a directory that an owner of this kind has made.
+func checkComplete(fs vfs.FS, dir string, kind Kind) error {
+	if _, err := fs.Stat(dir); errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("%s: %w: there is no such directory", dir, ErrNotADataDir)
+	}
 	if _, err := fs.Stat(fs.PathJoin(dir, versionFile)); errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("%s: %w: it has no %s file", dir, ErrNotADataDir, versionFile)
 	}
-	if err := checkVersion(fs, dir, Broker); errors.Is(err, ErrKind) {
-		return fmt.Errorf("%s: %w: it is a replica's, which checks itself against the broker as it runs", dir, ErrKind)
+	if err := checkVersion(fs, dir, kind); errors.Is(err, ErrKind) && kind == Broker {
+		return fmt.Errorf("%s: %w: it is a replica's: keyframe verify TOPIC --dir %s compares it with the log", dir, ErrKind, dir)
+	} else if errors.Is(err, ErrKind) {
+		return fmt.Errorf("%s: %w: it is a broker's: keyframe check looks into it", dir, ErrKind)
 	} else if err != nil {
 		return err
 	}
-	for _, name := range []string{logDir, tableDir} {
+	databases := []string{tableDir}
+	if kind == Broker {
+		databases = []string{logDir, tableDir}
+	}
+	for _, name := range databases {
 		_, err := fs.Stat(fs.PathJoin(dir, name+createdSuffix))
 		if errors.Is(err, os.ErrNotExist) {
-			return fmt.Errorf("%s: %w of a broker: it has no %s: a broker never came up in it, or the file was lost", dir, ErrNotADataDir, name+createdSuffix)
+			return fmt.Errorf("%s: %w of a %s: it has no %s: a %s never came up in it, or the file was lost", dir, ErrNotADataDir, kind, name+createdSuffix, kind)
 		}
 		if err != nil {
 			return fmt.Errorf("data directory %s: %w", dir, err)

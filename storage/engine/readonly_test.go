@@ -84,17 +84,32 @@ func TestOpenReadOnlyMakesNothing(t *testing.T) {
 	_, _, err = d.OpenTableDB()
 	require.NoError(t, err)
 	require.NoError(t, d.Close())
-	for dir, says := range map[string]string{"/empty": "no VERSION", "/none": "no VERSION", "/half": "no log.created"} {
-		_, err := OpenReadOnly(Config{Dir: dir, FS: fs})
-		require.ErrorIs(t, err, ErrNotADataDir, dir)
-		require.ErrorContains(t, err, says, dir)
+	half, err := OpenDir(Config{Dir: "/half-replica", Kind: Replica, FS: fs})
+	require.NoError(t, err)
+	require.NoError(t, half.Close())
+	for kind, dirs := range map[Kind]map[string]string{
+		Broker:  {"/empty": "no VERSION", "/none": "no such directory", "/half": "no log.created"},
+		Replica: {"/empty": "no VERSION", "/none": "no such directory", "/half-replica": "no table.created"},
+	} {
+		for dir, says := range dirs {
+			_, err := OpenReadOnly(Config{Dir: dir, Kind: kind, FS: fs})
+			require.ErrorIs(t, err, ErrNotADataDir, dir)
+			require.ErrorContains(t, err, says, dir)
+		}
 	}
+	_, err = fs.Stat("/none")
+	require.ErrorIs(t, err, os.ErrNotExist)
+	_, err = OpenReadOnly(Config{Dir: "/half", Kind: Replica, FS: fs})
+	require.ErrorIs(t, err, ErrKind)
+	require.ErrorContains(t, err, "a broker's")
 	d, err = OpenDir(Config{Dir: "/replica", Kind: Replica, FS: fs})
 	require.NoError(t, err)
 	require.NoError(t, d.Close())
 	_, err = OpenReadOnly(Config{Dir: "/replica", FS: fs})
 	require.ErrorIs(t, err, ErrKind)
 	require.ErrorContains(t, err, "a replica's")
+	_, err = OpenReadOnly(Config{Dir: "/replica", Kind: Replica, FS: fs})
+	require.ErrorContains(t, err, "no table.created")
 	names, err := fs.List("/empty")
 	require.NoError(t, err)
 	require.Empty(t, names)

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -30,7 +31,9 @@ var errTooMuch = errors.New("so much differs that the whole frame costs less")
 
 // comparison is the search for what differs between a state and the key frame at whose cut it stands. Nothing is applied to the state meanwhile.
 type comparison struct {
-	p        *partition
+	cfg      *Config
+	no       int32 // of the partition
+	log      *slog.Logger
 	s        rows
 	plane    repairPlane
 	until    time.Time // of its patience
@@ -50,9 +53,12 @@ type findings struct {
 }
 
 func (p *partition) comparison(s rows, f frameInfo) *comparison {
+	return newComparison(&p.r.cfg, p.log, s, repairPlane{plane: p.r.plane, f: f, replica: p.r.name})
+}
+
+func newComparison(cfg *Config, log *slog.Logger, s rows, frame repairPlane) *comparison {
 	return &comparison{
-		p: p, s: s, plane: repairPlane{plane: p.r.plane, f: f, replica: p.r.name}, until: p.r.cfg.Now().Add(repairPatience),
-		bytesMax: repairBytes,
+		cfg: cfg, no: frame.f.partition, log: log, s: s, plane: frame, until: cfg.Now().Add(repairPatience), bytesMax: repairBytes,
 	}
 }
 
@@ -90,11 +96,11 @@ func (c *comparison) call(ctx context.Context, fn func(context.Context) error) e
 		callCtx, cancel := context.WithTimeout(ctx, repairCall)
 		err := classifyRepair(fn(callCtx))
 		cancel()
-		again := try < repairTries && passing(err) || errors.Is(err, errBusy) && c.p.r.cfg.Now().Before(c.until)
+		again := try < repairTries && passing(err) || errors.Is(err, errBusy) && c.cfg.Now().Before(c.until)
 		if err == nil || ctx.Err() != nil || !again {
 			return err
 		}
-		pause := c.p.r.cfg.Retry << min(try-1, 5)
+		pause := c.cfg.Retry << min(try-1, 5)
 		if err := sleep(ctx, pause/2+rand.N(pause)); err != nil { // not all at once
 			return err
 		}
@@ -169,12 +175,12 @@ func (c *comparison) resolve(ctx context.Context, theirs, ours []uint64) (findin
 	for key, here := range mine {
 		if _, ok := logs[key]; !ok {
 			d.deletes = append(d.deletes, []byte(key))
-			d.keys = append(d.keys, Difference{Partition: c.p.no, Cut: c.plane.f.cut, Key: []byte(key), Here: here})
+			d.keys = append(d.keys, Difference{Partition: c.no, Cut: c.plane.f.cut, Key: []byte(key), Here: here})
 		}
 	}
 	for key, l := range logs {
 		d.puts = append(d.puts, l.row)
-		d.keys = append(d.keys, Difference{Partition: c.p.no, Cut: c.plane.f.cut, Key: []byte(key), Here: mine[key], Log: l.entry})
+		d.keys = append(d.keys, Difference{Partition: c.no, Cut: c.plane.f.cut, Key: []byte(key), Here: mine[key], Log: l.entry})
 	}
 	slices.SortFunc(d.puts, func(a, b frame.Row) int { return int(min(max(a.Offset-b.Offset, -1), 1)) })
 	slices.SortFunc(d.deletes, bytes.Compare)

@@ -10,7 +10,6 @@ import (
 	"github.com/keyframelog/keyframe/proto/digest"
 	"github.com/keyframelog/keyframe/proto/frame"
 	"github.com/keyframelog/keyframe/proto/state"
-	"github.com/keyframelog/keyframe/storage/table"
 )
 
 // repairTurns is how often in a row a frame is asked for without a repair that ended well; then the whole of one is loaded.
@@ -185,73 +184,6 @@ func (p *partition) repairAt(ctx context.Context, c *comparison, told bool) erro
 	return nil
 }
 
-// mend tries one method after the other to find the difference and to apply it.
-func (c *comparison) mend(ctx context.Context, apply func(*comparison, findings) error) (d findings, by Method, err error) {
-	if c.stored == c.plane.f.digest {
-		return d, ByRehash, apply(c, d)
-	}
-	methods := []struct {
-		name Method
-		find func(context.Context) (theirs, ours []uint64, err error)
-	}{{BySketch, c.bySketch}, {ByTags, c.byTags}}
-	var failed error
-	for _, m := range methods {
-		theirs, ours, err := m.find(ctx)
-		if err == nil {
-			d, err = c.resolve(ctx, theirs, ours)
-		}
-		if err == nil {
-			err = c.applyWithRoom(ctx, &d, apply)
-		}
-		if err == nil {
-			return d, m.name, nil
-		}
-		failed = errors.Join(failed, fmt.Errorf("by %s: %w", m.name, err))
-		if ctx.Err() != nil || otherwise(err) {
-			break
-		}
-		c.p.log.Warn("the difference could not be repaired, another way is tried", "cut", c.plane.f.cut, "method", m.name, "err", err)
-	}
-	return findings{}, "", failed
-}
-
-// roomTries bounds how many rows that are right are moved to make room for others.
-const roomTries = 64
-
-// applyWithRoom applies a difference. A table on disk has one row at an offset. Where a row that is right stands at that of another, because the delta
-// that made it came under a wrong offset, it is fetched too, with its own.
-func (c *comparison) applyWithRoom(ctx context.Context, d *findings, apply func(*comparison, findings) error) error {
-	for try := 0; ; try++ {
-		err := apply(c, *d)
-		var taken *table.OffsetError
-		if try == roomTries || !errors.As(err, &taken) {
-			return err
-		}
-		row, ok, gerr := c.s.get(taken.Key)
-		if gerr != nil || !ok {
-			return errors.Join(err, gerr)
-		}
-		var h digest.Hasher
-		logs, ferr := c.fetch(ctx, []uint64{tagOf(h.Entry(row.Key, row.Value))})
-		if ferr != nil {
-			return errors.Join(err, ferr)
-		}
-		for _, l := range logs {
-			d.puts = append(d.puts, l.row)
-		}
-	}
-}
-
-// otherwise tells that no other method of asking about the same frame will do any better.
-func otherwise(err error) bool {
-	for _, is := range []error{ErrUnrepairable, errBusy, errNoFrame, errOtherIncarnation, ErrClosed} {
-		if errors.Is(err, is) {
-			return true
-		}
-	}
-	return false
-}
-
 // patch applies a difference, as one with what watchers and the ring know, if the rows are the frame's afterwards.
 func (p *partition) patch(c *comparison, d findings) error {
 	p.mu.Lock()
@@ -356,65 +288,4 @@ func (p *partition) distrust(why restart) {
 		defer p.mu.Unlock()
 		p.history.distrust(p.position())
 	}
-}
-
-// repairByFrame loads the whole frame at whose cut the state stands. False: it is not to be had.
-func (p *partition) repairByFrame(ctx context.Context, c *comparison, why error) (kept bool) {
-	f := c.plane.f
-	p.r.event(Event{Kind: RepairFailed, Partition: p.no, Offset: f.cut, Err: why})
-	began := p.r.cfg.Now()
-	s, h, size, err := p.fetchThis(ctx, f)
-	if err != nil {
-		p.log.Warn("the frame that the state differs from cannot be loaded; another one is", "cut", f.cut, "err", err)
-		return false
-	}
-	done := RepairResult{Cut: f.cut, Cause: c.cause(), Method: ByFrame, Bytes: c.plane.bytes + size, RoundTrips: c.plane.trips + 1}
-	n := namer{p: p}
-	err = compareRows(c.s, s, func(key []byte, here, log digest.Entry) { n.name(Difference{p.no, f.cut, key, here, log}) })
-	if done.Keys = n.end(f.cut); err != nil {
-		p.log.Error("the stored rows cannot be read: which keys differed is not known", "err", err)
-	}
-	if err := p.adoptFrame(s, h); err != nil {
-		p.log.Warn("the frame that was loaded cannot be kept", "cut", f.cut, "err", err)
-		return false
-	}
-	p.repaired(done, began, f.digest)
-	return true
-}
-
-// compareRows finds the keys whose rows differ between two states.
-func compareRows(old, now rows, differ func(key []byte, old, now digest.Entry)) error {
-	var h digest.Hasher
-	entryIn := func(s rows, key []byte) (digest.Entry, error) {
-		row, ok, err := s.get(key)
-		if err != nil || !ok {
-			return digest.Entry{}, err
-		}
-		return h.Entry(row.Key, row.Value), nil
-	}
-	for row, err := range now.all() {
-		if err != nil {
-			return err
-		}
-		before, err := entryIn(old, row.Key)
-		if err != nil {
-			return err
-		}
-		if e := h.Entry(row.Key, row.Value); e != before {
-			differ(row.Key, before, e)
-		}
-	}
-	for row, err := range old.all() {
-		if err != nil {
-			return err
-		}
-		after, err := entryIn(now, row.Key)
-		if err != nil {
-			return err
-		}
-		if after == (digest.Entry{}) {
-			differ(row.Key, h.Entry(row.Key, row.Value), after)
-		}
-	}
-	return nil
 }

@@ -1,0 +1,68 @@
+package client
+
+import (
+	"context"
+
+	"github.com/keyframelog/keyframe/proto/digest"
+)
+
+// repairByFrame loads the whole frame at whose cut the state stands. False: it is not to be had.
+func (p *partition) repairByFrame(ctx context.Context, c *comparison, why error) (kept bool) {
+	f := c.plane.f
+	p.r.event(Event{Kind: RepairFailed, Partition: p.no, Offset: f.cut, Err: why})
+	began := p.r.cfg.Now()
+	s, h, size, err := p.fetchThis(ctx, f)
+	if err != nil {
+		p.log.Warn("the frame that the state differs from cannot be loaded; another one is", "cut", f.cut, "err", err)
+		return false
+	}
+	done := RepairResult{Cut: f.cut, Cause: c.cause(), Method: ByFrame, Bytes: c.plane.bytes + size, RoundTrips: c.plane.trips + 1}
+	n := namer{p: p}
+	err = compareRows(c.s, s, func(key []byte, here, log digest.Entry) { n.name(Difference{p.no, f.cut, key, here, log}) })
+	if done.Keys = n.end(f.cut); err != nil {
+		p.log.Error("the stored rows cannot be read: which keys differed is not known", "err", err)
+	}
+	if err := p.adoptFrame(s, h); err != nil {
+		p.log.Warn("the frame that was loaded cannot be kept", "cut", f.cut, "err", err)
+		return false
+	}
+	p.repaired(done, began, f.digest)
+	return true
+}
+
+// compareRows finds the keys whose rows differ between two states.
+func compareRows(old, now rows, differ func(key []byte, old, now digest.Entry)) error {
+	var h digest.Hasher
+	entryIn := func(s rows, key []byte) (digest.Entry, error) {
+		row, ok, err := s.get(key)
+		if err != nil || !ok {
+			return digest.Entry{}, err
+		}
+		return h.Entry(row.Key, row.Value), nil
+	}
+	for row, err := range now.all() {
+		if err != nil {
+			return err
+		}
+		before, err := entryIn(old, row.Key)
+		if err != nil {
+			return err
+		}
+		if e := h.Entry(row.Key, row.Value); e != before {
+			differ(row.Key, before, e)
+		}
+	}
+	for row, err := range old.all() {
+		if err != nil {
+			return err
+		}
+		after, err := entryIn(now, row.Key)
+		if err != nil {
+			return err
+		}
+		if after == (digest.Entry{}) {
+			differ(row.Key, h.Entry(row.Key, row.Value), after)
+		}
+	}
+	return nil
+}

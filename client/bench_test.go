@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/keyframelog/keyframe/client/plane"
 	"github.com/keyframelog/keyframe/proto/batch"
 	"github.com/keyframelog/keyframe/proto/digest"
 	"github.com/keyframelog/keyframe/proto/fold"
@@ -55,7 +56,7 @@ func BenchmarkBootstrap(b *testing.B) {
 			require.NoError(b, err)
 			defer s.close()
 			for b.Loop() {
-				body, err := newPlane(cfg.HTTPClient, cfg.StateURL, cfg.Topic).download(context.Background(), frameName{0, newestFrame, -1}, "", time.Millisecond)
+				body, err := plane.New(cfg.HTTPClient, cfg.StateURL, cfg.Topic).Download(context.Background(), plane.Whole(0, plane.Newest), "", time.Millisecond)
 				require.NoError(b, err)
 				rows, _, err := s.load(0, body)
 				require.NoError(b, err)

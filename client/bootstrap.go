@@ -8,6 +8,7 @@ import (
 	"iter"
 	"time"
 
+	"github.com/keyframelog/keyframe/client/plane"
 	"github.com/keyframelog/keyframe/proto/frame"
 	"github.com/keyframelog/keyframe/storage/memory"
 	"github.com/keyframelog/keyframe/storage/table"
@@ -38,8 +39,8 @@ func (p *partition) alone(ctx context.Context, have standing) error {
 	if p.r.plane == nil || p.r.cfg.From == FromEarliest && p.rows() == nil {
 		return p.beginEarliest(ctx)
 	}
-	err := p.beginFrame(ctx, newestFrame)
-	if errors.Is(err, errNoFrame) {
+	err := p.beginFrame(ctx, plane.Newest)
+	if errors.Is(err, plane.ErrNoFrame) {
 		return p.beginEarliest(ctx)
 	}
 	return err
@@ -55,9 +56,6 @@ func (p *partition) unfitStored(s rows) (restart, bool) {
 	}
 	return unfit(s, *info)
 }
-
-// newestFrame stands for the cut of the newest frame.
-const newestFrame = -1
 
 // beginFrame begins with the frame at cut.
 func (p *partition) beginFrame(ctx context.Context, cut int64) error {
@@ -83,7 +81,7 @@ func (p *partition) adoptFrame(s rows, h frame.Header) error {
 }
 
 // loadFrame begins with a frame that an answer named, and with no other at its cut.
-func (p *partition) loadFrame(ctx context.Context, f frameInfo) error {
+func (p *partition) loadFrame(ctx context.Context, f plane.Frame) error {
 	s, h, _, err := p.fetchThis(ctx, f)
 	if err != nil {
 		return err
@@ -92,13 +90,13 @@ func (p *partition) loadFrame(ctx context.Context, f frameInfo) error {
 }
 
 // fetchThis is fetchFrame of one frame, and no other at its cut.
-func (p *partition) fetchThis(ctx context.Context, f frameInfo) (s rows, h frame.Header, size int64, err error) {
-	s, h, size, err = p.fetchFrame(ctx, f.cut, frameName{p.no, f.cut, -1}.etag(f.pub))
+func (p *partition) fetchThis(ctx context.Context, f plane.Frame) (s rows, h frame.Header, size int64, err error) {
+	s, h, size, err = p.fetchFrame(ctx, f.Cut, plane.Whole(p.no, f.Cut).ETag(f.Pub))
 	if err != nil {
 		return nil, h, size, err
 	}
-	if d, _, err := s.digest(); err != nil || d != f.digest || !f.is(h) {
-		return nil, h, size, errors.Join(fmt.Errorf("%w: %d, start %d", errFrameChanged, h.Cut, h.Start), err, s.discard())
+	if d, _, err := s.digest(); err != nil || d != f.Digest || !f.Is(h) {
+		return nil, h, size, errors.Join(fmt.Errorf("%w: %d, start %d", plane.ErrFrameChanged, h.Cut, h.Start), err, s.discard())
 	}
 	return s, h, size, nil
 }
@@ -121,7 +119,7 @@ func (p *partition) fetchFrame(ctx context.Context, cut int64, etag string) (s r
 	}
 	defer leave()
 	began := p.r.cfg.Now()
-	body, err := p.r.plane.download(ctx, frameName{p.no, cut, -1}, etag, p.r.cfg.Retry)
+	body, err := p.r.plane.Download(ctx, plane.Whole(p.no, cut), etag, p.r.cfg.Retry)
 	if err != nil {
 		return nil, h, 0, err
 	}
@@ -130,10 +128,10 @@ func (p *partition) fetchFrame(ctx context.Context, cut int64, etag string) (s r
 		return nil, h, 0, err
 	}
 	if h.Partition != p.no {
-		return nil, h, body.at, errors.Join(fmt.Errorf("asked for partition %d, got a frame of partition %d", p.no, h.Partition), s.discard())
+		return nil, h, body.At, errors.Join(fmt.Errorf("asked for partition %d, got a frame of partition %d", p.no, h.Partition), s.discard())
 	}
-	p.log.Info("loaded a key frame", "cut", h.Cut, "bytes", body.at, "took", p.r.cfg.Now().Sub(began).Round(time.Millisecond))
-	return s, h, body.at, nil
+	p.log.Info("loaded a key frame", "cut", h.Cut, "bytes", body.At, "took", p.r.cfg.Now().Sub(began).Round(time.Millisecond))
+	return s, h, body.At, nil
 }
 
 // beginEarliest starts without rows at the log start; where the log is trimmed, with the frame at the delta start offset, which is
@@ -146,20 +144,20 @@ func (p *partition) beginEarliest(ctx context.Context) error {
 	start := topic.starts[p.no]
 	id := identity{TopicID: topic.id, Partition: p.no}
 	if p.r.plane != nil {
-		info, err := p.r.plane.partition(ctx, p.no)
+		info, err := p.r.plane.Partition(ctx, p.no)
 		if err != nil {
 			return fmt.Errorf("incarnation of partition %d: %w", p.no, err)
 		}
-		if info.deltaStart > start {
-			return p.beginFrame(ctx, info.deltaStart)
+		if info.DeltaStart > start {
+			return p.beginFrame(ctx, info.DeltaStart)
 		}
-		if start > info.deltaStart { // the state is not what lies above the log start alone: rows leave at a cut
+		if start > info.DeltaStart { // the state is not what lies above the log start alone: rows leave at a cut
 			// Without a frame, whole values will do: what lacks rows below the log start is the log's state from the next cut on.
-			if err := p.beginFrame(ctx, newestFrame); !errors.Is(err, errNoFrame) || !wholeValues(topic.fold) {
+			if err := p.beginFrame(ctx, plane.Newest); !errors.Is(err, plane.ErrNoFrame) || !wholeValues(topic.fold) {
 				return err
 			}
 		}
-		id.TopicID, id.Incarnation = info.topicID, info.incarnation
+		id.TopicID, id.Incarnation = info.TopicID, info.Incarnation
 	}
 	s, err := p.r.stores.empty(id, start, topic.fold)
 	if err != nil {

@@ -56,8 +56,8 @@ func newDirPoint(p point) dirPoint {
 
 func (p dirPoint) point() (point, error) {
 	var sum [32]byte
-	b, err := hex.DecodeString(p.Sum)
-	if err = errors.Join(err, fill(sum[:], b)); err == nil && (p.Offset < 0 || p.Count < 0 || p.Start < 0) {
+	err := unhex(sum[:], p.Sum)
+	if err == nil && (p.Offset < 0 || p.Count < 0 || p.Start < 0) {
 		err = fmt.Errorf("offset %d, count %d, start %d", p.Offset, p.Count, p.Start)
 	}
 	return point{p.Offset, digest.Digest{Sum: digest.SumFromBytes(sum), Count: p.Count}, p.Start}, err
@@ -85,13 +85,21 @@ func newDirPartition(ordinal uint32, id table.Identity) dirPartition {
 
 func (p dirPartition) identity() (id table.Identity, err error) {
 	id.Partition = p.Partition
-	topic, err1 := hex.DecodeString(p.TopicID)
-	incarnation, err2 := hex.DecodeString(p.Incarnation)
 	id.Fold, err = fold.ParseKind(p.Fold)
-	if err := errors.Join(err, err1, err2, fill(id.TopicID[:], topic), fill(id.Incarnation[:], incarnation)); err != nil {
+	if err := errors.Join(err, unhex(id.TopicID[:], p.TopicID), unhex(id.Incarnation[:], p.Incarnation)); err != nil {
 		return id, fmt.Errorf("%s, partition %d: %w", dirStateFile, p.Partition, err)
 	}
 	return id, nil
+}
+
+// unhex decodes what must fill dst.
+func unhex(dst []byte, text string) error {
+	b, err := hex.DecodeString(text)
+	if err == nil && len(b) != len(dst) {
+		err = fmt.Errorf("field of %d bytes, expected %d", len(b), len(dst))
+	}
+	copy(dst, b)
+	return err
 }
 
 // find returns where the entry of a partition is; -1: there is none.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/keyframelog/keyframe/client/plane"
 	"github.com/keyframelog/keyframe/proto/batch"
 	"github.com/keyframelog/keyframe/proto/fold"
 )
@@ -172,11 +173,11 @@ func TestFrameAnnouncedBeforeTheState(t *testing.T) {
 		r := &Replica{cfg: g.cfg.withDefaults(), tail: g.tail}
 		p := newPartition(r, 0)
 		r.partitions = map[int32]*partition{0: p}
-		r.plane = newPlane(r.cfg.HTTPClient, g.plane.url, g.log.topic)
+		r.plane = plane.New(r.cfg.HTTPClient, g.plane.url, g.log.topic)
 		stores, err := openStores(r.cfg, topicInfo{})
 		require.NoError(t, err)
 		r.stores = stores
-		require.NoError(t, r.plane.frames(testContext(t), nil, false, r.learn))
+		require.NoError(t, r.plane.Frames(testContext(t), nil, false, r.learn))
 		require.NoError(t, p.beginEarliest(testContext(t)))
 		p.attach(p.generation)
 		for _, b := range g.log.parts[0].batches {

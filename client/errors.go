@@ -3,6 +3,8 @@ package client
 import (
 	"errors"
 	"fmt"
+
+	"github.com/keyframelog/keyframe/client/plane"
 )
 
 var (
@@ -16,13 +18,19 @@ var (
 	ErrCorrupt = errors.New("the stored rows are not what was applied")
 	// ErrRefused is wrapped where the state plane says that asking again will not help: the topic is not key-framed, or the request is
 	// not admitted.
-	ErrRefused = errors.New("the state plane refuses this replica")
+	ErrRefused = plane.ErrRefused
+	// ErrUnrepairable is wrapped by the error of an Event RepairRefused: the broker says that what it has is damaged, or that replicas agree with
+	// one another and not with it. What it has must not be spread.
+	ErrUnrepairable = plane.ErrUnrepairable
 	// ErrPartitions is wrapped where a topic has got more partitions, or was created anew with another number of them, and the replica
 	// was of all: open it again.
 	ErrPartitions = errors.New("the topic has other partitions than the replica")
 	// ErrNoStatePlane is returned where a call needs the state plane and none is configured.
 	ErrNoStatePlane = errors.New("no state plane configured")
 )
+
+// ReasonError is what the log gave as its reason for having no use for a replica's state, or for ending its lease.
+type ReasonError = plane.ReasonError
 
 // SlowWatcherError ends a Watch whose reader fell behind the changes that the replica keeps.
 // Watch(ctx, e.Resume) goes on without a loss, from rows where the single changes are gone.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/keyframelog/keyframe/client/plane"
 	"github.com/keyframelog/keyframe/proto/fold"
 )
 
@@ -333,14 +334,14 @@ func TestWatchIsResetAfterRowsExpiredElsewhere(t *testing.T) {
 func (p *partition) waitsForStart(cut, start int64) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return slices.ContainsFunc(p.pending, func(f frameInfo) bool { return f.cut == cut && f.start == start })
+	return slices.ContainsFunc(p.pending, func(f plane.Frame) bool { return f.Cut == cut && f.Start == start })
 }
 
 // waitsFor tells whether a frame is to be compared when its cut is reached.
 func (p *partition) waitsFor(cut int64) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return slices.ContainsFunc(p.pending, func(f frameInfo) bool { return f.cut == cut })
+	return slices.ContainsFunc(p.pending, func(f plane.Frame) bool { return f.Cut == cut })
 }
 
 func (p *partition) startIs(offset int64) bool {
@@ -360,7 +361,7 @@ func TestRowsExpireBeforeTheStateIsFollowed(t *testing.T) {
 		require.Eventually(t, func() bool {
 			p.mu.Lock()
 			defer p.mu.Unlock()
-			return p.known[len(p.known)-1].start == 1
+			return p.known[len(p.known)-1].Start == 1
 		}, guard, time.Millisecond)
 		p.follow()
 		g.requireState(0)

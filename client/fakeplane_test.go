@@ -12,6 +12,7 @@ import (
 
 	"connectrpc.com/connect"
 
+	"github.com/keyframelog/keyframe/client/plane"
 	"github.com/keyframelog/keyframe/proto/state"
 	"github.com/keyframelog/keyframe/proto/state/stateconnect"
 )
@@ -68,7 +69,7 @@ func (f *fakePlane) serveFrame(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "no frame for you", int(status))
 		return
 	}
-	etag := frameName{int32(no), cut, since}.etag(pub)
+	etag := plane.Since(int32(no), cut, since).ETag(pub)
 	w.Header().Set("ETag", etag)
 	if match := r.Header.Get("If-Match"); match != "" && match != etag {
 		w.WriteHeader(http.StatusPreconditionFailed)

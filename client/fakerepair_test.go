@@ -11,6 +11,7 @@ import (
 
 	"connectrpc.com/connect"
 
+	"github.com/keyframelog/keyframe/client/plane"
 	"github.com/keyframelog/keyframe/proto/digest"
 	"github.com/keyframelog/keyframe/proto/frame"
 	"github.com/keyframelog/keyframe/proto/sketch"
@@ -59,7 +60,7 @@ func (f *fakePlane) repairFrame(call string, p int32, incarnation []byte, cut in
 	var h digest.Hasher
 	rows := map[uint64]frame.Row{}
 	for _, row := range part.states[cut] {
-		rows[tagOf(h.Entry(row.Key, row.Value))] = row
+		rows[plane.TagOf(h.Entry(row.Key, row.Value))] = row
 	}
 	return f.log.frameLocked(p, cut), rows, nil
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"sync"
+
+	"github.com/keyframelog/keyframe/client/plane"
 )
 
 // learnOnce asks for what the state plane knows of the partitions, once: a plane that is down must not keep a stored
@@ -14,7 +16,7 @@ func (r *Replica) learnOnce(ctx context.Context) {
 	if r.plane == nil {
 		return
 	}
-	if err := r.plane.frames(ctx, nil, false, r.learn); err != nil && ctx.Err() == nil {
+	if err := r.plane.Frames(ctx, nil, false, r.learn); err != nil && ctx.Err() == nil {
 		r.cfg.Logger.Warn("replica: the state plane did not answer", "topic", r.cfg.Topic, "err", err)
 	}
 }
@@ -26,7 +28,7 @@ func (r *Replica) followFrames(ctx context.Context) {
 		return
 	}
 	_ = r.retry(ctx, func() error {
-		if err := r.plane.frames(ctx, nil, true, r.learn); err != nil {
+		if err := r.plane.Frames(ctx, nil, true, r.learn); err != nil {
 			return err
 		}
 		return io.ErrUnexpectedEOF // it is not meant to end
@@ -37,7 +39,7 @@ func (r *Replica) followFrames(ctx context.Context) {
 
 // watchPartitions asks the data plane for the topic's partitions now and then, where no state plane tells of new ones.
 func (r *Replica) watchPartitions(ctx context.Context) {
-	for sleep(ctx, r.cfg.Retry<<9) == nil { // 51 s; Kafka's clients look every 5 minutes
+	for plane.Wait(ctx, r.cfg.Retry<<9) == nil { // 51 s; Kafka's clients look every 5 minutes
 		if err := r.checkPartitions(ctx); errors.Is(err, ErrPartitions) {
 			for _, p := range r.partitions {
 				p.restartWith(restart{event: TopicGrew, err: err, halt: true})
@@ -49,16 +51,16 @@ func (r *Replica) watchPartitions(ctx context.Context) {
 	}
 }
 
-func (r *Replica) learn(parts []partitionInfo, frames []frameInfo) error {
+func (r *Replica) learn(parts []plane.Partition, frames []plane.Frame) error {
 	for _, info := range parts {
-		if p := r.partitions[info.partition]; p != nil {
+		if p := r.partitions[info.Partition]; p != nil {
 			p.observe(info)
 		} else if r.cfg.Partitions == nil {
 			r.outgrown(info)
 		}
 	}
 	for _, f := range frames {
-		if p := r.partitions[f.partition]; p != nil {
+		if p := r.partitions[f.Partition]; p != nil {
 			p.announce(f)
 		}
 	}
@@ -66,8 +68,8 @@ func (r *Replica) learn(parts []partitionInfo, frames []frameInfo) error {
 }
 
 // outgrown ends following: a replica of all partitions does not go on with a part of them.
-func (r *Replica) outgrown(info partitionInfo) {
-	err := fmt.Errorf("%w: %s has a partition %d, the replica was opened with %d: open it again", ErrPartitions, r.cfg.Topic, info.partition, len(r.numbers))
+func (r *Replica) outgrown(info plane.Partition) {
+	err := fmt.Errorf("%w: %s has a partition %d, the replica was opened with %d: open it again", ErrPartitions, r.cfg.Topic, info.Partition, len(r.numbers))
 	for _, p := range r.partitions {
 		p.restartWith(restart{event: TopicGrew, err: err, halt: true})
 	}

@@ -31,15 +31,15 @@ func (p *partition) deltasKept(ctx context.Context, s rows) error {
 	if p.r.plane == nil {
 		return p.aborted(ctx, at)
 	}
-	info, err := p.r.plane.partition(ctx, p.no)
+	info, err := p.r.plane.Partition(ctx, p.no)
 	if err != nil {
 		return fmt.Errorf("%w: deltas from %d on are missing, and how far back the log keeps them is not known: %w", errOutOfRange, at, err)
 	}
 	if why, bad := unfit(s, info); bad {
 		return why.err
 	}
-	if info.deltaStart > at {
-		return fmt.Errorf("%w: between %d and %d only rows are left", errOutOfRange, at, info.deltaStart)
+	if info.DeltaStart > at {
+		return fmt.Errorf("%w: between %d and %d only rows are left", errOutOfRange, at, info.DeltaStart)
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/keyframelog/keyframe/client/plane"
 	"github.com/keyframelog/keyframe/proto/fold"
 	"github.com/keyframelog/keyframe/proto/state"
 	"github.com/keyframelog/keyframe/storage/memory"
@@ -54,7 +55,7 @@ func (p *partition) establish(ctx context.Context, fresh bool) error {
 		if errors.Is(err, ErrRefused) || errors.Is(err, ErrPartitions) {
 			return err
 		}
-		if err := sleep(ctx, p.r.cfg.Retry<<min(try, 5)); err != nil {
+		if err := plane.Wait(ctx, p.r.cfg.Retry<<min(try, 5)); err != nil {
 			return err
 		}
 	}
@@ -96,7 +97,7 @@ func (p *partition) become(ctx context.Context, have *standing) error {
 	}
 	a, err := p.askLog(ctx, *have, nil)
 	switch {
-	case errors.Is(err, errNoHandshake):
+	case errors.Is(err, plane.ErrNoHandshake):
 		return p.alone(ctx, *have)
 	case err != nil && have.rows != nil && !have.shown && ctx.Err() == nil: // a plane that is down must not keep a stored replica from opening
 		p.log.Warn("replica: the state plane did not answer, the stored state is followed as it is", "err", err)
@@ -109,26 +110,26 @@ func (p *partition) become(ctx context.Context, have *standing) error {
 		return err
 	}
 	p.follow()
-	if a.kind == state.Answer_ANSWER_REPAIR && a.frame != nil && p.position().Offset <= a.frame.cut {
-		p.compareWith(*a.frame)
+	if a.Kind == state.Answer_ANSWER_REPAIR && a.Frame != nil && p.position().Offset <= a.Frame.Cut {
+		p.compareWith(*a.Frame)
 	}
 	if p.holds() {
 		return nil
 	}
 	p.unfollow()
 	*have = standing{p.rows(), true}
-	return &ReasonError{p.lease.over.Reason, "the lease ended on the way: " + p.lease.over.Why}
+	return &ReasonError{Reason: p.lease.over.Reason, Why: "the lease ended on the way: " + p.lease.over.Why}
 }
 
 // askLog tells the log what the partition has, and returns what it is to do; with repairAt, at or above which offset there is a frame to be
 // repaired with.
-func (p *partition) askLog(ctx context.Context, have standing, repairAt *int64) (answer, error) {
+func (p *partition) askLog(ctx context.Context, have standing, repairAt *int64) (plane.Answer, error) {
 	req := &state.ResumeRequest{Topic: p.r.cfg.Topic, Partition: p.no, Replica: p.r.name, LeaderEpoch: -1, RepairAt: repairAt}
 	if s := have.rows; s != nil {
 		id := s.identity()
 		points, err := p.points(have)
 		if err != nil {
-			return answer{}, err
+			return plane.Answer{}, err
 		}
 		req.Incarnation, req.LeaderEpoch = id.Incarnation[:], s.epoch()
 		for _, x := range points {
@@ -138,7 +139,7 @@ func (p *partition) askLog(ctx context.Context, have standing, repairAt *int64) 
 	}
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	return p.r.plane.resume(ctx, req)
+	return p.r.plane.Resume(ctx, req)
 }
 
 // points are what the log is asked about: the position, then the cuts below it at which the state was verified.
@@ -167,13 +168,13 @@ func (p *partition) points(have standing) ([]point, error) {
 }
 
 // carryOut does what the log answered. Afterwards the partition shows a state that can be followed.
-func (p *partition) carryOut(ctx context.Context, a answer, have *standing) error {
+func (p *partition) carryOut(ctx context.Context, a plane.Answer, have *standing) error {
 	s := have.rows
-	if id := a.info; s != nil && a.kind != state.Answer_ANSWER_RESET && a.kind != state.Answer_ANSWER_FRAME &&
-		(s.identity().TopicID != id.topicID || s.identity().Incarnation != id.incarnation) {
-		a.kind, a.reason = state.Answer_ANSWER_RESET, ReasonError{state.Reason_REASON_OTHER_INCARNATION, "the topic is another one"}
+	if id := a.Info; s != nil && a.Kind != state.Answer_ANSWER_RESET && a.Kind != state.Answer_ANSWER_FRAME &&
+		(s.identity().TopicID != id.TopicID || s.identity().Incarnation != id.Incarnation) {
+		a.Kind, a.Reason = state.Answer_ANSWER_RESET, ReasonError{Reason: state.Reason_REASON_OTHER_INCARNATION, Why: "the topic is another one"}
 	}
-	switch a.kind {
+	switch a.Kind {
 	case state.Answer_ANSWER_CONTINUE:
 		if s == nil {
 			return p.beginEmpty(a)
@@ -195,19 +196,19 @@ func (p *partition) carryOut(ctx context.Context, a answer, have *standing) erro
 		p.reset(a)
 		*have = standing{}
 	case state.Answer_ANSWER_REPAIR:
-		if at := s.position(); a.frame != nil && p.r.cfg.OnDrift != Rebootstrap && a.info.deltaStart <= at && at <= a.frame.cut {
+		if at := s.position(); a.Frame != nil && p.r.cfg.OnDrift != Rebootstrap && a.Info.DeltaStart <= at && at <= a.Frame.Cut {
 			return p.goOn(*have) // what differs at its cut is dealt with there
 		}
 		*have = standing{} // the frame makes it right
 	case state.Answer_ANSWER_FRAME:
 		if s != nil && !have.shown {
-			p.r.event(Event{Kind: OutOfRange, Partition: p.no, Offset: s.position(), Err: fmt.Errorf("%w: %s", errOutOfRange, a.reason.Why)})
+			p.r.event(Event{Kind: OutOfRange, Partition: p.no, Offset: s.position(), Err: fmt.Errorf("%w: %s", errOutOfRange, a.Reason.Why)})
 		}
 	}
-	if a.frame == nil {
+	if a.Frame == nil {
 		return errAskAgain
 	}
-	return p.loadFrame(ctx, *a.frame)
+	return p.loadFrame(ctx, *a.Frame)
 }
 
 // useless tells whether a delta will not do, however often it is asked for.
@@ -216,15 +217,15 @@ func useless(err error) bool {
 }
 
 // reset tells why the log has no use for our state.
-func (p *partition) reset(a answer) {
+func (p *partition) reset(a plane.Answer) {
 	kind := OutOfRange
-	switch a.reason.Reason {
+	switch a.Reason.Reason {
 	case state.Reason_REASON_OTHER_INCARNATION, state.Reason_REASON_TOPIC_DELETED:
 		kind = NewIncarnation
 	case state.Reason_REASON_LEASE_EXPIRED, state.Reason_REASON_LEASE_REVOKED:
 		kind = LeaseEnded
 	}
-	p.r.event(Event{Kind: kind, Partition: p.no, Offset: p.position().Offset, Err: &a.reason})
+	p.r.event(Event{Kind: kind, Partition: p.no, Offset: p.position().Offset, Err: &a.Reason})
 }
 
 // goOn shows a state that is followed on.
@@ -238,14 +239,14 @@ func (p *partition) goOn(have standing) error {
 }
 
 // beginEmpty begins without rows, where the log has no frame yet.
-func (p *partition) beginEmpty(a answer) error {
-	kind, err := fold.ParseKind(a.info.fold)
+func (p *partition) beginEmpty(a plane.Answer) error {
+	kind, err := fold.ParseKind(a.Info.Fold)
 	if err != nil {
-		return fmt.Errorf("%w: %w", errBadAnswer, err)
+		return fmt.Errorf("%w: %w", plane.ErrBadAnswer, err)
 	}
-	s, err := p.r.stores.empty(identity{TopicID: a.info.topicID, Partition: p.no, Incarnation: a.info.incarnation}, a.from, kind)
+	s, err := p.r.stores.empty(identity{TopicID: a.Info.TopicID, Partition: p.no, Incarnation: a.Info.Incarnation}, a.From, kind)
 	if err != nil {
 		return err
 	}
-	return p.show(s, a.from, Bootstrapped)
+	return p.show(s, a.From, Bootstrapped)
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/stretchr/testify/require"
 
+	"github.com/keyframelog/keyframe/client/plane"
 	"github.com/keyframelog/keyframe/proto/fold"
 	"github.com/keyframelog/keyframe/proto/state"
 )
@@ -262,7 +263,7 @@ func TestBadAnswers(t *testing.T) {
 			require.Len(t, a.all(), 3, "it is asked again")
 			e, seen := g.saw(BootstrapFailed)
 			require.True(t, seen)
-			require.ErrorIs(t, e.Err, errBadAnswer)
+			require.ErrorIs(t, e.Err, plane.ErrBadAnswer)
 		})
 	}
 }
@@ -317,7 +318,7 @@ func TestRestartBeforeTheStateIsFollowed(t *testing.T) {
 		CorruptionFound: func(r *Replica) {
 			r.partitions[0].restartWith(restart{event: CorruptionFound, err: ErrCorrupt, halt: true})
 		},
-		TopicGrew: func(r *Replica) { r.outgrown(partitionInfo{partition: 1}) },
+		TopicGrew: func(r *Replica) { r.outgrown(plane.Partition{Partition: 1}) },
 	} {
 		for _, resume := range []bool{true, false} { // the state stays, or a frame takes its place
 			t.Run(fmt.Sprintf("%v/resume %v", kind, resume), func(t *testing.T) {

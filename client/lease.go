@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/keyframelog/keyframe/client/plane"
 )
 
 const (
@@ -17,7 +19,7 @@ const (
 // run, which ends it. Its end by the log is never silent: it is an event, and the handshake begins anew.
 type keeper struct {
 	p      *partition
-	lease  lease
+	lease  plane.Lease
 	joined int64 // the last stable offset when it was given: who is there needs nothing held any more
 	cancel context.CancelFunc
 	done   chan struct{} // closed when its goroutine has ended
@@ -29,13 +31,13 @@ type keeper struct {
 }
 
 // hold begins to keep the lease of an answer, if it has one. It is called by run's goroutine alone.
-func (p *partition) hold(ctx context.Context, a answer) {
+func (p *partition) hold(ctx context.Context, a plane.Answer) {
 	p.letGo()
-	if a.lease == nil {
+	if a.Lease == nil {
 		return
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	k := &keeper{p: p, lease: *a.lease, joined: a.info.lastStable, cancel: cancel, done: make(chan struct{})}
+	k := &keeper{p: p, lease: *a.Lease, joined: a.Info.LastStable, cancel: cancel, done: make(chan struct{})}
 	p.lease = k
 	go k.run(ctx)
 }
@@ -82,7 +84,7 @@ func (k *keeper) run(ctx context.Context) {
 		case <-due.C:
 		}
 		renewed, err := k.renew(ctx)
-		why, over := leaseOver(err)
+		why, over := plane.LeaseOver(err)
 		switch {
 		case over:
 			k.end(why)
@@ -91,7 +93,7 @@ func (k *keeper) run(ctx context.Context) {
 			k.lease, failed = renewed, 0
 		default:
 			failed++
-			k.p.log.Warn("replica: the lease was not renewed", "err", err, "expires", k.lease.expires)
+			k.p.log.Warn("replica: the lease was not renewed", "err", err, "expires", k.lease.Expires)
 		}
 		due.Reset(k.pause(failed))
 	}
@@ -103,7 +105,7 @@ func (k *keeper) pause(failed int) time.Duration {
 	if failed > 0 {
 		return min(retry<<min(failed-1, 6), renewEvery)
 	}
-	return min(max(k.lease.expires.Sub(k.p.r.cfg.Now())/3, retry), renewEvery)
+	return min(max(k.lease.Expires.Sub(k.p.r.cfg.Now())/3, retry), renewEvery)
 }
 
 // position is what the log need not hold any longer; -1: nothing yet.
@@ -116,17 +118,17 @@ func (k *keeper) position() int64 {
 	return k.p.position().Offset
 }
 
-func (k *keeper) renew(ctx context.Context) (lease, error) {
+func (k *keeper) renew(ctx context.Context) (plane.Lease, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	return k.p.r.plane.renew(ctx, k.lease, k.position(), false)
+	return k.p.r.plane.Renew(ctx, k.lease, k.position(), false)
 }
 
 // release tells the log that nothing need be held any more, also where the replica closes.
 func (k *keeper) release(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTimeout)
 	defer cancel()
-	if _, err := k.p.r.plane.renew(ctx, k.lease, k.position(), true); err != nil {
+	if _, err := k.p.r.plane.Renew(ctx, k.lease, k.position(), true); err != nil {
 		k.p.log.Debug("replica: the lease was not released, it ends by itself", "err", err)
 	}
 }

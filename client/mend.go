@@ -5,22 +5,23 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/keyframelog/keyframe/client/plane"
 	"github.com/keyframelog/keyframe/proto/digest"
 	"github.com/keyframelog/keyframe/storage/table"
 )
 
 // mend tries one method after the other to find the difference and to apply it.
 func (c *comparison) mend(ctx context.Context, apply func(*comparison, findings) error) (d findings, by Method, err error) {
-	if c.stored == c.plane.f.digest {
+	if c.stored == c.plane.Of.Digest {
 		return d, ByRehash, apply(c, d)
 	}
 	methods := []struct {
 		name Method
-		find func(context.Context) (theirs, ours []uint64, err error)
-	}{{BySketch, c.bySketch}, {ByTags, c.byTags}}
+		find func(_ context.Context, own []uint64) (theirs, ours []uint64, err error)
+	}{{BySketch, c.search().BySketch}, {ByTags, c.search().ByTags}}
 	var failed error
 	for _, m := range methods {
-		theirs, ours, err := m.find(ctx)
+		theirs, ours, err := m.find(ctx, c.tags)
 		if err == nil {
 			d, err = c.resolve(ctx, theirs, ours)
 		}
@@ -34,7 +35,7 @@ func (c *comparison) mend(ctx context.Context, apply func(*comparison, findings)
 		if ctx.Err() != nil || otherwise(err) {
 			break
 		}
-		c.log.Warn("the difference could not be repaired, another way is tried", "cut", c.plane.f.cut, "method", m.name, "err", err)
+		c.log.Warn("the difference could not be repaired, another way is tried", "cut", c.plane.Of.Cut, "method", m.name, "err", err)
 	}
 	return findings{}, "", failed
 }
@@ -56,19 +57,19 @@ func (c *comparison) applyWithRoom(ctx context.Context, d *findings, apply func(
 			return errors.Join(err, gerr)
 		}
 		var h digest.Hasher
-		logs, ferr := c.fetch(ctx, []uint64{tagOf(h.Entry(row.Key, row.Value))})
+		logs, ferr := c.fetch(ctx, []uint64{plane.TagOf(h.Entry(row.Key, row.Value))})
 		if ferr != nil {
 			return errors.Join(err, ferr)
 		}
 		for _, l := range logs {
-			d.puts = append(d.puts, l.row)
+			d.puts = append(d.puts, l.Row)
 		}
 	}
 }
 
 // otherwise tells that no other method of asking about the same frame will do any better.
 func otherwise(err error) bool {
-	for _, is := range []error{ErrUnrepairable, errBusy, errNoFrame, errOtherIncarnation, ErrClosed} {
+	for _, is := range []error{ErrUnrepairable, plane.ErrBusy, plane.ErrNoFrame, plane.ErrOtherIncarnation, ErrClosed} {
 		if errors.Is(err, is) {
 			return true
 		}

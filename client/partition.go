@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/keyframelog/keyframe/client/plane"
 	"github.com/keyframelog/keyframe/proto/digest"
 	"github.com/keyframelog/keyframe/proto/frame"
 	"github.com/keyframelog/keyframe/storage/memory"
@@ -57,12 +58,12 @@ type partition struct {
 	// applied to a new state, with a gap before it.
 	generation, attached int
 	ring                 ring
-	pending              []frameInfo // ascending by cut, all above the position
-	known                []frameInfo // the latest announced, for a state that is yet to come
-	compared             int64       // frames at or below were compared or never will be
-	verified             []point     // cuts at which the state was equal to the log's, newest first
-	rehashAt             int64       // the cut at which the rows are to be hashed anew, see repairOrder; nowhere: none
-	info                 *partitionInfo
+	pending              []plane.Frame // ascending by cut, all above the position
+	known                []plane.Frame // the latest announced, for a state that is yet to come
+	compared             int64         // frames at or below were compared or never will be
+	verified             []point       // cuts at which the state was equal to the log's, newest first
+	rehashAt             int64         // the cut at which the rows are to be hashed anew, see repairOrder; nowhere: none
+	info                 *plane.Partition
 	gathering            *gathering // what is read while there is no state to follow; nil mostly
 	watched              bool       // somebody watches, or did: history is recorded
 	err                  error
@@ -113,7 +114,7 @@ func (p *partition) run(ctx context.Context) {
 	fresh := false // the state that is stored is of no use
 	var why restart
 	for quick := 0; ; quick++ {
-		if quick > 0 && why.repair == nil && sleep(ctx, p.r.cfg.Retry<<min(quick-1, 6)) != nil {
+		if quick > 0 && why.repair == nil && plane.Wait(ctx, p.r.cfg.Retry<<min(quick-1, 6)) != nil {
 			return
 		}
 		if why.repair == nil || !p.repair(ctx, *why.repair) {
@@ -241,7 +242,7 @@ func (p *partition) follow() {
 func (p *partition) followLocked() {
 	s := p.rows()
 	at := s.position()
-	p.pending = slices.DeleteFunc(p.pending, func(f frameInfo) bool { return f.cut <= at })
+	p.pending = slices.DeleteFunc(p.pending, func(f plane.Frame) bool { return f.Cut <= at })
 	p.following = len(p.restart) == 0
 	p.recallLocked(s)
 	p.generation++
@@ -286,7 +287,7 @@ func (p *partition) apply(ctx context.Context, seg segment) {
 	}
 	if seg.err != nil {
 		kind := OutOfRange
-		if errors.Is(seg.err, errTopicReplace) || errors.Is(seg.err, errOtherIncarnation) {
+		if errors.Is(seg.err, errTopicReplace) || errors.Is(seg.err, plane.ErrOtherIncarnation) {
 			kind = NewIncarnation
 		}
 		p.restartLocked(restart{event: kind, err: seg.err, resume: kind == OutOfRange})
@@ -314,8 +315,8 @@ func (p *partition) applyLocked(seg segment) (verdicts []Verdict, why *restart, 
 	records := seg.records
 	for {
 		next, rest := seg.next, records[len(records):]
-		if len(p.pending) > 0 && p.pending[0].cut < seg.next {
-			next = max(p.pending[0].cut, s.position())
+		if len(p.pending) > 0 && p.pending[0].Cut < seg.next {
+			next = max(p.pending[0].Cut, s.position())
 			n := 0
 			for n < len(records) && records[n].Offset < next {
 				n++
@@ -325,7 +326,7 @@ func (p *partition) applyLocked(seg segment) (verdicts []Verdict, why *restart, 
 		if err := s.apply(records, next, seg.epoch, changed); err != nil {
 			return verdicts, nil, err
 		}
-		for len(p.pending) > 0 && p.pending[0].cut <= next {
+		for len(p.pending) > 0 && p.pending[0].Cut <= next {
 			f := p.pending[0]
 			v, err := p.comparePendingLocked(s)
 			if err != nil {
@@ -359,11 +360,11 @@ func (p *partition) recordLocked(s rows) memory.Applied {
 func (p *partition) comparePendingLocked(s rows) (Verdict, error) {
 	f := p.pending[0]
 	p.pending = p.pending[1:]
-	p.compared = max(p.compared, f.cut)
+	p.compared = max(p.compared, f.Cut)
 	judge := p.judgeLocked
-	if f.start > p.start.Load() && s.position() == f.cut {
-		judge = func(f frameInfo, ours digest.Digest) Verdict { return p.judgeExpiredLocked(s, f, ours) }
-		if err := p.expireLocked(s, f.start); err != nil {
+	if f.Start > p.start.Load() && s.position() == f.Cut {
+		judge = func(f plane.Frame, ours digest.Digest) Verdict { return p.judgeExpiredLocked(s, f, ours) }
+		if err := p.expireLocked(s, f.Start); err != nil {
 			return Verdict{}, err
 		}
 	}
@@ -374,15 +375,15 @@ func (p *partition) comparePendingLocked(s rows) (Verdict, error) {
 	if !s.perRecord() {
 		p.ring.add(at, d)
 	}
-	if at != f.cut {
+	if at != f.Cut {
 		p.askNow()
-		return p.verdict(f.cut, Inconclusive, d, f.digest, fmt.Sprintf("position is %d when the frame is due", at), nil), nil
+		return p.verdict(f.Cut, Inconclusive, d, f.Digest, fmt.Sprintf("position is %d when the frame is due", at), nil), nil
 	}
 	return judge(f, d), nil
 }
 
 // announce tells the partition of a frame of the log, new or old.
-func (p *partition) announce(f frameInfo) {
+func (p *partition) announce(f plane.Frame) {
 	p.mu.Lock()
 	if p.known = append(p.known, f); len(p.known) > pendingFrames {
 		p.known = p.known[1:]
@@ -392,30 +393,30 @@ func (p *partition) announce(f frameInfo) {
 		p.mu.Unlock()
 		return
 	}
-	if f.incarnation != s.identity().Incarnation {
-		p.restartLocked(restart{event: NewIncarnation, err: fmt.Errorf("%w: frame %d is of %x, ours is %x", errOtherIncarnation, f.cut, f.incarnation, s.identity().Incarnation)})
+	if f.Incarnation != s.identity().Incarnation {
+		p.restartLocked(restart{event: NewIncarnation, err: fmt.Errorf("%w: frame %d is of %x, ours is %x", plane.ErrOtherIncarnation, f.Cut, f.Incarnation, s.identity().Incarnation)})
 		p.mu.Unlock()
 		return
 	}
 	var verdicts []Verdict
 	var why *restart
 	switch position := s.position(); {
-	case f.cut <= position && f.start > p.start.Load():
+	case f.Cut <= position && f.Start > p.start.Load():
 		p.startPassedLocked(s, f)
-	case f.cut <= p.compared:
-	case f.cut > position:
+	case f.Cut <= p.compared:
+	case f.Cut > position:
 		p.waitForLocked(f)
 	default:
-		p.compared = f.cut
-		d, ok := p.ring.digestAt(f.cut)
-		if !ok && position == f.cut {
+		p.compared = f.Cut
+		d, ok := p.ring.digestAt(f.Cut)
+		if !ok && position == f.Cut {
 			var err error
 			d, _, err = s.digest()
 			ok = err == nil
 		}
 		if ok {
 			v := p.judgeLocked(f, d)
-			if verdicts = append(verdicts, v); position == f.cut {
+			if verdicts = append(verdicts, v); position == f.Cut {
 				why = p.stopHereLocked(f, v)
 			}
 		} else {
@@ -430,42 +431,42 @@ func (p *partition) announce(f frameInfo) {
 // log start that they have moved.
 func (p *partition) recallLocked(s rows) {
 	incarnation, position := s.identity().Incarnation, s.position()
-	passed := frameInfo{start: p.start.Load()}
+	passed := plane.Frame{Start: p.start.Load()}
 	for _, f := range p.known {
 		switch {
-		case f.incarnation != incarnation:
-		case f.cut > position:
+		case f.Incarnation != incarnation:
+		case f.Cut > position:
 			p.waitForLocked(f)
-		case f.start > passed.start:
+		case f.Start > passed.Start:
 			passed = f
 		}
 	}
-	if passed.start > p.start.Load() {
+	if passed.Start > p.start.Load() {
 		p.startPassedLocked(s, passed)
 	}
 }
 
 // waitForLocked keeps a frame to be compared when its cut is reached; of two of one cut that which supersedes the other, of too many the
 // earliest go.
-func (p *partition) waitForLocked(f frameInfo) {
+func (p *partition) waitForLocked(f plane.Frame) {
 	i := len(p.pending)
-	for i > 0 && p.pending[i-1].cut >= f.cut {
-		if p.pending[i-1].cut == f.cut {
-			if f.start > p.pending[i-1].start {
+	for i > 0 && p.pending[i-1].Cut >= f.Cut {
+		if p.pending[i-1].Cut == f.Cut {
+			if f.Start > p.pending[i-1].Start {
 				p.pending[i-1] = f
 			}
 			return
 		}
 		i--
 	}
-	p.pending = append(p.pending[:i], append([]frameInfo{f}, p.pending[i:]...)...)
+	p.pending = append(p.pending[:i], append([]plane.Frame{f}, p.pending[i:]...)...)
 	if len(p.pending) > pendingFrames {
 		p.pending = p.pending[1:]
 	}
 }
 
 // observe takes what the state plane says about the partition's log.
-func (p *partition) observe(info partitionInfo) {
+func (p *partition) observe(info plane.Partition) {
 	p.mu.Lock()
 	p.info = &info
 	defer p.mu.Unlock()
@@ -477,13 +478,13 @@ func (p *partition) observe(info partitionInfo) {
 }
 
 // unfit tells why a state cannot follow the log that info describes.
-func unfit(s rows, info partitionInfo) (restart, bool) {
+func unfit(s rows, info plane.Partition) (restart, bool) {
 	id, at := s.identity(), s.position()
 	switch {
-	case id.Incarnation != info.incarnation || id.TopicID != info.topicID:
-		return restart{event: NewIncarnation, err: fmt.Errorf("%w: the log is %x, ours is %x", errOtherIncarnation, info.incarnation, id.Incarnation)}, true
-	case at < info.deltaStart && at < info.horizon:
-		return restart{event: OutOfRange, resume: true, err: fmt.Errorf("%w: at %d, but what was deleted below %d is no longer known", errOutOfRange, at, info.horizon)}, true
+	case id.Incarnation != info.Incarnation || id.TopicID != info.TopicID:
+		return restart{event: NewIncarnation, err: fmt.Errorf("%w: the log is %x, ours is %x", plane.ErrOtherIncarnation, info.Incarnation, id.Incarnation)}, true
+	case at < info.DeltaStart && at < info.Horizon:
+		return restart{event: OutOfRange, resume: true, err: fmt.Errorf("%w: at %d, but what was deleted below %d is no longer known", errOutOfRange, at, info.Horizon)}, true
 	}
 	return restart{}, false
 }

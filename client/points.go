@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 
+	"github.com/keyframelog/keyframe/client/plane"
 	"github.com/keyframelog/keyframe/proto/digest"
 )
 
@@ -33,7 +34,7 @@ func (p *partition) verifiedLocked(at point) {
 func (p *partition) verifiedHere(s rows, at point) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	isCut := slices.ContainsFunc(p.known, func(f frameInfo) bool { return f.cut == at.offset && f.start == at.start })
+	isCut := slices.ContainsFunc(p.known, func(f plane.Frame) bool { return f.Cut == at.offset && f.Start == at.start })
 	if isCut && p.rows() == s {
 		p.verifiedLocked(at)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/keyframelog/keyframe/client/plane"
 	"github.com/keyframelog/keyframe/proto/batch"
 	"github.com/keyframelog/keyframe/proto/fold"
 )
@@ -223,5 +224,5 @@ func TestDriftIsRepaired(t *testing.T) {
 func (p *partition) knows(cut int64) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return slices.ContainsFunc(p.known, func(f frameInfo) bool { return f.cut == cut })
+	return slices.ContainsFunc(p.known, func(f plane.Frame) bool { return f.Cut == cut })
 }

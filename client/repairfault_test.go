@@ -11,6 +11,7 @@ import (
 	"connectrpc.com/connect"
 	"github.com/stretchr/testify/require"
 
+	"github.com/keyframelog/keyframe/client/plane"
 	"github.com/keyframelog/keyframe/proto/digest"
 	"github.com/keyframelog/keyframe/proto/fold"
 	"github.com/keyframelog/keyframe/proto/sketch"
@@ -406,7 +407,7 @@ func TestRowsOfABrokenCallCountOnce(t *testing.T) {
 	g := newDriftRig(t, 100, Memory()).start()
 	cut := g.log.cut(0)
 	g.awaitVerdict(cut, Equal)
-	f, err := toFrameInfo(g.log.frameOf(0, cut))
+	f, err := plane.ToFrame(g.log.frameOf(0, cut))
 	require.NoError(t, err)
 	p := g.r.partitions[0]
 	c := p.comparison(p.rows(), f)
@@ -420,5 +421,5 @@ func TestRowsOfABrokenCallCountOnce(t *testing.T) {
 	require.EqualValues(t, 3, g.plane.repair.resolves.Load())
 	c.bytesMax = 100 * 115
 	_, err = c.fetch(testContext(t), c.tags)
-	require.ErrorIs(t, err, errTooMuch)
+	require.ErrorIs(t, err, plane.ErrTooMuch)
 }

@@ -8,25 +8,25 @@ import (
 
 // repairByFrame loads the whole frame at whose cut the state stands. False: it is not to be had.
 func (p *partition) repairByFrame(ctx context.Context, c *comparison, why error) (kept bool) {
-	f := c.plane.f
-	p.r.event(Event{Kind: RepairFailed, Partition: p.no, Offset: f.cut, Err: why})
+	f := c.plane.Of
+	p.r.event(Event{Kind: RepairFailed, Partition: p.no, Offset: f.Cut, Err: why})
 	began := p.r.cfg.Now()
 	s, h, size, err := p.fetchThis(ctx, f)
 	if err != nil {
-		p.log.Warn("the frame that the state differs from cannot be loaded; another one is", "cut", f.cut, "err", err)
+		p.log.Warn("the frame that the state differs from cannot be loaded; another one is", "cut", f.Cut, "err", err)
 		return false
 	}
-	done := RepairResult{Cut: f.cut, Cause: c.cause(), Method: ByFrame, Bytes: c.plane.bytes + size, RoundTrips: c.plane.trips + 1}
+	done := RepairResult{Cut: f.Cut, Cause: c.cause(), Method: ByFrame, Bytes: c.plane.Bytes + size, RoundTrips: c.plane.Trips + 1}
 	n := namer{p: p}
-	err = compareRows(c.s, s, func(key []byte, here, log digest.Entry) { n.name(Difference{p.no, f.cut, key, here, log}) })
-	if done.Keys = n.end(f.cut); err != nil {
+	err = compareRows(c.s, s, func(key []byte, here, log digest.Entry) { n.name(Difference{p.no, f.Cut, key, here, log}) })
+	if done.Keys = n.end(f.Cut); err != nil {
 		p.log.Error("the stored rows cannot be read: which keys differed is not known", "err", err)
 	}
 	if err := p.adoptFrame(s, h); err != nil {
-		p.log.Warn("the frame that was loaded cannot be kept", "cut", f.cut, "err", err)
+		p.log.Warn("the frame that was loaded cannot be kept", "cut", f.Cut, "err", err)
 		return false
 	}
-	p.repaired(done, began, f.digest)
+	p.repaired(done, began, f.Digest)
 	return true
 }
 

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/keyframelog/keyframe/client/plane"
 	"github.com/keyframelog/keyframe/proto/digest"
 	"github.com/keyframelog/keyframe/proto/frame"
 	"github.com/keyframelog/keyframe/proto/state"
@@ -17,15 +18,15 @@ const repairTurns = 3
 
 // repairOrder asks for a state to be made equal to a key frame.
 type repairOrder struct {
-	frame *frameInfo // at whose cut the state stands; nil: one at or above the position is to be asked for
+	frame *plane.Frame // at whose cut the state stands; nil: one at or above the position is to be asked for
 	// rehash: the rows are to be hashed anew at that cut though the digest that was kept of them agrees: some are rotten.
 	rehash bool
 }
 
 // stopHereLocked tells why following ends at the cut of a frame that has just been compared; nil: it goes on.
-func (p *partition) stopHereLocked(f frameInfo, v Verdict) *restart {
-	rotten := p.rehashAt != nowhere && p.rehashAt <= f.cut && v.Outcome == Equal
-	if p.rehashAt <= f.cut {
+func (p *partition) stopHereLocked(f plane.Frame, v Verdict) *restart {
+	rotten := p.rehashAt != nowhere && p.rehashAt <= f.Cut && v.Outcome == Equal
+	if p.rehashAt <= f.Cut {
 		p.rehashAt = nowhere
 	}
 	why := restart{event: DriftFound, err: driftError(v), repair: &repairOrder{frame: &f}}
@@ -68,7 +69,7 @@ func (p *partition) repair(ctx context.Context, o repairOrder) (kept bool) {
 		}
 		c := p.comparison(p.rows(), *o.frame)
 		err := p.repairAt(ctx, c, o.rehash)
-		if errors.Is(err, errNoFrame) && turn < repairTurns {
+		if errors.Is(err, plane.ErrNoFrame) && turn < repairTurns {
 			o.frame = nil // it was thinned or superseded meanwhile
 			continue
 		}
@@ -87,7 +88,7 @@ func (p *partition) unrepaired(err error) bool {
 	switch {
 	case errors.Is(err, ErrUnrepairable):
 		kind = RepairRefused
-	case errors.Is(err, errBusy):
+	case errors.Is(err, plane.ErrBusy):
 	default:
 		return false
 	}
@@ -114,35 +115,35 @@ func (p *partition) followOnLocked() {
 func (p *partition) seek(ctx context.Context, o *repairOrder) (goOn bool, err error) {
 	s := p.rows()
 	at := s.position()
-	var a answer
-	err = p.comparison(s, frameInfo{}).call(ctx, func(ctx context.Context) (err error) {
+	var a plane.Answer
+	err = plane.NewPatience(p.r.cfg.Retry, p.r.cfg.Now).Call(ctx, func(ctx context.Context) (err error) {
 		a, err = p.askLog(ctx, standing{s, true}, &at)
 		return err
 	})
 	switch {
 	case err != nil:
 		return false, err
-	case a.kind == state.Answer_ANSWER_RESET:
-		return false, &a.reason
-	case a.frame == nil || a.frame.incarnation != s.identity().Incarnation || a.frame.cut < at:
-		return false, fmt.Errorf("%w: %v without a frame at or above %d", errBadAnswer, a.kind, at)
+	case a.Kind == state.Answer_ANSWER_RESET:
+		return false, &a.Reason
+	case a.Frame == nil || a.Frame.Incarnation != s.identity().Incarnation || a.Frame.Cut < at:
+		return false, fmt.Errorf("%w: %v without a frame at or above %d", plane.ErrBadAnswer, a.Kind, at)
 	}
-	f := *a.frame
+	f := *a.Frame
 	p.hold(ctx, a)
 	p.mu.Lock()
 	if o.rehash {
-		p.rehashAt = f.cut
+		p.rehashAt = f.Cut
 	}
-	if f.cut > at {
+	if f.Cut > at {
 		p.waitForLocked(f)
 		p.followOnLocked()
 		p.mu.Unlock()
 		if !p.holds() {
-			p.log.Warn("the lease on a frame to be repaired with has ended", "cut", f.cut, "err", p.lease.over)
+			p.log.Warn("the lease on a frame to be repaired with has ended", "cut", f.Cut, "err", p.lease.over)
 		}
 		return true, nil
 	}
-	p.pending = slices.Insert(slices.DeleteFunc(p.pending, func(x frameInfo) bool { return x.cut <= at }), 0, f)
+	p.pending = slices.Insert(slices.DeleteFunc(p.pending, func(x plane.Frame) bool { return x.Cut <= at }), 0, f)
 	v, err := p.comparePendingLocked(s)
 	var why *restart
 	if err == nil {
@@ -165,22 +166,22 @@ func (p *partition) seek(ctx context.Context, o *repairOrder) (goOn bool, err er
 
 // repairAt finds what differs from the frame, at whose cut the state stands, and puts it right. told: that rows are rotten is known.
 func (p *partition) repairAt(ctx context.Context, c *comparison, told bool) error {
-	began, f := p.r.cfg.Now(), c.plane.f
+	began, f := p.r.cfg.Now(), c.plane.Of
 	if err := c.rehash(); err != nil {
-		p.r.event(Event{Kind: CorruptionFound, Partition: p.no, Offset: f.cut, Err: fmt.Errorf("%w: they cannot be read: %w", ErrCorrupt, err)})
+		p.r.event(Event{Kind: CorruptionFound, Partition: p.no, Offset: f.Cut, Err: fmt.Errorf("%w: they cannot be read: %w", ErrCorrupt, err)})
 		return err
 	}
 	if c.stored != c.kept && !told {
-		p.r.event(Event{Kind: CorruptionFound, Partition: p.no, Offset: f.cut, Err: fmt.Errorf("%w: %s", ErrCorrupt, differs(c.stored, c.kept))})
+		p.r.event(Event{Kind: CorruptionFound, Partition: p.no, Offset: f.Cut, Err: fmt.Errorf("%w: %s", ErrCorrupt, differs(c.stored, c.kept))})
 	}
-	done := RepairResult{Cut: f.cut, Cause: c.cause()}
+	done := RepairResult{Cut: f.Cut, Cause: c.cause()}
 	d, method, err := c.mend(ctx, p.patch)
 	if err != nil {
 		return err
 	}
-	done.Method, done.Bytes, done.RoundTrips = method, c.plane.bytes, c.plane.trips
-	done.Keys = p.name(f.cut, d.keys)
-	p.repaired(done, began, f.digest)
+	done.Method, done.Bytes, done.RoundTrips = method, c.plane.Bytes, c.plane.Trips
+	done.Keys = p.name(f.Cut, d.keys)
+	p.repaired(done, began, f.Digest)
 	return nil
 }
 
@@ -189,7 +190,7 @@ func (p *partition) patch(c *comparison, d findings) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	position := p.position()
-	if err := c.s.patch(d.puts, d.deletes, c.plane.f.digest); err != nil {
+	if err := c.s.patch(d.puts, d.deletes, c.plane.Of.Digest); err != nil {
 		return err
 	}
 	if c.s.perRecord() || p.watched {
@@ -199,8 +200,8 @@ func (p *partition) patch(c *comparison, d findings) error {
 	}
 	p.history.distrust(position)
 	p.ring.reset(c.s.perRecord()) // the digests in it are of states that were wrong, or may have been
-	p.ring.add(position.Offset, c.plane.f.digest)
-	p.verifiedLocked(point{position.Offset, c.plane.f.digest, c.plane.f.start})
+	p.ring.add(position.Offset, c.plane.Of.Digest)
+	p.verifiedLocked(point{position.Offset, c.plane.Of.Digest, c.plane.Of.Start})
 	return nil
 }
 
@@ -224,9 +225,9 @@ func (p *partition) way(d findings, id identity, at Position) *transition {
 }
 
 // compareWith takes a frame at or above the position for announced, also where the state at its cut was compared before.
-func (p *partition) compareWith(f frameInfo) {
+func (p *partition) compareWith(f plane.Frame) {
 	p.mu.Lock()
-	p.compared = min(p.compared, f.cut-1)
+	p.compared = min(p.compared, f.Cut-1)
 	p.mu.Unlock()
 	p.announce(f)
 }
@@ -265,18 +266,18 @@ func (p *partition) name(cut int64, keys []Difference) int64 {
 }
 
 // nameDifferences tells which keys differ from the frame at whose cut the state stands, and changes nothing.
-func (p *partition) nameDifferences(ctx context.Context, f frameInfo) {
+func (p *partition) nameDifferences(ctx context.Context, f plane.Frame) {
 	c := p.comparison(p.rows(), f)
 	err := c.rehash()
 	if err == nil {
 		var d findings
 		if d, _, err = c.mend(ctx, func(*comparison, findings) error { return nil }); err == nil {
-			p.log.Error("what differs", "cut", f.cut, "cause", c.cause().String(), "keys", len(d.keys))
-			p.name(f.cut, d.keys)
+			p.log.Error("what differs", "cut", f.Cut, "cause", c.cause().String(), "keys", len(d.keys))
+			p.name(f.Cut, d.keys)
 		}
 	}
 	if err != nil && ctx.Err() == nil {
-		p.log.Error("which keys differ could not be found out", "cut", f.cut, "err", err)
+		p.log.Error("which keys differ could not be found out", "cut", f.Cut, "err", err)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/keyframelog/keyframe/client/plane"
 	"github.com/keyframelog/keyframe/proto/digest"
 )
 
@@ -17,7 +18,7 @@ import (
 type Replica struct {
 	cfg    Config
 	name   string
-	plane  *plane // nil without a state plane
+	plane  *plane.Plane // nil without a state plane
 	tail   tail
 	stores stores
 
@@ -78,7 +79,7 @@ func openReplica(ctx context.Context, cfg Config, t tail) (*Replica, error) {
 		failures: map[int32]error{}, metrics: newMetrics(cfg.Metrics),
 	}
 	if cfg.StateURL != "" {
-		r.plane = newPlane(cfg.HTTPClient, cfg.StateURL, cfg.Topic)
+		r.plane = plane.New(cfg.HTTPClient, cfg.StateURL, cfg.Topic)
 		r.reporter = newReporter(r)
 	}
 	if r.numbers, err = choosePartitions(cfg, topic); err == nil {
@@ -365,7 +366,7 @@ func (r *Replica) retry(ctx context.Context, fn func() error, onError func(error
 		if r.cfg.Now().Sub(began) > time.Minute {
 			try = 0
 		}
-		if err := sleep(ctx, r.cfg.Retry<<min(try, 5)); err != nil {
+		if err := plane.Wait(ctx, r.cfg.Retry<<min(try, 5)); err != nil {
 			return err
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"connectrpc.com/connect"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/keyframelog/keyframe/client/plane"
 	"github.com/keyframelog/keyframe/proto/state"
 )
 
@@ -256,7 +257,7 @@ func (w *reporter) run(ctx context.Context) {
 			pause = min(w.r.cfg.Retry<<min(try, 10), reportInterval)
 		}
 		try++
-		_ = sleep(ctx, pause) // the end of ctx is seen above
+		_ = plane.Wait(ctx, pause) // the end of ctx is seen above
 		interval.Reset(0)
 	}
 }
@@ -314,12 +315,9 @@ func (w *reporter) call(ctx context.Context, m *state.ReportRequest, timeout tim
 	bounded, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	m.Topic, m.Replica, m.Host = w.r.cfg.Topic, w.r.name, w.host
-	answer, err := w.r.plane.rpc.Report(bounded, connect.NewRequest(m))
+	answer, err := w.r.plane.Report(bounded, m)
 	w.told = err == nil || ctx.Err() != nil
-	if err != nil {
-		return nil, err
-	}
-	return answer.Msg, nil
+	return answer, err
 }
 
 // learn says which partitions are disputed, once.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/keyframelog/keyframe/client/plane"
 	"github.com/keyframelog/keyframe/proto/digest"
 	"github.com/keyframelog/keyframe/storage/memory"
 	"github.com/keyframelog/keyframe/storage/table"
@@ -26,7 +27,7 @@ type scrubbed struct {
 // runScrub hashes the rows of one partition after the other at the configured rate, and begins anew after a pause.
 func (r *Replica) runScrub(ctx context.Context) {
 	told := map[int32]rows{} // states that stay as they are: once is enough
-	for r.cfg.ScrubRate > 0 && sleep(ctx, r.cfg.scrubPause) == nil {
+	for r.cfg.ScrubRate > 0 && plane.Wait(ctx, r.cfg.scrubPause) == nil {
 		for _, no := range r.numbers {
 			p := r.partitions[no]
 			if !p.followed() || told[no] != nil && p.rows() == told[no] {
@@ -66,7 +67,7 @@ func (p *partition) scrubOnce(ctx context.Context) (corrupt rows) {
 		case done:
 			return nil
 		}
-		if sleep(ctx, time.Duration(n)*time.Second/time.Duration(p.r.cfg.ScrubRate)) != nil {
+		if plane.Wait(ctx, time.Duration(n)*time.Second/time.Duration(p.r.cfg.ScrubRate)) != nil {
 			return nil
 		}
 	}

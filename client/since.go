@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/keyframelog/keyframe/client/plane"
 	"github.com/keyframelog/keyframe/proto/frame"
 )
 
@@ -14,15 +15,15 @@ var errNoDelta = errors.New("the log cannot tell what changed since the position
 
 // catchUp loads what changed since the position of s, and applies it as one: nothing is visible before the stream has come to its end and
 // the digest afterwards is the frame's. Readers have the former state until then; watchers see the changes.
-func (p *partition) catchUp(ctx context.Context, a answer, s rows) error {
+func (p *partition) catchUp(ctx context.Context, a plane.Answer, s rows) error {
 	leave, err := p.enterLoading(ctx)
 	if err != nil {
 		return err
 	}
 	defer leave()
 	began := p.r.cfg.Now()
-	name := frameName{p.no, a.frame.cut, a.since}
-	body, err := p.r.plane.download(ctx, name, name.etag(a.frame.pub), p.r.cfg.Retry)
+	name := plane.Since(p.no, a.Frame.Cut, a.Since)
+	body, err := p.r.plane.Download(ctx, name, name.ETag(a.Frame.Pub), p.r.cfg.Retry)
 	if errors.Is(err, ErrRefused) { // the offset is, not the replica
 		return fmt.Errorf("%w: %v", errNoDelta, err)
 	}
@@ -32,26 +33,21 @@ func (p *partition) catchUp(ctx context.Context, a answer, s rows) error {
 	defer body.Close()
 	fr, err := frame.NewReader(body, 0)
 	if err != nil {
-		return fmt.Errorf("header of what changed since %d: %w", a.since, err)
+		return fmt.Errorf("header of what changed since %d: %w", a.Since, err)
 	}
-	if h := fr.Header(); !a.frame.is(h) || h.Since != a.since {
-		return fmt.Errorf("%w: asked for %d since %d, got %d since %d, start %d", errFrameChanged, a.frame.cut, a.since, h.Cut, h.Since, h.Start)
+	if h := fr.Header(); !a.Frame.Is(h) || h.Since != a.Since {
+		return fmt.Errorf("%w: asked for %d since %d, got %d since %d, start %d", plane.ErrFrameChanged, a.Frame.Cut, a.Since, h.Cut, h.Since, h.Start)
 	}
 	if err := p.consolidate(s, fr); err != nil {
-		return fmt.Errorf("what changed since %d: %w", a.since, err)
+		return fmt.Errorf("what changed since %d: %w", a.Since, err)
 	}
 	p.mu.Lock()
-	p.verifiedLocked(point{a.frame.cut, a.frame.digest, a.frame.start})
+	p.verifiedLocked(point{a.Frame.Cut, a.Frame.Digest, a.Frame.Start})
 	p.mu.Unlock()
 	foot, _ := fr.Footer()
 	changes := int64(foot.Rows)
-	p.log.Info("loaded what changed", "since", a.since, "cut", a.frame.cut, "rows", changes, "bytes", body.at,
+	p.log.Info("loaded what changed", "since", a.Since, "cut", a.Frame.Cut, "rows", changes, "bytes", body.At,
 		"took", p.r.cfg.Now().Sub(began).Round(time.Millisecond))
-	p.r.event(Event{Kind: CaughtUp, Partition: p.no, Offset: a.frame.cut, Rows: changes})
+	p.r.event(Event{Kind: CaughtUp, Partition: p.no, Offset: a.Frame.Cut, Rows: changes})
 	return nil
-}
-
-// is tells whether a header is that of the frame.
-func (f *frameInfo) is(h frame.Header) bool {
-	return h.TopicID == f.topicID && h.Partition == f.partition && h.Incarnation == f.incarnation && h.Cut == f.cut && h.Start == f.start
 }

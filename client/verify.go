@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/keyframelog/keyframe/client/plane"
 	"github.com/keyframelog/keyframe/proto/digest"
 	"github.com/keyframelog/keyframe/proto/fold"
 	"github.com/keyframelog/keyframe/proto/frame"
@@ -18,18 +19,18 @@ func (p *partition) verdict(at int64, o Outcome, ours, logs digest.Digest, reaso
 }
 
 // judgeLocked compares our digest at a frame's cut with the frame's.
-func (p *partition) judgeLocked(f frameInfo, ours digest.Digest) Verdict {
+func (p *partition) judgeLocked(f plane.Frame, ours digest.Digest) Verdict {
 	switch {
-	case ours == f.digest:
-		p.start.Store(max(f.start, p.start.Load())) // without rows of ours that it passes
-		p.verifiedLocked(point{f.cut, ours, f.start})
-		return p.verdict(f.cut, Equal, ours, f.digest, "", nil)
-	case f.start != p.start.Load():
+	case ours == f.Digest:
+		p.start.Store(max(f.Start, p.start.Load())) // without rows of ours that it passes
+		p.verifiedLocked(point{f.Cut, ours, f.Start})
+		return p.verdict(f.Cut, Equal, ours, f.Digest, "", nil)
+	case f.Start != p.start.Load():
 		// Retention took rows out of the frame that no record tells us of: we need the frame.
-		p.restartLocked(restart{event: OutOfRange, err: fmt.Errorf("%w: log start moved from %d to %d", errOutOfRange, p.start.Load(), f.start)})
-		return p.verdict(f.cut, Inconclusive, ours, f.digest, "the log start moved: rows expired", nil)
+		p.restartLocked(restart{event: OutOfRange, err: fmt.Errorf("%w: log start moved from %d to %d", errOutOfRange, p.start.Load(), f.Start)})
+		return p.verdict(f.Cut, Inconclusive, ours, f.Digest, "the log start moved: rows expired", nil)
 	}
-	return p.verdict(f.cut, Drifted, ours, f.digest, differs(ours, f.digest), nil)
+	return p.verdict(f.Cut, Drifted, ours, f.Digest, differs(ours, f.Digest), nil)
 }
 
 // wholeValues tells whether every delta of a fold is a whole value, so that it does not matter when a row leaves that it replaces.
@@ -37,12 +38,12 @@ func wholeValues(k fold.Kind) bool { return k == fold.LastValue || k == fold.Deb
 
 // judgeExpiredLocked is judgeLocked where rows have just left for the log start of a frame. It may have taken effect at an earlier frame, which
 // was thinned before we heard of it: then deltas in between were folded onto rows that were gone, and the frame is needed.
-func (p *partition) judgeExpiredLocked(s rows, f frameInfo, ours digest.Digest) Verdict {
-	if ours == f.digest || wholeValues(s.kind()) {
+func (p *partition) judgeExpiredLocked(s rows, f plane.Frame, ours digest.Digest) Verdict {
+	if ours == f.Digest || wholeValues(s.kind()) {
 		return p.judgeLocked(f, ours)
 	}
-	p.restartLocked(restart{event: OutOfRange, err: fmt.Errorf("%w: rows below %d have expired at %d or below", errOutOfRange, f.start, f.cut)})
-	return p.verdict(f.cut, Inconclusive, ours, f.digest, "the log start moved: rows expired", nil)
+	p.restartLocked(restart{event: OutOfRange, err: fmt.Errorf("%w: rows below %d have expired at %d or below", errOutOfRange, f.Start, f.Cut)})
+	return p.verdict(f.Cut, Inconclusive, ours, f.Digest, "the log start moved: rows expired", nil)
 }
 
 // expireLocked lets the rows go that the log start has passed: at a cut, or behind it where that makes no difference.
@@ -78,14 +79,14 @@ func (p *partition) expireLocked(s rows, start int64) error {
 
 // startPassedLocked learns of a log start at or behind the cut at which it took effect. Where every delta is a whole value, rows may leave later
 // as well: none that was touched since lies below it. Else a delta may have been folded onto a row that was gone, and the frame is needed.
-func (p *partition) startPassedLocked(s rows, f frameInfo) {
-	p.compared = max(p.compared, f.cut)
-	why := restart{event: OutOfRange, err: fmt.Errorf("%w: rows below %d have expired at %d", errOutOfRange, f.start, f.cut)}
-	if s.position() != f.cut && !wholeValues(s.kind()) {
+func (p *partition) startPassedLocked(s rows, f plane.Frame) {
+	p.compared = max(p.compared, f.Cut)
+	why := restart{event: OutOfRange, err: fmt.Errorf("%w: rows below %d have expired at %d", errOutOfRange, f.Start, f.Cut)}
+	if s.position() != f.Cut && !wholeValues(s.kind()) {
 		p.restartLocked(why)
 		return
 	}
-	if err := p.expireLocked(s, f.start); err != nil {
+	if err := p.expireLocked(s, f.Start); err != nil {
 		p.restartLocked(restart{event: TailFailed, err: err, halt: true})
 		return
 	}
@@ -94,7 +95,7 @@ func (p *partition) startPassedLocked(s rows, f frameInfo) {
 		p.restartLocked(restart{event: TailFailed, err: err, halt: true})
 		return
 	}
-	if at == f.cut && d != f.digest && !wholeValues(s.kind()) {
+	if at == f.Cut && d != f.Digest && !wholeValues(s.kind()) {
 		p.restartLocked(why) // see judgeExpiredLocked
 		return
 	}
@@ -107,9 +108,9 @@ func (p *partition) startPassedLocked(s rows, f frameInfo) {
 // below the offset: rows of ours leave with them. Where none has this log start any more, we need a frame.
 func (p *partition) learnStart(ctx context.Context, at, logs int64) {
 	learnt := false
-	err := p.r.plane.frames(ctx, &p.no, false, func(_ []partitionInfo, frames []frameInfo) error {
+	err := p.r.plane.Frames(ctx, &p.no, false, func(_ []plane.Partition, frames []plane.Frame) error {
 		for _, f := range frames {
-			if f.partition == p.no && f.cut <= at && f.start >= logs {
+			if f.Partition == p.no && f.Cut <= at && f.Start >= logs {
 				learnt = true
 				p.announce(f)
 			}
@@ -145,12 +146,12 @@ func (p *partition) compareNow(ctx context.Context) Verdict {
 	if p.r.plane == nil {
 		return p.verdict(at, Inconclusive, ours, digest.Digest{}, "no state plane to compare with", ErrNoStatePlane)
 	}
-	logs, logStart, err := p.r.plane.digestAt(ctx, p.no, Position{incarnation, at, start})
+	logs, logStart, err := p.r.plane.DigestAt(ctx, p.no, incarnation, at)
 	switch {
-	case errors.Is(err, errOtherIncarnation):
+	case errors.Is(err, plane.ErrOtherIncarnation):
 		p.restartWith(restart{event: NewIncarnation, err: err})
 		return p.verdict(at, Inconclusive, ours, logs, "the log is of another incarnation", err)
-	case errors.Is(err, errNotComparable):
+	case errors.Is(err, plane.ErrNotComparable):
 		return p.verdict(at, Inconclusive, ours, logs, "the log does not know its digest at this offset", err)
 	case err != nil:
 		return p.verdict(at, Error, ours, logs, "the state plane did not answer", err)

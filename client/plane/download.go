@@ -1,4 +1,4 @@
-package client
+package plane
 
 import (
 	"context"
@@ -10,24 +10,24 @@ import (
 // downloadTries is how often in a row a broken stream is opened again without a byte of progress.
 const downloadTries = 5
 
-// download reads a frame's bytes and goes on with a Range request where the connection broke. It is
+// Download reads a frame's bytes and goes on with a Range request where the connection broke. It is
 // the reader's business to verify what it reads.
-type download struct {
+type Download struct {
 	ctx   context.Context
-	plane *plane
-	name  frameName
+	plane *Plane
+	name  FrameName
 	pause time.Duration
 
 	body  io.ReadCloser
 	etag  string // of the first answer: it holds the rest to the same frame
-	at    int64
+	At    int64  // bytes that were read
 	tries int
 }
 
-// download opens a frame; an etag that is not empty is the one that it must have.
-func (p *plane) download(ctx context.Context, name frameName, etag string, pause time.Duration) (*download, error) {
-	d := &download{ctx: ctx, plane: p, name: name, pause: pause}
-	body, etag, err := p.frame(ctx, name, 0, etag)
+// Download opens a frame; an etag that is not empty is the one that it must have.
+func (p *Plane) Download(ctx context.Context, name FrameName, etag string, pause time.Duration) (*Download, error) {
+	d := &Download{ctx: ctx, plane: p, name: name, pause: pause}
+	body, etag, err := p.OpenFrame(ctx, name, 0, etag)
 	if err != nil {
 		return nil, err
 	}
@@ -35,7 +35,8 @@ func (p *plane) download(ctx context.Context, name frameName, etag string, pause
 	return d, nil
 }
 
-func (d *download) Read(b []byte) (int, error) {
+// Read implements io.Reader.
+func (d *Download) Read(b []byte) (int, error) {
 	for {
 		if d.body == nil {
 			if err := d.reopen(); err != nil {
@@ -43,7 +44,7 @@ func (d *download) Read(b []byte) (int, error) {
 			}
 		}
 		n, err := d.body.Read(b)
-		d.at += int64(n)
+		d.At += int64(n)
 		if n > 0 {
 			d.tries = 0
 		}
@@ -61,33 +62,34 @@ func (d *download) Read(b []byte) (int, error) {
 	}
 }
 
-func (d *download) reopen() error {
+func (d *Download) reopen() error {
 	for {
 		if d.tries++; d.tries > 1 {
-			if err := sleep(d.ctx, d.pause<<min(d.tries, 5)); err != nil {
+			if err := Wait(d.ctx, d.pause<<min(d.tries, 5)); err != nil {
 				return err
 			}
 		}
-		body, _, err := d.plane.frame(d.ctx, d.name, d.at, d.etag)
+		body, _, err := d.plane.OpenFrame(d.ctx, d.name, d.At, d.etag)
 		if err == nil {
 			d.body = body
 			return nil
 		}
-		if d.tries >= downloadTries || d.ctx.Err() != nil || errors.Is(err, errFrameChanged) || errors.Is(err, errNoFrame) || errors.Is(err, ErrRefused) {
+		if d.tries >= downloadTries || d.ctx.Err() != nil || errors.Is(err, ErrFrameChanged) || errors.Is(err, ErrNoFrame) || errors.Is(err, ErrRefused) {
 			return err
 		}
 	}
 }
 
-func (d *download) Close() error {
+// Close ends it.
+func (d *Download) Close() error {
 	if d.body == nil {
 		return nil
 	}
 	return d.body.Close()
 }
 
-// sleep waits, or returns the context's error.
-func sleep(ctx context.Context, pause time.Duration) error {
+// Wait waits, or returns the context's error.
+func Wait(ctx context.Context, pause time.Duration) error {
 	t := time.NewTimer(pause)
 	defer t.Stop()
 	select {

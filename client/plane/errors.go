@@ -1,0 +1,92 @@
+package plane
+
+import (
+	"errors"
+	"fmt"
+
+	"connectrpc.com/connect"
+
+	"github.com/keyframelog/keyframe/proto/state"
+)
+
+var (
+	// ErrRefused is wrapped where the state plane says that asking again will not help: the topic is not key-framed, or the request is
+	// not admitted.
+	ErrRefused = errors.New("the state plane refuses this replica")
+	// ErrNoPartition is wrapped where it does not know a partition.
+	ErrNoPartition = errors.New("the state plane does not know the partition")
+	// ErrNoFrame: the frame is not there, or no longer.
+	ErrNoFrame = errors.New("the log has no such key frame")
+	// ErrFrameChanged: another frame took its place.
+	ErrFrameChanged = errors.New("the key frame changed while it was read")
+	// ErrOtherIncarnation: the log was created anew.
+	ErrOtherIncarnation = errors.New("the log is of another incarnation")
+	// ErrNotComparable: the log has no digest to compare with at an offset.
+	ErrNotComparable = errors.New("the log cannot tell its digest at this offset")
+	// ErrNoHandshake: it is one of before Resume.
+	ErrNoHandshake = errors.New("the state plane knows no handshake")
+	// ErrBadAnswer: an answer lacks what is needed to carry it out, or is about something else.
+	ErrBadAnswer = errors.New("the state plane's answer makes no sense")
+	// ErrUnrepairable is wrapped where the broker says that what it has is damaged, or that replicas agree with one another and not with it. What
+	// it has must not be spread.
+	ErrUnrepairable = errors.New("the broker has nothing to repair from")
+	// ErrBusy: ask again.
+	ErrBusy = errors.New("the broker is busy with other repairs")
+	// ErrLied: what it answers contradicts what it said before.
+	ErrLied = errors.New("the state plane contradicts itself")
+)
+
+// ReasonOf finds the reason that the state plane attaches to its errors.
+func ReasonOf(err error) state.Reason {
+	var ce *connect.Error
+	if !errors.As(err, &ce) {
+		return state.Reason_REASON_UNSPECIFIED
+	}
+	for _, d := range ce.Details() {
+		if v, err := d.Value(); err == nil {
+			if detail, ok := v.(*state.ErrorDetail); ok {
+				return detail.Reason
+			}
+		}
+	}
+	return state.Reason_REASON_UNSPECIFIED
+}
+
+// classify turns an error of DigestAt into errors of ours.
+func classify(err error) error {
+	switch ReasonOf(err) {
+	case state.Reason_REASON_OTHER_INCARNATION:
+		return fmt.Errorf("%w: %w", ErrOtherIncarnation, err)
+	case state.Reason_REASON_BELOW_DELTA_START, state.Reason_REASON_ABOVE_LAST_STABLE,
+		state.Reason_REASON_TOO_FAR_ABOVE_FRAME, state.Reason_REASON_BEHIND, state.Reason_REASON_PARTITION_FAILED:
+		return fmt.Errorf("%w: %w", ErrNotComparable, err)
+	}
+	return err
+}
+
+// ClassifyRepair wraps what a call for a repair may fail with in what there is to do about it.
+func ClassifyRepair(err error) error {
+	switch ReasonOf(err) {
+	case state.Reason_REASON_BROKER_CORRUPT, state.Reason_REASON_DISPUTED:
+		return fmt.Errorf("%w: %w", ErrUnrepairable, err)
+	case state.Reason_REASON_TOO_MANY_REPAIRS, state.Reason_REASON_TOO_MANY_LEASES, state.Reason_REASON_BEHIND:
+		return fmt.Errorf("%w: %w", ErrBusy, err)
+	case state.Reason_REASON_UNKNOWN_FRAME, state.Reason_REASON_UNKNOWN_CUT:
+		return fmt.Errorf("%w: %w", ErrNoFrame, err)
+	case state.Reason_REASON_OTHER_INCARNATION, state.Reason_REASON_TOPIC_DELETED:
+		return fmt.Errorf("%w: %w", ErrOtherIncarnation, err)
+	}
+	return err
+}
+
+// Passing tells whether a call that failed may succeed when it is made again.
+func Passing(err error) bool {
+	if errors.Is(err, ErrLied) || ReasonOf(err) != state.Reason_REASON_UNSPECIFIED {
+		return false
+	}
+	switch connect.CodeOf(err) {
+	case connect.CodeUnavailable, connect.CodeDeadlineExceeded, connect.CodeAborted, connect.CodeInternal, connect.CodeUnknown, connect.CodeCanceled:
+		return true
+	}
+	return false
+}

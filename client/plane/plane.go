@@ -1,0 +1,111 @@
+package plane
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"connectrpc.com/connect"
+
+	"github.com/keyframelog/keyframe/proto/digest"
+	"github.com/keyframelog/keyframe/proto/state"
+	"github.com/keyframelog/keyframe/proto/state/stateconnect"
+)
+
+// Plane is the state plane of one topic. Its methods may be called beside each other.
+type Plane struct {
+	http  *http.Client
+	base  string
+	topic string
+	rpc   stateconnect.StateServiceClient
+}
+
+// New makes no call. base is the plane's URL, such as http://127.0.0.1:9094.
+func New(httpClient *http.Client, base, topic string) *Plane {
+	base = strings.TrimRight(base, "/")
+	return &Plane{http: httpClient, base: base, topic: topic, rpc: stateconnect.NewStateServiceClient(httpClient, base)}
+}
+
+// Frames streams what is known of a partition (nil: of all) and, with follow, what is cut later, until on fails or the stream ends.
+func (p *Plane) Frames(ctx context.Context, partition *int32, follow bool, on func([]Partition, []Frame) error) error {
+	stream, err := p.rpc.Frames(ctx, connect.NewRequest(&state.FramesRequest{Topic: p.topic, Partition: partition, Follow: follow}))
+	if err != nil {
+		return err
+	}
+	defer stream.Close()
+	for stream.Receive() {
+		m := stream.Msg()
+		parts := make([]Partition, 0, len(m.Partitions))
+		for _, x := range m.Partitions {
+			info, err := toPartition(x)
+			if err != nil {
+				return err
+			}
+			parts = append(parts, info)
+		}
+		frames := make([]Frame, 0, len(m.Frames))
+		for _, x := range m.Frames {
+			f, err := ToFrame(x)
+			if err != nil {
+				return fmt.Errorf("frame %d of partition %d: %w", x.Cut, x.Partition, err)
+			}
+			frames = append(frames, f)
+		}
+		if err := on(parts, frames); err != nil {
+			return err
+		}
+	}
+	return stream.Err()
+}
+
+// Partition asks what the log of a partition holds at this moment. Errors: ErrNoPartition, or the call's own.
+func (p *Plane) Partition(ctx context.Context, no int32) (info Partition, err error) {
+	found := false
+	err = p.Frames(ctx, &no, false, func(parts []Partition, _ []Frame) error {
+		for _, x := range parts {
+			if x.Partition == no {
+				info, found = x, true
+			}
+		}
+		return nil
+	})
+	if err == nil && !found {
+		err = fmt.Errorf("%w: %d", ErrNoPartition, no)
+	}
+	return info, err
+}
+
+// DigestAt asks for the digest of the state at an offset, and for the log start that it respects. A zero incarnation is any. Errors:
+// ErrOtherIncarnation, ErrNotComparable, or the call's own.
+func (p *Plane) DigestAt(ctx context.Context, partition int32, incarnation [16]byte, offset int64) (d digest.Digest, start int64, err error) {
+	req := &state.DigestAtRequest{Topic: p.topic, Partition: partition, Offset: offset}
+	if incarnation != [16]byte{} {
+		req.Incarnation = incarnation[:]
+	}
+	resp, err := p.rpc.DigestAt(ctx, connect.NewRequest(req))
+	if err != nil {
+		return d, 0, classify(err)
+	}
+	var sum [32]byte
+	if err := fill(sum[:], resp.Msg.Sum); err != nil {
+		return d, 0, err
+	}
+	asOf := resp.Msg.AsOf
+	if asOf.GetOffset() != offset {
+		return d, 0, fmt.Errorf("%w: asked for %d, answered for %d", ErrNotComparable, offset, asOf.GetOffset())
+	}
+	if inc := asOf.GetIncarnation(); incarnation != [16]byte{} && string(inc) != string(incarnation[:]) {
+		return d, 0, fmt.Errorf("%w: %x", ErrOtherIncarnation, inc)
+	}
+	return digest.Digest{Sum: digest.SumFromBytes(sum), Count: resp.Msg.Count}, resp.Msg.Start, nil
+}
+
+// Report tells how a replica is doing; the request names the topic.
+func (p *Plane) Report(ctx context.Context, m *state.ReportRequest) (*state.ReportResponse, error) {
+	answer, err := p.rpc.Report(ctx, connect.NewRequest(m))
+	if err != nil {
+		return nil, err
+	}
+	return answer.Msg, nil
+}

@@ -1,13 +1,16 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"net/http"
 	"strconv"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/keyframelog/keyframe/client/plane"
 	"github.com/keyframelog/keyframe/proto/batch"
 	"github.com/keyframelog/keyframe/proto/delta"
 	"github.com/keyframelog/keyframe/proto/fold"
@@ -19,6 +22,9 @@ type ProducerConfig struct {
 	Topic   string
 	// Fold of the topic; 0 reads `keyframe.fold` from the topic's configs.
 	Fold fold.Kind
+	// StateURL is the state plane, such as http://127.0.0.1:9094, for calls that compare with the log; the others do without it.
+	StateURL   string
+	HTTPClient *http.Client
 	// Options go to franz-go after ours (acks all, idempotent) and may override them.
 	Options []kgo.Opt
 }
@@ -29,6 +35,7 @@ type Producer struct {
 	cl    *kgo.Client
 	topic string
 	kind  fold.Kind
+	plane *plane.Plane // nil without a state plane
 }
 
 // NewProducer connects, and learns the topic's fold if it is not given. ctx bounds that.
@@ -45,6 +52,9 @@ func NewProducer(ctx context.Context, cfg ProducerConfig) (*Producer, error) {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	p := &Producer{cl: cl, topic: cfg.Topic, kind: cfg.Fold}
+	if cfg.StateURL != "" {
+		p.plane = plane.New(cmp.Or(cfg.HTTPClient, http.DefaultClient), cfg.StateURL, cfg.Topic)
+	}
 	if p.kind == 0 {
 		if p.kind, err = topicFold(ctx, kadm.NewClient(cl), cfg.Topic); err != nil {
 			cl.Close()

@@ -1,0 +1,225 @@
+package main
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/keyframelog/keyframe/client"
+	"github.com/keyframelog/keyframe/proto/digest"
+)
+
+// replicaLog prints what happens, one line each; verdicts and events come from the partitions' goroutines.
+type replicaLog struct {
+	stopped  chan struct{} // capacity 1: a partition is no longer followed
+	answered chan struct{} // capacity 1: answers has more
+	mends    bool          // the policy is to put right what differs
+
+	mu      sync.Mutex
+	to      io.Writer
+	said    map[int32]string // the last verdict of each partition, or what failed and is tried again (of all: -1), until something else happens to it
+	differ  map[int32]int    // differences printed since something else happened to a partition
+	answers map[int32]bool   // since expectAnswers: what came of a partition that differed; true: it is equal, or to be compared again
+	away    bool             // the last attempt to connect failed
+}
+
+func newReplicaLog(to io.Writer, mends bool) *replicaLog {
+	return &replicaLog{
+		to: to, mends: mends, stopped: make(chan struct{}, 1), answered: make(chan struct{}, 1), said: map[int32]string{}, differ: map[int32]int{},
+	}
+}
+
+// expectAnswers forgets what came of partitions that differed.
+func (l *replicaLog) expectAnswers() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.answers = map[int32]bool{}
+}
+
+// answerLocked notes what came of a partition that may have differed.
+func (l *replicaLog) answerLocked(partition int32, again bool) {
+	if l.answers != nil {
+		l.answers[partition] = again
+		wake(l.answered)
+	}
+}
+
+// putRight waits until something has come of each of these partitions, which differ. False: that is not the policy, or one stays as it is.
+func (l *replicaLog) putRight(ctx context.Context, drifted []int32) bool {
+	for l.mends {
+		missing := false
+		l.mu.Lock()
+		for _, p := range drifted {
+			again, ok := l.answers[p]
+			if ok && !again {
+				l.mu.Unlock()
+				return false
+			}
+			missing = missing || !ok
+		}
+		l.mu.Unlock()
+		if !missing {
+			return true
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-l.answered:
+		}
+	}
+	return false
+}
+
+func wake(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+func (l *replicaLog) printf(format string, args ...any) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.printLocked(fmt.Sprintf(format, args...))
+}
+
+func (l *replicaLog) printLocked(line string) { fmt.Fprintln(l.to, line) }
+
+// OnBrokerConnect is a hook of franz-go, which connects again by itself and reports no error: this alone tells a broker that is
+// away from a log in which nothing happens.
+func (l *replicaLog) OnBrokerConnect(broker kgo.BrokerMetadata, _ time.Duration, _ net.Conn, err error) {
+	if errors.Is(err, context.Canceled) || errors.Is(err, kgo.ErrClientClosed) {
+		return // we are being closed, in the middle of it
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	addr := net.JoinHostPort(broker.Host, strconv.Itoa(int(broker.Port)))
+	switch {
+	case err != nil && !l.away:
+		l.printLocked(fmt.Sprintf("the broker at %s does not answer, trying again: %v", addr, err))
+	case err == nil && l.away:
+		l.printLocked(fmt.Sprintf("the broker at %s answers again", addr))
+	}
+	l.away = err != nil
+}
+
+// verdict prints a verdict once: that at the end repeats the one at a frame that was cut there.
+func (l *replicaLog) verdict(v client.Verdict) {
+	text := verdictText(v)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.sayLocked(v.Partition, text)
+	if v.Outcome == client.Equal {
+		l.answerLocked(v.Partition, true)
+	}
+}
+
+// verdictText is a verdict on one line.
+func verdictText(v client.Verdict) string {
+	text := fmt.Sprintf("partition %d at %d: %s", v.Partition, v.At, v.Outcome)
+	switch {
+	case errors.Is(v.Err, client.ErrCorrupt): // of our own rows, which need not have been read to the end
+		v.Reason = ""
+	case v.Outcome == client.Equal:
+		text += fmt.Sprintf(", %d rows, digest %s", v.Ours.Count, shortSum(v.Ours.Sum.Bytes()))
+	case v.Outcome == client.Drifted:
+		text += fmt.Sprintf(": ours %d rows %s, the log's %d rows %s", v.Ours.Count, shortSum(v.Ours.Sum.Bytes()), v.Logs.Count, shortSum(v.Logs.Sum.Bytes()))
+	}
+	if v.Reason != "" {
+		text += " (" + v.Reason + ")"
+	}
+	if v.Err != nil {
+		text += ": " + v.Err.Error()
+	}
+	return text
+}
+
+// sayLocked prints what is not what was said of the partition last.
+func (l *replicaLog) sayLocked(partition int32, text string) {
+	if l.said[partition] != text {
+		l.said[partition] = text
+		l.printLocked(text)
+	}
+}
+
+func (l *replicaLog) event(e client.Event) {
+	text := fmt.Sprintf("partition %d at %d: %s", e.Partition, e.Offset, e.Kind)
+	if r := e.Repair; r != nil {
+		text += fmt.Sprintf(", %s: %d keys by %s, %d bytes in %d round trips, %s", r.Cause, r.Keys, r.Method, r.Bytes, r.RoundTrips,
+			r.Duration.Round(time.Millisecond/10))
+	} else if e.Rows > 0 {
+		text += fmt.Sprintf(", %d rows", e.Rows)
+	}
+	if e.Err != nil {
+		text += ": " + e.Err.Error()
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch { // what is tried again and again is said once
+	case e.Partition < 0: // of all of them
+		l.sayLocked(e.Partition, fmt.Sprintf("topic %s: %s, trying again: %v", e.Topic, e.Kind, e.Err))
+		return
+	case e.Kind == client.BootstrapFailed:
+		l.sayLocked(e.Partition, fmt.Sprintf("partition %d at %d: %s, trying again: %v", e.Partition, e.Offset, e.Kind, e.Err))
+		return
+	}
+	delete(l.said, e.Partition)
+	delete(l.said, -1)
+	delete(l.differ, e.Partition)
+	l.printLocked(text)
+	switch e.Kind {
+	case client.Repaired, client.RepairFailed, client.Bootstrapped:
+		l.answerLocked(e.Partition, true)
+	case client.RepairRefused:
+		l.answerLocked(e.Partition, false)
+	case client.Stopped:
+		l.answerLocked(e.Partition, false)
+		wake(l.stopped)
+	}
+}
+
+// differencesPrinted is how many keys of a partition that differ are printed one by one.
+const differencesPrinted = 100
+
+// difference prints a key that differed, and what was here and in the log in place of it: the first bytes of the entries' hashes.
+func (l *replicaLog) difference(d client.Difference) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.differ[d.Partition]++
+	switch n := l.differ[d.Partition]; {
+	case n <= differencesPrinted:
+		l.printLocked(fmt.Sprintf("partition %d at %d: key %q differs: %s here, %s in the log", d.Partition, d.Cut, d.Key, shortEntry(d.Here), shortEntry(d.Log)))
+	case n == differencesPrinted+1:
+		l.printLocked(fmt.Sprintf("partition %d at %d: more keys differ", d.Partition, d.Cut))
+	}
+}
+
+func shortEntry(e digest.Entry) string {
+	if e == (digest.Entry{}) {
+		return "nothing"
+	}
+	return hex.EncodeToString(e[:8])
+}
+
+func (l *replicaLog) positions(r *client.Replica) {
+	positions := r.Positions()
+	for _, p := range slices.Sorted(maps.Keys(positions)) {
+		l.printf("partition %d position %d", p, positions[p].Offset)
+	}
+	if d, err := r.Digest(); err == nil {
+		l.printf("topic: %d rows, digest %s", d.Count, shortSum(d.Sum.Bytes()))
+	}
+}
+
+// shortSum is enough of a sum to compare by eye.
+func shortSum(sum [32]byte) string { return hex.EncodeToString(sum[:8]) }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"connectrpc.com/connect"
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -56,6 +58,8 @@ type node struct {
 	leases   *lease.Desk
 	tables   *table.DB
 	registry *prometheus.Registry
+	limits   func(*lease.Config) // of leases; nil: those of fold
+	slow     sync.RWMutex        // locked: creating an sstable waits, and with it every fold
 }
 
 const topicName = "files"
@@ -75,7 +79,12 @@ func (n *node) spec(partitions int) keyframer.TopicSpec {
 }
 
 func newNode(t *testing.T, partitions int, configure func(*state.Config)) *node {
-	n := &node{t: t, clock: &clock{}, fs: vfs.NewMem(), settings: calm()}
+	return newLimitedNode(t, partitions, nil, configure)
+}
+
+// newLimitedNode is newNode with other limits of leases.
+func newLimitedNode(t *testing.T, partitions int, limits func(*lease.Config), configure func(*state.Config)) *node {
+	n := &node{t: t, clock: &clock{}, fs: vfs.NewMem(), settings: calm(), limits: limits}
 	n.clock.ms.Store(1_000_000)
 	t.Cleanup(n.stop)
 	n.start(partitions, configure)
@@ -91,7 +100,14 @@ func (n *node) start(partitions int, configure func(*state.Config)) {
 	var options *pebble.Options
 	n.pdb, options, err = dir.OpenTableDB()
 	require.NoError(t, err)
-	tables, err := table.Open(table.Config{DB: n.pdb, Options: options, FS: options.FS, Dir: "data/ingest", Now: n.clock.Now})
+	fs := errorfs.Wrap(options.FS, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if op.Kind == errorfs.OpCreate {
+			n.slow.RLock()
+			defer n.slow.RUnlock()
+		}
+		return nil
+	}))
+	tables, err := table.Open(table.Config{DB: n.pdb, Options: options, FS: fs, Dir: "data/ingest", Now: n.clock.Now})
 	require.NoError(t, err)
 	n.onStop(func() { require.NoError(t, tables.Close()) })
 	registry := prometheus.NewRegistry()
@@ -129,11 +145,15 @@ func (n *node) stop() {
 
 // fold begins to fold the logs over the tables that there are, as at a start.
 func (n *node) fold(partitions int, settings keyframer.Settings) {
-	var err error
-	n.leases, err = lease.Open(lease.Config{Store: n.catalog, Now: n.clock.Now, LeaseBytesMax: leaseBytesMax,
+	limits := lease.Config{Store: n.catalog, Now: n.clock.Now, LeaseBytesMax: leaseBytesMax,
 		Bytes: func(ctx context.Context, topicID [16]byte, partition int32, from int64) (int64, error) {
 			return n.k.BytesFrom(ctx, topicID, partition, from)
-		}})
+		}}
+	if n.limits != nil {
+		n.limits(&limits)
+	}
+	var err error
+	n.leases, err = lease.Open(limits)
 	require.NoError(n.t, err)
 	n.k = keyframer.New(keyframer.Config{Tables: n.tables, Holds: n.leases, Now: n.clock.Now, Metrics: n.registry})
 	require.NoError(n.t, n.k.Add(n.spec(partitions), settings))

@@ -177,7 +177,13 @@ func (d *Desk) Persist(l Lease) error {
 		d.m.gone = append(d.m.gone, gone...)
 		return errors.Join(err, d.m.stop(l.ID, expired))
 	}
-	return nil
+	return d.change(func() error {
+		_, err := d.m.find(l.ID)
+		if err != nil { // while it was written: it may have been removed before it was there
+			d.m.gone = append(d.m.gone, l.ID)
+		}
+		return err
+	})
 }
 
 // Renew gives a lease its full time again. position: everything below is applied; -1: nothing is yet.
@@ -204,6 +210,17 @@ func (d *Desk) Revoke(id ID) error {
 func (d *Desk) DropTopic(topicID [16]byte) error {
 	return d.change(func() error {
 		d.m.dropTopic(topicID)
+		return nil
+	})
+}
+
+// Lost ends the leases on frames of a partition, all of which are gone: their replicas ask again. Who has passed the cut of his goes on, since the
+// log has everything. Error: the store's.
+func (d *Desk) Lost(topicID [16]byte, partition int32) error {
+	return d.change(func() error {
+		for _, l := range d.m.lose(partitionKey{topicID, partition}) {
+			d.cfg.Logger.Warn("a lease is revoked: its frame is gone, as rows were damaged", "topic", l.Topic, "partition", partition, "replica", l.Replica, "cut", l.Cut)
+		}
 		return nil
 	})
 }

@@ -156,14 +156,22 @@ func TestEnds(t *testing.T) {
 	}
 	_, err := r.desk.Renew(lease.ID{1, 2, 3}, 0)
 	require.ErrorIs(t, err, lease.ErrExpired, "of a lease that never was")
-	require.NoError(t, testutil.GatherAndCompare(r.registry, strings.NewReader(`# HELP keyframe_leases_ended_total Leases that ended, by reason (expired, released, replaced, revoked, topic_deleted).
+	r.grant(terms("a", 100))
+	r.grant(terms("b", 100))
+	require.NoError(t, testutil.GatherAndCompare(r.registry, strings.NewReader(`# HELP keyframe_leases Leases that are out.
+# TYPE keyframe_leases gauge
+keyframe_leases 2
+# HELP keyframe_leases_granted_total Leases granted to replicas.
+# TYPE keyframe_leases_granted_total counter
+keyframe_leases_granted_total 5
+# HELP keyframe_leases_ended_total Leases that ended, by reason (expired, released, replaced, revoked, topic_deleted).
 # TYPE keyframe_leases_ended_total counter
 keyframe_leases_ended_total{reason="expired"} 1
 keyframe_leases_ended_total{reason="released"} 0
 keyframe_leases_ended_total{reason="replaced"} 0
 keyframe_leases_ended_total{reason="revoked"} 1
 keyframe_leases_ended_total{reason="topic_deleted"} 1
-`), "keyframe_leases_ended_total"))
+`), "keyframe_leases", "keyframe_leases_granted_total", "keyframe_leases_ended_total"))
 }
 
 func TestAReplicaHasOneLease(t *testing.T) {
@@ -262,6 +270,17 @@ func TestStoreFails(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, stored, 1)
 	require.Equal(t, "c", stored[0].Replica)
+
+	// What a grant takes the place of is removed later too.
+	store.err = errors.New("bad sector")
+	again, err := r.desk.Grant(terms("c", 30))
+	require.NoError(t, err)
+	require.ErrorIs(t, r.desk.Persist(again), store.err)
+	store.err = nil
+	require.NoError(t, r.desk.DropTopic([16]byte{1}))
+	stored, err = r.catalog.Leases()
+	require.NoError(t, err)
+	require.Empty(t, stored)
 }
 
 // What is held up and too large goes, the largest first, and who holds as much of it too: one of them alone would free nothing.
@@ -303,21 +322,65 @@ func TestCapsRevokeTheLargest(t *testing.T) {
 	require.Empty(t, r.desk.Leases())
 }
 
+// Up to the bound, and where it holds nothing, a lease is left alone.
+func TestCapsRevokeNoMore(t *testing.T) {
+	r := newRig(t, func(c *lease.Config) { c.LeaseBytesMax, c.TopicBytesMax = 600, 1000 })
+	a := r.grant(terms("a", 400))
+	elsewhere := terms("b", 600)
+	elsewhere.Partition = 1
+	b := r.grant(elsewhere)
+	require.NoError(t, r.desk.HeldBack(t.Context(), [16]byte{7}, 0))
+	require.Len(t, r.desk.Leases(), 2)
+	for _, l := range []lease.Lease{a, b} {
+		_, err := r.desk.Renew(l.ID, r.end)
+		require.NoError(t, err)
+	}
+	bytes, err := r.desk.RevokeLargest(t.Context())
+	require.NoError(t, err)
+	require.Zero(t, bytes)
+	require.Len(t, r.desk.Leases(), 2)
+}
+
+// Who lets go while it is being measured is not revoked for what it held before.
+func TestWhoLetsGoIsNotRevoked(t *testing.T) {
+	var r *rig
+	var moves lease.Lease
+	r = newRig(t, func(c *lease.Config) {
+		c.LeaseBytesMax = 600
+		c.Bytes = func(_ context.Context, _ [16]byte, _ int32, from int64) (int64, error) {
+			_, err := r.desk.Renew(moves.ID, 500)
+			return r.end - from, err
+		}
+	})
+	moves = r.grant(terms("moves", 300))
+	require.NoError(t, r.desk.HeldBack(t.Context(), [16]byte{7}, 0))
+	_, err := r.desk.Renew(moves.ID, 0)
+	require.NoError(t, err)
+	stays := r.grant(terms("stays", 300))
+	require.NoError(t, r.desk.HeldBack(t.Context(), [16]byte{7}, 0))
+	_, err = r.desk.Renew(moves.ID, 0)
+	require.NoError(t, err)
+	_, err = r.desk.Renew(stays.ID, 0)
+	require.ErrorIs(t, err, lease.ErrRevoked)
+}
+
 // A partition whose size is not known keeps nobody from revoking others.
 func TestUnknownSizes(t *testing.T) {
 	broken := errors.New("closing")
 	r := newRig(t, func(c *lease.Config) {
 		c.Bytes = func(_ context.Context, _ [16]byte, partition int32, from int64) (int64, error) {
-			if partition == 1 {
+			if partition > 0 {
 				return 0, broken
 			}
 			return 1000 - from, nil
 		}
 	})
 	a := r.grant(terms("a", 100))
-	unknown := terms("b", 0)
-	unknown.Partition = 1
-	r.grant(unknown)
+	for partition := range int32(30) {
+		unknown := terms("b", 0)
+		unknown.Partition = partition + 1
+		r.grant(unknown)
+	}
 	bytes, err := r.desk.RevokeLargest(t.Context())
 	require.ErrorIs(t, err, broken)
 	require.EqualValues(t, 900, bytes)

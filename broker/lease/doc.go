@@ -20,7 +20,8 @@
 // # How it ends
 //
 // A replica has one lease a partition: another grant takes the place of the former. Otherwise a lease ends with its release, with its expiry
-// (30 s after the grant or the last renewal), with the deletion of its topic, or by revocation: where it holds up a trim and
+// (30 s after the grant or the last renewal), with the deletion of its topic, or by revocation: where its frame is lost, as rows of the table were
+// damaged and are folded anew; and where it holds up a trim and
 // holds more bytes than it may, or its topic's leases do, or the disk has no room left. What it holds is the raw bytes from From
 // on. The largest goes first, which is the one with the lowest From, and with it those of the partition that hold as much: one of them
 // alone would free nothing. A lease that holds nothing up costs nothing, and is left alone, whatever its size.

@@ -194,6 +194,17 @@ func (m *machine) dropTopic(topic [16]byte) {
 	}
 }
 
+// lose ends those leases of a partition that hold a frame, and returns them.
+func (m *machine) lose(key partitionKey) (lost []Lease) {
+	for _, l := range m.partitions[key] {
+		if l.holdsFrame() {
+			lost = append(lost, l.Lease)
+			m.end(l, revoked)
+		}
+	}
+	return lost
+}
+
 func (m *machine) ofTopic(topic [16]byte) (list []*held) {
 	for key, of := range m.partitions {
 		if key.topic == topic {
@@ -207,9 +218,7 @@ func (m *machine) ofTopic(topic [16]byte) (list []*held) {
 
 func (m *machine) end(l *held, why end) {
 	delete(m.leases, l.ID)
-	if m.replicas[l.replica()] == l {
-		delete(m.replicas, l.replica())
-	}
+	delete(m.replicas, l.replica())
 	of := m.partitions[l.partition()]
 	if delete(of, l.ID); len(of) == 0 {
 		delete(m.partitions, l.partition())

@@ -53,6 +53,22 @@ func (p *plain) held(topic byte, partition int32) (from, since int64, cuts []int
 	return from, since, cuts
 }
 
+// largest are the leases of a partition that hold the most.
+func (p *plain) largest(topic byte, partition int32) (ids []ID) {
+	lowest := int64(math.MaxInt64)
+	for _, l := range p.all {
+		from := max(l.from, l.at)
+		switch {
+		case !l.out || l.topic != topic || l.partition != partition || from > lowest:
+		case from < lowest:
+			lowest, ids = from, []ID{l.id}
+		default:
+			ids = append(ids, l.id)
+		}
+	}
+	return ids
+}
+
 func TestMachineAgainstModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		const limit = 6
@@ -118,6 +134,17 @@ func TestMachineAgainstModel(t *testing.T) {
 			},
 			"release": func(t *rapid.T) { l := pick(t); ends(t, l, ErrExpired, m.stop(l.id, released)) },
 			"revoke":  func(t *rapid.T) { l := pick(t); ends(t, l, ErrRevoked, m.stop(l.id, revoked)) },
+			"lose the frames": func(t *rapid.T) {
+				topic, partition := rapid.Byte().Draw(t, "topic")%2, rapid.Int32Range(0, 1).Draw(t, "partition")
+				lost := 0
+				for _, l := range p.all {
+					if l.out && l.topic == topic && l.partition == partition && l.at <= l.cut {
+						l.out, l.over = false, ErrRevoked
+						lost++
+					}
+				}
+				require.Len(t, m.lose(partitionKey{[16]byte{topic}, partition}), lost)
+			},
 			"delete the topic": func(t *rapid.T) {
 				topic := rapid.Byte().Draw(t, "topic") % 2
 				m.dropTopic([16]byte{topic})
@@ -147,6 +174,14 @@ func TestMachineAgainstModel(t *testing.T) {
 				require.Len(t, m.replicas, out)
 				for topic := range byte(2) {
 					for partition := range int32(2) {
+						largest := p.largest(topic, partition)
+						var got []ID
+						for _, l := range m.lowest(partitionKey{[16]byte{topic}, partition}) {
+							got = append(got, l.ID)
+						}
+						require.ElementsMatch(t, largest, got)
+						_, known := m.partitions[partitionKey{[16]byte{topic}, partition}]
+						require.Equal(t, len(largest) > 0, known, "nothing is kept of a partition without leases")
 						from, since, cuts := p.held(topic, partition)
 						gotFrom, gotSince, gotCuts := m.hold(partitionKey{[16]byte{topic}, partition})
 						require.Equal(t, []int64{from, since}, []int64{gotFrom, gotSince})

@@ -128,12 +128,12 @@ func BenchmarkInlineCheck(b *testing.B) {
 		cfg.CommitInterval = time.Hour
 		p, state := benchPartition(b, encoded, cfg)
 		at := state.position()
-		marker := func(frames ...frameInfo) time.Duration {
+		marker := func(frames ...plane.Frame) time.Duration {
 			logs, committed, err := state.digest()
 			require.NoError(b, err)
 			require.Equal(b, at, committed)
 			for i := range frames {
-				frames[i].digest = logs
+				frames[i].Digest = logs
 			}
 			p.pending = frames
 			began := time.Now()
@@ -146,7 +146,7 @@ func BenchmarkInlineCheck(b *testing.B) {
 		var with, without []time.Duration
 		for b.Loop() {
 			without = append(without, marker())
-			with = append(with, marker(frameInfo{cut: at}))
+			with = append(with, marker(plane.Frame{Cut: at}))
 			require.Equal(b, at-1, p.verified[0].offset)
 		}
 		require.Empty(b, p.restart)

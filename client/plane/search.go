@@ -19,7 +19,7 @@ const (
 	callTries = 4
 	// callTime bounds one call.
 	callTime = 2 * time.Minute
-	// patience is how long a search waits for a broker that is busy with those of others.
+	// patience is how long a search waits for a broker that is busy with those of others, since it answered last.
 	patience = 2 * time.Minute
 )
 
@@ -45,6 +45,9 @@ func (a *Patience) Call(ctx context.Context, fn func(context.Context) error) err
 		err := ClassifyRepair(fn(callCtx))
 		cancel()
 		again := try < callTries && Passing(err) || errors.Is(err, ErrBusy) && a.now().Before(a.until)
+		if err == nil {
+			a.until = a.now().Add(patience)
+		}
 		if err == nil || ctx.Err() != nil || !again {
 			return err
 		}

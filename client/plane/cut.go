@@ -1,0 +1,53 @@
+package plane
+
+import (
+	"context"
+	"fmt"
+
+	"connectrpc.com/connect"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/keyframelog/keyframe/proto/state"
+)
+
+// Cut is a key frame of every partition of a topic; a partition that never had a record has none.
+type Cut struct {
+	Name       string // usable as a point as long as its frames are kept; empty where nothing was ever committed
+	Consistent bool   // false: an open transaction held a partition's cut below its end
+	Frames     []Frame
+	Bytes      int64 // of the answer
+}
+
+// Cut cuts a key frame of every partition, where one is not there already.
+func (p *Plane) Cut(ctx context.Context) (Cut, error) {
+	resp, err := p.rpc.Cut(ctx, connect.NewRequest(&state.CutRequest{Topic: p.topic}))
+	if err != nil {
+		return Cut{}, err
+	}
+	m := resp.Msg
+	c := Cut{Name: m.Name, Consistent: m.Consistent, Bytes: int64(proto.Size(m))}
+	for _, x := range m.Frames {
+		f, err := ToFrame(x)
+		if err != nil {
+			return Cut{}, fmt.Errorf("%w: frame %d of partition %d: %w", ErrLied, x.Cut, x.Partition, err)
+		}
+		c.Frames = append(c.Frames, f)
+	}
+	return c, nil
+}
+
+// Offsets resolves a point: the offset that it is in each partition.
+func (p *Plane) Offsets(ctx context.Context, at *state.At) (map[int32]int64, error) {
+	stream, err := p.rpc.Scan(ctx, connect.NewRequest(&state.ScanRequest{Topic: p.topic, At: at, Limit: 1}))
+	if err != nil {
+		return nil, err
+	}
+	offsets := map[int32]int64{}
+	err = receive(stream, func(_ bool, m *state.ScanResponse) error {
+		for _, x := range m.AsOf {
+			offsets[x.Partition] = x.Offset
+		}
+		return nil
+	})
+	return offsets, err
+}

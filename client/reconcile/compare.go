@@ -1,0 +1,299 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/keyframelog/keyframe/client/plane"
+	"github.com/keyframelog/keyframe/proto/digest"
+	"github.com/keyframelog/keyframe/proto/fold"
+	"github.com/keyframelog/keyframe/proto/state"
+)
+
+// Config describes a comparison. Plane is required.
+type Config struct {
+	Plane *plane.Plane
+	// Partition is the partition of n, in [0, n), that producers write a key to: always the same. Nil: 0.
+	Partition func(key []byte, n int) int32
+	// At is a cut that was made before the source was taken; nil: one is made before the source is read. Errors: ErrNotACut.
+	At *state.At
+	// Retry is the first pause after a call that failed. Default 100 ms.
+	Retry  time.Duration
+	Now    func() time.Time
+	Logger *slog.Logger
+}
+
+// Method names how it was found out what differs.
+type Method string
+
+const (
+	ByDigest Method = "digest" // the digests are equal, or the log has no rows
+	BySketch Method = "sketch" // cells of a set sketch, at the cost of the difference
+	ByTags   Method = "tags"   // 8 bytes for each row of the log
+	ByFrame  Method = "frame"  // whole key frames
+)
+
+// Write is a delta that makes the row of one key in one partition that of the source.
+type Write struct {
+	Partition int32
+	Key       []byte
+	Value     []byte // as the topic's row will have it; nil: the key is deleted
+	// Source and Log are the entries (proto/digest) of the two rows; zero: there is no such row.
+	Source, Log digest.Entry
+	// Duplicate: the key is live in another partition too, and this row goes.
+	Duplicate bool
+}
+
+// Result is what a comparison found.
+type Result struct {
+	Cut         Cut
+	Fold        fold.Kind     // of the topic
+	Source, Log digest.Digest // of the source, of the topic at the cut
+	Method      Method
+	Writes      []Write // by key; applied to the topic at the cut they make it the source's state
+	Moved       []Write // by key; those that are not to be written, because a delta touched their keys since
+	Bytes       int64   // received
+	RoundTrips  int
+}
+
+// Cut is where a topic was compared.
+type Cut struct {
+	Name       string // empty where the caller named offsets, or nothing was ever committed
+	Consistent bool   // false: an open transaction held a partition's cut below its end
+	Offsets    []int64
+}
+
+// cutTries is how often another cut is made because a frame was thinned out, or superseded, while it was compared.
+const cutTries = 3
+
+// comparison is one call of Compare.
+type comparison struct {
+	cfg      Config
+	patience *plane.Patience
+	topic    []plane.Partition // by number
+	source   *reader
+	prints   prints
+
+	cut    plane.Cut
+	frames []*plane.Repair // by partition; nil: it never had a record
+	first  []int64         // offsets of the first cut: what was touched from there on has moved
+	past   []*plane.Repair // of former cuts: they cost, too
+
+	bytes int64
+	trips int
+}
+
+// Compare finds what differs between a source and a topic at a cut. Errors: those of this package; plane.ErrUnrepairable where the broker's frames are
+// damaged or disputed; plane.ErrBusy; plane.ErrOtherIncarnation where the topic is created anew meanwhile; the source's and the calls'.
+func Compare(ctx context.Context, cfg Config, source Source) (Result, error) {
+	if cfg.Retry == 0 {
+		cfg.Retry = 100 * time.Millisecond
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Partition == nil {
+		cfg.Partition = func([]byte, int) int32 { return 0 }
+	}
+	c := &comparison{cfg: cfg, patience: plane.NewPatience(cfg.Retry, cfg.Now)}
+	kind, err := c.describe(ctx)
+	if err != nil {
+		return Result{}, err
+	}
+	if err := c.takeCut(ctx); err != nil {
+		return Result{}, err
+	}
+	c.first = c.offsets()
+	c.source = newReader(source, kind)
+	if c.prints, err = c.source.read(ctx, len(c.topic), c.home); err != nil {
+		return Result{}, err
+	}
+	for try := 0; ; try++ {
+		c.patience = plane.NewPatience(cfg.Retry, cfg.Now) // the source may have taken long
+		r, err := c.compare(ctx)
+		if err == nil || try == cutTries || !errors.Is(err, plane.ErrNoFrame) && !errors.Is(err, plane.ErrFrameChanged) {
+			return r, err
+		}
+		cfg.Logger.Info("reconcile: a key frame is gone, another cut is made", "err", err)
+		if err := c.makeCut(ctx); err != nil {
+			return Result{}, err
+		}
+	}
+}
+
+// describe asks for the topic's partitions and its fold.
+func (c *comparison) describe(ctx context.Context) (fold.Kind, error) {
+	err := c.call(ctx, func(ctx context.Context) error {
+		return c.cfg.Plane.Frames(ctx, nil, false, func(parts []plane.Partition, _ []plane.Frame) error {
+			c.topic = parts
+			return nil
+		})
+	})
+	if err != nil {
+		return 0, err
+	}
+	for i, p := range c.topic {
+		if int(p.Partition) != i {
+			return 0, fmt.Errorf("%w: partition %d is the %dth of the topic", plane.ErrLied, p.Partition, i)
+		}
+		if p.Failure != "" {
+			return 0, fmt.Errorf("partition %d cannot be compared: %s", i, p.Failure)
+		}
+	}
+	if len(c.topic) == 0 {
+		return 0, fmt.Errorf("%w: a topic without partitions", plane.ErrLied)
+	}
+	return fold.ParseKind(c.topic[0].Fold)
+}
+
+// home is the partition that producers write a key to.
+func (c *comparison) home(key []byte) int32 { return c.cfg.Partition(key, len(c.topic)) }
+
+// takeCut makes the first cut, or finds the frames of the caller's.
+func (c *comparison) takeCut(ctx context.Context) error {
+	if c.cfg.At == nil {
+		return c.makeCut(ctx)
+	}
+	var offsets map[int32]int64
+	err := c.call(ctx, func(ctx context.Context) (err error) {
+		offsets, err = c.cfg.Plane.Offsets(ctx, c.cfg.At)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	at := map[int32]plane.Frame{}
+	err = c.call(ctx, func(ctx context.Context) error {
+		return c.cfg.Plane.Frames(ctx, nil, false, func(_ []plane.Partition, frames []plane.Frame) error {
+			for _, f := range frames {
+				if f.Cut == offsets[f.Partition] {
+					at[f.Partition] = f
+				}
+			}
+			return nil
+		})
+	})
+	if err != nil {
+		return err
+	}
+	cut := plane.Cut{Name: c.cfg.At.GetCut(), Consistent: true}
+	for p := range int32(len(c.topic)) {
+		f, ok := at[p]
+		switch offset, named := offsets[p]; {
+		case ok:
+			cut.Frames = append(cut.Frames, f)
+		case !named:
+			return fmt.Errorf("%w: it says nothing of partition %d", ErrNotACut, p)
+		case offset > 0:
+			return fmt.Errorf("%w: partition %d has none at %d", ErrNotACut, p, offset)
+		}
+	}
+	return c.use(cut)
+}
+
+func (c *comparison) makeCut(ctx context.Context) error {
+	cut, err := c.newCut(ctx)
+	if err != nil {
+		return err
+	}
+	return c.use(cut)
+}
+
+func (c *comparison) newCut(ctx context.Context) (cut plane.Cut, err error) {
+	err = c.call(ctx, func(ctx context.Context) (err error) {
+		cut, err = c.cfg.Plane.Cut(ctx)
+		return err
+	})
+	c.bytes += cut.Bytes
+	return cut, err
+}
+
+func (c *comparison) call(ctx context.Context, fn func(context.Context) error) error {
+	return c.patience.Call(ctx, func(ctx context.Context) error {
+		c.trips++
+		return fn(ctx)
+	})
+}
+
+// use compares with the frames of a cut from now on.
+func (c *comparison) use(cut plane.Cut) error {
+	for _, r := range c.frames {
+		if r != nil {
+			c.past = append(c.past, r)
+		}
+	}
+	c.cut, c.frames = cut, make([]*plane.Repair, len(c.topic))
+	for _, f := range cut.Frames {
+		if err := c.known(f); err != nil {
+			return err
+		}
+		c.frames[f.Partition] = &plane.Repair{Plane: c.cfg.Plane, Of: f, Replica: "reconcile"}
+	}
+	return nil
+}
+
+// known tells whether a frame is of the topic as it was when the comparison began.
+func (c *comparison) known(f plane.Frame) error {
+	switch {
+	case f.Partition < 0 || int(f.Partition) >= len(c.topic):
+		return fmt.Errorf("the topic has a partition %d: it was given more than %d while it was compared", f.Partition, len(c.topic))
+	case f.Incarnation != c.topic[f.Partition].Incarnation || f.TopicID != c.topic[f.Partition].TopicID:
+		return fmt.Errorf("%w: partition %d", plane.ErrOtherIncarnation, f.Partition)
+	}
+	return nil
+}
+
+func (c *comparison) offsets() []int64 {
+	offsets := make([]int64, len(c.frames))
+	for p, r := range c.frames {
+		if r != nil {
+			offsets[p] = r.Of.Cut
+		}
+	}
+	return offsets
+}
+
+// digest is that of the topic at the cut.
+func (c *comparison) digest() (d digest.Digest) {
+	for _, f := range c.cut.Frames {
+		d.Merge(f.Digest)
+	}
+	return d
+}
+
+// compare compares with the frames of the cut.
+func (c *comparison) compare(ctx context.Context) (Result, error) {
+	r := Result{
+		Cut: Cut{c.cut.Name, c.cut.Consistent, c.offsets()}, Fold: c.source.kind, Source: c.prints.digest, Log: c.digest(), Method: ByDigest,
+	}
+	if r.Source != r.Log {
+		writes, by, err := c.find(ctx)
+		if err != nil {
+			return Result{}, err
+		}
+		r.Method = by
+		if r.Writes, r.Moved, err = c.leaveMoved(ctx, writes); err != nil {
+			return Result{}, err
+		}
+	}
+	r.Bytes, r.RoundTrips = c.cost()
+	return r, nil
+}
+
+func (c *comparison) cost() (bytes int64, trips int) {
+	bytes, trips = c.bytes, c.trips
+	for _, list := range [][]*plane.Repair{c.frames, c.past} {
+		for _, r := range list {
+			if r != nil {
+				bytes, trips = bytes+r.Bytes, trips+r.Trips
+			}
+		}
+	}
+	return bytes, trips
+}

@@ -1,0 +1,40 @@
+// Package reconcile compares a source's full state, rows in any order, with a topic at a cut, and finds the deltas that make the topic's state the
+// source's: a put for each key whose row differs, a delete for each that vanished. It writes nothing.
+//
+//	r, err := reconcile.Compare(ctx, reconcile.Config{Plane: p}, source)
+//	for _, w := range r.Writes { ... }
+//
+// What is lost before the log, in a dual write, by acks=0, by a connector that died, is in no delta, and so no replica can miss it. The source alone
+// knows, and here it is asked.
+//
+// # How it compares
+//
+// The cut is made first, then the source is read: a row of the source is at least as new as the cut. Or the cut is one that was there before a dump was
+// taken (Config.At). The source is ranged over once for its digest, a tag of each row and a hash of each key: 16 bytes a row in memory. A key that comes
+// twice is a *DuplicateKeyError. A value is the row's that the topic's fold makes of it: JSON documents are compared in their canonical form.
+//
+//  1. By digest. Sums of partitions add up: if that of the frames is the source's, they are equal, and nothing more is asked for.
+//  2. By sketch. A partition whose digest is that of the source's rows that belong to it (Config.Partition) is equal and left out. The others are
+//     compared each with its own rows; where that does not tell, because keys were written by another partitioner, all with all: cells of disjoint sets
+//     add up (package sketch).
+//  3. By tags, 8 bytes a row of the log; by whole frames in the end.
+//
+// Then the source is ranged over again for the rows that differ. What was found is proved before it is returned: the log's digest, less the rows that go, and
+// with those that come, is the source's; a way that does not lead there leads to the next one. The second pass must have the digest of the first
+// (ErrSourceChanged). Beside the 16 bytes a row, what differs is in memory, with its values. A way that fails costs another pass.
+//
+// A key belongs to no partition by itself. One that the log has is written to the partition where its row is; one that is new, to that of the
+// partitioner. Where the same key is live in several partitions, the row in the partition that the partitioner names stays and the others go
+// (Write.Duplicate).
+//
+// # What moved meanwhile
+//
+// A key that a delta touched since the cut is left alone, whatever the source has (Result.Moved): that delta may be newer than the source, and a
+// stale dump must not overwrite it. It is asked for after the comparison and right before the answer, from what changed since the cut, so a key that
+// was written with the value that it had counts as well. Where a frame was thinned out meanwhile and another cut was made, it still is the first cut that counts.
+//
+// That look and the caller's write are not one step, and the log knows no conditional put. A producer that writes a key between them is overwritten by
+// what the source had when it was read. So whoever reconciles beside a live producer of the same keys should either do so where that producer writes (one
+// writer for a key, as Producer.PublishState in the producer's own process between two of its writes), or reconcile once more: the next comparison finds
+// the key if the source has a newer value.
+package reconcile

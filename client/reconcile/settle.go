@@ -1,0 +1,161 @@
+package reconcile
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/keyframelog/keyframe/client/plane"
+	"github.com/keyframelog/keyframe/proto/digest"
+	"github.com/keyframelog/keyframe/proto/frame"
+)
+
+// settle reads the source's rows that may differ, decides what is written, and proves that this leads from the log's digest to the source's.
+func (c *comparison) settle(ctx context.Context, f found, equal map[int32]bool) ([]Write, error) {
+	rows, err := c.source.collect(ctx, f.tags, func(key []byte) bool { return f.logs[string(key)] != nil }, c.prints.digest)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.addEqual(ctx, f, rows, equal); err != nil {
+		return nil, err
+	}
+	keys := maps.Clone(f.logs)
+	if keys == nil {
+		keys = map[string][]logRow{}
+	}
+	for key := range rows {
+		if _, ok := keys[key]; !ok {
+			keys[key] = nil
+		}
+	}
+	var writes []Write
+	for key, logs := range keys {
+		row, has := rows[key]
+		if has {
+			writes = append(writes, decide([]byte(key), row, logs, c.home([]byte(key)))...)
+			continue
+		}
+		for _, l := range logs {
+			writes = append(writes, Write{Partition: l.partition, Key: []byte(key), Log: l.entry})
+		}
+	}
+	slices.SortFunc(writes, func(a, b Write) int {
+		return cmp.Or(bytes.Compare(a.Key, b.Key), cmp.Compare(a.Partition, b.Partition))
+	})
+	return writes, c.prove(writes)
+}
+
+// addEqual adds the rows of the log that are the source's, where the log has the key once more with another row.
+func (c *comparison) addEqual(ctx context.Context, f found, rows map[string]sourceRow, equal map[int32]bool) error {
+	lacking := make(map[uint64]bool, len(f.tags))
+	for _, t := range f.tags {
+		lacking[t] = true
+	}
+	var tags []uint64
+	var keys []string
+	for key, logs := range f.logs {
+		row, has := rows[key]
+		t := plane.TagOf(row.entry)
+		if !has || lacking[t] || slices.ContainsFunc(logs, func(l logRow) bool { return l.entry == row.entry }) {
+			continue
+		}
+		if home := c.home([]byte(key)); equal[home] {
+			f.add(key, logRow{home, row.entry})
+			continue
+		}
+		tags, keys = append(tags, t), append(keys, key)
+	}
+	if len(tags) == 0 {
+		return nil
+	}
+	places, err := f.places(ctx, tags)
+	for i, key := range keys {
+		for _, l := range places[tags[i]] {
+			f.add(key, logRow{l.partition, rows[key].entry})
+		}
+	}
+	return err
+}
+
+// decide makes one row of a key in the log that of the source, and deletes the others.
+func decide(key []byte, row sourceRow, logs []logRow, home int32) (writes []Write) {
+	stays := logRow{partition: home}
+	for i, l := range logs {
+		if i == 0 || l.partition == home || stays.partition != home && l.entry == row.entry {
+			stays = l
+		}
+	}
+	if stays.entry != row.entry {
+		writes = append(writes, Write{Partition: stays.partition, Key: key, Value: row.value, Source: row.entry, Log: stays.entry})
+	}
+	for _, l := range logs {
+		if l.partition != stays.partition {
+			writes = append(writes, Write{Partition: l.partition, Key: key, Log: l.entry, Duplicate: true})
+		}
+	}
+	return writes
+}
+
+// prove holds that the writes lead from the log's digest to the source's.
+func (c *comparison) prove(writes []Write) error {
+	d := c.digest()
+	for _, w := range writes {
+		if w.Log != (digest.Entry{}) {
+			d.Sub(w.Log)
+		}
+		if w.Source != (digest.Entry{}) {
+			d.Add(w.Source)
+		}
+	}
+	if d != c.prints.digest {
+		return fmt.Errorf("%w: %d rows and not %d, or other ones", ErrUnproved, d.Count, c.prints.digest.Count)
+	}
+	return nil
+}
+
+// leaveMoved takes out the writes to keys that a delta touched since the first cut.
+func (c *comparison) leaveMoved(ctx context.Context, writes []Write) (stay, moved []Write, err error) {
+	if len(writes) == 0 {
+		return nil, nil, nil
+	}
+	now, err := c.newCut(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	keys := make(map[string]bool, len(writes))
+	for _, w := range writes {
+		keys[string(w.Key)] = false
+	}
+	for _, f := range now.Frames {
+		if err := c.known(f); err != nil {
+			return nil, nil, err
+		}
+		since := c.first[f.Partition]
+		if f.Cut <= since {
+			continue
+		}
+		err := c.load(ctx, plane.Since(f.Partition, f.Cut, since), f, func(row frame.Row) {
+			if _, ours := keys[string(row.Key)]; ours {
+				keys[string(row.Key)] = true
+			}
+		})
+		if errors.Is(err, plane.ErrRefused) {
+			err = fmt.Errorf("%w: %w", ErrTooOld, err)
+		}
+		if err != nil {
+			return nil, nil, fmt.Errorf("what was written to partition %d since the cut: %w", f.Partition, err)
+		}
+	}
+	for _, w := range writes {
+		if keys[string(w.Key)] {
+			moved = append(moved, w)
+		} else {
+			stay = append(stay, w)
+		}
+	}
+	return stay, moved, nil
+}

@@ -1,0 +1,157 @@
+package client
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"iter"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/keyframelog/keyframe/client/plane"
+	"github.com/keyframelog/keyframe/client/reconcile"
+	"github.com/keyframelog/keyframe/proto/digest"
+	"github.com/keyframelog/keyframe/proto/state"
+)
+
+// CompareConfig says what a source is compared with. StateURL and Topic are required.
+type CompareConfig struct {
+	StateURL string
+	Topic    string
+	// At is a cut that was made before the source was taken, or offsets that key frames are at. Nil: a cut is made before the source is read.
+	At *state.At
+	// Partitioner is that of the producers: keys that the log does not have belong to its partitions, and a comparison costs less where it is the right
+	// one. Default: Kafka's (murmur2 of the key).
+	Partitioner kgo.Partitioner
+	// OnDifference, where set, is called for every row that differs, by key: Here is the source. OnMoved for those of keys that a delta touched since the
+	// cut: what the log has there may be newer than the source.
+	OnDifference func(Difference)
+	OnMoved      func(Difference)
+
+	// Retry is the first pause after a failed call. Default 100 ms.
+	Retry      time.Duration
+	HTTPClient *http.Client
+	Logger     *slog.Logger
+}
+
+// Comparison is how a source's state and a topic's compare at a cut.
+type Comparison struct {
+	Topic   string
+	Outcome Outcome // Equal; Drifted; Inconclusive where all that differs moved since the cut
+	// Cut is usable as a point as long as its frames are kept; it may be empty. Offsets are the same, by partition.
+	Cut        string
+	Offsets    []int64
+	Consistent bool          // false: an open transaction held a partition's cut below its end
+	Source     digest.Digest // its Count is the number of rows
+	Log        digest.Digest
+	Method     Method
+	// Rows of the log that differ: to be put, to be deleted (those of keys that are live in another partition as well among them), and those that are
+	// left alone because a delta touched their keys since the cut.
+	Puts, Deletes, Duplicates, Moved int64
+	Bytes                            int64 // received
+	RoundTrips                       int
+}
+
+// ByDigest is the Method of a comparison for which digests sufficed.
+const ByDigest = Method(reconcile.ByDigest)
+
+// Compare compares a source's full state with a topic, and changes nothing. Of a row of the source Key and Value are read; they come in any order,
+// each key once. It is ranged over up to twice, once for its digest, which takes 16 bytes of memory a row, and again, only if something differs, for the
+// rows that do; rows that are refused, and ways to compare that fail, may cost another time. See package client/reconcile for how it compares.
+//
+// Errors: *reconcile.DuplicateKeyError, *reconcile.RowError, reconcile.ErrSourceChanged, reconcile.ErrNotACut, reconcile.ErrTooOld; ErrUnrepairable where
+// the broker's own rows are in doubt; ErrConfig; the source's and the calls'.
+func Compare(ctx context.Context, cfg CompareConfig, source iter.Seq2[Row, error]) (Comparison, error) {
+	if cfg.StateURL == "" || cfg.Topic == "" {
+		return Comparison{}, fmt.Errorf("%w: StateURL or Topic is empty", ErrConfig)
+	}
+	asked := plane.New(cmp.Or(cfg.HTTPClient, http.DefaultClient), cfg.StateURL, cfg.Topic)
+	c, _, err := compare(ctx, asked, cfg, source)
+	return c, err
+}
+
+func compare(ctx context.Context, asked *plane.Plane, cfg CompareConfig, source iter.Seq2[Row, error]) (Comparison, []reconcile.Write, error) {
+	r, err := reconcile.Compare(ctx, reconcile.Config{
+		Plane: asked, Partition: homeOf(cfg.Partitioner, cfg.Topic), At: cfg.At, Retry: cfg.Retry, Logger: cfg.Logger,
+	}, keysAndValues(source))
+	if err != nil {
+		return Comparison{}, nil, fmt.Errorf("topic %s: %w", cfg.Topic, err)
+	}
+	c := Comparison{
+		Topic: cfg.Topic, Outcome: Equal, Cut: r.Cut.Name, Offsets: r.Cut.Offsets, Consistent: r.Cut.Consistent, Source: r.Source, Log: r.Log,
+		Method: Method(r.Method), Moved: int64(len(r.Moved)), Bytes: r.Bytes, RoundTrips: r.RoundTrips,
+	}
+	for _, w := range r.Writes {
+		c.count(w)
+		if cfg.OnDifference != nil {
+			cfg.OnDifference(c.difference(w))
+		}
+	}
+	for _, w := range r.Moved {
+		if cfg.OnMoved != nil {
+			cfg.OnMoved(c.difference(w))
+		}
+	}
+	switch {
+	case len(r.Writes) > 0:
+		c.Outcome = Drifted
+	case len(r.Moved) > 0:
+		c.Outcome = Inconclusive
+	}
+	return c, r.Writes, nil
+}
+
+func (c *Comparison) count(w reconcile.Write) {
+	switch {
+	case w.Value != nil:
+		c.Puts++
+	case w.Duplicate:
+		c.Duplicates++
+		fallthrough
+	default:
+		c.Deletes++
+	}
+}
+
+func (c *Comparison) difference(w reconcile.Write) Difference {
+	return Difference{Partition: w.Partition, Cut: c.Offsets[w.Partition], Key: w.Key, Here: w.Source, Log: w.Log}
+}
+
+// keysAndValues is what a comparison reads of rows.
+func keysAndValues(source iter.Seq2[Row, error]) reconcile.Source {
+	return func(yield func(reconcile.Row, error) bool) {
+		for row, err := range source {
+			if !yield(reconcile.Row{Key: row.Key, Value: row.Value}, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// homeOf is the partition that a partitioner chooses for a key. One that does not always choose the same is not asked.
+func homeOf(p kgo.Partitioner, topic string) func(key []byte, n int) int32 {
+	if p == nil || !p.ForTopic(topic).RequiresConsistency(&kgo.Record{Topic: topic, Key: []byte{}}) {
+		p = kgo.StickyKeyPartitioner(nil)
+	}
+	t, r := p.ForTopic(topic), &kgo.Record{Topic: topic}
+	byBackup, _ := t.(kgo.TopicBackupPartitioner) // whose Partition is never called
+	return func(key []byte, n int) int32 {
+		if r.Key = key; byBackup != nil {
+			return int32(byBackup.PartitionByBackup(r, n, &noBackup{n: n}))
+		}
+		return int32(t.Partition(r, n))
+	}
+}
+
+// noBackup tells a partitioner that no records wait in any of n partitions.
+type noBackup struct{ n int }
+
+func (b *noBackup) Rem() int { return b.n }
+
+func (b *noBackup) Next() (int, int64) {
+	b.n--
+	return b.n, 0
+}

@@ -33,6 +33,7 @@ Settings: flags, then KEYFRAME_* variables, then the YAML file of --config. "key
 		newServeCommand(),
 		newTopicCommand(),
 		newProduceCommand(),
+		newReconcileCommand(),
 		newConsumeCommand(),
 		newStateCommand(),
 		newDiffCommand(),

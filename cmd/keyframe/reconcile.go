@@ -1,0 +1,145 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/keyframelog/keyframe/client"
+	"github.com/keyframelog/keyframe/client/reconcile"
+)
+
+type reconcileFlags struct {
+	source          sourceFlags
+	at              string
+	dryRun          bool
+	allowEmpty      bool
+	transactionalID string
+	asJSON          bool
+}
+
+func newReconcileCommand() *cobra.Command {
+	var flags reconcileFlags
+	cmd := &cobra.Command{
+		Use:   "reconcile TOPIC [FILE]",
+		Short: "Make a topic's state that of a dump: write the keys that differ, and no others",
+		Long: `Reads all rows of a source's state, from FILE or standard input, compares them with the topic at a cut that is made before the first line is read,
+and writes what differs as deltas: a put for each key that the topic lacks or has with another value, a delete for each that the dump does not have.
+It prints each such key: + the topic gets it, - it loses it, ~ its value changes; behind the key stand the hashes of the rows. Done again, it writes nothing.
+
+` + sourceLong + `
+
+A key that a producer writes meanwhile is left alone (? in front of it): its delta is newer than the cut, and may be newer than the dump. Where the dump
+was taken before, make the cut before it: keyframe frames cut TOPIC prints the name that --at takes.
+
+The exit status is 0 if the topic's state is that of the dump now, 1 if others have changed it meanwhile, 2 for trouble; with --dry-run 0 if nothing
+differs, 1 if something does.`,
+		Example: `  psql -Atc "select id, row_to_json(u) from users u" -F $'\t' | keyframe reconcile users --dry-run
+  keyframe state scan users --format jsonl | keyframe reconcile users-copy`,
+		Args:              sourceArguments,
+		ValidArgsFunction: completeTopic,
+		Annotations:       map[string]string{troubleAnnotation: ""},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := loadConfig(cmd)
+			if err != nil {
+				return err
+			}
+			source, err := openSource(cmd, fileArgument(args), flags.source)
+			if err != nil {
+				return err
+			}
+			return errors.Join(reconcileSource(cmd, c, args[0], source, flags), source.close())
+		},
+	}
+	flags.source.addFlags(cmd)
+	cmd.Flags().BoolVar(&flags.dryRun, "dry-run", false, "print what differs, and write nothing")
+	cmd.Flags().StringVar(&flags.at, "at", "", "compare at a cut that was made before the dump: its name, or P:OFFSET,... of key frames (default: cut now)")
+	cmd.Flags().BoolVar(&flags.allowEmpty, "allow-empty", false, "a dump without rows deletes everything")
+	cmd.Flags().StringVar(&flags.transactionalID, "transactional-id", "", "write everything in one transaction under this id: all or nothing")
+	cmd.Flags().BoolVar(&flags.asJSON, "json", false, "one JSON object a line: short for --format jsonl")
+	addSettings(cmd, "brokers", "state-url", "format")
+	return cmd
+}
+
+// sourceArguments are TOPIC [FILE].
+func sourceArguments(cmd *cobra.Command, args []string) error {
+	if len(args) == 2 {
+		return nil
+	}
+	return arguments("TOPIC")(cmd, args)
+}
+
+func fileArgument(args []string) string {
+	if len(args) > 1 {
+		return args[1]
+	}
+	return "-"
+}
+
+func reconcileSource(cmd *cobra.Command, c *config, topic string, source *sourceFile, flags reconcileFlags) error {
+	at, err := parsePoint("at", flags.at)
+	if err != nil {
+		return err
+	}
+	if err := checkFormat(c); err != nil {
+		return err
+	}
+	report := sourceReport{topic: topic, source: source.name, toHere: true}
+	if flags.dryRun {
+		config := client.CompareConfig{StateURL: c.str("state-url"), Topic: topic, At: at, OnDifference: report.differs, OnMoved: report.moves}
+		found, err := client.Compare(cmd.Context(), config, source.rows())
+		if err != nil {
+			return reconcileError(c, topic, err)
+		}
+		return report.print(cmd, c, flags.asJSON, client.Published{Comparison: found, Verdict: found.Outcome})
+	}
+	producer, err := newProducer(cmd, c, topic)
+	if err != nil {
+		return err
+	}
+	defer producer.Close()
+	done, err := producer.PublishState(cmd.Context(), source.rows(), client.PublishOptions{
+		At: at, AllowEmpty: flags.allowEmpty, TransactionalID: flags.transactionalID, OnDifference: report.differs, OnMoved: report.moves,
+	})
+	if err != nil {
+		return reconcileError(c, topic, err)
+	}
+	report.wrote = true
+	return report.print(cmd, c, flags.asJSON, done)
+}
+
+// newProducer connects a producer that compares with the log.
+func newProducer(cmd *cobra.Command, c *config, topic string) (*client.Producer, error) {
+	probe, err := kafkaClient(cmd.Context(), c) // says where nothing answers
+	if err != nil {
+		return nil, err
+	}
+	probe.Close()
+	p, err := client.NewProducer(cmd.Context(), client.ProducerConfig{
+		Brokers: brokerList(c), Topic: topic, StateURL: c.str("state-url"), Options: []kgo.Opt{kgo.ClientID("keyframe"), kgo.ProducerBatchMaxBytes(1 << 20)},
+	})
+	var code *kerr.Error
+	if errors.As(err, &code) {
+		return nil, topicError("reconcile", topic, err, "")
+	}
+	return p, err
+}
+
+// reconcileError says what to do about what a comparison fails with.
+func reconcileError(c *config, topic string, err error) error {
+	var twice *reconcile.DuplicateKeyError
+	switch {
+	case errors.Is(err, client.ErrEmptySource):
+		return fmt.Errorf("%w\n  Nothing was written. If that is meant: --allow-empty", err)
+	case errors.Is(err, reconcile.ErrNotACut):
+		return fmt.Errorf("%w\n  keyframe frames list %s shows those that are kept; keyframe frames cut %s makes one, before the dump is taken", err, topic, topic)
+	case errors.Is(err, reconcile.ErrTooOld):
+		return fmt.Errorf("%w\n  Make a cut (keyframe frames cut %s), then take another dump", err, topic)
+	case errors.Is(err, reconcile.ErrSourceChanged), errors.As(err, &twice):
+		return fmt.Errorf("%w\n  Nothing was written. Take a dump of one moment", err)
+	}
+	return stateError(c, err)
+}

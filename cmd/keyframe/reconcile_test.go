@@ -1,0 +1,137 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// values is the state of a topic.
+func (n *node) values(t *testing.T, topic string) map[string]string {
+	t.Helper()
+	rows := map[string]string{}
+	for _, row := range lines(t, n.run(t, "", "state", "scan", topic, "--format", "jsonl")) {
+		rows[row["key"].(string)] = row["value"].(string)
+	}
+	return rows
+}
+
+func requireStatus(t *testing.T, want int, err error) {
+	t.Helper()
+	var silent exitError
+	require.ErrorAs(t, err, &silent)
+	require.Equal(t, want, int(silent))
+}
+
+// A dump of lines becomes the topic's state: what differs is printed and written, and nothing else; done again it writes nothing.
+func TestReconcile(t *testing.T) {
+	n := startNode(t)
+	t.Setenv("TMPDIR", t.TempDir())
+	n.run(t, "", "topic", "create", "users", "--cleanup-policy", "compact", "--partitions", "2")
+	n.run(t, "alice\tonline\nbob\taway\ncarol\tonline\n", "produce", "users")
+	dump := "dave\tonline\nalice\tonline\nbob\tback\n"
+
+	out, err := n.try(t, dump, "reconcile", "users", "--dry-run")
+	requireStatus(t, 1, err)
+	require.Contains(t, out, "~ bob (partition")
+	require.Contains(t, out, "- carol (partition")
+	require.Contains(t, out, "+ dave (partition")
+	require.NotContains(t, out, "alice")
+	require.Contains(t, out, "1 new, 1 gone, 1 changed; drifted")
+	require.Equal(t, map[string]string{"alice": "online", "bob": "away", "carol": "online"}, n.values(t, "users"))
+
+	out = n.run(t, dump, "reconcile", "users")
+	require.Contains(t, out, "3 deltas written; equal")
+	require.Equal(t, map[string]string{"alice": "online", "bob": "back", "dave": "online"}, n.values(t, "users"))
+
+	path := filepath.Join(t.TempDir(), "users.txt")
+	require.NoError(t, os.WriteFile(path, []byte(dump), 0o600))
+	require.Contains(t, n.run(t, "", "reconcile", "users", path), "by digest: 0 new, 0 gone, 0 changed; 0 deltas written; equal")
+	n.run(t, "", "reconcile", "users", path, "--dry-run")
+
+	left, err := os.ReadDir(os.Getenv("TMPDIR"))
+	require.NoError(t, err)
+	require.Empty(t, left, "rows of a pipe are left behind")
+}
+
+// What state scan prints another topic becomes, bytes that are not UTF-8, empty values and tabs too; in a transaction as well.
+func TestScanOutputIsReconcileInput(t *testing.T) {
+	n := startNode(t)
+	n.run(t, "", "topic", "create", "a", "--cleanup-policy", "compact")
+	n.run(t, "", "topic", "create", "b", "--cleanup-policy", "compact", "--partitions", "2")
+	n.run(t, `{"key_base64":"/w==","value_base64":"/v8="}
+{"key":"tab\there","value":""}
+{"key":"","value":"no key"}
+{"key":"h","value":"v","headers":[{"key":"x","value":"y"}]}
+`, "produce", "a", "--input", "jsonl")
+	scanned := n.run(t, "", "state", "scan", "a", "--format", "jsonl")
+	require.Len(t, lines(t, scanned), 4)
+	require.Contains(t, n.run(t, scanned, "reconcile", "b", "--transactional-id", "copy"), "4 deltas written; equal")
+	require.Contains(t, n.run(t, scanned, "reconcile", "b", "--json"), `"verdict":"equal"`)
+	key := func(text string) (keys []any) {
+		for _, row := range lines(t, text) {
+			keys = append(keys, row["key"], row["key_base64"], row["value"], row["value_base64"])
+		}
+		return keys
+	}
+	require.ElementsMatch(t, key(scanned), key(n.run(t, "", "state", "scan", "b", "--format", "jsonl")))
+}
+
+// A dump is compared with the cut that was made before it was taken: what was written since is newer, and is left alone.
+func TestReconcileAtAnEarlierCut(t *testing.T) {
+	n := startNode(t)
+	n.run(t, "", "topic", "create", "u", "--cleanup-policy", "compact")
+	n.run(t, "a\t1\nb\t1\nc\t1\n", "produce", "u")
+	cut := strings.TrimSuffix(strings.Fields(n.run(t, "", "frames", "cut", "u"))[1], ",")
+	dump := "a\t2\nb\t1\nc\t2\n"
+	n.run(t, "a\t3\nc\t1\n", "produce", "u") // c as it was: by a delta that may be newer than the dump
+	out, err := n.try(t, dump, "reconcile", "u", "--at", cut)
+	requireStatus(t, 1, err)
+	require.Contains(t, out, "? a  written since the cut: left alone")
+	require.Contains(t, out, "? c  written since the cut: left alone")
+	require.Equal(t, map[string]string{"a": "3", "b": "1", "c": "1"}, n.values(t, "u"))
+	out = n.run(t, dump, "reconcile", "u")
+	require.Contains(t, out, "2 deltas written; equal")
+	require.Equal(t, map[string]string{"a": "2", "b": "1", "c": "2"}, n.values(t, "u"))
+}
+
+// What is no whole dump of one state is refused, named, and nothing is written.
+func TestReconcileRefuses(t *testing.T) {
+	n := startNode(t)
+	n.run(t, "", "topic", "create", "u", "--cleanup-policy", "compact")
+	n.run(t, "", "topic", "create", "docs", "--fold", "json-merge-patch")
+	n.run(t, "a\t1\nb\t1\n", "produce", "u")
+	n.run(t, "a\t{}\n", "produce", "docs")
+	for name, x := range map[string]struct {
+		topic, dump string
+		args        []string
+		want        string
+	}{
+		"empty":         {"u", "", nil, "--allow-empty"},
+		"torn line":     {"u", "a\t1\nb\tba", nil, "line 2: it does not end"},
+		"no separator":  {"u", "a\t1\nb\n", nil, "line 2:"},
+		"torn object":   {"u", "{\"key\":\"a\",\"value\":\"2\"}\n{\"key\":\"b\",\"val", nil, "line 2:"},
+		"twice":         {"u", "a\t1\nb\t2\na\t1\n", nil, `"a" twice`},
+		"tombstone":     {"u", `{"key":"a","value":null}` + "\n", []string{"--input", "jsonl"}, "line 1:"},
+		"a delta":       {"u", `{"key":"a","op":"add","value":"1"}` + "\n", nil, "line 1:"},
+		"no document":   {"docs", "a\t{}\nb\t{\n", nil, "row 2"},
+		"no such input": {"u", "a\t1\n", []string{"--input", "csv"}, "--input"},
+		"no frame":      {"u", "a\t1\n", []string{"--at", "0:1"}, "frames cut u"},
+		"no topic":      {"nope", "a\t1\n", nil, "nope"},
+		"no file":       {"u", "", []string{filepath.Join(t.TempDir(), "nope")}, "nope"},
+	} {
+		_, err := n.try(t, x.dump, append([]string{"reconcile", x.topic}, x.args...)...)
+		require.ErrorContains(t, err, x.want, name)
+		_, err = n.try(t, x.dump, append([]string{"reconcile", x.topic, "--dry-run"}, x.args...)...)
+		if name != "empty" {
+			require.ErrorContains(t, err, x.want, name)
+		}
+	}
+	require.Equal(t, map[string]string{"a": "1", "b": "1"}, n.values(t, "u"))
+	require.Equal(t, map[string]string{"a": "{}"}, n.values(t, "docs"))
+	require.Contains(t, n.run(t, "", "reconcile", "u", "--allow-empty"), "2 gone")
+	require.Empty(t, n.values(t, "u"))
+}

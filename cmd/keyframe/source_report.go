@@ -1,0 +1,106 @@
+package main
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/keyframelog/keyframe/client"
+)
+
+// sourceReport prints how a source and a topic compared, and what was done about it.
+type sourceReport struct {
+	topic, source string
+	toHere        bool // the topic is made the source
+	wrote         bool
+
+	differing, moved []client.Difference
+}
+
+func (r *sourceReport) differs(d client.Difference) { r.differing = append(r.differing, d) }
+func (r *sourceReport) moves(d client.Difference)   { r.moved = append(r.moved, d) }
+
+// print ends with the exit status that the verdict is.
+func (r *sourceReport) print(cmd *cobra.Command, c *config, asJSON bool, done client.Published) error {
+	p, err := newDifferPrinter(cmd, c, asJSON, differSides{
+		here: r.source, log: r.topic + " at " + cutText(done.Comparison), toHere: r.toHere, partitions: len(done.Offsets) > 1,
+	})
+	if err != nil {
+		return err
+	}
+	for _, d := range r.differing {
+		if err := p.key(d); err != nil {
+			return err
+		}
+	}
+	for _, d := range r.moved {
+		if err := r.movedKey(p, d); err != nil {
+			return err
+		}
+	}
+	columns, values := sourceFacts(done, r.wrote)
+	if err := p.close(columns, values...); err != nil {
+		return err
+	}
+	if p.text != nil {
+		fmt.Fprintln(cmd.ErrOrStderr(), r.summary(p, done))
+	}
+	if done.Verdict != client.Equal {
+		return exitError(1)
+	}
+	return nil
+}
+
+// movedKey prints a key that is left alone.
+func (r *sourceReport) movedKey(p *differPrinter, d client.Difference) error {
+	text := "? " + shown(d.Key)
+	if len(p.sides.log) > 0 && p.sides.partitions {
+		text += fmt.Sprintf(" (partition %d)", d.Partition)
+	}
+	return p.fact(text+"  written since the cut: left alone", []string{"key", "partition", "here", "log", "moved"},
+		nonNil(d.Key), d.Partition, entryOf(d.Here), entryOf(d.Log), true)
+}
+
+// cutText is a cut as --at takes it: by offsets, which last longer than a name that nobody noted.
+func cutText(c client.Comparison) string {
+	points := make([]string, len(c.Offsets))
+	for p, offset := range c.Offsets {
+		points[p] = fmt.Sprintf("%d:%d", p, offset)
+	}
+	return strings.Join(points, ",")
+}
+
+func sourceFacts(done client.Published, wrote bool) (columns []string, values []any) {
+	columns = []string{"moved", "rows", "cut", "verdict", "reason", "method", "bytes", "round_trips"}
+	reason := any(absent{})
+	if done.Reason != "" {
+		reason = done.Reason
+	}
+	values = []any{
+		done.Moved, done.Source.Count, cutText(done.Comparison), done.Verdict.String(), reason, string(done.Method), done.Bytes, done.RoundTrips,
+	}
+	if wrote {
+		columns, values = append(columns, "written", "written_bytes"), append(values, done.Written, done.WrittenBytes)
+	}
+	return columns, values
+}
+
+func (r *sourceReport) summary(p *differPrinter, done client.Published) string {
+	text := fmt.Sprintf("%d rows, by %s: %s", done.Source.Count, done.Method, p.summary())
+	if done.Moved > 0 {
+		text += fmt.Sprintf(", %d left alone", done.Moved)
+	}
+	if r.wrote {
+		text += "; " + strconv.FormatInt(done.Written, 10) + " deltas written"
+	}
+	if done.Duplicates > 0 {
+		text += fmt.Sprintf("; %d keys were live in more than one partition", done.Duplicates)
+	}
+	text += "; " + done.Verdict.String()
+	if done.Reason != "" {
+		text += " (" + done.Reason + ")"
+	}
+	return text + fmt.Sprintf("; %d bytes received, %d round trips", done.Bytes, done.RoundTrips)
+}

@@ -141,6 +141,9 @@ func (p *partition) beginEarliest(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if s := p.rows(); s != nil && s.position() > topic.ends[p.no] {
+		p.history.distrust(p.position()) // the log lost its end, and will have other records there
+	}
 	start := topic.starts[p.no]
 	id := identity{TopicID: topic.id, Partition: p.no}
 	if p.r.plane != nil {
@@ -184,11 +187,9 @@ func (p *partition) adopt(s rows, start int64, kind EventKind) error {
 // that the difference is found without the lock.
 func (p *partition) show(s rows, start int64, kind EventKind) error {
 	d, at, err := s.digest()
-	if err == nil && p.suspect {
-		err = p.setApart(s, d)
-	}
+	incarnation := s.identity().Incarnation
 	if err == nil {
-		err = s.remember()
+		err = s.remember(p.history.distrusted(incarnation))
 	}
 	var verified []point // of a stored state
 	if err == nil {
@@ -198,7 +199,8 @@ func (p *partition) show(s rows, start int64, kind EventKind) error {
 		return errors.Join(err, s.close())
 	}
 	start = max(start, s.logStart())
-	to := Position{s.identity().Incarnation, at, start}
+	to := Position{incarnation, at, start}
+	p.history.distrust(Position{Incarnation: incarnation, Offset: p.r.stores.distrusted(p.no)}) // of a stored state
 	old := p.rows()
 	way := p.lockWithWay(old, s, to)
 	if way == nil {

@@ -40,7 +40,7 @@ const (
 	// Halt publishes the verdict, stops following the partition and names the keys that differ, where the state stands at a key frame; Err
 	// tells why.
 	Halt
-	// Rebootstrap publishes the verdict and loads the newest key frame anew.
+	// Rebootstrap publishes the verdict and loads a key frame at or above the position anew, but none while replicas agree against the broker.
 	Rebootstrap
 )
 

@@ -170,13 +170,20 @@ func (s *dirStores) empty(id identity, position int64, kind fold.Kind) (rows, er
 	return d, d.p.ApplyRecords(nil, position, -1)
 }
 
-func (s *dirStores) remember(t *table.Table) error {
+func (s *dirStores) remember(t *table.Table, distrusted int64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p := newDirPartition(t.Ordinal(), t.Identity())
-	if i := s.state.find(p.Partition); i >= 0 && s.state.Partitions[i].Ordinal == p.Ordinal {
-		return nil
+	if i := s.state.find(p.Partition); i >= 0 {
+		was := s.state.Partitions[i]
+		if was.Ordinal == p.Ordinal {
+			return nil
+		}
+		if was.Incarnation == p.Incarnation {
+			distrusted = max(distrusted, was.Distrusted)
+		}
 	}
+	p.Distrusted = distrusted
 	return s.replaceLocked(s.state.with(p))
 }
 
@@ -192,6 +199,15 @@ func (s *dirStores) name() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.state.Name
+}
+
+func (s *dirStores) distrusted(partition int32) int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if i := s.state.find(partition); i >= 0 {
+		return s.state.Partitions[i].Distrusted
+	}
+	return 0
 }
 
 func (s *dirStores) verified(partition int32) ([]point, error) {

@@ -256,6 +256,6 @@ func (d *dirRows) scrub() (stored, kept digest.Digest, at int64, err error) {
 	return stored, kept, at, err
 }
 
-func (d *dirRows) remember() error { return d.s.remember(d.t) }
-func (d *dirRows) close() error    { return d.commit() }
-func (d *dirRows) discard() error  { return d.s.db.Drop(context.Background(), d.t.Ordinal()) }
+func (d *dirRows) remember(distrusted int64) error { return d.s.remember(d.t, distrusted) }
+func (d *dirRows) close() error                    { return d.commit() }
+func (d *dirRows) discard() error                  { return d.s.db.Drop(context.Background(), d.t.Ordinal()) }

@@ -40,6 +40,8 @@ type dirPartition struct {
 	Fold        string `json:"fold"`
 	// Verified are cuts at which the state was equal to the log, newest first.
 	Verified []dirPoint `json:"verified,omitempty"`
+	// Distrusted is the highest offset at which nobody resumes to watch; 0: none.
+	Distrusted int64 `json:"distrusted,omitempty"`
 }
 
 type dirPoint struct {
@@ -162,6 +164,9 @@ func decodeDirState(b []byte) (s dirState, err error) {
 		_, err := p.identity()
 		if _, err2 := p.points(); err != nil || err2 != nil {
 			return s, errors.Join(err, err2)
+		}
+		if p.Distrusted < 0 {
+			return s, fmt.Errorf("%s, partition %d: distrusted up to %d", dirStateFile, p.Partition, p.Distrusted)
 		}
 	}
 	s.Version = dirStateVersion // version 1 has no name and no verified cuts

@@ -24,7 +24,8 @@
 //   - CONTINUE: everything from the position on is in the log. Without a state and without any frame: begin empty.
 //   - DELTA: load what changed since the position, each key once, deletions included, and go on from the cut. It is applied as one.
 //   - FRAME: load the whole frame and go on from its cut.
-//   - REPAIR: a point differs from what the log was there; the frame is loaded.
+//   - REPAIR: a point differs from what the log was there. The log is followed on, and what differs is dealt with at the frame's cut or, where
+//     no frame lies above the position, where a comparison there finds it. Where the log does not reach back to the position, the frame is loaded.
 //   - RESET: the state is of no use: it is of another incarnation, from another branch of the log, or from above its end. The Event has the log's
 //     reason (*ReasonError). The frame that comes along is loaded, or the log is asked once more, without a state.
 //
@@ -38,8 +39,9 @@
 // (it expired, it was revoked, the topic was deleted), that is the Event LeaseEnded, with the reason; what is being loaded is loaded to its end, and
 // then the log is asked again.
 //
-// It is asked again as well when the position is no longer in the log or only rows are left of what followed it. After a drift (Policy Rebootstrap),
-// or where rows have expired in a way that the state cannot follow, it is asked without a state. A state plane of before the handshake answers nothing
+// It is asked again as well when the position is no longer in the log or only rows are left of what followed it. Where rows have expired in a way that
+// the state cannot follow, it is asked without a state. After a drift (Policy Rebootstrap) it is asked for a frame at or above the position to repair
+// with, which is then loaded whole. A state plane of before the handshake answers nothing
 // of this: then the newest frame is loaded, as it is by any replica that has nothing. Without a state plane see below. While it is
 // down, a stored state is followed as it is.
 //
@@ -94,10 +96,13 @@
 // Each of these ways that fails leads to the next, and the last is the whole frame. Nothing is taken from a broker that says that its frame's rows
 // do not have the frame's digest, or that several replicas agree with one another and not with it (ErrUnrepairable), the whole frame neither: the
 // state may well be the better one. It stays as it is and is followed on (RepairRefused), since a key that is wrong is no reason to withhold all
-// others; every frame says again that it differs, until one can be repaired from. Who would rather stop has the policy Halt.
+// others; every frame says again that it differs, until one can be repaired from. Who would rather stop has the policy Halt. The same goes for the
+// policy Rebootstrap: while replicas agree against the broker, its frames take the place of no state because of a difference. They are loaded where
+// there is nothing better: by who has no state, and in place of one that the log does not go on from, which would only grow older.
 //
 // Who waits in Watch is told what was put right as changes. Whoever comes back with a position at or below the cut was told of a wrong state, and what
-// was put right lies below that position too: *WatchResetError, up to the cut itself.
+// was put right lies below that position too: *WatchResetError, up to the cut itself. So it is where another state takes the place of a wrong one, and
+// where the log took another way than the state (FUTURE_POSITION, DIVERGED): up to the position that the state had.
 //
 // Rows that the log start has passed (cleanup.policy=compact,delete) leave the log's table at a cut, and the replica's with it: at the cut, if
 // the frame is known by then. Where it is known later, the rows leave later, which is the same for a fold whose every delta is a whole
@@ -147,6 +152,7 @@
 //	  verified    array of cuts at which the state was equal to the log, newest first, at most 15; may be missing, and may be behind
 //	    offset, count, start   numbers
 //	    sum       64 hexadecimal digits
+//	  distrusted  number: up to this offset, itself included, nobody resumes to watch; may be missing: none
 //
 // It has no checksum, because it is never torn: it is written under another name (replica.json.tmp), synced, renamed, and the
 // directory is synced. The tables hold topic id, partition, incarnation and fold too, checksummed, and are refused where they

@@ -79,7 +79,7 @@ const (
 	CorruptionFound                      // the stored rows are not what was applied; memory or disk is to be looked at
 	Repaired                             // the state is equal to a key frame again; see Repair
 	RepairFailed                         // the difference could not be put right; a whole key frame is loaded, or it is tried again at the next one
-	RepairRefused                        // the broker has nothing to repair from (ErrUnrepairable); the state stays as it is and is followed on
+	RepairRefused                        // the broker has nothing to repair from, or to load instead (ErrUnrepairable); the state stays as it is and is followed on
 )
 
 var eventNames = [...]string{"", "bootstrapped", "resumed", "frame rejected", "out of range", "new incarnation", "drift found", "tail failed", "bootstrap failed", "stopped", "topic grew",

@@ -19,27 +19,30 @@ var errAskAgain = errors.New("the state is of no use, the log is asked for anoth
 type standing struct {
 	rows  rows
 	shown bool
+	// doubted: there are no rows of use because those that are shown differ from the log. It may be the log that is wrong, so they are
+	// replaced only if nothing is said against it.
+	doubted bool
 }
 
-// stands returns what the partition comes with. fresh: the state that it shows is of no use.
-func (p *partition) stands(fresh bool) (standing, error) {
+// stands returns what the partition comes with; why: of the state that it has shown so far, if there is one.
+func (p *partition) stands(why restart) (standing, error) {
 	if s := p.rows(); s != nil {
-		if fresh {
-			return standing{}, nil
+		if !why.resume {
+			return standing{doubted: why.wrong()}, nil
 		}
-		return standing{s, true}, nil
+		return standing{rows: s, shown: true}, nil
 	}
 	s, ok, err := p.r.stores.open(p.no)
 	if err != nil || !ok {
 		return standing{}, err
 	}
-	return standing{s, false}, nil
+	return standing{rows: s}, nil
 }
 
-// establish gives the partition a state to follow from. It tries until it has one, ctx ends, or trying is of no use; every failed
-// attempt is an event.
-func (p *partition) establish(ctx context.Context, fresh bool) error {
-	have, err := p.stands(fresh)
+// establish gives the partition a state to follow from; why: of the former one. It tries until it has one, ctx ends, or trying is of no use;
+// every failed attempt is an event.
+func (p *partition) establish(ctx context.Context, why restart) error {
+	have, err := p.stands(why)
 	if err != nil {
 		return err
 	}
@@ -51,6 +54,9 @@ func (p *partition) establish(ctx context.Context, fresh bool) error {
 			return nil
 		}
 		p.letGo()
+		if have.doubted && errors.Is(err, ErrUnrepairable) && p.unrepaired(err) {
+			return nil
+		}
 		p.failed(ctx, err)
 		if errors.Is(err, ErrRefused) || errors.Is(err, ErrPartitions) {
 			return err
@@ -86,16 +92,13 @@ func (p *partition) failed(ctx context.Context, err error) {
 
 // become asks the log how the partition becomes current, and does that.
 func (p *partition) become(ctx context.Context, have *standing) error {
-	if p.replaced {
-		if err := p.r.checkPartitions(ctx); err != nil {
-			return err
-		}
-		p.replaced = false
+	if err := p.sameTopic(ctx); err != nil {
+		return err
 	}
 	if p.r.plane == nil || p.r.cfg.From == FromEarliest && have.rows == nil && p.rows() == nil {
 		return p.alone(ctx, *have)
 	}
-	a, err := p.askLog(ctx, *have, nil)
+	a, err := p.askHow(ctx, *have)
 	switch {
 	case errors.Is(err, plane.ErrNoHandshake):
 		return p.alone(ctx, *have)
@@ -110,15 +113,37 @@ func (p *partition) become(ctx context.Context, have *standing) error {
 		return err
 	}
 	p.follow()
-	if a.Kind == state.Answer_ANSWER_REPAIR && a.Frame != nil && p.position().Offset <= a.Frame.Cut {
+	if have.rows != nil && a.Kind == state.Answer_ANSWER_REPAIR && a.Frame != nil { // it goes on with its own rows
 		p.compareWith(*a.Frame)
 	}
 	if p.holds() {
 		return nil
 	}
 	p.unfollow()
-	*have = standing{p.rows(), true}
+	*have = standing{rows: p.rows(), shown: true}
 	return &ReasonError{Reason: p.lease.over.Reason, Why: "the lease ended on the way: " + p.lease.over.Why}
+}
+
+// sameTopic returns ErrPartitions where the topic was created anew with other partitions.
+func (p *partition) sameTopic(ctx context.Context) error {
+	if p.replaced {
+		if err := p.r.checkPartitions(ctx); err != nil {
+			return err
+		}
+		p.replaced = false
+	}
+	return nil
+}
+
+// askHow asks how the partition becomes current. What takes the place of a doubted state must be fit to be repaired with.
+func (p *partition) askHow(ctx context.Context, have standing) (plane.Answer, error) {
+	s := p.rows()
+	if !have.doubted || s == nil {
+		return p.askLog(ctx, have, nil)
+	}
+	at := s.position()
+	a, err := p.askLog(ctx, standing{rows: s, shown: true}, &at)
+	return a, plane.ClassifyRepair(err)
 }
 
 // askLog tells the log what the partition has, and returns what it is to do; with repairAt, at or above which offset there is a frame to be
@@ -193,13 +218,16 @@ func (p *partition) carryOut(ctx context.Context, a plane.Answer, have *standing
 		}
 		return err
 	case state.Answer_ANSWER_RESET:
-		p.reset(a)
-		*have = standing{}
-	case state.Answer_ANSWER_REPAIR:
-		if at := s.position(); a.Frame != nil && p.r.cfg.OnDrift != Rebootstrap && a.Info.DeltaStart <= at && at <= a.Frame.Cut {
-			return p.goOn(*have) // what differs at its cut is dealt with there
+		p.reset(a, s)
+		have.rows, have.shown = nil, false
+		if err := p.sameTopic(ctx); err != nil {
+			return err
 		}
-		*have = standing{} // the frame makes it right
+	case state.Answer_ANSWER_REPAIR:
+		if s != nil && reaches(&a, s.position()) {
+			return p.goOn(*have) // what differs is dealt with at the frame's cut, or where the comparison at the position finds it
+		}
+		have.rows, have.shown = nil, false // the frame makes it right
 	case state.Answer_ANSWER_FRAME:
 		if s != nil && !have.shown {
 			p.r.event(Event{Kind: OutOfRange, Partition: p.no, Offset: s.position(), Err: fmt.Errorf("%w: %s", errOutOfRange, a.Reason.Why)})
@@ -216,16 +244,28 @@ func useless(err error) bool {
 	return errors.Is(err, memory.ErrDigest) || errors.Is(err, table.ErrDigest) || errors.Is(err, memory.ErrFrame) || errors.Is(err, errNoDelta)
 }
 
-// reset tells why the log has no use for our state.
-func (p *partition) reset(a plane.Answer) {
+// reaches tells whether a state at an offset can follow the log to the frame of the answer, if there is one.
+func reaches(a *plane.Answer, at int64) bool {
+	return max(a.Info.DeltaStart, a.Info.LogStart) <= at && (a.Frame == nil || at <= a.Frame.Cut)
+}
+
+// reset tells why the log has no use for a state; nil: for the one that is shown.
+func (p *partition) reset(a plane.Answer, s rows) {
+	if s == nil {
+		s = p.rows()
+	}
+	at := Position{s.identity().Incarnation, s.position(), s.logStart()}
 	kind := OutOfRange
 	switch a.Reason.Reason {
 	case state.Reason_REASON_OTHER_INCARNATION, state.Reason_REASON_TOPIC_DELETED:
 		kind = NewIncarnation
+		p.replaced = true
+	case state.Reason_REASON_FUTURE_POSITION, state.Reason_REASON_DIVERGED:
+		p.history.distrust(at) // the log has other records there, or will have
 	case state.Reason_REASON_LEASE_EXPIRED, state.Reason_REASON_LEASE_REVOKED:
 		kind = LeaseEnded
 	}
-	p.r.event(Event{Kind: kind, Partition: p.no, Offset: p.position().Offset, Err: &a.Reason})
+	p.r.event(Event{Kind: kind, Partition: p.no, Offset: at.Offset, Err: &a.Reason})
 }
 
 // goOn shows a state that is followed on.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -203,30 +204,58 @@ func TestResetLosesNothing(t *testing.T) {
 	require.Len(t, g.state(), 4, "the stored state is still there")
 }
 
-// Where a point differs from the log's, the state becomes that of the frame: key by key or, where nothing is repaired, by loading it; where none lies
-// above the position, the newest there is.
-func TestPointDiffers(t *testing.T) {
-	for _, above := range []bool{true, false} {
-		g := newRig(t, fold.LastValue, 1)
-		end := g.stored()
-		g.log.mu.Lock()
-		row := g.log.parts[0].states[end]["k1"]
-		row.Value = []byte("z")
-		g.log.parts[0].states[end]["k1"] = row
-		g.log.mu.Unlock()
-		a := g.spy(func(_ int, m *state.ResumeResponse) {
-			if !above && m.Answer == state.Answer_ANSWER_REPAIR {
-				m.Frame, m.From = nil, end
+// rewrite has the log have had another value of a key all along.
+func (l *fakeLog) rewrite(p int32, key, value string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	part := l.parts[p]
+	for i, b := range part.batches {
+		part.batches[i].records = slices.Clone(b.records)
+		for j := range b.records {
+			if r := &part.batches[i].records[j]; string(r.Key) == key {
+				r.Value = []byte(value)
 			}
-		})
-		g.open()
-		want := []state.Answer{state.Answer_ANSWER_REPAIR}
-		if !above {
-			want = append(want, state.Answer_ANSWER_FRAME)
 		}
-		g.await("the frame's row", func() bool { return g.state()["k1"] == "z" })
-		require.Equal(t, want, a.all()[:len(want)], "a comparison at the position, where the log has another row than the frame, may ask once more")
-		require.NoError(t, g.r.Close())
+	}
+	for cut := range part.states {
+		part.states[cut] = l.stateLocked(p, cut)
+	}
+}
+
+// Where a point differs from the log's, the state is repaired, key by key: at the frame of the answer or, where none lies above the position, at
+// one that the comparison at the position asks for. With the policy Rebootstrap, and where the log does not reach back to the position, the frame is
+// loaded.
+func TestPointDiffers(t *testing.T) {
+	for name, c := range map[string]struct {
+		alter  func(m *state.ResumeResponse)
+		policy Policy
+		asked  int
+		loaded bool
+	}{
+		"a frame above":  {nil, Repair, 1, false},
+		"no frame above": {func(m *state.ResumeResponse) { m.Frame = nil }, Repair, 2, false},
+		"rebootstrap":    {nil, Rebootstrap, 2, true},
+		"trimmed":        {func(m *state.ResumeResponse) { m.Partition.DeltaStartOffset = 1 << 40 }, Repair, 1, true},
+		"deleted":        {func(m *state.ResumeResponse) { m.Partition.LogStartOffset = 1 << 40 }, Repair, 1, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := newRig(t, fold.LastValue, 1)
+			g.stored()
+			g.cfg.OnDrift = c.policy
+			g.log.rewrite(0, "k1", "z")
+			a := g.spy(func(try int, m *state.ResumeResponse) {
+				if try == 1 && c.alter != nil {
+					c.alter(m)
+				}
+			})
+			g.open()
+			g.await("the log's row", func() bool { return g.state()["k1"] == "z" })
+			g.log.append(0, "x", "1")
+			g.requireState(0)
+			require.Equal(t, slices.Repeat([]state.Answer{state.Answer_ANSWER_REPAIR}, c.asked), a.all())
+			require.Equal(t, c.loaded, g.count(Bootstrapped) == 1)
+			require.Equal(t, c.loaded, g.count(Repaired) == 0)
+		})
 	}
 }
 

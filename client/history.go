@@ -189,9 +189,19 @@ func (h *history) oldest() Position {
 func (h *history) distrust(at Position) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.wrong.Incarnation != at.Incarnation || h.wrong.Offset < at.Offset {
+	if at.Offset > 0 && (h.wrong.Incarnation != at.Incarnation || h.wrong.Offset < at.Offset) {
 		h.wrong = at
 	}
+}
+
+// distrusted is the highest offset at which nobody resumes in an incarnation because of distrust; 0: there is none.
+func (h *history) distrusted(incarnation [16]byte) int64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.wrong.Incarnation != incarnation {
+		return 0
+	}
+	return h.wrong.Offset
 }
 
 func (h *history) trusts(from Position) bool {

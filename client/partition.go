@@ -40,7 +40,6 @@ type partition struct {
 	// Of run's goroutine.
 	replaced bool    // the topic was created anew, and may have other partitions now
 	told     bool    // that the stored state is of no use
-	suspect  bool    // the state was wrong: in a directory nobody resumes at the cut of what replaces it either
 	lease    *keeper // nil: none is kept
 
 	current atomic.Pointer[rows] // for readers; nil before ready
@@ -79,6 +78,11 @@ type restart struct {
 	repair *repairOrder
 }
 
+// wrong tells whether the state is not, or was not, what the log has: what watchers were told of it is not to be built on.
+func (why restart) wrong() bool {
+	return errors.Is(why.err, ErrDrifted) || errors.Is(why.err, ErrCorrupt) || errors.Is(why.err, errDiverged)
+}
+
 func newPartition(r *Replica, no int32) *partition {
 	return &partition{
 		r: r, no: no, log: r.cfg.Logger.With("topic", r.cfg.Topic, "partition", no),
@@ -111,14 +115,13 @@ func (p *partition) run(ctx context.Context) {
 	defer p.moved.notify()
 	defer p.keepVerified()
 	defer p.letGo()
-	fresh := false // the state that is stored is of no use
-	var why restart
+	var why restart // of the state that is there
 	for quick := 0; ; quick++ {
 		if quick > 0 && why.repair == nil && plane.Wait(ctx, p.r.cfg.Retry<<min(quick-1, 6)) != nil {
 			return
 		}
 		if why.repair == nil || !p.repair(ctx, *why.repair) {
-			if err := p.establish(ctx, fresh); err != nil {
+			if err := p.establish(ctx, why); err != nil {
 				p.stop(ctx, err)
 				return
 			}
@@ -153,7 +156,6 @@ func (p *partition) run(ctx context.Context) {
 		if why.repair == nil { // else it may hold the frame that the state is repaired with
 			p.letGo()
 		}
-		fresh = !why.resume
 		p.replaced = p.replaced || why.event == NewIncarnation
 		if p.r.cfg.Now().Sub(began) > followedWell {
 			quick = -1

@@ -117,7 +117,7 @@ func (p *partition) seek(ctx context.Context, o *repairOrder) (goOn bool, err er
 	at := s.position()
 	var a plane.Answer
 	err = plane.NewPatience(p.r.cfg.Retry, p.r.cfg.Now).Call(ctx, func(ctx context.Context) (err error) {
-		a, err = p.askLog(ctx, standing{s, true}, &at)
+		a, err = p.askLog(ctx, standing{rows: s, shown: true}, &at)
 		return err
 	})
 	switch {
@@ -232,15 +232,6 @@ func (p *partition) compareWith(f plane.Frame) {
 	p.announce(f)
 }
 
-// setApart leaves nothing to resume from up to the cut of a state that takes the place of a wrong one, also after a restart.
-func (p *partition) setApart(s rows, d digest.Digest) error {
-	p.suspect = false
-	if s.perRecord() {
-		return nil
-	}
-	return s.patch(nil, nil, d)
-}
-
 // repaired tells what was done, and that the state is equal now.
 func (p *partition) repaired(done RepairResult, began time.Time, is digest.Digest) {
 	done.Time = p.r.cfg.Now()
@@ -283,8 +274,7 @@ func (p *partition) nameDifferences(ctx context.Context, f plane.Frame) {
 
 // distrust notes that what was told up to the position was wrong, where that is why following ended: who resumes there begins anew.
 func (p *partition) distrust(why restart) {
-	if errors.Is(why.err, ErrDrifted) || errors.Is(why.err, ErrCorrupt) {
-		p.suspect = true
+	if why.wrong() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.history.distrust(p.position())

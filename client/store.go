@@ -28,6 +28,8 @@ type stores interface {
 	// verified returns the cuts at which the stored state of a partition was equal to the log, and keepVerified stores them, newest first.
 	verified(partition int32) ([]point, error)
 	keepVerified(partition int32, points []point) error
+	// distrusted is what the stored state of a partition was remembered with.
+	distrusted(partition int32) int64
 	close() error
 }
 
@@ -71,8 +73,9 @@ type rows interface {
 	// since yields the rows from an offset on, as of now, and on request the tombstones: known says that all of these are
 	// there. The sequence is to be ranged over once, and is nil where tombstones were asked for and are nowhere known.
 	since(from int64, tombstones bool) (changed iter.Seq2[frame.Row, error], known bool, err error)
-	// remember makes the rows the stored state of their partition, durably, in place of what was it before.
-	remember() error
+	// remember makes the rows the stored state of their partition, durably, in place of what was it before. distrusted is the highest offset at
+	// which nobody may resume to watch it, because what was told up to there was of a state that was wrong; 0: none.
+	remember(distrusted int64) error
 	// close keeps what is stored, discard removes it.
 	close() error
 	discard() error
@@ -92,6 +95,7 @@ func (m *memoryStores) name() string                   { return "" }
 
 func (m *memoryStores) verified(int32) ([]point, error)   { return nil, nil }
 func (m *memoryStores) keepVerified(int32, []point) error { return nil }
+func (m *memoryStores) distrusted(int32) int64            { return 0 }
 
 func (m *memoryStores) load(_ int32, r io.Reader) (rows, frame.Header, error) {
 	t, h, err := memory.Load(r, m.cfg)
@@ -113,13 +117,13 @@ type memoryRows struct {
 	lastEpoch int32 // of the writer
 }
 
-func (m *memoryRows) identity() identity { return m.t.Identity() }
-func (m *memoryRows) position() int64    { return m.t.Position() }
-func (m *memoryRows) epoch() int32       { return m.lastEpoch }
-func (m *memoryRows) perRecord() bool    { return true }
-func (m *memoryRows) remember() error    { return nil }
-func (m *memoryRows) close() error       { return nil }
-func (m *memoryRows) discard() error     { return nil }
+func (m *memoryRows) identity() identity   { return m.t.Identity() }
+func (m *memoryRows) position() int64      { return m.t.Position() }
+func (m *memoryRows) epoch() int32         { return m.lastEpoch }
+func (m *memoryRows) perRecord() bool      { return true }
+func (m *memoryRows) remember(int64) error { return nil }
+func (m *memoryRows) close() error         { return nil }
+func (m *memoryRows) discard() error       { return nil }
 
 func (m *memoryRows) digest() (digest.Digest, int64, error) {
 	d, at := m.t.Digest()

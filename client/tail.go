@@ -16,6 +16,7 @@ import (
 
 var (
 	errOutOfRange   = errors.New("the position is not in the log")
+	errDiverged     = fmt.Errorf("%w: the log took another way", errOutOfRange)
 	errTopicReplace = errors.New("the topic was created anew")
 )
 
@@ -146,7 +147,9 @@ func (k *kafkaTail) forget(err error) []segment {
 func fatalTail(err error) error {
 	var loss *kgo.ErrDataLoss
 	switch {
-	case errors.Is(err, kerr.OffsetOutOfRange), errors.As(err, &loss):
+	case errors.As(err, &loss):
+		return fmt.Errorf("%w: %w", errDiverged, err)
+	case errors.Is(err, kerr.OffsetOutOfRange):
 		return fmt.Errorf("%w: %w", errOutOfRange, err)
 	case errors.Is(err, kerr.UnknownTopicID), errors.Is(err, kerr.InconsistentTopicID):
 		return fmt.Errorf("%w: %w", errTopicReplace, err)

@@ -21,8 +21,9 @@
 //
 // A replica that differs from the log is wrong, or the log's table is. The replica cannot know, and one word is nobody's proof. But two that made
 // the same mistake are unlikely: where two replicas of different names report the same count and sum at the same cut under the same log start, and
-// the broker's frame there says something else, the partition is disputed, and Disputed keeps broker/repair and broker/lease from spreading
-// what may be the broker's error. A report counts once for its name, however often it comes, and not at all if the broker's frame
+// the broker's frame there says something else, the partition is disputed, and Disputed keeps broker/repair and Resume from spreading
+// what may be the broker's error: no state is repaired from it, nor replaced by a whole frame because it differs. Frames are served on, to who has
+// no state, or one that the log does not go on from. A report counts once for its name, however often it comes, and not at all if the broker's frame
 // contradicts it (it says drifted, and is equal), or if it is of another incarnation or from the future.
 //
 // A dispute ends when one of its replicas compares equal at a later cut, by itself: one that was repaired from the log meanwhile, that

@@ -290,22 +290,7 @@ func (r *Replica) Verify(ctx context.Context) []Verdict {
 func (r *Replica) Scrub(context.Context) []Verdict {
 	out := make([]Verdict, len(r.numbers))
 	for i, no := range r.numbers {
-		p := r.partitions[no]
-		stored, kept, at, err := p.rows().scrub()
-		switch {
-		case err != nil:
-			out[i] = p.verdict(at, Error, stored, kept, "the rows cannot be read", err)
-		case stored != kept:
-			out[i] = p.verdict(at, Drifted, stored, kept, ErrCorrupt.Error(), nil)
-		default:
-			out[i] = p.verdict(at, Equal, stored, kept, "", nil)
-		}
-		out[i].scrub = true
-		p.tell(out[i])
-		if out[i].Outcome == Drifted {
-			why := restart{event: CorruptionFound, err: fmt.Errorf("%w, at offset %d: %s", ErrCorrupt, at, differs(stored, kept))}
-			p.act(why, at, repairOrder{rehash: true})
-		}
+		out[i] = r.partitions[no].scrub()
 	}
 	return out
 }

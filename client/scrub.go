@@ -74,15 +74,34 @@ func (p *partition) scrubOnce(ctx context.Context) (corrupt rows) {
 	return nil
 }
 
-// corrupted tells of rows that are not what was applied, whatever the log says, and does what the policy says about them.
-func (p *partition) corrupted(s rows, found scrubbed) {
-	if p.rows() != s {
-		return // it is gone already
+// scrub hashes all rows at once, and does what the policy says if they are not what was applied.
+func (p *partition) scrub() Verdict {
+	s := p.rows()
+	stored, kept, at, err := s.scrub()
+	switch {
+	case errors.Is(err, table.ErrCorrupt):
+		return p.corrupted(s, scrubbed{kept: kept, at: at, damage: fmt.Errorf("%w: %w", ErrCorrupt, err)})
+	case err == nil && stored != kept:
+		return p.corrupted(s, scrubbed{stored, kept, at, fmt.Errorf("%w, at offset %d: %s", ErrCorrupt, at, differs(stored, kept))})
 	}
-	v := p.verdict(found.at, Drifted, found.stored, found.kept, ErrCorrupt.Error(), found.damage)
+	v := p.verdict(at, Equal, stored, kept, "", nil)
+	if err != nil {
+		v.Outcome, v.Reason, v.Err = Error, "the rows cannot be read", err
+	}
 	v.scrub = true
 	p.tell(v)
-	p.act(restart{event: CorruptionFound, err: v.Err}, v.At, repairOrder{rehash: true})
+	return v
+}
+
+// corrupted tells of rows that are not what was applied, whatever the log says, and does what the policy says about them.
+func (p *partition) corrupted(s rows, found scrubbed) Verdict {
+	v := p.verdict(found.at, Drifted, found.stored, found.kept, ErrCorrupt.Error(), found.damage)
+	v.scrub = true
+	if p.rows() == s { // else it is gone already
+		p.tell(v)
+		p.act(restart{event: CorruptionFound, err: v.Err}, v.At, repairOrder{rehash: true})
+	}
+	return v
 }
 
 // scrubPass sums up the rows as they are stored, beside their changes.

@@ -119,3 +119,23 @@ func TestScrubHasARottenRowFetchedAgain(t *testing.T) {
 	require.Nil(t, p.scrubOnce(testContext(t)))
 	require.Equal(t, 1, g.count(CorruptionFound))
 }
+
+// A row on disk that cannot be read at all is one that is not what was applied: Scrub says so, and the frame is loaded in place of it.
+func TestScrubOfAnUnreadableRow(t *testing.T) {
+	g := newRig(t, fold.LastValue, 1)
+	g.cfg.Store, g.cfg.ScrubRate = DirFS(vfs.NewMem(), "replica"), -1
+	for i := range 1000 {
+		g.log.append(0, fmt.Sprintf("k%04d", i), fmt.Sprintf("the value of row %04d%0400d", i, 0))
+	}
+	g.log.cut(0)
+	require.NoError(t, g.open().Close())
+	rot(t, g.cfg.Store.fs, "replica/table", "the value of row 0500")
+	g.open()
+	v := g.r.Scrub(testContext(t))[0]
+	require.Equal(t, Drifted, v.Outcome)
+	require.ErrorIs(t, v.Err, ErrCorrupt)
+	g.await("the frame", func() bool { r := g.lastRepair(); return r != nil && r.Method == ByFrame })
+	require.Equal(t, LocalCorruption, g.lastRepair().Cause)
+	require.Equal(t, g.log.state(0), g.state())
+	require.Equal(t, Equal, g.r.Scrub(testContext(t))[0].Outcome)
+}

@@ -42,7 +42,8 @@
 //
 // In the background the rows of each partition's newest frame are read back piece by piece and hashed, at Config.ScrubRows a second, and the sum is
 // compared with the frame's digest. Where a row or a block is damaged, or the digest differs, the partition is not trimmed any more; it is
-// served as before. While its log reaches back to its start, the table is dropped and folded again at once, as at a start.
+// served as before. While its log reaches back to its start, the table is dropped and folded again at once, as at a start; the frames of
+// the damaged table go with it, and Holds is told.
 //
 // # The log start
 //

@@ -17,6 +17,8 @@ type Holds interface {
 	Held(topicID [16]byte, partition int32) (from, since int64, cuts []int64)
 	// HeldBack is told that deltas of a partition were to be trimmed, and are held. It may end what holds too much.
 	HeldBack(ctx context.Context, topicID [16]byte, partition int32) error
+	// Lost is told that all frames of a partition are gone, held or not, while its log has everything.
+	Lost(topicID [16]byte, partition int32) error
 }
 
 type noHolds struct{}
@@ -25,6 +27,7 @@ func (noHolds) Held([16]byte, int32) (from, since int64, cuts []int64) {
 	return math.MaxInt64, math.MaxInt64, nil
 }
 func (noHolds) HeldBack(context.Context, [16]byte, int32) error { return nil }
+func (noHolds) Lost([16]byte, int32) error                      { return nil }
 
 // holding is what Holds.Held returns.
 type holding struct {

@@ -24,6 +24,7 @@ type holds struct {
 	cuts        []int64
 	heldBack    int
 	onHeldBack  func(*holds)
+	lost        []int32 // partitions
 }
 
 func newHolds() *holds { return &holds{from: math.MaxInt64, since: math.MaxInt64} }
@@ -42,6 +43,20 @@ func (h *holds) HeldBack(context.Context, [16]byte, int32) error {
 		h.onHeldBack(h)
 	}
 	return nil
+}
+
+func (h *holds) Lost(topicID [16]byte, partition int32) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.lost = append(h.lost, partition)
+	h.cuts = nil
+	return nil
+}
+
+func (h *holds) told() []int32 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.lost)
 }
 
 func (h *holds) set(from, since int64, cuts ...int64) {
@@ -270,101 +285,131 @@ func TestWhatIsGoingIsNotRetained(t *testing.T) {
 	require.Equal(t, cuts(n.table(0)), at)
 }
 
-// Many who want a frame at or above an offset share one; one that is there will do.
-func TestCutAtIsShared(t *testing.T) {
-	n := newNode(t, keyframer.Config{})
-	logs := n.add(fold.LastValue, calm(), 2)
-	for i := range 100 {
-		logs[0].Append(memlog.Put(fmt.Sprint("k", i), "v"))
-	}
-	var all sync.WaitGroup
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-	defer cancel()
-	for i := range 50 {
-		all.Go(func() {
-			f, err := n.k.CutAt(ctx, topicName, 0, int64(i+1))
-			if err != nil || f.Cut != 100 {
-				t.Errorf("frame %d: %v", f.Cut, err)
-			}
-		})
-	}
-	all.Wait()
-	require.Equal(t, []int64{100}, cuts(n.table(0)))
-	require.Empty(t, cuts(n.table(1)), "of this partition alone")
-
-	logs[0].Append(memlog.Put("more", "v"))
-	f, err := n.k.CutAt(ctx, topicName, 0, 100)
-	require.NoError(t, err)
-	require.EqualValues(t, 100, f.Cut, "it is there already")
-	f, err = n.k.CutAt(ctx, topicName, 0, 101)
-	require.NoError(t, err)
-	require.EqualValues(t, 101, f.Cut)
-	_, err = n.k.CutAt(ctx, topicName, 0, 102)
-	require.ErrorIs(t, err, keyframer.ErrAboveStable)
-	_, err = n.k.CutAt(ctx, topicName, 1, 0)
-	require.ErrorIs(t, err, keyframer.ErrAboveStable, "nothing was ever committed")
-	_, err = n.k.CutAt(ctx, topicName, 7, 0)
-	require.ErrorIs(t, err, keyframer.ErrUnknownPartition)
-	_, err = n.k.CutAt(ctx, "other", 0, 0)
-	require.ErrorIs(t, err, keyframer.ErrUnknownTopic)
-
-	// The name of a topic's cut stays one cut's, whichever partition is cut in between.
-	n.clock.advance(time.Second)
-	logs[1].Append(memlog.Put("a", "v"))
-	whole := n.cut()
-	n.clock.advance(time.Second)
-	logs[0].Append(memlog.Put("b", "v"))
-	_, err = n.k.CutAt(ctx, topicName, 0, 102)
-	require.NoError(t, err)
-	topic, _ := n.k.Topic(topicName)
-	at, err := topic.Resolve(whole.Name)
-	require.NoError(t, err)
-	require.Equal(t, []int64{101, 1}, at)
-
-	settings := calm()
-	settings.Paused = true
-	n.settle(settings)
-	logs[0].Append(memlog.Put("c", "v"))
-	_, err = n.k.CutAt(ctx, topicName, 0, 103)
-	require.ErrorIs(t, err, keyframer.ErrNotKeyFramed)
-}
-
-// Who waits for a cut that is enough takes it, though the log has grown meanwhile.
-func TestCutAtTakesTheCutItWaitedFor(t *testing.T) {
-	n := newNode(t, keyframer.Config{})
+// Tombstones that are about to expire count as gone: who comes meanwhile is offered what changed since above them. Those that somebody came to hold
+// before that stay.
+func TestWhatIsGoingIsNotRetainedSince(t *testing.T) {
+	h := newHolds()
+	n := newNode(t, keyframer.Config{Holds: h})
 	l := n.add(fold.LastValue, calm(), 1)[0]
-	l.Append(memlog.Put("a", "v"))
-	n.applied()
-	n.slow.Lock()
-	before := n.creating.Load()
-	var all sync.WaitGroup
-	for range 20 {
-		all.Go(func() {
-			f, err := n.k.CutAt(context.Background(), topicName, 0, 1)
-			if err != nil || f.Cut != 1 {
-				t.Errorf("frame %d: %v", f.Cut, err)
-			}
-		})
+	for i := range 20 {
+		l.Append(memlog.Put(fmt.Sprint("k", i), "v"))
 	}
-	n.eventually("a cut is under way", func() bool { return n.creating.Load() > before })
-	l.Append(memlog.Put("b", "v"))
+	for i := range 20 {
+		l.Append(memlog.Delete(fmt.Sprint("k", i)))
+	}
+	n.cut()
+	l.Append(memlog.Put("last", "v"))
+	settings := calm()
+	settings.DeltaRetentionMs = 0
+	n.clock.advance(time.Millisecond)
+	n.settle(settings)
+	n.eventually("trimmed", func() bool { return l.Bounds().DeltaStart == 40 && n.metric("keyframe_trims_total") == 1 })
+	horizon := func() (at int64) {
+		require.NoError(t, n.partition(0).Retain(func(r keyframer.Retained) error {
+			at = r.Horizon
+			return nil
+		}))
+		return at
+	}
+	require.Zero(t, horizon())
+
+	h.set(math.MaxInt64, 30)
+	n.slow.Lock()
+	settings.DeleteRetentionMs = 0
+	n.clock.advance(time.Hour)
+	n.settle(settings)
+	n.eventually("tombstones are about to expire", func() bool { return horizon() == 30 })
+	require.Zero(t, n.table(0).Horizon(), "they are there still")
+	h.set(math.MaxInt64, math.MaxInt64)
 	n.slow.Unlock()
-	all.Wait()
-	require.Equal(t, []int64{1}, cuts(n.table(0)))
+	n.eventually("they have", func() bool { return n.table(0).Horizon() >= 30 })
+	n.clock.advance(time.Hour)
+	n.settle(settings)
+	n.eventually("the others too", func() bool { return horizon() == 40 })
+	require.EqualValues(t, 40, n.table(0).Horizon())
 }
 
-// The log in memory answers as storage/log does (KIP-320).
-func TestMemlogEpochEnds(t *testing.T) {
-	l := memlog.New(newClock().Now)
-	for _, epoch := range []int32{2, 5, 7} {
-		l.SetEpoch(epoch)
-		l.Append(memlog.Put("a", "1"), memlog.Put("b", "1"))
+// late is a replica that comes to hold something between the look at what is due and the deed.
+type late struct {
+	*holds
+	come func(h *holds, asked int) // called at each look
+	mu   sync.Mutex
+	n    int
+}
+
+func (l *late) Held(id [16]byte, partition int32) (from, since int64, cuts []int64) {
+	l.mu.Lock()
+	l.n++
+	if l.come != nil {
+		l.come(l.holds, l.n)
 	}
-	l.SetEpoch(9)
-	for epoch, want := range map[int32][2]int64{
-		-1: {-1, -1}, 0: {0, 0}, 2: {2, 2}, 4: {2, 2}, 5: {5, 4}, 7: {7, 6}, 8: {7, 6}, 9: {9, 6}, 10: {-1, -1},
-	} {
-		found, end := l.EpochEnd(epoch)
-		require.Equal(t, want, [2]int64{int64(found), end}, epoch)
+	l.mu.Unlock()
+	return l.holds.Held(id, partition)
+}
+
+func (l *late) from(come func(*holds, int)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.n, l.come = 0, come
+}
+
+// What is held by the time of the deed stays, though nothing was held when it was decided: a trim, a thinning, an expiry.
+func TestHeldAtTheLastMoment(t *testing.T) {
+	h := &late{holds: newHolds()}
+	n := newNode(t, keyframer.Config{Holds: h})
+	l := n.add(fold.LastValue, calm(), 1)[0]
+	n.cutEach(l, 8)
+	refused := func(what string, settings keyframer.Settings, look int, come func(*holds), stays func() bool, goes func() bool) {
+		t.Helper()
+		came := make(chan struct{})
+		h.from(func(held *holds, asked int) {
+			if asked == look { // the one before has decided
+				come(held)
+				close(came)
+			}
+		})
+		n.clock.advance(time.Hour)
+		n.settle(settings)
+		<-came
+		looks := func() int {
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			return h.n
+		}
+		before := looks()
+		n.clock.advance(time.Hour)
+		n.settle(settings)
+		n.eventually(what+" is looked at again", func() bool { return looks() > before })
+		require.True(t, stays(), what)
+		h.set(math.MaxInt64, math.MaxInt64)
+		n.clock.advance(time.Hour)
+		n.settle(settings)
+		n.eventually(what, goes)
 	}
+	thin := calm()
+	thin.Retain = 6
+	refused("thinning", thin, 2,
+		func(held *holds) { held.set(math.MaxInt64, math.MaxInt64, cuts(n.table(0))...) },
+		func() bool { return len(cuts(n.table(0))) == 8 },
+		func() bool { return len(cuts(n.table(0))) == 7 })
+	for i := range 4 {
+		l.Append(memlog.Delete(fmt.Sprint("k", i)))
+	}
+	n.cutEach(l, 1)
+	trim := calm()
+	trim.DeltaRetentionMs = 0
+	refused("the trim", trim, 2,
+		func(held *holds) { held.set(1, math.MaxInt64) },
+		func() bool { return l.Bounds().DeltaStart <= 1 },
+		func() bool { return l.Bounds().DeltaStart == 8 })
+	l.Append(memlog.Put("last", "v"))
+	n.cutEach(l, 1)
+	n.settle(trim)
+	n.eventually("the deletions are trimmed", func() bool { return l.Bounds().DeltaStart == 13 && cuts(n.table(0))[0] == 13 })
+	expire := trim
+	expire.DeleteRetentionMs = 0
+	refused("the expiry", expire, 3,
+		func(held *holds) { held.set(math.MaxInt64, 9) },
+		func() bool { return n.table(0).Horizon() <= 9 },
+		func() bool { return n.table(0).Horizon() == 12 }) // behind the last tombstone
 }

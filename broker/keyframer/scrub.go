@@ -72,7 +72,9 @@ func (k *Keyframer) scrubPartition(ctx context.Context, p *Partition) {
 			return
 		}
 	}
-	k.metrics.scrubs.Inc()
+	if _, begun := s.Cut(); begun {
+		k.metrics.scrubs.Inc()
+	}
 }
 
 // rot tells that a partition's rows are damaged on disk. Nothing is trimmed any more: the log may be needed. Where it reaches back to its start,
@@ -98,7 +100,8 @@ func (k *Keyframer) rot(ctx context.Context, p *Partition, s *table.Scrub, why e
 		"and restore it from a backup; replace the disk first", attrs...)
 }
 
-// refold drops the partition's table and opens its topic anew, which folds the log from its start.
+// refold drops the partition's table and opens its topic anew, which folds the log from its start. Damaged frames are of no use to those who hold
+// them, so they go as well, and their holders are told.
 func (k *Keyframer) refold(ctx context.Context, p *Partition) error {
 	if err := k.changes.lock(ctx); err != nil {
 		return err
@@ -111,7 +114,13 @@ func (k *Keyframer) refold(ctx context.Context, p *Partition) error {
 		if b := p.log.Bounds(); !rebuildable(b) {
 			return fmt.Errorf("the log was trimmed to %d meanwhile", b.DeltaStart)
 		}
-		return k.cfg.Tables.Drop(ctx, p.ordinal)
+		if err := k.cfg.Tables.Drop(ctx, p.ordinal); err != nil {
+			return err
+		}
+		if err := k.cfg.Holds.Lost(p.topic.ID, p.Index); err != nil {
+			p.logger.Error("replicas that hold frames which are gone find out when they ask for them", "error", err)
+		}
+		return nil
 	})
 }
 

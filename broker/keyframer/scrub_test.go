@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"math"
 	"path"
 	"testing"
 	"time"
@@ -54,10 +55,11 @@ func rot(t *testing.T, fs vfs.FS) {
 	require.NoError(t, w.Close())
 }
 
-// scrubbed is a keyframer with a table whose rows fill an sstable, and a frame.
-func scrubbed(t *testing.T) (*node, *memlog.Log) {
-	n := newNode(t, keyframer.Config{})
-	l := n.add(fold.LastValue, calm(), 1)[0]
+// scrubbed is a keyframer with a table whose rows fill an sstable, and a frame; and with other partitions, that are empty.
+func scrubbed(t *testing.T, config keyframer.Config, others int) (*node, []*memlog.Log) {
+	n := newNode(t, config)
+	logs := n.add(fold.LastValue, calm(), 1+others)
+	l := logs[0]
 	for i := range 20 {
 		var list []batch.Record
 		for k := range 50 {
@@ -68,22 +70,27 @@ func scrubbed(t *testing.T) (*node, *memlog.Log) {
 		l.Append(list...)
 	}
 	n.cut()
-	return n, l
+	return n, logs
 }
 
 func (n *node) scrub() { n.config.ScrubRows, n.config.ScrubPause = 1<<30, time.Millisecond }
 
 // What rots on disk is found within a round. While the log has it all, the table is folded again, and is what it was.
 func TestScrubFoldsAgainWhatRots(t *testing.T) {
-	n, l := scrubbed(t)
+	h := newHolds()
+	n, logs := scrubbed(t, keyframer.Config{Holds: h}, 1)
+	l := logs[0]
+	h.set(1000, math.MaxInt64, 1000)
 	before := n.table(0).Digest()
 	n.stop()
 	rot(t, n.fs)
 	n.scrub()
 	n.start()
-	require.NoError(t, n.k.Add(spec(fold.LastValue, l), calm()))
+	require.NoError(t, n.k.Add(spec(fold.LastValue, logs...), calm()))
 	n.eventually("found", func() bool { return n.metric("keyframe_scrub_corrupt_total") == 1 })
 	require.Contains(t, n.logged.String(), "folded from the log again")
+	n.eventually("who holds its frames is told", func() bool { return len(h.told()) > 0 })
+	require.Equal(t, []int32{0}, h.told(), "of this partition alone")
 	n.eventually("opened anew", func() bool {
 		topic, ok := n.k.Topic(topicName)
 		if !ok {
@@ -100,11 +107,21 @@ func TestScrubFoldsAgainWhatRots(t *testing.T) {
 	was := n.metric("keyframe_scrubs_total")
 	n.eventually("scrubbed, and sound", func() bool { return n.metric("keyframe_scrubs_total") > was })
 	require.EqualValues(t, 1, n.metric("keyframe_scrub_corrupt_total"))
+
+	// The deltas that are held are, by the new table too.
+	h.set(1000, math.MaxInt64)
+	n.cutEach(l, 3)
+	s := calm()
+	s.DeltaRetentionMs = 0
+	n.clock.advance(time.Minute)
+	n.settle(s)
+	n.eventually("the trim is held up", func() bool { return l.Bounds().DeltaStart == 1000 && h.asked() > 0 })
 }
 
 // Where the log was trimmed, nothing can be folded again: nothing more is trimmed then, and the partition is served and folded as before.
 func TestScrubStopsTrimming(t *testing.T) {
-	n, l := scrubbed(t)
+	n, logs := scrubbed(t, keyframer.Config{}, 1)
+	l, sound := logs[0], logs[1]
 	l.Append(memlog.Put("later", "1"))
 	s := calm()
 	s.DeltaRetentionMs = 0
@@ -116,20 +133,26 @@ func TestScrubStopsTrimming(t *testing.T) {
 	rot(t, n.fs)
 	n.scrub()
 	n.start()
-	require.NoError(t, n.k.Add(spec(fold.LastValue, l), calm()))
+	require.NoError(t, n.k.Add(spec(fold.LastValue, logs...), calm()))
 	n.eventually("found", func() bool { return n.metric("keyframe_rows_damaged") == 1 })
 	require.EqualValues(t, 1, n.metric("keyframe_scrub_corrupt_total"), "told once")
 	require.Contains(t, n.logged.String(), "keyframe check")
 	require.Empty(t, n.k.Failures())
 
+	// Another partition is trimmed, twice. One worker does the upkeep of all, first come first served: between these two it has looked at the
+	// damaged one, which has as much to be trimmed.
 	start := l.Bounds().DeltaStart
-	l.Append(memlog.Put("later", "2"))
-	n.cut()
-	l.Append(memlog.Put("later", "3"))
-	n.cut()
-	n.clock.advance(time.Minute)
-	n.settle(s)
-	n.applied()
+	for range 2 {
+		before := sound.Bounds().DeltaStart
+		for _, value := range []string{"2", "3"} {
+			l.Append(memlog.Put("later", value))
+			sound.Append(memlog.Put("later", value))
+			n.cut()
+		}
+		n.clock.advance(time.Minute)
+		n.settle(s)
+		n.eventually("the other partition is trimmed", func() bool { return sound.Bounds().DeltaStart > before })
+	}
 	require.Equal(t, start, l.Bounds().DeltaStart)
 	require.Zero(t, n.metric("keyframe_frame_verify_failed_total"), "it is not even tried")
 }

@@ -197,11 +197,11 @@ func (d *Desk) take(src Source, view *table.View) (k *kept, scan bool, err error
 			return nil, false, err
 		}
 		scan = true
+		k.uses++ // by the scan, whoever waits for it
 		d.frames[pub] = k
 		d.running.Go(func() { d.scan(k, view) })
 	}
 	k.uses++
-	k.last = now
 	return k, scan, nil
 }
 

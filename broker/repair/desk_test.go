@@ -252,6 +252,12 @@ func TestWhatAFrameAnswers(t *testing.T) {
 	require.Len(t, cells, 1, "there are no more")
 	_, err = f.Cells(context.Background(), -1, 10)
 	require.Error(t, err)
+	cells, err = f.Cells(context.Background(), 0, 10)
+	require.NoError(t, err)
+	_ = append(cells, sketch.Cell{Sum: 1})
+	cells, err = f.Cells(context.Background(), 10, 1)
+	require.NoError(t, err)
+	require.Equal(t, want[10:11], cells, "nobody writes into what is shared")
 
 	got, unknown, err := collect(f, tags[400], 12345, tags[3], tags[3], 12345)
 	require.NoError(t, err)
@@ -264,6 +270,11 @@ func TestWhatAFrameAnswers(t *testing.T) {
 
 	canceled, cancel := context.WithCancel(context.Background())
 	cancel()
+	fresh := w.open(w.source(1))
+	for range 20 {
+		_, err = fresh.Cells(canceled, sketch.CellsMax-1, 1)
+		require.ErrorIs(t, err, context.Canceled, "cells take a while")
+	}
 	_, err = f.Rows(canceled, tags, func(*frame.Row) error { return nil })
 	require.ErrorIs(t, err, context.Canceled)
 	_, err = f.Rows(context.Background(), tags, func(*frame.Row) error { return io.ErrShortWrite })
@@ -366,71 +377,6 @@ func TestARowThatIsDamagedLaterIsNotSent(t *testing.T) {
 	}
 }
 
-// Two frames are in work; a third has to wait until one was not used for a moment, and takes its place then.
-func TestAtMostTwoFramesAreInWork(t *testing.T) {
-	w := newWorld(t, repair.Config{Grace: 3 * time.Second, Keep: time.Minute})
-	sources := []repair.Source{w.source(0), w.source(1), w.source(2)}
-	first, second := w.open(sources[0]), w.open(sources[1])
-	busy := func() {
-		t.Helper()
-		_, err := w.desk.Open(context.Background(), sources[2], cut)
-		require.ErrorIs(t, err, repair.ErrBusy)
-	}
-	w.pass(time.Hour)
-	busy()
-	first.Release()
-	first.Release() // once
-	busy()
-	w.pass(2 * time.Second)
-	w.open(sources[0]).Release() // its replica came back
-	w.pass(2 * time.Second)
-	busy()
-	require.EqualValues(t, 2, w.metric("scan_seconds"))
-	w.pass(time.Second)
-	third := w.open(sources[2])
-	require.EqualValues(t, 2, w.metric("frames"))
-	require.EqualValues(t, 3, w.metric("scan_seconds"))
-	require.Len(t, second.Tags(), rows-1, "who is at it is not disturbed")
-	third.Release()
-	second.Release()
-}
-
-func TestAFrameIsForgotten(t *testing.T) {
-	w := newWorld(t, repair.Config{Keep: time.Minute})
-	src := w.source(0)
-	f := w.open(src)
-	_, err := f.Cells(context.Background(), 0, 64)
-	require.NoError(t, err)
-	require.EqualValues(t, 20*(rows-1)+24*64, w.metric("held_bytes"))
-	w.pass(time.Hour)
-	require.Equal(t, time.Minute, w.desk.Forget())
-	require.EqualValues(t, 1, w.metric("frames"), "it is in use")
-	f.Release()
-	w.pass(59 * time.Second)
-	require.Equal(t, time.Second, w.desk.Forget(), "the goroutine comes again when it is due")
-	require.EqualValues(t, 1, w.metric("frames"))
-	w.pass(time.Second)
-	w.desk.Forget()
-	require.Zero(t, w.metric("frames"))
-	require.Zero(t, w.metric("held_bytes"))
-}
-
-func TestMemoryIsBounded(t *testing.T) {
-	w := newWorld(t, repair.Config{MemoryBytes: 30 * rows, Frames: 5, Grace: time.Second})
-	f := w.open(w.source(0))
-	src := w.source(1)
-	_, err := w.desk.Open(context.Background(), src, cut)
-	require.ErrorIs(t, err, repair.ErrBusy, "two do not fit")
-	f.Release()
-	w.pass(time.Second)
-	w.open(src)
-	require.EqualValues(t, 1, w.metric("frames"))
-
-	w = newWorld(t, repair.Config{MemoryBytes: 10 * rows})
-	_, err = w.desk.Open(context.Background(), w.source(0), cut)
-	require.ErrorIs(t, err, repair.ErrTooLarge)
-}
-
 func TestADisputedPartitionIsNoSource(t *testing.T) {
 	w := newWorld(t, repair.Config{})
 	src := w.source(0)
@@ -471,12 +417,19 @@ func TestClose(t *testing.T) {
 	g := &gate{reached: make(chan struct{}, 1), open: make(chan struct{})}
 	w.gate.Store(g)
 	told, closed := make(chan error, 1), make(chan error, 1)
+	var goesOn atomic.Bool
 	go func() {
 		_, err := w.desk.Open(context.Background(), src, cut)
 		told <- err
 	}()
 	<-g.reached
-	go func() { closed <- w.desk.Close() }()
+	go func() {
+		err := w.desk.Close()
+		if !goesOn.Load() {
+			err = errors.Join(err, errors.New("Close did not wait for the scan"))
+		}
+		closed <- err
+	}()
 	require.Eventually(t, func() bool {
 		hasty, giveUp := context.WithCancel(context.Background())
 		giveUp()
@@ -487,6 +440,7 @@ func TestClose(t *testing.T) {
 		return errors.Is(err, repair.ErrClosed)
 	}, 10*time.Second, time.Millisecond)
 	w.gate.Store(nil)
+	goesOn.Store(true)
 	close(g.open)
 	require.ErrorIs(t, <-told, repair.ErrClosed)
 	require.NoError(t, <-closed)

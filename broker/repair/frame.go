@@ -115,7 +115,7 @@ func (d *Desk) spoilt(k *kept, err error) {
 	d.alarm(k, err)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.dropLocked(k)
+	delete(d.frames, k.pub)
 }
 
 // place is where the row with a tag is.

@@ -89,18 +89,16 @@ func tagOf(e digest.Entry) uint64 {
 
 // scanned tells those who wait how the scan ended. What failed is not kept: only that it is damaged.
 func (d *Desk) scanned(k *kept, err error) {
-	if err != nil {
-		k.tags, k.at = nil, nil
-		if isDamage(err) {
-			err = fmt.Errorf("%w: %w", ErrCorrupt, err)
-			d.alarm(k, err)
-		}
+	if err != nil && isDamage(err) {
+		err = fmt.Errorf("%w: %w", ErrCorrupt, err)
+		d.alarm(k, err)
 	}
 	now := d.cfg.Now()
 	d.mu.Lock()
+	k.uses--
 	k.err, k.last = err, now
 	if err != nil {
-		d.dropLocked(k)
+		delete(d.frames, k.pub)
 	}
 	d.mu.Unlock()
 	close(k.ready)
@@ -128,11 +126,4 @@ func (d *Desk) alarm(k *kept, err error) {
 		delete(d.bad, pub)
 	}
 	d.bad[k.pub] = verdict{err: err, at: d.cfg.Now()}
-}
-
-// dropLocked forgets a frame at once.
-func (d *Desk) dropLocked(k *kept) {
-	if d.frames[k.pub] == k {
-		delete(d.frames, k.pub)
-	}
 }

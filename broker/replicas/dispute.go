@@ -186,7 +186,7 @@ func (t *topic) settleLocked(no int32, d *dispute, cut int64, by string, alarms 
 	delete(t.disputes, no)
 	t.settled[no] = settlement{d.incarnation, max(cut, d.point.Offset)}
 	for at, who := range t.claimants {
-		if at.partition != no || at.incarnation == d.incarnation && at.point.Offset > t.settled[no].cut {
+		if at.partition != no || at.point.Offset > t.settled[no].cut {
 			continue
 		}
 		for _, rep := range who {

@@ -203,6 +203,42 @@ func TestDisputeEndsByItself(t *testing.T) {
 	})
 }
 
+// A dispute is at the latest cut at which its replicas agree, and over up to there, wherever the one that is equal stands.
+func TestDisputeMovesOn(t *testing.T) {
+	g := newRig(t, nil)
+	w200, w400 := sum(9, 9), sum(4, 4)
+	for _, name := range []string{"a", "b"} {
+		g.report(name, state(400, drifted(200, w200)))
+	}
+	for _, name := range []string{"b", "c"} {
+		g.report(name, state(400, drifted(400, w400)))
+	}
+	require.EqualValues(t, 400, g.Disputes("")[0].Point.Offset)
+	require.Equal(t, []string{"a", "b", "c"}, g.Disputes("")[0].Replicas)
+	g.report("b", state(410, equal(300)))
+	require.True(t, g.disputed(), "it has said since that it differs at 400")
+	g.report("a", state(410, equal(300)))
+	require.False(t, g.disputed())
+	for _, name := range []string{"d", "e"} {
+		g.report(name, state(410, drifted(400, w400)))
+	}
+	require.False(t, g.disputed(), "settled up to 400")
+}
+
+// Whoever an operator has overruled does not make a claim of another's one of two, wherever it was made.
+func TestTheOverruledAgreeWithNobody(t *testing.T) {
+	g := newRig(t, nil)
+	for _, name := range []string{"a", "b"} {
+		g.report(name, state(300, drifted(200, sum(9, 9))))
+	}
+	g.report("a", state(300, drifted(300, sum(7, 7))))
+	require.True(t, g.ClearDispute(files.ID, 0))
+	g.report("c", state(300, drifted(300, sum(7, 7))))
+	require.False(t, g.disputed())
+	g.report("d", state(300, drifted(300, sum(7, 7))))
+	require.True(t, g.disputed())
+}
+
 // An operator's word lets the replicas be repaired: what they say counts again once they have been equal.
 func TestOperatorEndsADispute(t *testing.T) {
 	g := newRig(t, nil)

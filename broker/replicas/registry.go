@@ -219,7 +219,7 @@ func (r *Registry) makeRoomLocked(rep *replica, bytes int, now time.Time) error 
 			return ErrFull
 		}
 		silent := first.Value.(*replica)
-		if silent == rep || !silent.overdue(now) {
+		if !silent.overdue(now) { // so it is not the one that reports
 			return ErrFull
 		}
 		r.removeLocked(silent)

@@ -25,11 +25,15 @@ type fakeLog struct {
 	incarnation [16]byte
 	start, end  int64
 	frames      map[int64]replicas.Point
+	timeless    bool // it does not know when records were appended
 }
 
 func (l *fakeLog) Incarnation() [16]byte { return l.incarnation }
 func (l *fakeLog) Bounds() log.Bounds    { return log.Bounds{LogStart: l.start, LastStable: l.end} }
 func (l *fakeLog) AppendTimeAt(offset int64) (int64, error) {
+	if l.timeless {
+		return 0, log.ErrNoTime
+	}
 	return 1_000_000 + 10*offset, nil
 }
 
@@ -153,6 +157,74 @@ func TestLagCountsFromTheLogStart(t *testing.T) {
 	}
 }
 
+// What is not known of a lag is said so, and a clock that was set back makes none that is less than none.
+func TestLagOfUnknownTimes(t *testing.T) {
+	g := newRig(t, nil)
+	g.now = time.UnixMilli(1_000_000)
+	g.report("early", state(900))
+	g.log.timeless = true
+	g.report("unknown", state(900))
+	for _, x := range g.Replicas("") {
+		want := map[string]int64{"early": 0, "unknown": -1}[x.Replica]
+		require.Equal(t, []int64{100, want}, []int64{x.Partitions[0].LagRecords, x.Partitions[0].LagMs}, x.Replica)
+	}
+}
+
+// 100,000 names take no more than what is kept, no label, and nobody's place; once they are silent, whoever comes has room.
+func TestAFloodOfNames(t *testing.T) {
+	g := newRig(t, nil)
+	g.report("first", state(100, drifted(100, sum(9, 9))))
+	count := func() int {
+		n, err := testutil.GatherAndCount(g.metrics)
+		require.NoError(t, err)
+		return n
+	}
+	series, refused := count(), 0
+	for i := range 100_000 {
+		name := fmt.Sprintf("%d\n\",evil=\"{}", i)
+		_, err := g.Report(files, &api.ReportRequest{Replica: name, Host: strings.Repeat("h", 512), Partitions: []*api.ReplicaPartition{state(100)}})
+		if err != nil {
+			require.ErrorIs(t, err, replicas.ErrFull)
+			refused++
+		}
+	}
+	require.Equal(t, 90_001, refused)
+	require.Len(t, g.names(), 10_000)
+	require.Equal(t, series, count())
+	require.NoError(t, testutil.GatherAndCompare(g.metrics, strings.NewReader(`
+# HELP keyframe_replicas_refused_total Reports refused because as many replicas report as are kept.
+# TYPE keyframe_replicas_refused_total counter
+keyframe_replicas_refused_total 90001
+`), "keyframe_replicas_refused_total"))
+	g.report("first", state(200))
+	require.Contains(t, g.names(), "first")
+	g.now = g.now.Add(101 * time.Second) // two intervals of as many
+	g.report("newcomer", state(1))
+	require.Contains(t, g.names(), "newcomer")
+}
+
+// A partition that a report names twice is kept, and counted, once.
+func TestAPartitionTwiceInAReport(t *testing.T) {
+	g := newRig(t, func(c *replicas.Config) { c.BytesMax = 2100 })
+	g.report("a", state(1), state(2))
+	g.report("a", state(3), state(4))
+	require.Len(t, g.Replicas("")[0].Partitions, 1)
+	require.EqualValues(t, 4, g.Replicas("")[0].Partitions[0].Position)
+}
+
+// Where many report, each is waited for accordingly longer: it is not forgotten, nor does it lose its place, before its next report is overdue.
+func TestManyAreWaitedForLonger(t *testing.T) {
+	g := newRig(t, func(c *replicas.Config) { c.ReportsPerSecond, c.ForgetAfter, c.ReplicasMax = 1, time.Second, 20 })
+	for i := range 20 {
+		g.report(fmt.Sprint("r", i), state(1))
+	}
+	g.report("r0", state(1)) // of 20 now: every 20 s
+	g.now = g.now.Add(39 * time.Second)
+	require.Contains(t, g.names(), "r0")
+	g.now = g.now.Add(2 * time.Second)
+	require.NotContains(t, g.names(), "r0")
+}
+
 // What is kept is bounded in number and in bytes. Who is silent makes room, who reports keeps his place.
 func TestBounds(t *testing.T) {
 	for name, set := range map[string]func(*replicas.Config){
@@ -205,10 +277,14 @@ func TestMetrics(t *testing.T) {
 	g.report("a", state(200, drifted(200, sum(9, 9))), state(200, equal(200), repaired))
 	g.report("a", state(250, equal(200), repaired))
 	g.report("b", state(400, drifted(300, sum(8, 8))))
+	g.report("c", state(950, verdict(api.Outcome_OUTCOME_INCONCLUSIVE, 900, sum(0, 0))))
 	require.NoError(t, testutil.GatherAndCompare(g.metrics, strings.NewReader(`
 # HELP keyframe_replicas Replicas that report.
 # TYPE keyframe_replicas gauge
-keyframe_replicas{partition="0",topic="files"} 2
+keyframe_replicas{partition="0",topic="files"} 3
+# HELP keyframe_replicas_bytes Estimate of the memory of what is kept of reports.
+# TYPE keyframe_replicas_bytes gauge
+keyframe_replicas_bytes 6177
 # HELP keyframe_replicas_disputed 1: replicas agree with one another and not with the broker, and nothing is repaired from the partition; see the log.
 # TYPE keyframe_replicas_disputed gauge
 keyframe_replicas_disputed{partition="0",topic="files"} 0
@@ -235,10 +311,27 @@ keyframe_replicas_repairs_total{partition="0",topic="files"} 1
 keyframe_replicas_verdicts_total{outcome="drifted",partition="0",topic="files"} 2
 keyframe_replicas_verdicts_total{outcome="equal",partition="0",topic="files"} 2
 keyframe_replicas_verdicts_total{outcome="error",partition="0",topic="files"} 0
-keyframe_replicas_verdicts_total{outcome="inconclusive",partition="0",topic="files"} 0
-`), "keyframe_replicas", "keyframe_replicas_disputed", "keyframe_replicas_drifted", "keyframe_replicas_lag_records_max",
+keyframe_replicas_verdicts_total{outcome="inconclusive",partition="0",topic="files"} 1
+`), "keyframe_replicas", "keyframe_replicas_bytes", "keyframe_replicas_disputed", "keyframe_replicas_drifted", "keyframe_replicas_lag_records_max",
 		"keyframe_replicas_lag_seconds_max", "keyframe_replicas_repaired_bytes_total", "keyframe_replicas_repaired_keys_total",
 		"keyframe_replicas_repairs_total", "keyframe_replicas_verdicts_total"))
+
+	// Another run under the same name counts from none; a dispute is seen.
+	again := func(x *api.ReplicaPartition) { x.Repairs, x.Repair = 3, &api.Repair{Cut: 200, Keys: 5, Bytes: 50} }
+	anew := func(x *api.ReplicaPartition) { x.Repairs, x.Repair = 1, &api.Repair{Cut: 300, Keys: 7, Bytes: 70} }
+	g.report("a", state(250, equal(200), again))
+	g.report("a", state(300, drifted(300, sum(8, 8)), anew))
+	require.NoError(t, testutil.GatherAndCompare(g.metrics, strings.NewReader(`
+# HELP keyframe_replicas_disputed 1: replicas agree with one another and not with the broker, and nothing is repaired from the partition; see the log.
+# TYPE keyframe_replicas_disputed gauge
+keyframe_replicas_disputed{partition="0",topic="files"} 1
+# HELP keyframe_replicas_repaired_keys_total Keys that differed in the repairs reported.
+# TYPE keyframe_replicas_repaired_keys_total counter
+keyframe_replicas_repaired_keys_total{partition="0",topic="files"} 15
+# HELP keyframe_replicas_repairs_total Repairs that replicas reported.
+# TYPE keyframe_replicas_repairs_total counter
+keyframe_replicas_repairs_total{partition="0",topic="files"} 4
+`), "keyframe_replicas_disputed", "keyframe_replicas_repaired_keys_total", "keyframe_replicas_repairs_total"))
 }
 
 // With the topic its replicas go, its disputes and its labels; a report that was under way leaves nothing that would stand beside the next life's.

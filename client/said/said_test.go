@@ -1,0 +1,176 @@
+package said_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/keyframelog/keyframe/client/said"
+	"github.com/keyframelog/keyframe/proto/batch"
+	"github.com/keyframelog/keyframe/proto/fold"
+	"github.com/keyframelog/keyframe/storage/memory"
+)
+
+func newState(kind fold.Kind, partitions int) *said.State {
+	var tables []*memory.Table
+	for no := range partitions {
+		tables = append(tables, memory.New(memory.Identity{Partition: int32(no)}, 0, memory.Config{Fold: kind}))
+	}
+	return said.New(tables, make([]int64, partitions))
+}
+
+func rows(s *said.State) map[string]string {
+	all := map[string]string{}
+	for no, row := range s.Rows() {
+		all[fmt.Sprint(no, string(row.Key))] = string(row.Value)
+	}
+	return all
+}
+
+// record draws a delta of one of a few keys.
+func record(t *rapid.T, kind fold.Kind) batch.Record {
+	r := batch.Record{Key: []byte{byte(rapid.IntRange('a', 'f').Draw(t, "key"))}}
+	n := rapid.IntRange(0, 9).Draw(t, "n")
+	switch {
+	case n == 0: // deletes
+	case kind == fold.Debezium:
+		r.Value = fmt.Appendf(nil, `{"op":"c","after":{"n":%d}}`, n)
+	case kind == fold.JSONMergePatch:
+		r.Value = fmt.Appendf(nil, `{"%d":%d}`, n%3, n)
+	default:
+		r.Value = strconv.AppendInt(nil, int64(n), 10)
+	}
+	return r
+}
+
+// The rows that a log start has passed are found by their offsets, however many of these belong to markers, others' records and failures.
+func TestRowsExpireByTheirOffsets(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s := newState(fold.LastValue, 1)
+		end, start := int64(0), int64(0)
+		last := map[string]int64{} // offsets of live rows
+		for range rapid.IntRange(1, 60).Draw(t, "steps") {
+			switch rapid.IntRange(0, 9).Draw(t, "step") {
+			case 0:
+				start = rapid.Int64Range(start, end).Draw(t, "start")
+				s.Expire(0, start)
+				for key, offset := range last {
+					if offset < start {
+						delete(last, key)
+					}
+				}
+			case 1:
+				end += rapid.Int64Range(1, 3).Draw(t, "others")
+			case 2: // fails, and is no row: what is left of it is drift
+				s.Settle(s.Say(0, batch.Record{Key: []byte("none")}), -1, errors.New("lost"))
+			default:
+				r := record(t, fold.LastValue)
+				s.Settle(s.Say(0, r), end, nil)
+				if last[string(r.Key)] = end; r.Value == nil {
+					delete(last, string(r.Key))
+				}
+				end++
+			}
+			require.True(t, s.Standing(0).Exact)
+			got := rows(s)
+			require.Len(t, got, len(last))
+			for key := range last {
+				require.Contains(t, got, "0"+key)
+			}
+		}
+	})
+}
+
+// Where offsets are not known, or fall, it is said that they are not.
+func TestOffsetsThatAreNotKnown(t *testing.T) {
+	for name, offsets := range map[string][]int64{"never acknowledged": {-1, -1}, "a new log": {7, 3}} {
+		s := newState(fold.LastValue, 1)
+		for i, offset := range offsets {
+			s.Settle(s.Say(0, batch.Record{Key: []byte{byte(i)}, Value: []byte("v")}), offset, nil)
+		}
+		require.True(t, s.Standing(0).Exact, name)
+		s.Expire(0, 2)
+		require.False(t, s.Standing(0).Exact, name)
+		require.Len(t, rows(s), 2, name)
+	}
+	s := newState(fold.Counter, 1)
+	s.Settle(s.Say(0, batch.Record{Key: []byte("k"), Value: []byte("1")}), 0, nil)
+	s.Expire(0, 1)
+	require.Empty(t, rows(s))
+	require.False(t, s.Standing(0).Exact, "something may have been added to a counter that was gone")
+}
+
+// What was said in a transaction that is aborted was never said.
+func TestTransactions(t *testing.T) {
+	for _, kind := range []fold.Kind{fold.LastValue, fold.JSONMergePatch, fold.Counter, fold.Debezium} {
+		t.Run(kind.String(), func(t *testing.T) {
+			rapid.Check(t, func(t *rapid.T) {
+				s, plain := newState(kind, 2), newState(kind, 2) // plain is told what is committed only
+				say := func(s *said.State, no int32, r batch.Record) { s.Settle(s.Say(no, r), -1, nil) }
+				for range rapid.IntRange(1, 8).Draw(t, "transactions") {
+					commit := rapid.Bool().Draw(t, "commit")
+					s.Begin()
+					n := rapid.IntRange(0, 9).Draw(t, "records")
+					for range n {
+						no, r := int32(rapid.IntRange(0, 1).Draw(t, "partition")), record(t, kind)
+						say(s, no, r)
+						if commit {
+							say(plain, no, r)
+						}
+					}
+					require.Equal(t, n > 0, s.Moment().Open)
+					s.End(commit)
+					require.Equal(t, plain.Moment().Digests, s.Moment().Digests)
+					require.Equal(t, rows(plain), rows(s))
+				}
+			})
+		})
+	}
+}
+
+// A moment is waited for until its own records are settled, and those before it; what comes later is of the next one.
+func TestMoments(t *testing.T) {
+	s := newState(fold.LastValue, 2)
+	done, cancel := context.WithCancel(t.Context())
+	cancel()
+	say := func(no int32) said.Word {
+		return s.Say(no, batch.Record{Key: []byte("k"), Value: []byte("v")})
+	}
+	first := say(0)
+	m := s.Moment()
+	require.ErrorIs(t, s.Wait(done, m), context.Canceled)
+	second := say(0)
+	require.False(t, s.Quiet(m))
+	m = s.Moment()
+	third := say(0)
+	s.Settle(third, 2, nil)
+	s.Settle(second, 1, nil)
+	require.ErrorIs(t, s.Wait(done, m), context.Canceled)
+	s.Settle(first, 0, nil)
+	require.NoError(t, s.Wait(t.Context(), m))
+	at, ok := s.Position(m, 0)
+	require.True(t, ok)
+	require.Equal(t, int64(2), at)
+	at, _ = s.Position(m, 1)
+	require.Zero(t, at)
+	m = s.Moment()
+	require.NoError(t, s.Wait(t.Context(), m))
+	at, _ = s.Position(m, 0)
+	require.Equal(t, int64(3), at)
+	require.True(t, s.Quiet(m))
+	s.Agree(m, 0, [16]byte{1}, 5)
+	require.Equal(t, said.Standing{Since: said.Since{Base: 5}, Incarnation: [16]byte{1}, Exact: true}, s.Standing(0))
+
+	s.Settle(say(0), -1, nil) // acknowledged without an offset
+	m = s.Moment()
+	require.NoError(t, s.Wait(t.Context(), m))
+	_, ok = s.Position(m, 0)
+	require.False(t, ok)
+	_, ok = s.Position(m, 1)
+	require.True(t, ok)
+}

@@ -131,6 +131,21 @@
 // after the other: a row that memory or disk changed is the Event CorruptionFound, whatever the log says, and is repaired as a drift is, or as
 // else the Policy says (Report reports it once). In memory the rows are summed up and the sum compared; on disk each row is compared with its index entry.
 //
+// # What a producer has said
+//
+// A replica that equals the log has what the log has; a delta that never came to be in it is missed by nobody. So a Producer may keep the state that it
+// has said (ProducerConfig.KeepState): it begins with the log's key frames, folds every record when it is handed in, whatever becomes of it, and costs what a
+// replica in memory costs. Assert compares that with the log; PublishState of State mends what differs.
+//
+//	p, err := client.NewProducer(ctx, client.ProducerConfig{Brokers: ..., StateURL: ..., Topic: "files", KeepState: true})
+//	p.Produce(ctx, p.Put(key, value), nil)
+//	if a, err := p.Assert(ctx); err == nil && a.Outcome == client.Drifted {
+//		log.Print(a.Reason)
+//		_, err = p.PublishState(ctx, p.State(), client.PublishOptions{})
+//	}
+//
+// It is for topics that have one writer: another one is drift too. Records that are given to the franz-go client beneath (Client) are not said.
+//
 // # The directory
 //
 // A replica in a directory (Dir) has it as storage/engine lays it out, of kind replica, with

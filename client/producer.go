@@ -25,6 +25,13 @@ type ProducerConfig struct {
 	// StateURL is the state plane, such as http://127.0.0.1:9094, for calls that compare with the log; the others do without it.
 	StateURL   string
 	HTTPClient *http.Client
+	// KeepState has the producer keep, in memory, the state that it has said: it begins as the log's, and everything that is handed to Produce and
+	// ProduceSync is folded into it at once, whatever becomes of the record. Assert compares it with the log. For topics with one writer.
+	KeepState bool
+	// Partitioner says in which partition a key's rows are. Default: by the key's hash, as Kafka's own clients do. With KeepState it must be here, not
+	// among the Options, and its choice the key's (or the record's, kgo.ManualPartitioner); the number of partitions it chooses from stays that at
+	// the beginning.
+	Partitioner kgo.Partitioner
 	// Options go to franz-go after ours (acks all, idempotent) and may override them.
 	Options []kgo.Opt
 }
@@ -36,16 +43,28 @@ type Producer struct {
 	topic string
 	kind  fold.Kind
 	plane *plane.Plane // nil without a state plane
+	kept  *keptState   // nil without KeepState
 }
 
-// NewProducer connects, and learns the topic's fold if it is not given. ctx bounds that.
+// NewProducer connects, and learns the topic's fold if it is not given; with KeepState it cuts a key frame of every partition and loads them. ctx
+// bounds that.
 func NewProducer(ctx context.Context, cfg ProducerConfig) (*Producer, error) {
-	if cfg.Topic == "" {
-		return nil, fmt.Errorf("%w: Topic is empty", ErrConfig)
+	if err := cfg.validate(); err != nil {
+		return nil, err
 	}
+	by := &keyedPartitioner{inner: cfg.Partitioner}
 	opts := []kgo.Opt{kgo.RequiredAcks(kgo.AllISRAcks()), kgo.DefaultProduceTopic(cfg.Topic)}
 	if len(cfg.Brokers) > 0 {
 		opts = append(opts, kgo.SeedBrokers(cfg.Brokers...))
+	}
+	switch {
+	case cfg.KeepState:
+		if by.inner == nil {
+			by.inner = kgo.StickyKeyPartitioner(nil)
+		}
+		opts = append(opts, kgo.RecordPartitioner(by))
+	case cfg.Partitioner != nil:
+		opts = append(opts, kgo.RecordPartitioner(cfg.Partitioner))
 	}
 	cl, err := kgo.NewClient(append(opts, cfg.Options...)...)
 	if err != nil {
@@ -61,7 +80,23 @@ func NewProducer(ctx context.Context, cfg ProducerConfig) (*Producer, error) {
 			return nil, err
 		}
 	}
+	if cfg.KeepState {
+		if p.kept, err = p.keepState(ctx, by); err != nil {
+			cl.Close()
+			return nil, err
+		}
+	}
 	return p, nil
+}
+
+func (c *ProducerConfig) validate() error {
+	switch {
+	case c.Topic == "":
+		return fmt.Errorf("%w: Topic is empty", ErrConfig)
+	case c.KeepState && c.StateURL == "":
+		return fmt.Errorf("%w: KeepState begins with key frames: set StateURL", ErrConfig)
+	}
+	return nil
 }
 
 // Fold is the topic's fold.
@@ -118,10 +153,15 @@ func defaultOp(kind fold.Kind, value []byte) delta.Op {
 
 // Check tells whether the topic's fold takes a record; the error is a *delta.Refusal, as the broker would put it.
 func (p *Producer) Check(r *kgo.Record) error {
+	_, err := p.check(r)
+	return err
+}
+
+// check is Check; headers are those of the record, encoded.
+func (p *Producer) check(r *kgo.Record) (headers batch.Headers, err error) {
 	if r.Topic != "" && r.Topic != p.topic {
-		return fmt.Errorf("%w: this producer writes to topic %s, the record is for %s", ErrConfig, p.topic, r.Topic)
+		return nil, fmt.Errorf("%w: this producer writes to topic %s, the record is for %s", ErrConfig, p.topic, r.Topic)
 	}
-	var headers batch.Headers
 	if len(r.Headers) > 0 {
 		hs := make([]batch.Header, len(r.Headers))
 		for i, h := range r.Headers {
@@ -130,29 +170,37 @@ func (p *Producer) Check(r *kgo.Record) error {
 		headers = batch.AppendHeaders(nil, hs...)
 	}
 	if _, err := p.kind.Delta(r.Key, r.Value, headers); err != nil {
-		return fmt.Errorf("topic %s, key %.40q: %w", p.topic, r.Key, err)
+		return nil, fmt.Errorf("topic %s, key %.40q: %w", p.topic, r.Key, err)
 	}
-	return nil
+	return headers, nil
 }
 
 // Produce checks a record and hands it to franz-go; promise (may be nil) is called once it is acknowledged or failed, at once
 // where the check fails.
 func (p *Producer) Produce(ctx context.Context, r *kgo.Record, promise func(*kgo.Record, error)) {
-	if err := p.Check(r); err != nil {
-		if promise != nil {
-			promise(r, err)
-		}
-		return
+	headers, err := p.check(r)
+	switch {
+	case err != nil && promise != nil:
+		promise(r, err)
+	case err != nil:
+	case p.kept != nil:
+		p.kept.produce(ctx, r, headers, promise)
+	default:
+		p.cl.Produce(ctx, r, promise)
 	}
-	p.cl.Produce(ctx, r, promise)
 }
 
 // ProduceSync checks all records, writes them and waits for the acknowledgements. If a check fails nothing is written.
 func (p *Producer) ProduceSync(ctx context.Context, records ...*kgo.Record) kgo.ProduceResults {
-	for _, r := range records {
-		if err := p.Check(r); err != nil {
+	headers := make([]batch.Headers, len(records))
+	for i, r := range records {
+		var err error
+		if headers[i], err = p.check(r); err != nil {
 			return kgo.ProduceResults{{Record: r, Err: err}}
 		}
+	}
+	if p.kept != nil {
+		return p.kept.produceSync(ctx, records, headers)
 	}
 	return p.cl.ProduceSync(ctx, records...)
 }

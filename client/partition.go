@@ -120,11 +120,11 @@ func (p *partition) run(ctx context.Context) {
 		if quick > 0 && why.repair == nil && plane.Wait(ctx, p.r.cfg.Retry<<min(quick-1, 6)) != nil {
 			return
 		}
-		if why.repair == nil || !p.repair(ctx, *why.repair) {
-			if err := p.establish(ctx, why); err != nil {
-				p.stop(ctx, err)
-				return
-			}
+		if why.repair != nil && p.repair(ctx, *why.repair) {
+			p.holds() // a lease that the frame came with has served: it ends where the log did
+		} else if err := p.establish(ctx, why); err != nil {
+			p.stop(ctx, err)
+			return
 		}
 		p.mu.Lock()
 		s := p.rows()

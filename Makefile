@@ -9,7 +9,7 @@ export CGO_ENABLED ?= 0
 ADDR    ?=
 RUN     ?= .
 
-.PHONY: build demo test race conformance bench generate lint cross interop
+.PHONY: build demo test race conformance bench figures generate lint cross interop
 
 build:
 	$(GO) build -o bin/keyframe ./cmd/keyframe
@@ -31,6 +31,10 @@ conformance:
 
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+# What is promised of replicas, measured and beside its bound; ONLY=repair|wake|check|upkeep|scrub for some of it.
+figures:
+	@$(GO) run ./bench/figures -only "$(ONLY)"
 
 # Generated code is committed; this reproduces it.
 generate:

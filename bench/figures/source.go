@@ -1,0 +1,70 @@
+package main
+
+import (
+	"context"
+	"fmt"
+)
+
+// source is a run that figures come from.
+type source struct {
+	name    string
+	measure func(context.Context) (measured, error)
+	figures []figure
+}
+
+// here runs benchmarks of this package, once.
+func here(pattern string, env ...string) func(context.Context) (measured, error) {
+	return func(ctx context.Context) (measured, error) {
+		return benchmarks(ctx, "bench/figures", "^Benchmark"+pattern+"$", "1x", env...)
+	}
+}
+
+func sourceNames() (names []string) {
+	for _, s := range sources() {
+		names = append(names, s.name)
+	}
+	return names
+}
+
+func sources() []source {
+	var repair, wake []figure
+	for _, store := range []string{"memory", "dir"} {
+		for i, b := range []figure{{bound: 4_000}, {bound: 200_000}, {bound: 2_000_000}} {
+			keys := []int{1, 1_000, 10_000}[i]
+			bench := fmt.Sprintf("Repair/store=%s/keys=%d", store, keys)
+			what := fmt.Sprintf("repair of %s keys, %s", thousands(int64(keys)), store)
+			trips := 0.0
+			if keys == 1 {
+				trips = 3
+			}
+			repair = append(repair,
+				figure{what: what + ": bytes", bench: bench, unit: "bytes", bound: b.bound, whole: "frame-bytes"},
+				figure{what: what + ": round trips", bench: bench, unit: "trips", bound: trips},
+				figure{what: what + ": time", bench: bench, unit: "ms", whole: "frame-ms"})
+		}
+		bench := fmt.Sprintf("Wake/store=%s/keys=20000", store)
+		what := "consolidated delta, 20,000 of 1 M keys, " + store
+		wake = append(wake,
+			figure{what: what + ": bytes", bench: bench, unit: "bytes", bound: 2_500_000, whole: "frame-bytes"},
+			figure{what: what + ": time", bench: bench, unit: "ms", bound: 200, whole: "frame-ms"})
+	}
+	return []source{
+		{"repair", here("Repair"), repair},
+		{"wake", here("Wake"), wake},
+		{"check", func(ctx context.Context) (measured, error) {
+			return benchmarks(ctx, "client", "^BenchmarkInlineCheck$", "1000x")
+		}, []figure{
+			{what: "check at a cut, 1 M rows, memory", bench: "InlineCheck/memory", unit: "ns/check", bound: 20_000},
+			{what: "check at a cut, 1 M rows, dir", bench: "InlineCheck/dir", unit: "ns/check", bound: 20_000},
+		}},
+		{"upkeep", upkeep, []figure{
+			{what: "digest upkeep, table in memory", bench: "Upkeep/memory", unit: "%", bound: 30},
+			{what: "digest upkeep, replica in memory", bench: "Upkeep/replica/memory", unit: "%", bound: 30},
+			{what: "digest upkeep, table on disk", bench: "Upkeep/table", unit: "%", bound: 15},
+			{what: "digest upkeep, replica on disk", bench: "Upkeep/replica/dir", unit: "%", bound: 15},
+		}},
+		{"scrub", func(ctx context.Context) (measured, error) {
+			return benchmarks(ctx, "storage/memory", "^BenchmarkScrub$", "10x")
+		}, []figure{{what: "scrub, 1 M rows in memory", bench: "Scrub", unit: "rows/cpu-s", bound: 2_000_000, least: true}}},
+	}
+}

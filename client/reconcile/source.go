@@ -60,7 +60,9 @@ type sourceError struct {
 	err error
 }
 
-func (e *sourceError) Error() string { return fmt.Sprintf("the source, after %d rows: %v", e.row-1, e.err) }
+func (e *sourceError) Error() string {
+	return fmt.Sprintf("the source, after %d rows: %v", e.row-1, e.err)
+}
 func (e *sourceError) Unwrap() error { return e.err }
 
 // value is what the topic's row has where a row of the source is put.

@@ -176,7 +176,9 @@ func (f *found) add(key string, row logRow) {
 	if f.logs == nil {
 		f.logs = map[string][]logRow{}
 	}
-	f.logs[key] = append(f.logs[key], row)
+	if !slices.Contains(f.logs[key], row) {
+		f.logs[key] = append(f.logs[key], row)
+	}
 }
 
 // placesIn asks frames for rows with tags.

@@ -49,7 +49,7 @@ func (c *comparison) settle(ctx context.Context, f found, equal map[int32]bool) 
 	return writes, c.prove(writes)
 }
 
-// addEqual adds the rows of the log that are the source's, where the log has the key once more with another row.
+// addEqual adds the rows of the log that are the source's, where the log has the key once more.
 func (c *comparison) addEqual(ctx context.Context, f found, rows map[string]sourceRow, equal map[int32]bool) error {
 	lacking := make(map[uint64]bool, len(f.tags))
 	for _, t := range f.tags {
@@ -57,10 +57,10 @@ func (c *comparison) addEqual(ctx context.Context, f found, rows map[string]sour
 	}
 	var tags []uint64
 	var keys []string
-	for key, logs := range f.logs {
+	for key := range f.logs {
 		row, has := rows[key]
 		t := plane.TagOf(row.entry)
-		if !has || lacking[t] || slices.ContainsFunc(logs, func(l logRow) bool { return l.entry == row.entry }) {
+		if !has || lacking[t] {
 			continue
 		}
 		if home := c.home([]byte(key)); equal[home] {

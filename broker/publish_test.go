@@ -1,0 +1,205 @@
+package broker
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"strconv"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/keyframelog/keyframe/client"
+)
+
+// Rows of a source are full values, whatever the fold: documents in any spelling are equal to those that the topic has of them, and what differs is put.
+func TestPublishStateOfEachFold(t *testing.T) {
+	b := startBroker(t)
+	for fold, x := range map[string]struct {
+		before, source, after map[string]string
+		written               int64
+	}{
+		"counter": {
+			map[string]string{"a": "5", "b": "7", "c": "1"}, map[string]string{"a": "5", "b": "-8", "d": "3"},
+			map[string]string{"a": "5", "b": "-8", "d": "3"}, 3,
+		},
+		"json-merge-patch": {
+			map[string]string{"a": `{"x":1,"y":[2]}`, "b": `{"x":1,"z":2}`, "c": `"gone"`},
+			map[string]string{"a": "{ \"y\": [2.0], \"x\": 1e0 }", "b": `{"x": 1}`, "d": `{"n": null}`},
+			map[string]string{"a": `{"x":1,"y":[2]}`, "b": `{"x":1}`, "d": `{"n":null}`}, 3,
+		},
+		"debezium": {
+			map[string]string{"a": `{"id":1,"name":"x"}`, "b": `{"id":2}`}, map[string]string{"a": `{"name": "x", "id": 1}`, "b": `{"id": 2, "name": "y"}`},
+			map[string]string{"a": `{"id":1,"name":"x"}`, "b": `{"id":2,"name":"y"}`}, 1,
+		},
+	} {
+		t.Run(fold, func(t *testing.T) {
+			s := b.sourced(t, fold, fold, 1)
+			for key, value := range x.before {
+				s.write(0, key, value)
+			}
+			done, err := s.p.PublishState(s.ctx, sourceOf(x.source), client.PublishOptions{})
+			require.NoError(t, err)
+			require.Equal(t, client.Equal, done.Verdict, done.Reason)
+			require.Equal(t, x.written, done.Written)
+			require.Equal(t, x.after, s.state())
+			again, err := s.p.PublishState(s.ctx, sourceOf(x.source), client.PublishOptions{})
+			require.NoError(t, err)
+			require.Zero(t, again.Written)
+		})
+	}
+}
+
+// onFirst runs once, when the first record was acknowledged and whoever waits for it does not know yet.
+type onFirst struct {
+	once sync.Once
+	do   func()
+}
+
+func (h *onFirst) OnProduceRecordUnbuffered(*kgo.Record, error) { h.once.Do(h.do) }
+
+// many rows, so that they are written in many batches.
+func many(value string) map[string]string {
+	rows := map[string]string{}
+	for i := range 300 {
+		rows[fmt.Sprintf("key-%03d", i)] = value + strconv.Itoa(i)
+	}
+	return rows
+}
+
+// In a transaction all of a source is written or nothing: before it commits readers of committed records and the state see none of it, then all, and
+// where it is given up midway nothing stays.
+func TestPublishStateInATransaction(t *testing.T) {
+	b := startBroker(t)
+	h := &onFirst{}
+	s := b.sourced(t, "u", "last-value", 2, kgo.WithHooks(h), kgo.ProducerBatchMaxBytes(1024))
+	s.write(0, "old", "1")
+	was := s.state()
+	admin := kadm.NewClient(s.cl)
+	committed := func() (n int64) {
+		ends, err := admin.ListCommittedOffsets(s.ctx, "u")
+		require.NoError(t, err)
+		ends.Each(func(o kadm.ListedOffset) { n += o.Offset })
+		return n
+	}
+	before := committed()
+
+	ctx, giveUp := context.WithCancel(s.ctx)
+	h.do = func() {
+		require.Greater(t, s.deltas(), before)
+		require.Equal(t, before, committed())
+		require.Equal(t, was, s.state())
+		giveUp()
+	}
+	opts := client.PublishOptions{TransactionalID: "publisher"}
+	_, err := s.p.PublishState(ctx, sourceOf(many("a")), opts)
+	require.ErrorIs(t, err, context.Canceled)
+	require.Equal(t, was, s.state())
+	require.Equal(t, s.deltas(), committed(), "the transaction is still open")
+
+	source := many("b")
+	h.once = sync.Once{}
+	h.do = func() { require.Equal(t, was, s.state()) }
+	done, err := s.p.PublishState(s.ctx, sourceOf(source), opts)
+	require.NoError(t, err)
+	require.Equal(t, client.Equal, done.Verdict, done.Reason)
+	require.EqualValues(t, 301, done.Written)
+	require.Equal(t, source, s.state())
+	again, err := s.p.PublishState(s.ctx, sourceOf(source), opts)
+	require.NoError(t, err)
+	require.Zero(t, again.Written)
+}
+
+// A producer of its own transactions goes on with them: what is published is in one beside them.
+func TestPublishStateOfATransactionalProducer(t *testing.T) {
+	b := startBroker(t)
+	s := b.sourced(t, "u", "last-value", 1, kgo.TransactionalID("own"))
+	transact := func(value string) {
+		require.NoError(t, s.p.Client().BeginTransaction())
+		require.NoError(t, s.p.ProduceSync(s.ctx, s.p.Put([]byte("a"), []byte(value))).FirstErr())
+		require.NoError(t, s.p.Client().EndTransaction(s.ctx, kgo.TryCommit))
+	}
+	transact("1")
+	source := map[string]string{"a": "2", "b": "2"}
+	done, err := s.p.PublishState(s.ctx, sourceOf(source), client.PublishOptions{})
+	require.NoError(t, err)
+	require.Equal(t, client.Equal, done.Verdict, done.Reason)
+	require.EqualValues(t, 2, done.Written)
+	transact("3")
+	require.Equal(t, map[string]string{"a": "3", "b": "2"}, s.state())
+}
+
+// Deltas that were lost before the log, by acks=0 or in a dual write, are found and written, with acks=all, whatever the producer's own acks are; and one
+// that comes while the source is read is newer than the source.
+func TestPublishStateFindsWhatNeverCame(t *testing.T) {
+	b := startBroker(t)
+	s := b.sourced(t, "u", "last-value", 3, kgo.RequiredAcks(kgo.NoAck()), kgo.DisableIdempotentWrite())
+	source := many("v")
+	lost := 0
+	for key, value := range source {
+		if key[len(key)-1] == '7' {
+			lost++ // the source has it, and the log was never told
+			continue
+		}
+		s.p.Produce(s.ctx, s.p.Put([]byte(key), []byte(value)), nil)
+	}
+	s.p.Produce(s.ctx, s.p.Put([]byte("gone"), []byte("x")), nil) // its delete was never told either
+	require.NoError(t, s.p.Flush(s.ctx))
+	for _, p := range s.topic.Partitions { // acks=0 acknowledges nothing: the records are there when the next with acks=all is
+		s.write(p.Index, fmt.Sprintf("last of %d", p.Index), "v")
+		source[fmt.Sprintf("last of %d", p.Index)] = "v"
+	}
+	came := len(source) - lost + 1
+	require.Eventually(t, func() bool { return s.deltas() == int64(came) }, guard, guard/6000)
+
+	var named []string
+	began := false
+	live := func(yield func(client.Row, error) bool) {
+		if !began {
+			began = true
+			s.write(0, "key-007", "live")
+		}
+		sourceOf(source)(yield)
+	}
+	done, err := s.p.PublishState(s.ctx, iter.Seq2[client.Row, error](live), client.PublishOptions{
+		OnDifference: func(d client.Difference) { named = append(named, string(d.Key)) },
+	})
+	require.NoError(t, err)
+	require.EqualValues(t, lost-1, done.Puts)
+	require.EqualValues(t, 1, done.Deletes)
+	require.EqualValues(t, 1, done.Moved)
+	require.Equal(t, client.Drifted, done.Verdict)
+	require.Contains(t, done.Reason, "1 keys were written by others")
+	require.IsIncreasing(t, named)
+	require.Len(t, named, lost)
+	source["key-007"] = "live"
+	require.Equal(t, source, s.state())
+}
+
+// What a dry run finds is what a run writes, and it writes nothing; an empty source deletes only what it is told to.
+func TestPublishStateWritesNothingUnasked(t *testing.T) {
+	b := startBroker(t)
+	s := b.sourced(t, "u", "last-value", 1)
+	s.write(0, "a", "1")
+	before := s.deltas()
+	done, err := s.p.PublishState(s.ctx, sourceOf(map[string]string{"a": "2", "b": "1"}), client.PublishOptions{DryRun: true})
+	require.NoError(t, err)
+	require.EqualValues(t, 2, done.Puts)
+	require.Equal(t, client.Drifted, done.Verdict)
+	_, err = s.p.PublishState(s.ctx, sourceOf(nil), client.PublishOptions{})
+	require.ErrorIs(t, err, client.ErrEmptySource)
+	require.Equal(t, before, s.deltas())
+	done, err = s.p.PublishState(s.ctx, sourceOf(nil), client.PublishOptions{AllowEmpty: true})
+	require.NoError(t, err)
+	require.Equal(t, client.Equal, done.Verdict)
+	require.Empty(t, s.state())
+
+	alone, err := client.NewProducer(s.ctx, client.ProducerConfig{Brokers: []string{b.KafkaAddr().String()}, Topic: "u"})
+	require.NoError(t, err)
+	defer alone.Close()
+	_, err = alone.PublishState(s.ctx, sourceOf(nil), client.PublishOptions{})
+	require.ErrorIs(t, err, client.ErrNoStatePlane)
+}

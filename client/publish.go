@@ -116,16 +116,6 @@ func (p *Producer) transactionalID(opts PublishOptions) string {
 
 // writeAll writes deltas to the partitions that they name, and returns the offset behind the last one in each.
 func (p *Producer) writeAll(ctx context.Context, transactionalID string, writes []reconcile.Write) (ends map[int32]int64, err error) {
-	records := make([]*kgo.Record, len(writes))
-	for i, w := range writes {
-		if records[i] = p.Delete(w.Key); w.Value != nil {
-			records[i] = p.Put(w.Key, w.Value)
-		}
-		records[i].Partition = w.Partition
-		if err := p.Check(records[i]); err != nil {
-			return nil, err
-		}
-	}
 	opts := append(p.cl.Opts(), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.RequiredAcks(kgo.AllISRAcks()))
 	if transactionalID != "" {
 		opts = append(opts, kgo.TransactionalID(transactionalID))
@@ -136,12 +126,12 @@ func (p *Producer) writeAll(ctx context.Context, transactionalID string, writes 
 	}
 	defer cl.Close()
 	if transactionalID == "" {
-		return produceAll(ctx, cl, records)
+		return p.produceAll(ctx, cl, writes)
 	}
 	if err := cl.BeginTransaction(); err != nil {
 		return nil, err
 	}
-	ends, err = produceAll(ctx, cl, records)
+	ends, err = p.produceAll(ctx, cl, writes)
 	if err == nil {
 		if err = cl.EndTransaction(ctx, kgo.TryCommit); err == nil {
 			return ends, nil
@@ -152,13 +142,18 @@ func (p *Producer) writeAll(ctx context.Context, transactionalID string, writes 
 	return nil, fmt.Errorf("the transaction was aborted: %w", errors.Join(err, cl.AbortBufferedRecords(ctx), cl.EndTransaction(ctx, kgo.TryAbort)))
 }
 
-// produceAll waits until all are acknowledged, or one has failed.
-func produceAll(ctx context.Context, cl *kgo.Client, records []*kgo.Record) (map[int32]int64, error) {
+// produceAll waits until all are acknowledged, or one has failed. The fold has admitted them when the source was read.
+func (p *Producer) produceAll(ctx context.Context, cl *kgo.Client, writes []reconcile.Write) (map[int32]int64, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var mu sync.Mutex
 	ends := map[int32]int64{}
-	for _, r := range records {
+	for _, w := range writes {
+		r := p.Delete(w.Key)
+		if w.Value != nil {
+			r = p.Put(w.Key, w.Value)
+		}
+		r.Partition = w.Partition
 		cl.Produce(ctx, r, func(r *kgo.Record, err error) {
 			if err != nil {
 				cancel(err) // those that wait are of no use any more; the first reason stays

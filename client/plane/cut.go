@@ -36,6 +36,21 @@ func (p *Plane) Cut(ctx context.Context) (Cut, error) {
 	return c, nil
 }
 
+// List asks for what is known of all partitions and of the frames that are kept, and tells how many bytes came.
+func (p *Plane) List(ctx context.Context) (parts []Partition, frames []Frame, bytes int64, err error) {
+	stream, err := p.rpc.Frames(ctx, connect.NewRequest(&state.FramesRequest{Topic: p.topic}))
+	if err != nil {
+		return nil, nil, 0, err
+	}
+	err = receive(stream, func(_ bool, m *state.FramesResponse) error {
+		bytes += int64(proto.Size(m))
+		more, kept, err := toList(m)
+		parts, frames = append(parts, more...), append(frames, kept...)
+		return err
+	})
+	return parts, frames, bytes, err
+}
+
 // Offsets resolves a point: the offset that it is in each partition.
 func (p *Plane) Offsets(ctx context.Context, at *state.At) (map[int32]int64, error) {
 	stream, err := p.rpc.Scan(ctx, connect.NewRequest(&state.ScanRequest{Topic: p.topic, At: at, Limit: 1}))

@@ -35,28 +35,35 @@ func (p *Plane) Frames(ctx context.Context, partition *int32, follow bool, on fu
 	}
 	defer stream.Close()
 	for stream.Receive() {
-		m := stream.Msg()
-		parts := make([]Partition, 0, len(m.Partitions))
-		for _, x := range m.Partitions {
-			info, err := toPartition(x)
-			if err != nil {
-				return err
-			}
-			parts = append(parts, info)
-		}
-		frames := make([]Frame, 0, len(m.Frames))
-		for _, x := range m.Frames {
-			f, err := ToFrame(x)
-			if err != nil {
-				return fmt.Errorf("frame %d of partition %d: %w", x.Cut, x.Partition, err)
-			}
-			frames = append(frames, f)
+		parts, frames, err := toList(stream.Msg())
+		if err != nil {
+			return err
 		}
 		if err := on(parts, frames); err != nil {
 			return err
 		}
 	}
 	return stream.Err()
+}
+
+func toList(m *state.FramesResponse) ([]Partition, []Frame, error) {
+	parts := make([]Partition, 0, len(m.Partitions))
+	for _, x := range m.Partitions {
+		info, err := toPartition(x)
+		if err != nil {
+			return nil, nil, err
+		}
+		parts = append(parts, info)
+	}
+	frames := make([]Frame, 0, len(m.Frames))
+	for _, x := range m.Frames {
+		f, err := ToFrame(x)
+		if err != nil {
+			return nil, nil, fmt.Errorf("frame %d of partition %d: %w", x.Cut, x.Partition, err)
+		}
+		frames = append(frames, f)
+	}
+	return parts, frames, nil
 }
 
 // Partition asks what the log of a partition holds at this moment. Errors: ErrNoPartition, or the call's own.

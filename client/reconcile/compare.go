@@ -102,11 +102,11 @@ func Compare(ctx context.Context, cfg Config, source Source) (Result, error) {
 		cfg.Partition = func([]byte, int) int32 { return 0 }
 	}
 	c := &comparison{cfg: cfg, patience: plane.NewPatience(cfg.Retry, cfg.Now)}
-	kind, err := c.describe(ctx)
+	kind, kept, err := c.describe(ctx)
 	if err != nil {
 		return Result{}, err
 	}
-	if err := c.takeCut(ctx); err != nil {
+	if err := c.takeCut(ctx, kept); err != nil {
 		return Result{}, err
 	}
 	c.first = c.offsets()
@@ -127,36 +127,37 @@ func Compare(ctx context.Context, cfg Config, source Source) (Result, error) {
 	}
 }
 
-// describe asks for the topic's partitions and its fold.
-func (c *comparison) describe(ctx context.Context) (fold.Kind, error) {
-	err := c.call(ctx, func(ctx context.Context) error {
-		return c.cfg.Plane.Frames(ctx, nil, false, func(parts []plane.Partition, _ []plane.Frame) error {
-			c.topic = parts
-			return nil
-		})
+// describe asks for the topic's partitions, its fold, and the frames that are kept.
+func (c *comparison) describe(ctx context.Context) (kind fold.Kind, kept []plane.Frame, err error) {
+	err = c.call(ctx, func(ctx context.Context) (err error) {
+		var size int64
+		c.topic, kept, size, err = c.cfg.Plane.List(ctx)
+		c.bytes += size
+		return err
 	})
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
 	for i, p := range c.topic {
 		if int(p.Partition) != i {
-			return 0, fmt.Errorf("%w: partition %d is the %dth of the topic", plane.ErrLied, p.Partition, i)
+			return 0, nil, fmt.Errorf("%w: partition %d is the %dth of the topic", plane.ErrLied, p.Partition, i)
 		}
 		if p.Failure != "" {
-			return 0, fmt.Errorf("partition %d cannot be compared: %s", i, p.Failure)
+			return 0, nil, fmt.Errorf("partition %d cannot be compared: %s", i, p.Failure)
 		}
 	}
 	if len(c.topic) == 0 {
-		return 0, fmt.Errorf("%w: a topic without partitions", plane.ErrLied)
+		return 0, nil, fmt.Errorf("%w: a topic without partitions", plane.ErrLied)
 	}
-	return fold.ParseKind(c.topic[0].Fold)
+	kind, err = fold.ParseKind(c.topic[0].Fold)
+	return kind, kept, err
 }
 
 // home is the partition that producers write a key to.
 func (c *comparison) home(key []byte) int32 { return c.cfg.Partition(key, len(c.topic)) }
 
 // takeCut makes the first cut, or finds the frames of the caller's.
-func (c *comparison) takeCut(ctx context.Context) error {
+func (c *comparison) takeCut(ctx context.Context, kept []plane.Frame) error {
 	if c.cfg.At == nil {
 		return c.makeCut(ctx)
 	}
@@ -169,27 +170,19 @@ func (c *comparison) takeCut(ctx context.Context) error {
 		return err
 	}
 	at := map[int32]plane.Frame{}
-	err = c.call(ctx, func(ctx context.Context) error {
-		return c.cfg.Plane.Frames(ctx, nil, false, func(_ []plane.Partition, frames []plane.Frame) error {
-			for _, f := range frames {
-				if f.Cut == offsets[f.Partition] {
-					at[f.Partition] = f
-				}
-			}
-			return nil
-		})
-	})
-	if err != nil {
-		return err
+	for _, f := range kept {
+		if f.Cut == offsets[f.Partition] {
+			at[f.Partition] = f
+		}
 	}
 	cut := plane.Cut{Name: c.cfg.At.GetCut(), Consistent: true}
 	for p := range int32(len(c.topic)) {
 		f, ok := at[p]
 		switch offset, named := offsets[p]; {
-		case ok:
-			cut.Frames = append(cut.Frames, f)
 		case !named:
 			return fmt.Errorf("%w: it says nothing of partition %d", ErrNotACut, p)
+		case ok:
+			cut.Frames = append(cut.Frames, f)
 		case offset > 0:
 			return fmt.Errorf("%w: partition %d has none at %d", ErrNotACut, p, offset)
 		}

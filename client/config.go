@@ -61,6 +61,13 @@ func Dir(path string) Store { return Store{dir: path} }
 // DirFS is Dir on another file system, for tests and simulations.
 func DirFS(fs vfs.FS, path string) Store { return Store{dir: path, fs: fs} }
 
+func (s Store) fileSystem() vfs.FS {
+	if s.fs == nil {
+		return vfs.Default
+	}
+	return s.fs
+}
+
 // Config describes a replica. Brokers (or KafkaOptions that name them) and Topic are required.
 type Config struct {
 	// Brokers are the seed brokers of the data plane, host:port.

@@ -46,33 +46,16 @@ func openStores(cfg Config, topic topicInfo) (stores, error) {
 }
 
 func openDirStores(cfg Config) (_ *dirStores, err error) {
-	s := &dirStores{cfg: cfg, fs: cfg.Store.fs}
-	if s.fs == nil {
-		s.fs = vfs.Default
-	}
-	s.dir, err = engine.OpenDir(engine.Config{Dir: cfg.Store.dir, Kind: engine.Replica, FS: s.fs, Logger: cfg.Logger, Now: cfg.Now})
-	if errors.Is(err, engine.ErrKind) {
-		return nil, fmt.Errorf("%w: %w", ErrDir, err)
-	}
-	if err != nil {
-		return nil, err
+	s := &dirStores{cfg: cfg, fs: cfg.Store.fileSystem()}
+	if s.dir, err = engine.OpenDir(s.engineConfig()); err != nil {
+		return nil, ours(err)
 	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.dir.Close())
 		}
 	}()
-	db, opts, err := s.dir.OpenTableDB()
-	if err != nil {
-		return nil, err
-	}
-	s.db, err = table.Open(table.Config{
-		DB: db, Options: opts, FS: s.fs, Dir: s.fs.PathJoin(cfg.Store.dir, "loading"), Now: cfg.Now, Logger: cfg.Logger,
-	})
-	if err != nil {
-		return nil, err
-	}
-	if s.state, err = readDirState(s.fs, cfg.Store.dir, cfg.Topic); err != nil {
+	if err := s.openTables(); err != nil {
 		return nil, err
 	}
 	if s.state.Name == "" {
@@ -82,6 +65,53 @@ func openDirStores(cfg Config) (_ *dirStores, err error) {
 		}
 	}
 	return s, s.dropLeftovers()
+}
+
+// openDirReadOnly opens a directory that is there, and changes nothing in it: nothing may be written to what comes back.
+func openDirReadOnly(cfg Config) (_ *dirStores, err error) {
+	s := &dirStores{cfg: cfg, fs: cfg.Store.fileSystem()}
+	if s.dir, err = engine.OpenReadOnly(s.engineConfig()); err != nil {
+		return nil, ours(err)
+	}
+	if err := s.openTables(); err != nil {
+		return nil, errors.Join(err, s.dir.Close())
+	}
+	return s, nil
+}
+
+func (s *dirStores) engineConfig() engine.Config {
+	return engine.Config{Dir: s.cfg.Store.dir, Kind: engine.Replica, FS: s.fs, Logger: s.cfg.Logger, Now: s.cfg.Now}
+}
+
+// openTables opens the database, and reads whose state each table is.
+func (s *dirStores) openTables() error {
+	db, opts, err := s.dir.OpenTableDB()
+	if err != nil {
+		return err
+	}
+	if s.db, err = table.Open(table.Config{
+		DB: db, Options: opts, FS: s.fs, Dir: s.fs.PathJoin(s.cfg.Store.dir, "loading"), Now: s.cfg.Now, Logger: s.cfg.Logger,
+	}); err != nil {
+		return err
+	}
+	s.state, err = readDirState(s.fs, s.cfg.Store.dir, s.cfg.Topic)
+	return err
+}
+
+// notOursError says of a directory that it is no replica's.
+type notOursError struct{ error }
+
+func (e notOursError) Unwrap() error { return e.error }
+
+// Is makes errors.Is(err, ErrDir) true.
+func (e notOursError) Is(target error) bool { return target == ErrDir }
+
+// ours tells a directory that is no replica's from one that cannot be opened.
+func ours(err error) error {
+	if errors.Is(err, engine.ErrKind) || errors.Is(err, engine.ErrNotADataDir) || errors.Is(err, engine.ErrVersion) {
+		return notOursError{err}
+	}
+	return err
 }
 
 // dropLeftovers removes the ordinals that are no partition's state: what a crash between two states leaves.

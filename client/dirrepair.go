@@ -47,24 +47,30 @@ func (d *dirRows) consolidate(fr *frame.Reader, within func(apply func(memory.Ch
 
 // readSince reads a consolidated delta, in offset order. Memory: its size.
 func readSince(fr *frame.Reader) (rows []frame.Row, err error) {
+	err = eachSince(fr, func(row frame.Row) { rows = append(rows, row) })
+	return rows, err
+}
+
+// eachSince visits the rows of a consolidated delta, in offset order; they stay as they are.
+func eachSince(fr *frame.Reader, visit func(frame.Row)) error {
 	last := fr.Header().Since - 1
 	for {
 		b, err := fr.Next(nil)
 		if errors.Is(err, io.EOF) {
-			return rows, nil
+			return nil
 		}
 		if err != nil {
-			return nil, err
+			return err
 		}
 		for row, err := range b.Rows() {
 			if err != nil {
-				return nil, err
+				return err
 			}
 			if row.Offset <= last || row.Offset >= fr.Header().Cut {
-				return nil, fmt.Errorf("%w: row at offset %d after %d", memory.ErrFrame, row.Offset, last)
+				return fmt.Errorf("%w: row at offset %d after %d", memory.ErrFrame, row.Offset, last)
 			}
 			last = row.Offset
-			rows = append(rows, row)
+			visit(row)
 		}
 	}
 }

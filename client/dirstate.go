@@ -8,11 +8,13 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/keyframelog/keyframe/proto/digest"
 	"github.com/keyframelog/keyframe/proto/fold"
+	"github.com/keyframelog/keyframe/storage/damage"
 	"github.com/keyframelog/keyframe/storage/table"
 )
 
@@ -132,8 +134,11 @@ func readDirState(fs vfs.FS, dir, topic string) (dirState, error) {
 		return fresh, err
 	}
 	s, err := decodeDirState(b)
-	if err != nil {
+	if errors.Is(err, ErrDir) {
 		return fresh, err
+	}
+	if err != nil {
+		return fresh, &damage.Error{Path: fs.PathJoin(dir, dirStateFile), Offset: -1, Why: strings.TrimPrefix(err.Error(), dirStateFile+": "), Err: err}
 	}
 	if s.Topic != topic {
 		return fresh, fmt.Errorf("%w: it holds topic %q, not %q: use a directory for each topic", ErrDir, s.Topic, topic)

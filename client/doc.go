@@ -146,6 +146,18 @@
 //
 // It is for topics that have one writer: another one is drift too. Records that are given to the franz-go client beneath (Client) are not said.
 //
+// # A directory that is not open
+//
+// VerifyDir compares the directory of a replica that does not run with the log, and changes nothing in it. The stored rows are hashed anew (where that is
+// not the digest that was kept, memory or disk has changed them) and the log is asked for its digest at the directory's position. Where they
+// differ, the difference is found as for a repair, with the key frame whose cut is nearest, above the position or below. The log's Diff between the two
+// tells which keys it has changed on the way, and what it had for them at either end: the copy's rows of these keys are compared with what the
+// log had at the position, and are taken for the frame's in the comparison with the frame, which so finds all others that differ, and no more.
+// That with the log's rows in their place the copy has the log's digest proves that it was these keys.
+//
+// Where the log no longer knows its state at the position, but still what has changed since, the copy is compared at the cut of a frame, with the keys
+// that have changed taken for the frame's, as they will be once they are loaded; what the copy had for them is not judged.
+//
 // # The directory
 //
 // A replica in a directory (Dir) has it as storage/engine lays it out, of kind replica, with

@@ -35,6 +35,7 @@ type fakePlane struct {
 	alter  atomic.Pointer[func(*state.ResumeRequest, *state.ResumeResponse)] // each answer of Resume
 	leases fakeLeases
 	repair fakeRepair
+	past   struct{ diffs, scans atomic.Int64 }
 }
 
 func newFakePlane(t interface{ Cleanup(func()) }, l *fakeLog) *fakePlane {

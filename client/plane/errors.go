@@ -31,7 +31,7 @@ var (
 	// it has must not be spread.
 	ErrUnrepairable = errors.New("the broker has nothing to repair from")
 	// ErrBusy: ask again.
-	ErrBusy = errors.New("the broker is busy with other repairs")
+	ErrBusy = errors.New("the broker is busy with others")
 	// ErrLied: what it answers contradicts what it said before.
 	ErrLied = errors.New("the state plane contradicts itself")
 )
@@ -69,7 +69,7 @@ func ClassifyRepair(err error) error {
 	switch ReasonOf(err) {
 	case state.Reason_REASON_BROKER_CORRUPT, state.Reason_REASON_DISPUTED:
 		return fmt.Errorf("%w: %w", ErrUnrepairable, err)
-	case state.Reason_REASON_TOO_MANY_REPAIRS, state.Reason_REASON_TOO_MANY_LEASES, state.Reason_REASON_BEHIND:
+	case state.Reason_REASON_TOO_MANY_REPAIRS, state.Reason_REASON_TOO_MANY_LEASES, state.Reason_REASON_TOO_MANY_SCANS, state.Reason_REASON_BEHIND:
 		return fmt.Errorf("%w: %w", ErrBusy, err)
 	case state.Reason_REASON_UNKNOWN_FRAME, state.Reason_REASON_UNKNOWN_CUT:
 		return fmt.Errorf("%w: %w", ErrNoFrame, err)

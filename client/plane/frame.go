@@ -23,6 +23,7 @@ type Frame struct {
 	Cut, Start  int64
 	Digest      digest.Digest
 	Pub         [32]byte
+	Bytes       int64 // of the keys and values of its rows
 }
 
 // Partition describes the log of a partition.
@@ -47,7 +48,7 @@ func toPartition(x *state.Partition) (Partition, error) {
 
 // ToFrame checks that a frame's pub is the hash over what else it says.
 func ToFrame(x *state.Frame) (Frame, error) {
-	f := Frame{Partition: x.Partition, Cut: x.Cut, Start: x.Start}
+	f := Frame{Partition: x.Partition, Cut: x.Cut, Start: x.Start, Bytes: x.Bytes}
 	var sum [32]byte
 	if err := errors.Join(fill(f.TopicID[:], x.TopicId), fill(f.Incarnation[:], x.Incarnation), fill(f.Pub[:], x.Pub), fill(sum[:], x.Sum)); err != nil {
 		return f, err

@@ -1,0 +1,105 @@
+package client
+
+import (
+	"slices"
+
+	"github.com/keyframelog/keyframe/proto/digest"
+)
+
+// move is what the log did to a key between a position and the cut of a key frame: the entries of its rows there; zero: there is none.
+type move struct{ at, cut digest.Entry }
+
+// carried is a state that stands at a position, as it would stand at the cut of a key frame: each key that the log changed in between has the frame's
+// row, and no other key has moved. So it differs from the frame in exactly those keys that were wrong at the position and were left alone
+// since; those that the log did change are judged by what it had for them at the position. Which of both lies higher does not matter.
+type carried struct {
+	rows
+	from  int64 // the position
+	start int64 // of the log at the position: rows whose last delta lies below it have left
+	cut   int64
+	moved map[string]move
+	// blind: what the log had at the position is not known any more, the start is that of the frame, and keys that have moved are not judged.
+	blind bool
+}
+
+// entries visits the rows at the cut.
+func (c *carried) entries(visit func(key []byte, e digest.Entry)) (sum digest.Digest, at int64, err error) {
+	err = c.each(func(key []byte, e digest.Entry) {
+		if _, moved := c.moved[string(key)]; !moved {
+			visit(key, e)
+			sum.Add(e)
+		}
+	})
+	if err != nil {
+		return sum, c.cut, err
+	}
+	for key, m := range c.moved {
+		if m.cut != (digest.Entry{}) {
+			visit([]byte(key), m.cut)
+			sum.Add(m.cut)
+		}
+	}
+	return sum, c.cut, nil
+}
+
+// each visits the rows at the position that the log start has not passed.
+func (c *carried) each(visit func(key []byte, e digest.Entry)) error {
+	changed, _, err := c.since(c.start, false)
+	if err != nil {
+		return err
+	}
+	var h digest.Hasher
+	for row, err := range changed {
+		if err != nil {
+			return err
+		}
+		visit(row.Key, h.Entry(row.Key, row.Value))
+	}
+	return nil
+}
+
+// digestHere is that of the rows at the position that the log start has not passed.
+func (c *carried) digestHere() (d digest.Digest, err error) {
+	err = c.each(func(_ []byte, e digest.Entry) { d.Add(e) })
+	return d, err
+}
+
+// differences are the keys that differ at the position, given what differs at the cut: none of those that have moved.
+func (c *carried) differences(atCut []Difference, partition int32) (keys []Difference, err error) {
+	for _, d := range atCut {
+		if !c.blind {
+			d.Cut = c.from
+		}
+		keys = append(keys, d)
+	}
+	if len(c.moved) > 0 && !c.blind {
+		here := make(map[string]digest.Entry, len(c.moved))
+		if err := c.each(func(key []byte, e digest.Entry) {
+			if _, moved := c.moved[string(key)]; moved {
+				here[string(key)] = e
+			}
+		}); err != nil {
+			return nil, err
+		}
+		for key, m := range c.moved {
+			if e := here[key]; e != m.at {
+				keys = append(keys, Difference{Partition: partition, Cut: c.from, Key: []byte(key), Here: e, Log: m.at})
+			}
+		}
+	}
+	slices.SortFunc(keys, compareKeys)
+	return keys, nil
+}
+
+// made is a digest after the rows that differ have become the log's.
+func made(d digest.Digest, keys []Difference) digest.Digest {
+	for _, k := range keys {
+		if k.Here != (digest.Entry{}) {
+			d.Sub(k.Here)
+		}
+		if k.Log != (digest.Entry{}) {
+			d.Add(k.Log)
+		}
+	}
+	return d
+}

@@ -1,0 +1,402 @@
+package client
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/keyframelog/keyframe/proto/digest"
+	"github.com/keyframelog/keyframe/proto/fold"
+	"github.com/keyframelog/keyframe/proto/frame"
+	"github.com/keyframelog/keyframe/storage/engine"
+)
+
+// tester is *testing.T or *rapid.T.
+type tester interface {
+	require.TestingT
+	Cleanup(func())
+}
+
+// dirRig is a log, and a directory whose copy of it a test makes up.
+type dirRig struct {
+	t     tester
+	log   *fakeLog
+	plane *fakePlane
+	fs    *vfs.MemFS
+	cfg   Config
+}
+
+func newDirRig(t tester, kind fold.Kind) *dirRig {
+	g := &dirRig{t: t, log: newFakeLog(kind, 1), fs: vfs.NewMem()}
+	g.plane = newFakePlane(t, g.log)
+	g.cfg = Config{Topic: g.log.topic, StateURL: g.plane.url, Store: DirFS(g.fs, "replica")}
+	return g
+}
+
+func dirContext(t tester) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), guard)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// store makes the directory one that holds rows at a position, under the log's identity.
+func (g *dirRig) store(rows map[string]frame.Row, position, start int64) {
+	g.log.mu.Lock()
+	id := g.log.frameID(0, position)
+	g.log.mu.Unlock()
+	id.Start = start
+	var b bytes.Buffer
+	w := frame.NewWriter(&b, frame.Header{TopicID: id.TopicID, Partition: 0, Incarnation: id.Incarnation, Cut: position, Start: start, Since: -1, Fold: g.log.kind})
+	sorted := slices.SortedFunc(maps.Values(rows), func(a, b frame.Row) int { return cmp.Compare(a.Offset, b.Offset) })
+	for i := range sorted {
+		require.NoError(g.t, w.Append(&sorted[i]))
+	}
+	d := digestOf(rows)
+	require.NoError(g.t, w.Close(frame.Footer{Digest: d, Pub: d.Pub(id), Rows: uint64(len(rows))}))
+	s, err := openDirStores(g.cfg.withDefaults())
+	require.NoError(g.t, err)
+	loaded, _, err := s.load(0, &b)
+	require.NoError(g.t, err)
+	require.NoError(g.t, loaded.remember(0))
+	require.NoError(g.t, loaded.close())
+	require.NoError(g.t, s.close())
+}
+
+// at is the log's state at an offset.
+func (g *dirRig) at(offset int64) map[string]frame.Row {
+	g.log.mu.Lock()
+	defer g.log.mu.Unlock()
+	return g.log.stateLocked(0, offset)
+}
+
+func (g *dirRig) verify() DirVerdict {
+	before := filesOf(g.t, g.fs, "replica")
+	verdicts, err := VerifyDir(dirContext(g.t), g.cfg)
+	require.NoError(g.t, err)
+	require.Len(g.t, verdicts, 1)
+	require.Equal(g.t, before, filesOf(g.t, g.fs, "replica"), "the directory stays as it is")
+	return verdicts[0]
+}
+
+// filesOf is every file below a directory, byte for byte.
+func filesOf(t require.TestingT, fs vfs.FS, dir string) map[string]string {
+	out := map[string]string{}
+	names, err := fs.List(dir)
+	require.NoError(t, err)
+	for _, name := range names {
+		path := fs.PathJoin(dir, name)
+		info, err := fs.Stat(path)
+		require.NoError(t, err)
+		if info.IsDir() {
+			maps.Copy(out, filesOf(t, fs, path))
+			continue
+		}
+		f, err := fs.Open(path)
+		require.NoError(t, err)
+		b, err := io.ReadAll(f)
+		require.NoError(t, err)
+		require.NoError(t, f.Close())
+		out[path] = string(b)
+	}
+	return out
+}
+
+// compareByHand is what VerifyDir must find, without a digest.
+func compareByHand(ours, logs map[string]frame.Row) (keys []string) {
+	all := maps.Clone(ours)
+	maps.Copy(all, logs)
+	for _, key := range slices.Sorted(maps.Keys(all)) {
+		a, here := ours[key]
+		b, there := logs[key]
+		switch {
+		case !here:
+			keys = append(keys, "+ "+key)
+		case !there:
+			keys = append(keys, "- "+key)
+		case !bytes.Equal(a.Value, b.Value):
+			keys = append(keys, "~ "+key)
+		}
+	}
+	return keys
+}
+
+func (d DirVerdict) keys() (keys []string) {
+	for _, x := range d.Differs {
+		switch {
+		case x.Here == (digest.Entry{}):
+			keys = append(keys, "+ "+string(x.Key))
+		case x.Log == (digest.Entry{}):
+			keys = append(keys, "- "+string(x.Key))
+		default:
+			keys = append(keys, "~ "+string(x.Key))
+		}
+	}
+	return keys
+}
+
+// drift changes, loses and adds rows of a state at a position.
+func drift(t *rapid.T, rows map[string]frame.Row, position int64) {
+	for range rapid.IntRange(0, 4).Draw(t, "drifts") {
+		key := fmt.Sprint("k", rapid.IntRange(0, 12).Draw(t, "key"))
+		row, ok := rows[key]
+		switch what := rapid.IntRange(0, 2).Draw(t, "drift"); {
+		case ok && what == 0:
+			delete(rows, key)
+		case ok:
+			row.Value = fmt.Append(nil, rapid.IntRange(0, 9).Draw(t, "value"))
+			rows[key] = row
+		case what > 0:
+			taken := map[int64]bool{}
+			for _, r := range rows {
+				taken[r.Offset] = true
+			}
+			for offset := int64(0); offset < position; offset++ {
+				if !taken[offset] {
+					rows[key] = frame.Row{Key: []byte(key), Value: []byte("7"), Offset: offset}
+					break
+				}
+			}
+		}
+	}
+}
+
+// Whatever drifted in a directory, and whatever the log went on to do since: exactly the keys that differ at the directory's position are found, with the
+// frame that happens to be there, above or below.
+func TestVerifyDirFindsExactlyWhatDrifted(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		g := newDirRig(t, rapid.SampledFrom([]fold.Kind{fold.LastValue, fold.Counter}).Draw(t, "fold"))
+		write := func(n int) {
+			for range n {
+				value := fmt.Sprint(rapid.IntRange(1, 9).Draw(t, "delta"))
+				if rapid.IntRange(0, 4).Draw(t, "deletes") == 0 {
+					value = "-"
+				}
+				g.log.append(0, fmt.Sprint("k", rapid.IntRange(0, 9).Draw(t, "key")), value)
+				if rapid.IntRange(0, 9).Draw(t, "cuts") == 0 {
+					g.log.cut(0)
+				}
+			}
+		}
+		refused := rapid.Bool().Draw(t, "refused") // then row by row
+		if refused {
+			g.plane.refuseRepairs()
+		}
+		write(rapid.IntRange(1, 20).Draw(t, "before"))
+		position := g.log.parts[0].end
+		rows := g.at(position)
+		drift(t, rows, position)
+		g.store(rows, position, 0)
+		write(rapid.IntRange(0, 20).Draw(t, "since"))
+
+		want := compareByHand(rows, g.at(position))
+		d := g.verify()
+		require.Equal(t, position, d.At)
+		require.Equal(t, position, d.Position)
+		require.NoError(t, d.Unnamed)
+		require.Equal(t, fmt.Sprint(want), fmt.Sprint(d.keys()))
+		if len(want) > 0 {
+			require.Equal(t, Drifted, d.Outcome)
+			require.Equal(t, LogicalDrift, d.Cause)
+			require.EqualValues(t, len(want), d.Repair.Keys)
+		} else {
+			require.Equal(t, Equal, d.Outcome)
+		}
+
+		require.True(t, refused || g.plane.past.scans.Load() == 0, "at the cost of the difference, if that may be")
+
+		// The log no longer knows the position, but what changed since: keys that did are not judged.
+		g.log.cut(0)
+		if rapid.Bool().Draw(t, "more") {
+			write(3)
+		}
+		g.log.trim(0)
+		if g.log.parts[0].deltaStart <= position {
+			return
+		}
+		cut := g.log.parts[0].cuts[0]
+		g.log.mu.Lock()
+		touched := g.log.rowsLocked(0, cut)
+		g.log.mu.Unlock()
+		maps.DeleteFunc(touched, func(_ string, row frame.Row) bool { return row.Offset < position })
+		want = slices.DeleteFunc(want, func(key string) bool { _, ok := touched[key[2:]]; return ok })
+		d = g.verify()
+		require.Equal(t, cut, d.At)
+		require.Contains(t, d.Reason, "no longer in the log")
+		require.NoError(t, d.Unnamed)
+		require.Equal(t, fmt.Sprint(want), fmt.Sprint(d.keys()))
+		require.Equal(t, len(want) > 0, d.Outcome == Drifted)
+		require.True(t, refused || g.plane.past.scans.Load() == 0)
+
+		if g.log.expire(0); cut > position {
+			d = g.verify()
+			require.Equal(t, Inconclusive, d.Outcome)
+			require.Contains(t, d.Reason, "nor what was deleted")
+		}
+	})
+}
+
+// Where very much differs the rows are read one by one, and where the broker would repair nobody as well.
+func TestVerifyDirOneByOne(t *testing.T) {
+	for _, disputed := range []bool{false, true} {
+		g := newDirRig(t, fold.LastValue)
+		rows := map[string]frame.Row{}
+		for i := range 3000 {
+			key := fmt.Sprintf("k%04d", i)
+			g.log.append(0, key, "1")
+			rows[key] = frame.Row{Key: []byte(key), Value: []byte("1"), Offset: int64(i)}
+			if !disputed || i == 7 {
+				rows[key] = frame.Row{Key: []byte(key), Value: []byte("2"), Offset: int64(i)}
+			}
+		}
+		delete(rows, "k0005")
+		rows["k9999"] = frame.Row{Key: []byte("k9999"), Value: []byte("1"), Offset: 5}
+		g.store(rows, 3000, 0)
+		g.log.append(0, "k0007", "3", "k0008", "4")
+		g.log.cut(0)
+		if disputed {
+			g.plane.refuseRepairs()
+		}
+		d := g.verify()
+		require.Equal(t, Drifted, d.Outcome)
+		require.NoError(t, d.Unnamed)
+		require.Equal(t, compareByHand(rows, g.at(3000)), d.keys())
+		require.Equal(t, ByFrame, d.Repair.Method)
+		require.EqualValues(t, 1, g.plane.past.scans.Load())
+		require.Equal(t, disputed, d.Repair.Refused != nil)
+	}
+}
+
+// Rows that the log start has passed since leave the copy before it is compared.
+func TestVerifyDirWithoutExpiredRows(t *testing.T) {
+	g := newDirRig(t, fold.LastValue)
+	g.log.append(0, "a", "1", "b", "1", "c", "1")
+	g.log.cut(0)
+	rows := g.at(3)
+	g.store(rows, 3, 0)
+	g.log.cutExpiring(0, 1)
+	d := g.verify()
+	require.Equal(t, Equal, d.Outcome)
+	require.Contains(t, d.Reason, "without the rows below 1")
+
+	rows["c"] = frame.Row{Key: []byte("c"), Value: []byte("2"), Offset: 2}
+	g = newDirRig(t, fold.LastValue)
+	g.log.append(0, "a", "1", "b", "1", "c", "1")
+	g.store(rows, 3, 0)
+	g.log.cutExpiring(0, 1)
+	d = g.verify()
+	require.Equal(t, Drifted, d.Outcome)
+	require.Equal(t, []string{"~ c"}, d.keys())
+	g.plane.refuseRepairs() // row by row as well
+	require.Equal(t, []string{"~ c"}, g.verify().keys())
+	require.EqualValues(t, 1, g.plane.past.scans.Load())
+
+	g = newDirRig(t, fold.Counter) // what is folded onto a row that has expired is another sum
+	g.log.append(0, "a", "1", "b", "1", "c", "1")
+	g.store(rows, 3, 0)
+	g.log.cutExpiring(0, 1)
+	d = g.verify()
+	require.Equal(t, Inconclusive, d.Outcome)
+	require.Contains(t, d.Reason, "expired")
+}
+
+// What cannot be compared says why.
+func TestVerifyDirOfAnotherLog(t *testing.T) {
+	g := newDirRig(t, fold.LastValue)
+	g.log.append(0, "a", "1", "b", "1")
+	g.store(g.at(2), 2, 0)
+	g.log.cutOff(0, 1)
+	d := g.verify()
+	require.Equal(t, Inconclusive, d.Outcome)
+	var why *ReasonError
+	require.ErrorAs(t, d.Err, &why)
+	require.Contains(t, d.Reason, "the log ends at 1, below the copy")
+
+	g.log.grow()
+	verdicts, err := VerifyDir(dirContext(t), g.cfg)
+	require.NoError(t, err)
+	require.Len(t, verdicts, 2)
+	require.Equal(t, Inconclusive, verdicts[1].Outcome)
+	require.Contains(t, verdicts[1].Reason, "the directory has no state of this partition")
+	g.cfg.Partitions = []int32{0}
+	g.log.create(2, 1)
+	d = g.verify()
+	require.Equal(t, Inconclusive, d.Outcome)
+	require.Contains(t, d.Reason, "created anew")
+	g.cfg.Partitions = []int32{5}
+	_, err = VerifyDir(dirContext(t), g.cfg)
+	require.ErrorIs(t, err, ErrNoPartition)
+}
+
+// What is no directory of this topic's replica is an error that says what it is, and nothing is made of it.
+func TestVerifyDirOfWhatIsNone(t *testing.T) {
+	g := newDirRig(t, fold.LastValue)
+	g.log.append(0, "a", "1")
+	g.store(g.at(1), 1, 0)
+	fs := g.fs
+	require.NoError(t, fs.MkdirAll("empty", 0o755))
+	b, err := engine.OpenDir(engine.Config{Dir: "broker", FS: fs})
+	require.NoError(t, err)
+	require.NoError(t, b.Close())
+	before := filesOf(t, fs, "")
+	for dir, says := range map[string]string{"missing": "no such directory", "empty": "no VERSION", "broker": "it is a broker's"} {
+		cfg := g.cfg
+		cfg.Store = DirFS(fs, dir)
+		_, err := VerifyDir(dirContext(t), cfg)
+		require.ErrorIs(t, err, ErrDir, dir)
+		require.ErrorContains(t, err, says)
+		require.ErrorIs(t, CheckDir(cfg), ErrDir)
+	}
+	require.Equal(t, before, filesOf(t, fs, ""))
+	_, err = fs.Stat("missing")
+	require.Error(t, err)
+
+	other := g.cfg
+	other.Topic = "other"
+	_, err = VerifyDir(dirContext(t), other)
+	require.ErrorIs(t, err, ErrDir)
+	require.ErrorContains(t, err, `it holds topic "t", not "other"`)
+	for _, cfg := range []Config{{StateURL: "x", Store: Dir("d")}, {Topic: "t", Store: Dir("d")}, {Topic: "t", StateURL: "x"}} {
+		_, err := VerifyDir(dirContext(t), cfg)
+		require.ErrorIs(t, err, ErrConfig)
+	}
+
+	s, err := openDirStores(g.cfg.withDefaults())
+	require.NoError(t, err)
+	_, err = VerifyDir(dirContext(t), g.cfg)
+	require.ErrorIs(t, err, engine.ErrLocked)
+	require.NoError(t, s.close())
+	require.NoError(t, CheckDir(g.cfg))
+}
+
+// Rows that cannot be read, and a file that says what is stored, are told from drift.
+func TestVerifyDirFindsDamage(t *testing.T) {
+	g := newDirRig(t, fold.LastValue)
+	for i := range 1000 {
+		g.log.append(0, fmt.Sprintf("k%04d", i), fmt.Sprintf("the value of row %04d%0400d", i, 0))
+	}
+	g.store(g.at(1000), 1000, 0)
+	g.log.cut(0)
+	rot(t, g.fs, "replica/table", "the value of row 0500")
+	d := g.verify()
+	require.Equal(t, Error, d.Outcome)
+	require.ErrorIs(t, d.Err, ErrCorrupt)
+	require.Equal(t, LocalCorruption, d.Cause)
+	require.Equal(t, ByFrame, d.Repair.Method)
+
+	f, err := g.fs.Create("replica/replica.json", vfs.WriteCategoryUnspecified)
+	require.NoError(t, err)
+	_, err = f.Write([]byte("{"))
+	require.NoError(t, err)
+	require.NoError(t, f.Close())
+	_, err = VerifyDir(dirContext(t), g.cfg)
+	require.ErrorContains(t, err, "replica.json is damaged")
+}

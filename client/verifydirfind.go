@@ -1,0 +1,224 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+
+	"github.com/keyframelog/keyframe/client/plane"
+	"github.com/keyframelog/keyframe/proto/digest"
+	"github.com/keyframelog/keyframe/proto/frame"
+)
+
+// compareAbove compares a copy with the lowest frame above its position, where the log does not know its own state at the position any more: what
+// has changed since is still known, each key once. Keys that have changed are the log's once the copy has loaded them, whatever it has now.
+func (v *dirVerifier) compareAbove(ctx context.Context, d DirVerdict, c *dirCopy, log logInfo) (DirVerdict, error) {
+	if log.info.Horizon > c.at {
+		why := fmt.Sprintf("position %d is no longer in the log, nor what was deleted below %d", c.at, log.info.Horizon)
+		return d.is(Inconclusive, why, plane.ErrNotComparable), nil
+	}
+	f, err := lowestAbove(log.frames, c.at), error(nil)
+	if f == nil {
+		cut, err := v.cutAbove(ctx, c)
+		if err != nil {
+			return d, err
+		}
+		f = &cut
+	}
+	here := &carried{rows: c.rows, from: c.at, start: max(f.Start, c.start), cut: f.Cut, blind: true}
+	if here.moved, err = v.since(ctx, c, *f); err != nil {
+		return d, err
+	}
+	ours, _, err := here.entries(func([]byte, digest.Entry) {})
+	if err != nil {
+		return d.is(Error, "the stored rows cannot be read", err), nil
+	}
+	d.At, d.Ours, d.Logs, d.start = f.Cut, ours, f.Digest, f.Start
+	gone := fmt.Sprintf("position %d is no longer in the log: with the %d keys that have changed since, compared at %d", c.at, len(here.moved), f.Cut)
+	if ours == f.Digest && c.stored == c.kept {
+		return d.is(Equal, gone, nil), nil
+	}
+	d.Cause = c.cause()
+	if ours == f.Digest {
+		d.Repair.Method = ByRehash
+		return d.is(Drifted, gone+"; the digest that is kept of the rows is not theirs", nil), nil
+	}
+	return v.find(ctx, d.is(Drifted, gone+"; "+differs(ours, f.Digest), nil), here, *f)
+}
+
+func lowestAbove(frames []plane.Frame, at int64) (lowest *plane.Frame) {
+	for i := range frames {
+		if f := &frames[i]; f.Cut >= at && (lowest == nil || f.Cut < lowest.Cut) {
+			lowest = f
+		}
+	}
+	return lowest
+}
+
+// since loads what has changed between the position and the cut of a frame.
+func (v *dirVerifier) since(ctx context.Context, c *dirCopy, f plane.Frame) (map[string]move, error) {
+	name := plane.Since(c.no, f.Cut, c.at)
+	body, err := v.plane.Download(ctx, name, name.ETag(f.Pub), v.cfg.Retry)
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+	fr, err := frame.NewReader(body, 0)
+	if err != nil {
+		return nil, fmt.Errorf("what changed since %d: %w", c.at, err)
+	}
+	if h := fr.Header(); !f.Is(h) || h.Since != c.at {
+		return nil, fmt.Errorf("%w: asked for %d since %d, got %d since %d", plane.ErrFrameChanged, f.Cut, c.at, h.Cut, h.Since)
+	}
+	var h digest.Hasher
+	moved := map[string]move{}
+	if err := eachSince(fr, func(row frame.Row) {
+		var m move
+		if !row.Tombstone {
+			m.cut = h.Entry(row.Key, row.Value)
+		}
+		moved[string(row.Key)] = m
+	}); err != nil {
+		return nil, fmt.Errorf("what changed since %d: %w", c.at, err)
+	}
+	return moved, nil
+}
+
+// find finds the keys that differ, and proves that it is these: with the log's rows in their place the copy has the log's digest.
+func (v *dirVerifier) find(ctx context.Context, d DirVerdict, here *carried, f plane.Frame) (DirVerdict, error) {
+	proved := func(keys []Difference) bool { return made(d.Ours, keys) == d.Logs }
+	keys, cost, err := v.findBySketch(ctx, here, f)
+	if err == nil && !proved(keys) || err != nil && ctx.Err() == nil && (!otherwise(err) || errors.Is(err, plane.ErrUnrepairable)) {
+		if errors.Is(err, plane.ErrUnrepairable) {
+			cost.Refused = err
+		}
+		cost.Method, cost.Bytes = ByFrame, f.Bytes
+		keys, err = v.findOneByOne(ctx, here, f)
+	}
+	if err == nil && !proved(keys) {
+		err = fmt.Errorf("%w: more keys differ than the %d that were found", errMovedOn, len(keys))
+	}
+	cost.FrameBytes, cost.Keys = f.Bytes, int64(len(keys))
+	d.Differs, d.Repair = keys, cost
+	if err != nil && !movedOn(err) {
+		d.Differs, d.Unnamed = nil, err
+		return d, nil
+	}
+	return d, err
+}
+
+// findBySketch is how a repair finds them.
+func (v *dirVerifier) findBySketch(ctx context.Context, here *carried, f plane.Frame) (keys []Difference, cost RepairCost, err error) {
+	c := newComparison(&v.cfg, v.cfg.Logger, here, plane.Repair{Plane: v.plane, Of: f, Replica: v.name})
+	if err := c.rehash(); err != nil {
+		return nil, cost, err
+	}
+	found, method, err := c.mend(ctx, func(*comparison, findings) error { return nil })
+	if err != nil {
+		return nil, cost, err
+	}
+	keys, err = here.differences(found.keys, f.Partition)
+	return keys, RepairCost{Method: method, Bytes: c.plane.Bytes}, err
+}
+
+// findOneByOne reads the log's state beside the copy, both in key order: at the position, or, where that is not to be had, at the cut.
+func (v *dirVerifier) findOneByOne(ctx context.Context, here *carried, f plane.Frame) (keys []Difference, err error) {
+	at, moved := here.from, map[string]move(nil)
+	if here.blind {
+		at, moved = here.cut, here.moved
+	}
+	err = v.call(ctx, func(ctx context.Context) error {
+		keys = nil
+		ours, stop := iter.Pull2(here.byKey(moved))
+		defer stop()
+		m := merge{next: ours, differ: func(key []byte, here, log digest.Entry) {
+			keys = append(keys, Difference{Partition: f.Partition, Cut: at, Key: bytes.Clone(key), Here: here, Log: log})
+		}}
+		if err := v.plane.Scan(ctx, f.Partition, f.Incarnation, at, func(row frame.Row) error {
+			if _, ok := moved[string(row.Key)]; ok {
+				return nil
+			}
+			return m.log(row)
+		}); err != nil {
+			return err
+		}
+		return m.end()
+	})
+	return keys, err
+}
+
+// byKey yields the rows that the log start has not passed, in key order, without keys that have moved.
+func (c *carried) byKey(moved map[string]move) iter.Seq2[frame.Row, error] {
+	return func(yield func(frame.Row, error) bool) {
+		for row, err := range c.scan(nil, nil) {
+			if _, ok := moved[string(row.Key)]; err == nil && (ok || row.Offset < c.start) {
+				continue
+			}
+			if !yield(row, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// merge goes through the rows of two states beside each other.
+type merge struct {
+	next   func() (frame.Row, error, bool) // ours, by key
+	differ func(key []byte, here, log digest.Entry)
+
+	h     digest.Hasher
+	begun bool
+	ours  frame.Row
+	more  bool
+}
+
+func (m *merge) advance() (err error) {
+	m.begun = true
+	m.ours, err, m.more = m.next()
+	return err
+}
+
+// log takes the log's next row.
+func (m *merge) log(row frame.Row) error {
+	if !m.begun {
+		if err := m.advance(); err != nil {
+			return err
+		}
+	}
+	for m.more && bytes.Compare(m.ours.Key, row.Key) < 0 {
+		if err := m.onlyHere(); err != nil {
+			return err
+		}
+	}
+	e := m.h.Entry(row.Key, row.Value)
+	if !m.more || !bytes.Equal(m.ours.Key, row.Key) {
+		m.differ(row.Key, digest.Entry{}, e)
+		return nil
+	}
+	if here := m.h.Entry(m.ours.Key, m.ours.Value); here != e {
+		m.differ(row.Key, here, e)
+	}
+	return m.advance()
+}
+
+func (m *merge) onlyHere() error {
+	m.differ(m.ours.Key, m.h.Entry(m.ours.Key, m.ours.Value), digest.Entry{})
+	return m.advance()
+}
+
+// end says that the log has no more rows.
+func (m *merge) end() error {
+	if !m.begun {
+		if err := m.advance(); err != nil {
+			return err
+		}
+	}
+	for m.more {
+		if err := m.onlyHere(); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -40,9 +40,18 @@ func openStores(cfg Config, topic topicInfo) (stores, error) {
 	}
 	s, err := openDirStores(cfg)
 	if err != nil {
-		return nil, fmt.Errorf("replica directory %s: %w", cfg.Store.dir, err)
+		return nil, inDir(cfg, err)
 	}
 	return s, nil
+}
+
+// inDir names the directory, unless the error does.
+func inDir(cfg Config, err error) error {
+	var none notOursError
+	if errors.As(err, &none) || errors.Is(err, engine.ErrLocked) {
+		return err
+	}
+	return fmt.Errorf("replica directory %s: %w", cfg.Store.dir, err)
 }
 
 func openDirStores(cfg Config) (_ *dirStores, err error) {

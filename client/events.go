@@ -55,9 +55,10 @@ type Verdict struct {
 	Reason    string // for a person; empty when equal
 	Err       error
 	Time      time.Time
+	// Scrub: it was no comparison with the log, but of the stored rows, Ours, with what was applied, Logs.
+	Scrub bool
 
 	start int64 // log start offset that the state respects
-	scrub bool  // not with the log: of the stored rows with what was applied
 }
 
 // EventKind names what happened to a partition of a replica.

@@ -80,7 +80,7 @@ func (w *reporter) partLocked(no int32) *state.ReplicaPartition {
 
 // verdict takes a comparison with the log.
 func (w *reporter) verdict(v Verdict) {
-	if w == nil || v.scrub {
+	if w == nil || v.Scrub {
 		return
 	}
 	w.mu.Lock()

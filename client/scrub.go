@@ -88,7 +88,7 @@ func (p *partition) scrub() Verdict {
 	if err != nil {
 		v.Outcome, v.Reason, v.Err = Error, "the rows cannot be read", err
 	}
-	v.scrub = true
+	v.Scrub = true
 	p.tell(v)
 	return v
 }
@@ -96,7 +96,7 @@ func (p *partition) scrub() Verdict {
 // corrupted tells of rows that are not what was applied, whatever the log says, and does what the policy says about them.
 func (p *partition) corrupted(s rows, found scrubbed) Verdict {
 	v := p.verdict(found.at, Drifted, found.stored, found.kept, ErrCorrupt.Error(), found.damage)
-	v.scrub = true
+	v.Scrub = true
 	if p.rows() == s { // else it is gone already
 		p.tell(v)
 		p.act(restart{event: CorruptionFound, err: v.Err}, v.At, repairOrder{rehash: true})

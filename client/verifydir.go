@@ -101,7 +101,7 @@ func newDirVerifier(cfg Config) (*dirVerifier, error) {
 	}
 	s, err := openDirReadOnly(cfg)
 	if err != nil {
-		return nil, err
+		return nil, inDir(cfg, err)
 	}
 	return &dirVerifier{cfg, s, plane.New(cfg.HTTPClient, cfg.StateURL, cfg.Topic), cmp.Or(cfg.Name, s.name(), newName())}, nil
 }

@@ -30,7 +30,9 @@ func (n *node) transcript(t *testing.T, commands ...string) string {
 		case errors.As(err, &silent):
 			status = int(silent)
 		case err != nil:
-			status = 1
+			cmd, _, findErr := newRootCommand().Find(strings.Fields(line))
+			require.NoError(t, findErr)
+			status = failureStatus(cmd)
 			out += "keyframe: " + explain(err) + "\n"
 		}
 		fmt.Fprintf(&text, "$ keyframe %s\n%s", line, strings.ReplaceAll(out, "\x1b", "ESC"))

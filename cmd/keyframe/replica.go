@@ -102,7 +102,7 @@ func (f replicaFlags) config(c *config, topic string, log *replicaLog) (client.C
 
 func runReplica(cmd *cobra.Command, c *config, topic string, flags replicaFlags) error {
 	ctx := cmd.Context()
-	log := newReplicaLog(cmd.OutOrStdout(), flags.policy == "repair" || flags.policy == "rebootstrap")
+	log := newReplicaLog(replicaLines{cmd.OutOrStdout()}, flags.policy == "repair" || flags.policy == "rebootstrap")
 	cfg, err := flags.config(c, topic, log)
 	if err != nil {
 		return err
@@ -112,7 +112,7 @@ func runReplica(cmd *cobra.Command, c *config, topic string, flags replicaFlags)
 		ctx, cancel = context.WithTimeout(ctx, flags.timeout)
 		defer cancel()
 	}
-	ends, err := endOffsets(ctx, c, topic)
+	ends, err := endOffsets(ctx, c, "replicate", topic)
 	if err != nil {
 		return err
 	}
@@ -154,7 +154,7 @@ func adviseDir(dir string, err error) error {
 	return fmt.Errorf("%v\n  To go on: remove %s, or choose another directory; the copy is loaded anew from a key frame", err, dir)
 }
 
-func endOffsets(ctx context.Context, c *config, topic string) (map[int32]int64, error) {
+func endOffsets(ctx context.Context, c *config, do, topic string) (map[int32]int64, error) {
 	ends := map[int32]int64{}
 	err := withAdmin(ctx, c, func(admin *kadm.Client) error {
 		listed, err := admin.ListEndOffsets(ctx, topic)
@@ -164,7 +164,7 @@ func endOffsets(ctx context.Context, c *config, topic string) (map[int32]int64, 
 		listed.Each(func(o kadm.ListedOffset) { ends[o.Partition] = o.Offset })
 		return nil
 	})
-	return ends, topicError("replicate", topic, err, "")
+	return ends, topicError(do, topic, err, "")
 }
 
 func followReplica(ctx context.Context, replica *client.Replica, ends map[int32]int64, flags replicaFlags, log *replicaLog, began time.Time) error {
@@ -192,11 +192,13 @@ func followReplica(ctx context.Context, replica *client.Replica, ends map[int32]
 	}
 }
 
+var errNotEqual = errors.New("are not proved equal to the log")
+
 // verifyNow compares every partition, which prints the verdicts as those at frames; only equal passes. What differs is put right first, where
 // the policy is to do so.
 func verifyNow(ctx context.Context, replica *client.Replica, log *replicaLog) error {
 	for {
-		log.expectAnswers()
+		log.expectAnswers(false)
 		failed, drifted := 0, []int32(nil)
 		for _, v := range replica.Verify(ctx) {
 			if v.Outcome != client.Equal {
@@ -210,7 +212,7 @@ func verifyNow(ctx context.Context, replica *client.Replica, log *replicaLog) er
 			return nil
 		}
 		if len(drifted) == 0 || !log.putRight(ctx, drifted) {
-			return fmt.Errorf("%d partition(s) are not proved equal to the log", failed)
+			return fmt.Errorf("%d partition(s) %w", failed, errNotEqual)
 		}
 	}
 }

@@ -25,25 +25,50 @@ type replicaLog struct {
 	answered chan struct{} // capacity 1: answers has more
 	mends    bool          // the policy is to put right what differs
 
+	// verdictsTell: an event of drift found says nothing that the verdict before it did not.
+	verdictsTell bool
+	keysMost     int // how many keys of a partition that differ are printed one by one; 0: all
+
 	mu      sync.Mutex
-	to      io.Writer
+	out     replicaOutput
 	said    map[int32]string // the last verdict of each partition, or what failed and is tried again (of all: -1), until something else happens to it
 	differ  map[int32]int    // differences printed since something else happened to a partition
 	answers map[int32]bool   // since expectAnswers: what came of a partition that differed; true: it is equal, or to be compared again
+	rotten  bool             // answers are about rows that are not what was applied
 	away    bool             // the last attempt to connect failed
 }
 
-func newReplicaLog(to io.Writer, mends bool) *replicaLog {
+// replicaOutput prints what is told: in words and, for formats that machines read, as values.
+type replicaOutput interface {
+	fact(text string, columns []string, values ...any) error
+	key(d client.Difference) error
+}
+
+func newReplicaLog(out replicaOutput, mends bool) *replicaLog {
 	return &replicaLog{
-		to: to, mends: mends, stopped: make(chan struct{}, 1), answered: make(chan struct{}, 1), said: map[int32]string{}, differ: map[int32]int{},
+		out: out, mends: mends, keysMost: differencesPrinted,
+		stopped: make(chan struct{}, 1), answered: make(chan struct{}, 1), said: map[int32]string{}, differ: map[int32]int{},
 	}
 }
 
-// expectAnswers forgets what came of partitions that differed.
-func (l *replicaLog) expectAnswers() {
+// replicaLines prints one line for each.
+type replicaLines struct{ to io.Writer }
+
+func (l replicaLines) fact(text string, _ []string, _ ...any) error {
+	_, err := fmt.Fprintln(l.to, text)
+	return err
+}
+
+// key prints what was here and in the log under a key: the first bytes of the entries' hashes.
+func (l replicaLines) key(d client.Difference) error {
+	return l.fact(fmt.Sprintf("partition %d at %d: key %q differs: %s here, %s in the log", d.Partition, d.Cut, d.Key, shortEntry(d.Here), shortEntry(d.Log)), nil)
+}
+
+// expectAnswers forgets what came of partitions that differed. rotten: the log's digest is no answer to what is wrong with stored rows.
+func (l *replicaLog) expectAnswers(rotten bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.answers = map[int32]bool{}
+	l.answers, l.rotten = map[int32]bool{}, rotten
 }
 
 // answerLocked notes what came of a partition that may have differed.
@@ -93,7 +118,8 @@ func (l *replicaLog) printf(format string, args ...any) {
 	l.printLocked(fmt.Sprintf(format, args...))
 }
 
-func (l *replicaLog) printLocked(line string) { fmt.Fprintln(l.to, line) }
+// printLocked prints what is no verdict and no event. What the output makes of it is its own business: nobody waits for it.
+func (l *replicaLog) printLocked(line string) { _ = l.out.fact(line, []string{"message"}, line) }
 
 // OnBrokerConnect is a hook of franz-go, which connects again by itself and reports no error: this alone tells a broker that is
 // away from a log in which nothing happens.
@@ -115,11 +141,15 @@ func (l *replicaLog) OnBrokerConnect(broker kgo.BrokerMetadata, _ time.Duration,
 
 // verdict prints a verdict once: that at the end repeats the one at a frame that was cut there.
 func (l *replicaLog) verdict(v client.Verdict) {
+	if v.Scrub && v.Outcome == client.Equal {
+		return // says nothing of the log
+	}
 	text := verdictText(v)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.sayLocked(v.Partition, text)
-	if v.Outcome == client.Equal {
+	columns, values := verdictFact(v)
+	l.sayLocked(v.Partition, text, columns, values...)
+	if v.Outcome == client.Equal && !l.rotten {
 		l.answerLocked(v.Partition, true)
 	}
 }
@@ -128,6 +158,12 @@ func (l *replicaLog) verdict(v client.Verdict) {
 func verdictText(v client.Verdict) string {
 	text := fmt.Sprintf("partition %d at %d: %s", v.Partition, v.At, v.Outcome)
 	switch {
+	case v.Scrub && v.Err == nil:
+		text = fmt.Sprintf("partition %d at %d: %d rows are stored, digest %s, and %d were applied, %s", v.Partition, v.At,
+			v.Ours.Count, shortSum(v.Ours.Sum.Bytes()), v.Logs.Count, shortSum(v.Logs.Sum.Bytes()))
+	case v.Scrub:
+		text = fmt.Sprintf("partition %d at %d", v.Partition, v.At)
+		v.Reason = ""
 	case errors.Is(v.Err, client.ErrCorrupt): // of our own rows, which need not have been read to the end
 		v.Reason = ""
 	case v.Outcome == client.Equal:
@@ -145,10 +181,10 @@ func verdictText(v client.Verdict) string {
 }
 
 // sayLocked prints what is not what was said of the partition last.
-func (l *replicaLog) sayLocked(partition int32, text string) {
+func (l *replicaLog) sayLocked(partition int32, text string, columns []string, values ...any) {
 	if l.said[partition] != text {
 		l.said[partition] = text
-		l.printLocked(text)
+		_ = l.out.fact(text, columns, values...)
 	}
 }
 
@@ -163,20 +199,24 @@ func (l *replicaLog) event(e client.Event) {
 	if e.Err != nil {
 		text += ": " + e.Err.Error()
 	}
+	if l.verdictsTell && e.Kind == client.DriftFound {
+		return
+	}
+	columns, values := eventFact(e)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch { // what is tried again and again is said once
 	case e.Partition < 0: // of all of them
-		l.sayLocked(e.Partition, fmt.Sprintf("topic %s: %s, trying again: %v", e.Topic, e.Kind, e.Err))
+		l.sayLocked(e.Partition, fmt.Sprintf("topic %s: %s, trying again: %v", e.Topic, e.Kind, e.Err), columns, values...)
 		return
 	case e.Kind == client.BootstrapFailed:
-		l.sayLocked(e.Partition, fmt.Sprintf("partition %d at %d: %s, trying again: %v", e.Partition, e.Offset, e.Kind, e.Err))
+		l.sayLocked(e.Partition, fmt.Sprintf("partition %d at %d: %s, trying again: %v", e.Partition, e.Offset, e.Kind, e.Err), columns, values...)
 		return
 	}
 	delete(l.said, e.Partition)
 	delete(l.said, -1)
 	delete(l.differ, e.Partition)
-	l.printLocked(text)
+	_ = l.out.fact(text, columns, values...)
 	switch e.Kind {
 	case client.Repaired, client.RepairFailed, client.Bootstrapped:
 		l.answerLocked(e.Partition, true)
@@ -191,15 +231,15 @@ func (l *replicaLog) event(e client.Event) {
 // differencesPrinted is how many keys of a partition that differ are printed one by one.
 const differencesPrinted = 100
 
-// difference prints a key that differed, and what was here and in the log in place of it: the first bytes of the entries' hashes.
+// difference prints a key that differed.
 func (l *replicaLog) difference(d client.Difference) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.differ[d.Partition]++
 	switch n := l.differ[d.Partition]; {
-	case n <= differencesPrinted:
-		l.printLocked(fmt.Sprintf("partition %d at %d: key %q differs: %s here, %s in the log", d.Partition, d.Cut, d.Key, shortEntry(d.Here), shortEntry(d.Log)))
-	case n == differencesPrinted+1:
+	case l.keysMost == 0 || n <= l.keysMost:
+		_ = l.out.key(d)
+	case n == l.keysMost+1:
 		l.printLocked(fmt.Sprintf("partition %d at %d: more keys differ", d.Partition, d.Cut))
 	}
 }

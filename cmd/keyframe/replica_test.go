@@ -76,7 +76,7 @@ func TestReplicaRunTellsThatTheBrokerIsAway(t *testing.T) {
 // A replica that ends while it connects does not say that the broker is away.
 func TestReplicaRunThatEndsBlamesNobody(t *testing.T) {
 	var out bytes.Buffer
-	l := newReplicaLog(&out, true)
+	l := newReplicaLog(replicaLines{&out}, true)
 	for _, err := range []error{context.Canceled, kgo.ErrClientClosed} {
 		l.OnBrokerConnect(kgo.BrokerMetadata{Host: "localhost", Port: 9092}, 0, nil, fmt.Errorf("unable to dial: %w", err))
 	}
@@ -123,7 +123,7 @@ func TestReplicaRunOnADamagedDirectory(t *testing.T) {
 // What is tried again and again is said once, and again after something else happened.
 func TestReplicaRunSaysOnceWhatIsTriedAgain(t *testing.T) {
 	var out bytes.Buffer
-	l := newReplicaLog(&out, true)
+	l := newReplicaLog(replicaLines{&out}, true)
 	gone, away := errors.New("unknown topic"), errors.New("connection refused")
 	for range 2 {
 		for range 3 {

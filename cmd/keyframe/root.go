@@ -37,6 +37,8 @@ Settings: flags, then KEYFRAME_* variables, then the YAML file of --config. "key
 		newConsumeCommand(),
 		newStateCommand(),
 		newDiffCommand(),
+		newVerifyCommand(),
+		newRepairCommand(),
 		newHistoryCommand(),
 		newFramesCommand(),
 		newReplicaCommand(),

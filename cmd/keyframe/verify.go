@@ -1,0 +1,203 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/spf13/cobra"
+
+	"github.com/keyframelog/keyframe/client"
+	"github.com/keyframelog/keyframe/storage/damage"
+	"github.com/keyframelog/keyframe/storage/engine"
+)
+
+func newVerifyCommand() *cobra.Command {
+	var (
+		dir    string
+		asJSON bool
+	)
+	cmd := &cobra.Command{
+		Use:   "verify TOPIC --dir DIR",
+		Short: "Compare a copy of a topic's state with the log, and name the keys that differ",
+		Long: `With --dir it compares the directory of a replica that is not running, at the position where the replica left off, and changes nothing
+in it. By digest first: the stored rows are hashed anew, and where all is well the log is asked for its digest and no more. Where it differs, the
+keys are found at the cost of the difference, and printed as keyframe diff prints them: + the log alone has the key, - the copy alone has it, ~ the
+values differ; behind the key stand the hashes of the rows, here and in the log. keyframe repair puts right what differs.
+
+The exit status is that of diff(1): 0 if the copy is equal to the log, 1 if it differs, 2 for trouble, such as a position that the log no longer
+knows.`,
+		Example:           `  keyframe verify users --dir ./users-replica`,
+		Args:              arguments("TOPIC"),
+		ValidArgsFunction: completeTopic,
+		Annotations:       map[string]string{troubleAnnotation: ""},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := loadConfig(cmd)
+			if err != nil {
+				return err
+			}
+			if dir == "" {
+				return errors.New("--dir is missing: name the directory of a replica")
+			}
+			return verifyDir(cmd, c, args[0], dir, asJSON, false)
+		},
+	}
+	cmd.Flags().StringVar(&dir, "dir", "", "the directory of a replica that is not running")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "one JSON object a line: short for --format jsonl")
+	must(cmd.MarkFlagDirname("dir"))
+	addSettings(cmd, "state-url", "format")
+	return cmd
+}
+
+// verifyDir prints how a directory stands to the log; costs: and what a repair would cost.
+func verifyDir(cmd *cobra.Command, c *config, topic, dir string, asJSON, costs bool) error {
+	p, err := newDifferPrinter(cmd, c, asJSON, differSides{})
+	if err != nil {
+		return err
+	}
+	verdicts, err := client.VerifyDir(cmd.Context(), client.Config{
+		StateURL: c.str("state-url"), Topic: topic, Store: client.Dir(dir), Logger: slog.New(slog.DiscardHandler), // what is wrong is printed here
+	})
+	if err != nil {
+		return adviseCopy(topic, dir, stateError(c, err))
+	}
+	d := dirReport{p: p, topic: topic, dir: dir, costs: costs}
+	for _, v := range verdicts {
+		if v.Err != nil {
+			v.Err = stateError(c, v.Err)
+		}
+		if v.Unnamed != nil {
+			v.Unnamed = stateError(c, v.Unnamed)
+		}
+		if err := d.partition(v); err != nil {
+			return err
+		}
+	}
+	return d.end(cmd)
+}
+
+// adviseCopy says what to do about a directory that cannot be verified as it is.
+func adviseCopy(topic, dir string, err error) error {
+	var damaged *damage.Error
+	switch {
+	case errors.Is(err, engine.ErrLocked):
+		return fmt.Errorf("%w\n  A replica that runs verifies itself: keyframe replica list %s prints how it stands", err, topic)
+	case errors.Is(err, engine.ErrNotADataDir):
+		return fmt.Errorf("%w\n  keyframe replica run %s --dir DIR makes a copy in a directory", err, topic)
+	case errors.As(err, &damaged):
+		return adviseDir(dir, err)
+	}
+	return err
+}
+
+// dirReport prints verdicts about a directory.
+type dirReport struct {
+	p          *differPrinter
+	topic, dir string
+	costs      bool
+
+	drifted, unsure, failed int
+	cost                    client.RepairCost
+}
+
+func (r *dirReport) partition(v client.DirVerdict) error {
+	switch v.Outcome {
+	case client.Equal:
+	case client.Drifted:
+		r.drifted++
+	case client.Inconclusive:
+		r.unsure++
+	default:
+		r.failed++
+	}
+	columns, values := dirFact(v)
+	said := v.Verdict
+	if v.Outcome == client.Inconclusive {
+		said.Err = nil // the reason says it
+	}
+	if v.Cause != 0 && v.Outcome == client.Drifted {
+		said.Reason = v.Cause.String() + ": " + said.Reason
+	}
+	if err := r.p.fact(verdictText(said), columns, values...); err != nil {
+		return err
+	}
+	r.p.sides = differSides{here: fmt.Sprintf("%s at %d:%d", r.dir, v.Partition, v.At), log: fmt.Sprintf("%s at %d:%d", r.topic, v.Partition, v.At)}
+	for _, d := range v.Differs {
+		if err := r.p.key(d); err != nil {
+			return err
+		}
+	}
+	if v.Unnamed != nil {
+		if err := r.p.fact(fmt.Sprintf("partition %d: which keys differ could not be found out: %v", v.Partition, v.Unnamed),
+			[]string{"partition", "unnamed"}, v.Partition, v.Unnamed.Error()); err != nil {
+			return err
+		}
+	}
+	if r.costs {
+		if err := r.costOf(v); err != nil {
+			return err
+		}
+	}
+	return r.p.flush()
+}
+
+// dirFact is a verdict in JSON.
+func dirFact(v client.DirVerdict) (columns []string, values []any) {
+	columns, values = verdictFact(v.Verdict)
+	cause := any(absent{})
+	if v.Cause != 0 {
+		cause = v.Cause.String()
+	}
+	return append(columns, "position", "cause"), append(values, v.Position, cause)
+}
+
+// costOf says what a repair of the partition would cost.
+func (r *dirReport) costOf(v client.DirVerdict) error {
+	cost := v.Repair
+	switch {
+	case v.Outcome == client.Equal:
+		return nil
+	case cost.Refused != nil:
+		return r.p.fact(fmt.Sprintf("partition %d: a repair would be refused: %v", v.Partition, cost.Refused), []string{"partition", "refused"}, v.Partition, cost.Refused.Error())
+	case cost.Method == "":
+		return nil
+	}
+	r.cost.Keys, r.cost.Bytes, r.cost.FrameBytes = r.cost.Keys+cost.Keys, r.cost.Bytes+cost.Bytes, r.cost.FrameBytes+cost.FrameBytes
+	text := fmt.Sprintf("partition %d: a repair takes about %d bytes for %d keys by %s; a whole key frame has %d", v.Partition, cost.Bytes, cost.Keys, cost.Method, cost.FrameBytes)
+	return r.p.fact(text, []string{"partition", "repair"}, v.Partition,
+		object{[]string{"method", "keys", "bytes", "frame_bytes"}, []any{string(cost.Method), cost.Keys, cost.Bytes, cost.FrameBytes}})
+}
+
+// end prints the summary, and returns the exit status.
+func (r *dirReport) end(cmd *cobra.Command) error {
+	verdict, status := client.Equal, 0
+	switch {
+	case r.failed > 0:
+		verdict, status = client.Error, 2
+	case r.unsure > 0:
+		verdict, status = client.Inconclusive, 2
+	case r.drifted > 0:
+		verdict, status = client.Drifted, 1
+	}
+	if err := r.p.close([]string{"verdict"}, verdict.String()); err != nil {
+		return err
+	}
+	if status == 0 {
+		return nil
+	}
+	if r.p.text != nil {
+		fmt.Fprintln(cmd.ErrOrStderr(), r.summary())
+	}
+	return exitError(status)
+}
+
+// summary counts, and says what to do.
+func (r *dirReport) summary() (text string) {
+	if r.p.keys() > 0 {
+		text = r.p.summary() + "; "
+	}
+	if r.costs {
+		return text + "nothing was changed: without --dry-run it is made what the log has"
+	}
+	return text + fmt.Sprintf("keyframe repair %s --dir %s makes the copy what the log has", r.topic, r.dir)
+}

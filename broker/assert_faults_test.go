@@ -7,6 +7,7 @@ import (
 	"net"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -164,7 +165,7 @@ func TestAssertOnATopicThatWasCreatedAnew(t *testing.T) {
 func TestAssertOnATopicThatGrew(t *testing.T) {
 	b := startBroker(t)
 	b.said(t, keyFramed(fold.LastValue))
-	s := b.saying(t, "said")
+	s := b.saying(t, "said", kgo.MetadataMinAge(10*time.Millisecond))
 	defer s.Close()
 	var before, after []*kgo.Record
 	for i := range 20 {
@@ -173,7 +174,11 @@ func TestAssertOnATopicThatGrew(t *testing.T) {
 	s.say(before...)
 	_, err := b.topics.Grow(t.Context(), "said", 7)
 	require.NoError(t, err)
-	s.Client().ForceMetadataRefresh()
+	require.Eventually(t, func() bool {
+		s.Client().ForceMetadataRefresh()
+		leader, _, err := s.Client().PartitionLeader("said", 6)
+		return err == nil && leader >= 0
+	}, assertGuard, 10*time.Millisecond)
 	s.say(after...)
 	for i := range before {
 		require.Equal(t, before[i].Partition, after[i].Partition, "a key has moved")

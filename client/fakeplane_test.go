@@ -33,6 +33,7 @@ type fakePlane struct {
 
 	old    atomic.Bool                                                       // it knows no handshake
 	alter  atomic.Pointer[func(*state.ResumeRequest, *state.ResumeResponse)] // each answer of Resume
+	full   atomic.Pointer[func(*state.ResumeRequest) state.Reason]           // why it is refused; UNSPECIFIED: it is not
 	leases fakeLeases
 	repair fakeRepair
 	past   struct{ diffs, scans atomic.Int64 }

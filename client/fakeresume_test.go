@@ -104,6 +104,11 @@ func (f *fakePlane) Resume(ctx context.Context, req *connect.Request[state.Resum
 	if f.old.Load() {
 		return f.UnimplementedStateServiceHandler.Resume(ctx, req)
 	}
+	if full := f.full.Load(); full != nil {
+		if why := (*full)(req.Msg); why != state.Reason_REASON_UNSPECIFIED {
+			return nil, refuse(connect.CodeUnavailable, why)
+		}
+	}
 	if req.Msg.RepairAt != nil {
 		f.repair.resumes.Add(1)
 		if err := f.repair.refused("resume"); err != nil {

@@ -16,7 +16,9 @@ func (r *Replica) learnOnce(ctx context.Context) {
 	if r.plane == nil {
 		return
 	}
-	if err := r.plane.Frames(ctx, nil, false, r.learn); err != nil && ctx.Err() == nil {
+	bounded, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	if err := r.plane.Frames(bounded, nil, false, r.learn); err != nil && ctx.Err() == nil {
 		r.cfg.Logger.Warn("replica: the state plane did not answer", "topic", r.cfg.Topic, "err", err)
 	}
 }

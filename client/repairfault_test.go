@@ -415,14 +415,14 @@ func TestRowsOfABrokenCallCountOnce(t *testing.T) {
 	p := g.r.partitions[0]
 	c := p.comparison(p.rows(), f)
 	require.NoError(t, c.rehash())
-	c.bytesMax = 101 * 115
+	c.bytesMax = 101 * (115 + 128)
 	g.plane.repair.rowsMax.Store(10)
 	g.plane.repair.broken.Store(2)
 	rows, err := c.fetch(testContext(t), c.tags)
 	require.NoError(t, err)
 	require.Len(t, rows, 101)
 	require.EqualValues(t, 3, g.plane.repair.resolves.Load())
-	c.bytesMax = 100 * 115
+	c.bytesMax = 100 * (115 + 128)
 	_, err = c.fetch(testContext(t), c.tags)
 	require.ErrorIs(t, err, plane.ErrTooMuch)
 }

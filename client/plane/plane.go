@@ -9,6 +9,7 @@ import (
 	"connectrpc.com/connect"
 
 	"github.com/keyframelog/keyframe/proto/digest"
+	"github.com/keyframelog/keyframe/proto/fold"
 	"github.com/keyframelog/keyframe/proto/state"
 	"github.com/keyframelog/keyframe/proto/state/stateconnect"
 )
@@ -21,14 +22,21 @@ type Plane struct {
 	rpc   stateconnect.StateServiceClient
 }
 
+// answerBytesMax bounds one message of an answer: a row of any size fits, and what else there may be in it.
+const answerBytesMax = fold.RowBytesMax + 16<<20
+
 // New makes no call. base is the plane's URL, such as http://127.0.0.1:9094.
 func New(httpClient *http.Client, base, topic string) *Plane {
-	base = strings.TrimRight(base, "/")
-	return &Plane{http: httpClient, base: base, topic: topic, rpc: stateconnect.NewStateServiceClient(httpClient, base)}
+	base, httpClient = strings.TrimRight(base, "/"), watch(httpClient)
+	rpc := stateconnect.NewStateServiceClient(httpClient, base, connect.WithReadMaxBytes(answerBytesMax))
+	return &Plane{http: httpClient, base: base, topic: topic, rpc: rpc}
 }
 
 // Frames streams what is known of a partition (nil: of all) and, with follow, what is cut later, until on fails or the stream ends.
 func (p *Plane) Frames(ctx context.Context, partition *int32, follow bool, on func([]Partition, []Frame) error) error {
+	if follow {
+		ctx = mayBeSilent(ctx)
+	}
 	stream, err := p.rpc.Frames(ctx, connect.NewRequest(&state.FramesRequest{Topic: p.topic, Partition: partition, Follow: follow}))
 	if err != nil {
 		return err

@@ -43,8 +43,9 @@ func (a *Patience) Call(ctx context.Context, fn func(context.Context) error) err
 	for try := 1; ; try++ {
 		callCtx, cancel := context.WithTimeout(ctx, callTime)
 		err := ClassifyRepair(fn(callCtx))
+		slow := callCtx.Err() != nil // the next would take as long
 		cancel()
-		again := try < callTries && Passing(err) || errors.Is(err, ErrBusy) && a.now().Before(a.until)
+		again := try < callTries && Passing(err) && !slow || errors.Is(err, ErrBusy) && a.now().Before(a.until)
 		if err == nil {
 			a.until = a.now().Add(patience)
 		}
@@ -155,7 +156,7 @@ type Row struct {
 }
 
 // Resolve fetches the rows with the tags, from whichever frame has them, and takes none that was not asked for. A tag that no frame has is ErrLied.
-// The rows' keys, values and headers have at most bytesMax bytes together, else ErrTooMuch.
+// The rows take at most bytesMax bytes together, 128 for each beside its key, value and headers, else ErrTooMuch.
 func (s Search) Resolve(ctx context.Context, tags []uint64, bytesMax int) (rows []Row, err error) {
 	for part := range slices.Chunk(tags, TagsInRequest) {
 		missing := make(map[uint64]bool, len(part))
@@ -204,7 +205,10 @@ func (r *Repair) fetch(ctx context.Context, tags []uint64, bytesMax int) (rows [
 	return rows, err
 }
 
-func size(row frame.Row) int { return len(row.Key) + len(row.Value) + len(row.Headers) }
+// rowBytes is what a row takes beside its bytes.
+const rowBytes = 128
+
+func size(row frame.Row) int { return rowBytes + len(row.Key) + len(row.Value) + len(row.Headers) }
 
 // TagOf is the tag of a row's entry as sketches have it.
 func TagOf(e digest.Entry) uint64 {

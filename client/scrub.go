@@ -125,16 +125,16 @@ func (m *memoryRows) scrubPass() scrubPass {
 
 // scrubPass compares each row with what the index keeps of it.
 func (d *dirRows) scrubPass() scrubPass {
-	var after []byte
+	pass := d.t.ScrubRows()
 	return func(n int) (looked int, found scrubbed, done bool, err error) {
 		if err := d.s.gate.enter(); err != nil {
 			return 0, found, true, err
 		}
 		defer d.s.gate.leave()
-		after, looked, err = d.t.Scrub(after, n)
+		piece, err := pass.Next(context.Background(), n)
 		if errors.Is(err, table.ErrCorrupt) {
-			return looked, scrubbed{kept: d.t.Digest(), at: d.t.Position(), damage: fmt.Errorf("%w: %w", ErrCorrupt, err)}, true, nil
+			return piece.Rows, scrubbed{kept: d.t.Digest(), at: d.t.Position(), damage: fmt.Errorf("%w: %w", ErrCorrupt, err)}, true, nil
 		}
-		return looked, found, after == nil, err
+		return piece.Rows, found, piece.Done, err
 	}
 }

@@ -48,27 +48,29 @@ func pause(ctx context.Context, d time.Duration) bool {
 }
 
 func (k *Keyframer) scrubPartition(ctx context.Context, p *Partition) {
-	var s table.Scrub
+	tab, err := p.Table()
+	if err != nil {
+		return
+	}
+	s := tab.ScrubFrame()
 	for done := false; !done; {
-		tab, err := p.Table()
-		if err != nil || p.rotten.Load() {
+		if _, err := p.Table(); err != nil || p.rotten.Load() {
 			return // gone, or known to be rotten
 		}
-		var n int
-		var bytes int64
-		n, bytes, done, err = tab.ScrubFrame(ctx, &s, scrubPiece)
-		k.metrics.scrubbedRows.Add(float64(n))
+		piece, err := s.Next(ctx, scrubPiece)
+		k.metrics.scrubbedRows.Add(float64(piece.Rows))
 		switch {
 		case ctx.Err() != nil || errors.Is(err, table.ErrClosed):
 			return
 		case errors.Is(err, table.ErrCorrupt) || errors.Is(err, table.ErrDigest):
-			k.rot(ctx, p, &s, err)
+			k.rot(ctx, p, s, err)
 			return
 		case err != nil:
 			p.logger.Error("a scrub failed, and is tried again in the next round", "error", err)
 			return
 		}
-		if !done && !pause(ctx, time.Duration(max(int64(n), bytes>>10, 1))*time.Second/time.Duration(k.cfg.ScrubRows)) {
+		rows := max(int64(piece.Rows), piece.Bytes>>10, 1)
+		if done = piece.Done; !done && !pause(ctx, time.Duration(rows)*time.Second/time.Duration(k.cfg.ScrubRows)) {
 			return
 		}
 	}

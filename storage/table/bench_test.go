@@ -252,11 +252,11 @@ func BenchmarkRead(b *testing.B) {
 	b.Run("offsets/current", scan(table.Current, offsets))
 	b.Run("offsets/frame", scan(mid, offsets))
 	b.Run("scrub", scan(mid, func(*table.View) (n int) { // in pieces, as in the background
-		var s table.Scrub
+		s := x.t.ScrubFrame()
 		for done := false; !done; {
-			read, _, end, err := x.t.ScrubFrame(context.Background(), &s, 4096)
+			p, err := s.Next(context.Background(), 4096)
 			require.NoError(b, err)
-			n, done = n+read, end
+			n, done = n+p.Rows, p.Done
 		}
 		return n
 	}))

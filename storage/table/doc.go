@@ -41,7 +41,7 @@
 //
 // Every commit is one Ingest, a Patch too, so recovery is reading the meta entry. Trim takes three steps, each of which leaves a table that
 // reads the same (see Trim); in the second, rows are replaced by an IngestAndExcise. Load and Drop put their visible step last and first, and
-// Open removes entries of ordinals without a meta entry. What is stored is read back by Verify in one pass, by ScrubFrame and Scrub piece by piece.
+// Open removes entries of ordinals without a meta entry. What is stored is read back by Verify in one pass, by a Scrub piece by piece.
 //
 // # Reading beside ingests
 //

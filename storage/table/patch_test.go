@@ -202,13 +202,10 @@ func (c *copied) check(t fatal) {
 		}
 	}
 	looked := 0
-	for after := []byte(nil); ; {
-		last, n, err := c.t.Scrub(after, 7)
+	for scrub, done := c.t.ScrubRows(), false; !done; {
+		p, err := scrub.Next(background, 7)
 		require.NoError(t, err)
-		looked += n
-		if after = last; last == nil {
-			break
-		}
+		looked, done = looked+p.Rows, p.Done
 	}
 	require.Len(t, c.own.sorted(false), looked)
 	size := int64(0)

@@ -8,13 +8,11 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/keyframelog/keyframe/proto/digest"
-	"github.com/keyframelog/keyframe/proto/frame"
 )
 
 // Verify reads the rows of the frame at cut (or Current) back, checks the checksum of each, hashes them and compares. It returns the
 // digest of what is stored; the error is ErrDigest where that is not the frame's, and ErrCorrupt where a row or a block is damaged.
-// It is one pass, and pins sstables to its end: in pieces, at leisure, ScrubFrame does it for a frame, and Scrub, against the index, for the
-// table at Position.
+// It is one pass, and pins sstables to its end: a Scrub does it in pieces, at leisure.
 //
 // What it hashes was read back from files that were synced before a commit, or a compaction, made them part of the database. Some
 // blocks may come from Pebble's block cache: but only a read of the file, its checksum verified, puts a block there (Pebble 2.1.7:
@@ -27,22 +25,17 @@ func (t *Table) Verify(ctx context.Context, cut int64) (got digest.Digest, err e
 		return got, err
 	}
 	defer v.Close()
-	var h digest.Hasher
-	var canceled error
-	_, err = v.offsets(0, false, func(r *frame.Row) bool {
-		got.Add(h.Entry(r.Key, r.Value))
-		if got.Count%4096 == 0 {
-			canceled = ctx.Err()
-		}
-		return canceled == nil
-	})
-	if err == nil {
-		err = canceled
+	var all tally
+	_, err = all.read(ctx, v, 0)
+	if err == nil && all.sum != v.f.Digest {
+		err = t.differs(&v.f, all.sum)
 	}
-	if err == nil && got != v.f.Digest {
-		err = t.differs(&v.f, got)
-	}
-	return got, t.damaged(v.f.Cut, err)
+	return all.sum, t.damaged(v.f.Cut, err)
+}
+
+// behind says where reading has stopped.
+func behind(next int64, err error) error {
+	return fmt.Errorf("behind the rows below offset %d: %w", next, err)
 }
 
 // damaged makes ErrCorrupt of what Pebble says of a damaged block, and says whose it is.

@@ -31,19 +31,19 @@ func TestVerifyReadsTheFiles(t *testing.T) {
 	}
 	require.NoError(t, s.db.Commit(background, []table.Fold{{Table: a, Changes: collapse(deltas), End: 200, Cut: true}}))
 	damage(t, fs, []byte("100-0000"))
-	_, n, err := a.Scrub(nil, 50)
+	rows := a.ScrubRows()
+	p, err := rows.Next(background, 50)
 	require.NoError(t, err, "the damaged row comes later")
-	require.Equal(t, 50, n)
-	_, _, err = a.Scrub([]byte("k049"), 100)
+	require.Equal(t, table.Piece{Rows: 50, Bytes: 50 * (4 + 1004)}, p)
+	_, err = rows.Next(background, 100)
 	require.ErrorIs(t, err, table.ErrCorrupt)
 	_, err = a.Verify(background, 200)
 	require.ErrorIs(t, err, table.ErrCorrupt)
 	require.ErrorContains(t, err, "ordinal 1 at 200")
-	var scrub table.Scrub
-	_, _, done, err := a.ScrubFrame(background, &scrub, 1000)
+	p, err = a.ScrubFrame().Next(background, 1000)
 	require.ErrorIs(t, err, table.ErrCorrupt)
 	require.ErrorContains(t, err, "ordinal 1 at 200: behind the rows below offset ")
-	require.False(t, done)
+	require.False(t, p.Done)
 }
 
 // damage changes a byte of what is stored in an sstable.

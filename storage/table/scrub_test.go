@@ -24,10 +24,12 @@ func TestScrubFrame(t *testing.T) {
 	defer s.close(t)
 	a, err := s.db.Table(1, identity(fold.LastValue, 0))
 	require.NoError(t, err)
-	var scrub table.Scrub
-	_, _, done, err := a.ScrubFrame(background, &scrub, 10)
+	scrub := a.ScrubFrame()
+	p, err := scrub.Next(background, 10)
 	require.NoError(t, err)
-	require.True(t, done, "there is no frame")
+	require.Equal(t, table.Piece{Done: true}, p, "there is no frame")
+	_, begun := scrub.Cut()
+	require.False(t, begun)
 
 	commit := func(from, end int64) {
 		var deltas []oracleDelta
@@ -39,11 +41,10 @@ func TestScrubFrame(t *testing.T) {
 	commit(0, 200)
 	read := func(until int) (rows int) {
 		for done := false; !done && rows < until; {
-			var n int
-			n, _, done, err = a.ScrubFrame(background, &scrub, 30)
+			p, err := scrub.Next(background, 30)
 			require.NoError(t, err)
-			require.LessOrEqual(t, n, 30)
-			rows += n
+			require.LessOrEqual(t, p.Rows, 30)
+			rows, done = rows+p.Rows, p.Done
 		}
 		return rows
 	}
@@ -51,7 +52,7 @@ func TestScrubFrame(t *testing.T) {
 	commit(200, 300)
 	require.Equal(t, 140, read(1000), "the frame is as it was, whatever is folded since")
 
-	scrub = table.Scrub{}
+	scrub = a.ScrubFrame()
 	read(60)
 	cut, begun := scrub.Cut()
 	require.True(t, begun)
@@ -60,23 +61,28 @@ func TestScrubFrame(t *testing.T) {
 	require.NoError(t, a.Thin(background, 300))
 	require.Equal(t, 200, read(1000), "the oldest frame, from its beginning")
 
-	scrub = table.Scrub{}
-	n, bytes, done, err := a.ScrubFrame(background, &scrub, 1)
+	scrub = a.ScrubFrame()
+	p, err = scrub.Next(background, 1)
 	require.NoError(t, err)
-	require.False(t, done)
-	require.Equal(t, 1, n)
-	require.EqualValues(t, 4+4+1000, bytes)
+	require.Equal(t, table.Piece{Rows: 1, Bytes: 4 + 4 + 1000}, p)
 	canceled, cancel := context.WithCancel(background)
 	cancel()
-	_, _, done, err = a.ScrubFrame(canceled, &scrub, 100)
+	p, err = scrub.Next(canceled, 100)
 	require.ErrorIs(t, err, context.Canceled)
-	require.False(t, done)
+	require.False(t, p.Done)
+	_, err = a.ScrubRows().Next(canceled, 100)
+	require.ErrorIs(t, err, context.Canceled)
 	require.NoError(t, s.pdb.Delete(keys.AppendTableOffset(nil, keys.TableRows, 1, 305), pebble.NoSync))
-	for done, err = false, nil; !done && err == nil; {
-		_, _, done, err = a.ScrubFrame(background, &scrub, 100)
+	for p, err = (table.Piece{}), nil; !p.Done && err == nil; {
+		p, err = scrub.Next(background, 100)
 	}
 	require.ErrorIs(t, err, table.ErrDigest, "a row is missing")
-	require.False(t, done)
+	require.False(t, p.Done)
+	scrub = a.ScrubRows()
+	for p, err = (table.Piece{}), nil; !p.Done && err == nil; {
+		p, err = scrub.Next(background, 100)
+	}
+	require.ErrorIs(t, err, table.ErrCorrupt, "the index has it")
 }
 
 // A piece has no more bytes than a KiB for each row that was asked for, and one row at least.
@@ -93,11 +99,11 @@ func TestScrubFrameOfLargeRows(t *testing.T) {
 		deltas = append(deltas, oracleDelta{key: fmt.Sprintf("k%03d", o), offset: o, op: oraclePut, value: fmt.Sprintf("%04096d", o)})
 	}
 	require.NoError(t, s.db.Commit(background, []table.Fold{{Table: a, Changes: collapse(deltas), End: 20, Cut: true}}))
-	var scrub table.Scrub
+	scrub := a.ScrubFrame()
 	for _, x := range [][2]int{{8, 2}, {1, 1}, {16, 4}} {
-		n, _, done, err := a.ScrubFrame(background, &scrub, x[0])
+		p, err := scrub.Next(background, x[0])
 		require.NoError(t, err)
-		require.False(t, done)
-		require.Equal(t, x[1], n)
+		require.False(t, p.Done)
+		require.Equal(t, x[1], p.Rows)
 	}
 }

@@ -59,7 +59,7 @@ func (q *resumption) decide(r *keyframer.Retained, epochEnd func(int32) (int32, 
 	case position > r.Bounds.LastStable:
 		return q.whole(r, api.Answer_ANSWER_RESET, api.Reason_REASON_FUTURE_POSITION,
 			fmt.Sprintf("the position %d lies above the last stable offset %d", position, r.Bounds.LastStable))
-	case q.epoch >= 0 && (found < 0 || end < position):
+	case q.epoch >= 0 && end < position: // -1 where the log is in no epoch so high
 		return q.whole(r, api.Answer_ANSWER_RESET, api.Reason_REASON_DIVERGED,
 			fmt.Sprintf("leader epoch %d ends at %d in the log (epoch %d), below the position %d", q.epoch, end, found, position))
 	}

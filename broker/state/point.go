@@ -26,6 +26,7 @@ func (s *Server) topic(name string) (*keyframer.Topic, error) {
 	if t, ok := s.cfg.Keyframer.Topic(name); ok {
 		return t, nil
 	}
+	name = clip(name) // of the client's choice
 	if s.cfg.TopicExists(name) {
 		return nil, refuse(api.Reason_REASON_NOT_KEY_FRAMED, &api.ErrorDetail{Topic: name},
 			"topic %q is not key-framed: its cleanup.policy has no compact; keyframe topic alter %s --cleanup-policy compact adds it", name, name)

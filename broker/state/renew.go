@@ -71,7 +71,7 @@ func (s *service) revoke(l *lease.Lease) error {
 
 // leaseError maps the errors of leases.
 func leaseError(topic string, p *keyframer.Partition, err error) error {
-	detail := &api.ErrorDetail{Topic: topic}
+	detail := &api.ErrorDetail{Topic: clip(topic)}
 	if p != nil {
 		detail.Partition = &p.Index
 	}

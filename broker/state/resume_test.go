@@ -131,6 +131,8 @@ func TestResumeAnswers(t *testing.T) {
 	n.trimTo(100, calm())
 	require.EqualValues(t, 150, n.logs[0].Bounds().DeltaStart)
 	check("trimmed", held(at, 60), api.Answer_ANSWER_DELTA, 0, 150, 60, 150)
+	from, since, _ := n.leases.Held([16]byte{7}, 0)
+	require.Equal(t, []int64{150, 60}, []int64{from, since}, "what changed since is held")
 	check("trimmed, and differs", wrong(100), api.Answer_ANSWER_DELTA, 0, 150, 100, 150) // no frame is left to compare with
 	check("trimmed, to be repaired", withRepair(held(at, 60), 60), api.Answer_ANSWER_REPAIR, 0, 150, 60, 150)
 	require.NoError(t, n.leases.DropTopic([16]byte{7}))
@@ -202,7 +204,7 @@ func TestRepairCutsOneFrame(t *testing.T) {
 	var all sync.WaitGroup
 	for i := range 50 {
 		all.Go(func() {
-			m := withRepair(held(at, 101), 101)
+			m := withRepair(held(at, 101), int64(101-i%2)) // at or above the position in any case
 			m.Replica = fmt.Sprint("r", i)
 			got, err := n.resume(m)
 			if err != nil || got.Answer != api.Answer_ANSWER_REPAIR || got.Frame.Cut != 101 || got.Lease.From != 101 {

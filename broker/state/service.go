@@ -22,7 +22,7 @@ var _ stateconnect.StateServiceHandler = (*service)(nil)
 func (s *service) beginScan(parent context.Context, topic string) (context.Context, func(), error) {
 	ctx, end, ok := s.scan(parent)
 	if !ok {
-		return nil, nil, refuse(api.Reason_REASON_TOO_MANY_SCANS, &api.ErrorDetail{Topic: topic},
+		return nil, nil, refuse(api.Reason_REASON_TOO_MANY_SCANS, &api.ErrorDetail{Topic: clip(topic)},
 			"%d scans are running already: try again", s.cfg.Scans)
 	}
 	return ctx, end, nil

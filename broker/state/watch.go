@@ -154,8 +154,8 @@ func (w *watch) points(list []*api.AsOf) (map[int32]*api.AsOf, error) {
 		switch end := p.Bounds().LastStable; {
 		case !bytes.Equal(point.Incarnation, p.Incarnation[:]):
 			return nil, refuseAt(api.Reason_REASON_OTHER_INCARNATION, t, p, point.Offset,
-				"partition %d of topic %q was created anew: its incarnation is %x, and offsets of %x mean nothing there: watch it from the start",
-				p.Index, t.Name, p.Incarnation, point.Incarnation)
+				"partition %d of topic %q was created anew: its incarnation is %x, and offsets of another mean nothing there: watch it from the start",
+				p.Index, t.Name, p.Incarnation)
 		case point.Offset < 0 || point.Start < 0:
 			return nil, connect.NewError(connect.CodeInvalidArgument, errors.New("offset and start are not negative"))
 		case point.Offset > end:

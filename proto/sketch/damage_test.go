@@ -26,6 +26,7 @@ func TestRoundTrip(t *testing.T) {
 		require.NoError(t, err)
 		require.True(t, slices.Equal(cells, got))
 		require.LessOrEqual(t, len(b), 14*len(cells))
+		require.LessOrEqual(t, 13*cap(got), len(b), "memory for what there is")
 	})
 }
 
@@ -46,6 +47,7 @@ func TestParseRefuses(t *testing.T) {
 		"long form":             {cell(0x80, 0x00), 1, 30, sketch.ErrCorrupt},
 		"no end of the count":   {cell(bytes.Repeat([]byte{0xff}, 11)...), 1, 30, sketch.ErrCorrupt},
 		"rows below none":       {good, 1, -1, sketch.ErrCorrupt},
+		"none of no rows":       {nil, 1, -1, sketch.ErrCorrupt},
 		"first below none":      {good, -1, 30, sketch.ErrCorrupt},
 		"beyond the last":       {cell(0), sketch.CellsMax, 30, sketch.ErrTooManyCells},
 		"one beyond the last":   {append(cell(0), cell(0)...), sketch.CellsMax - 1, 30, sketch.ErrTooManyCells},
@@ -158,8 +160,12 @@ func TestEndlessCells(t *testing.T) {
 	_, err = dec.Add(make([]sketch.Cell, sketch.CellsMax))
 	require.ErrorIs(t, err, sketch.ErrTooManyCells)
 	require.Equal(t, 10, dec.Cells())
+	_, err = dec.Add(cells[:1])
+	require.ErrorIs(t, err, sketch.ErrTooManyCells, "for good")
+	require.Zero(t, dec.More())
 
 	enc := sketch.NewEncoder(nil)
+	require.Empty(t, enc.Next(nil, -5))
 	require.Len(t, enc.Next(nil, sketch.CellsMax+5), sketch.CellsMax)
 	require.Empty(t, enc.Next(nil, 1))
 }

@@ -61,7 +61,7 @@ func (p *Partition) StartConsolidated(changes []table.Change, end, start int64) 
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.folding != nil || p.position != p.table.Position() {
+	if p.position != p.table.Position() { // a fold that failed has something only then
 		p.inFold.Store(false)
 		return f, nil, false
 	}
@@ -85,7 +85,7 @@ func (p *Partition) Patch(ctx context.Context, puts []frame.Row, deletes [][]byt
 	}
 	defer p.inFold.Store(false)
 	p.mu.RLock()
-	clean := p.folding == nil && p.position == p.table.Position()
+	clean := p.position == p.table.Position()
 	p.mu.RUnlock()
 	if !clean {
 		return ErrBusy

@@ -79,6 +79,37 @@ func TestReportAndReplicas(t *testing.T) {
 	require.Contains(t, string(body), `keyframe_replicas_drifted{partition="0",topic="files"} 2`)
 }
 
+// A dispute is one partition's, and so is its end; a log is that of one life of a topic.
+func TestDisputesAreOfAPartition(t *testing.T) {
+	n := newNode(t, 2, nil)
+	for _, l := range n.logs {
+		l.Append(memlog.Put("a", "1"), memlog.Put("b", "1"))
+	}
+	n.cut()
+	for _, replica := range []string{"one", "two"} {
+		m := reported(replica, 2, func(x *api.ReplicaPartition) { x.Partition, x.Incarnation = 1, append([]byte{1, 1}, make([]byte, 14)...) })
+		_, err := n.report(m)
+		require.NoError(t, err)
+	}
+	clear := func(partition int32) bool {
+		t.Helper()
+		cleared, err := n.client.ClearDispute(context.Background(), connect.NewRequest(&api.ClearDisputeRequest{Topic: topicName, Partition: partition}))
+		require.NoError(t, err)
+		return cleared.Msg.Cleared
+	}
+	require.False(t, clear(0))
+	require.True(t, clear(1))
+	require.False(t, clear(1))
+
+	find := replicas.In(n.k)
+	_, ok := find(replicas.Topic{ID: [16]byte{7}, Name: topicName}, 1)
+	require.True(t, ok)
+	_, ok = find(replicas.Topic{ID: [16]byte{8}, Name: topicName}, 1)
+	require.False(t, ok, "of another life of the topic")
+	_, ok = find(replicas.Topic{ID: [16]byte{7}, Name: topicName}, 2)
+	require.False(t, ok)
+}
+
 // A frame of the broker's own that a replica says it differs from, and does not, is no claim.
 func TestClaimsAreComparedWithTheFrame(t *testing.T) {
 	n := newNode(t, 1, nil)
@@ -104,12 +135,20 @@ func TestBadReports(t *testing.T) {
 		"count":       func(x *api.ReplicaPartition) { x.Compared.Count = -1 },
 		"method":      func(x *api.ReplicaPartition) { x.Repair.Method = "" },
 		"keys":        func(x *api.ReplicaPartition) { x.Repair.Keys = -1 },
+		"bootstraps":  func(x *api.ReplicaPartition) { x.Bootstraps = -1 },
+		"start":       func(x *api.ReplicaPartition) { x.Compared.Start = -1 },
 	} {
 		_, err := n.report(reported("r", 0, change))
 		require.Equal(t, connect.CodeInvalidArgument, connect.CodeOf(err), name)
 	}
 	for name, replica := range map[string]string{"none": "", "long": strings.Repeat("x", 250), "a terminal's": "a\x1b[2J"} {
 		_, err := n.report(reported(replica, 0, nil))
+		require.Equal(t, connect.CodeInvalidArgument, connect.CodeOf(err), name)
+	}
+	for name, host := range map[string]string{"long": strings.Repeat("x", 513), "a terminal's": "a\x1b[2J"} {
+		m := reported("r", 0, nil)
+		m.Host = host
+		_, err := n.report(m)
 		require.Equal(t, connect.CodeInvalidArgument, connect.CodeOf(err), name)
 	}
 	many := reported("r", 0, nil)

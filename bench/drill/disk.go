@@ -1,0 +1,103 @@
+package drill
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/keyframelog/keyframe/client"
+)
+
+// flip changes a bit of a row in the files of a replica that is closed, and opens it again.
+func (f *field) flip(ctx context.Context) (found Finding, err error) {
+	dir := filepath.Join(f.s.dir, "flipped")
+	x := f.subject(f.s.kafkaAddr(), client.Dir(dir))
+	if err := x.open(ctx); err != nil {
+		return found, err
+	}
+	key, row, err := f.anyRow(ctx, x)
+	if err := errors.Join(err, x.close()); err != nil {
+		return found, err
+	}
+	found = Finding{Fault: Flipped, Topic: f.topic, Injected: row.Offset, By: ByChecksum, Harmed: 1}
+	if err := flipBit(dir, row.Value); err != nil {
+		return found, err
+	}
+	flipped := time.Now()
+	mark := x.mark()
+	if err := x.open(ctx); err != nil {
+		return found, err
+	}
+	f.others = append(f.others, x)
+	if now, ok, err := x.Get(ctx, []byte(key)); err == nil && (!ok || !bytes.Equal(now.Value, row.Value)) {
+		return found, fmt.Errorf("topic %s: the replica shows a wrong row of key %q", f.topic, key)
+	}
+	x.Scrub(ctx)
+	told, at, err := x.await(ctx, "what the scrub finds", mark, func(n note) bool { return n.verdict != nil && errors.Is(n.verdict.Err, client.ErrCorrupt) })
+	if err != nil {
+		return found, err
+	}
+	found.At, found.After, found.Detected = told.verdict.At, told.at.Sub(flipped), true
+	if err := f.awaitRepair(ctx, x, &found, told, at); err != nil {
+		return found, err
+	}
+	if found.Method != client.ByFrame {
+		return found, f.confirm(ctx, x, &found, []string{key})
+	}
+	// Nobody can tell what was in a block that cannot be read: all rows come anew.
+	if found.Repaired, err = f.equalAtNext(ctx, x); err != nil {
+		return found, err
+	}
+	now, ok, err := x.Get(ctx, []byte(key))
+	found.Exact = ok && bytes.Equal(now.Value, row.Value)
+	return found, err
+}
+
+// anyRow returns a row of the replica whose value is in its files as it is, once the replica is at the log's end.
+func (f *field) anyRow(ctx context.Context, x *subject) (key string, row client.Row, err error) {
+	end, err := f.s.end(ctx, f.topic)
+	if err != nil {
+		return "", row, err
+	}
+	if err := x.WaitFor(ctx, 0, end); err != nil {
+		return "", row, err
+	}
+	key = fmt.Sprintf("key-%012d", (f.next+f.cfg.Keys/2)%f.cfg.Keys) // not of those that were changed last
+	row, ok, err := x.Get(ctx, []byte(key))
+	if err == nil && !ok {
+		err = fmt.Errorf("topic %s: the replica does not have key %q", f.topic, key)
+	}
+	return key, row, err
+}
+
+var errNotStored = errors.New("the value is in none of the files")
+
+// flipBit flips one bit of a value wherever it stands in the files of a directory.
+func flipBit(dir string, value []byte) error {
+	times := 0
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		i := bytes.Index(b, value)
+		if i < 0 {
+			return nil
+		}
+		times++
+		b[i+len(value)/2] ^= 1
+		return os.WriteFile(path, b, 0o644)
+	})
+	if err == nil && times == 0 {
+		err = fmt.Errorf("%w of %s", errNotStored, dir)
+	}
+	return err
+}

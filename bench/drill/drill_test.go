@@ -1,0 +1,155 @@
+package drill
+
+import (
+	"context"
+	"os"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/keyframelog/keyframe/client"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func small(t *testing.T, faults ...Fault) Config {
+	t.Helper()
+	cfg := DefaultConfig()
+	cfg.Keys, cfg.ValueBytes, cfg.Deltas, cfg.Dir = 2000, 100, 100, t.TempDir()
+	if len(faults) > 0 {
+		cfg.Faults = faults
+	}
+	return cfg
+}
+
+// run is Run, which leaves nothing behind.
+func run(t *testing.T, cfg Config) Report {
+	t.Helper()
+	report, err := Run(t.Context(), cfg)
+	require.NoError(t, err)
+	requireNothingLeft(t, cfg)
+	return report
+}
+
+func requireNothingLeft(t *testing.T, cfg Config) {
+	t.Helper()
+	left, err := os.ReadDir(cfg.Dir)
+	require.NoError(t, err)
+	require.Empty(t, left)
+}
+
+// Each fault is found by what it should be found by, at the next key frame at the latest; the keys that differ are those that were harmed, and
+// no others; what is moved for it is little beside a whole frame, where it can be.
+func TestEveryFaultIsFoundAndPutRight(t *testing.T) {
+	var setup Setup
+	var told []Fault
+	cfg := small(t)
+	cfg.Started, cfg.Found = func(s Setup) { setup = s }, func(f Finding) { told = append(told, f.Fault) }
+	report := run(t, cfg)
+	require.EqualValues(t, 4000, setup.Rows, "two topics")
+	require.Equal(t, Faults(), told)
+	want := map[Fault]struct {
+		by     Means
+		method client.Method
+		keys   int64
+	}{
+		Lost:      {ByKeyFrame, client.BySketch, 1},
+		LostBatch: {ByKeyFrame, client.BySketch, 10},
+		Doubled:   {ByKeyFrame, client.BySketch, 1},
+		Mutated:   {ByKeyFrame, client.BySketch, 1},
+		Flipped:   {ByChecksum, client.ByFrame, 2000},
+		Asleep:    {ByHandshake, "", 25},
+	}
+	require.Len(t, report.Findings, len(want))
+	for _, f := range report.Findings {
+		w := want[f.Fault]
+		require.True(t, f.Detected && f.Repaired && f.Exact, "%+v", f)
+		require.True(t, f.OK())
+		require.Equal(t, w.by, f.By, f.Fault)
+		require.Equal(t, w.method, f.Method, f.Fault)
+		require.Equal(t, w.keys, f.Keys, f.Fault)
+		require.Positive(t, f.After, f.Fault)
+		require.Positive(t, f.In, f.Fault)
+		switch f.Fault {
+		case Flipped:
+			require.Greater(t, f.Bytes, f.WholeFrame*9/10, "nothing less than the whole frame")
+			require.Less(t, f.Injected, f.At, f.Fault)
+		case Doubled: // its frame is small
+			require.Less(t, f.Bytes, f.WholeFrame/4, f.Fault)
+		default:
+			require.Less(t, f.Bytes, f.WholeFrame/10, f.Fault)
+			require.Less(t, f.Injected, f.At, f.Fault)
+			require.Greater(t, f.WholeFrame, int64(2000*(16+100)), f.Fault)
+		}
+	}
+	require.Len(t, report.Ends, 2)
+	for _, end := range report.Ends {
+		require.Empty(t, end.Wrong)
+		require.Equal(t, map[string]int{rowsTopic: 4, countersTopic: 2}[end.Topic], end.Replicas)
+	}
+	require.EqualValues(t, 2000-3, report.Ends[0].Log.Count, "some keys were deleted while a replica was asleep")
+	require.EqualValues(t, 2000, report.Ends[1].Log.Count)
+	require.True(t, report.OK())
+}
+
+// Replicas that only report are found wrong, and are wrong to the end: so the drill can fail.
+func TestReplicasThatDoNotRepairFail(t *testing.T) {
+	cfg := small(t, Lost, Doubled)
+	cfg.OnDrift = client.Report
+	report := run(t, cfg)
+	require.False(t, report.OK())
+	for _, f := range report.Findings {
+		require.True(t, f.Detected, f.Fault)
+		require.False(t, f.Repaired, f.Fault)
+		require.False(t, f.OK(), f.Fault)
+	}
+	for _, end := range report.Ends {
+		require.Len(t, end.Wrong, 1, "the drilled replica alone: %v", end.Wrong)
+	}
+}
+
+// A drill that is interrupted, wherever it is, leaves nothing behind.
+func TestInterruptedDrillLeavesNothing(t *testing.T) {
+	for _, at := range []Fault{"", Lost, Flipped} {
+		cfg := small(t, Lost, Flipped, Asleep)
+		ctx, cancel := context.WithCancel(t.Context())
+		cfg.Started = func(Setup) {
+			if at == "" {
+				cancel()
+			}
+		}
+		cfg.Found = func(f Finding) {
+			if f.Fault == at {
+				cancel()
+			}
+		}
+		_, err := Run(ctx, cfg)
+		require.ErrorIs(t, err, context.Canceled)
+		requireNothingLeft(t, cfg)
+		cancel()
+	}
+}
+
+func TestConfigIsChecked(t *testing.T) {
+	for name, change := range map[string]func(*Config){
+		"no fault":      func(c *Config) { c.Faults = nil },
+		"unknown fault": func(c *Config) { c.Faults = []Fault{"lots"} },
+		"few keys":      func(c *Config) { c.Keys = KeysMin - 1 },
+		"many keys":     func(c *Config) { c.Keys = KeysMax + 1 },
+		"small values":  func(c *Config) { c.ValueBytes = ValueBytesMin - 1 },
+		"large values":  func(c *Config) { c.ValueBytes = ValueBytesMax + 1 },
+		"few deltas":    func(c *Config) { c.Deltas = DeltasMin - 1 },
+		"many deltas":   func(c *Config) { c.Deltas = c.Keys/2 + 1 },
+	} {
+		cfg := small(t)
+		change(&cfg)
+		_, err := Run(t.Context(), cfg)
+		require.ErrorIs(t, err, ErrConfig, name)
+		requireNothingLeft(t, cfg)
+	}
+	cfg := small(t)
+	require.NoError(t, cfg.Validate())
+	cfg = DefaultConfig()
+	require.NoError(t, cfg.Validate())
+}

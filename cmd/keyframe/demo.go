@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -46,16 +45,7 @@ five commits on the way. Leaves nothing behind.`,
 			}
 			ctx, out, stop := whileRead(cmd.Context(), cmd.OutOrStdout())
 			defer stop()
-			err := runDemo(ctx, out, flags)
-			switch unwritten := out.err(); {
-			case cmd.Context().Err() != nil && err != nil:
-				return cmd.Context().Err() // what an interruption breaks is no news
-			case errors.Is(unwritten, syscall.EPIPE):
-				return exitError(141) // nobody reads on, which a shell reports as SIGPIPE
-			case unwritten != nil:
-				return unwritten
-			}
-			return err
+			return out.ended(cmd.Context(), runDemo(ctx, out, flags))
 		},
 	}
 	cmd.Flags().StringVar(&flags.git, "git", ".", "repository whose history is read")

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
 	"os"
 	"os/signal"
@@ -35,6 +36,19 @@ func (o *demoOutput) Write(p []byte) (int, error) {
 		o.cancel()
 	}
 	return n, err
+}
+
+// ended is the error of a demo that has ended with one, or whose output has.
+func (o *demoOutput) ended(command context.Context, err error) error {
+	switch unwritten := o.err(); {
+	case command.Err() != nil && err != nil:
+		return command.Err() // what an interruption breaks is no news
+	case errors.Is(unwritten, syscall.EPIPE):
+		return exitError(141) // nobody reads on, which a shell reports as SIGPIPE
+	case unwritten != nil:
+		return unwritten
+	}
+	return err
 }
 
 func (o *demoOutput) err() error {

@@ -46,6 +46,7 @@ Settings: flags, then KEYFRAME_* variables, then the YAML file of --config. "key
 		newCheckCommand(),
 		newConfigCommand(),
 		newDemoCommand(),
+		newDrillCommand(),
 	)
 	return root
 }

@@ -14,6 +14,7 @@
 //   - LostBatch: a replica is not given a batch at all.
 //   - Doubled: a delta of an aborted transaction, which was sent again, is applied with the one that took its place.
 //   - Mutated: one bit of a value changes on its way to a replica; the checksum of the batch is right.
+//   - BeforeLog: a write is acknowledged, and never reaches the log; the program that wrote it has it in its state.
 //   - Flipped: one bit of a row changes in the files of a replica.
 //   - Asleep: a replica comes back after the deltas that it lacks were trimmed.
 //
@@ -21,7 +22,7 @@
 //
 // Times are taken where the fault happens and where the replica tells of it (Config.OnVerdict, OnEvent). Bytes are those of the
 // connections between replica and state plane, in both directions, HTTP heads included: from the verdict to the end of the repair, or from the opening
-// to the end of the catching up. Beside it stands what a whole key frame takes, which is downloaded over such a connection too. Which
+// to the end of the catching up; of a program that compares its state with the log, those of its connections to both planes. Beside it stands what a whole key frame takes, which is downloaded over such a connection too. Which
 // keys differed is what the replica names (OnDifference); it is held to those that were harmed.
 //
 // The second proof of a repair is the next key frame, which is cut after each fault. At the end of the drill all replicas, those that were

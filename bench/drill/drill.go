@@ -97,6 +97,8 @@ func (d *drill) run(ctx context.Context, fault Fault) (Finding, error) {
 		return d.counters.double(ctx)
 	case Mutated:
 		return d.rows.mutate(ctx)
+	case BeforeLog:
+		return d.rows.loseBeforeLog(ctx)
 	case Flipped:
 		return d.rows.flip(ctx)
 	default:

@@ -58,6 +58,7 @@ func TestEveryFaultIsFoundAndPutRight(t *testing.T) {
 		LostBatch: {ByKeyFrame, client.BySketch, 10},
 		Doubled:   {ByKeyFrame, client.BySketch, 1},
 		Mutated:   {ByKeyFrame, client.BySketch, 1},
+		BeforeLog: {ByReconcile, client.BySketch, 1},
 		Flipped:   {ByChecksum, client.ByFrame, 2000},
 		Asleep:    {ByHandshake, "", 25},
 	}

@@ -15,13 +15,14 @@ const (
 	LostBatch Fault = "lost-batch"
 	Doubled   Fault = "doubled"
 	Mutated   Fault = "mutated"
+	BeforeLog Fault = "before-log"
 	Flipped   Fault = "flipped"
 	Asleep    Fault = "asleep"
 )
 
 // Faults are all of them, in the order in which they happen.
 func Faults() []Fault {
-	return []Fault{Lost, LostBatch, Doubled, Mutated, Flipped, Asleep}
+	return []Fault{Lost, LostBatch, Doubled, Mutated, BeforeLog, Flipped, Asleep}
 }
 
 // Means is what found a fault.
@@ -31,6 +32,7 @@ const (
 	ByKeyFrame  Means = "key frame" // the digest at its cut
 	ByChecksum  Means = "checksum"  // of what is stored, when it was read
 	ByHandshake Means = "handshake" // what the replica says that it has, when it comes back
+	ByReconcile Means = "reconcile" // of the source's full state with the log
 )
 
 // Finding is what became of one fault.

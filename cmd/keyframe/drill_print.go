@@ -44,6 +44,11 @@ func faultsTold() map[drill.Fault]faultTold {
 			"one bit of a value changed on the way to a replica, and the batch's checksum was that of the changed bytes.",
 			"What a checksum protects between two hops, a digest protects from end to end.",
 		},
+		drill.BeforeLog: {
+			"a write is acknowledged, and never reaches the log",
+			"a program's last write was acknowledged by a middleman and never reached the log, with which all replicas agree.",
+			"Only who has the full state can tell: it was compared with the log, and what differed was written. So does keyframe reconcile.",
+		},
 		drill.Flipped: {
 			"one bit of a row changes in the files of a replica",
 			"one bit of a row changed in a replica's files. Reading it failed, and nothing wrong was ever shown.",

@@ -25,7 +25,7 @@ func TestDriftDrill(t *testing.T) {
 	require.NoError(t, err, out)
 	for _, fault := range drill.Faults() {
 		line := lineThatBegins(t, out, string(fault)+" ")
-		require.Regexp(t, `^\S+ +[\d,]+ +[\d,]+ +(key frame|checksum|handshake) +\S+s +\S+s +[\d,]+ +[\d,]+ +[\d,]+ +[\d,.]+x$`, line)
+		require.Regexp(t, `^\S+ +[\d,]+ +[\d,]+ +(key frame|checksum|handshake|reconcile) +\S+s +\S+s +[\d,]+ +[\d,]+ +[\d,]+ +[\d,.]+x$`, line)
 		require.Contains(t, out, faultsTold()[fault].why)
 	}
 	require.Regexp(t, `rows +4 replicas and the producer's own state at [\d,]+ equal the log: 1,997 rows, digest [0-9a-f]{16}\n`, out)

@@ -33,6 +33,9 @@ func (f *Fault) Done() <-chan struct{} { return f.done }
 // Time is when it happened, the first time. To be called once Done is closed.
 func (f *Fault) Time() time.Time { return f.at }
 
+// Base is the offset with which what is swallowed is acknowledged.
+func (f *Fault) Base() int64 { return f.base }
+
 func (f *Fault) happened() {
 	f.once.Do(func() {
 		f.at = time.Now()

@@ -136,6 +136,71 @@ func TestAtMostTwoFramesAreInWork(t *testing.T) {
 	require.EqualValues(t, 4, w.metric("scan_seconds"), "it was kept")
 }
 
+// Replicas that have fetched what they found do not come back: their frame makes room for another at once. While one of them still searches it does not,
+// and not for as long as it took to read it.
+func TestAFrameThatHasServedMakesRoom(t *testing.T) {
+	w := newWorld(t, repair.Config{Frames: 1, Grace: time.Hour, Keep: 24 * time.Hour})
+	sources := []repair.Source{w.source(0), w.source(1)}
+	ctx := context.Background()
+	v, err := sources[0].Table.View(cut) // so that the next one reads nothing
+	require.NoError(t, err)
+	require.NoError(t, v.Close())
+	g := &gate{reached: make(chan struct{}, 1), open: make(chan struct{})}
+	w.gate.Store(g)
+	opened := make(chan *repair.Frame)
+	go func() {
+		f, _ := w.desk.Open(ctx, sources[0], cut)
+		opened <- f
+	}()
+	<-g.reached
+	w.pass(time.Second) // so long it takes
+	w.gate.Store(nil)
+	close(g.open)
+	first := <-opened
+	require.NotNil(t, first)
+	search := func(first int) {
+		t.Helper()
+		f := w.open(sources[0])
+		_, err := f.Cells(ctx, first, 8)
+		require.NoError(t, err)
+		f.Release()
+	}
+	found := func() {
+		t.Helper()
+		f := w.open(sources[0])
+		got, _, err := collect(f, f.Tags()[0])
+		require.NoError(t, err)
+		require.Len(t, got, 1)
+		f.Release()
+	}
+	busy := func() {
+		t.Helper()
+		_, err := w.desk.Open(ctx, sources[1], cut)
+		require.ErrorIs(t, err, repair.ErrBusy)
+	}
+	first.Release()
+	search(0)
+	search(8) // of the same replica
+	search(0) // of another
+	found()   // which has asked for tags as well
+	w.pass(time.Minute)
+	busy()
+	tags := w.open(sources[0])
+	for range 2 {
+		_, _, err := collect(tags, 0)
+		require.NoError(t, err)
+	}
+	tags.Release()
+	busy()
+	w.pass(time.Second - time.Millisecond)
+	busy()
+	w.pass(time.Millisecond)
+	w.open(sources[1]).Release()
+	w.pass(time.Minute)
+	_, err = w.desk.Open(ctx, sources[0], cut)
+	require.ErrorIs(t, err, repair.ErrBusy, "nobody has fetched anything from the other")
+}
+
 func TestAFrameIsForgotten(t *testing.T) {
 	w := newWorld(t, repair.Config{Keep: time.Minute})
 	src := w.source(0)

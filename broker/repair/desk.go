@@ -46,7 +46,7 @@ type Config struct {
 	Frames int
 	// MemoryBytes bounds what is kept of all frames, cells not counted: of those there are 2^20 a frame at most. Default 1 GiB.
 	MemoryBytes int64
-	// Grace is how long after its last use a frame counts as in work. Default 3 s.
+	// Grace is how long after its last use a frame counts as in work, at most. Default 3 s.
 	Grace time.Duration
 	// Keep is how long after its last use a frame is kept. Default 1 min.
 	Keep time.Duration
@@ -214,7 +214,7 @@ func (d *Desk) admitLocked(now time.Time, bytes int64) error {
 		held, oldest := bytes, (*kept)(nil)
 		for _, k := range d.frames {
 			held += k.bytes()
-			if k.uses == 0 && now.Sub(k.last) >= d.cfg.Grace && (oldest == nil || k.last.Before(oldest.last)) {
+			if k.uses == 0 && now.Sub(k.last) >= k.rest(d.cfg.Grace) && (oldest == nil || k.last.Before(oldest.last)) {
 				oldest = k
 			}
 		}

@@ -41,7 +41,19 @@ func (f *Frame) Frame() table.Frame { return f.kept.frame }
 func (f *Frame) Pub() [32]byte { return f.kept.pub }
 
 // Tags are those of all rows, in the order of their offsets. The slice is shared: do not change it.
-func (f *Frame) Tags() []uint64 { return f.kept.tags }
+func (f *Frame) Tags() []uint64 {
+	f.search(1)
+	return f.kept.tags
+}
+
+// search notes that somebody begins to search for what differs, or, with -1, has found and fetched it: who searches comes back.
+func (f *Frame) search(n int) {
+	f.desk.mu.Lock()
+	defer f.desk.mu.Unlock()
+	k := f.kept
+	k.searching = max(k.searching+n, 0)
+	k.served = n < 0 && k.searching == 0
+}
 
 // Cells are n cells of the frame's sketch from first on, fewer beyond sketch.CellsMax. Those that nobody asked for before are made, with
 // all below. The slice is shared: do not change it. The error is ctx's.
@@ -50,6 +62,9 @@ func (f *Frame) Cells(ctx context.Context, first, n int) ([]sketch.Cell, error) 
 	end := min(first+n, sketch.CellsMax)
 	if first < 0 || n < 0 || first > end {
 		return nil, fmt.Errorf("repair: there are no %d cells from %d on", n, first)
+	}
+	if first == 0 {
+		f.search(1)
 	}
 	select {
 	case <-k.making:
@@ -70,6 +85,11 @@ func (f *Frame) Cells(ctx context.Context, first, n int) ([]sketch.Cell, error) 
 // Rows visits the rows that have one of the tags, in offset order, and returns the tags that none has. A row is valid during the visit. Errors:
 // ErrCorrupt where a row is damaged by now, table.ErrNoFrame where the frame is no longer there, ctx's, visit's.
 func (f *Frame) Rows(ctx context.Context, tags []uint64, visit func(*frame.Row) error) (unknown []uint64, err error) {
+	defer func() {
+		if err == nil {
+			f.search(-1)
+		}
+	}()
 	offsets, unknown := f.kept.find(tags)
 	if len(offsets) == 0 {
 		return unknown, nil

@@ -20,8 +20,9 @@ type kept struct {
 	frame table.Frame
 	pub   [32]byte
 
-	ready chan struct{} // closed when the scan has ended; err, tags and offsets are set before
+	ready chan struct{} // closed when the scan has ended; err, took, tags and offsets are set before
 	err   error
+	took  time.Duration
 	tags  []uint64 // of the rows, in offset order
 	at    []int64  // their offsets
 
@@ -31,8 +32,10 @@ type kept struct {
 	cellCount atomic.Int64
 
 	// Guarded by the desk's mu.
-	uses int
-	last time.Time
+	uses      int
+	last      time.Time
+	searching int // who asked for the first cells, or for tags, and not for rows since
+	served    bool // everybody who searched has fetched what was found
 }
 
 func newKept(src Source, f table.Frame, pub [32]byte) *kept {
@@ -44,6 +47,15 @@ func newKept(src Source, f table.Frame, pub [32]byte) *kept {
 // bytes is the memory that the frame takes, cells aside.
 func (k *kept) bytes() int64 { return k.frame.Digest.Count * rowBytes }
 
+// rest is how long after its last use the frame is in work: a replica that decodes comes back. Where all of them have fetched what they found it is no
+// longer than reading the frame took, so that several frames in turn cost no more than twice the reading. The desk's mu is held.
+func (k *kept) rest(grace time.Duration) time.Duration {
+	if k.served {
+		return min(k.took, grace)
+	}
+	return grace
+}
+
 // scan reads a frame back, for all who wait for it.
 func (d *Desk) scan(k *kept, view *table.View) {
 	began := d.cfg.Now()
@@ -51,7 +63,8 @@ func (d *Desk) scan(k *kept, view *table.View) {
 	err = damage.Join(err, view.Close())
 	if err == nil {
 		k.encoder = sketch.NewEncoder(k.tags)
-		d.metrics.scanSeconds.Observe(d.cfg.Now().Sub(began).Seconds())
+		k.took = d.cfg.Now().Sub(began)
+		d.metrics.scanSeconds.Observe(k.took.Seconds())
 	}
 	d.scanned(k, err)
 }

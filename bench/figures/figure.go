@@ -16,6 +16,7 @@ type figure struct {
 	bench, unit string  // which metric of which benchmark
 	bound       float64 // 0: it is only told
 	least       bool    // the bound is what it must reach, not what it may cost
+	none        bool    // there must be none
 	whole       string  // the same of loading the whole frame, a metric of the same benchmark; "": there is no such thing
 }
 
@@ -29,7 +30,7 @@ func (f *figure) line(m measured) (line string, kept bool, err error) {
 	switch {
 	case f.least:
 		bound, ok = ">= "+quantity(f.bound, f.unit), got >= f.bound
-	case f.bound > 0:
+	case f.bound > 0 || f.none:
 		bound, ok = "<= "+quantity(f.bound, f.unit), got <= f.bound
 	}
 	if !ok {

@@ -31,6 +31,7 @@ func TestFigureSaysWhetherItsBoundIsKept(t *testing.T) {
 	}{
 		{figure{what: "x", bench: "B", unit: "bytes", bound: 4_000, whole: "frame-bytes"}, "x|4,000 bytes|<= 4,000 bytes|115,000,000 bytes|", true},
 		{figure{what: "x", bench: "B", unit: "bytes", bound: 3_999}, "x|4,000 bytes|<= 3,999 bytes||MISSED", false},
+		{figure{what: "x", bench: "B", unit: "bytes", none: true}, "x|4,000 bytes|<= 0 bytes||MISSED", false},
 		{figure{what: "x", bench: "B", unit: "bytes"}, "x|4,000 bytes|||", true},
 		{figure{what: "x", bench: "B", unit: "%", bound: 15}, "x|15.2 %|<= 15 %||MISSED", false},
 		{figure{what: "x", bench: "B", unit: "rows/s", bound: 2_000_000, least: true}, "x|1,999,999 rows/s|>= 2,000,000 rows/s||MISSED", false},

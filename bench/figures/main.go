@@ -1,7 +1,7 @@
 // Figures measures what is promised of replicas, each beside what loading the whole frame cost in the same run, and prints a table: what, measured,
 // promised, whole frame. It exits with 1 if a promise is not kept.
 //
-//	go run ./bench/figures [-only PATTERN]
+//	go run ./bench/figures [-only PATTERN] [-deltas N]
 //
 // The measurements are benchmarks, of this package and of those that have what is measured. Each can be repeated alone:
 //
@@ -24,10 +24,11 @@ import (
 
 func main() {
 	only := flag.String("only", "", "measure only what this pattern finds in the name of a source: "+strings.Join(sourceNames(), ", "))
+	deltas := flag.Int64("deltas", 10_000_000, "how many deltas are followed without a false alarm")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	kept, err := run(ctx, *only)
+	kept, err := run(ctx, *only, *deltas)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 	}
@@ -37,7 +38,7 @@ func main() {
 }
 
 // run measures and prints. kept: everything is within its bound.
-func run(ctx context.Context, only string) (kept bool, err error) {
+func run(ctx context.Context, only string, deltas int64) (kept bool, err error) {
 	pattern, err := regexp.Compile("(?i)" + only)
 	if err != nil {
 		return false, err
@@ -46,7 +47,7 @@ func run(ctx context.Context, only string) (kept bool, err error) {
 	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "FIGURE\tMEASURED\tBOUND\tWHOLE FRAME\t")
 	kept = true
-	for _, s := range sources() {
+	for _, s := range sources(deltas) {
 		if !pattern.MatchString(s.name) {
 			continue
 		}

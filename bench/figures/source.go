@@ -20,13 +20,13 @@ func here(pattern string, env ...string) func(context.Context) (measured, error)
 }
 
 func sourceNames() (names []string) {
-	for _, s := range sources() {
+	for _, s := range sources(0) {
 		names = append(names, s.name)
 	}
 	return names
 }
 
-func sources() []source {
+func sources(deltas int64) []source {
 	var repair, wake []figure
 	for _, store := range []string{"memory", "dir"} {
 		for i, b := range []figure{{bound: 4_000}, {bound: 200_000}, {bound: 2_000_000}} {
@@ -62,6 +62,13 @@ func sources() []source {
 			{what: "digest upkeep, replica in memory", bench: "Upkeep/replica/memory", unit: "%", bound: 30},
 			{what: "digest upkeep, table on disk", bench: "Upkeep/table", unit: "%", bound: 15},
 			{what: "digest upkeep, replica on disk", bench: "Upkeep/replica/dir", unit: "%", bound: 15},
+		}},
+		{"alarm", here("NoFalseAlarm", fmt.Sprintf("KEYFRAME_BENCH_DELTAS=%d", deltas)), []figure{
+			{what: "false alarms", bench: "NoFalseAlarm", unit: "alarms", none: true},
+			{what: "  in so many deltas", bench: "NoFalseAlarm", unit: "deltas"},
+			{what: "  restarts of broker and replicas", bench: "NoFalseAlarm", unit: "restarts"},
+			{what: "  comparisons that said equal", bench: "NoFalseAlarm", unit: "equal"},
+			{what: "  that could not be made", bench: "NoFalseAlarm", unit: "inconclusive"},
 		}},
 		{"scrub", func(ctx context.Context) (measured, error) {
 			return benchmarks(ctx, "storage/memory", "^BenchmarkScrub$", "10x")

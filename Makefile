@@ -32,7 +32,7 @@ conformance:
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
-# What is promised of replicas, measured and beside its bound; ONLY=repair|wake|check|upkeep|alarm|scrub for some of it.
+# What is promised of replicas, measured and beside its bound; ONLY=repair|wake|check|upkeep|alarm|reconnect|scrub for some of it.
 figures:
 	@$(GO) run ./bench/figures -only "$(ONLY)"
 

@@ -94,6 +94,16 @@ func (n *node) restart(kill bool) {
 	n.start()
 }
 
+// rss is the memory of a broker that is a process of its own.
+func (n *node) rss() int64 {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.process == nil {
+		return 0
+	}
+	return n.process.RSS()
+}
+
 func (n *node) dialKafka(ctx context.Context, network, _ string) (net.Conn, error) {
 	n.mu.Lock()
 	addr := n.kafka

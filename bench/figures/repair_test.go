@@ -41,8 +41,10 @@ type world struct {
 }
 
 // newWorld fills a broker of this process.
-func newWorld(t testing.TB, rows int) *world {
-	w := &world{node: startNode(t, ""), rows: rows, noise: rand.NewChaCha8([32]byte{2})}
+func newWorld(t testing.TB, rows int) *world { return fill(t, startNode(t, ""), rows) }
+
+func fill(t testing.TB, n *node, rows int) *world {
+	w := &world{node: n, rows: rows, noise: rand.NewChaCha8([32]byte{2})}
 	require.NoError(t, bootstrap.Fill(t.Context(), bootstrap.Config{
 		Kafka: w.kafka, State: "http://" + w.state, Topic: topicName, Partitions: 1, Keys: rows, ValueBytes: valueSize,
 	}))

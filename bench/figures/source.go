@@ -70,6 +70,13 @@ func sources(deltas int64) []source {
 			{what: "  comparisons that said equal", bench: "NoFalseAlarm", unit: "equal"},
 			{what: "  that could not be made", bench: "NoFalseAlarm", unit: "inconclusive"},
 		}},
+		{"reconnect", here("Reconnect"), []figure{
+			{what: "1,000 replicas find a killed broker: folds and cuts", bench: "Reconnect", unit: "folds", none: true},
+			{what: "  950 have said where they stand, and are right", bench: "Reconnect", unit: "resumed-s", bound: 10},
+			{what: "  50 that keep rows are compared", bench: "Reconnect", unit: "found-s", bound: 10},
+			{what: "  all are verified at the next cut", bench: "Reconnect", unit: "verified-s", bound: 10},
+			{what: "  memory of the broker for each", bench: "Reconnect", unit: "B/replica", bound: 128_000},
+		}},
 		{"scrub", func(ctx context.Context) (measured, error) {
 			return benchmarks(ctx, "storage/memory", "^BenchmarkScrub$", "10x")
 		}, []figure{{what: "scrub, 1 M rows in memory", bench: "Scrub", unit: "rows/cpu-s", bound: 2_000_000, least: true}}},

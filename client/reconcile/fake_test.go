@@ -36,6 +36,9 @@ type fakeTopic struct {
 	parts []*fakePart
 	cuts  int
 
+	bound   int            // of partitions that are asked for cells and not yet for rows, as the broker has it; 0: none
+	working map[int32]bool // guarded by mu
+
 	calls  atomic.Int64                          // of Sketch, Tags, Resolve, and frames
 	asked  map[string]int                        // by call; guarded by mu
 	refuse func(call string) state.Reason        // UNSPECIFIED: it answers
@@ -60,7 +63,7 @@ type fakeRow struct {
 }
 
 func newFakeTopic(t testing.TB, partitions int) *fakeTopic {
-	f := &fakeTopic{asked: map[string]int{}}
+	f := &fakeTopic{asked: map[string]int{}, working: map[int32]bool{}}
 	for i := range partitions {
 		f.parts = append(f.parts, &fakePart{incarnation: [16]byte{byte(i + 1)}, rows: map[string]fakeRow{}, taken: map[int64][]fakeRow{}})
 	}
@@ -121,6 +124,10 @@ func (f *fakeTopic) note(call string) error {
 	if why == state.Reason_REASON_UNSPECIFIED {
 		return nil
 	}
+	return refusal(why)
+}
+
+func refusal(why state.Reason) error {
 	err := connect.NewError(connect.CodeFailedPrecondition, fmt.Errorf("%v", why))
 	detail, _ := connect.NewErrorDetail(&state.ErrorDetail{Reason: why})
 	err.AddDetail(detail)
@@ -197,12 +204,17 @@ func (f *fakeTopic) taken(call string, no int32, cut int64) (map[uint64][]fakeRo
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if call == "resolve" {
+		delete(f.working, no)
+	} else if f.bound > 0 {
+		if !f.working[no] && len(f.working) == f.bound {
+			return nil, nil, refusal(state.Reason_REASON_TOO_MANY_REPAIRS)
+		}
+		f.working[no] = true
+	}
 	rows, ok := f.parts[no].taken[cut]
 	if !ok {
-		err := connect.NewError(connect.CodeNotFound, fmt.Errorf("no frame at %d", cut))
-		detail, _ := connect.NewErrorDetail(&state.ErrorDetail{Reason: state.Reason_REASON_UNKNOWN_FRAME})
-		err.AddDetail(detail)
-		return nil, nil, err
+		return nil, nil, refusal(state.Reason_REASON_UNKNOWN_FRAME)
 	}
 	var h digest.Hasher
 	byTag := map[uint64][]fakeRow{}

@@ -153,8 +153,14 @@ func (c *comparison) describe(ctx context.Context) (kind fold.Kind, kept []plane
 	return kind, kept, err
 }
 
-// home is the partition that producers write a key to.
-func (c *comparison) home(key []byte) int32 { return c.cfg.Partition(key, len(c.topic)) }
+// home is the partition that producers write a key to; 0 where they have none.
+func (c *comparison) home(key []byte) int32 {
+	p := c.cfg.Partition(key, len(c.topic))
+	if p < 0 || int(p) >= len(c.topic) {
+		return 0
+	}
+	return p
+}
 
 // takeCut makes the first cut, or finds the frames of the caller's.
 func (c *comparison) takeCut(ctx context.Context, kept []plane.Frame) error {

@@ -6,6 +6,7 @@
 //	keyframe state get users alice       the folded state
 //	keyframe diff users --from 1000      what has changed since; keyframe history users alice: how
 //	keyframe replica run users           a verified copy that follows
+//	keyframe reconcile users < dump      make its state that of a dump: write only what differs
 //	keyframe verify users --dir DIR      is that copy the log's? keyframe repair makes it so
 //	keyframe check --data-dir DIR        verify a stopped broker's directory
 //

@@ -56,7 +56,7 @@ differs, 1 if something does.`,
 	}
 	flags.source.addFlags(cmd)
 	cmd.Flags().BoolVar(&flags.dryRun, "dry-run", false, "print what differs, and write nothing")
-	cmd.Flags().StringVar(&flags.at, "at", "", "compare at a cut that was made before the dump: its name, or P:OFFSET,... of key frames (default: cut now)")
+	addCutFlag(cmd, &flags.at)
 	cmd.Flags().BoolVar(&flags.allowEmpty, "allow-empty", false, "a dump without rows deletes everything")
 	cmd.Flags().StringVar(&flags.transactionalID, "transactional-id", "", "write everything in one transaction under this id: all or nothing")
 	cmd.Flags().BoolVar(&flags.asJSON, "json", false, "one JSON object a line: short for --format jsonl")
@@ -76,25 +76,17 @@ func fileArgument(args []string) string {
 	if len(args) > 1 {
 		return args[1]
 	}
-	return "-"
+	return ""
 }
 
 func reconcileSource(cmd *cobra.Command, c *config, topic string, source *sourceFile, flags reconcileFlags) error {
-	at, err := parsePoint("at", flags.at)
+	at, err := sourcePoint(c, flags.at)
 	if err != nil {
 		return err
 	}
-	if err := checkFormat(c); err != nil {
-		return err
-	}
-	report := sourceReport{topic: topic, source: source.name, toHere: true}
+	report := &sourceReport{topic: topic, source: source.name, named: true, toHere: true}
 	if flags.dryRun {
-		config := client.CompareConfig{StateURL: c.str("state-url"), Topic: topic, At: at, OnDifference: report.differs, OnMoved: report.moves}
-		found, err := client.Compare(cmd.Context(), config, source.rows())
-		if err != nil {
-			return reconcileError(c, topic, err)
-		}
-		return report.print(cmd, c, flags.asJSON, client.Published{Comparison: found, Verdict: found.Outcome})
+		return compareSource(cmd, c, report, source, at, flags.asJSON)
 	}
 	producer, err := newProducer(cmd, c, topic)
 	if err != nil {

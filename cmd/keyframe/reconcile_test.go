@@ -135,3 +135,30 @@ func TestReconcileRefuses(t *testing.T) {
 	require.Contains(t, n.run(t, "", "reconcile", "u", "--allow-empty"), "2 gone")
 	require.Empty(t, n.values(t, "u"))
 }
+
+// verify compares a dump and writes nothing: by digest first, then by difference, in the words of diff.
+func TestVerifyDump(t *testing.T) {
+	n := startNode(t)
+	n.run(t, "", "topic", "create", "users", "--cleanup-policy", "compact")
+	n.run(t, "alice\tonline\nbob\taway\ncarol\tonline\n", "produce", "users")
+	require.Contains(t, n.run(t, "carol\tonline\nbob\taway\nalice\tonline\n", "verify", "users"), "3 rows, by digest: 0 new, 0 gone, 0 changed; equal")
+	out, err := n.try(t, "alice\tonline\nbob\tback\ndave\tonline\n", "verify", "users")
+	requireStatus(t, 1, err)
+	require.Equal(t, `--- standard input
++++ users at 0:3
+~ bob  fae37f0e3ec8ebc8 -> 93cfb2b2ea0178fe
++ carol  bf6e82296573fcd5
+- dave  8d723ab01a1765d8
+`, out[:strings.Index(out, "3 rows")])
+	out, err = n.try(t, "alice\tonline\n", "verify", "users", "--json")
+	requireStatus(t, 1, err)
+	require.Contains(t, out, `"verdict":"drifted"`)
+	_, err = n.try(t, "alice", "verify", "users")
+	require.ErrorContains(t, err, "line 1:")
+	_, err = n.try(t, "", "verify", "users", "--dir", t.TempDir(), "--at", "0:3")
+	require.ErrorContains(t, err, "both named")
+	require.Len(t, n.values(t, "users"), 3)
+	out, err = n.try(t, "", "verify", "users", "-") // an empty dump is one that differs in every row
+	requireStatus(t, 1, err)
+	require.Contains(t, out, "3 new")
+}

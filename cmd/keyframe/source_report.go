@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -8,11 +9,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/keyframelog/keyframe/client"
+	"github.com/keyframelog/keyframe/proto/state"
 )
 
 // sourceReport prints how a source and a topic compared, and what was done about it.
 type sourceReport struct {
 	topic, source string
+	named         bool // the source is where the user said, though it be empty
 	toHere        bool // the topic is made the source
 	wrote         bool
 
@@ -21,6 +24,46 @@ type sourceReport struct {
 
 func (r *sourceReport) differs(d client.Difference) { r.differing = append(r.differing, d) }
 func (r *sourceReport) moves(d client.Difference)   { r.moved = append(r.moved, d) }
+
+func addCutFlag(cmd *cobra.Command, at *string) {
+	cmd.Flags().StringVar(at, "at", "", "compare at a cut that was made before the dump: its name, or P:OFFSET,... of key frames (default: cut now)")
+}
+
+// sourcePoint checks what is said before the source is read, which may take long.
+func sourcePoint(c *config, text string) (*state.At, error) {
+	if err := checkFormat(c); err != nil {
+		return nil, err
+	}
+	return parsePoint("at", text)
+}
+
+// verifySource compares the rows of a file or of standard input.
+func verifySource(cmd *cobra.Command, c *config, args []string, flags sourceFlags, point string, asJSON bool) error {
+	at, err := sourcePoint(c, point)
+	if err != nil {
+		return err
+	}
+	source, err := openSource(cmd, fileArgument(args), flags)
+	if err != nil {
+		return err
+	}
+	report := &sourceReport{topic: args[0], source: source.name, named: fileArgument(args) != ""}
+	return errors.Join(compareSource(cmd, c, report, source, at, asJSON), source.close())
+}
+
+// compareSource writes nothing.
+func compareSource(cmd *cobra.Command, c *config, report *sourceReport, source *sourceFile, at *state.At, asJSON bool) error {
+	found, err := client.Compare(cmd.Context(), client.CompareConfig{
+		StateURL: c.str("state-url"), Topic: report.topic, At: at, OnDifference: report.differs, OnMoved: report.moves,
+	}, source.rows())
+	if err != nil {
+		return reconcileError(c, report.topic, err)
+	}
+	if found.Source.Count == 0 && !report.named {
+		return errors.New("standard input has no rows: name the --dir of a replica or a FILE of rows, or - if it is meant to be empty")
+	}
+	return report.print(cmd, c, asJSON, client.Published{Comparison: found, Verdict: found.Outcome})
+}
 
 // print ends with the exit status that the verdict is.
 func (r *sourceReport) print(cmd *cobra.Command, c *config, asJSON bool, done client.Published) error {

@@ -10,6 +10,7 @@ import (
 	"os"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
 	"github.com/keyframelog/keyframe/client"
 	"github.com/keyframelog/keyframe/proto/delta"
@@ -57,6 +58,9 @@ func openSource(cmd *cobra.Command, path string, flags sourceFlags) (*sourceFile
 		return nil, err
 	}
 	s := &sourceFile{name: path, flags: flags}
+	if in, isFile := cmd.InOrStdin().(*os.File); path == "" && isFile && term.IsTerminal(int(in.Fd())) {
+		return nil, errors.New("there are no rows: name a FILE, or send them to standard input (- takes them from the terminal)")
+	}
 	if path == "" || path == "-" {
 		s.name, s.from = "standard input", cmd.InOrStdin()
 	} else {

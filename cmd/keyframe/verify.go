@@ -15,20 +15,29 @@ import (
 func newVerifyCommand() *cobra.Command {
 	var (
 		dir    string
+		at     string
+		source sourceFlags
 		asJSON bool
 	)
 	cmd := &cobra.Command{
-		Use:   "verify TOPIC --dir DIR",
+		Use:   "verify TOPIC --dir DIR | TOPIC [FILE]",
 		Short: "Compare a copy of a topic's state with the log, and name the keys that differ",
 		Long: `With --dir it compares the directory of a replica that is not running, at the position where the replica left off, and changes nothing
 in it. By digest first: the stored rows are hashed anew, and where all is well the log is asked for its digest and no more. Where it differs, the
 keys are found at the cost of the difference, and printed as keyframe diff prints them: + the log alone has the key, - the copy alone has it, ~ the
 values differ; behind the key stand the hashes of the rows, here and in the log. keyframe repair puts right what differs.
 
+Without it, it compares a dump of rows of any system, FILE or standard input, with the topic at a cut that is made before the first line is read, or
+at one that was made before the dump was taken (--at). By digest first, then by difference. A key that was written since the cut is left alone (? in front
+of it), and is no difference. keyframe reconcile writes what differs.
+
+` + sourceLong + `
+
 The exit status is that of diff(1): 0 if the copy is equal to the log, 1 if it differs, 2 for trouble, such as a position that the log no longer
 knows.`,
-		Example:           `  keyframe verify users --dir ./users-replica`,
-		Args:              arguments("TOPIC"),
+		Example: `  keyframe verify users --dir ./users-replica
+  psql -Atc "select id, row_to_json(u) from users u" -F $'\t' | keyframe verify users`,
+		Args:              sourceArguments,
 		ValidArgsFunction: completeTopic,
 		Annotations:       map[string]string{troubleAnnotation: ""},
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -37,12 +46,18 @@ knows.`,
 				return err
 			}
 			if dir == "" {
-				return errors.New("--dir is missing: name the directory of a replica")
+				return verifySource(cmd, c, args, source, at, asJSON)
+			}
+			changed := cmd.Flags().Changed
+			if len(args) > 1 || changed("at") || changed("input") || changed("separator") {
+				return errors.New("--dir and a dump (FILE, --at, --input, --separator) are both named: compare one of them")
 			}
 			return verifyDir(cmd, c, args[0], dir, asJSON, false)
 		},
 	}
 	cmd.Flags().StringVar(&dir, "dir", "", "the directory of a replica that is not running")
+	source.addFlags(cmd)
+	addCutFlag(cmd, &at)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "one JSON object a line: short for --format jsonl")
 	must(cmd.MarkFlagDirname("dir"))
 	addSettings(cmd, "state-url", "format")

@@ -79,10 +79,12 @@ func repairDir(cmd *cobra.Command, c *config, topic string, flags repairFlags) e
 	err = repairNow(ctx, c, cfg, log)
 	verdict := client.Equal
 	switch {
+	case err != nil && cmd.Context().Err() != nil:
+		return errors.Join(cmd.Context().Err(), p.flush())
+	case err != nil && ctx.Err() != nil:
+		return errors.Join(fmt.Errorf("not repaired within %s (--timeout): %w", flags.timeout, err), p.flush())
 	case errors.Is(err, errNotEqual):
 		verdict = client.Drifted
-	case err != nil && cmd.Context().Err() == nil && ctx.Err() != nil:
-		return errors.Join(fmt.Errorf("not repaired within %s (--timeout): %w", flags.timeout, err), p.flush())
 	case err != nil:
 		return errors.Join(adviseCopy(topic, flags.dir, err), p.flush())
 	}
@@ -124,19 +126,28 @@ func repairNow(ctx context.Context, c *config, cfg client.Config, log *replicaLo
 	return verifyNow(ctx, replica, log)
 }
 
-// scrubNow hashes the stored rows anew, and waits until those that are not what was applied have been fetched again.
+// scrubNow hashes the stored rows anew, until they are what was applied: where they are not, it waits until something has come of it. A way of
+// fetching them that failed is followed by another one.
 func scrubNow(ctx context.Context, replica *client.Replica, log *replicaLog) error {
-	log.expectAnswers(true)
-	var rotten []int32
-	for _, v := range replica.Scrub(ctx) {
-		if v.Outcome != client.Equal {
-			rotten = append(rotten, v.Partition)
+	for {
+		log.expectAnswers(true)
+		var rotten []int32
+		for _, v := range replica.Scrub(ctx) {
+			switch v.Outcome {
+			case client.Equal:
+			case client.Error:
+				return v.Err
+			default:
+				rotten = append(rotten, v.Partition)
+			}
+		}
+		if len(rotten) == 0 {
+			return nil
+		}
+		if !log.putRight(ctx, rotten) {
+			return fmt.Errorf("%d partition(s) %w", len(rotten), errNotEqual)
 		}
 	}
-	if len(rotten) > 0 && !log.putRight(ctx, rotten) {
-		return fmt.Errorf("%d partition(s) %w", len(rotten), errNotEqual)
-	}
-	return nil
 }
 
 // flushed prints at once: what comes next may take a while.

@@ -25,9 +25,8 @@ type replicaLog struct {
 	answered chan struct{} // capacity 1: answers has more
 	mends    bool          // the policy is to put right what differs
 
-	// verdictsTell: an event of drift found says nothing that the verdict before it did not.
-	verdictsTell bool
-	keysMost     int // how many keys of a partition that differ are printed one by one; 0: all
+	brief    bool // of a verdict, and the event that comes with it, one is told
+	keysMost int  // how many keys of a partition that differ are printed one by one; 0: all
 
 	mu      sync.Mutex
 	out     replicaOutput
@@ -141,8 +140,8 @@ func (l *replicaLog) OnBrokerConnect(broker kgo.BrokerMetadata, _ time.Duration,
 
 // verdict prints a verdict once: that at the end repeats the one at a frame that was cut there.
 func (l *replicaLog) verdict(v client.Verdict) {
-	if v.Scrub && v.Outcome == client.Equal {
-		return // says nothing of the log
+	if v.Scrub && (v.Outcome == client.Equal || l.brief) {
+		return // it says nothing of the log, and there is an event
 	}
 	text := verdictText(v)
 	l.mu.Lock()
@@ -199,7 +198,7 @@ func (l *replicaLog) event(e client.Event) {
 	if e.Err != nil {
 		text += ": " + e.Err.Error()
 	}
-	if l.verdictsTell && e.Kind == client.DriftFound {
+	if l.brief && e.Kind == client.DriftFound {
 		return
 	}
 	columns, values := eventFact(e)

@@ -197,6 +197,7 @@ func TestRepairOfADamagedSstable(t *testing.T) {
 		require.Contains(t, out, "partition 0 at 500: error: the stored rows are not what was applied")
 		require.Regexp(t, `\.sst is damaged: block .* checksum mismatch`, out)
 		require.Equal(t, before, contentsOf(t, dir))
+		require.Equal(t, len(args) > 2, strings.Contains(out, "a repair loads a whole key frame of "), out)
 	}
 	out := n.run(t, "", "repair", "users", "--dir", dir)
 	require.Contains(t, out, "corruption found")

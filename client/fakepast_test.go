@@ -4,12 +4,19 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"sync/atomic"
 
 	"connectrpc.com/connect"
 
 	"github.com/keyframelog/keyframe/proto/frame"
 	"github.com/keyframelog/keyframe/proto/state"
 )
+
+// fakePast is what a fakePlane does when it is asked about offsets of the past.
+type fakePast struct {
+	diffs, scans atomic.Int64
+	refuse       atomic.Bool // scans fail, for good
+}
 
 // refuseRepairs has the plane say that its replicas agree with one another and not with it.
 func (f *fakePlane) refuseRepairs() {
@@ -67,6 +74,9 @@ func (f *fakePlane) Diff(_ context.Context, req *connect.Request[state.DiffReque
 func (f *fakePlane) Scan(_ context.Context, req *connect.Request[state.ScanRequest], s *connect.ServerStream[state.ScanResponse]) error {
 	f.past.scans.Add(1)
 	m := req.Msg
+	if f.past.refuse.Load() {
+		return refuse(connect.CodeUnavailable, state.Reason_REASON_PARTITION_FAILED)
+	}
 	rows, asOf, err := f.stateFor(m.GetPartition(), m.At)
 	if err != nil {
 		return err

@@ -36,7 +36,7 @@ type fakePlane struct {
 	full   atomic.Pointer[func(*state.ResumeRequest) state.Reason]           // why it is refused; UNSPECIFIED: it is not
 	leases fakeLeases
 	repair fakeRepair
-	past   struct{ diffs, scans atomic.Int64 }
+	past   fakePast
 }
 
 func newFakePlane(t interface{ Cleanup(func()) }, l *fakeLog) *fakePlane {

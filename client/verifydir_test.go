@@ -14,9 +14,11 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
+	"github.com/keyframelog/keyframe/client/plane"
 	"github.com/keyframelog/keyframe/proto/digest"
 	"github.com/keyframelog/keyframe/proto/fold"
 	"github.com/keyframelog/keyframe/proto/frame"
+	"github.com/keyframelog/keyframe/proto/state"
 	"github.com/keyframelog/keyframe/storage/engine"
 )
 
@@ -399,4 +401,63 @@ func TestVerifyDirFindsDamage(t *testing.T) {
 	require.NoError(t, f.Close())
 	_, err = VerifyDir(dirContext(t), g.cfg)
 	require.ErrorContains(t, err, "replica.json is damaged")
+}
+
+// A log that is trimmed while a copy is compared with it has the copy compared again, with what is left.
+func TestVerifyDirWhileTheLogIsTrimmed(t *testing.T) {
+	g := newDirRig(t, fold.LastValue)
+	g.log.append(0, "a", "1", "b", "1")
+	g.log.cut(0)
+	rows := g.at(2)
+	rows["a"] = frame.Row{Key: []byte("a"), Value: []byte("2"), Offset: 0}
+	g.store(rows, 2, 0)
+	g.log.append(0, "b", "2")
+	late := func() {
+		g.log.cut(0)
+		g.log.trim(0)
+	}
+	g.plane.before.Store(&late) // after the frames were listed
+	d := g.verify()
+	require.Equal(t, Drifted, d.Outcome)
+	require.NoError(t, d.Unnamed)
+	require.EqualValues(t, 3, d.At)
+	require.Equal(t, []string{"~ a"}, d.keys())
+
+	require.EqualValues(t, 2, g.plane.asked.Swap(0), "compared twice")
+
+	g.log.append(0, "c", "1")
+	g.log.cut(0)
+	position := g.log.append(0, "c", "2")
+	rows = g.at(position)
+	rows["a"] = frame.Row{Key: []byte("a"), Value: []byte("2"), Offset: 0}
+	g.store(rows, position, 0)
+	late = func() { g.log.thin(0, 4) } // the nearest
+	g.plane.before.Store(&late)
+	d = g.verify()
+	require.NoError(t, d.Unnamed)
+	require.Equal(t, []string{"~ a"}, d.keys())
+	require.EqualValues(t, 2, g.plane.asked.Swap(0), "compared twice")
+
+	gone := func(string) state.Reason { return state.Reason_REASON_UNKNOWN_FRAME }
+	g.plane.repair.refuse.Store(&gone) // a plane that goes on denying what it lists
+	d = g.verify()
+	require.Equal(t, Drifted, d.Outcome, "that much is known")
+	require.ErrorIs(t, d.Unnamed, plane.ErrNoFrame)
+	require.Empty(t, d.Differs)
+	require.EqualValues(t, verifyTries, g.plane.asked.Load())
+}
+
+// Where the broker's own rows are damaged it is still known that the copy differs.
+func TestVerifyDirCannotName(t *testing.T) {
+	g := newDirRig(t, fold.LastValue)
+	g.log.append(0, "a", "1", "b", "1")
+	g.store(map[string]frame.Row{}, 2, 0)
+	g.log.cut(0)
+	g.plane.refuseRepairs()
+	g.plane.past.refuse.Store(true)
+	d := g.verify()
+	require.Equal(t, Drifted, d.Outcome)
+	require.Error(t, d.Unnamed)
+	require.Empty(t, d.Differs)
+	require.ErrorIs(t, d.Repair.Refused, ErrUnrepairable)
 }

@@ -277,3 +277,36 @@ func TestRepairEnds(t *testing.T) {
 	require.ErrorContains(t, err, "not repaired within 500ms (--timeout)")
 	require.ErrorContains(t, err, "is at 1, not yet at 2")
 }
+
+// Where replicas agree with one another and not with the broker, it is still told which keys differ, and nothing is repaired until somebody has settled
+// who is right.
+func TestRepairOfADisputedPartition(t *testing.T) {
+	n := startNode(t)
+	dir := filepath.Join(t.TempDir(), "replica")
+	n.run(t, "", "topic", "create", "users", "--cleanup-policy", "compact")
+	n.run(t, "alice\tonline\nbob\taway\n", "produce", "users")
+	n.copyTo(t, "users", dir, mutate{"x"})
+	for _, name := range []string{"wrong-1", "wrong-2"} {
+		r := n.openReplica(t, name, kgo.WithHooks(mutate{"x"}))
+		require.NoError(t, r.WaitFor(t.Context(), 0, 2))
+	}
+	n.run(t, "", "frames", "cut", "users")
+	n.listed(t, "disputed")
+
+	out, err := n.try(t, "", "repair", "users", "--dir", dir, "--dry-run")
+	require.Equal(t, 1, statusOf(err), out)
+	require.Equal(t, []string{"~ bob"}, keysPrinted(out), out)
+	require.Contains(t, out, "partition 0: a repair would be refused: ")
+	before := contentsOf(t, dir)[filepath.Join(dir, "replica.json")]
+	out, err = n.try(t, "", "repair", "users", "--dir", dir, "--json")
+	require.Equal(t, 1, statusOf(err), out)
+	require.Contains(t, out, `"event":"repair refused"`)
+	require.Contains(t, out, `"verdict":"drifted"}`+"\n")
+	require.Equal(t, before, contentsOf(t, dir)[filepath.Join(dir, "replica.json")], "the same state, verified nowhere")
+
+	n.run(t, "", "replica", "settle", "users", "0")
+	out = n.run(t, "", "repair", "users", "--dir", dir, "--json")
+	require.Contains(t, out, `{"key":"bob","partition":0,"here":"`)
+	require.Contains(t, out, `"repair":{"cause":"logical drift","keys":1,"method":"`)
+	require.Regexp(t, `\{"new":0,"gone":0,"changed":1,"verdict":"equal"\}\n$`, out)
+}

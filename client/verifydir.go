@@ -53,6 +53,8 @@ func VerifyDir(ctx context.Context, cfg Config) (verdicts []DirVerdict, err erro
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, v.stores.close()) }()
+	stop := context.AfterFunc(ctx, v.stores.gate.close) // ends a pass over the rows
+	defer stop()
 	logs, err := v.logs(ctx, nil)
 	if err != nil {
 		return nil, err

@@ -361,6 +361,14 @@ func TestVerifyDirOfWhatIsNone(t *testing.T) {
 	_, err = fs.Stat("missing")
 	require.Error(t, err)
 
+	for file, text := range map[string]string{"VERSION": "keyframe-replica 9\n", "replica.json": `{"version": 9}`} {
+		was := filesOf(t, fs, "replica")["replica/"+file]
+		writeFile(t, fs, "replica/"+file, text)
+		_, err := VerifyDir(dirContext(t), g.cfg)
+		require.ErrorIs(t, err, ErrDir, file)
+		require.ErrorContains(t, err, "use the version that wrote it")
+		writeFile(t, fs, "replica/"+file, was)
+	}
 	other := g.cfg
 	other.Topic = "other"
 	_, err = VerifyDir(dirContext(t), other)
@@ -394,13 +402,31 @@ func TestVerifyDirFindsDamage(t *testing.T) {
 	require.Equal(t, LocalCorruption, d.Cause)
 	require.Equal(t, ByFrame, d.Repair.Method)
 
-	f, err := g.fs.Create("replica/replica.json", vfs.WriteCategoryUnspecified)
+	writeFile(t, g.fs, "replica/replica.json", "{")
+	_, err := VerifyDir(dirContext(t), g.cfg)
+	require.ErrorContains(t, err, "replica.json is damaged")
+}
+
+func writeFile(t *testing.T, fs vfs.FS, path, text string) {
+	f, err := fs.Create(path, vfs.WriteCategoryUnspecified)
 	require.NoError(t, err)
-	_, err = f.Write([]byte("{"))
+	_, err = f.Write([]byte(text))
 	require.NoError(t, err)
 	require.NoError(t, f.Close())
-	_, err = VerifyDir(dirContext(t), g.cfg)
-	require.ErrorContains(t, err, "replica.json is damaged")
+}
+
+// Who no longer wants to know gets no verdict.
+func TestVerifyDirIsInterrupted(t *testing.T) {
+	g := newDirRig(t, fold.LastValue)
+	g.log.append(0, "a", "1")
+	g.store(map[string]frame.Row{}, 1, 0)
+	ctx, cancel := context.WithCancel(dirContext(t))
+	end := func() { cancel() }
+	g.plane.before.Store(&end)
+	verdicts, err := VerifyDir(ctx, g.cfg)
+	require.ErrorIs(t, err, context.Canceled)
+	require.Empty(t, verdicts)
+	require.NoError(t, CheckDir(g.cfg), "it is closed")
 }
 
 // A log that is trimmed while a copy is compared with it has the copy compared again, with what is left.

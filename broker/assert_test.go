@@ -251,7 +251,13 @@ func TestKeepStateConfig(t *testing.T) {
 	_, err = client.NewProducer(t.Context(), cfg)
 	require.ErrorIs(t, err, client.ErrConfig)
 
-	cfg.Options, cfg.Partitioner = nil, kgo.ManualPartitioner()
+	cfg.Options = nil
+	for _, by := range []kgo.Partitioner{kgo.RoundRobinPartitioner(), kgo.LeastBackupPartitioner()} {
+		cfg.Partitioner = by
+		_, err = client.NewProducer(t.Context(), cfg)
+		require.ErrorIs(t, err, client.ErrConfig)
+	}
+	cfg.Partitioner = kgo.ManualPartitioner()
 	s := &saying{nil, t, b}
 	s.Producer, err = client.NewProducer(t.Context(), cfg)
 	require.NoError(t, err)

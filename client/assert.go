@@ -55,12 +55,10 @@ func (p *Producer) Assert(ctx context.Context) (Assertion, error) {
 	if k == nil {
 		return Assertion{Outcome: Error, Reason: errNotKept.Error()}, errNotKept
 	}
-	select {
-	case k.asserting <- struct{}{}:
-		defer func() { <-k.asserting }()
-	case <-ctx.Done():
-		return Assertion{Outcome: Error, Reason: ctx.Err().Error()}, ctx.Err()
+	if err := hold(ctx, k.asserting); err != nil {
+		return Assertion{Outcome: Error, Reason: err.Error()}, err
 	}
+	defer func() { <-k.asserting }()
 	a, err := k.assert(ctx)
 	if err != nil {
 		err = fmt.Errorf("comparing what was said with topic %s: %w", k.topic, err)

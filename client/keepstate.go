@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"sync"
 	"time"
 
@@ -23,12 +22,14 @@ type keptState struct {
 	plane  *plane.Plane
 	cl     *kgo.Client
 	topic  string
+	kind   fold.Kind
+	by     *keyedPartitioner
 	noAcks bool // nothing is ever acknowledged
 
 	// order is held from when a record is said until franz-go has it, so that it keeps the order in which they were said. A channel, since
 	// franz-go may wait for room meanwhile, and whoever waits behind it has a context.
 	order chan struct{}
-	// asserting is held by the one Assert at a time.
+	// asserting is held by the one Assert, or PublishState, at a time.
 	asserting chan struct{}
 
 	picking sync.Mutex
@@ -69,23 +70,26 @@ const keepTries = 5
 
 // newKeptState begins with key frames that are cut now.
 func newKeptState(ctx context.Context, pl *plane.Plane, cl *kgo.Client, topic string, kind fold.Kind, by *keyedPartitioner) (*keptState, error) {
-	var tables []*memory.Table
-	var starts []int64
-	for try := 1; ; try++ {
-		var err error
-		if tables, starts, err = loadCut(ctx, pl, kind); err == nil {
-			break
-		}
-		if try == keepTries || !errors.Is(err, plane.ErrNoFrame) && !errors.Is(err, plane.ErrFrameChanged) {
-			return nil, fmt.Errorf("the state of topic %s: %w", topic, err)
-		}
+	tables, starts, err := loadState(ctx, pl, kind)
+	if err != nil {
+		return nil, fmt.Errorf("the state of topic %s: %w", topic, err)
 	}
 	by.n = len(tables)
 	k := &keptState{
-		said: said.New(tables, starts), plane: pl, cl: cl, topic: topic, noAcks: cl.OptValue(kgo.RequiredAcks) == kgo.NoAck(),
+		said: said.New(tables, starts), plane: pl, cl: cl, topic: topic, kind: kind, by: by, noAcks: cl.OptValue(kgo.RequiredAcks) == kgo.NoAck(),
 		order: make(chan struct{}, 1), asserting: make(chan struct{}, 1), picker: by.ForTopic(topic),
 	}
 	return k, nil
+}
+
+// loadState is loadCut, again where a frame went away meanwhile.
+func loadState(ctx context.Context, pl *plane.Plane, kind fold.Kind) (tables []*memory.Table, starts []int64, err error) {
+	for try := 1; ; try++ {
+		tables, starts, err = loadCut(ctx, pl, kind)
+		if err == nil || try == keepTries || !errors.Is(err, plane.ErrNoFrame) && !errors.Is(err, plane.ErrFrameChanged) {
+			return tables, starts, err
+		}
+	}
 }
 
 // loadCut cuts a frame of every partition and loads it. One in which nothing was ever committed has none, and begins empty.
@@ -157,7 +161,7 @@ func (k *keptState) produce(ctx context.Context, r *kgo.Record, headers batch.He
 	if ctx == nil {
 		ctx = context.Background()
 	}
-	late := k.enter(ctx)
+	late := hold(ctx, k.order)
 	word, err := k.say(r, headers)
 	switch {
 	case err != nil:
@@ -178,15 +182,15 @@ func (k *keptState) produce(ctx context.Context, r *kgo.Record, headers batch.He
 	}
 }
 
-// enter waits for the turn to hand a record on.
-func (k *keptState) enter(ctx context.Context) error {
+// hold waits for what one holds at a time.
+func hold(ctx context.Context, one chan struct{}) error {
 	select {
-	case k.order <- struct{}{}:
+	case one <- struct{}{}:
 		return nil
 	default:
 	}
 	select {
-	case k.order <- struct{}{}:
+	case one <- struct{}{}:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
@@ -215,22 +219,3 @@ func (k *keptState) produceSync(ctx context.Context, records []*kgo.Record, head
 	done.Wait()
 	return results
 }
-
-// State yields what the producer has said, as of the moment of the call: every row, partition by partition, in no particular order. Keys and values
-// alone mean something, and must not be written to. It may be ranged over more than once and yields the same each time, so that it can be a source for
-// PublishState. Error: ErrConfig without ProducerConfig.KeepState.
-func (p *Producer) State() iter.Seq2[Row, error] {
-	if p.kept == nil {
-		return func(yield func(Row, error) bool) { yield(Row{}, errNotKept) }
-	}
-	rows := p.kept.said.Rows()
-	return func(yield func(Row, error) bool) {
-		for no, row := range rows {
-			if !yield(Row{no, row}, nil) {
-				return
-			}
-		}
-	}
-}
-
-var errNotKept = fmt.Errorf("%w: the producer keeps no state: set ProducerConfig.KeepState", ErrConfig)

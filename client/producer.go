@@ -95,6 +95,11 @@ func (c *ProducerConfig) validate() error {
 		return fmt.Errorf("%w: Topic is empty", ErrConfig)
 	case c.KeepState && c.StateURL == "":
 		return fmt.Errorf("%w: KeepState begins with key frames: set StateURL", ErrConfig)
+	case c.KeepState && c.Partitioner != nil:
+		t := c.Partitioner.ForTopic(c.Topic)
+		if _, byBackup := t.(kgo.TopicBackupPartitioner); byBackup || !t.RequiresConsistency(&kgo.Record{Topic: c.Topic, Key: []byte{}}) {
+			return fmt.Errorf("%w: with KeepState the Partitioner's choice must be the key's", ErrConfig)
+		}
 	}
 	return nil
 }

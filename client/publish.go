@@ -61,6 +61,9 @@ type Published struct {
 //
 // Deltas are written with acks=all, whatever the producer's Options say, by a client of their own. Errors: those of Compare, ErrEmptySource,
 // ErrNoStatePlane; ctx's and franz-go's where writing fails: without a transaction some deltas may have been written, and to do it again writes the rest.
+//
+// With KeepState, what is handed to Produce meanwhile waits, and what the producer has said is the source afterwards, if the Verdict is Equal: so is then what
+// Assert says. ErrOpenTransaction where it has begun a transaction and said something in it.
 func (p *Producer) PublishState(ctx context.Context, source iter.Seq2[Row, error], opts PublishOptions) (Published, error) {
 	if p.plane == nil {
 		return Published{}, ErrNoStatePlane
@@ -68,7 +71,14 @@ func (p *Producer) PublishState(ctx context.Context, source iter.Seq2[Row, error
 	if err := p.Flush(ctx); err != nil {
 		return Published{}, err
 	}
+	if p.kept != nil {
+		return p.kept.publish(ctx, p, source, opts)
+	}
 	partitioner, _ := p.cl.OptValue(kgo.RecordPartitioner).(kgo.Partitioner)
+	return p.publishState(ctx, source, partitioner, opts)
+}
+
+func (p *Producer) publishState(ctx context.Context, source iter.Seq2[Row, error], partitioner kgo.Partitioner, opts PublishOptions) (Published, error) {
 	cfg := CompareConfig{
 		Topic: p.topic, At: opts.At, Partitioner: partitioner, OnDifference: opts.OnDifference, OnMoved: opts.OnMoved,
 	}

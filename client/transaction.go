@@ -10,7 +10,7 @@ import (
 func (p *Producer) BeginTransaction() error {
 	err := p.cl.BeginTransaction()
 	if err == nil && p.kept != nil {
-		p.kept.said.Begin()
+		p.kept.said.BeginTransaction()
 	}
 	return err
 }
@@ -30,7 +30,7 @@ func (p *Producer) EndTransaction(ctx context.Context, commit kgo.TransactionEnd
 		err = p.cl.EndTransaction(ctx, commit)
 	}
 	if err == nil && p.kept != nil {
-		p.kept.said.End(bool(commit))
+		p.kept.said.EndTransaction(bool(commit))
 	}
 	return err
 }

@@ -19,5 +19,5 @@
 //
 // # Transactions
 //
-// Between Begin and End the former row of each key that is touched is kept, and put back if the transaction was aborted.
+// Between BeginTransaction and EndTransaction the former row of each key that is touched is kept, and put back if the transaction was aborted.
 package said

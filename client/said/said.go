@@ -1,6 +1,7 @@
 package said
 
 import (
+	"fmt"
 	"iter"
 	"sync"
 
@@ -53,20 +54,58 @@ type Since struct {
 // New begins with a table of each partition, in order, at the cut of its frame; starts are the log starts that they respect. The tables belong to the
 // state from here on.
 func New(tables []*memory.Table, starts []int64) *State {
-	s := &State{waves: []*wave{newWave(len(tables))}}
+	return &State{kind: tables[0].Fold(), parts: newParts(tables, starts), waves: []*wave{newWave(len(tables))}}
+}
+
+func newParts(tables []*memory.Table, starts []int64) (parts []*part) {
 	for i, t := range tables {
 		at := t.Position()
-		s.kind = t.Fold()
-		s.parts = append(s.parts, &part{
+		parts = append(parts, &part{
 			table: t, next: at, places: newPlaces(), start: starts[i], exact: true,
 			incarnation: t.Identity().Incarnation, floor: at, since: Since{Base: at},
 		})
 	}
-	return s
+	return parts
+}
+
+// Begin begins anew, with as many tables.
+func (s *State) Begin(tables []*memory.Table, starts []int64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(tables) != len(s.parts) {
+		return fmt.Errorf("there are %d partitions, and were %d", len(tables), len(s.parts))
+	}
+	s.parts, s.err = newParts(tables, starts), nil
+	s.handed++ // no moment is quiet that was before
+	return nil
+}
+
+// Home is the partition in which a key was said; first, if it is in that one or in none.
+func (s *State) Home(key []byte, first int) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if first >= 0 && first < len(s.parts) && s.parts[first].has(key) {
+		return first
+	}
+	for no, p := range s.parts {
+		if p.has(key) {
+			return no
+		}
+	}
+	return first
+}
+
+func (p *part) has(key []byte) bool {
+	_, ok := p.table.Get(key)
+	return ok
 }
 
 // Partitions is their number.
-func (s *State) Partitions() int { return len(s.parts) }
+func (s *State) Partitions() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.parts)
+}
 
 // Word is a record that was said.
 type Word struct {

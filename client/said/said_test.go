@@ -114,7 +114,7 @@ func TestTransactions(t *testing.T) {
 				say := func(s *said.State, no int32, r batch.Record) { s.Settle(s.Say(no, r), -1, nil) }
 				for range rapid.IntRange(1, 8).Draw(t, "transactions") {
 					commit := rapid.Bool().Draw(t, "commit")
-					s.Begin()
+					s.BeginTransaction()
 					n := rapid.IntRange(0, 9).Draw(t, "records")
 					for range n {
 						no, r := int32(rapid.IntRange(0, 1).Draw(t, "partition")), record(t, kind)
@@ -124,7 +124,7 @@ func TestTransactions(t *testing.T) {
 						}
 					}
 					require.Equal(t, n > 0, s.Moment().Open)
-					s.End(commit)
+					s.EndTransaction(commit)
 					require.Equal(t, plain.Moment().Digests, s.Moment().Digests)
 					require.Equal(t, rows(plain), rows(s))
 				}
@@ -173,4 +173,29 @@ func TestMoments(t *testing.T) {
 	require.False(t, ok)
 	_, ok = s.Position(m, 1)
 	require.True(t, ok)
+}
+
+func TestHomeAndBegin(t *testing.T) {
+	s := newState(fold.LastValue, 3)
+	put := func(no int32, key string) {
+		s.Settle(s.Say(no, batch.Record{Key: []byte(key), Value: []byte("v")}), 0, nil)
+	}
+	put(2, "a")
+	put(1, "b")
+	put(2, "b")
+	require.Equal(t, 2, s.Home([]byte("a"), 0))
+	require.Equal(t, 2, s.Home([]byte("b"), 2))
+	require.Equal(t, 1, s.Home([]byte("b"), 0))
+	require.Equal(t, 7, s.Home([]byte("c"), 7))
+
+	m := s.Moment()
+	table := func() *memory.Table {
+		return memory.New(memory.Identity{Incarnation: [16]byte{1}}, 9, memory.Config{Fold: fold.LastValue})
+	}
+	require.Error(t, s.Begin([]*memory.Table{table()}, []int64{0}))
+	require.Len(t, rows(s), 3)
+	require.NoError(t, s.Begin([]*memory.Table{table(), table(), table()}, []int64{4, 0, 0}))
+	require.Empty(t, rows(s))
+	require.False(t, s.Quiet(m))
+	require.Equal(t, said.Standing{Since: said.Since{Base: 9}, Incarnation: [16]byte{1}, Start: 4, Exact: true}, s.Standing(0))
 }

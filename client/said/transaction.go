@@ -29,8 +29,8 @@ func (t *transaction) remember(partition int32, table *memory.Table, key []byte)
 	t.before[touched{partition, string(key)}] = former{ok, row.Value}
 }
 
-// Begin says that what is said from here on is of a transaction.
-func (s *State) Begin() {
+// BeginTransaction says that what is said from here on is of a transaction.
+func (s *State) BeginTransaction() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.txn == nil {
@@ -38,8 +38,8 @@ func (s *State) Begin() {
 	}
 }
 
-// End ends the transaction: what was said in it stays, or never was.
-func (s *State) End(commit bool) {
+// EndTransaction ends the transaction: what was said in it stays, or never was.
+func (s *State) EndTransaction(commit bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.txn == nil {

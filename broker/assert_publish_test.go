@@ -65,7 +65,10 @@ func TestPublishWhatWasSaid(t *testing.T) {
 			defer other.Close()
 			other.say(other.put("k7", "9"), other.put("theirs", "9"), other.Delete([]byte("k8")))
 			s.requireDrifted("rows")
-			done := s.mend(s.State(), client.PublishOptions{})
+			state := s.State() // of the moment at which it is read
+			s.say(s.put("late", "1"))
+			want["late"] = "1"
+			done := s.mend(state, client.PublishOptions{})
 			require.Equal(t, int64(6), done.Written)
 			require.Equal(t, want, s.state())
 			require.Zero(t, s.mend(s.State(), client.PublishOptions{}).Written)
@@ -160,6 +163,33 @@ func TestPublishWhereKeysHaveMoved(t *testing.T) {
 	s.requireDrifted("the log has")
 	s.mend(s.State(), client.PublishOptions{})
 	s.say(s.put("a", "3"))
+	s.requireEqual()
+}
+
+// A key that is written again is written where it was said.
+func TestPublishWhereRecordsNameTheirPartition(t *testing.T) {
+	b := startBroker(t)
+	b.said(t, keyFramed(fold.LastValue))
+	p, err := client.NewProducer(t.Context(), client.ProducerConfig{
+		Brokers: []string{b.KafkaAddr().String()}, StateURL: "http://" + b.StateAddr().String(), Topic: "said",
+		KeepState: true, Partitioner: kgo.ManualPartitioner(),
+	})
+	require.NoError(t, err)
+	defer p.Close()
+	s := &saying{p, t, b}
+	put := func(value string) *kgo.Record {
+		r := s.put("a", value)
+		r.Partition = 2
+		return r
+	}
+	s.say(put("1"))
+	other, err := kgo.NewClient(kgo.SeedBrokers(b.KafkaAddr().String()), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	require.NoError(t, err)
+	defer other.Close()
+	require.NoError(t, other.ProduceSync(t.Context(), &kgo.Record{Topic: "said", Partition: 2, Key: []byte("a")}).FirstErr())
+	s.requireDrifted("partition 2: 1 rows here, 0 in the log; the log has 1 records more")
+	s.mend(s.State(), client.PublishOptions{})
+	s.say(put("2"))
 	s.requireEqual()
 }
 

@@ -181,7 +181,7 @@ func (p *Producer) check(r *kgo.Record) (headers batch.Headers, err error) {
 }
 
 // Produce checks a record and hands it to franz-go; promise (may be nil) is called once it is acknowledged or failed, at once
-// where the check fails.
+// where the check fails. It must not wait for the producer: who produces in a promise starts a goroutine for it.
 func (p *Producer) Produce(ctx context.Context, r *kgo.Record, promise func(*kgo.Record, error)) {
 	headers, err := p.check(r)
 	switch {

@@ -211,7 +211,7 @@ func (p *partition) show(s rows, start int64, kind EventKind) error {
 	p.ring.reset(s.perRecord())
 	p.ring.add(at, d)
 	p.verified = verified
-	p.pending, p.compared = nil, at
+	p.pending, p.compared, p.rehash = nil, at, false
 	p.forgetRestartLocked()
 	p.current.Store(&s)
 	p.start.Store(start)

@@ -5,12 +5,9 @@ import (
 	"github.com/keyframelog/keyframe/storage/memory"
 )
 
-// consolidate brings a state to which nothing is applied meanwhile to the cut of a consolidated delta. Where it is the partition's, readers
-// see all of it at once, and watchers each key once, in offset order, what has expired last. The stream is read without a lock.
+// consolidate brings the partition's state, to which nothing is applied meanwhile, to the cut of a consolidated delta. Readers see all of it at
+// once, and watchers each key once, in offset order, what has expired last. The stream is read without a lock.
 func (p *partition) consolidate(s rows, fr *frame.Reader) error {
-	if p.rows() != s {
-		return s.consolidate(fr, nil)
-	}
 	h := fr.Header()
 	err := s.consolidate(fr, func(apply func(memory.Changed) error) error {
 		p.mu.Lock()

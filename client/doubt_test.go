@@ -181,6 +181,17 @@ func TestWatchersOfADirectoryFromTheFuture(t *testing.T) {
 		g.requireReset(lost)
 		require.NoError(t, g.r.Close())
 	}
+	g.overwrite("y") // another frame takes its place for another reason
+	g.overwrite("z")
+	g.log.trim(0)
+	g.log.expire(0)
+	g.forget()
+	g.open()
+	g.requireState(0)
+	require.Equal(t, 1, g.count(Bootstrapped))
+	g.requireReset(lost)
+	require.NoError(t, g.r.Close())
+
 	g.log.create(2, 1) // a new life: nothing was told of it yet
 	g.log.append(0, "x", "1")
 	g.open()

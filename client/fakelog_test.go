@@ -133,6 +133,13 @@ func (l *fakeLog) cutLocked(p int32) int64 {
 	return part.end
 }
 
+// cutAtLocked makes the newest frame, at an offset below the end.
+func (l *fakeLog) cutAtLocked(p int32, offset int64) {
+	part := l.parts[p]
+	part.cuts = append(part.cuts, offset)
+	part.states[offset] = l.stateLocked(p, offset)
+}
+
 // trim drops the batches and frames below the newest frame.
 func (l *fakeLog) trim(p int32) { l.trimTo(p, 1<<62) }
 

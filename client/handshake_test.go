@@ -261,27 +261,32 @@ func TestPointDiffers(t *testing.T) {
 
 // What the log answers is checked before anything is done with it.
 func TestBadAnswers(t *testing.T) {
-	for name, spoil := range map[string]func(*state.ResumeResponse){
-		"none":                  func(m *state.ResumeResponse) { m.Answer = 0 },
-		"unknown":               func(m *state.ResumeResponse) { m.Answer = 99 },
-		"frame without a frame": func(m *state.ResumeResponse) { m.Answer, m.Frame = state.Answer_ANSWER_FRAME, nil },
-		"frame of another sum":  func(m *state.ResumeResponse) { m.Answer, m.Frame.Count = state.Answer_ANSWER_FRAME, 77 },
-		"frame of another log": func(m *state.ResumeResponse) {
+	for name, spoil := range map[string]func(*fakeLog, *state.ResumeResponse){
+		"none":                  func(_ *fakeLog, m *state.ResumeResponse) { m.Answer = 0 },
+		"unknown":               func(_ *fakeLog, m *state.ResumeResponse) { m.Answer = 99 },
+		"frame without a frame": func(_ *fakeLog, m *state.ResumeResponse) { m.Answer, m.Frame = state.Answer_ANSWER_FRAME, nil },
+		"frame of another sum":  func(_ *fakeLog, m *state.ResumeResponse) { m.Answer, m.Frame.Count = state.Answer_ANSWER_FRAME, 77 },
+		"frame of another log": func(_ *fakeLog, m *state.ResumeResponse) {
 			m.Answer, m.Partition.Incarnation = state.Answer_ANSWER_FRAME, make([]byte, 16)
 		},
-		"continue elsewhere":       func(m *state.ResumeResponse) { m.From++ },
-		"another partition":        func(m *state.ResumeResponse) { m.Partition.Partition = 1 },
-		"no partition":             func(m *state.ResumeResponse) { m.Partition = nil },
-		"delta from elsewhere":     func(m *state.ResumeResponse) { m.Answer, m.Since = state.Answer_ANSWER_DELTA, 1 },
-		"delta that ends before":   func(m *state.ResumeResponse) { m.Answer, m.Since, m.Frame.Cut = state.Answer_ANSWER_DELTA, m.From, 1 },
-		"incarnation of odd bytes": func(m *state.ResumeResponse) { m.Partition.Incarnation = []byte{1} },
+		"continue elsewhere":   func(_ *fakeLog, m *state.ResumeResponse) { m.From++ },
+		"another partition":    func(_ *fakeLog, m *state.ResumeResponse) { m.Partition.Partition = 1 },
+		"no partition":         func(_ *fakeLog, m *state.ResumeResponse) { m.Partition = nil },
+		"delta from elsewhere": func(_ *fakeLog, m *state.ResumeResponse) { m.Answer, m.Since = state.Answer_ANSWER_DELTA, 1 },
+		"delta that ends before": func(l *fakeLog, m *state.ResumeResponse) {
+			m.Answer, m.Since, m.Frame = state.Answer_ANSWER_DELTA, m.From, l.frameOf(0, 4)
+		},
+		"delta without a frame": func(_ *fakeLog, m *state.ResumeResponse) {
+			m.Answer, m.Since, m.Frame = state.Answer_ANSWER_DELTA, m.From, nil
+		},
+		"incarnation of odd bytes": func(_ *fakeLog, m *state.ResumeResponse) { m.Partition.Incarnation = []byte{1} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := newRig(t, fold.LastValue, 1)
 			end := g.stored()
 			a := g.spy(func(try int, m *state.ResumeResponse) {
 				if m.Frame = g.log.frameOf(0, end); try == 2 {
-					spoil(m)
+					spoil(g.log, m)
 				}
 			})
 			g.open()
@@ -374,5 +379,32 @@ func TestRestartBeforeTheStateIsFollowed(t *testing.T) {
 				require.Equal(t, 1, g.count(kind))
 			})
 		}
+	}
+}
+
+// A topic that was created anew with other partitions ends the replica of all, also where the handshake alone tells of it.
+func TestAnotherTopicOfTheHandshake(t *testing.T) {
+	for _, partitions := range []int32{1, 3} {
+		g := newRig(t, fold.LastValue, 2)
+		g.log.append(0, "a", "1")
+		g.log.cut(0)
+		g.tail.hold()
+		g.open()
+		awaitFollowing(t, g.r.partitions[0])
+		g.log.mu.Lock()
+		delete(g.log.parts, 1)
+		g.plane.hidden.Store(true)
+		g.log.mu.Unlock()
+		asked := g.spy(nil)
+		before := func(*state.ResumeRequest) state.Reason { // what is told of the topic comes later
+			g.log.create(2, partitions)
+			g.plane.full.Store(nil)
+			return state.Reason_REASON_UNSPECIFIED
+		}
+		g.plane.full.Store(&before)
+		g.r.partitions[0].restartWith(restart{event: OutOfRange, err: errOutOfRange, resume: true})
+		require.ErrorIs(t, g.r.WaitFor(testContext(t), 0, 100), ErrPartitions)
+		require.Equal(t, []state.Answer{state.Answer_ANSWER_RESET}, asked.all()[:1])
+		require.NoError(t, g.r.Close())
 	}
 }

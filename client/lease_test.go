@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/keyframelog/keyframe/client/plane"
 	"github.com/keyframelog/keyframe/proto/fold"
 	"github.com/keyframelog/keyframe/proto/state"
 )
@@ -167,4 +168,33 @@ func TestTrimmingBesideASlowReplica(t *testing.T) {
 		defer g.log.mu.Unlock()
 		require.Equal(t, g.log.parts[0].end, g.log.parts[0].deltaStart, "nothing is held any more")
 	})
+}
+
+// A lease that nothing is held by any more is given up at once, not when it would be renewed.
+func TestLeaseOfAnIdleTopic(t *testing.T) {
+	g := newRig(t, fold.LastValue, 1)
+	g.log.append(0, "a", "1")
+	g.log.cut(0)
+	g.open()
+	g.awaitLease(0, "the release", func(l fakeLease) bool { return l.released })
+	require.Equal(t, 1, g.plane.leases.all()[0].renewals, "that is the release itself")
+}
+
+// A partition has one lease at a time, and gives up the former before it keeps another.
+func TestOneLeaseAtATime(t *testing.T) {
+	g := newRig(t, fold.LastValue, 1)
+	g.open()
+	require.NoError(t, g.r.Close()) // what follows is run's business
+	p := g.r.partitions[0]
+	for i := range 3 {
+		given := g.plane.leases.give(7)
+		p.hold(t.Context(), plane.Answer{Info: plane.Partition{LastStable: 1 << 40}, Lease: &plane.Lease{ID: given.Id, Expires: time.UnixMilli(given.ExpiresMs)}})
+		for j, l := range g.plane.leases.all() {
+			require.Equal(t, j < i, l.released, "lease %d of %d", j, i)
+		}
+	}
+	p.letGo()
+	require.True(t, g.plane.leases.all()[2].released)
+	require.Nil(t, p.lease)
+	g.r.cfg.HTTPClient.CloseIdleConnections()
 }

@@ -61,7 +61,7 @@ type partition struct {
 	known                []plane.Frame // the latest announced, for a state that is yet to come
 	compared             int64         // frames at or below were compared or never will be
 	verified             []point       // cuts at which the state was equal to the log's, newest first
-	rehashAt             int64         // the cut at which the rows are to be hashed anew, see repairOrder; nowhere: none
+	rehash               bool          // the rows are to be hashed anew at the next frame, see repairOrder
 	info                 *plane.Partition
 	gathering            *gathering // what is read while there is no state to follow; nil mostly
 	watched              bool       // somebody watches, or did: history is recorded
@@ -89,7 +89,7 @@ func newPartition(r *Replica, no int32) *partition {
 		history: newHistory(r.cfg.WatchChanges),
 		ready:   make(chan struct{}), stopped: make(chan struct{}),
 		restart: make(chan restart, 1), ask: make(chan struct{}, 1), keep: make(chan struct{}, 1),
-		ring: ring{capacity: r.cfg.RingEntries}, rehashAt: nowhere,
+		ring: ring{capacity: r.cfg.RingEntries},
 	}
 }
 

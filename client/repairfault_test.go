@@ -426,3 +426,50 @@ func TestRowsOfABrokenCallCountOnce(t *testing.T) {
 	_, err = c.fetch(testContext(t), c.tags)
 	require.ErrorIs(t, err, plane.ErrTooMuch)
 }
+
+// From the verdict on nothing is applied until the difference is put right: the state stays at the cut.
+func TestNothingIsAppliedBehindADrift(t *testing.T) {
+	eachStore(t, func(t *testing.T, store func() Store) {
+		g := newDriftRig(t, 500, store())
+		var behind segment // comes while the verdict is told
+		applied := int64(-1)
+		told := g.cfg.OnVerdict
+		g.cfg.OnVerdict = func(v Verdict) {
+			if told(v); v.Outcome == Drifted && applied < 0 {
+				p := g.r.partitions[0]
+				p.apply(context.Background(), behind)
+				applied = p.position().Offset
+			}
+		}
+		g.start()
+		g.lose = true
+		end := g.log.append(0, "k000000001", "x", "k000000002", "-")
+		require.NoError(t, g.r.WaitFor(testContext(t), 0, end))
+		g.tail.hold() // what comes, comes by hand
+		g.lose = false
+		g.log.append(0, "behind", "it")
+		g.log.mu.Lock()
+		behind = g.log.parts[0].batches[len(g.log.parts[0].batches)-1]
+		g.log.cutAtLocked(0, end)
+		g.log.mu.Unlock()
+		g.log.changed.notify()
+		g.awaitRepair(end, BySketch)
+		require.Equal(t, end, applied)
+		g.tail.release()
+		g.requireState(0)
+	})
+}
+
+// A state that is not at the cut of a frame is not compared with it row by row, even if the digests agree.
+func TestRehashElsewhere(t *testing.T) {
+	g := newDriftRig(t, 100, Memory()).start()
+	cut := g.log.cut(0)
+	g.awaitVerdict(cut, Equal)
+	f, err := plane.ToFrame(g.log.frameOf(0, cut))
+	require.NoError(t, err)
+	p := g.r.partitions[0]
+	require.NoError(t, p.comparison(p.rows(), f).rehash())
+	g.log.append(0, "one", "1") // the row is as it was
+	g.requireState(0)
+	require.ErrorContains(t, p.comparison(p.rows(), f).rehash(), "not at the cut")
+}

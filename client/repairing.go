@@ -25,9 +25,9 @@ type repairOrder struct {
 
 // stopHereLocked tells why following ends at the cut of a frame that has just been compared; nil: it goes on.
 func (p *partition) stopHereLocked(f plane.Frame, v Verdict) *restart {
-	rotten := p.rehashAt != nowhere && p.rehashAt <= f.Cut && v.Outcome == Equal
-	if p.rehashAt <= f.Cut {
-		p.rehashAt = nowhere
+	rotten := p.rehash && v.Outcome == Equal
+	if rotten || v.Outcome == Drifted {
+		p.rehash = false
 	}
 	why := restart{event: DriftFound, err: driftError(v), repair: &repairOrder{frame: &f}}
 	switch policy := p.r.cfg.OnDrift; {
@@ -131,9 +131,7 @@ func (p *partition) seek(ctx context.Context, o *repairOrder) (goOn bool, err er
 	f := *a.Frame
 	p.hold(ctx, a)
 	p.mu.Lock()
-	if o.rehash {
-		p.rehashAt = f.Cut
-	}
+	p.rehash = o.rehash
 	if f.Cut > at {
 		p.waitForLocked(f)
 		p.followOnLocked()

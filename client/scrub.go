@@ -26,16 +26,21 @@ type scrubbed struct {
 
 // runScrub hashes the rows of one partition after the other at the configured rate, and begins anew after a pause.
 func (r *Replica) runScrub(ctx context.Context) {
-	told := map[int32]rows{} // states that stay as they are: once is enough
+	told := map[int32]rows{}
 	for r.cfg.ScrubRate > 0 && plane.Wait(ctx, r.cfg.scrubPause) == nil {
-		for _, no := range r.numbers {
-			p := r.partitions[no]
-			if !p.followed() || told[no] != nil && p.rows() == told[no] {
-				continue // what is being repaired or replaced need not be told again
-			}
-			if s := p.scrubOnce(ctx); r.cfg.OnDrift == Report {
-				told[no] = s
-			}
+		r.scrubAll(ctx, told)
+	}
+}
+
+// scrubAll is one pass over each partition. told are states that stay as they are, so that once is enough.
+func (r *Replica) scrubAll(ctx context.Context, told map[int32]rows) {
+	for _, no := range r.numbers {
+		p := r.partitions[no]
+		if !p.followed() || told[no] != nil && p.rows() == told[no] {
+			continue // what is being repaired or replaced need not be told again
+		}
+		if s := p.scrubOnce(ctx); r.cfg.OnDrift == Report {
+			told[no] = s
 		}
 	}
 }

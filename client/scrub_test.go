@@ -139,3 +139,26 @@ func TestScrubOfAnUnreadableRow(t *testing.T) {
 	require.Equal(t, g.log.state(0), g.state())
 	require.Equal(t, Equal, g.r.Scrub(testContext(t))[0].Outcome)
 }
+
+// What is wrong with rows is told once where they stay, and not where nothing is followed any more.
+func TestScrubTellsOnce(t *testing.T) {
+	for policy, want := range map[Policy]int{Report: 1, Halt: 1} {
+		g := newRig(t, fold.LastValue, 1)
+		g.cfg.OnDrift, g.cfg.ScrubRate, g.cfg.scrubPause = policy, 1_000_000, time.Hour
+		g.log.append(0, "a", "123456")
+		g.log.cut(0)
+		r := g.open()
+		awaitFollowing(t, r.partitions[0])
+		row, _, err := r.Get(testContext(t), []byte("a"))
+		require.NoError(t, err)
+		row.Value[0] ^= 1
+		told := map[int32]rows{}
+		r.scrubAll(testContext(t), told)
+		g.await("the corruption", func() bool { _, ok := g.saw(CorruptionFound); return ok })
+		for range 3 {
+			r.scrubAll(testContext(t), told)
+		}
+		require.Equal(t, want, g.outcomes()[Drifted], "%v", policy)
+		require.NoError(t, r.Close())
+	}
+}

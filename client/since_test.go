@@ -3,12 +3,15 @@ package client
 import (
 	"context"
 	"fmt"
+	"net/http"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/keyframelog/keyframe/client/plane"
 	"github.com/keyframelog/keyframe/proto/batch"
 	"github.com/keyframelog/keyframe/proto/fold"
 	"github.com/keyframelog/keyframe/proto/state"
@@ -57,6 +60,10 @@ func TestDelta(t *testing.T) {
 		e, _ := g.saw(CaughtUp)
 		require.Equal(t, cut, e.Offset)
 		require.Equal(t, int64(3), e.Rows)
+		p := g.r.partitions[0]
+		p.mu.Lock()
+		require.True(t, slices.ContainsFunc(p.verified, func(x point) bool { return x.offset == cut }), "it is a cut at which the state was equal")
+		p.mu.Unlock()
 		require.Equal(t, int64(2), g.plane.tries.Load(), "the frame at first, then the delta")
 		g.awaitLease(1, "the release", func(l fakeLease) bool { return l.released })
 		g.awaitVerdict(g.log.cut(0), Equal)
@@ -210,5 +217,61 @@ func TestDeltaWithRowsThatExpire(t *testing.T) {
 		require.Equal(t, int64(3), g.r.Positions()[0].Start)
 		_, caught := g.saw(CaughtUp)
 		require.True(t, caught)
+	})
+}
+
+// mixedUp is a cache that answers with another frame, under the tag of the one that was asked for.
+type mixedUp struct {
+	on       atomic.Bool
+	from, to string // in the path
+	hits     atomic.Int64
+}
+
+func (m *mixedUp) RoundTrip(req *http.Request) (*http.Response, error) {
+	if !m.on.Load() || !strings.HasSuffix(req.URL.Path, m.from) {
+		return http.DefaultTransport.RoundTrip(req)
+	}
+	m.hits.Add(1)
+	other, tag := req.Clone(req.Context()), req.Header.Get("If-Match")
+	other.URL.Path = strings.TrimSuffix(req.URL.Path, m.from) + m.to
+	other.Header.Del("If-Match")
+	resp, err := http.DefaultTransport.RoundTrip(other)
+	if err == nil {
+		resp.Header.Set("ETag", tag)
+	}
+	return resp, err
+}
+
+// What comes is the frame of the answer, or what changed up to it, and no other that is as sound.
+func TestAnotherFrameIsRefused(t *testing.T) {
+	eachStore(t, func(t *testing.T, store func() Store) {
+		for _, delta := range []bool{true, false} {
+			t.Run(fmt.Sprint("delta ", delta), func(t *testing.T) {
+				g := newRig(t, fold.LastValue, 1)
+				g.cfg.Store = store()
+				m := &mixedUp{}
+				g.cfg.HTTPClient = &http.Client{Transport: m}
+				g.lagging()
+				older := g.overwrite("b")
+				cut := g.overwrite("c")
+				m.from, m.to = fmt.Sprintf("/frames/%d", cut), fmt.Sprintf("/frames/%d", older)
+				m.on.Store(true)
+				if g.log.trim(0); !delta {
+					g.log.expire(0)
+				}
+				former := g.state()
+				g.tail.release()
+				g.await("the refusal", func() bool {
+					require.Equal(t, former, g.state())
+					return g.count(BootstrapFailed) >= 2
+				})
+				e, _ := g.saw(BootstrapFailed)
+				require.ErrorIs(t, e.Err, plane.ErrFrameChanged)
+				require.NotZero(t, m.hits.Load())
+				m.on.Store(false)
+				g.requireState(0)
+				require.Equal(t, delta, g.count(CaughtUp) == 1)
+			})
+		}
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/keyframelog/keyframe/proto/digest"
 	"github.com/keyframelog/keyframe/proto/fold"
 	"github.com/keyframelog/keyframe/proto/frame"
+	"github.com/keyframelog/keyframe/storage/memory"
 )
 
 // since is the consolidated delta of what changed from an offset on, as of the log's end; damage may alter its footer.
@@ -39,6 +41,21 @@ func (l *fakeLog) since(t *testing.T, p int32, from int64, damage func(*frame.Fo
 	r, err := frame.NewReader(bytes.NewReader(b.Bytes()), 0)
 	require.NoError(t, err)
 	return r
+}
+
+// What was applied and is not committed yet is part of what a consolidated delta is based on.
+func TestConsolidateBehindWhatIsNotCommitted(t *testing.T) {
+	eachStore(t, func(t *testing.T, store func() Store) {
+		g := newRig(t, fold.LastValue, 1)
+		g.cfg.Store, g.cfg.CommitInterval = store(), time.Hour
+		g.lagging()
+		at := g.r.Positions()[0].Offset
+		g.overwrite("b")
+		p := g.r.partitions[0]
+		p.unfollow()
+		require.NoError(t, p.consolidate(p.rows(), g.log.since(t, 0, at, nil)))
+		require.Equal(t, g.log.state(0), g.state())
+	})
 }
 
 // A replica that was away takes what changed since, each key once, deletions and what has expired included; so does whoever watches it, and whoever
@@ -71,7 +88,7 @@ func TestConsolidatedDelta(t *testing.T) {
 						require.Equal(t, before, g.state())
 						require.Equal(t, end, p.position().Offset)
 					}
-					require.Error(t, p.consolidate(p.rows(), g.log.since(t, 0, end-1, nil)), "not from the position on")
+					require.ErrorIs(t, p.consolidate(p.rows(), g.log.since(t, 0, end-1, nil)), memory.ErrFrame, "not from the position on")
 					resumes := maps.Clone(m.at)
 					require.NoError(t, p.consolidate(p.rows(), g.log.since(t, 0, end, nil)))
 					require.Equal(t, g.log.state(0), g.state())

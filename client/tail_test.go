@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/keyframelog/keyframe/proto/batch"
@@ -28,6 +29,15 @@ func TestSegments(t *testing.T) {
 	require.Len(t, out, 2)
 	require.Equal(t, []int64{3, 6, 8, 9}, []int64{out[0].first, out[0].next, out[1].first, out[1].next})
 	require.False(t, out[0].gaps || out[1].gaps)
+}
+
+// Of what ends reading, the loss of what was read is told apart: others may have been told of it.
+func TestLossIsTold(t *testing.T) {
+	require.ErrorIs(t, fatalTail(&kgo.ErrDataLoss{}), errDiverged)
+	require.ErrorIs(t, fatalTail(&kgo.ErrDataLoss{}), errOutOfRange)
+	require.True(t, restart{err: fatalTail(&kgo.ErrDataLoss{})}.wrong())
+	require.ErrorIs(t, fatalTail(kerr.OffsetOutOfRange), errOutOfRange)
+	require.False(t, restart{err: fatalTail(kerr.OffsetOutOfRange)}.wrong())
 }
 
 // A batch of a transaction that has the offset was written so: rows are in none.

@@ -181,17 +181,6 @@ func TestWatchersOfADirectoryFromTheFuture(t *testing.T) {
 		g.requireReset(lost)
 		require.NoError(t, g.r.Close())
 	}
-	g.overwrite("y") // another frame takes its place for another reason
-	g.overwrite("z")
-	g.log.trim(0)
-	g.log.expire(0)
-	g.forget()
-	g.open()
-	g.requireState(0)
-	require.Equal(t, 1, g.count(Bootstrapped))
-	g.requireReset(lost)
-	require.NoError(t, g.r.Close())
-
 	g.log.create(2, 1) // a new life: nothing was told of it yet
 	g.log.append(0, "x", "1")
 	g.open()
@@ -200,6 +189,30 @@ func TestWatchersOfADirectoryFromTheFuture(t *testing.T) {
 	at := g.r.Positions()[0]
 	g.log.append(0, "y", "1")
 	require.Equal(t, map[string]string{"y": "1"}, g.watched(Positions{0: at}, 2).state)
+}
+
+// It stays so where another state takes its place for another reason.
+func TestWatchersOfADirectoryThatIsReplacedAgain(t *testing.T) {
+	g := newRig(t, fold.LastValue, 1)
+	end := g.stored()
+	lost := Position{Incarnation: g.log.parts[0].incarnation, Offset: end}
+	g.log.cutOff(0, 4)
+	g.open()
+	g.requireState(0)
+	require.NoError(t, g.r.Close())
+	g.log.append(0, "k0", "b")
+	g.log.append(0, "k0", "-")
+	require.Less(t, g.log.cut(0), end)
+	g.log.trim(0)
+	g.log.expire(0)
+	g.forget()
+	g.open()
+	require.Equal(t, 1, g.count(Bootstrapped), "below the horizon")
+	for range 6 {
+		g.log.append(0, "x", "1")
+	}
+	g.requireState(0)
+	g.requireReset(lost)
 }
 
 // What takes the place of a state that was wrong is not what its watchers were told of, also where a directory is opened again.

@@ -398,6 +398,8 @@ func TestAnotherTopicOfTheHandshake(t *testing.T) {
 		asked := g.spy(nil)
 		before := func(*state.ResumeRequest) state.Reason { // what is told of the topic comes later
 			g.log.create(2, partitions)
+			g.log.append(0, "b", "1")
+			g.log.cut(0)
 			g.plane.full.Store(nil)
 			return state.Reason_REASON_UNSPECIFIED
 		}
@@ -405,6 +407,7 @@ func TestAnotherTopicOfTheHandshake(t *testing.T) {
 		g.r.partitions[0].restartWith(restart{event: OutOfRange, err: errOutOfRange, resume: true})
 		require.ErrorIs(t, g.r.WaitFor(testContext(t), 0, 100), ErrPartitions)
 		require.Equal(t, []state.Answer{state.Answer_ANSWER_RESET}, asked.all()[:1])
+		require.NotContains(t, g.state(), "b")
 		require.NoError(t, g.r.Close())
 	}
 }

@@ -170,14 +170,26 @@ func TestTrimmingBesideASlowReplica(t *testing.T) {
 	})
 }
 
-// A lease that nothing is held by any more is given up at once, not when it would be renewed.
+// A lease by which nothing is held any more once its frame is loaded is given up at once, not when it would be renewed.
 func TestLeaseOfAnIdleTopic(t *testing.T) {
 	g := newRig(t, fold.LastValue, 1)
-	g.log.append(0, "a", "1")
+	leases := &g.plane.leases
+	leases.lasts = 30 * time.Millisecond
+	g.log.append(0, "big", strings.Repeat("v", 100_000))
 	g.log.cut(0)
-	g.open()
+	finish := g.slowFrame()
+	opened := make(chan struct{})
+	go func() { defer close(opened); g.open() }()
+	g.awaitLease(0, "a renewal", func(l fakeLease) bool { return l.renewals > 0 })
+	leases.mu.Lock()
+	leases.lasts = time.Hour
+	before := leases.given[0].renewals
+	leases.mu.Unlock()
+	g.awaitLease(0, "the last renewal", func(l fakeLease) bool { return l.renewals > before })
+	finish()
+	<-opened
 	g.awaitLease(0, "the release", func(l fakeLease) bool { return l.released })
-	require.Equal(t, 1, g.plane.leases.all()[0].renewals, "that is the release itself")
+	require.Equal(t, before+2, leases.all()[0].renewals, "that and the release itself")
 }
 
 // A partition has one lease at a time, and gives up the former before it keeps another.

@@ -473,3 +473,28 @@ func TestRehashElsewhere(t *testing.T) {
 	g.requireState(0)
 	require.ErrorContains(t, p.comparison(p.rows(), f).rehash(), "not at the cut")
 }
+
+// A frame that another one superseded at its cut (rows have expired there) is not the one that was compared with: what is asked of it is about another.
+func TestRepairFrameIsSuperseded(t *testing.T) {
+	g := newDriftRig(t, 500, Memory()).start()
+	superseded := false
+	refuse := func(call string) state.Reason {
+		if call == "sketch" && !superseded {
+			superseded = true
+			g.plane.silent.Store(true)
+			g.log.mu.Lock()
+			end := g.log.parts[0].end
+			g.log.mu.Unlock()
+			require.Equal(t, end, g.log.cutExpiring(0, 100))
+		}
+		return state.Reason_REASON_UNSPECIFIED
+	}
+	g.plane.repair.refuse.Store(&refuse)
+	g.drift(10)
+	g.await("the repair", func() bool { return g.lastRepair() != nil })
+	g.lose = false
+	g.log.append(0, "goes", "on")
+	g.requireState(0)
+	require.Positive(t, g.plane.repair.resumes.Load(), "another frame was asked for")
+	require.Zero(t, g.count(RepairFailed))
+}

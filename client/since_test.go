@@ -62,8 +62,9 @@ func TestDelta(t *testing.T) {
 		require.Equal(t, int64(3), e.Rows)
 		p := g.r.partitions[0]
 		p.mu.Lock()
-		require.True(t, slices.ContainsFunc(p.verified, func(x point) bool { return x.offset == cut }), "it is a cut at which the state was equal")
+		verified := slices.ContainsFunc(p.verified, func(x point) bool { return x.offset == cut })
 		p.mu.Unlock()
+		require.True(t, verified, "it is a cut at which the state was equal")
 		require.Equal(t, int64(2), g.plane.tries.Load(), "the frame at first, then the delta")
 		g.awaitLease(1, "the release", func(l fakeLease) bool { return l.released })
 		g.awaitVerdict(g.log.cut(0), Equal)

@@ -34,7 +34,7 @@ type kept struct {
 	// Guarded by the desk's mu.
 	uses      int
 	last      time.Time
-	searching int // who asked for the first cells, or for tags, and not for rows since
+	searching int  // who asked for the first cells, or for tags, and not for rows since
 	served    bool // everybody who searched has fetched what was found
 }
 

@@ -87,7 +87,9 @@ func TestDisputesAreOfAPartition(t *testing.T) {
 	}
 	n.cut()
 	for _, replica := range []string{"one", "two"} {
-		m := reported(replica, 2, func(x *api.ReplicaPartition) { x.Partition, x.Incarnation = 1, append([]byte{1, 1}, make([]byte, 14)...) })
+		m := reported(replica, 2, func(x *api.ReplicaPartition) {
+			x.Partition, x.Incarnation = 1, append([]byte{1, 1}, make([]byte, 14)...)
+		})
 		_, err := n.report(m)
 		require.NoError(t, err)
 	}

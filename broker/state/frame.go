@@ -203,8 +203,7 @@ func (s *Server) sendRange(ctx context.Context, w http.ResponseWriter, f *resour
 		s.sizes.put(f.etag(), size)
 	}
 	if first < 0 { // the last bytes
-		first = max(size+first, 0)
-		last = -1
+		first = max(size+first, 0) // and last is -1
 	}
 	if first >= size {
 		w.Header().Set("Content-Range", fmt.Sprintf("bytes */%d", size))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -373,7 +374,7 @@ func TestLeaseEnds(t *testing.T) {
 	require.Equal(t, connect.CodeInvalidArgument, connect.CodeOf(err))
 }
 
-// After a restart 1,000 replicas come at once: nothing is folded and nothing cut for them, and the leases from before hold.
+// After a restart 1,000 replicas come at once: nothing is folded, cut or read for them, what is kept of them is small, and the leases from before hold.
 func TestManyResumeAfterARestart(t *testing.T) {
 	n := newNode(t, 1, nil)
 	at := changed(n, 1000)
@@ -385,6 +386,16 @@ func TestManyResumeAfterARestart(t *testing.T) {
 	n.fold(1, calm())
 	n.serve(n.config(nil))
 	require.NoError(t, n.renew(before.Lease.Id, -1, false))
+	heap := func() int64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	partition, err := n.k.Partition(topicName, 0)
+	require.NoError(t, err)
+	require.NoError(t, partition.WaitApplied(t.Context(), 1001))
+	base, reads := heap(), n.pdb.Metrics().BlockCache
 	var all sync.WaitGroup
 	for worker := range 50 {
 		all.Go(func() {
@@ -402,9 +413,24 @@ func TestManyResumeAfterARestart(t *testing.T) {
 	}
 	all.Wait()
 	require.Len(t, n.leases.Leases(), 501)
+	require.Less(t, heap()-base, int64(4<<20), "501 leases, and connections")
+	after := n.pdb.Metrics().BlockCache
+	require.Equal(t, []int64{reads.Hits, reads.Misses}, []int64{after.Hits, after.Misses}, "no table is read")
+	require.Equal(t, []int64{1000}, framesOf(t, n))
 	for _, result := range []string{"frame", "fold", "error"} {
 		require.Zero(t, n.folds(result), result)
 	}
+}
+
+func framesOf(t *testing.T, n *node) (cuts []int64) {
+	p, err := n.k.Partition(topicName, 0)
+	require.NoError(t, err)
+	table, err := p.Table()
+	require.NoError(t, err)
+	for _, f := range table.Frames() {
+		cuts = append(cuts, f.Cut)
+	}
+	return cuts
 }
 
 func TestResumeRefusals(t *testing.T) {

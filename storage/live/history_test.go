@@ -3,6 +3,7 @@ package live_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -147,6 +148,37 @@ func TestHistoryOfWhatWasTrimmed(t *testing.T) {
 		last = err
 	}
 	require.ErrorIs(t, last, context.Canceled)
+}
+
+// A source that leaves out a batch is an error wherever a past is read, and never a past without it.
+func TestSourceWithAGap(t *testing.T) {
+	w := &world{}
+	w.open(t, vfs.NewMem(), fold.LastValue, live.Config{})
+	defer w.close(t)
+	for range 3 {
+		w.produce(t, batch.None, []record{{key: "k", value: "1"}, {key: "k", value: "2"}})
+	}
+	var gap, pastGap *live.GapError
+	var last error
+	for _, err := range w.p.History(background, []byte("k"), 0, 6, without{w, 2}) {
+		last = err
+	}
+	require.ErrorAs(t, last, &gap)
+	require.Equal(t, live.GapError{Position: 2, BaseOffset: 4}, *gap)
+	_, err := w.p.At(background, 6, without{w, 2})
+	require.ErrorAs(t, err, &pastGap)
+	require.Equal(t, gap, pastGap)
+}
+
+// without is a source that lacks the batch at an offset.
+type without struct {
+	*world
+	lost int64
+}
+
+func (s without) Batches(from, end int64, maxBytes int) ([]batch.Batch, error) {
+	list, err := s.world.Batches(from, end, maxBytes)
+	return slices.DeleteFunc(slices.Clone(list), func(b batch.Batch) bool { return b.BaseOffset() == s.lost }), err
 }
 
 // trimmed is a source that begins at an offset.

@@ -57,9 +57,6 @@ func (p *Partition) cutAt(ctx context.Context, offset int64) (table.Frame, error
 	if target < offset || target == 0 {
 		return table.Frame{}, fmt.Errorf("%w: %s/%d: %d, last stable offset %d", ErrAboveStable, p.topic.Name, p.Index, offset, target)
 	}
-	if len(held) == 0 {
-		return table.Frame{}, fmt.Errorf("%w: %s/%d", ErrUnknownPartition, p.topic.Name, p.Index)
-	}
 	if err := p.await(ctx, p.ask(target, timeMs)); err != nil {
 		return table.Frame{}, err
 	}

@@ -196,7 +196,7 @@ func (sel selection) check(p *keyframer.Partition, offset int64) error {
 	case offset > b.LastStable:
 		return refuseAt(api.Reason_REASON_ABOVE_LAST_STABLE, sel.topic, p, offset,
 			"offset %d of partition %d is above the last stable offset %d; %s", offset, p.Index, b.LastStable, sel.readable(p))
-	case offset >= b.DeltaStart && offset >= 0:
+	case offset >= b.DeltaStart:
 		return nil
 	}
 	return refuseAt(api.Reason_REASON_BELOW_DELTA_START, sel.topic, p, offset,

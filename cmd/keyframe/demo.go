@@ -37,7 +37,7 @@ func newDemoCommand() *cobra.Command {
 		Short: "Replay a Git history through a broker of its own, and check every copy against Git",
 		Long: `Starts a broker in a temporary directory, produces the history of a Git repository as deltas (key = path, value = mode and blob
 id, a deletion = a tombstone), cuts key frames, bootstraps replicas, and compares with what git ls-tree prints: at the head and at
-five commits on the way. Leaves nothing behind.`,
+five commits on the way. In the end a short fault drill breaks what replicas are told (keyframe drill drift). Leaves nothing behind.`,
 		Args: arguments(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if flags.maxCommits < 0 {
@@ -99,6 +99,9 @@ func runDemo(ctx context.Context, out *demoOutput, flags demoFlags) (err error) 
 	d := &demo{out: out, screen: out.to, repo: repo, kafka: node.KafkaAddr().String(), state: "http://" + node.StateAddr().String()}
 	d.rows = demoStateClient(d.state)
 	if err := d.run(ctx, commits, filepath.Join(dir, "replica")); err != nil {
+		return err
+	}
+	if err := demoDrill(ctx, out, dir); err != nil {
 		return err
 	}
 	fmt.Fprintf(out, "\nall equal, in %s\n", since(began))

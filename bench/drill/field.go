@@ -90,8 +90,6 @@ type sent struct {
 	keys  []string
 }
 
-func (b *sent) next() int64 { return b.first + int64(len(b.keys)) }
-
 // perBatch is how many deltas go into one batch of many.
 func (f *field) perBatch() int {
 	return max(batchBytes/(16+f.cfg.ValueBytes), 1)

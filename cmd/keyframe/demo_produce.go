@@ -58,7 +58,7 @@ func (d *demo) produceHistory(ctx context.Context, commits int, follower *client
 		return nil, err
 	}
 	defer producer.Close()
-	progress, bar := progressBar(d.screen, commits)
+	progress, bar := progressBar(d.screen, "produce", "commits", commits)
 	p := &historyProducer{kafka: producer}
 	began := time.Now()
 	var paused time.Duration
@@ -173,7 +173,7 @@ func (d *demo) cutFrame(ctx context.Context) error {
 }
 
 // progressBar draws on a terminal only; a log file gets the summary line alone.
-func progressBar(out io.Writer, total int) (*mpb.Progress, *mpb.Bar) {
+func progressBar(out io.Writer, what, unit string, total int) (*mpb.Progress, *mpb.Bar) {
 	file, isFile := out.(*os.File)
 	var opts []mpb.ContainerOption
 	if isFile && term.IsTerminal(int(file.Fd())) {
@@ -183,7 +183,7 @@ func progressBar(out io.Writer, total int) (*mpb.Progress, *mpb.Bar) {
 	}
 	progress := mpb.New(opts...)
 	bar := progress.AddBar(int64(total), mpb.BarRemoveOnComplete(),
-		mpb.PrependDecorators(decor.Name("produce      ")),
-		mpb.AppendDecorators(decor.CountersNoUnit("%d / %d commits"), decor.AverageETA(decor.ET_STYLE_GO, decor.WCSyncSpace)))
+		mpb.PrependDecorators(decor.Name(fmt.Sprintf("%-13s", what))),
+		mpb.AppendDecorators(decor.CountersNoUnit("%d / %d "+unit), decor.AverageETA(decor.ET_STYLE_GO, decor.WCSyncSpace)))
 	return progress, bar
 }

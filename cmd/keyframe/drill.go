@@ -1,14 +1,15 @@
 package main
 
 import (
+	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/vbauerster/mpb/v8"
 
 	"github.com/keyframelog/keyframe/bench/drill"
 	"github.com/keyframelog/keyframe/client"
@@ -66,14 +67,12 @@ found, was repaired with no key more than it had harmed, and all replicas equal 
 				format = "jsonl"
 			}
 			flags.Logger = errorLogger()
+			var report drill.Report
 			if format == "table" {
-				introduceDrill(out, &flags.Config)
-				flags.Started = func(s drill.Setup) { drillStarted(out, s) }
-			}
-			report, err := drill.Run(ctx, flags.Config)
-			if err == nil && format == "table" {
-				err = printDrill(out, &report)
-			} else if err == nil {
+				if report, err = watchDrill(ctx, out, flags.Config); err == nil {
+					err = printDrill(out, &report)
+				}
+			} else if report, err = drill.Run(ctx, flags.Config); err == nil {
 				err = encodeDrill(cmd, c, format, &report)
 			}
 			if err := out.ended(cmd.Context(), err); err != nil {
@@ -130,13 +129,23 @@ func parseFaults(names []string) (faults []drill.Fault, err error) {
 	return faults, nil
 }
 
-func introduceDrill(out io.Writer, cfg *drill.Config) {
+// watchDrill runs a drill and shows how far it is.
+func watchDrill(ctx context.Context, out *demoOutput, cfg drill.Config) (drill.Report, error) {
 	fmt.Fprintf(out, "keyframe drill drift: %s keys, values of %s bytes, a key frame after every %s deltas; what breaks, breaks on the network and on disk\n\n",
 		grouped(int64(cfg.Keys)), grouped(int64(cfg.ValueBytes)), grouped(int64(cfg.Deltas)))
-}
-
-func drillStarted(out io.Writer, s drill.Setup) {
-	say(out, "broker", "on %s, with %s rows in key frames, in %s", s.KafkaAddr, grouped(s.Rows), took(s.Took))
+	var progress *mpb.Progress
+	var bar *mpb.Bar
+	cfg.Started = func(s drill.Setup) {
+		say(out, "broker", "on %s, with %s rows in key frames, in %s", s.KafkaAddr, grouped(s.Rows), took(s.Took))
+		progress, bar = progressBar(out.to, "drill", "faults", len(cfg.Faults))
+	}
+	cfg.Found = func(drill.Finding) { bar.Increment() }
+	report, err := drill.Run(ctx, cfg)
+	if bar != nil {
+		bar.Abort(true) // it goes, whether it is full or not
+		progress.Wait()
+	}
+	return report, err
 }
 
 // errorLogger is for what must not be missed; that replicas were found wrong is what a drill is for.

@@ -71,7 +71,8 @@ func printDrill(out io.Writer, report *drill.Report) error {
 		f := told[report.Findings[i].Fault]
 		fmt.Fprintf(out, "%s\n    %s\n    %s\n", line, f.what, f.why)
 	}
-	fmt.Fprintln(out)
+	fmt.Fprint(out, "At and found at are offsets, after is the time from the fault to the verdict; the bytes are those of the repair on the wire,\n"+
+		"and beside them those of a whole key frame, which is what a copy without digests would have to load to be sure.\n\n")
 	for _, end := range report.Ends {
 		printEnd(out, &end)
 	}

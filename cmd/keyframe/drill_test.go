@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"os"
 	"strings"
@@ -30,6 +31,20 @@ func TestDriftDrill(t *testing.T) {
 	}
 	require.Regexp(t, `rows +4 replicas and the producer's own state at [\d,]+ equal the log: 1,997 rows, digest [0-9a-f]{16}\n`, out)
 	require.Regexp(t, `\nevery fault was found and put right, in \S+s\n$`, out)
+	left, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	require.Empty(t, left)
+}
+
+// An interruption is told by the exit status alone, and leaves nothing behind.
+func TestInterruptedDriftDrill(t *testing.T) {
+	dir := t.TempDir()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	root := newRootCommand()
+	root.SetOut(cancelAt{"broker", cancel})
+	root.SetArgs(append([]string{"drill", "drift"}, smallDrill(dir)...))
+	require.Equal(t, context.Canceled, root.ExecuteContext(ctx))
 	left, err := os.ReadDir(dir)
 	require.NoError(t, err)
 	require.Empty(t, left)

@@ -3,7 +3,6 @@ package drill
 import (
 	"context"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -160,15 +159,24 @@ func (f *field) delete(key string) *kgo.Record {
 
 // send produces records as one batch, and returns the offset of the first.
 func (f *field) send(ctx context.Context, p *client.Producer, records []*kgo.Record) (first int64, err error) {
-	var failed error
+	failed := make(chan error, 1)
 	for _, r := range records {
 		p.Produce(ctx, r, func(_ *kgo.Record, err error) {
-			if err != nil && failed == nil {
-				failed = err
+			if err != nil {
+				select {
+				case failed <- err:
+				default: // the first one is enough
+				}
 			}
 		})
 	}
-	if err := errors.Join(p.Flush(ctx), failed); err != nil {
+	if err = p.Flush(ctx); err == nil { // else some may still be on their way
+		select {
+		case err = <-failed:
+		default:
+		}
+	}
+	if err != nil {
 		return 0, fmt.Errorf("produce to %s: %w", f.topic, err)
 	}
 	last := records[len(records)-1].Offset

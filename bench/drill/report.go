@@ -51,8 +51,8 @@ type Finding struct {
 	In         time.Duration // from the verdict to the repair's end
 	Method     client.Method // how the keys were found out; empty: they need not be
 	Harmed     int64         // keys
-	Keys       int64         // that the replica found to differ, or to have changed
-	Exact      bool          // these are the harmed ones, and no others
+	Keys       int64         // that were found to differ, or to have changed; with the method frame: all, since none is known to be right
+	Exact      bool          // these are the harmed ones, and no others; with the method frame: the harmed one is right again
 	Bytes      int64         // of the repair, on the wire
 	WholeFrame int64         // bytes of a whole key frame of the topic, on the wire
 }

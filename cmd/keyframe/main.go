@@ -8,6 +8,7 @@
 //	keyframe replica run users           a verified copy that follows
 //	keyframe reconcile users < dump      make its state that of a dump: write only what differs
 //	keyframe verify users --dir DIR      is that copy the log's? keyframe repair makes it so
+//	keyframe drill drift                 what becomes of replicas that are lied to
 //	keyframe check --data-dir DIR        verify a stopped broker's directory
 //
 // Settings come from flags, KEYFRAME_* variables and a YAML file, in this order; package cmd/keyframe is the only place that

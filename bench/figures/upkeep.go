@@ -40,9 +40,9 @@ func upkeep(ctx context.Context) (m measured, err error) {
 	}
 	m = measured{}
 	for _, u := range []upkept{
-		{name: "Upkeep/memory", pkg: "storage/memory", bench: "Apply", benchtime: "300x", rate: "deltas/cpu-s"},
-		{name: "Upkeep/replica/memory", pkg: "client", bench: "Follow/memory", benchtime: "300x", rate: "deltas/cpu-s"},
-		{name: "Upkeep/table", pkg: "storage/table", bench: "Fold/touched=10%", benchtime: "5x", rate: "keys/cpu-s", rows: "200000"},
+		{name: "Upkeep/memory", pkg: "storage/memory", bench: "Apply", benchtime: "1500x", rate: "deltas/cpu-s"},
+		{name: "Upkeep/replica/memory", pkg: "client", bench: "Follow/memory", benchtime: "1000x", rate: "deltas/cpu-s"},
+		{name: "Upkeep/table", pkg: "storage/table", bench: "Fold/touched=10%", benchtime: "20x", rate: "keys/cpu-s", rows: "200000"},
 		{name: "Upkeep/replica/dir", pkg: "client", bench: "Follow/dir", benchtime: "300x", rate: "deltas/cpu-s"},
 	} {
 		if m[u.name], err = u.measure(ctx, dir, overlay); err != nil {

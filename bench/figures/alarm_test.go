@@ -269,6 +269,7 @@ func BenchmarkNoFalseAlarm(b *testing.B) {
 	b.ReportMetric(float64(deltas), "deltas")
 	b.ReportMetric(float64(x.verdicts[client.Equal]), "equal")
 	b.ReportMetric(float64(x.verdicts[client.Inconclusive]), "inconclusive")
+	b.ReportMetric(float64(x.verdicts[client.Error]), "failed") // the broker was away
 	b.ReportMetric(float64(x.restarts+x.kills+x.reopened), "restarts")
 	b.ReportMetric(float64(deltas)/time.Since(began).Seconds(), "deltas/s")
 	for _, alarm := range x.alarms[:min(len(x.alarms), 10)] {

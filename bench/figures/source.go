@@ -69,6 +69,7 @@ func sources(deltas int64) []source {
 			{what: "  restarts of broker and replicas", bench: "NoFalseAlarm", unit: "restarts"},
 			{what: "  comparisons that said equal", bench: "NoFalseAlarm", unit: "equal"},
 			{what: "  that could not be made", bench: "NoFalseAlarm", unit: "inconclusive"},
+			{what: "  that failed, the broker being away", bench: "NoFalseAlarm", unit: "failed"},
 		}},
 		{"reconnect", here("Reconnect"), []figure{
 			{what: "1,000 replicas find a killed broker: folds and cuts", bench: "Reconnect", unit: "folds", none: true},

@@ -131,7 +131,8 @@ func parseFaults(names []string) (faults []drill.Fault, err error) {
 
 // watchDrill runs a drill and shows how far it is.
 func watchDrill(ctx context.Context, out *demoOutput, cfg drill.Config) (drill.Report, error) {
-	fmt.Fprintf(out, "keyframe drill drift: %s keys, values of %s bytes, a key frame after every %s deltas; what breaks, breaks on the network and on disk\n\n",
+	fmt.Fprintf(out, "keyframe drill drift: %s keys, values of %s bytes, a key frame after every %s deltas.\n"+
+		"What breaks, breaks on the network and on disk: the code under test knows nothing of it.\n\n",
 		grouped(int64(cfg.Keys)), grouped(int64(cfg.ValueBytes)), grouped(int64(cfg.Deltas)))
 	var progress *mpb.Progress
 	var bar *mpb.Bar

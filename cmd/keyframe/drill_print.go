@@ -27,37 +27,37 @@ func faultsTold() map[drill.Fault]faultTold {
 		drill.Lost: {
 			"a replica is given a batch without one of its deltas",
 			"a replica was given a batch without one of its deltas; offsets and checksum were right.",
-			"A hole in the offsets proves nothing: an aborted transaction leaves one too. The digest at the next key frame does.",
+			"A hole in the offsets proves nothing, an aborted transaction leaves one too: the next digest tells.",
 		},
 		drill.LostBatch: {
 			"a replica is not given a batch at all",
 			"a whole batch never reached a replica, and the next one did.",
-			"Kafka's clients read on, as they do in compacted topics. The digest at the next key frame tells, and which keys it were.",
+			"Kafka's clients read on, as they do in compacted topics: the next digest tells, and which keys.",
 		},
 		drill.Doubled: {
 			"a delta is applied twice: its transaction was aborted, and it was sent again",
-			"an increment was sent, aborted, and sent again; a replica was not told of the abort, and counted both.",
-			"Every offset, sequence and checksum was in order: the counter alone is wrong, and its digest.",
+			"an increment was sent, aborted, and sent again; a replica was not told of the abort: it counted both.",
+			"Offsets, sequences and checksums were in order. The counter was wrong, and so was the digest.",
 		},
 		drill.Mutated: {
 			"one bit of a value changes on the way to a replica",
-			"one bit of a value changed on the way to a replica, and the batch's checksum was that of the changed bytes.",
-			"What a checksum protects between two hops, a digest protects from end to end.",
+			"one bit of a value changed on the way to a replica, and the checksum was made to match.",
+			"A checksum protects from hop to hop, a digest from end to end.",
 		},
 		drill.BeforeLog: {
 			"a write is acknowledged, and never reaches the log",
-			"a program's last write was acknowledged by a middleman and never reached the log, with which all replicas agree.",
-			"Only who has the full state can tell: it was compared with the log, and what differed was written. So does keyframe reconcile.",
+			"a program's last write was acknowledged by a middleman, and never reached the log.",
+			"All replicas agree with the log: only the program's own state tells (keyframe reconcile compares it).",
 		},
 		drill.Flipped: {
 			"one bit of a row changes in the files of a replica",
-			"one bit of a row changed in a replica's files. Reading it failed, and nothing wrong was ever shown.",
-			"A scrub found the block; nobody can tell which rows were in it, so that all of them were fetched again.",
+			"one bit of a row changed in a replica's files. Reading it failed; nothing wrong was ever shown.",
+			"A scrub found the block. Nobody can tell which rows were in it, so all of them were fetched again.",
 		},
 		drill.Asleep: {
 			"a replica comes back after the deltas that it lacks were trimmed",
-			"a replica was closed while keys changed over and over, or were deleted, and the deltas were trimmed.",
-			"It said what it had, and was told what has changed since, each key once, deletions included.",
+			"a replica was closed while keys changed and were deleted, and the deltas were trimmed.",
+			"It said what it had, and was told what has changed since: each key once, deletions included.",
 		},
 	}
 }
@@ -71,8 +71,8 @@ func printDrill(out io.Writer, report *drill.Report) error {
 		f := told[report.Findings[i].Fault]
 		fmt.Fprintf(out, "%s\n    %s\n    %s\n", line, f.what, f.why)
 	}
-	fmt.Fprint(out, "At and found at are offsets, after is the time from the fault to the verdict; the bytes are those of the repair on the wire,\n"+
-		"and beside them those of a whole key frame, which is what a copy without digests would have to load to be sure.\n\n")
+	fmt.Fprint(out, "\nAt and found at are offsets; after: from the fault to the verdict; bytes: of the repair, on the wire,\n"+
+		"beside those of a whole key frame, which a copy without digests would have to load to be sure.\n\n")
 	for _, end := range report.Ends {
 		printEnd(out, &end)
 	}

@@ -32,7 +32,6 @@ type crashed struct {
 
 	mu       sync.Mutex // guards the rest; Pebble writes from goroutines of its own
 	promises map[lease.ID]*promise
-	images   int
 }
 
 // on is fs with a crash before each change of a file, and behind each sync.

@@ -25,6 +25,9 @@ const (
 	publishedWait = time.Minute
 	// abortTime bounds the end of a transaction that is aborted.
 	abortTime = 30 * time.Second
+	// deltaTime is what a delta takes at worst, of many; transactionTimeMax is what brokers admit by default (transaction.max.timeout.ms).
+	deltaTime          = 500 * time.Microsecond
+	transactionTimeMax = 15 * time.Minute
 )
 
 // PublishOptions say how PublishState works.
@@ -58,6 +61,9 @@ type Published struct {
 // PublishState makes a topic's state that of a source: it compares as Compare does, and writes only what differs, a put for each key that the topic
 // lacks or has with another value, a delete for each that vanished. To do it again writes nothing. For what a live producer of the same keys does
 // meanwhile see package client/reconcile; what this producer itself was given is flushed first. It needs ProducerConfig.StateURL.
+//
+// With KeepState, PublishState of State writes what the log lacks of it. Another source leaves what the producer has said as it is, and Assert tells that
+// the topic differs from that.
 //
 // Deltas are written with acks=all, whatever the producer's Options say, by a client of their own. Errors: those of Compare, ErrEmptySource,
 // ErrNoStatePlane; ctx's and franz-go's where writing fails: without a transaction some deltas may have been written, and to do it again writes the rest.
@@ -128,7 +134,7 @@ func (p *Producer) transactionalID(opts PublishOptions) string {
 func (p *Producer) writeAll(ctx context.Context, transactionalID string, writes []reconcile.Write) (ends map[int32]int64, err error) {
 	opts := append(p.cl.Opts(), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.RequiredAcks(kgo.AllISRAcks()))
 	if transactionalID != "" {
-		opts = append(opts, kgo.TransactionalID(transactionalID))
+		opts = append(opts, kgo.TransactionalID(transactionalID), kgo.TransactionTimeout(transactionTime(p.cl, len(writes))))
 	}
 	cl, err := kgo.NewClient(opts...)
 	if err != nil {
@@ -150,6 +156,12 @@ func (p *Producer) writeAll(ctx context.Context, transactionalID string, writes 
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortTime)
 	defer cancel()
 	return nil, fmt.Errorf("the transaction was aborted: %w", errors.Join(err, cl.AbortBufferedRecords(ctx), cl.EndTransaction(ctx, kgo.TryAbort)))
+}
+
+// transactionTime is how long a transaction of so many deltas may stay open: the producer's own timeout, and more where there are a great many.
+func transactionTime(cl *kgo.Client, writes int) time.Duration {
+	own, _ := cl.OptValue(kgo.TransactionTimeout).(time.Duration)
+	return max(own, min(time.Duration(writes)*deltaTime, transactionTimeMax))
 }
 
 // produceAll waits until all are acknowledged, or one has failed. The fold has admitted them when the source was read.

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -111,7 +112,9 @@ func newProducer(cmd *cobra.Command, c *config, topic string) (*client.Producer,
 	}
 	probe.Close()
 	p, err := client.NewProducer(cmd.Context(), client.ProducerConfig{
-		Brokers: brokerList(c), Topic: topic, StateURL: c.str("state-url"), Options: []kgo.Opt{kgo.ClientID("keyframe"), kgo.ProducerBatchMaxBytes(1 << 20)},
+		Brokers: brokerList(c), Topic: topic, StateURL: c.str("state-url"), Options: []kgo.Opt{
+			kgo.ClientID("keyframe"), kgo.ProducerBatchMaxBytes(1 << 20), kgo.RetryTimeout(30 * time.Second), kgo.RecordDeliveryTimeout(time.Minute),
+		},
 	})
 	var code *kerr.Error
 	if errors.As(err, &code) {

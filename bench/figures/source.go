@@ -78,6 +78,12 @@ func sources(deltas int64) []source {
 			{what: "  all are verified at the next cut", bench: "Reconnect", unit: "verified-s", bound: 10},
 			{what: "  memory of the broker for each", bench: "Reconnect", unit: "B/replica", bound: 128_000},
 		}},
+		{"reconcile", here("Reconcile"), []figure{
+			{what: "source of 1 M rows that is equal: bytes", bench: "Reconcile/keys=0", unit: "bytes", bound: 1_000, whole: "frame-bytes"},
+			{what: "  time, its rows read once", bench: "Reconcile/keys=0", unit: "ms", whole: "frame-ms"},
+			{what: "  that lacks 1,000 keys in the log: bytes", bench: "Reconcile/keys=1000", unit: "bytes", bound: 200_000, whole: "frame-bytes"},
+			{what: "  time, its rows read twice", bench: "Reconcile/keys=1000", unit: "ms", whole: "frame-ms"},
+		}},
 		{"scrub", func(ctx context.Context) (measured, error) {
 			return benchmarks(ctx, "storage/memory", "^BenchmarkScrub$", "10x")
 		}, []figure{{what: "scrub, 1 M rows in memory", bench: "Scrub", unit: "rows/cpu-s", bound: 2_000_000, least: true}}},

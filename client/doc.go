@@ -149,6 +149,16 @@
 //
 // It is for topics that have one writer: another one is drift too. Records that are given to the franz-go client beneath (Client) are not said.
 //
+// # What a source has
+//
+// Where the state lives in another system, such as a database that a connector or a dual write brings into the log, its rows are compared with the log
+// by Compare, and written by PublishState: the keys that differ and no others, in one transaction where that is asked for.
+//
+//	done, err := p.PublishState(ctx, rows, client.PublishOptions{TransactionalID: "files-loader"}) // rows: iter.Seq2[client.Row, error]
+//	log.Print(done.Puts, done.Deletes, done.Moved, done.Verdict)
+//
+// Package client/reconcile says how they are compared, and what becomes of keys that a producer writes meanwhile.
+//
 // # A directory that is not open
 //
 // VerifyDir compares the directory of a replica that does not run with the log, and changes nothing in it. The stored rows are hashed anew (where that is

@@ -284,6 +284,16 @@ func TestAtAPoint(t *testing.T) {
 	require.Equal(t, []int64{50, 50}, r.Cut.Offsets)
 	require.Empty(t, r.Writes)
 	require.Equal(t, cuts, f.asked["cut"])
+	source["key-3"] = "lost"
+	f.refuse = func(call string) state.Reason {
+		if call == "since" {
+			return state.Reason_REASON_BELOW_HORIZON
+		}
+		return 0
+	}
+	_, err = Compare(testContext(t), cfg, sourceOf(source))
+	require.ErrorIs(t, err, ErrTooOld)
+	f.refuse = nil
 	cfg.At = at(50, 49)
 	_, err = Compare(testContext(t), cfg, sourceOf(source))
 	require.ErrorIs(t, err, ErrNotACut)

@@ -69,9 +69,12 @@ func newFramesListCommand() *cobra.Command {
 }
 
 func newFramesCutCommand() *cobra.Command {
+	var nameOnly bool
 	cmd := &cobra.Command{
-		Use:               "cut TOPIC",
-		Short:             "Cut a key frame of every partition now, and name the cut",
+		Use:   "cut TOPIC",
+		Short: "Cut a key frame of every partition now, and name the cut",
+		Example: `  cut=$(keyframe frames cut users --name)  # before a dump is taken
+  keyframe reconcile users dump.tsv --at "$cut"`,
 		Args:              arguments("TOPIC"),
 		ValidArgsFunction: completeTopic,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -84,6 +87,10 @@ func newFramesCutCommand() *cobra.Command {
 				return stateError(c, err)
 			}
 			fmt.Fprintln(cmd.ErrOrStderr(), cutSummary(args[0], answer.Msg))
+			if nameOnly {
+				_, err := fmt.Fprintln(cmd.OutOrStdout(), answer.Msg.Name)
+				return err
+			}
 			out, err := newOutput(cmd, c, frameColumns()...)
 			if err != nil {
 				return err
@@ -96,6 +103,7 @@ func newFramesCutCommand() *cobra.Command {
 			return out.close()
 		},
 	}
+	cmd.Flags().BoolVar(&nameOnly, "name", false, "print the cut's name alone, as --at takes it; empty where nothing was ever committed")
 	addSettings(cmd, "state-url", "format")
 	return cmd
 }

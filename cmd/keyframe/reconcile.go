@@ -34,7 +34,7 @@ It prints each such key: + the topic gets it, - it loses it, ~ its value changes
 ` + sourceLong + `
 
 A key that a producer writes meanwhile is left alone (? in front of it): its delta is newer than the cut, and may be newer than the dump. Where the dump
-was taken before, make the cut before it: keyframe frames cut TOPIC prints the name that --at takes.
+was taken before, make the cut before it: keyframe frames cut TOPIC --name prints what --at takes.
 
 The exit status is 0 if the topic's state is that of the dump now, 1 if others have changed it meanwhile, 2 for trouble; with --dry-run 0 if nothing
 differs, 1 if something does.`,

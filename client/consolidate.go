@@ -22,10 +22,9 @@ func (p *partition) consolidate(s rows, fr *frame.Reader) error {
 func (p *partition) consolidateLocked(s rows, h frame.Header, apply func(memory.Changed) error) error {
 	id, before := s.identity(), p.position()
 	after := Position{before.Incarnation, h.Cut, max(before.Start, h.Start)}
-	told := s.perRecord() || p.watched
 	var changed memory.Changed
-	var held *Change // who has the last has all
-	if told {
+	var held *Change                // who has the last has all
+	if s.perRecord() || p.watched { // else the first watcher begins the history
 		changed = func(row frame.Row, expired bool) {
 			c := consolidated(id, row, expired, before, after)
 			if held != nil {
@@ -40,9 +39,6 @@ func (p *partition) consolidateLocked(s rows, h frame.Header, apply func(memory.
 	if held != nil {
 		held.Next = after
 		p.history.add(*held)
-	}
-	if !told {
-		p.history.begin(after)
 	}
 	d, at, err := s.digest()
 	if err != nil {

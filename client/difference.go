@@ -29,10 +29,9 @@ type comparison struct {
 	patience *plane.Patience
 	bytesMax int // of the rows that are fetched
 
-	tags       []uint64      // of the stored rows
-	unreadable bool          // they cannot be read
-	stored     digest.Digest // of the stored rows, hashed anew
-	kept       digest.Digest // that was maintained while they were applied
+	tags   []uint64      // of the stored rows
+	stored digest.Digest // of the stored rows, hashed anew, as far as they can be read
+	kept   digest.Digest // that was maintained while they were applied
 }
 
 // findings are what a state must change to be equal to the frame.
@@ -60,7 +59,7 @@ func (c *comparison) rehash() error {
 		c.tags = append(c.tags, plane.TagOf(e))
 		c.stored.Add(e)
 	})
-	c.kept, c.unreadable = kept, err != nil
+	c.kept = kept
 	if err == nil && at != c.plane.Of.Cut {
 		err = fmt.Errorf("the state is at %d, not at the cut %d", at, c.plane.Of.Cut)
 	}
@@ -69,7 +68,7 @@ func (c *comparison) rehash() error {
 
 // cause is known after rehash.
 func (c *comparison) cause() Cause {
-	if c.unreadable || c.stored != c.kept {
+	if c.stored != c.kept {
 		return LocalCorruption
 	}
 	return LogicalDrift

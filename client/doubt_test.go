@@ -241,3 +241,27 @@ func (g *rig) gave(reason state.Reason) bool {
 		return errors.As(e.Err, &why) && why.Reason == reason
 	})
 }
+
+// Between where a drift was found and the cut at which it is put right the state is as wrong as before: who was told of that begins anew too.
+func TestWatchersOnTheWayToARepair(t *testing.T) {
+	eachStore(t, func(t *testing.T, store func() Store) {
+		g := newDriftRig(t, 50, store()).start()
+		g.plane.hidden.Store(true)
+		g.log.mu.Lock()
+		g.lose = true
+		g.log.mu.Unlock()
+		found := g.log.append(0, "k000000001", "x", "k000000002", "-")
+		require.NoError(t, g.r.WaitFor(testContext(t), 0, found))
+		g.tail.hold()
+		g.lose = false
+		between := g.log.append(0, "one", "2")
+		cut := g.log.append(0, "one", "3")
+		require.Equal(t, Drifted, g.r.Verify(testContext(t))[0].Outcome)
+		g.tail.release()
+		g.awaitRepair(cut, BySketch)
+		require.EqualValues(t, 1, g.plane.repair.resumes.Load())
+		for _, at := range []int64{found, between, cut} {
+			g.requireReset(Position{Incarnation: g.log.parts[0].incarnation, Offset: at})
+		}
+	})
+}

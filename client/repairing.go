@@ -193,9 +193,7 @@ func (p *partition) patch(c *comparison, d findings) error {
 	}
 	if c.s.perRecord() || p.watched {
 		p.history.replace(p.way(d, c.s.identity(), position), position, position)
-	} else {
-		p.history.begin(position)
-	}
+	} // else the first watcher begins the history
 	p.history.distrust(position)
 	p.ring.reset(c.s.perRecord()) // the digests in it are of states that were wrong, or may have been
 	p.ring.add(position.Offset, c.plane.Of.Digest)

@@ -156,6 +156,9 @@ func TestScrubStopsTrimming(t *testing.T) {
 	}
 	require.Equal(t, start, l.Bounds().DeltaStart)
 	require.Zero(t, n.metric("keyframe_frame_verify_failed_total"), "it is not even tried")
+	was := n.metric("keyframe_scrubs_total")
+	n.eventually("two more rounds over the other partition", func() bool { return n.metric("keyframe_scrubs_total") >= was+2 })
+	require.EqualValues(t, 1, n.metric("keyframe_scrub_corrupt_total"), "told once for all")
 }
 
 // A frame that is thinned while it is scrubbed is no reason for an alarm.

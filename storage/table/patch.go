@@ -247,7 +247,6 @@ func (g *segment) patch(ordinal uint32, gone, come []int64, there map[int64]bool
 	}
 	dead = append(dead, gone...)
 	slices.Sort(dead)
-	dead = slices.Compact(dead)
 	g.dead, g.vector = int64(len(dead)), appendOffsets(nil, g.lo, dead)
 	return nil
 }

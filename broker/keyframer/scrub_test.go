@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/stretchr/testify/require"
 
@@ -18,6 +19,7 @@ import (
 	"github.com/keyframelog/keyframe/broker/keyframer/memlog"
 	"github.com/keyframelog/keyframe/proto/batch"
 	"github.com/keyframelog/keyframe/proto/fold"
+	"github.com/keyframelog/keyframe/storage/keys"
 )
 
 // rot changes a byte in the midst of the largest sstable.
@@ -159,6 +161,16 @@ func TestScrubStopsTrimming(t *testing.T) {
 	was := n.metric("keyframe_scrubs_total")
 	n.eventually("two more rounds over the other partition", func() bool { return n.metric("keyframe_scrubs_total") >= was+2 })
 	require.EqualValues(t, 1, n.metric("keyframe_scrub_corrupt_total"), "told once for all")
+}
+
+// A row that is missing, where no block is damaged, is found by the sum.
+func TestScrubFindsAMissingRow(t *testing.T) {
+	n := newNode(t, keyframer.Config{ScrubRows: 1 << 30, ScrubPause: time.Millisecond})
+	l := n.add(fold.LastValue, calm(), 1)[0]
+	l.Append(memlog.Put("a", "1"), memlog.Put("b", "1"), memlog.Put("c", "1"))
+	n.cut()
+	require.NoError(t, n.pdb.Delete(keys.AppendTableOffset(nil, keys.TableRows, 1, 1), pebble.NoSync))
+	n.eventually("found", func() bool { return n.metric("keyframe_scrub_corrupt_total") == 1 })
 }
 
 // A frame that is thinned while it is scrubbed is no reason for an alarm.

@@ -69,6 +69,7 @@ func (m *member) report(ctx context.Context, at *state.Point, incarnation []byte
 
 // verify waits for the frame that is cut next, compares and reports.
 func (m *member) verify(ctx context.Context, want *state.Point, incarnation []byte) error {
+	defer time.AfterFunc(guard, m.end).Stop()
 	if !m.stream.Receive() {
 		return fmt.Errorf("frames: %w", m.stream.Err())
 	}
@@ -183,11 +184,14 @@ type reconnected struct {
 func (h *herd) reconnect(kill bool) (r reconnected) {
 	at := h.point()
 	points := []*state.Point{at}
+	before := h.work()
 	h.each(func(m *member) error { return m.connect(h.t.Context(), points, h.info.Incarnation) })
+	require.Equal(h.t, before, h.work(), "the broker worked for each of them")
 	h.gate.set(true)
 	h.restart(kill)
 	require.Equal(h.t, at.Sum, h.point().Sum)
-	before, empty := h.work(), h.rss()
+	before = h.work()
+	empty := h.rss()
 
 	h.gate.set(false)
 	r.resumed = h.each(func(m *member) error { return m.connect(h.t.Context(), points, h.info.Incarnation) })

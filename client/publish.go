@@ -62,9 +62,6 @@ type Published struct {
 // lacks or has with another value, a delete for each that vanished. To do it again writes nothing. For what a live producer of the same keys does
 // meanwhile see package client/reconcile; what this producer itself was given is flushed first. It needs ProducerConfig.StateURL.
 //
-// With KeepState, PublishState of State writes what the log lacks of it. Another source leaves what the producer has said as it is, and Assert tells that
-// the topic differs from that.
-//
 // Deltas are written with acks=all, whatever the producer's Options say, by a client of their own. Errors: those of Compare, ErrEmptySource,
 // ErrNoStatePlane; ctx's and franz-go's where writing fails: without a transaction some deltas may have been written, and to do it again writes the rest.
 //

@@ -61,7 +61,7 @@ func newParts(tables []*memory.Table, starts []int64) (parts []*part) {
 	for i, t := range tables {
 		at := t.Position()
 		parts = append(parts, &part{
-			table: t, next: at, places: newPlaces(), start: starts[i], exact: true,
+			table: t, next: at, places: newPlaces(at), start: starts[i], exact: true,
 			incarnation: t.Identity().Incarnation, floor: at, since: Since{Base: at},
 		})
 	}
@@ -153,7 +153,8 @@ func (s *State) Settle(w Word, offset int64, err error) {
 		p.since.Vague, p.exact = true, false
 	default:
 		p.since.Acked++
-		p.exact = p.places.add(w.number, offset) && p.exact
+		passed := offset < p.start // before it was acknowledged: moments since then have a row that the log has not
+		p.exact = p.places.add(w.number, offset) && !passed && p.exact
 		w.wave.ends[w.partition] = max(w.wave.ends[w.partition], offset+1)
 	}
 	w.wave.settle()

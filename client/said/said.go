@@ -76,6 +76,9 @@ func (s *State) Begin(tables []*memory.Table, starts []int64) error {
 		return fmt.Errorf("there are %d partitions, and were %d", len(tables), len(s.parts))
 	}
 	s.parts, s.err = newParts(tables, starts), nil
+	for no := range s.parts {
+		s.forgetEndsLocked(no)
+	}
 	s.handed++ // no moment is quiet that was before
 	return nil
 }
@@ -202,6 +205,14 @@ func (s *State) Agree(m Moment, partition int32, incarnation [16]byte, at int64)
 	}
 	p := s.parts[partition]
 	p.incarnation, p.floor, p.since = incarnation, at, Since{Base: at}
+	s.forgetEndsLocked(int(partition))
+}
+
+// forgetEndsLocked lets the floor alone say where the log stands: the ends that are known may be those of a log that was longer.
+func (s *State) forgetEndsLocked(partition int) {
+	for _, w := range s.waves {
+		w.ends[partition] = 0
+	}
 }
 
 // Rows yields the rows of this moment, partition by partition; each time it is ranged over the same ones. They alias the state's memory: read only.

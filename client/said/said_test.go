@@ -230,3 +230,30 @@ func TestHomeAndBegin(t *testing.T) {
 	require.False(t, s.Quiet(m))
 	require.Equal(t, said.Standing{Since: said.Since{Base: 9}, Incarnation: [16]byte{1}, Start: 4, Exact: true}, s.Standing(0))
 }
+
+// A log that was created anew is shorter: where the former one stood says nothing of it.
+func TestANewLogIsShorter(t *testing.T) {
+	for name, anew := range map[string]func(*said.State, said.Moment) error{
+		"begun anew": func(s *said.State, _ said.Moment) error {
+			t := memory.New(memory.Identity{Incarnation: [16]byte{1}}, 5, memory.Config{Fold: fold.LastValue})
+			return s.Begin([]*memory.Table{t}, []int64{0})
+		},
+		"agreed upon": func(s *said.State, m said.Moment) error {
+			s.Agree(m, 0, [16]byte{1}, 5)
+			return nil
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newState(fold.LastValue, 1)
+			say := func() said.Word { return s.Say(0, batch.Record{Key: []byte("k"), Value: []byte("v")}) }
+			s.Settle(say(), 999, nil)
+			require.NoError(t, anew(s, s.Moment()))
+			s.Settle(say(), 5, nil)
+			m := s.Moment()
+			s.Settle(say(), 6, nil)
+			at, ok := s.Position(m, 0)
+			require.True(t, ok)
+			require.EqualValues(t, 6, at)
+		})
+	}
+}

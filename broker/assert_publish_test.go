@@ -235,3 +235,42 @@ func TestPublishWhileOthersProduce(t *testing.T) {
 	maps.DeleteFunc(want, func(_, v string) bool { return v == "0" })
 	require.Equal(t, want, s.state())
 }
+
+// What was published lies behind the last record that was said; that it does is known where records are handed in before the log is looked at again.
+func TestAssertBesideRecordsAfterPublishing(t *testing.T) {
+	b := startBroker(t)
+	b.said(t, keyFramed(fold.LastValue))
+	s := b.saying(t, "said", kgo.MaxBufferedRecords(64))
+	defer s.Close()
+	var keys [3][]string // two of each partition
+	for i := 0; len(keys[0]) < 2 || len(keys[1]) < 2; i++ {
+		r := s.put(fmt.Sprint("k", i), "1")
+		s.say(r)
+		keys[r.Partition] = append(keys[r.Partition], string(r.Key))
+	}
+	other := b.saying(t, "said")
+	defer other.Close()
+	other.say(other.put(keys[0][0], "theirs"))
+	s.say(s.put(keys[0][1], "2"))
+	done, err := s.PublishState(t.Context(), s.State(), client.PublishOptions{})
+	require.NoError(t, err)
+	require.Equal(t, client.Equal, done.Verdict)
+	require.Equal(t, int64(1), done.Written)
+
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+				s.Produce(context.Background(), s.put(keys[1][0], fmt.Sprint(i)), nil)
+			}
+		}
+	}()
+	defer func() { close(stop); <-stopped }()
+	for range 5 {
+		s.requireEqual()
+	}
+}

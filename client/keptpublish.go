@@ -9,6 +9,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/keyframelog/keyframe/client/said"
 	"github.com/keyframelog/keyframe/proto/digest"
 	"github.com/keyframelog/keyframe/proto/frame"
 )
@@ -64,6 +65,9 @@ func (k *keptState) publish(ctx context.Context, p *Producer, source iter.Seq2[R
 		ours.Merge(d)
 	}
 	if ours == done.Source {
+		if err := k.agree(ctx, m, ours); err != nil {
+			return done, fmt.Errorf("topic %s: the state is published, but where the log has it could not be found out: %w", k.topic, err)
+		}
 		return done, nil
 	}
 	if err := k.begin(ctx, done.Source); err != nil {
@@ -84,6 +88,25 @@ func (k *keptState) follow(ctx context.Context) error {
 			k.cl.PurgeTopicsFromClient(k.topic)
 			break
 		}
+	}
+	return nil
+}
+
+// agree has what was said lie below what was written, which may be all that the log differs by from what it was behind the last record that was said.
+func (k *keptState) agree(ctx context.Context, m said.Moment, want digest.Digest) error {
+	cut, err := k.plane.Cut(ctx)
+	if err != nil {
+		return err
+	}
+	var d digest.Digest
+	for _, f := range cut.Frames {
+		d.Merge(f.Digest)
+	}
+	if d != want { // others have written
+		return nil
+	}
+	for _, f := range cut.Frames {
+		k.said.Agree(m, f.Partition, f.Incarnation, f.Cut)
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"log/slog"
 	"strconv"
 	"sync"
 	"testing"
@@ -14,6 +15,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/keyframelog/keyframe/client"
+	"github.com/keyframelog/keyframe/client/reconcile"
 )
 
 // Rows of a source are full values, whatever the fold: documents in any spelling are equal to those that the topic has of them, and what differs is put.
@@ -131,6 +133,53 @@ func TestPublishStateOfATransactionalProducer(t *testing.T) {
 	require.EqualValues(t, 2, done.Written)
 	transact("3")
 	require.Equal(t, map[string]string{"a": "3", "b": "2"}, s.state())
+}
+
+// onLog calls a function for each message that is logged.
+type onLog struct {
+	slog.Handler
+	of func(string)
+}
+
+func (h onLog) Enabled(context.Context, slog.Level) bool { return true }
+
+func (h onLog) Handle(_ context.Context, r slog.Record) error {
+	h.of(r.Message)
+	return nil
+}
+
+// What is in a transaction that is open, and what others wrote behind its beginning, is seen once it has ended: that is waited for, and said. Then it is
+// newer than the source.
+func TestPublishStateBesideAnOpenTransaction(t *testing.T) {
+	b := startBroker(t)
+	s := b.sourced(t, "u", "last-value", 1)
+	for _, key := range []string{"a", "b", "c"} {
+		s.write(0, key, "1")
+	}
+	other, err := kgo.NewClient(kgo.SeedBrokers(b.KafkaAddr().String()), kgo.TransactionalID("other"))
+	require.NoError(t, err)
+	defer other.Close()
+	require.NoError(t, other.BeginTransaction())
+	require.NoError(t, other.ProduceSync(s.ctx, &kgo.Record{Topic: "u", Key: []byte("a"), Value: []byte("within")}).FirstErr())
+	s.write(0, "b", "behind")
+	source := map[string]string{"a": "2", "b": "2", "c": "2"}
+
+	ctx, giveUp := context.WithCancel(s.ctx)
+	_, err = s.p.PublishState(ctx, sourceOf(source), client.PublishOptions{Logger: slog.New(onLog{of: func(string) { giveUp() }})})
+	require.ErrorIs(t, err, reconcile.ErrOpenTransaction)
+	require.ErrorIs(t, err, context.Canceled)
+
+	waited := false
+	done, err := s.p.PublishState(s.ctx, sourceOf(source), client.PublishOptions{Logger: slog.New(onLog{of: func(message string) {
+		require.Contains(t, message, "a transaction is open")
+		require.NoError(t, other.EndTransaction(s.ctx, kgo.TryCommit))
+		waited = true
+	}})})
+	require.NoError(t, err)
+	require.True(t, waited)
+	require.EqualValues(t, 2, done.Moved)
+	require.EqualValues(t, 1, done.Written)
+	require.Equal(t, map[string]string{"a": "within", "b": "behind", "c": "2"}, s.state())
 }
 
 // Deltas that were lost before the log, by acks=0 or in a dual write, are found and written, with acks=all, whatever the producer's own acks are; and one

@@ -69,13 +69,14 @@ func Compare(ctx context.Context, cfg CompareConfig, source iter.Seq2[Row, error
 		return Comparison{}, fmt.Errorf("%w: StateURL or Topic is empty", ErrConfig)
 	}
 	asked := plane.New(cmp.Or(cfg.HTTPClient, http.DefaultClient), cfg.StateURL, cfg.Topic)
-	c, _, err := compare(ctx, asked, cfg, source)
+	c, _, err := compare(ctx, asked, cfg, source, false)
 	return c, err
 }
 
-func compare(ctx context.Context, asked *plane.Plane, cfg CompareConfig, source iter.Seq2[Row, error]) (Comparison, []reconcile.Write, error) {
+// compare also returns what is to be written; settled: it is going to be.
+func compare(ctx context.Context, asked *plane.Plane, cfg CompareConfig, source iter.Seq2[Row, error], settled bool) (Comparison, []reconcile.Write, error) {
 	r, err := reconcile.Compare(ctx, reconcile.Config{
-		Plane: asked, Partition: homeOf(cfg.Partitioner, cfg.Topic), At: cfg.At, Retry: cfg.Retry, Logger: cfg.Logger,
+		Plane: asked, Partition: homeOf(cfg.Partitioner, cfg.Topic), At: cfg.At, Settled: settled, Retry: cfg.Retry, Logger: cfg.Logger,
 	}, keysAndValues(source))
 	if err != nil {
 		return Comparison{}, nil, fmt.Errorf("topic %s: %w", cfg.Topic, err)

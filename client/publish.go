@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -44,6 +45,8 @@ type PublishOptions struct {
 	// OnDifference and OnMoved: see CompareConfig. They are called before anything is written.
 	OnDifference func(Difference)
 	OnMoved      func(Difference)
+	// Logger is told of what is waited for. Default: nobody is.
+	Logger *slog.Logger
 }
 
 // Published is what PublishState found, and what it did.
@@ -63,7 +66,7 @@ type Published struct {
 // meanwhile see package client/reconcile; what this producer itself was given is flushed first. It needs ProducerConfig.StateURL.
 //
 // Deltas are written with acks=all, whatever the producer's Options say, by a client of their own. Errors: those of Compare, ErrEmptySource,
-// ErrNoStatePlane; ctx's and franz-go's where writing fails: without a transaction some deltas may have been written, and to do it again writes the rest.
+// ErrNoStatePlane; reconcile.ErrOpenTransaction where a transaction of others stays open for two minutes; ctx's and franz-go's where writing fails: without a transaction some deltas may have been written, and to do it again writes the rest.
 //
 // With KeepState, what is handed to Produce meanwhile waits, and what the producer has said is the source afterwards, if the Verdict is Equal: so is then what
 // Assert says. ErrOpenTransaction where it has begun a transaction and said something in it.
@@ -84,8 +87,9 @@ func (p *Producer) PublishState(ctx context.Context, source iter.Seq2[Row, error
 func (p *Producer) publishState(ctx context.Context, source iter.Seq2[Row, error], partitioner kgo.Partitioner, opts PublishOptions) (Published, error) {
 	cfg := CompareConfig{
 		Topic: p.topic, At: opts.At, Partitioner: partitioner, OnDifference: opts.OnDifference, OnMoved: opts.OnMoved,
+		Logger: opts.Logger,
 	}
-	c, writes, err := compare(ctx, p.plane, cfg, source)
+	c, writes, err := compare(ctx, p.plane, cfg, source, !opts.DryRun)
 	done := Published{Comparison: c, Verdict: c.Outcome}
 	if err != nil {
 		return Published{}, err

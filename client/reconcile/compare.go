@@ -20,6 +20,9 @@ type Config struct {
 	Partition func(key []byte, n int) int32
 	// At is a cut that was made before the source was taken; nil: one is made before the source is read. Errors: ErrNotACut.
 	At *state.At
+	// Settled: what is found is going to be written. Nobody sees what is in a transaction that is open, nor what was written behind its first record, so its
+	// end is waited for before it is decided which keys moved; openWait at most, then ErrOpenTransaction.
+	Settled bool
 	// Retry is the first pause after a call that failed. Default 100 ms.
 	Retry  time.Duration
 	Now    func() time.Time

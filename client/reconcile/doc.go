@@ -34,8 +34,8 @@
 // was written with the value that it had counts as well. Where a frame was thinned out meanwhile and another cut was made, it still is the first cut that counts.
 //
 // That look and the caller's write are not one step, and the log knows no conditional put. A producer that writes a key between them is overwritten by
-// what the source had when it was read; so is one whose transaction was open at the look, since nobody sees what is in it (Cut.Consistent tells that
-// there was one). So whoever reconciles beside a live producer of the same keys should either do so where that producer writes (one
+// what the source had when it was read; so is one whose transaction was open at the look, since nobody sees what is in it: with Config.Settled the
+// look waits for its end. So whoever reconciles beside a live producer of the same keys should either do so where that producer writes (one
 // writer for a key, as Producer.PublishState in the producer's own process between two of its writes), or reconcile once more: the next comparison finds
 // the key if the source has a newer value.
 package reconcile

@@ -12,6 +12,8 @@ var (
 	ErrNotACut = errors.New("no key frame is at this point")
 	// ErrTooOld: the log does not know any more what was written since Config.At.
 	ErrTooOld = errors.New("the cut is too old to tell what was written since")
+	// ErrOpenTransaction: what was written since the cut cannot be told (Config.Settled).
+	ErrOpenTransaction = errors.New("a transaction is open: what is in it, or was written behind its first record, cannot be seen")
 	// ErrUnproved: what was found does not make the log's digest the source's, whichever way it was found.
 	ErrUnproved = errors.New("the difference that was found does not lead to the source's digest")
 )

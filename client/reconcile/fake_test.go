@@ -39,6 +39,8 @@ type fakeTopic struct {
 	bound   int            // of partitions that are asked for cells and not yet for rows, as the broker has it; 0: none
 	working map[int32]bool // guarded by mu
 
+	open int // so many cuts are held below the end by a transaction; guarded by mu
+
 	calls  atomic.Int64                          // of Sketch, Tags, Resolve, and frames
 	asked  map[string]int                        // by call; guarded by mu
 	refuse func(call string) state.Reason        // UNSPECIFIED: it answers
@@ -177,7 +179,8 @@ func (f *fakeTopic) Cut(context.Context, *connect.Request[state.CutRequest]) (*c
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.cuts++
-	m := &state.CutResponse{Name: fmt.Sprintf("cut-%d", f.cuts), Consistent: true}
+	m := &state.CutResponse{Name: fmt.Sprintf("cut-%d", f.cuts), Consistent: f.open == 0}
+	f.open = max(0, f.open-1)
 	for i, p := range f.parts {
 		if p.end == 0 {
 			continue

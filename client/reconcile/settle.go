@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/keyframelog/keyframe/client/plane"
 	"github.com/keyframelog/keyframe/proto/digest"
@@ -117,12 +118,36 @@ func (c *comparison) prove(writes []Write) error {
 	return nil
 }
 
+// openWait bounds how long the end of a transaction is waited for: longer than Kafka's clients let one be open by default.
+const openWait = 2 * time.Minute
+
+// lookAgain cuts once more, to tell what was written since the first cut.
+func (c *comparison) lookAgain(ctx context.Context) (plane.Cut, error) {
+	until, told := c.cfg.Now().Add(openWait), false
+	for {
+		cut, err := c.newCut(ctx)
+		if err != nil || cut.Consistent || !c.cfg.Settled {
+			return cut, err
+		}
+		if !c.cfg.Now().Before(until) {
+			return cut, fmt.Errorf("%w, and was for %v", ErrOpenTransaction, openWait)
+		}
+		if !told {
+			told = true
+			c.cfg.Logger.Warn("a transaction is open: its end is waited for, since what is in it may be newer than the source", "at_most", openWait)
+		}
+		if err := plane.Wait(ctx, c.cfg.Retry); err != nil {
+			return cut, fmt.Errorf("%w: %w", ErrOpenTransaction, err)
+		}
+	}
+}
+
 // leaveMoved takes out the writes to keys that a delta touched since the first cut.
 func (c *comparison) leaveMoved(ctx context.Context, writes []Write) (stay, moved []Write, err error) {
 	if len(writes) == 0 {
 		return nil, nil, nil
 	}
-	now, err := c.newCut(ctx)
+	now, err := c.lookAgain(ctx)
 	if err != nil {
 		return nil, nil, err
 	}

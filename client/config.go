@@ -78,8 +78,8 @@ type Config struct {
 	// Topic is the key-framed topic. Partitions limits the replica to some of its partitions; nil means all.
 	Topic      string
 	Partitions []int32
-	// Name is the replica's own among the topic's replicas, at most 249 bytes. Default: of host, process and chance; a Dir store
-	// keeps the one that it got first.
+	// Name is the replica's own among the topic's replicas, at most 249 bytes. Default: of host, process and chance. A Dir store
+	// keeps the name that it was given last, or else got first: a copy under two names would count as two.
 	Name string
 
 	Store Store

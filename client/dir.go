@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -67,13 +68,23 @@ func openDirStores(cfg Config) (_ *dirStores, err error) {
 	if err := s.openTables(); err != nil {
 		return nil, err
 	}
-	if s.state.Name == "" {
-		s.state.Name = newName()
-		if err := s.replaceLocked(s.state); err != nil {
-			return nil, err
-		}
+	if err := s.keepName(cfg.Name); err != nil {
+		return nil, err
 	}
 	return s, s.dropLeftovers()
+}
+
+// keepName keeps the name that the replica is given; without one, the one that it has. Who opens the directory later is the same replica: under two names
+// one wrong copy would count as two that agree with one another against the broker.
+func (s *dirStores) keepName(given string) error {
+	state := s.state
+	if state.Name = cmp.Or(given, state.Name); state.Name == "" {
+		state.Name = newName()
+	}
+	if state.Name == s.state.Name {
+		return nil
+	}
+	return s.replaceLocked(state)
 }
 
 // openDirReadOnly opens a directory that is there, and changes nothing in it: nothing may be written to what comes back.

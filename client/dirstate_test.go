@@ -78,6 +78,10 @@ func TestDirStateOfVersion1(t *testing.T) {
 	g.cfg.Name = "another"
 	g.open()
 	require.Equal(t, "another", g.r.Name())
+	require.NoError(t, g.r.Close())
+	g.cfg.Name = ""
+	g.open()
+	require.Equal(t, "another", g.r.Name(), "it is the same copy, whoever opens it")
 }
 
 // The cuts at which a state was equal to the log are known after a restart, but not those of a state that it replaced.

@@ -49,8 +49,8 @@ func (p *Partition) Read(from, end int64, maxBytes int, dst []byte) (out []byte,
 }
 
 // Batches is Read for readers in the process: at the tail the batches are the log's own slices and must not be changed.
-// Bounds, limits and errors are Read's, but that deltas which the log start hides (HideBelow) are there; an empty result means that there is
-// nothing to read.
+// Bounds, limits and errors are Read's, but that the log start hides nothing (HideBelow): what is gone is ErrTrimmed, whatever the log start is. An empty
+// result means that there is nothing to read.
 func (p *Partition) Batches(from, end int64, maxBytes int) ([]batch.Batch, error) {
 	list, end, hit, err := p.fromTail(from, end, maxBytes, nil)
 	if err != nil || hit {
@@ -70,10 +70,10 @@ func (p *Partition) fromTail(from, end int64, maxBytes int, list []batch.Batch) 
 	switch {
 	case p.closed:
 		return nil, 0, false, p.wrap(ErrClosed)
-	case from < min(b.LogStart, b.DeltaStart) || from > b.LogEnd:
-		return nil, 0, false, &OffsetRangeError{Partition: p.id, Offset: from, LogStart: b.LogStart, LogEnd: b.LogEnd}
-	case from < b.DeltaStart:
+	case from >= 0 && from < b.DeltaStart:
 		return nil, 0, false, p.trimmed(from, b.DeltaStart)
+	case from < 0 || from > b.LogEnd:
+		return nil, 0, false, &OffsetRangeError{Partition: p.id, Offset: from, LogStart: b.LogStart, LogEnd: b.LogEnd}
 	}
 	if end = min(end, b.HighWatermark); from >= end {
 		return list, end, true, nil

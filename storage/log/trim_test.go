@@ -41,8 +41,10 @@ func TestTrim(t *testing.T) {
 	// The log start goes to the very end; the last batch is still stored, but not readable.
 	require.NoError(t, p.SetLogStart(t.Context(), 20))
 	require.Equal(t, Bounds{LogStart: 20, DeltaStart: 20, HighWatermark: 20, Synced: 20, LastStable: 20, LogEnd: 20}, p.Bounds())
-	_, err = p.Batches(19, 20, 1)
+	_, _, err = p.Read(19, 20, 1, nil)
 	require.ErrorAs(t, err, &outside)
+	_, err = p.Batches(19, 20, 1)
+	require.ErrorIs(t, err, ErrTrimmed)
 	n.close()
 	n = openNode(t, nodeConfig{fs: fs})
 	defer n.close()

@@ -20,7 +20,7 @@ func newHistoryCommand() *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "history TOPIC KEY",
-		Short: "Print what happened to one key; the exit status is 1 if nothing did",
+		Short: "Print what happened to one key; the exit status is 1 if nothing did, 2 for trouble",
 		Long: `Prints the row that a key had where the deltas begin that are left, and then each delta, oldest first: offset, time, operation, the delta
 as it was produced, and behind => the row that it made where that is another text. A delta that the fold skipped stands there with the reason; those of
 aborted transactions do not. A row that the log start has passed expires.`,
@@ -28,6 +28,7 @@ aborted transactions do not. A row that the log start has passed expires.`,
   keyframe history users alice --from 2026-01-02T15:04:05Z --format jsonl`,
 		Args:              arguments("TOPIC", "KEY"),
 		ValidArgsFunction: completeTopic,
+		Annotations:       map[string]string{troubleAnnotation: ""},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := loadConfig(cmd)
 			if err != nil {
@@ -50,7 +51,8 @@ aborted transactions do not. A row that the log start has passed expires.`,
 				return err
 			}
 			if print.versions == 0 {
-				return fmt.Errorf("topic %s had no key %q from %s to %s, and no delta for it", args[0], args[1], pointText(read.From), pointText(read.To))
+				fmt.Fprintf(cmd.ErrOrStderr(), "topic %s had no key %q from %s to %s, and no delta for it\n", args[0], args[1], pointText(read.From), pointText(read.To))
+				return exitError(1)
 			}
 			return nil
 		},

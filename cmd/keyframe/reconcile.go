@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -81,7 +82,7 @@ func fileArgument(args []string) string {
 }
 
 func reconcileSource(cmd *cobra.Command, c *config, topic string, source *sourceFile, flags reconcileFlags) error {
-	at, err := sourcePoint(c, flags.at)
+	at, err := sourcePoint(cmd, c, flags.at)
 	if err != nil {
 		return err
 	}
@@ -96,6 +97,7 @@ func reconcileSource(cmd *cobra.Command, c *config, topic string, source *source
 	defer producer.Close()
 	done, err := producer.PublishState(cmd.Context(), source.rows(), client.PublishOptions{
 		At: at, AllowEmpty: flags.allowEmpty, TransactionalID: flags.transactionalID, OnDifference: report.differs, OnMoved: report.moves,
+		Logger: slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: slog.LevelWarn})),
 	})
 	if err != nil {
 		return reconcileError(c, topic, err)
@@ -134,7 +136,9 @@ func reconcileError(c *config, topic string, err error) error {
 	case errors.Is(err, reconcile.ErrTooOld):
 		return fmt.Errorf("%w\n  Make a cut (keyframe frames cut %s), then take another dump", err, topic)
 	case errors.Is(err, reconcile.ErrSourceChanged), errors.As(err, &twice):
-		return fmt.Errorf("%w\n  Nothing was written. Take a dump of one moment", err)
+		return fmt.Errorf("%w\n  Nothing was changed. Take a dump of one moment", err)
+	case errors.Is(err, reconcile.ErrOpenTransaction):
+		return fmt.Errorf("%w\n  Nothing was written. keyframe reconcile %s --dry-run compares all the same; Kafka's kafka-transactions.sh find-hanging names the transaction", err, topic)
 	}
 	return stateError(c, err)
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -30,16 +29,16 @@ func addCutFlag(cmd *cobra.Command, at *string) {
 }
 
 // sourcePoint checks what is said before the source is read, which may take long.
-func sourcePoint(c *config, text string) (*state.At, error) {
+func sourcePoint(cmd *cobra.Command, c *config, text string) (*state.At, error) {
 	if err := checkFormat(c); err != nil {
 		return nil, err
 	}
-	return parsePoint("at", text)
+	return parsePoint(cmd, "at", text)
 }
 
 // verifySource compares the rows of a file or of standard input.
 func verifySource(cmd *cobra.Command, c *config, args []string, flags sourceFlags, point string, asJSON bool) error {
-	at, err := sourcePoint(c, point)
+	at, err := sourcePoint(cmd, c, point)
 	if err != nil {
 		return err
 	}
@@ -131,12 +130,12 @@ func sourceFacts(done client.Published, wrote bool) (columns []string, values []
 }
 
 func (r *sourceReport) summary(p *differPrinter, done client.Published) string {
-	text := fmt.Sprintf("%d rows, by %s: %s", done.Source.Count, done.Method, p.summary())
+	text := fmt.Sprintf("%s, by %s: %s", counted(done.Source.Count, "row"), done.Method, p.summary())
 	if done.Moved > 0 {
 		text += fmt.Sprintf(", %d left alone", done.Moved)
 	}
 	if r.wrote {
-		text += "; " + strconv.FormatInt(done.Written, 10) + " deltas written"
+		text += "; " + counted(done.Written, "delta") + " written"
 	}
 	if done.Duplicates > 0 {
 		text += fmt.Sprintf("; %d keys were live in more than one partition", done.Duplicates)
@@ -145,5 +144,16 @@ func (r *sourceReport) summary(p *differPrinter, done client.Published) string {
 	if done.Reason != "" {
 		text += " (" + done.Reason + ")"
 	}
-	return text + fmt.Sprintf("; %d bytes received, %d round trips", done.Bytes, done.RoundTrips)
+	if !r.wrote && !done.Consistent {
+		text += "; a transaction is open: what is in it, or was written behind its first record, is not compared"
+	}
+	return text + fmt.Sprintf("; %s received, %s", counted(done.Bytes, "byte"), counted(int64(done.RoundTrips), "round trip"))
+}
+
+// counted is a number of things.
+func counted[N int | int64 | uint64](n N, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
 }

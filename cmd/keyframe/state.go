@@ -16,8 +16,9 @@ import (
 
 func newStateCommand() *cobra.Command {
 	cmd := group("state", "Read the folded state of a key-framed topic, now or at any offset or time",
-		newStateGetCommand(), newStateScanCommand(), newStateWatchCommand(), newStateExportCommand())
-	cmd.Long = cmd.Short + ".\n\nkeyframe diff compares two points, keyframe history tells what happened to one key."
+		newStateGetCommand(), newStateScanCommand(), newStateWatchCommand(), newStateExportCommand(),
+		newDiffCommand(), newHistoryCommand())
+	cmd.Long = cmd.Short + ".\n\nkeyframe diff and keyframe history are short for keyframe state diff and keyframe state history."
 	return cmd
 }
 

@@ -40,12 +40,12 @@ func (r *readPoint) point(cmd *cobra.Command) (*state.At, error) {
 	if err := r.checkPartition(cmd); err != nil {
 		return nil, err
 	}
-	return parsePoint("at", r.at)
+	return parsePoint(cmd, "at", r.at)
 }
 
-// parsePoint reads the flag of a point; empty is none.
-func parsePoint(flag, text string) (*state.At, error) {
-	if text == "" {
+// parsePoint reads the flag of a point; nil where it is not there. Empty text is no point: it may be that of a cut that was not made.
+func parsePoint(cmd *cobra.Command, flag, text string) (*state.At, error) {
+	if !cmd.Flags().Changed(flag) {
 		return nil, nil
 	}
 	at, err := stateplane.ParsePoint(text)
@@ -72,9 +72,9 @@ func (r *readSpan) points(cmd *cobra.Command) (from, to *state.At, err error) {
 	if err = r.checkPartition(cmd); err != nil {
 		return nil, nil, err
 	}
-	if from, err = parsePoint("from", r.from); err != nil {
+	if from, err = parsePoint(cmd, "from", r.from); err != nil {
 		return nil, nil, err
 	}
-	to, err = parsePoint("to", r.to)
+	to, err = parsePoint(cmd, "to", r.to)
 	return from, to, err
 }

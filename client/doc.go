@@ -169,7 +169,8 @@
 // That with the log's rows in their place the copy has the log's digest proves that it was these keys.
 //
 // Where the log no longer knows its state at the position, but still what has changed since, the copy is compared at the cut of a frame, with the keys
-// that have changed taken for the frame's, as they will be once they are loaded; what the copy had for them is not judged.
+// that have changed taken for the frame's, as they will be once they are loaded; what the copy had for them is not judged. Where nothing else differs the
+// verdict is inconclusive, unless none has changed.
 //
 // # The directory
 //

@@ -37,7 +37,11 @@ func (v *dirVerifier) compareAbove(ctx context.Context, d DirVerdict, c *dirCopy
 	}
 	d.At, d.Ours, d.Logs, d.start = f.Cut, ours, f.Digest, f.Start
 	gone := fmt.Sprintf("position %d is no longer in the log: with the %d keys that have changed since, compared at %d", c.at, len(here.moved), f.Cut)
-	if ours == f.Digest && c.stored == c.kept {
+	switch {
+	case ours != f.Digest || c.stored != c.kept:
+	case len(here.moved) > 0:
+		return d.is(Inconclusive, gone+": all other rows are the log's, and what the copy had of these is no longer known", plane.ErrNotComparable), nil
+	default:
 		return d.is(Equal, gone, nil), nil
 	}
 	d.Cause = c.cause()

@@ -405,7 +405,7 @@ func TestRepairWithoutSketches(t *testing.T) {
 	g.awaitRepair(g.drift(10), ByFrame)
 }
 
-// A call that breaks off is made again; what it had brought counts once among the rows that are held.
+// A call that breaks off is made again; what it had brought counts once among the rows that are held. One that brings too many is not.
 func TestRowsOfABrokenCallCountOnce(t *testing.T) {
 	g := newDriftRig(t, 100, Memory()).start()
 	cut := g.log.cut(0)
@@ -425,6 +425,7 @@ func TestRowsOfABrokenCallCountOnce(t *testing.T) {
 	c.bytesMax = 100 * (115 + 128)
 	_, err = c.fetch(testContext(t), c.tags)
 	require.ErrorIs(t, err, plane.ErrTooMuch)
+	require.EqualValues(t, 4, g.plane.repair.resolves.Load())
 }
 
 // From the verdict on nothing is applied until the difference is put right: the state stays at the cut.

@@ -81,8 +81,13 @@ func ClassifyRepair(err error) error {
 
 // Passing tells whether a call that failed may succeed when it is made again.
 func Passing(err error) bool {
-	if errors.Is(err, ErrLied) || ReasonOf(err) != state.Reason_REASON_UNSPECIFIED {
+	if ReasonOf(err) != state.Reason_REASON_UNSPECIFIED {
 		return false
+	}
+	for _, is := range []error{ErrLied, ErrTooMuch, ErrNoFrame, ErrOtherIncarnation, ErrNotComparable, ErrBadAnswer} { // the answer came
+		if errors.Is(err, is) {
+			return false
+		}
 	}
 	switch connect.CodeOf(err) {
 	case connect.CodeUnavailable, connect.CodeDeadlineExceeded, connect.CodeAborted, connect.CodeInternal, connect.CodeUnknown, connect.CodeCanceled:

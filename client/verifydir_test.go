@@ -315,6 +315,22 @@ func TestVerifyDirWithoutExpiredRows(t *testing.T) {
 	d = g.verify()
 	require.Equal(t, Inconclusive, d.Outcome)
 	require.Contains(t, d.Reason, "expired")
+
+	g = newDirRig(t, fold.Counter) // nor is it known where the log is followed up to a frame
+	g.log.append(0, "a", "1", "b", "1")
+	copied := g.at(2)
+	g.log.cutExpiring(0, 1)
+	g.log.append(0, "a", "1")
+	copied["a"] = frame.Row{Key: []byte("a"), Value: []byte("2"), Offset: 2} // that had not heard of it
+	require.Equal(t, "1", string(g.at(3)["a"].Value))
+	g.store(copied, 3, 0)
+	g.log.append(0, "d", "1")
+	g.log.cut(0)
+	g.log.trim(0)
+	d = g.verify()
+	require.Contains(t, d.Reason, "position 3 is no longer in the log")
+	require.Equal(t, Inconclusive, d.Outcome)
+	require.Contains(t, d.Reason, "expired")
 }
 
 // What cannot be compared says why.

@@ -16,13 +16,7 @@ func TestWhatTheBrokerSays(t *testing.T) {
 	setUp := func(t *testing.T) (*fakeTopic, map[string]string) {
 		f := newFakeTopic(t, 2)
 		source := f.fill(3000, true)
-		for key := range source {
-			source[key] = "another"
-			if len(f.asked) == 0 {
-				break
-			}
-		}
-		source["new"] = "new"
+		source["key-3"], source["new"] = "another", "new"
 		delete(source, "key-7")
 		return f, source
 	}

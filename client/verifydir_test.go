@@ -308,6 +308,25 @@ func TestVerifyDirWithoutExpiredRows(t *testing.T) {
 	require.Equal(t, []string{"~ c"}, g.verify().keys())
 	require.EqualValues(t, 1, g.plane.past.scans.Load())
 
+	g = newDirRig(t, fold.LastValue) // also where it is known only what has changed since
+	g.log.append(0, "a", "1", "b", "1", "c", "1")
+	g.store(g.at(3), 3, 0)
+	g.log.append(0, "d", "1")
+	g.log.cutExpiring(0, 1)
+	g.log.trim(0)
+	d = g.verify()
+	require.Contains(t, d.Reason, "position 3 is no longer in the log")
+	require.Equal(t, Equal, d.Outcome)
+
+	g = newDirRig(t, fold.LastValue) // the other way round there is no telling
+	g.log.append(0, "a", "1", "b", "1")
+	left := g.at(2)
+	delete(left, "a")
+	g.store(left, 2, 1)
+	d = g.verify()
+	require.Equal(t, Inconclusive, d.Outcome)
+	require.Contains(t, d.Reason, "rows below 1 have left the copy")
+
 	g = newDirRig(t, fold.Counter) // what is folded onto a row that has expired is another sum
 	g.log.append(0, "a", "1", "b", "1", "c", "1")
 	g.store(rows, 3, 0)

@@ -197,6 +197,11 @@ func TestMoments(t *testing.T) {
 	s.Agree(m, 0, [16]byte{1}, 5)
 	require.Equal(t, said.Standing{Since: said.Since{Base: 5}, Incarnation: [16]byte{1}, Exact: true}, s.Standing(0))
 
+	m = s.Moment()
+	s.Settle(say(0), 6, nil)
+	s.Agree(m, 0, [16]byte{2}, 7)
+	require.Equal(t, said.Since{Base: 5, Handed: 1, Acked: 1}, s.Standing(0).Since, "of what was said since that is not known")
+
 	s.Settle(say(0), -1, nil) // acknowledged without an offset
 	m = s.Moment()
 	require.NoError(t, s.Wait(t.Context(), m))
@@ -255,5 +260,24 @@ func TestANewLogIsShorter(t *testing.T) {
 			require.True(t, ok)
 			require.EqualValues(t, 6, at)
 		})
+	}
+}
+
+// A transaction takes an offset where it ends, in each partition that it wrote to; a row that an abort puts back lies where it lay, and is not found.
+func TestWhereTransactionsEnd(t *testing.T) {
+	for _, commit := range []bool{true, false} {
+		s := newState(fold.LastValue, 2)
+		say := func(key string, offset int64) {
+			s.Settle(s.Say(0, batch.Record{Key: []byte(key), Value: []byte("v")}), offset, nil)
+		}
+		say("a", 0)
+		s.BeginTransaction()
+		say("a", 1)
+		say("b", 2)
+		s.EndTransaction(commit)
+		require.EqualValues(t, 1, s.Standing(0).Markers)
+		require.Zero(t, s.Standing(1).Markers)
+		s.Expire(0, 1)
+		require.Equal(t, commit, s.Standing(0).Exact)
 	}
 }

@@ -99,11 +99,15 @@ func reconcileSource(cmd *cobra.Command, c *config, topic string, source *source
 		At: at, AllowEmpty: flags.allowEmpty, TransactionalID: flags.transactionalID, OnDifference: report.differs, OnMoved: report.moves,
 		Logger: slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: slog.LevelWarn})),
 	})
-	if err != nil {
-		return reconcileError(c, topic, err)
+	switch {
+	case err == nil:
+		report.wrote = true
+		return report.print(cmd, c, flags.asJSON, done)
+	case len(report.differing) > 0 && done.Topic != "" && !errors.Is(err, client.ErrEmptySource): // it failed while it wrote
+		done.Verdict, done.Reason = client.Inconclusive, "not all of it was written: do it again"
+		_ = report.print(cmd, c, flags.asJSON, done) // which is a status; the error is another one
 	}
-	report.wrote = true
-	return report.print(cmd, c, flags.asJSON, done)
+	return reconcileError(c, topic, err)
 }
 
 // newProducer connects a producer that compares with the log.

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"crypto/rand"
+	"encoding/hex"
 	"os"
 	"path/filepath"
 	"strings"
@@ -101,6 +103,18 @@ func TestReconcileAtAnEarlierCut(t *testing.T) {
 	out = n.run(t, dump, "reconcile", "u")
 	require.Contains(t, out, "2 deltas written; equal")
 	require.Equal(t, map[string]string{"a": "2", "b": "1", "c": "2"}, n.values(t, "u"))
+}
+
+// Where the log refuses a delta, what was found is printed all the same, and that not all of it was written.
+func TestReconcileThatFailsMidway(t *testing.T) {
+	n := startNode(t)
+	n.run(t, "", "topic", "create", "u", "--cleanup-policy", "compact", "--topic-config", "max.message.bytes=500")
+	tooLarge := make([]byte, 1000)
+	rand.Read(tooLarge)
+	out, err := n.try(t, "a\t1\nb\t"+hex.EncodeToString(tooLarge)+"\n", "reconcile", "u")
+	require.ErrorContains(t, err, "MESSAGE_TOO_LARGE")
+	require.Contains(t, out, "+ a  ")
+	require.Contains(t, out, "inconclusive (not all of it was written: do it again)")
 }
 
 // What is no whole dump of one state is refused, named, and nothing is written.

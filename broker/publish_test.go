@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/keyframelog/keyframe/client"
 	"github.com/keyframelog/keyframe/client/reconcile"
@@ -114,6 +115,29 @@ func TestPublishStateInATransaction(t *testing.T) {
 	again, err := s.p.PublishState(s.ctx, sourceOf(source), opts)
 	require.NoError(t, err)
 	require.Zero(t, again.Written)
+}
+
+// onCommit runs when the end of a transaction was sent, and not answered yet.
+type onCommit struct{ do func() }
+
+func (h onCommit) OnBrokerWrite(_ kgo.BrokerMetadata, key int16, _ int, _, _ time.Duration, _ error) {
+	if key == kmsg.EndTxn.Int16() {
+		h.do()
+	}
+}
+
+// Who gives up when the commit is on its way is not told that nothing was written.
+func TestPublishStateIsGivenUpWhileItCommits(t *testing.T) {
+	b := startBroker(t)
+	ctx, giveUp := context.WithCancel(t.Context())
+	defer giveUp()
+	s := b.sourced(t, "u", "last-value", 1, kgo.WithHooks(onCommit{giveUp}))
+	_, err := s.p.PublishState(ctx, sourceOf(map[string]string{"a": "1"}), client.PublishOptions{TransactionalID: "publisher"})
+	if err == nil {
+		return // the answer came before it was heard that nobody waits for it
+	}
+	require.ErrorIs(t, err, context.Canceled)
+	require.ErrorContains(t, err, "it is not known whether the transaction was committed")
 }
 
 // A producer of its own transactions goes on with them: what is published is in one beside them.

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/keyframelog/keyframe/client/plane"
@@ -148,15 +149,22 @@ func (p *Producer) writeAll(ctx context.Context, transactionalID string, writes 
 	if err := cl.BeginTransaction(); err != nil {
 		return nil, err
 	}
+	became := "the transaction was aborted"
 	ends, err = p.produceAll(ctx, cl, writes)
 	if err == nil {
 		if err = cl.EndTransaction(ctx, kgo.TryCommit); err == nil {
 			return ends, nil
 		}
+		if !errors.Is(err, kerr.OperationNotAttempted) && !errors.Is(err, kerr.TransactionAbortable) {
+			became = "it is not known whether the transaction was committed"
+		}
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortTime)
 	defer cancel()
-	return nil, fmt.Errorf("the transaction was aborted: %w", errors.Join(err, cl.AbortBufferedRecords(ctx), cl.EndTransaction(ctx, kgo.TryAbort)))
+	if failed := errors.Join(cl.AbortBufferedRecords(ctx), cl.EndTransaction(ctx, kgo.TryAbort)); failed != nil {
+		became, err = "the transaction could not be ended", errors.Join(err, failed)
+	}
+	return nil, fmt.Errorf("%s: %w", became, err)
 }
 
 // transactionTime is how long a transaction of so many deltas may stay open: the producer's own timeout, and more where there are a great many.

@@ -84,7 +84,9 @@ func Passing(err error) bool {
 	if ReasonOf(err) != state.Reason_REASON_UNSPECIFIED {
 		return false
 	}
-	for _, is := range []error{ErrLied, ErrTooMuch, ErrNoFrame, ErrOtherIncarnation, ErrNotComparable, ErrBadAnswer} { // the answer came
+	for _, is := range []error{ // the answer came
+		ErrLied, ErrTooMuch, ErrNoFrame, ErrFrameChanged, ErrRefused, ErrOtherIncarnation, ErrNotComparable, ErrBadAnswer,
+	} {
 		if errors.Is(err, is) {
 			return false
 		}

@@ -110,7 +110,8 @@ func (n FrameName) ETag(pub [32]byte) string {
 }
 
 // OpenFrame opens the bytes of a frame from byte `from` on. With from > 0 etag must be that of the first answer; in the first request it
-// may be known, and is then asked for. Errors: ErrNoFrame, ErrFrameChanged, ErrRefused, or the call's own.
+// may be known, and is then asked for. Errors: ErrNoFrame, ErrFrameChanged, ErrRefused, ErrBusy, or the call's
+// own.
 func (p *Plane) OpenFrame(ctx context.Context, name FrameName, from int64, etag string) (body io.ReadCloser, gotEtag string, err error) {
 	u := fmt.Sprintf("%s/v1/topics/%s/%s", p.base, url.PathEscape(p.topic), name.path())
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u, nil)
@@ -160,6 +161,8 @@ func checkFrameAnswer(resp *http.Response, from int64, etag string) error {
 	switch resp.StatusCode {
 	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusConflict:
 		return fmt.Errorf("%w: %w", ErrRefused, err)
+	case http.StatusServiceUnavailable:
+		return fmt.Errorf("%w: %w", ErrBusy, err)
 	}
 	return err
 }

@@ -290,7 +290,11 @@ func (f *fakeTopic) serveFrame(w http.ResponseWriter, r *http.Request) {
 	name := plane.FrameName{Partition: int32(no), Cut: cut, Since: since}
 	f.calls.Add(1)
 	if err := f.note(map[bool]string{true: "frame", false: "since"}[since < 0]); err != nil {
-		http.Error(w, err.Error(), http.StatusConflict)
+		status := http.StatusConflict
+		if plane.ReasonOf(err) == state.Reason_REASON_TOO_MANY_SCANS {
+			status = http.StatusServiceUnavailable
+		}
+		http.Error(w, err.Error(), status)
 		return
 	}
 	f.mu.Lock()

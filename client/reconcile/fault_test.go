@@ -40,15 +40,24 @@ func TestWhatTheBrokerSays(t *testing.T) {
 	t.Run("busy", func(t *testing.T) {
 		f, source := setUp(t)
 		f.refuse = func(call string) state.Reason {
-			if f.asked[call]%3 != 0 && call != "cut" && call != "since" {
-				return state.Reason_REASON_TOO_MANY_REPAIRS
+			switch {
+			case f.asked[call]%3 == 0 || call == "cut":
+				return 0
+			case call == "since":
+				return state.Reason_REASON_TOO_MANY_SCANS
 			}
-			return 0
+			return state.Reason_REASON_TOO_MANY_REPAIRS
+		}
+		f.before = func(call string) {
+			if call == "resolve" && f.asked[call] == 1 {
+				f.write(0, "other", "newer")
+			}
 		}
 		r, err := Compare(testContext(t), f.config(t), sourceOf(source))
 		require.NoError(t, err)
 		require.Equal(t, BySketch, r.Method)
 		require.Len(t, r.Writes, 3)
+		require.Equal(t, 3, f.asked["since"])
 	})
 	lie := func(f *fakeTopic, what string) {
 		switch what {

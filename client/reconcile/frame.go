@@ -90,8 +90,11 @@ func match(own []owned, tag uint64, partition int32) bool {
 
 // load visits the rows of a frame, or of what changed in it. A row is valid during the visit.
 func (c *comparison) load(ctx context.Context, name plane.FrameName, f plane.Frame, visit func(frame.Row)) error {
-	c.trips++
-	body, err := c.cfg.Plane.Download(ctx, name, name.ETag(f.Pub), c.cfg.Retry)
+	var body *plane.Download
+	err := c.call(ctx, func(context.Context) (err error) { // which ends before the body does
+		body, err = c.cfg.Plane.Download(ctx, name, name.ETag(f.Pub), c.cfg.Retry)
+		return err
+	})
 	if err != nil {
 		return err
 	}

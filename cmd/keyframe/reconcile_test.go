@@ -177,6 +177,14 @@ func TestVerifyDump(t *testing.T) {
 	_, err = n.try(t, "", "verify", "users", "--dir", t.TempDir(), "--at", "0:3")
 	require.ErrorContains(t, err, "both named")
 	require.Len(t, n.values(t, "users"), 3)
+	cut := strings.TrimSuffix(strings.Fields(n.run(t, "", "frames", "cut", "users"))[1], ",")
+	n.run(t, "bob\tonline\n", "produce", "users")
+	out, err = n.try(t, "alice\tonline\nbob\tback\ncarol\tonline\n", "verify", "users", "--at", cut)
+	requireStatus(t, 2, err) // bob may be newer than the dump, and nothing else differs
+	require.Contains(t, out, "0 new, 0 gone, 0 changed, 1 left alone; inconclusive")
+	out, err = n.try(t, "alice\tonline\nbob\tback\n", "verify", "users", "--at", cut)
+	requireStatus(t, 1, err)
+	require.Contains(t, out, "1 new, 0 gone, 0 changed, 1 left alone; drifted")
 	out, err = n.try(t, "", "verify", "users", "-") // an empty dump is one that differs in every row
 	requireStatus(t, 1, err)
 	require.Contains(t, out, "3 new")

@@ -89,10 +89,13 @@ func (r *sourceReport) print(cmd *cobra.Command, c *config, asJSON bool, done cl
 	if p.text != nil {
 		fmt.Fprintln(cmd.ErrOrStderr(), r.summary(p, done))
 	}
-	if done.Verdict != client.Equal {
-		return exitError(1)
+	switch {
+	case done.Verdict == client.Equal:
+		return nil
+	case done.Verdict == client.Inconclusive && !r.toHere: // all that differs may be newer than the source
+		return exitError(2)
 	}
-	return nil
+	return exitError(1)
 }
 
 // movedKey prints a key that is left alone.

@@ -34,7 +34,7 @@ of it), and is no difference. keyframe reconcile writes what differs.
 ` + sourceLong + `
 
 The exit status is that of diff(1): 0 if the copy is equal to the log, 1 if it differs, 2 for trouble, such as a position that the log no longer
-knows.`,
+knows, or a dump of which nothing differs but keys that were written since the cut.`,
 		Example: `  keyframe verify users --dir ./users-replica
   psql -Atc "select id, row_to_json(u) from users u" -F $'\t' | keyframe verify users`,
 		Args:              sourceArguments,

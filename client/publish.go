@@ -204,6 +204,7 @@ func (p *Producer) produceAll(ctx context.Context, cl *kgo.Client, writes []reco
 
 // verifyPublished compares digests at a cut that has all that was written.
 func (p *Producer) verifyPublished(ctx context.Context, before Comparison, ends map[int32]int64) (Outcome, string) {
+	caller := ctx
 	ctx, cancel := context.WithTimeout(ctx, publishedWait)
 	defer cancel()
 	patience := plane.NewPatience(100*time.Millisecond, time.Now)
@@ -233,6 +234,9 @@ func (p *Producer) verifyPublished(ctx context.Context, before Comparison, ends 
 			return Drifted, "others have written meanwhile: " + differs(before.Source, d)
 		}
 		if err := plane.Wait(ctx, 50*time.Millisecond<<min(try, 5)); err != nil {
+			if caller.Err() != nil {
+				return Inconclusive, fmt.Sprintf("what was written was not compared: %v", caller.Err())
+			}
 			return Inconclusive, "an open transaction keeps what was written from being read"
 		}
 	}

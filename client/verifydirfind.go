@@ -67,7 +67,11 @@ func lowestAbove(frames []plane.Frame, at int64) (lowest *plane.Frame) {
 // since loads what has changed between the position and the cut of a frame.
 func (v *dirVerifier) since(ctx context.Context, c *dirCopy, f plane.Frame) (map[string]move, error) {
 	name := plane.Since(c.no, f.Cut, c.at)
-	body, err := v.plane.Download(ctx, name, name.ETag(f.Pub), v.cfg.Retry)
+	var body *plane.Download
+	err := v.call(ctx, func(context.Context) (err error) { // the body outlives the call
+		body, err = v.plane.Download(ctx, name, name.ETag(f.Pub), v.cfg.Retry)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -101,7 +101,7 @@ func (r *sourceReport) print(cmd *cobra.Command, c *config, asJSON bool, done cl
 // movedKey prints a key that is left alone.
 func (r *sourceReport) movedKey(p *differPrinter, d client.Difference) error {
 	text := "? " + shown(d.Key)
-	if len(p.sides.log) > 0 && p.sides.partitions {
+	if p.sides.partitions {
 		text += fmt.Sprintf(" (partition %d)", d.Partition)
 	}
 	return p.fact(text+"  written since the cut: left alone", []string{"key", "partition", "here", "log", "moved"},

@@ -29,9 +29,11 @@ type comparison struct {
 	patience *plane.Patience
 	bytesMax int // of the rows that are fetched
 
-	tags   []uint64      // of the stored rows
-	stored digest.Digest // of the stored rows, hashed anew, as far as they can be read
-	kept   digest.Digest // that was maintained while they were applied
+	tags       []uint64      // of the stored rows, the lost ones included
+	lost       []uint64      // tags of those that cannot be read
+	unreadable bool          // they, or their index, cannot be read
+	stored     digest.Digest // of the stored rows, hashed anew, as far as they can be read
+	kept       digest.Digest // that was maintained while they were applied
 }
 
 // findings are what a state must change to be equal to the frame.
@@ -53,22 +55,27 @@ func newComparison(cfg *Config, log *slog.Logger, s rows, frame plane.Repair) *c
 
 // rehash hashes the stored rows.
 func (c *comparison) rehash() error {
-	c.tags = c.tags[:0]
+	c.tags, c.lost = c.tags[:0], c.lost[:0]
 	c.stored = digest.Digest{}
-	kept, at, err := c.s.entries(func(_ []byte, e digest.Entry) {
-		c.tags = append(c.tags, plane.TagOf(e))
-		c.stored.Add(e)
+	kept, at, err := c.s.salvage(func(_ []byte, e digest.Entry) { c.add(e) }, func(_ []byte, e digest.Entry) {
+		c.add(e)
+		c.lost = append(c.lost, plane.TagOf(e))
 	})
-	c.kept = kept
+	c.kept, c.unreadable = kept, err != nil
 	if err == nil && at != c.plane.Of.Cut {
 		err = fmt.Errorf("the state is at %d, not at the cut %d", at, c.plane.Of.Cut)
 	}
 	return err
 }
 
+func (c *comparison) add(e digest.Entry) {
+	c.tags = append(c.tags, plane.TagOf(e))
+	c.stored.Add(e)
+}
+
 // cause is known after rehash.
 func (c *comparison) cause() Cause {
-	if c.stored != c.kept {
+	if c.unreadable || len(c.lost) > 0 || c.stored != c.kept {
 		return LocalCorruption
 	}
 	return LogicalDrift
@@ -79,12 +86,13 @@ func (c *comparison) search() plane.Search {
 	return plane.Search{Patience: c.patience, Frames: []*plane.Repair{&c.plane}}
 }
 
-// resolve fetches the log's rows that we lack, and sorts out what becomes of ours that it does not have.
+// resolve fetches the log's rows that we lack or cannot read, and sorts out what becomes of ours that it does not have.
 func (c *comparison) resolve(ctx context.Context, theirs, ours []uint64) (findings, error) {
-	if n := int64(len(theirs)); n > max(fewKeys, c.plane.Of.Digest.Count/2) {
+	fetched := slices.Concat(theirs, c.mislaid(ours))
+	if n := int64(len(fetched)); n > max(fewKeys, c.plane.Of.Digest.Count/2) {
 		return findings{}, fmt.Errorf("%w: %d rows of %d", plane.ErrTooMuch, n, c.plane.Of.Digest.Count)
 	}
-	logs, err := c.fetch(ctx, theirs)
+	logs, err := c.fetch(ctx, fetched)
 	if err != nil {
 		return findings{}, err
 	}
@@ -107,6 +115,15 @@ func (c *comparison) resolve(ctx context.Context, theirs, ours []uint64) (findin
 	slices.SortFunc(d.deletes, bytes.Compare)
 	slices.SortFunc(d.keys, compareKeys)
 	return d, nil
+}
+
+// mislaid are the tags of rows that cannot be read, and that the log has: all but ours alone.
+func (c *comparison) mislaid(ours []uint64) []uint64 {
+	gone := make(map[uint64]bool, len(ours))
+	for _, t := range ours {
+		gone[t] = true
+	}
+	return slices.DeleteFunc(slices.Clone(c.lost), func(t uint64) bool { return gone[t] })
 }
 
 // fetch resolves tags.
@@ -132,10 +149,11 @@ func (c *comparison) keysOf(tags []uint64) (map[string]digest.Entry, error) {
 	if len(tags) == 0 {
 		return out, nil
 	}
-	_, _, err := c.s.entries(func(key []byte, e digest.Entry) {
+	name := func(key []byte, e digest.Entry) {
 		if wanted[plane.TagOf(e)] {
 			out[string(key)] = e
 		}
-	})
+	}
+	_, _, err := c.s.salvage(name, name)
 	return out, err
 }

@@ -158,10 +158,15 @@ func (d *dirRows) patch(puts []frame.Row, deletes [][]byte, want digest.Digest) 
 		return err
 	}
 	d.committed = d.s.cfg.Now()
-	if err := d.t.Trim(ctx, f.End); err != nil {
+	lost := d.lost.spans
+	if err := d.t.Trim(ctx, f.End); err != nil && len(lost) == 0 { // else it may have met what is lost: Patch tells whether the past is given up
 		return err
 	}
-	return d.p.Patch(ctx, puts, deletes, want)
+	if err := d.p.Patch(ctx, puts, deletes, lost, want); err != nil {
+		return err
+	}
+	d.lost = lostRows{}
+	return nil
 }
 
 func (d *dirRows) entries(visit func(key []byte, e digest.Entry)) (kept digest.Digest, at int64, err error) {
@@ -186,4 +191,36 @@ func (d *dirRows) entries(visit func(key []byte, e digest.Entry)) (kept digest.D
 		visit(row.Key, h.Entry(row.Key, row.Value))
 	}
 	return kept, at, nil
+}
+
+// lostRows are where rows cannot be read of a table as it stands.
+type lostRows struct {
+	of    table.Frame
+	spans []table.Span
+}
+
+// salvage remembers what it passed by until the patch that brings it back; while the rows are the same, a second call does not try it again.
+func (d *dirRows) salvage(visit, lost func(key []byte, e digest.Entry)) (kept digest.Digest, at int64, err error) {
+	if err := d.s.gate.enter(); err != nil {
+		return kept, at, err
+	}
+	defer d.s.gate.leave()
+	var h digest.Hasher
+	if now, _, _ := d.t.Standing(); now != d.lost.of {
+		d.lost = lostRows{}
+	}
+	f, spans, err := d.t.Salvage(d.lost.spans, func(row *frame.Row) error {
+		if d.s.gate.closing.Load() {
+			return ErrClosed
+		}
+		visit(row.Key, h.Entry(row.Key, row.Value))
+		return nil
+	}, func(row table.LostRow) error {
+		lost(row.Key, row.Entry)
+		return nil
+	})
+	if d.lost = (lostRows{}); err == nil {
+		d.lost = lostRows{f, spans}
+	}
+	return f.Digest, f.Cut, err
 }

@@ -35,6 +35,7 @@ type dirRows struct {
 	// Of the writer.
 	committed time.Time
 	commits   int
+	lost      lostRows // that a repair found, while nothing is applied
 }
 
 func (d *dirRows) identity() identity {
@@ -246,7 +247,9 @@ func (d *dirRows) scrub() (stored, kept digest.Digest, at int64, err error) {
 	}
 	defer d.s.gate.leave()
 	kept, at = d.t.Digest(), d.t.Position()
-	stored, err = d.t.Verify(context.Background(), table.Current)
+	if stored, err = d.t.Verify(context.Background(), table.Current); err == nil {
+		err = d.t.VerifyIndex(context.Background())
+	}
 	switch {
 	case err == nil:
 		kept = stored // a commit may have come between

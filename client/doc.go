@@ -88,7 +88,8 @@
 // position, by Scrub), it asks for a frame at or above its position, which all who ask share, and follows the log to its cut first. There
 //
 //  1. it hashes its stored rows anew. Where these are not what was applied, that is local corruption (CorruptionFound): memory or disk is to be
-//     looked at. Else it is logical drift: a delta was lost, doubled or changed on its way;
+//     looked at. Else it is logical drift: a delta was lost, doubled or changed on its way. Of rows on disk that cannot be read, since the
+//     checksum of a block is wrong, the index tells which they were: they are fetched with the others, in step 3, and no more than these;
 //  2. it asks for cells of a sketch of the frame's rows (proto/sketch), as many as it takes to tell which rows differ, about 1.4 of 13 bytes for
 //     each; where these would cost more than 8 bytes for every row there is, it asks for those 8 bytes;
 //  3. it fetches the rows of the log that it lacks, each checked against what was asked for, and applies them and the deletions in one commit, which

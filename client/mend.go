@@ -13,7 +13,7 @@ import (
 // mend tries one method after the other to find the difference and to apply it.
 func (c *comparison) mend(ctx context.Context, apply func(*comparison, findings) error) (d findings, by Method, err error) {
 	if c.stored == c.plane.Of.Digest {
-		return d, ByRehash, apply(c, d)
+		return c.mendEqual(ctx, apply)
 	}
 	methods := []struct {
 		name Method
@@ -38,6 +38,17 @@ func (c *comparison) mend(ctx context.Context, apply func(*comparison, findings)
 		c.log.Warn("the difference could not be repaired, another way is tried", "cut", c.plane.Of.Cut, "method", m.name, "err", err)
 	}
 	return findings{}, "", failed
+}
+
+// mendEqual is for rows that are the log's: what cannot be read of them is fetched, by what the index has of it.
+func (c *comparison) mendEqual(ctx context.Context, apply func(*comparison, findings) error) (d findings, by Method, err error) {
+	if len(c.lost) == 0 {
+		return d, ByRehash, apply(c, d)
+	}
+	if d, err = c.resolve(ctx, nil, nil); err == nil {
+		err = apply(c, d)
+	}
+	return d, ByIndex, err
 }
 
 // roomTries bounds how many rows that are right are moved to make room for others.

@@ -13,6 +13,7 @@ type Method string
 
 const (
 	ByRehash Method = "rehash" // the rows were right, the digest that was kept of them was not
+	ByIndex  Method = "index"  // the rows are the log's, but some could not be read: the index told which
 	BySketch Method = "sketch" // cells of a set sketch, at the cost of the difference
 	ByTags   Method = "tags"   // 8 bytes for each row of the log
 	ByFrame  Method = "frame"  // the whole key frame was loaded
@@ -43,7 +44,7 @@ type RepairResult struct {
 	Cut        int64 // the key frame to which the state was made equal
 	Cause      Cause
 	Method     Method
-	Keys       int64 // that differed: only here, only in the log, or with another value
+	Keys       int64 // that differed: only here, only in the log, or with another value; and of rows that could not be read
 	Bytes      int64 // received for it
 	RoundTrips int
 	Duration   time.Duration
@@ -55,7 +56,7 @@ type Difference struct {
 	Partition int32
 	Cut       int64 // where they were compared
 	Key       []byte
-	// Here and Log are the entries (proto/digest) of the two rows; zero: there is no such row.
+	// Here and Log are the entries (proto/digest) of the two rows; zero: there is no such row, or it cannot be read.
 	Here, Log digest.Entry
 }
 

@@ -169,7 +169,11 @@ func (p *partition) repairAt(ctx context.Context, c *comparison, told bool) erro
 		p.r.event(Event{Kind: CorruptionFound, Partition: p.no, Offset: f.Cut, Err: fmt.Errorf("%w: they cannot be read: %w", ErrCorrupt, err)})
 		return err
 	}
-	if c.stored != c.kept && !told {
+	switch n := len(c.lost); {
+	case told:
+	case n > 0:
+		p.r.event(Event{Kind: CorruptionFound, Partition: p.no, Offset: f.Cut, Err: fmt.Errorf("%w: %d of them cannot be read", ErrCorrupt, n)})
+	case c.stored != c.kept:
 		p.r.event(Event{Kind: CorruptionFound, Partition: p.no, Offset: f.Cut, Err: fmt.Errorf("%w: %s", ErrCorrupt, differs(c.stored, c.kept))})
 	}
 	done := RepairResult{Cut: f.Cut, Cause: c.cause()}

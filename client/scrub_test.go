@@ -120,7 +120,7 @@ func TestScrubHasARottenRowFetchedAgain(t *testing.T) {
 	require.Equal(t, 1, g.count(CorruptionFound))
 }
 
-// A row on disk that cannot be read at all is one that is not what was applied: Scrub says so, and the frame is loaded in place of it.
+// A row on disk that cannot be read at all is one that is not what was applied: Scrub says so, and the rows of its block are fetched again.
 func TestScrubOfAnUnreadableRow(t *testing.T) {
 	g := newRig(t, fold.LastValue, 1)
 	g.cfg.Store, g.cfg.ScrubRate = DirFS(vfs.NewMem(), "replica"), -1
@@ -134,7 +134,8 @@ func TestScrubOfAnUnreadableRow(t *testing.T) {
 	v := g.r.Scrub(testContext(t))[0]
 	require.Equal(t, Drifted, v.Outcome)
 	require.ErrorIs(t, v.Err, ErrCorrupt)
-	g.await("the frame", func() bool { r := g.lastRepair(); return r != nil && r.Method == ByFrame })
+	g.await("the repair", func() bool { return g.lastRepair() != nil })
+	require.Equal(t, ByIndex, g.lastRepair().Method)
 	require.Equal(t, LocalCorruption, g.lastRepair().Cause)
 	require.Equal(t, g.log.state(0), g.state())
 	require.Equal(t, Equal, g.r.Scrub(testContext(t))[0].Outcome)

@@ -54,12 +54,15 @@ type rows interface {
 	// apply. nil: as if it did no more than that. changed, which may be nil, is called in offset order, for rows that expired last.
 	consolidate(fr *frame.Reader, within func(apply func(changed memory.Changed) error) error) error
 	// patch replaces rows at the position, as one: puts as they stand (key, value, offset, time, headers), deletes by key; nothing is visible
-	// unless the digest of the stored rows (hashed anew) is want. Any other error too says that the whole frame is needed: a Dir store has one row
-	// at an offset, and repairs none that cannot be read.
+	// unless the digest of the stored rows (hashed anew) is want. What salvage has said to be lost must be among them. Any other error too says that
+	// the whole frame is needed: a Dir store has one row at an offset.
 	patch(puts []frame.Row, deletes [][]byte, want digest.Digest) error
 	// entries hashes every stored row anew: its key, valid during the call, and entry. kept is the digest that was maintained, at the same
 	// position. Rows in memory that cannot be read are left out; on disk they are the error. It may run beside anything.
 	entries(visit func(key []byte, e digest.Entry)) (kept digest.Digest, at int64, err error)
+	// salvage is entries for a repair: rows that cannot be read, and of which is known which they were, are handed to lost instead, after the
+	// others. Nothing is applied between it and the patch that brings them back.
+	salvage(visit, lost func(key []byte, e digest.Entry)) (kept digest.Digest, at int64, err error)
 	// scrubPass begins a pass that hashes the stored rows piece by piece while the state changes.
 	scrubPass() scrubPass
 	// logStart is what is known of the log start that the rows respect.
@@ -179,6 +182,10 @@ func (m *memoryRows) entries(visit func(key []byte, e digest.Entry)) (kept diges
 	s := m.t.Snapshot()
 	s.Entries(visit)
 	return s.Digest, s.Position, nil
+}
+
+func (m *memoryRows) salvage(visit, _ func(key []byte, e digest.Entry)) (kept digest.Digest, at int64, err error) {
+	return m.entries(visit)
 }
 
 func (m *memoryRows) logStart() int64 { return 0 }

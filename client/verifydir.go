@@ -182,8 +182,7 @@ func (v *dirVerifier) verify(ctx context.Context, no int32, log logInfo) DirVerd
 	d.At, d.Position, d.start = c.at, c.at, c.start
 	c.kept, _, err = s.entries(func(_ []byte, e digest.Entry) { c.stored.Add(e) })
 	if err != nil {
-		d.Cause, d.Repair = LocalCorruption, RepairCost{Method: ByFrame, FrameBytes: nearest(log.frames, c.at).Bytes}
-		d.Repair.Bytes = d.Repair.FrameBytes
+		d.Cause, d.Repair = LocalCorruption, costOfUnread(s, nearest(log.frames, c.at).Bytes)
 		return d.is(Error, "the stored rows cannot be read", fmt.Errorf("%w: %w", ErrCorrupt, err))
 	}
 	d.Ours = c.stored
@@ -205,6 +204,20 @@ func (v *dirVerifier) verify(ctx context.Context, no int32, log logInfo) DirVerd
 		}
 		return d.is(Error, "the state plane did not answer", err)
 	}
+}
+
+// costOfUnread estimates what it takes to bring back rows that cannot be read: the whole key frame, unless it is known which they are.
+func costOfUnread(s rows, frameBytes int64) RepairCost {
+	count, lost := int64(0), int64(0)
+	_, _, err := s.salvage(func([]byte, digest.Entry) { count++ }, func([]byte, digest.Entry) { lost++ })
+	if err != nil || lost == 0 {
+		return RepairCost{Method: ByFrame, Bytes: frameBytes, FrameBytes: frameBytes}
+	}
+	size := frameBytes
+	if d, ok := s.(*dirRows); ok { // it has as much, whether the log has a frame now or not
+		size = d.t.Bytes()
+	}
+	return RepairCost{Method: ByIndex, Keys: lost, Bytes: size * lost / (count + lost), FrameBytes: frameBytes}
 }
 
 func (d DirVerdict) is(o Outcome, reason string, err error) DirVerdict {

@@ -442,7 +442,10 @@ func TestVerifyDirFindsDamage(t *testing.T) {
 	require.Equal(t, Error, d.Outcome)
 	require.ErrorIs(t, d.Err, ErrCorrupt)
 	require.Equal(t, LocalCorruption, d.Cause)
-	require.Equal(t, ByFrame, d.Repair.Method)
+	require.Equal(t, ByIndex, d.Repair.Method)
+	require.Positive(t, d.Repair.Keys)
+	require.Less(t, d.Repair.Keys, int64(100), "those of a block")
+	require.InDelta(t, d.Repair.Keys*426, d.Repair.Bytes, 1)
 
 	writeFile(t, g.fs, "replica/replica.json", "{")
 	_, err := VerifyDir(dirContext(t), g.cfg)

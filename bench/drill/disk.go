@@ -46,15 +46,13 @@ func (f *field) flip(ctx context.Context) (found Finding, err error) {
 	if err := f.awaitRepair(ctx, x, &found, told, at); err != nil {
 		return found, err
 	}
-	if found.Method != client.ByFrame {
-		return found, f.confirm(ctx, x, &found, []string{key})
-	}
-	// Nobody can tell what was in a block that cannot be read: all rows come anew.
+	named := x.differing()
+	// Which of the rows in a block have rotted nobody can tell: all of them come anew, and no others.
 	if found.Repaired, err = f.equalAtNext(ctx, x); err != nil {
 		return found, err
 	}
 	now, ok, err := x.Get(ctx, []byte(key))
-	found.Exact = ok && bytes.Equal(now.Value, row.Value)
+	found.Exact = ok && bytes.Equal(now.Value, row.Value) && named[key] && int64(len(named)) == found.Keys
 	return found, err
 }
 

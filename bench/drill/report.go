@@ -52,7 +52,7 @@ type Finding struct {
 	Method     client.Method // how the keys were found out; empty: they need not be
 	Harmed     int64         // keys
 	Keys       int64         // that were found to differ, or to have changed; with the method frame: all, since none is known to be right
-	Exact      bool          // these are the harmed ones, and no others; with the method frame: the harmed one is right again
+	Exact      bool          // these are the harmed ones, and no others; of a block that cannot be read: the harmed one is among them, and right again
 	Bytes      int64         // of the repair, on the wire
 	WholeFrame int64         // bytes of a whole key frame of the topic, on the wire
 }

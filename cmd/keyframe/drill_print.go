@@ -52,7 +52,7 @@ func faultsTold() map[drill.Fault]faultTold {
 		drill.Flipped: {
 			"one bit of a row changes in the files of a replica",
 			"one bit of a row changed in a replica's files. Reading it failed; nothing wrong was ever shown.",
-			"A scrub found the block. Nobody can tell which rows were in it, so all of them were fetched again.",
+			"A scrub found the block; the index told which rows were in it, and only those were fetched again.",
 		},
 		drill.Asleep: {
 			"a replica comes back after the deltas that it lacks were trimmed",

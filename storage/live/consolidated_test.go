@@ -141,7 +141,7 @@ func TestPatch(t *testing.T) {
 	w.catchUp(t)
 	puts, deletes := []frame.Row{{Key: []byte("a"), Value: []byte("mended"), Offset: 0}}, [][]byte{[]byte("b")}
 	want := digestOf(state{"a": {value: "mended"}, "c": {value: "1"}})
-	patch := func() error { return w.p.Patch(background, puts, deletes, want) }
+	patch := func() error { return w.p.Patch(background, puts, deletes, nil, want) }
 
 	require.ErrorIs(t, patch(), live.ErrBusy, "what was applied is not committed")
 	_, finish, ok := w.p.StartFold(true)

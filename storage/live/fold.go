@@ -79,7 +79,7 @@ func (p *Partition) StartConsolidated(changes []table.Change, end, start int64) 
 }
 
 // Patch repairs the table below the intervals, see table.Table.Patch. What was applied must be committed, else ErrBusy.
-func (p *Partition) Patch(ctx context.Context, puts []frame.Row, deletes [][]byte, want digest.Digest) error {
+func (p *Partition) Patch(ctx context.Context, puts []frame.Row, deletes [][]byte, lost []table.Span, want digest.Digest) error {
 	if p.inFold.Swap(true) {
 		return ErrBusy
 	}
@@ -90,7 +90,7 @@ func (p *Partition) Patch(ctx context.Context, puts []frame.Row, deletes [][]byt
 	if !clean {
 		return ErrBusy
 	}
-	return p.table.Patch(ctx, puts, deletes, want)
+	return p.table.Patch(ctx, puts, deletes, lost, want)
 }
 
 func (p *Partition) finishFold(err error) {

@@ -37,6 +37,9 @@
 // no frame that would show a row below its cut, and no deletion vector: what goes is dead in its segment, what comes is in the segment that
 // covers its offset, or in one of its own.
 //
+// A block of rows that cannot be read any more takes no other row with it: Salvage reads what lies before and behind, and the index tells which
+// rows were in it. When the log has given them again, a Patch stores them, and what was there before leaves the database with the block.
+//
 // # Crash safety
 //
 // Every commit is one Ingest, a Patch too, so recovery is reading the meta entry. Trim takes three steps, each of which leaves a table that

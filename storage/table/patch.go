@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/cockroachdb/pebble/v2"
+
 	"github.com/keyframelog/keyframe/proto/digest"
 	"github.com/keyframelog/keyframe/proto/frame"
 	"github.com/keyframelog/keyframe/storage/damage"
@@ -16,19 +18,21 @@ import (
 
 // Patch repairs the table at its position, with one Ingest: puts are stored as they stand, at offsets below it, and the keys of deletes go.
 // Every row that stays is read and hashed anew; unless what is stored then has the digest want, nothing has happened, and the error is
-// ErrDigest. A row that cannot be read is the error too: it is not known whose it was.
+// ErrDigest. A row that cannot be read is the error too, unless it lies in one of the lost spans, which Salvage has found: each live row in
+// there is to be among puts, or its key among deletes, else ErrPatch; tombstones in there go. The blocks that had them leave the database with
+// what lies between two spans, which is written anew.
 //
 // It is for a copy of a table, which needs no past: an older frame would show a row that is put below its cut. So the frame at the position is to
 // be the only one, and trimmed to, else ErrFrames; it becomes that of the rows as they are now. A put whose offset is that of a row of
 // a key that stays is an *OffsetError. Tombstones at the offsets of puts go. What changed below the position is not known any more: the
-// horizon is above it. Memory: the size of the patch.
-func (t *Table) Patch(ctx context.Context, puts []frame.Row, deletes [][]byte, want digest.Digest) error {
+// horizon is above it. Memory: the size of the patch, and of the rows between lost spans.
+func (t *Table) Patch(ctx context.Context, puts []frame.Row, deletes [][]byte, lost []Span, want digest.Digest) error {
 	end, err := t.begin(ctx)
 	if err != nil {
 		return err
 	}
 	defer end()
-	p := patcher{t: t, m: t.state.Load().clone(), s: t.db.sink(), touched: make(map[string]bool, len(puts)+len(deletes)), places: make(map[int64]bool, len(puts))}
+	p := patcher{t: t, lost: lost, m: t.state.Load().clone(), s: t.db.sink(), touched: make(map[string]bool, len(puts)+len(deletes)), places: make(map[int64]bool, len(puts))}
 	defer p.s.discard()
 	if err := p.run(ctx, puts, deletes, want); err != nil {
 		return fmt.Errorf("table: patch of ordinal %d at %d: %w", t.ordinal, p.m.position, err)
@@ -47,7 +51,12 @@ type patcher struct {
 	bytes   int64
 	hasher  digest.Hasher
 	gone    []int64  // offsets of rows of touched keys that are no offsets of puts
-	buried  [][]byte // keys whose tombstones are at offsets of puts
+	buried  [][]byte // keys whose tombstones are at offsets of puts, or lost
+
+	lost       []Span
+	movedBytes int64
+	moved      []frame.Row // rows that stay and are written anew: they lie between lost spans
+	graves     []int64     // offsets of tombstones that are lost
 }
 
 func (p *patcher) run(ctx context.Context, puts []frame.Row, deletes [][]byte, want digest.Digest) error {
@@ -57,7 +66,8 @@ func (p *patcher) run(ctx context.Context, puts []frame.Row, deletes [][]byte, w
 	if err := p.check(puts, deletes); err != nil {
 		return err
 	}
-	if err := p.read(ctx); err != nil {
+	span, err := p.read(ctx)
+	if err != nil {
 		return err
 	}
 	for i := range puts {
@@ -76,7 +86,7 @@ func (p *patcher) run(ctx context.Context, puts []frame.Row, deletes [][]byte, w
 	m.digest, m.bytes, m.horizon = p.digest, p.bytes, max(m.horizon, m.position+1)
 	m.frames[0] = m.now(m.frames[0].CutTimeMs)
 	p.t.putMeta(p.s, m)
-	return p.s.commit(ctx, nil, p.t)
+	return p.s.commit(ctx, span, p.t)
 }
 
 func (p *patcher) check(puts []frame.Row, deletes [][]byte) error {
@@ -97,16 +107,16 @@ func (p *patcher) check(puts []frame.Row, deletes [][]byte) error {
 	return nil
 }
 
-// read goes through all rows: it hashes those that stay, and finds those that go.
-func (p *patcher) read(ctx context.Context) (err error) {
+// read goes through all rows: it hashes those that stay, and finds those that go. span is what leaves the database; nil: nothing does.
+func (p *patcher) read(ctx context.Context) (span *pebble.KeyRange, err error) {
 	v, err := p.t.View(Current)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer func() { err = damage.Join(err, v.Close()) }()
 	n := 0
 	var stopped error
-	_, err = v.offsets(0, true, func(r *frame.Row) bool {
+	err = v.besides(p.lost, v.f.Cut, true, func(r *frame.Row) bool {
 		if n++; n%4096 == 0 {
 			stopped = ctx.Err()
 		}
@@ -115,7 +125,14 @@ func (p *patcher) read(ctx context.Context) (err error) {
 		}
 		return stopped == nil
 	})
-	return errors.Join(err, stopped)
+	if err = errors.Join(err, stopped); err != nil || len(p.lost) == 0 {
+		return nil, err
+	}
+	if err := v.eachEntry(p.lose); err != nil {
+		return nil, err
+	}
+	slices.Sort(p.gone)
+	return p.excised(v)
 }
 
 func (p *patcher) row(r *frame.Row) error {
@@ -137,6 +154,9 @@ func (p *patcher) row(r *frame.Row) error {
 	if !r.Tombstone {
 		p.digest.Add(p.hasher.Entry(r.Key, r.Value))
 		p.bytes += int64(len(r.Key)) + int64(len(r.Value))
+	}
+	if !taken {
+		return p.move(r)
 	}
 	return nil
 }
@@ -167,17 +187,25 @@ func (p *patcher) writeIndex(puts []frame.Row, deletes [][]byte) {
 }
 
 func (p *patcher) writeRows(puts []frame.Row) {
-	order := make([]at, len(puts))
-	for i := range puts {
-		order[i] = at{puts[i].Offset, int32(i)}
+	list := slices.Concat(puts, p.moved)
+	order := make([]at, len(list))
+	for i := range list {
+		order[i] = at{list[i].Offset, int32(i)}
 	}
 	slices.SortFunc(order, byOffset)
 	var k, v []byte
 	for _, o := range order {
 		k = keys.AppendTableOffset(k[:0], keys.TableRows, p.t.ordinal, o.offset)
-		v = appendRow(v[:0], &puts[o.i])
+		v = appendRow(v[:0], &list[o.i])
 		p.s.set(keys.TableRows, k, v)
-		p.s.delete(keys.TableTombstones, keys.AppendTableOffset(nil, keys.TableTombstones, p.t.ordinal, o.offset))
+	}
+	graves := p.graves
+	for i := range puts {
+		graves = append(graves, puts[i].Offset)
+	}
+	slices.Sort(graves)
+	for _, o := range slices.Compact(graves) {
+		p.s.delete(keys.TableTombstones, keys.AppendTableOffset(nil, keys.TableTombstones, p.t.ordinal, o))
 	}
 }
 

@@ -159,23 +159,23 @@ func (c *copied) patch(t fatal) {
 	want := c.log.digest()
 	puts, deletes := c.difference()
 	if len(c.t.Frames()) != 1 || c.t.Frames()[0].Cut != c.end || c.trimmed != c.end {
-		require.ErrorIs(t, c.t.Patch(background, puts, deletes, want), table.ErrFrames)
+		require.ErrorIs(t, c.t.Patch(background, puts, deletes, nil, want), table.ErrFrames)
 		require.NoError(t, c.db.Commit(background, []table.Fold{{Table: c.t, End: c.end, Cut: true}}))
 		c.cuts[c.end] = maps.Clone(c.own)
 		c.trim(t, c.end)
 	}
 	wrong := want
 	wrong.Sum[0]++
-	err := c.t.Patch(background, puts, deletes, wrong)
+	err := c.t.Patch(background, puts, deletes, nil, wrong)
 	var taken *table.OffsetError
 	for errors.As(err, &taken) { // by a row that is equal, but not at the log's offset: with it, nothing is in the way
 		require.Equal(t, c.own[string(taken.Key)].Offset, taken.Offset)
 		puts = append(puts, c.log[string(taken.Key)])
-		err = c.t.Patch(background, puts, deletes, wrong)
+		err = c.t.Patch(background, puts, deletes, nil, wrong)
 	}
 	require.ErrorIs(t, err, table.ErrDigest)
 	c.check(t)
-	require.NoError(t, c.t.Patch(background, puts, deletes, want))
+	require.NoError(t, c.t.Patch(background, puts, deletes, nil, want))
 	c.patched(puts, deletes)
 	c.check(t)
 	require.Equal(t, want, c.t.Digest())
@@ -326,7 +326,7 @@ func TestPatchCrash(t *testing.T) {
 	require.Greater(t, len(puts), 3)
 	require.NotEmpty(t, deletes)
 	rec.record(true)
-	err := c.t.Patch(background, puts, deletes, c.log.digest())
+	err := c.t.Patch(background, puts, deletes, nil, c.log.digest())
 	rec.record(false)
 	require.NoError(t, err)
 	c.close(t)
@@ -343,7 +343,7 @@ func TestPatchCrash(t *testing.T) {
 			before++
 		}
 		x.check(t)
-		require.NoError(t, x.t.Patch(background, puts, deletes, c.log.digest()))
+		require.NoError(t, x.t.Patch(background, puts, deletes, nil, c.log.digest()))
 		x.patched(puts, deletes)
 		x.check(t)
 		require.Equal(t, c.log.digest(), x.t.Digest())
@@ -363,7 +363,7 @@ func TestPatchRefusesWhatIsNone(t *testing.T) {
 	row := func(key string, offset int64) frame.Row {
 		return frame.Row{Key: []byte(key), Value: []byte("x"), Offset: offset}
 	}
-	require.ErrorIs(t, c.t.Patch(background, nil, nil, digest.Digest{}), table.ErrFrames)
+	require.ErrorIs(t, c.t.Patch(background, nil, nil, nil, digest.Digest{}), table.ErrFrames)
 	deltas := []oracleDelta{{key: "a", offset: 2, op: oraclePut, value: "1"}, {key: "b", offset: 3, op: oraclePut, value: "1"}}
 	require.NoError(t, s.db.Commit(background, []table.Fold{{Table: c.t, Changes: collapse(deltas), End: 5, Cut: true, Start: 1}}))
 	require.NoError(t, c.t.Trim(background, 5))
@@ -373,11 +373,11 @@ func TestPatchRefusesWhatIsNone(t *testing.T) {
 		"at the position": {row("a", 5)}, "below the log start": {row("a", 0)}, "a tombstone": {dead},
 		"a key twice": {row("a", 1), row("a", 2)}, "an offset twice": {row("a", 1), row("b", 1)},
 	} {
-		require.ErrorIs(t, c.t.Patch(background, puts, nil, c.t.Digest()), table.ErrPatch, name)
+		require.ErrorIs(t, c.t.Patch(background, puts, nil, nil, c.t.Digest()), table.ErrPatch, name)
 	}
-	require.ErrorIs(t, c.t.Patch(background, []frame.Row{row("a", 2)}, [][]byte{[]byte("a")}, c.t.Digest()), table.ErrPatch)
+	require.ErrorIs(t, c.t.Patch(background, []frame.Row{row("a", 2)}, [][]byte{[]byte("a")}, nil, c.t.Digest()), table.ErrPatch)
 	var taken *table.OffsetError
-	require.ErrorAs(t, c.t.Patch(background, []frame.Row{row("c", 3)}, nil, c.t.Digest()), &taken)
+	require.ErrorAs(t, c.t.Patch(background, []frame.Row{row("c", 3)}, nil, nil, c.t.Digest()), &taken)
 	require.Equal(t, "b", string(taken.Key))
 	d, err := c.t.Verify(background, table.Current)
 	require.NoError(t, err)

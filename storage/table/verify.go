@@ -8,6 +8,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/keyframelog/keyframe/proto/digest"
+	"github.com/keyframelog/keyframe/storage/damage"
 )
 
 // Verify reads the rows of the frame at cut (or Current) back, checks the checksum of each, hashes them and compares. It returns the
@@ -31,6 +32,30 @@ func (t *Table) Verify(ctx context.Context, cut int64) (got digest.Digest, err e
 		err = t.differs(&v.f, all.sum)
 	}
 	return all.sum, t.damaged(v.f.Cut, err)
+}
+
+// VerifyIndex reads the index of the table at Position, and compares the sum of its entries with the digest. Errors are as of Verify.
+func (t *Table) VerifyIndex(ctx context.Context) (err error) {
+	v, err := t.View(Current)
+	if err != nil {
+		return t.damaged(Current, err)
+	}
+	defer func() { err = t.damaged(v.f.Cut, damage.Join(err, v.Close())) }()
+	var sum digest.Digest
+	n := 0
+	err = v.eachEntry(func(_ []byte, e *entry) error {
+		if !e.tombstone {
+			sum.Add(e.hash)
+		}
+		if n++; n%ctxRows == 0 {
+			return ctx.Err()
+		}
+		return nil
+	})
+	if err == nil && sum != v.f.Digest {
+		err = &CorruptError{Ordinal: t.ordinal, What: "index", Offset: -1, Why: fmt.Sprintf("%d entries that sum up to something else than the %d rows", sum.Count, v.f.Digest.Count)}
+	}
+	return err
 }
 
 // behind says where reading has stopped.

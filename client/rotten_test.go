@@ -86,6 +86,32 @@ func (g *rottenRig) rot(name string, at ...int64) *Replica {
 	return r
 }
 
+// What a scrub of an open replica finds, VerifyDir finds in its directory: also where it is the index that cannot be read, and the rows can.
+func TestVerifyDirReadsTheIndex(t *testing.T) {
+	g := newRottenRig(t, 20_000)
+	outcomes := map[Outcome]int{}
+	for name, size := range g.tables() {
+		r := g.rot(name, size/2)
+		if r == nil {
+			continue
+		}
+		scrubbed := r.Scrub(testContext(t))[0].Outcome
+		require.NoError(t, r.Close())
+		if g.rot(name, size/2) == nil { // scrubbing has repaired the other copy
+			continue
+		}
+		require.NoError(t, g.r.Close())
+		cfg := g.cfg
+		cfg.OnDifference, cfg.OnEvent, cfg.OnVerdict = nil, nil, nil
+		verified, err := VerifyDir(testContext(t), cfg)
+		require.NoError(t, err)
+		require.Len(t, verified, 1)
+		require.Equal(t, scrubbed == Equal, verified[0].Outcome == Equal, "%s: a scrub says %v, VerifyDir %v", name, scrubbed, verified[0].Outcome)
+		outcomes[verified[0].Outcome]++
+	}
+	require.Greater(t, outcomes[Error], 1, "rows and index: %v", outcomes)
+}
+
 // Wherever a bit flips in the files of a replica: a row that is shown is the log's, a scrub finds what cannot be read, and only that is fetched
 // again, if it is rows.
 func TestRottenBlockIsFetchedAgain(t *testing.T) {

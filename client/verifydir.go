@@ -181,6 +181,9 @@ func (v *dirVerifier) verify(ctx context.Context, no int32, log logInfo) DirVerd
 	c := &dirCopy{rows: s, no: no, at: s.position(), start: s.logStart()}
 	d.At, d.Position, d.start = c.at, c.at, c.start
 	c.kept, _, err = s.entries(func(_ []byte, e digest.Entry) { c.stored.Add(e) })
+	if dir, ok := s.(*dirRows); err == nil && ok {
+		err = dir.t.VerifyIndex(ctx) // else no key may lead to them
+	}
 	if err != nil {
 		d.Cause, d.Repair = LocalCorruption, costOfUnread(s, nearest(log.frames, c.at).Bytes)
 		return d.is(Error, "the stored rows cannot be read", fmt.Errorf("%w: %w", ErrCorrupt, err))

@@ -136,6 +136,7 @@ func TestDiffErrors(t *testing.T) {
 		{at(0), nil, api.Reason_REASON_AMBIGUOUS_POINT, "0:1,1:0"},
 		{offsets(0, 0), offsets(2, 0), api.Reason_REASON_ABOVE_LAST_STABLE, "from offset 0 to 1"},
 		{offsets(0, 0), atCut("nonsense"), api.Reason_REASON_UNKNOWN_CUT, "nonsense"},
+		{offsets(0, 0), atTime(1_000_000_000), api.Reason_REASON_ABOVE_LAST_STABLE, "yet to come"},
 	} {
 		_, _, _, err := n.diff(&api.DiffRequest{From: c.from, To: c.to})
 		_, why, _ := reason(t, err)

@@ -19,6 +19,7 @@ import (
 type selection struct {
 	topic      *keyframer.Topic
 	partitions []*keyframer.Partition
+	now        func() time.Time
 }
 
 // topic finds a key-framed topic.
@@ -41,14 +42,14 @@ func (s *Server) selectPartitions(topic string, partition *int32) (selection, er
 		return selection{}, err
 	}
 	if partition == nil {
-		return selection{topic: t, partitions: t.Partitions()}, nil
+		return selection{t, t.Partitions(), s.cfg.Now}, nil
 	}
 	p, err := t.Partition(*partition)
 	if err != nil {
 		return selection{}, refuse(api.Reason_REASON_UNKNOWN_PARTITION, &api.ErrorDetail{Topic: topic, Partition: partition},
 			"topic %q has no partition %d", topic, *partition)
 	}
-	return selection{topic: t, partitions: []*keyframer.Partition{p}}, nil
+	return selection{t, []*keyframer.Partition{p}, s.cfg.Now}, nil
 }
 
 // onlyPartition is selectPartitions for what is read of one partition at a time.
@@ -145,8 +146,16 @@ func (sel selection) byPartition(points []*api.PartitionOffset) (map[int32]int64
 	return offsets, nil
 }
 
-// atTime is where each log stood at a time: the end of what was appended at or before it.
+// clocksDiffer is how far a client's clock may be ahead of ours.
+const clocksDiffer = time.Minute
+
+// atTime is where each log stood at a time: the end of what was appended at or before it. A time that is yet to come is refused: the present in its place
+// would look like an answer.
 func (sel selection) atTime(ms int64) ([]int64, error) {
+	if now := sel.now(); ms > now.Add(clocksDiffer).UnixMilli() {
+		return nil, refuse(api.Reason_REASON_ABOVE_LAST_STABLE, &api.ErrorDetail{Topic: sel.topic.Name}, "the time %s is yet to come: it is %s",
+			time.UnixMilli(ms).UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339))
+	}
 	offsets := make([]int64, len(sel.partitions))
 	for i, p := range sel.partitions {
 		b := p.Bounds()

@@ -26,7 +26,7 @@ func (n *node) report(m *api.ReportRequest) (*api.ReportResponse, error) {
 func reported(replica string, cut int64, change func(*api.ReplicaPartition)) *api.ReportRequest {
 	x := &api.ReplicaPartition{
 		Incarnation: append([]byte{0, 1}, make([]byte, 14)...), Position: cut, Phase: "following", Outcome: api.Outcome_OUTCOME_DRIFTED,
-		Compared: &api.Point{Offset: cut, Count: 1, Sum: make([]byte, 32)}, Repair: &api.Repair{Method: "sketch"},
+		Compared: &api.Point{Offset: cut, Count: 1, Sum: make([]byte, 32)}, Repair: &api.Repair{Method: "index"},
 	}
 	if change != nil {
 		change(x)

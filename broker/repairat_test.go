@@ -150,7 +150,7 @@ func TestRottenRowsAreRepairedFromABroker(t *testing.T) {
 				store, by := client.Memory(), client.BySketch
 				if dir {
 					fs := vfs.NewMem()
-					store, by = client.DirFS(fs, "replica"), client.ByFrame
+					store, by = client.DirFS(fs, "replica"), client.ByIndex
 					require.NoError(t, l.mend(store, client.Repair, never).Close()) // what was read from a file stays in a cache
 					rot(t, fs, "replica/table", "7000000017")
 				}

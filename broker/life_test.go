@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -63,6 +64,9 @@ func (l *life) setPolicy(policy string) {
 	l.policy, l.configs["cleanup.policy"] = policy, policy
 	require.NoError(l.t, l.b.topics.SetConfigs(l.t.Context(), "ledger", l.configs))
 	l.note("policy %s", policy)
+	if policy != "delete" && l.follower != nil && errors.Is(l.follower.Err(), client.ErrRefused) { // it asked while the topic was not key-framed
+		l.closeFollower()
+	}
 	if policy != "delete" && l.follower == nil {
 		l.follower = l.b.follow(l.t, l.store)
 	}

@@ -111,10 +111,16 @@ func (p *partition) comparePendingLocked(s rows) (Verdict, error) {
 	f := p.pending[0]
 	p.pending = p.pending[1:]
 	p.compared = max(p.compared, f.Cut)
-	judge := p.judgeLocked
 	if f.Start > p.start.Load() && s.position() == f.Cut {
-		judge = func(f plane.Frame, ours digest.Digest) Verdict { return p.judgeExpiredLocked(s, f, ours) }
-		if err := p.expireLocked(s, f.Start); err != nil {
+		stale, without, err := foldedOnLocked(s, f)
+		if stale {
+			p.restartLocked(outOfRangeAt(f))
+			return p.verdict(f.Cut, Inconclusive, without, f.Digest, "the log start moved: rows expired", nil), nil
+		}
+		if err == nil {
+			err = p.expireLocked(s, f.Start)
+		}
+		if err != nil {
 			return Verdict{}, err
 		}
 	}
@@ -129,7 +135,7 @@ func (p *partition) comparePendingLocked(s rows) (Verdict, error) {
 		p.askNow()
 		return p.verdict(f.Cut, Inconclusive, d, f.Digest, fmt.Sprintf("position is %d when the frame is due", at), nil), nil
 	}
-	return judge(f, d), nil
+	return p.judgeLocked(f, d), nil
 }
 
 func toChange(id identity, row *frame.Row, next Position) Change {

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/keyframelog/keyframe/client/plane"
+	"github.com/keyframelog/keyframe/proto/digest"
 	"github.com/keyframelog/keyframe/proto/fold"
 )
 
@@ -365,5 +366,37 @@ func TestRowsExpireBeforeTheStateIsFollowed(t *testing.T) {
 		}, guard, time.Millisecond)
 		p.follow()
 		g.requireState(0)
+	})
+}
+
+// A state that was folded on rows which had expired is not marked as one that respects the log start: it may be closed before the frame is loaded that takes its
+// place, and would be found to have drifted when it is opened again.
+func TestStateFoldedOnExpiredRowsIsNotKeptAsExpired(t *testing.T) {
+	eachStore(t, func(t *testing.T, store func() Store) {
+		for name, learn := range map[string]func(*partition, plane.Frame){
+			"at a cut": func(p *partition, f plane.Frame) {
+				p.pending = []plane.Frame{f}
+				v, err := p.comparePendingLocked(p.rows())
+				require.NoError(t, err)
+				require.Equal(t, Inconclusive, v.Outcome)
+			},
+			"behind it": func(p *partition, f plane.Frame) { p.startPassedLocked(p.rows(), f) },
+		} {
+			t.Run(name, func(t *testing.T) {
+				g := newRig(t, fold.Counter, 1)
+				g.cfg.Store = store()
+				g.log.append(0, "a", "1", "b", "1", "a", "2")
+				g.open()
+				g.requireState(0)
+				p := g.r.partitions[0]
+				awaitFollowing(t, p)
+				p.mu.Lock()
+				defer p.mu.Unlock()
+				id := p.rows().identity()
+				learn(p, plane.Frame{TopicID: id.TopicID, Incarnation: id.Incarnation, Cut: 3, Start: 2, Digest: digest.Digest{Count: 1}}) // of a: 2, in the log
+				require.Zero(t, p.rows().logStart())
+				require.False(t, p.following)
+			})
+		}
 	})
 }

@@ -170,6 +170,9 @@ func (p *partition) wait(ctx context.Context) (restart, bool) {
 		case <-p.keep:
 			p.keepVerified()
 		case <-p.ask:
+			if len(p.restart) > 0 {
+				continue // what is about to be replaced is not judged
+			}
 			if v := p.compareNow(ctx); ctx.Err() == nil {
 				p.publish(v)
 			}

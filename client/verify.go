@@ -36,14 +36,31 @@ func (p *partition) judgeLocked(f plane.Frame, ours digest.Digest) Verdict {
 // wholeValues tells whether every delta of a fold is a whole value, so that it does not matter when a row leaves that it replaces.
 func wholeValues(k fold.Kind) bool { return k == fold.LastValue || k == fold.Debezium }
 
-// judgeExpiredLocked is judgeLocked where rows have just left for the log start of a frame. It may have taken effect at an earlier frame, which
-// was thinned before we heard of it: then deltas in between were folded onto rows that were gone, and the frame is needed.
-func (p *partition) judgeExpiredLocked(s rows, f plane.Frame, ours digest.Digest) Verdict {
-	if ours == f.Digest || wholeValues(s.kind()) {
-		return p.judgeLocked(f, ours)
+// foldedOnLocked tells whether a state at a frame's cut had rows, folded on, that the frame's log start had passed: it may have taken effect at an earlier
+// frame, which was thinned before we heard of it. Such a state is not the frame's without the rows that leave, and what is stored must not say that it
+// respects the log start: whoever opens it later would take it for drifted. without is its digest without these rows.
+func foldedOnLocked(s rows, f plane.Frame) (is bool, without digest.Digest, err error) {
+	if wholeValues(s.kind()) {
+		return false, without, nil
 	}
-	p.restartLocked(restart{event: OutOfRange, err: fmt.Errorf("%w: rows below %d have expired at %d or below", errOutOfRange, f.Start, f.Cut)})
-	return p.verdict(f.Cut, Inconclusive, ours, f.Digest, "the log start moved: rows expired", nil)
+	without, _, err = s.digest()
+	if err != nil {
+		return false, without, err
+	}
+	var h digest.Hasher
+	for row, err := range s.all() {
+		if err != nil {
+			return false, without, err
+		}
+		if row.Offset < f.Start {
+			without.Sub(h.Entry(row.Key, row.Value))
+		}
+	}
+	return without != f.Digest, without, nil
+}
+
+func outOfRangeAt(f plane.Frame) restart {
+	return restart{event: OutOfRange, err: fmt.Errorf("%w: rows below %d have expired at %d or below", errOutOfRange, f.Start, f.Cut)}
 }
 
 // expireLocked lets the rows go that the log start has passed: at a cut, or behind it where that makes no difference.
@@ -81,22 +98,25 @@ func (p *partition) expireLocked(s rows, start int64) error {
 // as well: none that was touched since lies below it. Else a delta may have been folded onto a row that was gone, and the frame is needed.
 func (p *partition) startPassedLocked(s rows, f plane.Frame) {
 	p.compared = max(p.compared, f.Cut)
-	why := restart{event: OutOfRange, err: fmt.Errorf("%w: rows below %d have expired at %d", errOutOfRange, f.Start, f.Cut)}
-	if s.position() != f.Cut && !wholeValues(s.kind()) {
-		p.restartLocked(why)
+	stale := s.position() != f.Cut && !wholeValues(s.kind())
+	var err error
+	if !stale {
+		stale, _, err = foldedOnLocked(s, f)
+	}
+	if stale {
+		p.restartLocked(outOfRangeAt(f))
 		return
 	}
-	if err := p.expireLocked(s, f.Start); err != nil {
+	if err == nil {
+		err = p.expireLocked(s, f.Start)
+	}
+	if err != nil {
 		p.restartLocked(restart{event: TailFailed, err: err, halt: true})
 		return
 	}
 	d, at, err := s.digest()
 	if err != nil {
 		p.restartLocked(restart{event: TailFailed, err: err, halt: true})
-		return
-	}
-	if at == f.Cut && d != f.Digest && !wholeValues(s.kind()) {
-		p.restartLocked(why) // see judgeExpiredLocked
 		return
 	}
 	p.ring.reset(s.perRecord()) // the digests in it are of states with those rows

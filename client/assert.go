@@ -42,9 +42,10 @@ const (
 // why as far as that can be told: a delivery failed (a failed record stays said: that is the point), a record was lost, doubled or changed on the way,
 // somebody else wrote, the topic was created anew. PublishState(ctx, p.State()) mends it, and Assert is Equal afterwards.
 //
-// Inconclusive: a transaction is open, this producer's or another's; the topic has got more partitions; the log cannot tell its digest; or rows have expired (cleanup.policy=compact,delete) in a way that cannot be followed here. Rows leave the state when they leave
-// the log, if every delta is a whole value (last-value, debezium) and all offsets are known; for the others what was said may have been folded onto a row
-// that was gone, so that a difference proves nothing: begin again with a new Producer.
+// Inconclusive: a transaction is open, this producer's or another's; the topic has got more partitions; the log cannot tell its digest; or rows have
+// expired (cleanup.policy=compact,delete) in a way that cannot be followed here. Rows leave the state when they leave the log, if every delta is a
+// whole value (last-value, debezium) and all offsets are known; for the others what was said may have been folded onto a row that was gone, so that a
+// difference proves nothing: begin again with a new Producer.
 //
 // With acks=0 nothing tells a record that is late from one that is lost: the log is asked again until two seconds have passed without a new record in it,
 // and an assertion while records are handed in is Inconclusive.

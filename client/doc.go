@@ -32,9 +32,9 @@
 // Where the log has no answer yet (BEHIND, TOO_MANY_LEASES), or does not answer at all, that is the Event BootstrapFailed, and it is asked again, with
 // pauses of up to 32 times Config.Retry; a state that there is stays as it is meanwhile, and a stored one is followed as far as the log goes.
 //
-// What is loaded comes over HTTP, is read on with Range requests where the connection breaks or nothing comes for a minute, is held to the frame of the answer by its
-// entity tag, and shown only once row count, digest and pub agree with the rows: readers have the former state until then. Watchers are told of
-// what changed, and of keys that vanished as deletions. A delta that does not lead to the frame's digest is the sign of a state that had
+// What is loaded comes over HTTP, is read on with Range requests where the connection breaks or nothing comes for a minute, is held to the frame of
+// the answer by its entity tag, and shown only once row count, digest and pub agree with the rows: readers have the former state until then. Watchers
+// are told of what changed, and of keys that vanished as deletions. A delta that does not lead to the frame's digest is the sign of a state that had
 // drifted: the frame is asked for.
 //
 // With every answer but CONTINUE comes a lease: the log holds the frame, and what follows its cut. It is renewed in a third of its time,

@@ -83,8 +83,8 @@ const (
 	RepairRefused                        // the broker has nothing to repair from, or to load instead (ErrUnrepairable); the state stays as it is and is followed on
 )
 
-var eventNames = [...]string{"", "bootstrapped", "resumed", "frame rejected", "out of range", "new incarnation", "drift found", "tail failed", "bootstrap failed", "stopped", "topic grew",
-	"caught up", "lease ended", "corruption found", "repaired", "repair failed", "repair refused"}
+var eventNames = [...]string{"", "bootstrapped", "resumed", "frame rejected", "out of range", "new incarnation", "drift found", "tail failed", "bootstrap failed",
+	"stopped", "topic grew", "caught up", "lease ended", "corruption found", "repaired", "repair failed", "repair refused"}
 
 func (k EventKind) String() string {
 	if k > 0 && int(k) < len(eventNames) {

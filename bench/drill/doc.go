@@ -20,11 +20,12 @@
 //
 // # What is measured
 //
-// Times are taken where the fault happens and where the replica tells of it (Config.OnVerdict, OnEvent). Bytes are those of the
-// connections between replica and state plane, in both directions, HTTP heads included: from the verdict to the end of the repair, or from the opening
-// to the end of the catching up; of a program that compares its state with the log, those of its connections to both planes. Beside it stands what a whole key frame takes, which is downloaded over such a connection too. Which
-// keys differed is what the replica names (OnDifference); it is held to those that were harmed. Of a block with a bit that has flipped no row can be
-// read, so all that were in it are named: about 256 of the default size, however many there are.
+// Times are taken where the fault happens and where the replica tells of it (Config.OnVerdict, OnEvent). Bytes are those of the connections between
+// replica and state plane, in both directions, HTTP heads included: from the verdict to the end of the repair, or from the opening to the end of the
+// catching up; of a program that compares its state with the log, those of its connections to both planes. Beside it stands what a whole key frame
+// takes, which is downloaded over such a connection too. Which keys differed is what the replica names (OnDifference); it is held to those that were
+// harmed. Of a block with a bit that has flipped no row can be read, so all that were in it are named: about 256 of the default size, however many
+// there are.
 //
 // The second proof of a repair is the next key frame, which is cut after each fault. At the end of the drill all replicas, those that were
 // broken and those that were not, have the digest of the log and of the state that was produced.

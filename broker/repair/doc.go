@@ -29,7 +29,8 @@
 // # Bounds
 //
 // At most Config.Frames are in work: being read, in use, or used less than Config.Grace ago, because a replica that decodes comes back; where all who
-// asked for cells or tags have fetched rows since, no longer ago than it took to read the frame. Beyond that the error is ErrBusy, and asking again helps.
-// The memory of all frames kept is at most Config.MemoryBytes; a frame that needs more alone is ErrTooLarge: it has to be loaded whole. Config.Keep after its last use a frame is forgotten, or when another needs its place. One goroutine does that; scans have
-// one each, and Close waits for all.
+// asked for cells or tags have fetched rows since, no longer ago than it took to read the frame. Beyond that the error is ErrBusy, and asking again
+// helps. The memory of all frames kept is at most Config.MemoryBytes; a frame that needs more alone is ErrTooLarge: it has to be loaded whole.
+// Config.Keep after its last use a frame is forgotten, or when another needs its place. One goroutine does that; scans have one each, and Close waits
+// for all.
 package repair

@@ -168,7 +168,9 @@ func TestThePastBelowTheDeltaStart(t *testing.T) {
 	n.cut()
 	n.logs[0].Append(memlog.Put("a", "4"))
 	require.NoError(t, n.logs[0].TrimTo(context.Background(), 4))
-	for name, point := range map[string]*api.At{"offset": at(2), "cut": atCut(first.Name), "offsets": offsets(2)} {
+	_, err := n.get(&api.GetRequest{Key: []byte("a"), At: atCut(first.Name)})
+	require.Error(t, err, "whether its frame has gone by now or not")
+	for name, point := range map[string]*api.At{"offset": at(2), "offsets": offsets(2)} {
 		t.Run(name, func(t *testing.T) {
 			_, scan := n.get(&api.GetRequest{Key: []byte("a"), At: point})
 			_, _, _, diff := n.diff(&api.DiffRequest{From: point})

@@ -37,9 +37,10 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), signals...)
 	context.AfterFunc(ctx, func() {
-		time.Sleep(repeatedWithin)
-		stop()                        // a second signal ends the process at once
-		signal.Ignore(syscall.SIGHUP) // but a terminal that goes away may say so twice
+		time.AfterFunc(repeatedWithin, func() {
+			stop()                        // a second signal ends the process at once
+			signal.Ignore(syscall.SIGHUP) // but a terminal that goes away may say so twice
+		})
 	})
 	root := newRootCommand()
 	cmd, err := root.ExecuteContextC(ctx)

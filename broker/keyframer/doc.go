@@ -71,6 +71,9 @@
 // incarnation, which is rebuilt as well. Where the log does not reach back to its start, the partition fails, at every start from then on.
 // Records that took the lost ones' offsets meanwhile do not hide the loss: they are of a later leader epoch than the table remembers.
 //
+// A table that is folded anew while the log start has moved is another state than the former one where deltas are folded onto rows: which of them
+// had left by then depended on the offset of each cut. There the log gets another incarnation as well, and replicas load a frame.
+//
 // Only frames at or below the last batch's base offset are trimmed to, because the last raw batch stays: a consumer that
 // reads to the end needs a record there.
 //

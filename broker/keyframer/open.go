@@ -81,10 +81,10 @@ func (p *Partition) create(ctx context.Context, between func() error) (*table.Ta
 	return p.k.cfg.Tables.Table(p.ordinal, p.identity())
 }
 
-// beginAnew makes an empty table for a log that begins above its first offset, because retention passed all rows while the topic was not
-// key-framed. Where deltas are no whole values, those above may have been folded onto such rows: the state at an offset is another one than
-// it was. So is the incarnation then, or replicas would be told that they have drifted. A crash on the way leaves no table, or an empty one:
-// all of it is done again.
+// beginAnew makes an empty table for a log whose start has moved. Where deltas are no whole values, what those above it were folded onto depends
+// on the offset at which rows left the former table, and that went with it: the state at an offset is another one than it was. So is the
+// incarnation then, or replicas would be told that they have drifted. A crash on the way leaves no table, or an empty one: all of it is done
+// again.
 func (p *Partition) beginAnew(ctx context.Context, empty *table.Table) (*table.Table, error) {
 	if k := p.topic.Fold; k == fold.LastValue || k == fold.Debezium || p.renewIncarnation == nil {
 		return empty, nil
@@ -94,7 +94,7 @@ func (p *Partition) beginAnew(ctx context.Context, empty *table.Table) (*table.T
 		if err != nil {
 			return fmt.Errorf("draw another incarnation: %w", err)
 		}
-		p.logger.Info("the log has another incarnation: what its deltas were folded onto may be gone",
+		p.logger.Info("the log has another incarnation: what its deltas were folded onto is not known any more",
 			"was", hex.EncodeToString(p.Incarnation[:]), "incarnation", hex.EncodeToString(incarnation[:]))
 		p.Incarnation = incarnation
 		return nil
@@ -149,6 +149,9 @@ func (p *Partition) agree(ctx context.Context, t *table.Table, b log.Bounds) (*t
 		return p.rebuild(ctx, why)
 	}
 	if rebuildable(b) {
+		if position == 0 && b.LogStart > 0 {
+			return p.beginAnew(ctx, t)
+		}
 		return t, nil
 	}
 	if _, err := t.Frame(b.DeltaStart); position != 0 && b.LogStart == b.DeltaStart && (position < b.DeltaStart || errors.Is(err, table.ErrNoFrame)) {

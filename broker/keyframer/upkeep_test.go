@@ -331,6 +331,50 @@ func TestTableAheadOfALogThatWentOn(t *testing.T) {
 	}
 }
 
+// A table that went, with the topic's policy or because it was damaged, took with it at which offset rows had left: where deltas are folded onto
+// rows, another fold of the same log is another state, and replicas of the former must not take it for the same.
+func TestTableBegunAnewWhereRowsHaveLeft(t *testing.T) {
+	for _, tc := range []struct {
+		name    string
+		fold    fold.Kind
+		start   int64
+		another bool
+		lastly  string
+	}{
+		{"folded onto rows", fold.Counter, 1, true, "7"},
+		{"whole values", fold.LastValue, 1, false, "4"},
+		{"none have left", fold.Counter, 0, false, "7"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			n := newNode(t, keyframer.Config{})
+			l := n.add(tc.fold, calm(), 1)[0]
+			l.Append(memlog.Put("a", "1"))
+			l.Append(memlog.Put("b", "1"))
+			n.cut()
+			require.NoError(t, l.HideBelow(context.Background(), tc.start))
+			l.Append(memlog.Put("a", "2"))
+			n.cut()
+			l.Append(memlog.Put("a", "4"))
+			require.NoError(t, n.k.Remove(context.Background(), topicName))
+			s, drawn := spec(tc.fold, l), 0
+			was := s.Partitions[0].Incarnation
+			s.Partitions[0].RenewIncarnation = func(context.Context) ([16]byte, error) {
+				drawn++
+				s.Partitions[0].Incarnation = [16]byte{0xff, byte(drawn)}
+				return s.Partitions[0].Incarnation, nil
+			}
+			require.NoError(t, n.k.Add(s, calm()))
+			n.applied()
+			require.Equal(t, tc.another, n.partition(0).Incarnation != was)
+			require.Equal(t, tc.lastly, value(n, "a"))
+			n.cut()
+			n.restart()
+			require.NoError(t, n.k.Add(s, calm()))
+			require.Equal(t, map[bool]int{true: 1}[tc.another], drawn, "it is drawn once")
+		})
+	}
+}
+
 func TestRowsThatAreLost(t *testing.T) {
 	n := newNode(t, keyframer.Config{})
 	l := n.add(fold.LastValue, calm(), 1)[0]

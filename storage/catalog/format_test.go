@@ -70,6 +70,9 @@ func TestGolden(t *testing.T) {
 	for _, l := range goldenLeases() {
 		got += fmt.Sprintf("lease      %x\n", encodeLease(&l))
 	}
+	for _, d := range goldenDisputes() {
+		got += fmt.Sprintf("dispute    %x\n", encodeDispute(&d))
+	}
 	if *update {
 		require.NoError(t, os.MkdirAll("testdata", 0o755))
 		require.NoError(t, os.WriteFile(path, []byte(got), 0o644))

@@ -39,8 +39,11 @@
 //	                                           default one) or 02 and a uvarint length, text
 //	H  lease id 16                             what a replica holds: 01, topic id 16, partition 4, incarnation 16, cut 8, since 8 (-1:
 //	                                           none), from 8, expiry ms 8, topic and replica as uvarint length, text
+//	D  ordinal 4                               replicas agree with one another and not with the broker: 01, incarnation 16,
+//	                                           cut 8, log start 8, rows 8, sum 32, since ms 8, uvarint replicas, each name
+//	                                           and host as uvarint length, text, then cut 8, repairs 8, bootstraps 8
 //
-// The spaces of one partition (L, M, P, E, T, A) are dropped with one range delete each. A batch, its producer's state, the
+// The spaces of one partition (L, M, P, E, T, A, D) are dropped with one range delete each. A batch, its producer's state, the
 // epoch's start and the time index entry are written in one Pebble batch, so a crash leaves all of them or none.
 //
 // T has an entry where the append time (broker clock, milliseconds, never going back) changes, and its highest record

@@ -31,10 +31,11 @@ const (
 	SpaceTxnAdded = 'Y'
 	SpaceQuota    = 'Q'
 	SpaceLease    = 'H'
+	SpaceDispute  = 'D'
 )
 
 // PartitionSpaces are the spaces that start with an ordinal.
-const PartitionSpaces = "LMPETA"
+const PartitionSpaces = "LMPETAD"
 
 const (
 	version1 = 1
@@ -220,6 +221,14 @@ func ParseOffset(key []byte) (group, topic string, partition int32, err error) {
 
 // Lease is the key of a lease: what a replica holds.
 func Lease(id [16]byte) []byte { return append([]byte{SpaceLease}, id[:]...) }
+
+// ParseDispute reads the partition's ordinal out of a key of D.
+func ParseDispute(key []byte) (ordinal uint32, err error) {
+	if len(key) != 5 || key[0] != SpaceDispute {
+		return 0, fmt.Errorf("%w: dispute key of %d bytes", ErrCorrupt, len(key))
+	}
+	return binary.BigEndian.Uint32(key[1:]), nil
+}
 
 // ParseLease splits a key of H.
 func ParseLease(key []byte) (id [16]byte, err error) {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -66,7 +65,8 @@ func defaultSizes() sizes {
 
 // Open prepares the database: sstables that an interrupted commit left behind are removed, and so are entries of ordinals without
 // a meta entry, which are what an interrupted Drop or Load leaves; a database that is open read-only stays as it is. No table is
-// read before it is asked for.
+// read before it is asked for. The error is of damage (package damage) where meta entries cannot be read, or where new tables would be written beside
+// what cannot be read: Pebble refuses that.
 func Open(cfg Config) (*DB, error) {
 	if cfg.DB == nil || cfg.Options == nil || cfg.FS == nil || cfg.Dir == "" {
 		return nil, errors.New("table: DB, Options, FS and Dir are required")
@@ -88,7 +88,7 @@ func Open(cfg Config) (*DB, error) {
 	if err := removeLeftovers(cfg.FS, cfg.Dir); err != nil {
 		return nil, err
 	}
-	if err := db.removeOrphans(context.Background()); err != nil {
+	if err := db.removeOrphans(); err != nil {
 		return nil, err
 	}
 	return db, nil
@@ -185,13 +185,8 @@ func readMeta(r pebble.Reader, ordinal uint32) (*meta, error) {
 }
 
 // Ordinals lists the ordinals that have a stored table, ascending. Of tables that are being written, one may be missing (see hold).
-func (db *DB) Ordinals() ([]uint32, error) {
-	return db.ordinals(keys.TableMeta)
-}
-
-// ordinals lists those with an entry in a key space: one seek each.
-func (db *DB) ordinals(space keys.TableSpace) (list []uint32, err error) {
-	it, err := db.cfg.DB.NewIter(&pebble.IterOptions{LowerBound: []byte{byte(space)}, UpperBound: []byte{byte(space) + 1}})
+func (db *DB) Ordinals() (list []uint32, err error) {
+	it, err := db.cfg.DB.NewIter(&pebble.IterOptions{LowerBound: []byte{byte(keys.TableMeta)}, UpperBound: []byte{byte(keys.TableMeta) + 1}})
 	if err != nil {
 		return nil, fmt.Errorf("table: %w", err)
 	}
@@ -201,7 +196,7 @@ func (db *DB) ordinals(space keys.TableSpace) (list []uint32, err error) {
 			return nil, errors.Join(&CorruptError{What: "key", Offset: -1, Why: "too short"}, it.Close())
 		}
 		list = append(list, ordinal)
-		_, after := keys.TableSpan(space, ordinal)
+		_, after := keys.TableSpan(keys.TableMeta, ordinal)
 		ok = it.SeekGE(after)
 	}
 	return list, damage.Of(errors.Join(it.Error(), it.Close()))
@@ -254,37 +249,19 @@ func (db *DB) dropMeta(ctx context.Context, ordinal uint32, t *Table) error {
 func (db *DB) exciseAll(ctx context.Context, ordinal uint32) error {
 	for _, space := range keys.TableSpaces() {
 		start, end := keys.TableSpan(space, ordinal)
-		if err := db.cfg.DB.Excise(context.WithoutCancel(ctx), pebble.KeyRange{Start: start, End: end}); err != nil {
+		if err := db.excise(ctx, pebble.KeyRange{Start: start, End: end}); err != nil {
 			return fmt.Errorf("table: drop ordinal %d: %w", ordinal, err)
 		}
 	}
 	return nil
 }
 
-// removeOrphans drops what ordinals without a meta entry have.
-func (db *DB) removeOrphans(ctx context.Context) error {
-	known, err := db.Ordinals()
-	if err != nil {
+// excise removes what is in a range, and nothing beside it.
+func (db *DB) excise(ctx context.Context, span pebble.KeyRange) error {
+	if err := db.readableBeside(span); err != nil {
 		return err
 	}
-	var orphans []uint32
-	for _, space := range keys.TableSpaces() {
-		list, err := db.ordinals(space)
-		if err != nil {
-			return err
-		}
-		for _, o := range list {
-			if _, ok := slices.BinarySearch(known, o); !ok && !slices.Contains(orphans, o) {
-				orphans = append(orphans, o)
-			}
-		}
-	}
-	for _, o := range orphans {
-		if err := db.exciseAll(ctx, o); err != nil {
-			return err
-		}
-	}
-	return nil
+	return db.cfg.DB.Excise(context.WithoutCancel(ctx), span)
 }
 
 // begin registers a writer of this table alone, and waits for the others; the returned function ends it.

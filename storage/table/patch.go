@@ -132,7 +132,7 @@ func (p *patcher) read(ctx context.Context) (span *pebble.KeyRange, err error) {
 		return nil, err
 	}
 	slices.Sort(p.gone)
-	return p.excised(v)
+	return p.excised()
 }
 
 func (p *patcher) row(r *frame.Row) error {

@@ -55,26 +55,12 @@ func (p *patcher) lose(key []byte, e *entry) error {
 	return nil
 }
 
-// excised is the hull as a range of keys. Pebble (2.1.7: excise.go) takes a block that it cannot read beside the range for one without keys, and
-// what is stored on that side of it would be gone: so both sides are tried here first, in all files at once.
-func (p *patcher) excised(v *View) (*pebble.KeyRange, error) {
+// excised is the hull as a range of keys.
+func (p *patcher) excised() (*pebble.KeyRange, error) {
 	h := p.hull()
 	span := &pebble.KeyRange{
 		Start: keys.AppendTableOffset(nil, keys.TableRows, p.t.ordinal, h.From),
 		End:   keys.AppendTableOffset(nil, keys.TableRows, p.t.ordinal, h.To),
 	}
-	it, err := v.clone(nil, nil)
-	if err != nil {
-		return nil, err
-	}
-	it.SeekLT(span.Start)
-	if err = it.Error(); err == nil {
-		it.SeekGE(span.End)
-		err = it.Error()
-	}
-	if err != nil {
-		_ = it.Close() // says the same
-		return nil, fmt.Errorf("beside what is lost: %w", err)
-	}
-	return span, it.Close()
+	return span, p.t.db.readableBeside(*span)
 }

@@ -61,7 +61,7 @@ func TestAssertFindsWhatAcks0Lost(t *testing.T) {
 	s.say(s.Add([]byte("k0"), 1))
 	require.Positive(t, net.lost.Load())
 	net.drop.Store(false)
-	s.requireDrifted("the log has 1 records fewer than were handed on")
+	s.requireDrifted("the log has 1 record fewer than were handed on")
 	s.say(s.Add([]byte("k0"), 1))
 	s.requireDrifted("fewer")
 }
@@ -94,7 +94,7 @@ func TestAssertFindsWhatFailed(t *testing.T) {
 	cancel()
 	require.Error(t, <-failed)
 	away.Store(false)
-	s.requireDrifted("1 rows here, 0 in the log; 1 of 1 records handed in were not acknowledged, the last: ")
+	s.requireDrifted("1 row here, 0 in the log; 1 of 1 records handed in were not acknowledged, the last: ")
 	s.say(s.put("b", "1"))
 	s.requireDrifted("1 of 1 records")
 	s.say(s.put("a", "1"))
@@ -121,7 +121,7 @@ func TestAssertFindsWhatChangedOnTheWay(t *testing.T) {
 	m.on.Store(true)
 	s.say(s.put("a", "2"))
 	m.on.Store(false)
-	s.requireDrifted("1 rows in both, but at least one value differs; the log has as many records as were handed in: one is not what it was")
+	s.requireDrifted("1 row in both, but at least one value differs; the log has as many records as were handed in: one is not what it was")
 	require.Equal(t, map[string]string{"a": "2", "b": "1"}, s.state())
 }
 
@@ -137,8 +137,8 @@ func TestAssertFindsAnotherWriter(t *testing.T) {
 	other.say(other.Add([]byte("a"), 1))
 	other.requireEqual()
 	s.say(s.Add([]byte("a"), 1))
-	s.requireDrifted("the log has 1 records more than were acknowledged here")
-	other.requireDrifted("the log has 1 records more than were acknowledged here")
+	s.requireDrifted("the log has 1 record more than were acknowledged here")
+	other.requireDrifted("the log has 1 record more than were acknowledged here")
 }
 
 func TestAssertOnATopicThatWasCreatedAnew(t *testing.T) {

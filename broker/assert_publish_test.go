@@ -187,7 +187,7 @@ func TestPublishWhereRecordsNameTheirPartition(t *testing.T) {
 	require.NoError(t, err)
 	defer other.Close()
 	require.NoError(t, other.ProduceSync(t.Context(), &kgo.Record{Topic: "said", Partition: 2, Key: []byte("a")}).FirstErr())
-	s.requireDrifted("partition 2: 1 rows here, 0 in the log; the log has 1 records more")
+	s.requireDrifted("partition 2: 1 row here, 0 in the log; the log has 1 record more")
 	s.mend(s.State(), client.PublishOptions{})
 	s.say(put("2"))
 	s.requireEqual()

@@ -226,7 +226,7 @@ func TestAssertInTransactions(t *testing.T) {
 			require.Equal(t, client.Inconclusive, a.Outcome)
 			require.Contains(t, a.Reason, "a transaction is open")
 			require.NoError(t, s.Client().EndTransaction(t.Context(), kgo.TryAbort))
-			s.requireDrifted("1 rows in both, but at least one value differs")
+			s.requireDrifted("1 row in both, but at least one value differs")
 		})
 	}
 }

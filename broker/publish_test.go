@@ -162,48 +162,75 @@ func TestPublishStateOfATransactionalProducer(t *testing.T) {
 // onLog calls a function for each message that is logged.
 type onLog struct {
 	slog.Handler
-	of func(string)
+	of func(message string, attrs map[string]string)
 }
 
 func (h onLog) Enabled(context.Context, slog.Level) bool { return true }
 
 func (h onLog) Handle(_ context.Context, r slog.Record) error {
-	h.of(r.Message)
+	attrs := map[string]string{}
+	r.Attrs(func(a slog.Attr) bool {
+		attrs[a.Key] = a.Value.String()
+		return true
+	})
+	h.of(r.Message, attrs)
 	return nil
 }
 
 // What is in a transaction that is open, and what others wrote behind its beginning, is seen once it has ended: that is waited for, and said. Then it is
-// newer than the source.
+// newer than the source, and the keys are named: also one of which the source has what the log had.
 func TestPublishStateBesideAnOpenTransaction(t *testing.T) {
 	b := startBroker(t)
 	s := b.sourced(t, "u", "last-value", 1)
-	for _, key := range []string{"a", "b", "c"} {
+	for _, key := range []string{"a", "b", "c", "d"} {
 		s.write(0, key, "1")
 	}
 	other, err := kgo.NewClient(kgo.SeedBrokers(b.KafkaAddr().String()), kgo.TransactionalID("other"))
 	require.NoError(t, err)
 	defer other.Close()
 	require.NoError(t, other.BeginTransaction())
-	require.NoError(t, other.ProduceSync(s.ctx, &kgo.Record{Topic: "u", Key: []byte("a"), Value: []byte("within")}).FirstErr())
+	began := time.Now()
+	for _, key := range []string{"a", "d"} {
+		require.NoError(t, other.ProduceSync(s.ctx, &kgo.Record{Topic: "u", Key: []byte(key), Value: []byte("within")}).FirstErr())
+	}
 	s.write(0, "b", "behind")
-	source := map[string]string{"a": "2", "b": "2", "c": "2"}
+	source := map[string]string{"a": "2", "b": "2", "c": "2", "d": "1"}
 
 	ctx, giveUp := context.WithCancel(s.ctx)
-	_, err = s.p.PublishState(ctx, sourceOf(source), client.PublishOptions{Logger: slog.New(onLog{of: func(string) { giveUp() }})})
+	var differ []string
+	done, err := s.p.PublishState(ctx, sourceOf(source), client.PublishOptions{
+		Logger:       slog.New(onLog{of: func(string, map[string]string) { giveUp() }}),
+		OnDifference: func(d client.Difference) { differ = append(differ, string(d.Key)) },
+	})
 	require.ErrorIs(t, err, reconcile.ErrOpenTransaction)
 	require.ErrorIs(t, err, context.Canceled)
+	require.Equal(t, []string{"a", "b", "c"}, differ, "what is known is told")
+	require.EqualValues(t, 3, done.Puts)
+	require.Zero(t, done.Written)
 
-	waited := false
-	done, err := s.p.PublishState(s.ctx, sourceOf(source), client.PublishOptions{Logger: slog.New(onLog{of: func(message string) {
-		require.Contains(t, message, "a transaction is open")
-		require.NoError(t, other.EndTransaction(s.ctx, kgo.TryCommit))
-		waited = true
-	}})})
+	waited := 0
+	var moved []string
+	done, err = s.p.PublishState(s.ctx, sourceOf(source), client.PublishOptions{
+		Logger: slog.New(onLog{of: func(message string, attrs map[string]string) {
+			require.Contains(t, message, "a transaction is open")
+			require.Equal(t, "0", attrs["partition"])
+			require.Equal(t, "other", attrs["transactional_id"])
+			since, err := time.Parse("2006-01-02 15:04:05.999999999 -0700 MST", attrs["since"])
+			require.NoError(t, err)
+			require.WithinDuration(t, began, since, time.Minute)
+			require.NoError(t, other.EndTransaction(s.ctx, kgo.TryCommit))
+			waited++
+		}}),
+		OnMoved: func(d client.Difference) { moved = append(moved, string(d.Key)) },
+	})
 	require.NoError(t, err)
-	require.True(t, waited)
-	require.EqualValues(t, 2, done.Moved)
+	require.Equal(t, 1, waited)
+	require.Equal(t, []string{"a", "b", "d"}, moved)
+	require.EqualValues(t, 3, done.Moved)
 	require.EqualValues(t, 1, done.Written)
-	require.Equal(t, map[string]string{"a": "within", "b": "behind", "c": "2"}, s.state())
+	require.Equal(t, client.Drifted, done.Verdict)
+	require.Equal(t, "3 keys were written by others since the cut, and left alone", done.Reason)
+	require.Equal(t, map[string]string{"a": "within", "b": "behind", "c": "2", "d": "within"}, s.state())
 }
 
 // Deltas that were lost before the log, by acks=0 or in a dual write, are found and written, with acks=all, whatever the producer's own acks are; and one
@@ -246,7 +273,7 @@ func TestPublishStateFindsWhatNeverCame(t *testing.T) {
 	require.EqualValues(t, 1, done.Deletes)
 	require.EqualValues(t, 1, done.Moved)
 	require.Equal(t, client.Drifted, done.Verdict)
-	require.Contains(t, done.Reason, "1 keys were written by others")
+	require.Contains(t, done.Reason, "1 key was written by others")
 	require.IsIncreasing(t, named)
 	require.Len(t, named, lost)
 	source["key-007"] = "live"

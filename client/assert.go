@@ -211,7 +211,7 @@ func (k *keptState) flush(ctx context.Context, m said.Moment) error {
 	stop()
 	<-flushed
 	if err != nil && ctx.Err() != nil {
-		return fmt.Errorf("%d records are not acknowledged: %w", k.cl.BufferedProduceRecords(), err)
+		return fmt.Errorf("%s not acknowledged: %w", counted(k.cl.BufferedProduceRecords(), "record"), err)
 	}
 	return err
 }
@@ -304,9 +304,9 @@ func why(v *Verdict, s *said.Standing, quiet bool) string {
 	if quiet {
 		switch more := v.At - s.Base - s.Markers - s.Acked; {
 		case more > 0:
-			reasons = append(reasons, fmt.Sprintf("the log has %d records more than were acknowledged here: somebody else wrote, or a record came twice", more))
+			reasons = append(reasons, fmt.Sprintf("the log has %s more than were acknowledged here: somebody else wrote, or a record came twice", counted(more, "record")))
 		case more < 0:
-			reasons = append(reasons, fmt.Sprintf("the log has %d records fewer than were handed on", -more))
+			reasons = append(reasons, fmt.Sprintf("the log has %s fewer than were handed on", counted(-more, "record")))
 		case s.Failed == 0:
 			reasons = append(reasons, "the log has as many records as were handed in: one is not what it was")
 		}

@@ -26,8 +26,10 @@ type CompareConfig struct {
 	// Partitioner is that of the producers: keys that the log does not have belong to its partitions, and a comparison costs less where it is the right
 	// one. Default: Kafka's (murmur2 of the key).
 	Partitioner kgo.Partitioner
+	// OnCompared, where set, is called once it is known what differs, and before that is told.
+	OnCompared func(Comparison)
 	// OnDifference, where set, is called for every row that differs, by key: Here is the source. OnMoved for those of keys that a delta touched since the
-	// cut: what the log has there may be newer than the source.
+	// cut: what the log has there may be newer than the source. Where Compare fails before it is known which these are, all are told as differences.
 	OnDifference func(Difference)
 	OnMoved      func(Difference)
 
@@ -69,24 +71,46 @@ func Compare(ctx context.Context, cfg CompareConfig, source iter.Seq2[Row, error
 		return Comparison{}, fmt.Errorf("%w: StateURL or Topic is empty", ErrConfig)
 	}
 	asked := plane.New(cmp.Or(cfg.HTTPClient, http.DefaultClient), cfg.StateURL, cfg.Topic)
-	c, _, err := compare(ctx, asked, cfg, source, false)
-	return c, err
+	r, err := reconcile.Compare(ctx, cfg.reconcile(asked), keysAndValues(source))
+	c := compared(cfg.Topic, r)
+	cfg.tell(c, r)
+	if err != nil {
+		return Comparison{}, fmt.Errorf("topic %s: %w", cfg.Topic, err)
+	}
+	return c, nil
 }
 
-// compare also returns what is to be written; settled: it is going to be.
-func compare(ctx context.Context, asked *plane.Plane, cfg CompareConfig, source iter.Seq2[Row, error], settled bool) (Comparison, []reconcile.Write, error) {
-	r, err := reconcile.Compare(ctx, reconcile.Config{
-		Plane: asked, Partition: homeOf(cfg.Partitioner, cfg.Topic), At: cfg.At, Settled: settled, Retry: cfg.Retry, Logger: cfg.Logger,
-	}, keysAndValues(source))
-	if err != nil {
-		return Comparison{}, nil, fmt.Errorf("topic %s: %w", cfg.Topic, err)
-	}
+func (cfg *CompareConfig) reconcile(asked *plane.Plane) reconcile.Config {
+	return reconcile.Config{Plane: asked, Partition: homeOf(cfg.Partitioner, cfg.Topic), At: cfg.At, Retry: cfg.Retry, Logger: cfg.Logger}
+}
+
+// compared is what a result says of a topic.
+func compared(topic string, r reconcile.Result) Comparison {
 	c := Comparison{
-		Topic: cfg.Topic, Outcome: Equal, Cut: r.Cut.Name, Offsets: r.Cut.Offsets, Consistent: r.Cut.Consistent, Source: r.Source, Log: r.Log,
+		Topic: topic, Outcome: Equal, Cut: r.Cut.Name, Offsets: r.Cut.Offsets, Consistent: r.Cut.Consistent, Source: r.Source, Log: r.Log,
 		Method: Method(r.Method), Moved: int64(len(r.Moved)), Bytes: r.Bytes, RoundTrips: r.RoundTrips,
 	}
 	for _, w := range r.Writes {
 		c.count(w)
+	}
+	switch {
+	case len(r.Writes) > 0:
+		c.Outcome = Drifted
+	case len(r.Moved) > 0:
+		c.Outcome = Inconclusive
+	}
+	return c
+}
+
+// tell tells what differs, if anything was compared.
+func (cfg *CompareConfig) tell(c Comparison, r reconcile.Result) {
+	if r.Method == "" {
+		return
+	}
+	if cfg.OnCompared != nil {
+		cfg.OnCompared(c)
+	}
+	for _, w := range r.Writes {
 		if cfg.OnDifference != nil {
 			cfg.OnDifference(c.difference(w))
 		}
@@ -96,13 +120,6 @@ func compare(ctx context.Context, asked *plane.Plane, cfg CompareConfig, source 
 			cfg.OnMoved(c.difference(w))
 		}
 	}
-	switch {
-	case len(r.Writes) > 0:
-		c.Outcome = Drifted
-	case len(r.Moved) > 0:
-		c.Outcome = Inconclusive
-	}
-	return c, r.Writes, nil
 }
 
 func (c *Comparison) count(w reconcile.Write) {

@@ -1,16 +1,13 @@
 package client
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"iter"
 	"log/slog"
-	"sync"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/keyframelog/keyframe/client/plane"
@@ -22,15 +19,8 @@ import (
 // ErrEmptySource is wrapped where a source without rows would delete all that a topic has.
 var ErrEmptySource = errors.New("the source is empty, and everything would be deleted")
 
-const (
-	// publishedWait bounds how long a key frame is waited for that has what was written.
-	publishedWait = time.Minute
-	// abortTime bounds the end of a transaction that is aborted.
-	abortTime = 30 * time.Second
-	// deltaTime is what a delta takes at worst, of many; transactionTimeMax is what brokers admit by default (transaction.max.timeout.ms).
-	deltaTime          = 500 * time.Microsecond
-	transactionTimeMax = 15 * time.Minute
-)
+// publishedWait bounds how long a key frame is waited for that has what was written.
+const publishedWait = time.Minute
 
 // PublishOptions say how PublishState works.
 type PublishOptions struct {
@@ -43,18 +33,24 @@ type PublishOptions struct {
 	// TransactionalID, where set, writes everything in one transaction of this id: all or nothing, and readers of committed records see all of it at once.
 	// A producer whose Options have a kgo.TransactionalID writes in a transaction anyway; the id is that one with ".state" behind it, unless it is set here.
 	TransactionalID string
-	// OnDifference and OnMoved: see CompareConfig. They are called before anything is written.
+	// OnCompared and OnDifference: see CompareConfig. They are called before anything is written, and not with ErrEmptySource.
+	OnCompared   func(Comparison)
 	OnDifference func(Difference)
-	OnMoved      func(Difference)
+	// OnMoved: see CompareConfig. It is called before anything is written for keys that moved since the cut, and afterwards for those, by key, that others
+	// wrote meanwhile: that have another row than the source has, at the Difference's Cut.
+	OnMoved func(Difference)
+	// OnWritten, where set, is told how many deltas of all are acknowledged: none as they begin to be written, then after each. One call at a time.
+	OnWritten func(written, all int64)
 	// Logger is told of what is waited for. Default: nobody is.
 	Logger *slog.Logger
 }
 
 // Published is what PublishState found, and what it did.
 type Published struct {
-	Comparison       // before anything was written
-	Written    int64 // deltas
-	// WrittenBytes are the keys and values of the deltas.
+	Comparison // before anything was written; Moved counts those that others wrote meanwhile as well
+	// Written are the deltas that were acknowledged; where writing them fails as well, unless in a transaction: what became of that the error says.
+	Written int64
+	// WrittenBytes are their keys and values.
 	WrittenBytes int64
 	// Verdict compares once more, at a cut after the deltas: Equal; Drifted if the topic's state is another one, as where others write or keys had moved;
 	// Inconclusive if that could not be found out. With DryRun, and where nothing was to be written, it is the Comparison's Outcome.
@@ -67,7 +63,9 @@ type Published struct {
 // meanwhile see package client/reconcile; what this producer itself was given is flushed first. It needs ProducerConfig.StateURL.
 //
 // Deltas are written with acks=all, whatever the producer's Options say, by a client of their own. Errors: those of Compare, ErrEmptySource,
-// ErrNoStatePlane; reconcile.ErrOpenTransaction where a transaction of others stays open for two minutes; ctx's and franz-go's where writing fails: without a transaction some deltas may have been written, and to do it again writes the rest.
+// ErrNoStatePlane; reconcile.ErrOpenTransaction where a transaction of others stays open for two minutes; ctx's and franz-go's where writing fails: without
+// a transaction some deltas may have been written, and to do it again writes the rest. What was found by then comes with the error, its Topic empty if
+// nothing was.
 //
 // With KeepState, what is handed to Produce meanwhile waits, and what the producer has said is the source afterwards, if the Verdict is Equal: so is then what
 // Assert says. ErrOpenTransaction where it has begun a transaction and said something in it.
@@ -87,38 +85,49 @@ func (p *Producer) PublishState(ctx context.Context, source iter.Seq2[Row, error
 
 func (p *Producer) publishState(ctx context.Context, source iter.Seq2[Row, error], partitioner kgo.Partitioner, opts PublishOptions) (Published, error) {
 	cfg := CompareConfig{
-		Topic: p.topic, At: opts.At, Partitioner: partitioner, OnDifference: opts.OnDifference, OnMoved: opts.OnMoved,
+		Topic: p.topic, At: opts.At, Partitioner: partitioner, OnCompared: opts.OnCompared, OnDifference: opts.OnDifference, OnMoved: opts.OnMoved,
 		Logger: opts.Logger,
 	}
-	c, writes, err := compare(ctx, p.plane, cfg, source, !opts.DryRun)
+	asked := cfg.reconcile(p.plane)
+	if asked.Settled = !opts.DryRun; opts.Logger != nil {
+		asked.OnOpen = func(ctx context.Context) { p.warnOpen(ctx, opts.Logger) }
+	}
+	r, failed := reconcile.Compare(ctx, asked, keysAndValues(source))
+	if r.Method == "" { // nothing was compared
+		return Published{}, fmt.Errorf("topic %s: %w", p.topic, failed)
+	}
+	c := compared(p.topic, r)
 	done := Published{Comparison: c, Verdict: c.Outcome}
-	if err != nil {
-		return Published{}, err
+	if c.Source.Count == 0 && len(r.Writes) > 0 && !opts.AllowEmpty {
+		return done, fmt.Errorf("topic %s: %w: it has %s", p.topic, ErrEmptySource, counted(c.Log.Count, "row"))
 	}
-	if c.Source.Count == 0 && len(writes) > 0 && !opts.AllowEmpty {
-		return done, fmt.Errorf("topic %s: %w: it has %d rows", p.topic, ErrEmptySource, c.Log.Count)
+	cfg.tell(c, r)
+	if failed != nil {
+		return done, fmt.Errorf("topic %s: %w", p.topic, failed)
 	}
-	if opts.DryRun || len(writes) == 0 {
-		done.Reason = moved(c)
+	if opts.DryRun || len(r.Writes) == 0 {
+		done.Reason = moved(c.Moved)
 		return done, nil
 	}
-	ends, err := p.writeAll(ctx, p.transactionalID(opts), writes)
+	w := writing{p: p, writes: r.Writes, on: opts.OnWritten}
+	err := w.all(ctx, p.transactionalID(opts))
+	done.Written, done.WrittenBytes = w.written, w.bytes
 	if err != nil {
 		return done, fmt.Errorf("topic %s: %w", p.topic, err)
 	}
-	done.Written = int64(len(writes))
-	for _, w := range writes {
-		done.WrittenBytes += int64(len(w.Key) + len(w.Value))
-	}
-	done.Verdict, done.Reason = p.verifyPublished(ctx, c, ends)
+	p.verifyPublished(ctx, &done, &r, &opts, w.ends)
 	return done, nil
 }
 
-func moved(c Comparison) string {
-	if c.Moved == 0 {
+// moved says that keys were left alone, if some were.
+func moved(keys int64) string {
+	switch keys {
+	case 0:
 		return ""
+	case 1:
+		return "1 key was written by others since the cut, and left alone"
 	}
-	return fmt.Sprintf("%d keys were written by others since the cut, and left alone", c.Moved)
+	return fmt.Sprintf("%d keys were written by others since the cut, and left alone", keys)
 }
 
 // transactionalID is empty where there is no transaction.
@@ -132,112 +141,68 @@ func (p *Producer) transactionalID(opts PublishOptions) string {
 	return ""
 }
 
-// writeAll writes deltas to the partitions that they name, and returns the offset behind the last one in each.
-func (p *Producer) writeAll(ctx context.Context, transactionalID string, writes []reconcile.Write) (ends map[int32]int64, err error) {
-	opts := append(p.cl.Opts(), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.RequiredAcks(kgo.AllISRAcks()))
-	if transactionalID != "" {
-		opts = append(opts, kgo.TransactionalID(transactionalID), kgo.TransactionTimeout(transactionTime(p.cl, len(writes))))
+// verifyPublished compares digests at a cut that has all that was written, and tells which keys others wrote meanwhile.
+func (p *Producer) verifyPublished(ctx context.Context, done *Published, r *reconcile.Result, opts *PublishOptions, ends map[int32]int64) {
+	cut, why := p.cutBehind(ctx, ends, done.Source)
+	done.Verdict, done.Reason = Inconclusive, why
+	if why != "" {
+		return
 	}
-	cl, err := kgo.NewClient(opts...)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
+	d := cut.Digest()
+	if d == done.Source {
+		done.Verdict = Equal
+		return
 	}
-	defer cl.Close()
-	if transactionalID == "" {
-		return p.produceAll(ctx, cl, writes)
+	done.Verdict = Drifted
+	overtaken, err := r.Overtaken(ctx, cut)
+	if err != nil && opts.Logger != nil {
+		opts.Logger.Warn("which keys others wrote meanwhile could not be found out", "err", err)
 	}
-	if err := cl.BeginTransaction(); err != nil {
-		return nil, err
+	at := map[int32]int64{}
+	for _, f := range cut.Frames {
+		at[f.Partition] = f.Cut
 	}
-	became := "the transaction was aborted"
-	ends, err = p.produceAll(ctx, cl, writes)
-	if err == nil {
-		if err = cl.EndTransaction(ctx, kgo.TryCommit); err == nil {
-			return ends, nil
+	for _, w := range overtaken {
+		if opts.OnMoved != nil {
+			x := done.difference(w)
+			x.Cut = at[w.Partition]
+			opts.OnMoved(x)
 		}
-		if !errors.Is(err, kerr.OperationNotAttempted) && !errors.Is(err, kerr.TransactionAbortable) {
-			became = "it is not known whether the transaction was committed"
-		}
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortTime)
-	defer cancel()
-	if failed := errors.Join(cl.AbortBufferedRecords(ctx), cl.EndTransaction(ctx, kgo.TryAbort)); failed != nil {
-		became, err = "the transaction could not be ended", errors.Join(err, failed)
+	done.Moved += int64(len(overtaken))
+	if done.Reason = moved(done.Moved); done.Reason == "" {
+		done.Reason = "others have written meanwhile: " + differs(done.Source, d)
 	}
-	return nil, fmt.Errorf("%s: %w", became, err)
 }
 
-// transactionTime is how long a transaction of so many deltas may stay open: the producer's own timeout, and more where there are a great many.
-func transactionTime(cl *kgo.Client, writes int) time.Duration {
-	own, _ := cl.OptValue(kgo.TransactionTimeout).(time.Duration)
-	return max(own, min(time.Duration(writes)*deltaTime, transactionTimeMax))
-}
-
-// produceAll waits until all are acknowledged, or one has failed. The fold has admitted them when the source was read.
-func (p *Producer) produceAll(ctx context.Context, cl *kgo.Client, writes []reconcile.Write) (map[int32]int64, error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	var mu sync.Mutex
-	ends := map[int32]int64{}
-	for _, w := range writes {
-		r := p.Delete(w.Key)
-		if w.Value != nil {
-			r = p.Put(w.Key, w.Value)
-		}
-		r.Partition = w.Partition
-		cl.Produce(ctx, r, func(r *kgo.Record, err error) {
-			if err != nil {
-				cancel(err) // those that wait are of no use any more; the first reason stays
-				return
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			ends[r.Partition] = max(ends[r.Partition], r.Offset+1)
-		})
-		if ctx.Err() != nil {
-			break
-		}
-	}
-	err := cl.Flush(ctx)
-	return ends, cmp.Or(context.Cause(ctx), err)
-}
-
-// verifyPublished compares digests at a cut that has all that was written.
-func (p *Producer) verifyPublished(ctx context.Context, before Comparison, ends map[int32]int64) (Outcome, string) {
+// cutBehind cuts where all that was written is below, or where the topic's digest is that one; or says why it could not.
+func (p *Producer) cutBehind(ctx context.Context, ends map[int32]int64, want digest.Digest) (cut plane.Cut, why string) {
 	caller := ctx
 	ctx, cancel := context.WithTimeout(ctx, publishedWait)
 	defer cancel()
 	patience := plane.NewPatience(100*time.Millisecond, time.Now)
 	for try := 0; ; try++ {
-		var cut plane.Cut
 		err := patience.Call(ctx, func(ctx context.Context) (err error) {
 			cut, err = p.plane.Cut(ctx)
 			return err
 		})
 		if err != nil {
-			return Inconclusive, fmt.Sprintf("what was written could not be compared: %v", err)
+			return cut, fmt.Sprintf("what was written could not be compared: %v", err)
 		}
-		var d digest.Digest
 		behind := len(ends)
 		for _, f := range cut.Frames {
-			d.Merge(f.Digest)
 			if end, written := ends[f.Partition]; written && f.Cut >= end {
 				behind--
 			}
 		}
-		switch {
-		case d == before.Source:
-			return Equal, ""
-		case behind == 0 && before.Moved > 0:
-			return Drifted, moved(before)
-		case behind == 0:
-			return Drifted, "others have written meanwhile: " + differs(before.Source, d)
+		if behind == 0 || cut.Digest() == want {
+			return cut, ""
 		}
 		if err := plane.Wait(ctx, 50*time.Millisecond<<min(try, 5)); err != nil {
 			if caller.Err() != nil {
-				return Inconclusive, fmt.Sprintf("what was written was not compared: %v", caller.Err())
+				return cut, fmt.Sprintf("what was written was not compared: %v", context.Cause(caller))
 			}
-			return Inconclusive, "an open transaction keeps what was written from being read"
+			return cut, "an open transaction keeps what was written from being read"
 		}
 	}
 }

@@ -144,9 +144,17 @@ func (p *partition) learnStart(ctx context.Context, at, logs int64) {
 
 func differs(ours, logs digest.Digest) string {
 	if ours.Count != logs.Count {
-		return fmt.Sprintf("%d rows here, %d in the log", ours.Count, logs.Count)
+		return fmt.Sprintf("%s here, %d in the log", counted(ours.Count, "row"), logs.Count)
 	}
-	return fmt.Sprintf("%d rows in both, but at least one value differs", ours.Count)
+	return counted(ours.Count, "row") + " in both, but at least one value differs"
+}
+
+// counted is a number of things.
+func counted[N int | int64](n N, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
 }
 
 // compareNow compares at the partition's own position with what the log says of that offset.

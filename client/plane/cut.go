@@ -7,6 +7,7 @@ import (
 	"connectrpc.com/connect"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/keyframelog/keyframe/proto/digest"
 	"github.com/keyframelog/keyframe/proto/state"
 )
 
@@ -16,6 +17,14 @@ type Cut struct {
 	Consistent bool   // false: an open transaction held a partition's cut below its end
 	Frames     []Frame
 	Bytes      int64 // of the answer
+}
+
+// Digest is that of the topic at the cut.
+func (c Cut) Digest() (d digest.Digest) {
+	for _, f := range c.Frames {
+		d.Merge(f.Digest)
+	}
+	return d
 }
 
 // Cut cuts a key frame of every partition, where one is not there already.

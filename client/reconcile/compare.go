@@ -21,8 +21,10 @@ type Config struct {
 	// At is a cut that was made before the source was taken; nil: one is made before the source is read. Errors: ErrNotACut.
 	At *state.At
 	// Settled: what is found is going to be written. Nobody sees what is in a transaction that is open, nor what was written behind its first record, so its
-	// end is waited for before it is decided which keys moved; openWait at most, then ErrOpenTransaction.
+	// end is waited for before it is decided which keys moved; OpenWait at most, then ErrOpenTransaction.
 	Settled bool
+	// OnOpen, where set, is called once such a wait begins.
+	OnOpen func(context.Context)
 	// Retry is the first pause after a call that failed. Default 100 ms.
 	Retry  time.Duration
 	Now    func() time.Time
@@ -60,6 +62,8 @@ type Result struct {
 	Moved       []Write // by key; those that are not to be written, because a delta touched their keys since
 	Bytes       int64   // received
 	RoundTrips  int
+
+	of *comparison
 }
 
 // Cut is where a topic was compared.
@@ -90,7 +94,8 @@ type comparison struct {
 }
 
 // Compare finds what differs between a source and a topic at a cut. Errors: those of this package; plane.ErrUnrepairable where the broker's frames are
-// damaged or disputed; plane.ErrBusy; plane.ErrOtherIncarnation where the topic is created anew meanwhile; the source's and the calls'.
+// damaged or disputed; plane.ErrBusy; plane.ErrOtherIncarnation where the topic is created anew meanwhile; the source's and the calls'. Where it is known
+// by then what differs, and only not which of the keys moved, that comes with the error: nothing of it is to be written.
 func Compare(ctx context.Context, cfg Config, source Source) (Result, error) {
 	if cfg.Retry == 0 {
 		cfg.Retry = 100 * time.Millisecond
@@ -261,18 +266,10 @@ func (c *comparison) offsets() []int64 {
 	return offsets
 }
 
-// digest is that of the topic at the cut.
-func (c *comparison) digest() (d digest.Digest) {
-	for _, f := range c.cut.Frames {
-		d.Merge(f.Digest)
-	}
-	return d
-}
-
 // compare compares with the frames of the cut.
 func (c *comparison) compare(ctx context.Context) (Result, error) {
 	r := Result{
-		Cut: Cut{c.cut.Name, c.cut.Consistent, c.offsets()}, Fold: c.source.kind, Source: c.prints.digest, Log: c.digest(), Method: ByDigest,
+		Cut: Cut{c.cut.Name, c.cut.Consistent, c.offsets()}, Fold: c.source.kind, Source: c.prints.digest, Log: c.cut.Digest(), Method: ByDigest, of: c,
 	}
 	if r.Source != r.Log {
 		writes, by, err := c.find(ctx)
@@ -280,8 +277,11 @@ func (c *comparison) compare(ctx context.Context) (Result, error) {
 			return Result{}, err
 		}
 		r.Method = by
-		if r.Writes, r.Moved, err = c.leaveMoved(ctx, writes); err != nil {
-			return Result{}, err
+		r.Writes, r.Moved, err = c.leaveMoved(ctx, writes)
+		if err != nil {
+			r.Writes = writes
+			r.Bytes, r.RoundTrips = c.cost()
+			return r, err
 		}
 	}
 	r.Bytes, r.RoundTrips = c.cost()

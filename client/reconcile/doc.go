@@ -35,7 +35,7 @@
 //
 // That look and the caller's write are not one step, and the log knows no conditional put. A producer that writes a key between them is overwritten by
 // what the source had when it was read; so is one whose transaction was open at the look, since nobody sees what is in it: with Config.Settled the
-// look waits for its end. So whoever reconciles beside a live producer of the same keys should either do so where that producer writes (one
-// writer for a key, as Producer.PublishState in the producer's own process between two of its writes), or reconcile once more: the next comparison finds
-// the key if the source has a newer value.
+// look waits for its end. Afterwards Result.Overtaken tells which keys others wrote meanwhile. So whoever reconciles beside a live producer of the same
+// keys should either do so where that producer writes (one writer for a key, as Producer.PublishState in the producer's own process between two of its
+// writes), or reconcile once more: the next comparison finds the key if the source has a newer value.
 package reconcile

@@ -1,18 +1,13 @@
 package reconcile
 
 import (
-	"bytes"
-	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
-	"time"
 
 	"github.com/keyframelog/keyframe/client/plane"
 	"github.com/keyframelog/keyframe/proto/digest"
-	"github.com/keyframelog/keyframe/proto/frame"
 )
 
 // settle reads the source's rows that may differ, decides what is written, and proves that this leads from the log's digest to the source's.
@@ -44,9 +39,7 @@ func (c *comparison) settle(ctx context.Context, f found, equal map[int32]bool) 
 			writes = append(writes, Write{Partition: l.partition, Key: []byte(key), Log: l.entry})
 		}
 	}
-	slices.SortFunc(writes, func(a, b Write) int {
-		return cmp.Or(bytes.Compare(a.Key, b.Key), cmp.Compare(a.Partition, b.Partition))
-	})
+	slices.SortFunc(writes, byKey)
 	return writes, c.prove(writes)
 }
 
@@ -103,7 +96,7 @@ func decide(key []byte, row sourceRow, logs []logRow, home int32) (writes []Writ
 
 // prove holds that the writes lead from the log's digest to the source's.
 func (c *comparison) prove(writes []Write) error {
-	d := c.digest()
+	d := c.cut.Digest()
 	for _, w := range writes {
 		if w.Log != (digest.Entry{}) {
 			d.Sub(w.Log)
@@ -116,71 +109,4 @@ func (c *comparison) prove(writes []Write) error {
 		return fmt.Errorf("%w: %d rows and not %d, or other ones", ErrUnproved, d.Count, c.prints.digest.Count)
 	}
 	return nil
-}
-
-// openWait bounds how long the end of a transaction is waited for: longer than Kafka's clients let one be open by default.
-const openWait = 2 * time.Minute
-
-// lookAgain cuts once more, to tell what was written since the first cut.
-func (c *comparison) lookAgain(ctx context.Context) (plane.Cut, error) {
-	until, told := c.cfg.Now().Add(openWait), false
-	for {
-		cut, err := c.newCut(ctx)
-		if err != nil || cut.Consistent || !c.cfg.Settled {
-			return cut, err
-		}
-		if !c.cfg.Now().Before(until) {
-			return cut, fmt.Errorf("%w, and was for %v", ErrOpenTransaction, openWait)
-		}
-		if !told {
-			told = true
-			c.cfg.Logger.Warn("a transaction is open: its end is waited for, since what is in it may be newer than the source", "at_most", openWait)
-		}
-		if err := plane.Wait(ctx, c.cfg.Retry); err != nil {
-			return cut, fmt.Errorf("%w: %w", ErrOpenTransaction, err)
-		}
-	}
-}
-
-// leaveMoved takes out the writes to keys that a delta touched since the first cut.
-func (c *comparison) leaveMoved(ctx context.Context, writes []Write) (stay, moved []Write, err error) {
-	if len(writes) == 0 {
-		return nil, nil, nil
-	}
-	now, err := c.lookAgain(ctx)
-	if err != nil {
-		return nil, nil, err
-	}
-	keys := make(map[string]bool, len(writes))
-	for _, w := range writes {
-		keys[string(w.Key)] = false
-	}
-	for _, f := range now.Frames {
-		if err := c.known(f); err != nil {
-			return nil, nil, err
-		}
-		since := c.first[f.Partition]
-		if f.Cut <= since {
-			continue
-		}
-		err := c.load(ctx, plane.Since(f.Partition, f.Cut, since), f, func(row frame.Row) {
-			if _, ours := keys[string(row.Key)]; ours {
-				keys[string(row.Key)] = true
-			}
-		})
-		if errors.Is(err, plane.ErrRefused) {
-			err = fmt.Errorf("%w: %w", ErrTooOld, err)
-		}
-		if err != nil {
-			return nil, nil, fmt.Errorf("what was written to partition %d since the cut: %w", f.Partition, err)
-		}
-	}
-	for _, w := range writes {
-		if keys[string(w.Key)] {
-			moved = append(moved, w)
-		} else {
-			stay = append(stay, w)
-		}
-	}
-	return stay, moved, nil
 }

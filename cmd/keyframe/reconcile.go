@@ -1,9 +1,12 @@
 package main
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -20,6 +23,7 @@ type reconcileFlags struct {
 	dryRun          bool
 	allowEmpty      bool
 	transactionalID string
+	timeout         time.Duration
 	asJSON          bool
 }
 
@@ -37,6 +41,9 @@ It prints each such key: + the topic gets it, - it loses it, ~ its value changes
 A key that a producer writes meanwhile is left alone (? in front of it): its delta is newer than the cut, and may be newer than the dump. Where the dump
 was taken before, make the cut before it: keyframe frames cut TOPIC --name prints what --at takes.
 
+Where a transaction is open it waits for its end, up to two minutes. Where it fails midway it says how many deltas were written; done again, it writes
+the others.
+
 The exit status is 0 if the topic's state is that of the dump now, 1 if others have changed it meanwhile, 2 for trouble; with --dry-run 0 if nothing
 differs, 1 if something does.`,
 		Example: `  psql -Atc "select id, row_to_json(u) from users u" -F $'\t' | keyframe reconcile users --dry-run
@@ -48,6 +55,9 @@ differs, 1 if something does.`,
 			c, err := loadConfig(cmd)
 			if err != nil {
 				return err
+			}
+			if flags.timeout <= 0 {
+				return fmt.Errorf("--timeout %s: it must be longer than nothing", flags.timeout)
 			}
 			source, err := openSource(cmd, fileArgument(args), flags.source)
 			if err != nil {
@@ -61,6 +71,7 @@ differs, 1 if something does.`,
 	addCutFlag(cmd, &flags.at)
 	cmd.Flags().BoolVar(&flags.allowEmpty, "allow-empty", false, "a dump without rows deletes everything")
 	cmd.Flags().StringVar(&flags.transactionalID, "transactional-id", "", "write everything in one transaction under this id: all or nothing")
+	cmd.Flags().DurationVar(&flags.timeout, "timeout", time.Minute, "give up when nothing came of the broker for this long")
 	cmd.Flags().BoolVar(&flags.asJSON, "json", false, "one JSON object a line: short for --format jsonl")
 	addSettings(cmd, "brokers", "state-url", "format")
 	return cmd
@@ -86,45 +97,69 @@ func reconcileSource(cmd *cobra.Command, c *config, topic string, source *source
 	if err != nil {
 		return err
 	}
-	report := &sourceReport{topic: topic, source: source.name, named: true, toHere: true}
+	ctx, cancel := context.WithCancelCause(cmd.Context())
+	defer cancel(nil)
+	quiet := newSilence(silenceTold, flags.timeout, cmd.ErrOrStderr(), cancel)
+	defer quiet.stop()
+	by := &http.Client{Transport: quiet.over(http.DefaultTransport)}
+	report := &sourceReport{cmd: cmd, c: c, asJSON: flags.asJSON, topic: topic, source: source.name, named: true, toHere: true}
 	if flags.dryRun {
-		return compareSource(cmd, c, report, source, at, flags.asJSON)
+		err := report.compare(ctx, by, source, at)
+		return cmp.Or(quiet.stop(), err)
 	}
-	producer, err := newProducer(cmd, c, topic)
+	producer, err := newProducer(ctx, c, topic, by)
 	if err != nil {
 		return err
 	}
 	defer producer.Close()
-	done, err := producer.PublishState(cmd.Context(), source.rows(), client.PublishOptions{
-		At: at, AllowEmpty: flags.allowEmpty, TransactionalID: flags.transactionalID, OnDifference: report.differs, OnMoved: report.moves,
-		Logger: slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: slog.LevelWarn})),
+	done, err := producer.PublishState(ctx, source.rows(), client.PublishOptions{
+		At: at, AllowEmpty: flags.allowEmpty, TransactionalID: flags.transactionalID,
+		OnCompared: report.compared, OnDifference: report.differs, OnMoved: report.moves,
+		OnWritten: func(written, all int64) { report.writes(quiet, written, all) },
+		Logger:    slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: slog.LevelWarn})),
 	})
-	switch {
-	case err == nil:
+	if err == nil {
 		report.wrote = true
-		return report.print(cmd, c, flags.asJSON, done)
-	case len(report.differing) > 0 && done.Topic != "" && !errors.Is(err, client.ErrEmptySource): // it failed while it wrote
-		done.Verdict, done.Reason = client.Inconclusive, "not all of it was written: do it again"
-		_ = report.print(cmd, c, flags.asJSON, done) // which is a status; the error is another one
+		return report.end(done)
 	}
-	return reconcileError(c, topic, err)
+	if report.p != nil {
+		done.Verdict, done.Reason = client.Inconclusive, "nothing was written"
+		if report.wrote {
+			done.Reason = "not all of it was written: do it again"
+		}
+		_ = report.end(done) // which is a status; the error is another one
+	}
+	return cmp.Or(quiet.stop(), reconcileError(c, topic, err))
+}
+
+// writes is told how many deltas are written. What differs is printed by then, however this ends.
+func (r *sourceReport) writes(quiet *silence, written, all int64) {
+	switch written {
+	case 0:
+		r.wrote, r.err = true, r.flush()
+		quiet.wait(1)
+	case all:
+		quiet.wait(-1)
+	default:
+		quiet.wait(0)
+	}
 }
 
 // newProducer connects a producer that compares with the log.
-func newProducer(cmd *cobra.Command, c *config, topic string) (*client.Producer, error) {
-	probe, err := kafkaClient(cmd.Context(), c) // says where nothing answers
+func newProducer(ctx context.Context, c *config, topic string, by *http.Client) (*client.Producer, error) {
+	probe, err := kafkaClient(ctx, c) // says where nothing answers
 	if err != nil {
 		return nil, err
 	}
 	probe.Close()
-	p, err := client.NewProducer(cmd.Context(), client.ProducerConfig{
-		Brokers: brokerList(c), Topic: topic, StateURL: c.str("state-url"), Options: []kgo.Opt{
-			kgo.ClientID("keyframe"), kgo.ProducerBatchMaxBytes(1 << 20), kgo.RetryTimeout(30 * time.Second), kgo.RecordDeliveryTimeout(time.Minute),
+	p, err := client.NewProducer(ctx, client.ProducerConfig{
+		Brokers: brokerList(c), Topic: topic, StateURL: c.str("state-url"), HTTPClient: by, Options: []kgo.Opt{
+			kgo.ClientID("keyframe"), kgo.ProducerBatchMaxBytes(1 << 20), kgo.RetryTimeout(30 * time.Second),
 		},
 	})
 	var code *kerr.Error
 	if errors.As(err, &code) {
-		return nil, topicError("reconcile", topic, err, "")
+		return nil, topicError("reconcile", topic, code, "")
 	}
 	return p, err
 }

@@ -1,14 +1,19 @@
 package main
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 // values is the state of a topic.
@@ -115,6 +120,71 @@ func TestReconcileThatFailsMidway(t *testing.T) {
 	require.ErrorContains(t, err, "MESSAGE_TOO_LARGE")
 	require.Contains(t, out, "+ a  ")
 	require.Contains(t, out, "inconclusive (not all of it was written: do it again)")
+	out, err = n.try(t, "a\t1\nb\t"+hex.EncodeToString(tooLarge)+"\n", "reconcile", "u", "--transactional-id", "copy")
+	require.ErrorContains(t, err, "the transaction was aborted")
+	require.Contains(t, out, "2 new, 0 gone, 0 changed; 0 deltas written; inconclusive")
+}
+
+// A broker that does not acknowledge, or does not answer, is given up; what differs is printed by then.
+func TestReconcileOfABrokerThatFallsSilent(t *testing.T) {
+	n, p := startBehindProxy(t)
+	n.run(t, "", "topic", "create", "u", "--cleanup-policy", "compact")
+	p.withhold(kmsg.Produce)
+	out, err := n.try(t, "a\t1\n", "reconcile", "u", "--timeout", "300ms")
+	require.ErrorContains(t, err, "nothing came of the broker for 300ms: it does not answer, or cannot write")
+	require.Contains(t, out, "+ a  ")
+	require.Contains(t, out, "1 new, 0 gone, 0 changed; 0 deltas written; inconclusive (not all of it was written: do it again)")
+
+	p.withhold(nothingWithheld)
+	over := make(chan struct{})
+	silent := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-over }))
+	defer silent.Close()
+	defer close(over)
+	n.state = silent.URL
+	for _, args := range [][]string{nil, {"--dry-run"}} {
+		_, err = n.try(t, "a\t1\n", append([]string{"reconcile", "u", "--timeout", "300ms"}, args...)...)
+		require.ErrorContains(t, err, "nothing came of the broker for 300ms")
+	}
+	_, err = n.try(t, "a\t1\n", "reconcile", "u", "--timeout", "0s")
+	require.ErrorContains(t, err, "--timeout")
+}
+
+// onText calls a function once a text was written.
+type onText struct {
+	lockedBuffer
+	text string
+	do   func()
+}
+
+func (o *onText) Write(p []byte) (int, error) {
+	n, err := o.lockedBuffer.Write(p)
+	if strings.Contains(string(p), o.text) {
+		o.do()
+	}
+	return n, err
+}
+
+// It says that it waits for a transaction, since when and where; who ends it then is told what differs.
+func TestReconcileInterruptedBesideAnOpenTransaction(t *testing.T) {
+	n := startNode(t)
+	n.run(t, "", "topic", "create", "u", "--cleanup-policy", "compact", "--partitions", "2")
+	other, err := kgo.NewClient(kgo.SeedBrokers(n.kafka), kgo.TransactionalID("other"), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	require.NoError(t, err)
+	defer other.Close()
+	require.NoError(t, other.BeginTransaction())
+	require.NoError(t, other.ProduceSync(t.Context(), &kgo.Record{Topic: "u", Partition: 1, Key: []byte("a"), Value: []byte("1")}).FirstErr())
+
+	ctx, interrupt := context.WithCancel(t.Context())
+	out := &onText{text: "a transaction is open", do: interrupt}
+	root := newRootCommand()
+	root.SetIn(strings.NewReader("a\t2\nb\t2\n"))
+	root.SetOut(out)
+	root.SetErr(out)
+	root.SetArgs([]string{"reconcile", "u", "--brokers", n.kafka, "--state-url", n.state})
+	require.ErrorIs(t, root.ExecuteContext(ctx), context.Canceled)
+	require.Regexp(t, `partition=1 since=\S+ transactional_id=other`, out.String())
+	require.Contains(t, out.String(), "+ a (partition")
+	require.Contains(t, out.String(), "2 new, 0 gone, 0 changed; inconclusive (nothing was written)")
 }
 
 // What is no whole dump of one state is refused, named, and nothing is written.
@@ -139,11 +209,12 @@ func TestReconcileRefuses(t *testing.T) {
 		"no document":   {"docs", "a\t{}\nb\t{\n", nil, "row 2"},
 		"no such input": {"u", "a\t1\n", []string{"--input", "csv"}, "--input"},
 		"no frame":      {"u", "a\t1\n", []string{"--at", "0:1"}, "frames cut u"},
-		"no topic":      {"nope", "a\t1\n", nil, "nope"},
+		"no topic":      {"nope", "a\t1\n", nil, "topic"},
 		"no file":       {"u", "", []string{filepath.Join(t.TempDir(), "nope")}, "nope"},
 	} {
 		_, err := n.try(t, x.dump, append([]string{"reconcile", x.topic}, x.args...)...)
 		require.ErrorContains(t, err, x.want, name)
+		require.NotContains(t, err.Error(), "configs of")
 		_, err = n.try(t, x.dump, append([]string{"reconcile", x.topic, "--dry-run"}, x.args...)...)
 		if name != "empty" {
 			require.ErrorContains(t, err, x.want, name)

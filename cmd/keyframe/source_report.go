@@ -1,8 +1,10 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -18,11 +20,41 @@ type sourceReport struct {
 	toHere        bool // the topic is made the source
 	wrote         bool
 
-	differing, moved []client.Difference
+	cmd    *cobra.Command
+	c      *config
+	asJSON bool
+	p      *differPrinter // nil until it is known what differs
+	err    error          // of printing
 }
 
-func (r *sourceReport) differs(d client.Difference) { r.differing = append(r.differing, d) }
-func (r *sourceReport) moves(d client.Difference)   { r.moved = append(r.moved, d) }
+// compared prints what is above the keys. Nothing of a source that may be empty by mistake is printed.
+func (r *sourceReport) compared(found client.Comparison) {
+	if found.Source.Count == 0 && !r.named {
+		return
+	}
+	r.p, r.err = newDifferPrinter(r.cmd, r.c, r.asJSON, differSides{
+		here: r.source, log: r.topic + " at " + cutText(found), toHere: r.toHere, partitions: len(found.Offsets) > 1,
+	})
+}
+
+func (r *sourceReport) differs(d client.Difference) {
+	if r.p != nil && r.err == nil {
+		r.err = r.p.key(d)
+	}
+}
+
+// moves prints a key that is left alone.
+func (r *sourceReport) moves(d client.Difference) {
+	if r.p == nil || r.err != nil {
+		return
+	}
+	text := "? " + shown(d.Key)
+	if r.p.sides.partitions {
+		text += fmt.Sprintf(" (partition %d)", d.Partition)
+	}
+	r.err = r.p.fact(text+"  written since the cut: left alone", []string{"key", "partition", "here", "log", "moved"},
+		nonNil(d.Key), d.Partition, entryOf(d.Here), entryOf(d.Log), true)
+}
 
 func addCutFlag(cmd *cobra.Command, at *string) {
 	cmd.Flags().StringVar(at, "at", "", "compare at a cut that was made before the dump: its name, or P:OFFSET,... of key frames (default: cut now)")
@@ -46,48 +78,51 @@ func verifySource(cmd *cobra.Command, c *config, args []string, flags sourceFlag
 	if err != nil {
 		return err
 	}
-	report := &sourceReport{topic: args[0], source: source.name, named: fileArgument(args) != ""}
-	return errors.Join(compareSource(cmd, c, report, source, at, asJSON), source.close())
+	report := &sourceReport{cmd: cmd, c: c, asJSON: asJSON, topic: args[0], source: source.name, named: fileArgument(args) != ""}
+	return errors.Join(report.compare(cmd.Context(), http.DefaultClient, source, at), source.close())
 }
 
-// compareSource writes nothing.
-func compareSource(cmd *cobra.Command, c *config, report *sourceReport, source *sourceFile, at *state.At, asJSON bool) error {
-	found, err := client.Compare(cmd.Context(), client.CompareConfig{
-		StateURL: c.str("state-url"), Topic: report.topic, At: at, OnDifference: report.differs, OnMoved: report.moves,
+// compare writes nothing.
+func (r *sourceReport) compare(ctx context.Context, by *http.Client, source *sourceFile, at *state.At) error {
+	found, err := client.Compare(ctx, client.CompareConfig{
+		StateURL: r.c.str("state-url"), HTTPClient: by, Topic: r.topic, At: at, OnCompared: r.compared, OnDifference: r.differs, OnMoved: r.moves,
 	}, source.rows())
 	if err != nil {
-		return reconcileError(c, report.topic, err)
+		return errors.Join(reconcileError(r.c, r.topic, err), r.breakOff())
 	}
-	if found.Source.Count == 0 && !report.named {
+	if found.Source.Count == 0 && !r.named {
 		return errors.New("standard input has no rows: name the --dir of a replica or a FILE of rows, or - if it is meant to be empty")
 	}
-	return report.print(cmd, c, asJSON, client.Published{Comparison: found, Verdict: found.Outcome})
+	return r.end(client.Published{Comparison: found, Verdict: found.Outcome})
 }
 
-// print ends with the exit status that the verdict is.
-func (r *sourceReport) print(cmd *cobra.Command, c *config, asJSON bool, done client.Published) error {
-	p, err := newDifferPrinter(cmd, c, asJSON, differSides{
-		here: r.source, log: r.topic + " at " + cutText(done.Comparison), toHere: r.toHere, partitions: len(done.Offsets) > 1,
-	})
-	if err != nil {
-		return err
+// flush hands what was printed so far to the reader.
+func (r *sourceReport) flush() error {
+	if r.p == nil || r.err != nil {
+		return r.err
 	}
-	for _, d := range r.differing {
-		if err := p.key(d); err != nil {
-			return err
-		}
+	return r.p.flush()
+}
+
+// breakOff ends it without a verdict.
+func (r *sourceReport) breakOff() error {
+	if r.p == nil || r.err != nil {
+		return r.err
 	}
-	for _, d := range r.moved {
-		if err := r.movedKey(p, d); err != nil {
-			return err
-		}
+	return r.p.close(nil)
+}
+
+// end ends with the exit status that the verdict is.
+func (r *sourceReport) end(done client.Published) error {
+	if r.err != nil {
+		return r.err
 	}
 	columns, values := sourceFacts(done, r.wrote)
-	if err := p.close(columns, values...); err != nil {
+	if err := r.p.close(columns, values...); err != nil {
 		return err
 	}
-	if p.text != nil {
-		fmt.Fprintln(cmd.ErrOrStderr(), r.summary(p, done))
+	if r.p.text != nil {
+		fmt.Fprintln(r.cmd.ErrOrStderr(), r.summary(done))
 	}
 	switch {
 	case done.Verdict == client.Equal:
@@ -96,16 +131,6 @@ func (r *sourceReport) print(cmd *cobra.Command, c *config, asJSON bool, done cl
 		return exitError(2)
 	}
 	return exitError(1)
-}
-
-// movedKey prints a key that is left alone.
-func (r *sourceReport) movedKey(p *differPrinter, d client.Difference) error {
-	text := "? " + shown(d.Key)
-	if p.sides.partitions {
-		text += fmt.Sprintf(" (partition %d)", d.Partition)
-	}
-	return p.fact(text+"  written since the cut: left alone", []string{"key", "partition", "here", "log", "moved"},
-		nonNil(d.Key), d.Partition, entryOf(d.Here), entryOf(d.Log), true)
 }
 
 // cutText is a cut as --at takes it: by offsets, which last longer than a name that nobody noted.
@@ -132,8 +157,8 @@ func sourceFacts(done client.Published, wrote bool) (columns []string, values []
 	return columns, values
 }
 
-func (r *sourceReport) summary(p *differPrinter, done client.Published) string {
-	text := fmt.Sprintf("%s, by %s: %s", counted(done.Source.Count, "row"), done.Method, p.summary())
+func (r *sourceReport) summary(done client.Published) string {
+	text := fmt.Sprintf("%s, by %s: %s", counted(done.Source.Count, "row"), done.Method, r.p.summary())
 	if done.Moved > 0 {
 		text += fmt.Sprintf(", %d left alone", done.Moved)
 	}
@@ -141,7 +166,7 @@ func (r *sourceReport) summary(p *differPrinter, done client.Published) string {
 		text += "; " + counted(done.Written, "delta") + " written"
 	}
 	if done.Duplicates > 0 {
-		text += fmt.Sprintf("; %d keys were live in more than one partition", done.Duplicates)
+		text += fmt.Sprintf("; %s too many of keys that were live in more than one partition", counted(done.Duplicates, "row"))
 	}
 	text += "; " + done.Verdict.String()
 	if done.Reason != "" {

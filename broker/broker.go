@@ -183,7 +183,10 @@ func (b *Broker) openTopics(ctx context.Context) (err error) {
 		}
 	}})
 	b.topics.AddHooks(b.keyframer.Hooks())
-	b.replicas = replicas.New(replicas.Config{Find: replicas.In(b.keyframer), Now: c.Now, Logger: c.Logger, Metrics: b.metrics})
+	b.replicas, err = replicas.Open(replicas.Config{Find: replicas.In(b.keyframer), Store: b.catalog, Now: c.Now, Logger: c.Logger, Metrics: b.metrics})
+	if err != nil {
+		return err
+	}
 	b.topics.AddHooks(topics.Hooks{Deleted: func(t *topics.Topic) { b.replicas.DropTopic(t.ID) }})
 	if err := b.keyframer.Sweep(ctx, b.catalog); err != nil {
 		return err

@@ -12,6 +12,12 @@ import (
 	"github.com/keyframelog/keyframe/proto/state/stateconnect"
 )
 
+func planeOf(t *testing.T, b *Broker) stateconnect.StateServiceClient {
+	transport := &http.Transport{}
+	t.Cleanup(transport.CloseIdleConnections)
+	return stateconnect.NewStateServiceClient(&http.Client{Transport: transport}, "http://"+b.StateAddr().String())
+}
+
 // A broker answers what a repair asks, until two replicas agree against it, and again when an operator has looked.
 func TestNothingIsRepairedWhileReplicasDispute(t *testing.T) {
 	b := startBroker(t)
@@ -19,9 +25,7 @@ func TestNothingIsRepairedWhileReplicasDispute(t *testing.T) {
 	l.add(0, change{"a", 1}, change{"b", 2})
 	cut, err := b.keyframer.Cut(t.Context(), "ledger")
 	require.NoError(t, err)
-	transport := &http.Transport{}
-	defer transport.CloseIdleConnections()
-	plane := stateconnect.NewStateServiceClient(&http.Client{Transport: transport}, "http://"+b.StateAddr().String())
+	plane := planeOf(t, b)
 	cells := func() (int, error) {
 		stream, err := plane.Sketch(t.Context(), connect.NewRequest(&state.SketchRequest{Topic: "ledger", Cut: cut.Frames[0].Cut, Cells: 64}))
 		require.NoError(t, err)

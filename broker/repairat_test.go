@@ -209,7 +209,9 @@ func TestNoFrameIsLoadedWhileReplicasDispute(t *testing.T) {
 		require.NoError(t, err)
 		require.True(t, ok, "it is as it was")
 	}
-	require.True(t, l.b.replicas.ClearDispute(topic.ID, 0))
+	ended, err := l.b.replicas.ClearDispute(topic.ID, 0)
+	require.NoError(t, err)
+	require.True(t, ended)
 	l.cut()
 	for _, m := range refused {
 		m.await(client.Bootstrapped)

@@ -48,10 +48,14 @@ type party struct {
 	run run
 }
 
-// settlement is up to where a dispute is over: what is claimed there counts no more.
+// settlement is up to where disputes are over: what is claimed there counts no more.
 type settlement struct {
 	incarnation [16]byte
 	cut         int64
+	times       int // how many there were
+	// overruled are replicas of which an operator has said that they are wrong, by name, at most partiesMax: until they are equal once, also if they are
+	// not there, or not any more.
+	overruled map[string]bool
 }
 
 // alarm is a dispute that began or ended. It is logged when the lock is released.
@@ -61,6 +65,19 @@ type alarm struct {
 	point     Point
 	replicas  []string
 	ended     string // by whom; empty: it began
+	stands    bool   // it began before the broker did
+}
+
+// news is what a report, or an operator's word, changed about disputes.
+type news struct {
+	alarms  []alarm
+	changed []int32 // partitions whose disputes have begun, ended or changed
+}
+
+func (n *news) log(l *slog.Logger) {
+	for _, a := range n.alarms {
+		a.log(l)
+	}
 }
 
 func (a alarm) log(l *slog.Logger) {
@@ -69,17 +86,20 @@ func (a alarm) log(l *slog.Logger) {
 		l.Warn("the partition is no longer disputed: repairs from it go on", "by", a.ended)
 		return
 	}
-	l.Error("replicas agree with one another and not with this broker: nothing is repaired from this partition. Stop the broker and run `keyframe check`, "+
-		"which folds the log again; if it finds no problem, the replicas are wrong: start the broker, and when they have reported again, "+
-		"`keyframe replica settle` lets them be repaired",
+	began := "replicas"
+	if a.stands {
+		began = "as before the start, replicas"
+	}
+	l.Error(began+" agree with one another and not with this broker: nothing is repaired from this partition. Stop the broker and run `keyframe check`, "+
+		"which folds the log again; if it finds no problem, the replicas are wrong: start the broker, and `keyframe replica settle` lets them be repaired",
 		"replicas", a.replicas, "count", a.point.Digest.Count, "sum", fmt.Sprintf("%x", a.point.Digest.Sum.Bytes()))
 }
 
 // judgeLocked takes a verdict that was not reported before.
-func (t *topic) judgeLocked(rep *replica, p *part, s *sighting, now time.Time, alarms *[]alarm) {
+func (t *topic) judgeLocked(rep *replica, p *part, s *sighting, now time.Time, n *news) {
 	no := s.said.Partition
 	if d := t.disputes[no]; d != nil && s.incarnation != [16]byte{} && d.incarnation != s.incarnation {
-		t.settleLocked(no, d, d.point.Offset, "the partition's log was created anew", alarms)
+		t.settleLocked(no, d, d.point.Offset, "the partition's log was created anew", n)
 	}
 	if !s.comparable {
 		return
@@ -88,30 +108,31 @@ func (t *topic) judgeLocked(rep *replica, p *part, s *sighting, now time.Time, a
 	switch s.said.Outcome {
 	case api.Outcome_OUTCOME_EQUAL:
 		if s.agrees == unknown || s.agrees == agrees {
-			t.equalLocked(rep, p, c, no, alarms)
+			t.equalLocked(rep, p, c, no, n)
 		}
 	case api.Outcome_OUTCOME_DRIFTED:
 		if s.agrees == unknown || s.agrees == differs {
-			t.driftedLocked(rep, p, c, no, now, alarms)
+			t.driftedLocked(rep, p, c, no, now, n)
 		}
 	}
 }
 
 // equalLocked ends the claims that the replica made in this run, by itself, and with them a dispute.
-func (t *topic) equalLocked(rep *replica, p *part, c claim, no int32, alarms *[]alarm) {
+func (t *topic) equalLocked(rep *replica, p *part, c claim, no int32, n *news) {
 	p.overruled = false
+	delete(t.settled[no].overruled, rep.name)
 	rep.unclaim(p, func(o claim) bool { return o.run == c.run && o.point.Offset < c.point.Offset })
 	d := t.disputes[no]
 	if d == nil {
 		return
 	}
 	if was, ok := d.parties[rep.name]; ok && was.run == c.run && was.at < c.point.Offset {
-		t.settleLocked(no, d, c.point.Offset, "replica "+rep.name+", which is equal at "+fmt.Sprint(c.point.Offset), alarms)
+		t.settleLocked(no, d, c.point.Offset, "replica "+rep.name+", which is equal at "+fmt.Sprint(c.point.Offset), n)
 	}
 }
 
 // driftedLocked keeps a claim, and looks who else has made the same.
-func (t *topic) driftedLocked(rep *replica, p *part, c claim, no int32, now time.Time, alarms *[]alarm) {
+func (t *topic) driftedLocked(rep *replica, p *part, c claim, no int32, now time.Time, n *news) {
 	if s := t.settled[no]; s.incarnation == c.incarnation && c.point.Offset <= s.cut || p.overruled {
 		return
 	}
@@ -125,21 +146,23 @@ func (t *topic) driftedLocked(rep *replica, p *part, c claim, no int32, now time
 			agreed[other.name] = o.party(c)
 		}
 	}
-	if len(agreed) < 2 {
+	d := t.disputes[no]
+	if d == nil && len(agreed) < 2 || d != nil && len(agreed) < 2 && (d.incarnation != c.incarnation || d.point != c.point) {
 		return
 	}
-	d := t.disputes[no]
 	if d == nil {
 		d = &dispute{incarnation: c.incarnation, point: c.point, sinceMs: now.UnixMilli(), parties: map[string]party{}}
 		t.disputes[no] = d
-		*alarms = append(*alarms, alarm{topic: t.Name, partition: no, point: c.point, replicas: slices.Sorted(maps.Keys(agreed))})
+		n.alarms = append(n.alarms, alarm{topic: t.Name, partition: no, point: c.point, replicas: slices.Sorted(maps.Keys(agreed))})
 	}
 	if c.point.Offset > d.point.Offset {
 		d.point = c.point
+		n.changed = append(n.changed, no)
 	}
 	for name, x := range agreed {
-		if was, ok := d.parties[name]; ok && x.at >= was.at || !ok && len(d.parties) < partiesMax {
+		if was, ok := d.parties[name]; ok && x.at >= was.at && x != was || !ok && len(d.parties) < partiesMax {
 			d.parties[name] = x
+			n.changed = append(n.changed, no)
 		}
 	}
 }
@@ -182,9 +205,11 @@ func (p *part) claimed(c claim) int {
 func (p *part) party(c claim) party { return party{c.point.Offset, p.claims[p.claimed(c)].run} }
 
 // settleLocked ends a dispute; claims up to a cut count no more.
-func (t *topic) settleLocked(no int32, d *dispute, cut int64, by string, alarms *[]alarm) {
+func (t *topic) settleLocked(no int32, d *dispute, cut int64, by string, n *news) {
 	delete(t.disputes, no)
-	t.settled[no] = settlement{d.incarnation, max(cut, d.point.Offset)}
+	n.changed = append(n.changed, no)
+	before := t.settled[no]
+	t.settled[no] = settlement{d.incarnation, max(cut, d.point.Offset), before.times + 1, before.overruled}
 	for at, who := range t.claimants {
 		if at.partition != no || at.point.Offset > t.settled[no].cut {
 			continue
@@ -195,29 +220,59 @@ func (t *topic) settleLocked(no int32, d *dispute, cut int64, by string, alarms 
 		}
 		delete(t.claimants, at)
 	}
-	*alarms = append(*alarms, alarm{topic: t.Name, partition: no, point: d.point, ended: by})
+	n.alarms = append(n.alarms, alarm{topic: t.Name, partition: no, point: d.point, ended: by})
 }
 
 // Disputed says whether replicas of a partition agree with one another and not with the log: nothing may be repaired from it.
 func (r *Registry) Disputed(topicID [16]byte, partition int32) bool {
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	t := r.topics[topicID]
-	return t != nil && t.disputes[partition] != nil
+	disputed := t != nil && t.disputes[partition] != nil
+	r.mu.Unlock()
+	if disputed {
+		r.storedBeforeTold()
+	}
+	return disputed
+}
+
+// Standing is how a partition stands: whether it is disputed, and how many disputes have ended.
+type Standing struct {
+	Disputed bool
+	Ended    int
+}
+
+// Standings are how the partitions of a topic stand; of those that are not among them nothing was ever disputed.
+func (r *Registry) Standings(topicID [16]byte) map[int32]Standing {
+	out, disputed := map[int32]Standing{}, false
+	r.mu.Lock()
+	if t := r.topics[topicID]; t != nil {
+		for no, s := range t.settled {
+			out[no] = Standing{Ended: s.times}
+		}
+		for no := range t.disputes {
+			out[no] = Standing{true, t.settled[no].times}
+			disputed = true
+		}
+	}
+	r.mu.Unlock()
+	if disputed {
+		r.storedBeforeTold()
+	}
+	return out
 }
 
 // ClearDispute is an operator's word that the log is right: the partition is repaired from again, and its replicas must have been equal once
-// before what they say against it counts again. It tells whether there was a dispute.
-func (r *Registry) ClearDispute(topicID [16]byte, partition int32) bool {
-	var alarms []alarm
-	cleared := r.clear(topicID, partition, &alarms)
-	for _, a := range alarms {
-		a.log(r.cfg.Logger)
-	}
-	return cleared
+// before what they say against it counts again. It tells whether there was a dispute. The error is the store's: the dispute has ended, but is back
+// when the broker starts again.
+func (r *Registry) ClearDispute(topicID [16]byte, partition int32) (bool, error) {
+	var n news
+	cleared := r.clear(topicID, partition, &n)
+	err := r.store()
+	n.log(r.cfg.Logger)
+	return cleared, err
 }
 
-func (r *Registry) clear(topicID [16]byte, partition int32, alarms *[]alarm) bool {
+func (r *Registry) clear(topicID [16]byte, partition int32, n *news) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	t := r.topics[topicID]
@@ -234,15 +289,32 @@ func (r *Registry) clear(topicID [16]byte, partition int32, alarms *[]alarm) boo
 		// Of more parties than a dispute lists, those who say the same.
 		p.overruled = p.overruled || party || slices.ContainsFunc(p.claims, func(c claim) bool { return c.point == d.point })
 	}
-	t.settleLocked(partition, d, d.point.Offset, "an operator", alarms)
+	t.settleLocked(partition, d, d.point.Offset, "an operator", n)
+	s := t.settled[partition]
+	s.overruled = map[string]bool{}
+	for name := range d.parties {
+		s.overruled[name] = true
+	}
+	t.settled[partition] = s
+	r.changedLocked(t, n)
 	return true
 }
 
 // Disputes lists the disputes of a topic, or of all if the name is empty, by topic and partition.
 func (r *Registry) Disputes(topicName string) []*api.Dispute {
+	out := r.disputes(topicName)
+	if len(out) > 0 {
+		r.storedBeforeTold()
+	}
+	slices.SortFunc(out, func(a, b *api.Dispute) int {
+		return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))
+	})
+	return out
+}
+
+func (r *Registry) disputes(topicName string) (out []*api.Dispute) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	var out []*api.Dispute
 	for _, t := range r.topics {
 		if topicName != "" && t.Name != topicName {
 			continue
@@ -255,8 +327,5 @@ func (r *Registry) Disputes(topicName string) []*api.Dispute {
 			})
 		}
 	}
-	slices.SortFunc(out, func(a, b *api.Dispute) int {
-		return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))
-	})
 	return out
 }

@@ -12,6 +12,13 @@ import (
 
 func (g *rig) disputed() bool { return g.Disputed(files.ID, 0) }
 
+func (g *rig) settle() bool {
+	g.t.Helper()
+	ended, err := g.ClearDispute(files.ID, 0)
+	require.NoError(g.t, err)
+	return ended
+}
+
 // Two replicas of different names that say the same against the broker stop repairs, loudly and with what to do; each answer says so.
 func TestTwoReplicasDispute(t *testing.T) {
 	g := newRig(t, nil)
@@ -232,7 +239,7 @@ func TestTheOverruledAgreeWithNobody(t *testing.T) {
 		g.report(name, state(300, drifted(200, sum(9, 9))))
 	}
 	g.report("a", state(300, drifted(300, sum(7, 7))))
-	require.True(t, g.ClearDispute(files.ID, 0))
+	require.True(t, g.settle())
 	g.report("c", state(300, drifted(300, sum(7, 7))))
 	require.False(t, g.disputed())
 	g.report("d", state(300, drifted(300, sum(7, 7))))
@@ -242,12 +249,12 @@ func TestTheOverruledAgreeWithNobody(t *testing.T) {
 // An operator's word lets the replicas be repaired: what they say counts again once they have been equal.
 func TestOperatorEndsADispute(t *testing.T) {
 	g := newRig(t, nil)
-	require.False(t, g.ClearDispute(files.ID, 0))
+	require.False(t, g.settle())
 	wrong := sum(9, 9)
 	g.report("a", state(300, drifted(200, wrong)))
 	g.report("b", state(300, drifted(200, wrong)))
-	require.True(t, g.ClearDispute(files.ID, 0))
-	require.False(t, g.ClearDispute(files.ID, 0))
+	require.True(t, g.settle())
+	require.False(t, g.settle())
 	require.Contains(t, g.said.String(), "by=\"an operator\"")
 	for _, name := range []string{"a", "b"} {
 		g.report(name, state(300, drifted(300, wrong)))
@@ -272,7 +279,7 @@ func TestDisputeIsBounded(t *testing.T) {
 		g.report(fmt.Sprintf("r%03d", i), state(300, drifted(200, sum(9, 9))))
 	}
 	require.Len(t, g.Disputes("")[0].Replicas, 64)
-	require.True(t, g.ClearDispute(files.ID, 0))
+	require.True(t, g.settle())
 	for i := range 200 {
 		g.report(fmt.Sprintf("r%03d", i), state(400, drifted(300, sum(9, 9))))
 	}

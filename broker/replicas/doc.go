@@ -1,12 +1,13 @@
 // Package replicas keeps what replicas report: who they are, how far they are, whether they equal the log, what they repaired.
 //
-//	r := replicas.New(replicas.Config{Find: replicas.In(keyframer)})
+//	r, err := replicas.Open(replicas.Config{Find: replicas.In(keyframer), Store: catalog})
 //	answer, err := r.Report(replicas.Topic{ID: id, Name: "files"}, request)
 //	if r.Disputed(id, 0) { ... } // nothing is repaired from this partition
 //
 // # What is kept
 //
-// One report for each name and topic, the latest, in memory alone: after a restart of the broker the replicas report again. A replica that has
+// One report for each name and topic, the latest, in memory alone: after a restart of the broker the replicas report again; disputes are in Config.Store as
+// well. A replica that has
 // been silent for Config.ForgetAfter is forgotten; one that leaves, at once. There are at most Config.ReplicasMax of them, of at most
 // Config.BytesMax; who would be one too many takes the place of a replica whose report is overdue, or is refused: nobody loses a place by
 // what others report.

@@ -15,12 +15,15 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	api "github.com/keyframelog/keyframe/proto/state"
+	"github.com/keyframelog/keyframe/storage/catalog"
 )
 
-// Config of a Registry. Find is required; zero values of the rest mean the defaults.
+// Config of a Registry. Find and Store are required; zero values of the rest mean the defaults.
 type Config struct {
 	// Find returns what the log of a partition says; false where there is none such.
 	Find func(t Topic, partition int32) (Log, bool)
+	// Store keeps disputes.
+	Store Store
 	// Interval is how often replicas are asked to report, whether anything happened or not. Default 5 s. Where they are many, they are asked
 	// less often: all together ReportsPerSecond times.
 	Interval         time.Duration
@@ -69,9 +72,13 @@ func setDefault[T int | time.Duration](v *T, value T) {
 
 // Registry is safe for concurrent use. It has no goroutine.
 type Registry struct {
-	cfg Config
+	cfg     Config
+	storing chan struct{} // has one place: of who writes to the store. A channel, because it is held across a sync
 
 	mu sync.Mutex // guards the rest
+	// unstored are the disputes that have begun, changed or ended since they were stored.
+	unstored map[catalog.DisputedPartition]bool
+	changed  chan struct{} // closed when a dispute has begun, changed or ended since
 	// topics have an entry from the first report until they are dropped: counters outlive those who were counted.
 	topics  map[[16]byte]*topic
 	order   *list.List // of *replica, that which reported longest ago first
@@ -107,32 +114,42 @@ type part struct {
 	overruled bool // an operator has decided for the log; until it is equal once
 }
 
-// New returns an empty registry.
-func New(cfg Config) *Registry {
-	r := &Registry{cfg: cfg.withDefaults(), topics: map[[16]byte]*topic{}, order: list.New()}
+// Open returns a registry that knows of no replica, and of the disputes that are stored. Errors: the store's.
+func Open(cfg Config) (*Registry, error) {
+	r := &Registry{
+		cfg: cfg.withDefaults(), topics: map[[16]byte]*topic{}, order: list.New(), storing: make(chan struct{}, 1),
+		unstored: map[catalog.DisputedPartition]bool{}, changed: make(chan struct{}),
+	}
+	if err := r.load(); err != nil {
+		return nil, err
+	}
 	if r.cfg.Metrics != nil {
 		r.cfg.Metrics.MustRegister(&metrics{r})
 	}
-	return r
+	return r, nil
 }
 
-// Report takes a report, whose form the caller has checked. ErrFull.
+// Report takes a report, whose form the caller has checked. A dispute is stored before anybody hears of it. Errors: ErrFull, and the store's.
 func (r *Registry) Report(t Topic, m *api.ReportRequest) (*api.ReportResponse, error) {
 	now := r.cfg.Now()
 	seen := make([]sighting, 0, len(m.Partitions))
 	for _, x := range m.Partitions {
 		seen = append(seen, r.look(t, x, now))
 	}
-	var alarms []alarm
-	answer, err := r.take(t, m, seen, now, &alarms)
-	for _, a := range alarms {
-		a.log(r.cfg.Logger)
+	var n news
+	answer, err := r.take(t, m, seen, now, &n)
+	if err == nil && (len(n.changed) > 0 || len(answer.Disputed) > 0) {
+		err = r.store()
 	}
-	return answer, err
+	n.log(r.cfg.Logger)
+	if err != nil {
+		return nil, err
+	}
+	return answer, nil
 }
 
 // take is the part of Report that holds the lock.
-func (r *Registry) take(t Topic, m *api.ReportRequest, seen []sighting, now time.Time, alarms *[]alarm) (*api.ReportResponse, error) {
+func (r *Registry) take(t Topic, m *api.ReportRequest, seen []sighting, now time.Time, n *news) (*api.ReportResponse, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.forgetLocked(now)
@@ -145,11 +162,12 @@ func (r *Registry) take(t Topic, m *api.ReportRequest, seen []sighting, now time
 		return nil, err
 	}
 	for i := range seen {
-		r.seeLocked(rep, &seen[i], now, alarms)
+		r.seeLocked(rep, &seen[i], now, n)
 	}
 	if m.Leaving {
 		r.removeLocked(rep)
 	}
+	r.changedLocked(rep.topic, n)
 	answer.Disputed = slices.Sorted(maps.Keys(rep.topic.disputes))
 	return answer, nil
 }
@@ -252,16 +270,16 @@ func (r *Registry) removeLocked(rep *replica) {
 }
 
 // seeLocked takes what a replica says of one partition.
-func (r *Registry) seeLocked(rep *replica, s *sighting, now time.Time, alarms *[]alarm) {
+func (r *Registry) seeLocked(rep *replica, s *sighting, now time.Time, n *news) {
 	no := s.said.Partition
 	p := rep.partitions[no]
 	if p == nil {
-		p = &part{}
+		p = &part{overruled: rep.topic.settled[no].overruled[rep.name]}
 		rep.partitions[no] = p
 	}
 	rep.topic.countsOf(no).add(p.last, s.said)
 	if verdict(p.last) != verdict(s.said) {
-		rep.topic.judgeLocked(rep, p, s, now, alarms)
+		rep.topic.judgeLocked(rep, p, s, now, n)
 	}
 	p.last = s.said
 }

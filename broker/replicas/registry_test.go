@@ -54,6 +54,8 @@ type rig struct {
 	now     time.Time
 	said    bytes.Buffer
 	metrics *prometheus.Registry
+	stored  store
+	restart func() // of the broker: the disputes are what is stored
 }
 
 func newRig(t testing.TB, set func(*replicas.Config)) *rig {
@@ -66,12 +68,22 @@ func newRig(t testing.TB, set func(*replicas.Config)) *rig {
 		Find: func(t replicas.Topic, partition int32) (replicas.Log, bool) {
 			return g.log, t == files && partition < 2
 		},
-		Now: func() time.Time { return g.now }, Metrics: g.metrics, Logger: slog.New(slog.NewTextHandler(&g.said, nil)),
+		Store: &g.stored, Now: func() time.Time { return g.now }, Metrics: g.metrics, Logger: slog.New(slog.NewTextHandler(&g.said, nil)),
 	}
 	if set != nil {
 		set(&cfg)
 	}
-	g.Registry = replicas.New(cfg)
+	var err error
+	g.Registry, err = replicas.Open(cfg)
+	require.NoError(t, err)
+	g.restart = func() {
+		t.Helper()
+		g.said.Reset()
+		g.metrics = prometheus.NewRegistry()
+		cfg.Metrics = g.metrics
+		g.Registry, err = replicas.Open(cfg)
+		require.NoError(t, err)
+	}
 	return g
 }
 

@@ -2,6 +2,7 @@ package state
 
 import (
 	"context"
+	"fmt"
 
 	"connectrpc.com/connect"
 
@@ -14,5 +15,9 @@ func (s *service) ClearDispute(_ context.Context, req *connect.Request[api.Clear
 	if err != nil {
 		return nil, err
 	}
-	return connect.NewResponse(&api.ClearDisputeResponse{Cleared: s.cfg.Replicas.ClearDispute(sel.topic.ID, req.Msg.Partition)}), nil
+	cleared, err := s.cfg.Replicas.ClearDispute(sel.topic.ID, req.Msg.Partition)
+	if err != nil {
+		return nil, describe(sel.topic, sel.partitions[0], fmt.Errorf("the dispute has ended, but is back when the broker starts again: %w", err))
+	}
+	return connect.NewResponse(&api.ClearDisputeResponse{Cleared: cleared}), nil
 }

@@ -3,10 +3,12 @@ package state
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"connectrpc.com/connect"
 
 	"github.com/keyframelog/keyframe/broker/keyframer"
+	"github.com/keyframelog/keyframe/broker/replicas"
 	api "github.com/keyframelog/keyframe/proto/state"
 )
 
@@ -17,12 +19,10 @@ func (s *service) Frames(ctx context.Context, req *connect.Request[api.FramesReq
 	if err != nil {
 		return err
 	}
-	changed := sel.topic.Changed()
+	changed, disputes := sel.topic.Changed(), s.cfg.Replicas.Changed()
 	seen := map[int32]frameKey{} // newest that was sent
-	first := &api.FramesResponse{}
-	for _, p := range sel.partitions {
-		first.Partitions = append(first.Partitions, partitionOf(sel.topic, p))
-	}
+	standings := s.cfg.Replicas.Standings(sel.topic.ID)
+	first := &api.FramesResponse{Partitions: describeAll(sel, sel.partitions, standings)}
 	if first.Frames, err = newFrames(sel, seen); err != nil {
 		return err
 	}
@@ -36,14 +36,16 @@ func (s *service) Frames(ctx context.Context, req *connect.Request[api.FramesReq
 		case <-s.closing:
 			return connect.NewError(connect.CodeUnavailable, errors.New("the broker is shutting down"))
 		case <-changed:
+		case <-disputes:
 		}
-		changed = sel.topic.Changed()
-		next := &api.FramesResponse{}
+		changed, disputes = sel.topic.Changed(), s.cfg.Replicas.Changed()
+		was := standings
+		standings = s.cfg.Replicas.Standings(sel.topic.ID)
+		again := slices.DeleteFunc(slices.Clone(sel.partitions), func(p *keyframer.Partition) bool { return standings[p.Index] == was[p.Index] })
 		if m.Partition == nil {
-			for _, p := range sel.grow() {
-				next.Partitions = append(next.Partitions, partitionOf(sel.topic, p))
-			}
+			again = append(again, sel.grow()...)
 		}
+		next := &api.FramesResponse{Partitions: describeAll(sel, again, standings)}
 		if next.Frames, err = newFrames(sel, seen); err != nil {
 			return err
 		}
@@ -54,6 +56,16 @@ func (s *service) Frames(ctx context.Context, req *connect.Request[api.FramesReq
 			return err
 		}
 	}
+}
+
+// describeAll describes partitions, and how they stand.
+func describeAll(sel selection, partitions []*keyframer.Partition, standings map[int32]replicas.Standing) (out []*api.Partition) {
+	for _, p := range partitions {
+		d := partitionOf(sel.topic, p)
+		d.Disputed = standings[p.Index].Disputed
+		out = append(out, d)
+	}
+	return out
 }
 
 // grow selects the partitions that have come since all were, and returns them.

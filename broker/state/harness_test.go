@@ -129,7 +129,8 @@ func (n *node) start(partitions int, configure func(*state.Config)) {
 
 // config is of a state plane over the keyframer and the leases that there are.
 func (n *node) config(metrics prometheus.Registerer) state.Config {
-	registry := replicas.New(replicas.Config{Find: replicas.In(n.k), Now: n.clock.Now, Metrics: metrics})
+	registry, err := replicas.Open(replicas.Config{Find: replicas.In(n.k), Store: n.catalog, Now: n.clock.Now, Metrics: metrics})
+	require.NoError(n.t, err)
 	desk := repair.NewDesk(repair.Config{Now: n.clock.Now, Metrics: metrics, Disputed: registry.Disputed})
 	n.onStop(func() { require.NoError(n.t, desk.Close()) })
 	return state.Config{Keyframer: n.k, Replicas: registry, Repairs: desk, Leases: n.leases, Metrics: metrics, Now: n.clock.Now}

@@ -14,6 +14,7 @@ type repairRequest interface {
 	GetPartition() int32
 	GetIncarnation() []byte
 	GetCut() int64
+	GetNaming() bool
 }
 
 // repairing is a frame that one call answers from.
@@ -44,7 +45,7 @@ func (s *service) openRepair(parent context.Context, m repairRequest) (context.C
 		return nil, nil, describe(sel.topic, p, err)
 	}
 	ctx, cancel := context.WithTimeout(parent, s.cfg.ScanTime)
-	f, err := s.cfg.Repairs.Open(ctx, repair.Source{Topic: sel.topic.Name, TopicID: sel.topic.ID, Partition: p.Index, Table: t}, m.GetCut())
+	f, err := s.cfg.Repairs.Open(ctx, repair.Source{Topic: sel.topic.Name, TopicID: sel.topic.ID, Partition: p.Index, Table: t, Naming: m.GetNaming()}, m.GetCut())
 	if err != nil {
 		cancel()
 		return nil, nil, describe(sel.topic, p, err)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"testing"
 
@@ -278,6 +279,30 @@ func TestReasonsOfTheDesk(t *testing.T) {
 	code, why = refused(0)
 	require.Equal(t, connect.CodeFailedPrecondition, code)
 	require.Equal(t, api.Reason_REASON_DISPUTED, why)
+}
+
+// In a dispute it is still told what differs, to who leaves it as it is.
+func TestWhatDiffersIsToldInADispute(t *testing.T) {
+	n := newNode(t, 1, nil)
+	n.logs[0].Append(memlog.Put("a", "1"), memlog.Put("b", "1"))
+	n.cut()
+	n.dispute(2)
+	for _, naming := range []bool{false, true} {
+		_, cells, _, sketchErr := n.sketch(&api.SketchRequest{Cut: 2, Cells: 64, Naming: naming})
+		_, tags, tagsErr := n.tags(&api.TagsRequest{Cut: 2, Naming: naming})
+		rows, _, resolveErr := n.resolve(&api.ResolveRequest{Cut: 2, Tags: tags, Naming: naming})
+		if !naming {
+			for _, err := range []error{sketchErr, tagsErr, resolveErr} {
+				_, why, _ := reason(t, err)
+				require.Equal(t, api.Reason_REASON_DISPUTED, why)
+			}
+			continue
+		}
+		require.NoError(t, errors.Join(sketchErr, tagsErr, resolveErr))
+		require.NotEmpty(t, cells)
+		require.Len(t, tags, 16)
+		require.Len(t, rows, 2)
+	}
 }
 
 // A frame that is superseded at its cut is another one: the answers say so, and know nothing of rows that have left.

@@ -12,6 +12,7 @@ import (
 	"github.com/keyframelog/keyframe/broker/replicas"
 	"github.com/keyframelog/keyframe/broker/state"
 	api "github.com/keyframelog/keyframe/proto/state"
+	"github.com/keyframelog/keyframe/storage/catalog"
 )
 
 func (n *node) report(m *api.ReportRequest) (*api.ReportResponse, error) {
@@ -77,6 +78,52 @@ func TestReportAndReplicas(t *testing.T) {
 	require.Empty(t, list.Msg.Disputes)
 	_, body := n.request("GET", "/metrics")
 	require.Contains(t, string(body), `keyframe_replicas_drifted{partition="0",topic="files"} 2`)
+}
+
+// Who follows the frames is told of a dispute and of its end, on a topic in which nothing else happens; who comes later too.
+func TestFramesTellOfDisputes(t *testing.T) {
+	n := newNode(t, 2, nil)
+	n.logs[0].Append(memlog.Put("a", "1"))
+	n.logs[1].Append(memlog.Put("b", "1"))
+	n.cut()
+	follow := func(partition *int32) *connect.ServerStreamForClient[api.FramesResponse] {
+		stream, err := n.client.Frames(t.Context(), connect.NewRequest(&api.FramesRequest{Topic: topicName, Partition: partition, Follow: true}))
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, stream.Close()) })
+		return stream
+	}
+	requireTold := func(stream *connect.ServerStreamForClient[api.FramesResponse], want ...bool) *api.FramesResponse {
+		t.Helper()
+		require.True(t, stream.Receive(), stream.Err())
+		m := stream.Msg()
+		require.Len(t, m.Partitions, len(want))
+		for i, x := range m.Partitions {
+			require.EqualValues(t, i, x.Partition)
+			require.EqualValues(t, 1, x.LastStableOffset)
+			require.Equal(t, want[i], x.Disputed)
+		}
+		return m
+	}
+	settle := func() {
+		_, err := n.client.ClearDispute(t.Context(), connect.NewRequest(&api.ClearDisputeRequest{Topic: topicName}))
+		require.NoError(t, err)
+	}
+	stream, other := follow(nil), follow(ptr(int32(1)))
+	requireTold(stream, false, false)
+	require.True(t, other.Receive())
+	n.dispute(1)
+	require.Empty(t, requireTold(stream, true).Frames)
+	late := follow(nil)
+	requireTold(late, true, false)
+	settle()
+	requireTold(stream, false)
+	requireTold(late, false)
+
+	n.logs[1].Append(memlog.Put("c", "1"))
+	n.cut()
+	require.True(t, other.Receive())
+	require.Empty(t, other.Msg().Partitions, "it is another's")
+	require.Len(t, other.Msg().Frames, 1)
 }
 
 // A dispute is one partition's, and so is its end; a log is that of one life of a topic.
@@ -178,10 +225,18 @@ func TestBadReports(t *testing.T) {
 	require.Empty(t, list.Msg.Replicas)
 }
 
+// none stores nothing.
+type none struct{}
+
+func (none) ChangeDisputes([]catalog.Dispute, []catalog.DisputedPartition) error { return nil }
+func (none) Disputes() ([]catalog.Dispute, error)                                { return nil, nil }
+
 // A replica that there is no room for is told so, with a reason; a reason that it gave is cut.
 func TestReportsAreBounded(t *testing.T) {
 	n := newNode(t, 1, func(c *state.Config) {
-		c.Replicas = replicas.New(replicas.Config{Find: replicas.In(c.Keyframer), ReplicasMax: 1, Now: c.Now})
+		var err error
+		c.Replicas, err = replicas.Open(replicas.Config{Find: replicas.In(c.Keyframer), Store: none{}, ReplicasMax: 1, Now: c.Now})
+		require.NoError(t, err)
 	})
 	_, err := n.report(reported("one", 0, func(x *api.ReplicaPartition) { x.Reason = strings.Repeat("€", 1000) }))
 	require.NoError(t, err)

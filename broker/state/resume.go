@@ -36,7 +36,7 @@ func (s *service) Resume(ctx context.Context, req *connect.Request[api.ResumeReq
 		return nil, describe(t, p, fmt.Errorf("%w: %s", keyframer.ErrNotKeyFramed, t.Name))
 	}
 	q.sameLog = q.incarnation == p.Incarnation
-	if q.repairs && s.cfg.Replicas.Disputed(t.ID, p.Index) {
+	if q.repairs && !m.Naming && s.cfg.Replicas.Disputed(t.ID, p.Index) {
 		return nil, refuseAt(api.Reason_REASON_DISPUTED, t, p, q.repairAt, "partition %d: %w", p.Index, repair.ErrDisputed)
 	}
 	for try := 0; ; try++ {

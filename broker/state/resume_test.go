@@ -227,6 +227,11 @@ func TestRepairCutsOneFrame(t *testing.T) {
 	_, err = n.resume(withRepair(held(at, 50), 60))
 	_, why, _ = reason(t, err)
 	require.Equal(t, api.Reason_REASON_DISPUTED, why)
+	naming := withRepair(held(at, 50), 60)
+	naming.Naming = true
+	got, err = n.resume(naming)
+	require.NoError(t, err, "to tell what differs is none either")
+	require.EqualValues(t, 101, got.Frame.Cut)
 	_, err = n.resume(held(at, 50))
 	require.NoError(t, err, "to follow is no repair")
 }

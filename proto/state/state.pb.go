@@ -1250,7 +1250,8 @@ func (x *FramesRequest) GetFollow() bool {
 
 type FramesResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// First message: the partitions that are read. Later messages: partitions that the topic got since, if all are read.
+	// First message: the partitions that are read. Later messages: partitions that the topic got since, if all are read; and those that have become
+	// disputed, or are no longer.
 	Partitions []*Partition `protobuf:"bytes,1,rep,name=partitions,proto3" json:"partitions,omitempty"`
 	// First message: the retained frames, by partition and cut. Later messages: frames that were cut since, or superseded.
 	Frames        []*Frame `protobuf:"bytes,2,rep,name=frames,proto3" json:"frames,omitempty"`
@@ -1322,7 +1323,9 @@ type Partition struct {
 	// The tombstone horizon: the lowest offset from which a consolidated delta is complete.
 	Horizon int64 `protobuf:"varint,10,opt,name=horizon,proto3" json:"horizon,omitempty"`
 	// Not empty: this partition cannot be folded, and why.
-	Failure       string `protobuf:"bytes,11,opt,name=failure,proto3" json:"failure,omitempty"`
+	Failure string `protobuf:"bytes,11,opt,name=failure,proto3" json:"failure,omitempty"`
+	// In answers of Frames: replicas agree with one another and not with the broker, and nothing is repaired from the partition.
+	Disputed      bool `protobuf:"varint,12,opt,name=disputed,proto3" json:"disputed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1432,6 +1435,13 @@ func (x *Partition) GetFailure() string {
 		return x.Failure
 	}
 	return ""
+}
+
+func (x *Partition) GetDisputed() bool {
+	if x != nil {
+		return x.Disputed
+	}
+	return false
 }
 
 // Frame describes one key frame.
@@ -1924,7 +1934,9 @@ type ResumeRequest struct {
 	// Of the last batch applied; -1: not known.
 	LeaderEpoch int32 `protobuf:"varint,6,opt,name=leader_epoch,json=leaderEpoch,proto3" json:"leader_epoch,omitempty"`
 	// The state is to become that of a frame at or above this offset, not go on where it is: it is to be repaired.
-	RepairAt      *int64 `protobuf:"varint,7,opt,name=repair_at,json=repairAt,proto3,oneof" json:"repair_at,omitempty"`
+	RepairAt *int64 `protobuf:"varint,7,opt,name=repair_at,json=repairAt,proto3,oneof" json:"repair_at,omitempty"`
+	// With repair_at: what differs is looked for, told and left as it is. That is answered where the partition is disputed as well.
+	Naming        bool `protobuf:"varint,8,opt,name=naming,proto3" json:"naming,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2006,6 +2018,13 @@ func (x *ResumeRequest) GetRepairAt() int64 {
 		return *x.RepairAt
 	}
 	return 0
+}
+
+func (x *ResumeRequest) GetNaming() bool {
+	if x != nil {
+		return x.Naming
+	}
+	return false
 }
 
 type ResumeResponse struct {
@@ -3033,9 +3052,11 @@ type SketchRequest struct {
 	// Of a retained frame.
 	Cut int64 `protobuf:"varint,4,opt,name=cut,proto3" json:"cut,omitempty"`
 	// The first cell wanted, and how many; at most 2^20 in all.
-	First         uint32 `protobuf:"varint,5,opt,name=first,proto3" json:"first,omitempty"`
-	Cells         uint32 `protobuf:"varint,6,opt,name=cells,proto3" json:"cells,omitempty"`
-	Replica       string `protobuf:"bytes,7,opt,name=replica,proto3" json:"replica,omitempty"`
+	First   uint32 `protobuf:"varint,5,opt,name=first,proto3" json:"first,omitempty"`
+	Cells   uint32 `protobuf:"varint,6,opt,name=cells,proto3" json:"cells,omitempty"`
+	Replica string `protobuf:"bytes,7,opt,name=replica,proto3" json:"replica,omitempty"`
+	// As in ResumeRequest: what differs is told and left as it is.
+	Naming        bool `protobuf:"varint,8,opt,name=naming,proto3" json:"naming,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3119,6 +3140,13 @@ func (x *SketchRequest) GetReplica() string {
 	return ""
 }
 
+func (x *SketchRequest) GetNaming() bool {
+	if x != nil {
+		return x.Naming
+	}
+	return false
+}
+
 type SketchResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// In the first message.
@@ -3180,8 +3208,10 @@ type ResolveRequest struct {
 	Incarnation []byte                 `protobuf:"bytes,3,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	Cut         int64                  `protobuf:"varint,4,opt,name=cut,proto3" json:"cut,omitempty"`
 	// 8 bytes each, at most 2^17 in one request.
-	Tags          []byte `protobuf:"bytes,5,opt,name=tags,proto3" json:"tags,omitempty"`
-	Replica       string `protobuf:"bytes,6,opt,name=replica,proto3" json:"replica,omitempty"`
+	Tags    []byte `protobuf:"bytes,5,opt,name=tags,proto3" json:"tags,omitempty"`
+	Replica string `protobuf:"bytes,6,opt,name=replica,proto3" json:"replica,omitempty"`
+	// As in ResumeRequest: what differs is told and left as it is.
+	Naming        bool `protobuf:"varint,7,opt,name=naming,proto3" json:"naming,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3258,6 +3288,13 @@ func (x *ResolveRequest) GetReplica() string {
 	return ""
 }
 
+func (x *ResolveRequest) GetNaming() bool {
+	if x != nil {
+		return x.Naming
+	}
+	return false
+}
+
 type ResolveResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Rows with the tags, in offset order. Two rows may share a tag; both come.
@@ -3313,12 +3350,14 @@ func (x *ResolveResponse) GetUnknown() []byte {
 }
 
 type TagsRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Topic         string                 `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
-	Partition     int32                  `protobuf:"varint,2,opt,name=partition,proto3" json:"partition,omitempty"`
-	Incarnation   []byte                 `protobuf:"bytes,3,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
-	Cut           int64                  `protobuf:"varint,4,opt,name=cut,proto3" json:"cut,omitempty"`
-	Replica       string                 `protobuf:"bytes,5,opt,name=replica,proto3" json:"replica,omitempty"`
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Topic       string                 `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
+	Partition   int32                  `protobuf:"varint,2,opt,name=partition,proto3" json:"partition,omitempty"`
+	Incarnation []byte                 `protobuf:"bytes,3,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	Cut         int64                  `protobuf:"varint,4,opt,name=cut,proto3" json:"cut,omitempty"`
+	Replica     string                 `protobuf:"bytes,5,opt,name=replica,proto3" json:"replica,omitempty"`
+	// As in ResumeRequest: what differs is told and left as it is.
+	Naming        bool `protobuf:"varint,6,opt,name=naming,proto3" json:"naming,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3386,6 +3425,13 @@ func (x *TagsRequest) GetReplica() string {
 		return x.Replica
 	}
 	return ""
+}
+
+func (x *TagsRequest) GetNaming() bool {
+	if x != nil {
+		return x.Naming
+	}
+	return false
 }
 
 type TagsResponse struct {
@@ -4009,7 +4055,7 @@ func (x *ReplicasResponse) GetDisputes() []*Dispute {
 }
 
 // Dispute says that replicas agree with one another and not with the broker. Who is right is for an operator to find out: keyframe check
-// folds the log again, independently of the tables.
+// folds the log again, independently of the tables. It outlives a restart of the broker.
 type Dispute struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	Topic     string                 `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
@@ -4355,7 +4401,7 @@ const file_keyframe_state_v1_state_proto_rawDesc = "" +
 	"\n" +
 	"partitions\x18\x01 \x03(\v2\x1c.keyframe.state.v1.PartitionR\n" +
 	"partitions\x120\n" +
-	"\x06frames\x18\x02 \x03(\v2\x18.keyframe.state.v1.FrameR\x06frames\"\xf9\x02\n" +
+	"\x06frames\x18\x02 \x03(\v2\x18.keyframe.state.v1.FrameR\x06frames\"\x95\x03\n" +
 	"\tPartition\x12\x1c\n" +
 	"\tpartition\x18\x01 \x01(\x05R\tpartition\x12\x19\n" +
 	"\btopic_id\x18\x02 \x01(\fR\atopicId\x12 \n" +
@@ -4368,7 +4414,8 @@ const file_keyframe_state_v1_state_proto_rawDesc = "" +
 	"\x0ffolded_position\x18\t \x01(\x03R\x0efoldedPosition\x12\x18\n" +
 	"\ahorizon\x18\n" +
 	" \x01(\x03R\ahorizon\x12\x18\n" +
-	"\afailure\x18\v \x01(\tR\afailure\"\xaa\x02\n" +
+	"\afailure\x18\v \x01(\tR\afailure\x12\x1a\n" +
+	"\bdisputed\x18\f \x01(\bR\bdisputed\"\xaa\x02\n" +
 	"\x05Frame\x12\x1c\n" +
 	"\tpartition\x18\x01 \x01(\x05R\tpartition\x12\x19\n" +
 	"\btopic_id\x18\x02 \x01(\fR\atopicId\x12 \n" +
@@ -4411,7 +4458,7 @@ const file_keyframe_state_v1_state_proto_rawDesc = "" +
 	"\x06offset\x18\x01 \x01(\x03R\x06offset\x12\x14\n" +
 	"\x05count\x18\x02 \x01(\x03R\x05count\x12\x10\n" +
 	"\x03sum\x18\x03 \x01(\fR\x03sum\x12\x14\n" +
-	"\x05start\x18\x04 \x01(\x03R\x05start\"\x84\x02\n" +
+	"\x05start\x18\x04 \x01(\x03R\x05start\"\x9c\x02\n" +
 	"\rResumeRequest\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x1c\n" +
 	"\tpartition\x18\x02 \x01(\x05R\tpartition\x12\x18\n" +
@@ -4419,7 +4466,8 @@ const file_keyframe_state_v1_state_proto_rawDesc = "" +
 	"\vincarnation\x18\x04 \x01(\fR\vincarnation\x120\n" +
 	"\x06points\x18\x05 \x03(\v2\x18.keyframe.state.v1.PointR\x06points\x12!\n" +
 	"\fleader_epoch\x18\x06 \x01(\x05R\vleaderEpoch\x12 \n" +
-	"\trepair_at\x18\a \x01(\x03H\x00R\brepairAt\x88\x01\x01B\f\n" +
+	"\trepair_at\x18\a \x01(\x03H\x00R\brepairAt\x88\x01\x01\x12\x16\n" +
+	"\x06naming\x18\b \x01(\bR\x06namingB\f\n" +
 	"\n" +
 	"_repair_at\"\xce\x02\n" +
 	"\x0eResumeResponse\x121\n" +
@@ -4506,7 +4554,7 @@ const file_keyframe_state_v1_state_proto_rawDesc = "" +
 	"\x0fHistoryResponse\x126\n" +
 	"\bversions\x18\x01 \x03(\v2\x1a.keyframe.state.v1.VersionR\bversions\x12+\n" +
 	"\x04from\x18\x02 \x03(\v2\x17.keyframe.state.v1.AsOfR\x04from\x12'\n" +
-	"\x02to\x18\x03 \x03(\v2\x17.keyframe.state.v1.AsOfR\x02to\"\xbd\x01\n" +
+	"\x02to\x18\x03 \x03(\v2\x17.keyframe.state.v1.AsOfR\x02to\"\xd5\x01\n" +
 	"\rSketchRequest\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x1c\n" +
 	"\tpartition\x18\x02 \x01(\x05R\tpartition\x12 \n" +
@@ -4514,26 +4562,29 @@ const file_keyframe_state_v1_state_proto_rawDesc = "" +
 	"\x03cut\x18\x04 \x01(\x03R\x03cut\x12\x14\n" +
 	"\x05first\x18\x05 \x01(\rR\x05first\x12\x14\n" +
 	"\x05cells\x18\x06 \x01(\rR\x05cells\x12\x18\n" +
-	"\areplica\x18\a \x01(\tR\areplica\"V\n" +
+	"\areplica\x18\a \x01(\tR\areplica\x12\x16\n" +
+	"\x06naming\x18\b \x01(\bR\x06naming\"V\n" +
 	"\x0eSketchResponse\x12.\n" +
 	"\x05frame\x18\x01 \x01(\v2\x18.keyframe.state.v1.FrameR\x05frame\x12\x14\n" +
-	"\x05cells\x18\x02 \x01(\fR\x05cells\"\xa6\x01\n" +
+	"\x05cells\x18\x02 \x01(\fR\x05cells\"\xbe\x01\n" +
 	"\x0eResolveRequest\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x1c\n" +
 	"\tpartition\x18\x02 \x01(\x05R\tpartition\x12 \n" +
 	"\vincarnation\x18\x03 \x01(\fR\vincarnation\x12\x10\n" +
 	"\x03cut\x18\x04 \x01(\x03R\x03cut\x12\x12\n" +
 	"\x04tags\x18\x05 \x01(\fR\x04tags\x12\x18\n" +
-	"\areplica\x18\x06 \x01(\tR\areplica\"W\n" +
+	"\areplica\x18\x06 \x01(\tR\areplica\x12\x16\n" +
+	"\x06naming\x18\a \x01(\bR\x06naming\"W\n" +
 	"\x0fResolveResponse\x12*\n" +
 	"\x04rows\x18\x01 \x03(\v2\x16.keyframe.state.v1.RowR\x04rows\x12\x18\n" +
-	"\aunknown\x18\x02 \x01(\fR\aunknown\"\x8f\x01\n" +
+	"\aunknown\x18\x02 \x01(\fR\aunknown\"\xa7\x01\n" +
 	"\vTagsRequest\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x1c\n" +
 	"\tpartition\x18\x02 \x01(\x05R\tpartition\x12 \n" +
 	"\vincarnation\x18\x03 \x01(\fR\vincarnation\x12\x10\n" +
 	"\x03cut\x18\x04 \x01(\x03R\x03cut\x12\x18\n" +
-	"\areplica\x18\x05 \x01(\tR\areplica\"R\n" +
+	"\areplica\x18\x05 \x01(\tR\areplica\x12\x16\n" +
+	"\x06naming\x18\x06 \x01(\bR\x06naming\"R\n" +
 	"\fTagsResponse\x12.\n" +
 	"\x05frame\x18\x01 \x01(\v2\x18.keyframe.state.v1.FrameR\x05frame\x12\x12\n" +
 	"\x04tags\x18\x02 \x01(\fR\x04tags\"\xb7\x01\n" +

@@ -83,7 +83,7 @@ type StateServiceClient interface {
 	Scan(context.Context, *connect.Request[state.ScanRequest]) (*connect.ServerStreamForClient[state.ScanResponse], error)
 	// Export streams the state of one partition at one offset in the frame format of proto/frame.
 	Export(context.Context, *connect.Request[state.ExportRequest]) (*connect.ServerStreamForClient[state.ExportResponse], error)
-	// Frames lists the partitions and their retained key frames; with follow it goes on and pushes every new one.
+	// Frames lists the partitions and their retained key frames; with follow it goes on and pushes every new one, and when a dispute begins or ends.
 	Frames(context.Context, *connect.Request[state.FramesRequest]) (*connect.ServerStreamForClient[state.FramesResponse], error)
 	// Cut cuts a key frame of every partition at its synced end and names the whole.
 	Cut(context.Context, *connect.Request[state.CutRequest]) (*connect.Response[state.CutResponse], error)
@@ -346,7 +346,7 @@ type StateServiceHandler interface {
 	Scan(context.Context, *connect.Request[state.ScanRequest], *connect.ServerStream[state.ScanResponse]) error
 	// Export streams the state of one partition at one offset in the frame format of proto/frame.
 	Export(context.Context, *connect.Request[state.ExportRequest], *connect.ServerStream[state.ExportResponse]) error
-	// Frames lists the partitions and their retained key frames; with follow it goes on and pushes every new one.
+	// Frames lists the partitions and their retained key frames; with follow it goes on and pushes every new one, and when a dispute begins or ends.
 	Frames(context.Context, *connect.Request[state.FramesRequest], *connect.ServerStream[state.FramesResponse]) error
 	// Cut cuts a key frame of every partition at its synced end and names the whole.
 	Cut(context.Context, *connect.Request[state.CutRequest]) (*connect.Response[state.CutResponse], error)

@@ -99,6 +99,9 @@ func (p *partition) observe(info plane.Partition) {
 			p.restartLocked(why)
 		}
 	}
+	if !info.Disputed {
+		p.settledLocked()
+	}
 }
 
 // unfit tells why a state cannot follow the log that info describes.

@@ -33,12 +33,13 @@ type Policy int
 
 const (
 	// Repair publishes the verdict, stops at the key frame that differs, finds out which keys do, and makes them what the log has, at the cost
-	// of the difference; then it follows on. Each of these keys is logged and handed to OnDifference.
+	// of the difference; then it follows on. Each of these keys is logged and handed to OnDifference, also where replicas agree against the broker,
+	// which repairs nobody until that is settled: then they are left as they are.
 	Repair Policy = iota
 	// Report publishes the verdict (log, event, metric callback) and goes on.
 	Report
-	// Halt publishes the verdict, stops following the partition and names the keys that differ, where the state stands at a key frame; Err
-	// tells why.
+	// Halt publishes the verdict, stops following the partition and names the keys that differ; Err tells why, and (ErrDisputed) whether replicas agree
+	// against the broker.
 	Halt
 	// Rebootstrap publishes the verdict and loads a key frame at or above the position anew, but none while replicas agree against the broker.
 	Rebootstrap
@@ -112,7 +113,7 @@ type Config struct {
 	// per partition. They must not block for long: the partition waits for them.
 	OnVerdict func(Verdict)
 	OnEvent   func(Event)
-	// OnDifference, where set, is called for every key that a repair put right, or that was found to differ before a Halt.
+	// OnDifference, where set, is called for every key that a repair put right, or that was found to differ and left as it is: by a Halt, or in a dispute.
 	OnDifference func(Difference)
 
 	// Metrics, where set, gets counters of verdicts and events.

@@ -27,7 +27,8 @@ type comparison struct {
 	s        rows
 	plane    plane.Repair
 	patience *plane.Patience
-	bytesMax int // of the rows that are fetched
+	bytesMax int  // of the rows that are fetched
+	always   bool // fetch them, however many there are: no frame is loaded in place of it
 
 	tags       []uint64      // of the stored rows, the lost ones included
 	lost       []uint64      // tags of those that cannot be read
@@ -89,7 +90,7 @@ func (c *comparison) search() plane.Search {
 // resolve fetches the log's rows that we lack or cannot read, and sorts out what becomes of ours that it does not have.
 func (c *comparison) resolve(ctx context.Context, theirs, ours []uint64) (findings, error) {
 	fetched := slices.Concat(theirs, c.mislaid(ours))
-	if n := int64(len(fetched)); n > max(fewKeys, c.plane.Of.Digest.Count/2) {
+	if n := int64(len(fetched)); !c.always && n > max(fewKeys, c.plane.Of.Digest.Count/2) {
 		return findings{}, fmt.Errorf("%w: %d rows of %d", plane.ErrTooMuch, n, c.plane.Of.Digest.Count)
 	}
 	logs, err := c.fetch(ctx, fetched)

@@ -100,7 +100,9 @@
 // Each of these ways that fails leads to the next, and the last is the whole frame. Nothing is taken from a broker that says that its frame's rows
 // do not have the frame's digest, or that several replicas agree with one another and not with it (ErrUnrepairable), the whole frame neither: the
 // state may well be the better one. It stays as it is and is followed on (RepairRefused), since a key that is wrong is no reason to withhold all
-// others; every frame says again that it differs, until one can be repaired from. Who would rather stop has the policy Halt. The same goes for the
+// others; every frame says again that it differs, until one can be repaired from. While replicas agree against the broker it still tells what differs: the
+// keys are named as in step 4, once for each frame that they differ from, and left as they are. When that is settled the stream of frames says so, and
+// what was refused is asked for again at once. Who would rather stop has the policy Halt. The same goes for the
 // policy Rebootstrap: while replicas agree against the broker, its frames take the place of no state because of a difference. They are loaded where
 // there is nothing better: by who has no state, and in place of one that the log does not go on from, which would only grow older.
 //

@@ -22,6 +22,9 @@ var (
 	// ErrUnrepairable is wrapped by the error of an Event RepairRefused: the broker says that what it has is damaged, or that replicas agree with
 	// one another and not with it. What it has must not be spread.
 	ErrUnrepairable = plane.ErrUnrepairable
+	// ErrDisputed, an ErrUnrepairable, is wrapped where it is known beforehand that replicas agree with one another and not with the broker: by what VerifyDir
+	// says of a repair, and by the error of a partition that halted.
+	ErrDisputed = plane.ErrDisputed
 	// ErrPartitions is wrapped where a topic has got more partitions, or was created anew with another number of them, and the replica
 	// was of all: open it again.
 	ErrPartitions = errors.New("the topic has other partitions than the replica")

@@ -18,10 +18,10 @@ type fakePast struct {
 	refuse       atomic.Bool // scans fail, for good
 }
 
-// refuseRepairs has the plane say that its replicas agree with one another and not with it.
+// refuseRepairs has the plane say that its rows are damaged.
 func (f *fakePlane) refuseRepairs() {
-	disputed := func(string) state.Reason { return state.Reason_REASON_DISPUTED }
-	f.repair.refuse.Store(&disputed)
+	corrupt := func(string) state.Reason { return state.Reason_REASON_BROKER_CORRUPT }
+	f.repair.refuse.Store(&corrupt)
 }
 
 // stateFor is the log's state at an offset that somebody asks for.

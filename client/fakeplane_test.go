@@ -126,9 +126,12 @@ func (f *fakePlane) framesMessage(first, hidden bool, sent map[string]bool) *sta
 	m := &state.FramesResponse{}
 	for p, part := range f.log.parts {
 		id := f.log.frameID(p, 0)
-		if came := fmt.Sprintf("partition %d", p); first || !sent[came] {
+		turns := f.repair.turns.Load()
+		if came := fmt.Sprintf("partition %d, %d turns", p, turns); first || !sent[came] {
 			sent[came] = true
-			m.Partitions = append(m.Partitions, f.log.partitionLocked(p))
+			x := f.log.partitionLocked(p)
+			x.Disputed = turns%2 == 1
+			m.Partitions = append(m.Partitions, x)
 		}
 		if hidden {
 			continue

@@ -29,14 +29,26 @@ type fakeRepair struct {
 	broken  atomic.Int64 // so many calls of Resolve break off before their end
 
 	sketches, tagged, resolves, resumes atomic.Int64
+	turns                               atomic.Int64 // disputes that have begun or ended
 }
 
-func (f *fakeRepair) refused(call string) error {
+// dispute begins a dispute of all partitions, or ends it; who follows the frames is told.
+func (f *fakePlane) dispute(begins bool) {
+	f.repair.refuse.Store(nil)
+	if begins {
+		disputed := func(string) state.Reason { return state.Reason_REASON_DISPUTED }
+		f.repair.refuse.Store(&disputed)
+	}
+	f.repair.turns.Add(1)
+	f.log.changed.notify()
+}
+
+func (f *fakeRepair) refused(call string, naming bool) error {
 	if f.old.Load() {
 		return connect.NewError(connect.CodeUnimplemented, nil)
 	}
 	if reason := f.refuse.Load(); reason != nil {
-		if why := (*reason)(call); why != state.Reason_REASON_UNSPECIFIED {
+		if why := (*reason)(call); why != state.Reason_REASON_UNSPECIFIED && (!naming || why != state.Reason_REASON_DISPUTED) {
 			return refuse(connect.CodeFailedPrecondition, why)
 		}
 	}
@@ -44,8 +56,8 @@ func (f *fakeRepair) refused(call string) error {
 }
 
 // repairFrame finds the frame that a repair is about, and its rows by tag.
-func (f *fakePlane) repairFrame(call string, p int32, incarnation []byte, cut int64) (*state.Frame, map[uint64]frame.Row, error) {
-	if err := f.repair.refused(call); err != nil {
+func (f *fakePlane) repairFrame(call string, p int32, incarnation []byte, cut int64, naming bool) (*state.Frame, map[uint64]frame.Row, error) {
+	if err := f.repair.refused(call, naming); err != nil {
 		return nil, nil, err
 	}
 	f.log.mu.Lock()
@@ -68,7 +80,7 @@ func (f *fakePlane) repairFrame(call string, p int32, incarnation []byte, cut in
 func (f *fakePlane) Sketch(_ context.Context, req *connect.Request[state.SketchRequest], s *connect.ServerStream[state.SketchResponse]) error {
 	f.repair.sketches.Add(1)
 	m := req.Msg
-	fr, rows, err := f.repairFrame("sketch", m.Partition, m.Incarnation, m.Cut)
+	fr, rows, err := f.repairFrame("sketch", m.Partition, m.Incarnation, m.Cut, m.Naming)
 	if err != nil {
 		return err
 	}
@@ -86,7 +98,7 @@ func (f *fakePlane) Sketch(_ context.Context, req *connect.Request[state.SketchR
 func (f *fakePlane) Tags(_ context.Context, req *connect.Request[state.TagsRequest], s *connect.ServerStream[state.TagsResponse]) error {
 	f.repair.tagged.Add(1)
 	m := req.Msg
-	fr, rows, err := f.repairFrame("tags", m.Partition, m.Incarnation, m.Cut)
+	fr, rows, err := f.repairFrame("tags", m.Partition, m.Incarnation, m.Cut, m.Naming)
 	if err != nil {
 		return err
 	}
@@ -112,7 +124,7 @@ func (f *fakePlane) Tags(_ context.Context, req *connect.Request[state.TagsReque
 func (f *fakePlane) Resolve(_ context.Context, req *connect.Request[state.ResolveRequest], s *connect.ServerStream[state.ResolveResponse]) error {
 	f.repair.resolves.Add(1)
 	m := req.Msg
-	_, rows, err := f.repairFrame("resolve", m.Partition, m.Incarnation, m.Cut)
+	_, rows, err := f.repairFrame("resolve", m.Partition, m.Incarnation, m.Cut, m.Naming)
 	if err != nil {
 		return err
 	}

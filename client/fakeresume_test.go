@@ -111,7 +111,7 @@ func (f *fakePlane) Resume(ctx context.Context, req *connect.Request[state.Resum
 	}
 	if req.Msg.RepairAt != nil {
 		f.repair.resumes.Add(1)
-		if err := f.repair.refused("resume"); err != nil {
+		if err := f.repair.refused("resume", req.Msg.Naming); err != nil {
 			return nil, err
 		}
 	}

@@ -46,7 +46,7 @@ func (p *partition) establish(ctx context.Context, why restart) error {
 	if err != nil {
 		return err
 	}
-	stored := have
+	stored, asOf := have, p.beginRepair()
 	for try := 0; ; try++ {
 		err := p.become(ctx, &have)
 		if err == nil {
@@ -54,7 +54,7 @@ func (p *partition) establish(ctx context.Context, why restart) error {
 			return nil
 		}
 		p.letGo()
-		if have.doubted && errors.Is(err, ErrUnrepairable) && p.unrepaired(err) {
+		if have.doubted && errors.Is(err, ErrUnrepairable) && p.unrepaired(err, why, asOf) {
 			return nil
 		}
 		p.failed(ctx, err)
@@ -142,14 +142,22 @@ func (p *partition) askHow(ctx context.Context, have standing) (plane.Answer, er
 		return p.askLog(ctx, have, nil)
 	}
 	at := s.position()
-	a, err := p.askLog(ctx, standing{rows: s, shown: true}, &at)
+	a, err := p.askLog(ctx, standing{rows: s, shown: true}, &wanted{repairAt: at})
 	return a, plane.ClassifyRepair(err)
 }
 
-// askLog tells the log what the partition has, and returns what it is to do; with repairAt, at or above which offset there is a frame to be
-// repaired with.
-func (p *partition) askLog(ctx context.Context, have standing, repairAt *int64) (plane.Answer, error) {
-	req := &state.ResumeRequest{Topic: p.r.cfg.Topic, Partition: p.no, Replica: p.r.name, LeaderEpoch: -1, RepairAt: repairAt}
+// wanted is a frame to be repaired with.
+type wanted struct {
+	repairAt int64 // at or above which it is
+	naming   bool  // what differs is only named
+}
+
+// askLog tells the log what the partition has, and returns what it is to do.
+func (p *partition) askLog(ctx context.Context, have standing, repair *wanted) (plane.Answer, error) {
+	req := &state.ResumeRequest{Topic: p.r.cfg.Topic, Partition: p.no, Replica: p.r.name, LeaderEpoch: -1}
+	if repair != nil {
+		req.RepairAt, req.Naming = &repair.repairAt, repair.naming
+	}
 	if s := have.rows; s != nil {
 		id := s.identity()
 		points, err := p.points(have)

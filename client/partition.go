@@ -37,6 +37,7 @@ type partition struct {
 	replaced bool    // the topic was created anew, and may have other partitions now
 	told     bool    // that the stored state is of no use
 	lease    *keeper // nil: none is kept
+	named    named   // what differed when that was named last and left as it is
 
 	current atomic.Pointer[rows] // for readers; nil before ready
 	start   atomic.Int64         // log start offset in force at our state; written under mu
@@ -61,6 +62,8 @@ type partition struct {
 	info                 *plane.Partition
 	gathering            *gathering // what is read while there is no state to follow; nil mostly
 	watched              bool       // somebody watches, or did: history is recorded
+	settled              int        // how often the log said that it is not disputed
+	refused              *restart   // what came to nothing because it was; nil: nothing did
 	err                  error
 }
 
@@ -116,7 +119,7 @@ func (p *partition) run(ctx context.Context) {
 		if quick > 0 && why.repair == nil && plane.Wait(ctx, p.r.cfg.Retry<<min(quick-1, 6)) != nil {
 			return
 		}
-		if why.repair != nil && p.repair(ctx, *why.repair) {
+		if why.repair != nil && p.repair(ctx, why) {
 			p.holds() // a lease that the frame came with has served: it ends where the log did
 		} else if err := p.establish(ctx, why); err != nil {
 			p.stop(ctx, err)
@@ -143,10 +146,13 @@ func (p *partition) run(ctx context.Context) {
 		}
 		p.distrust(why)
 		if why.halt {
-			if why.repair != nil && why.repair.frame != nil {
+			switch {
+			case why.repair != nil && why.repair.frame != nil:
 				p.nameDifferences(ctx, *why.repair.frame)
+			case why.wrong() && p.r.plane != nil:
+				p.nameHere(ctx)
 			}
-			p.stop(ctx, why.err)
+			p.stop(ctx, p.orDisputed(ctx, why.err))
 			return
 		}
 		if why.repair == nil { // else it may hold the frame that the state is repaired with

@@ -401,7 +401,7 @@ func TestWatchersOfARepair(t *testing.T) {
 func TestRepairWithoutSketches(t *testing.T) {
 	g := newDriftRig(t, 500, Memory()).start()
 	g.plane.repair.old.Store(true)
-	require.Equal(t, connect.CodeUnimplemented, connect.CodeOf(g.plane.repair.refused("sketch")))
+	require.Equal(t, connect.CodeUnimplemented, connect.CodeOf(g.plane.repair.refused("sketch", false)))
 	g.awaitRepair(g.drift(10), ByFrame)
 }
 

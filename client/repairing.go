@@ -49,10 +49,11 @@ func driftError(v Verdict) error {
 
 // repair makes the state equal to a frame: at once, if it stands at the cut of one, else when it gets there. kept is false if that is not
 // possible, and another state is to be had. It runs while nothing is applied to the state; afterwards it is followed on.
-func (p *partition) repair(ctx context.Context, o repairOrder) (kept bool) {
+func (p *partition) repair(ctx context.Context, why restart) (kept bool) {
 	if p.r.plane == nil {
 		return false
 	}
+	o, asOf := *why.repair, p.beginRepair()
 	p.mending.Store(true)
 	defer p.mending.Store(false)
 	for turn := 0; ; turn++ {
@@ -62,7 +63,7 @@ func (p *partition) repair(ctx context.Context, o repairOrder) (kept bool) {
 			case ctx.Err() != nil:
 				return true
 			case err != nil:
-				return p.unrepaired(err)
+				return p.unrepaired(err, why, asOf)
 			case goOn:
 				return true
 			}
@@ -76,25 +77,14 @@ func (p *partition) repair(ctx context.Context, o repairOrder) (kept bool) {
 		if err == nil || ctx.Err() != nil {
 			return true
 		}
-		return p.unrepaired(err) || p.repairByFrame(ctx, c, err)
+		if p.unrepaired(err, why, asOf) {
+			return true
+		}
+		if refusal := p.mayReplace(ctx); refusal != nil && p.unrepaired(refusal, why, asOf) {
+			return true
+		}
+		return p.repairByFrame(ctx, c, err)
 	}
-}
-
-// unrepaired goes on with the state as it is, where there is nothing better to be had: from a broker whose own rows are in doubt nothing must be
-// taken, and a state that differs in a few keys is worth more than none. Each frame from here on says that it differs, until one can be
-// repaired from. False: there is something better.
-func (p *partition) unrepaired(err error) bool {
-	kind := RepairFailed
-	switch {
-	case errors.Is(err, ErrUnrepairable):
-		kind = RepairRefused
-	case errors.Is(err, plane.ErrBusy):
-	default:
-		return false
-	}
-	p.r.event(Event{Kind: kind, Partition: p.no, Offset: p.position().Offset, Err: err})
-	p.followOn()
-	return true
 }
 
 // followOn follows the log again from where the state stands, after it was looked at: what was asked for before that is done.
@@ -116,10 +106,16 @@ func (p *partition) seek(ctx context.Context, o *repairOrder) (goOn bool, err er
 	s := p.rows()
 	at := s.position()
 	var a plane.Answer
-	err = plane.NewPatience(p.r.cfg.Retry, p.r.cfg.Now).Call(ctx, func(ctx context.Context) (err error) {
-		a, err = p.askLog(ctx, standing{rows: s, shown: true}, &at)
-		return err
-	})
+	patience := plane.NewPatience(p.r.cfg.Retry, p.r.cfg.Now)
+	for _, naming := range []bool{false, true} { // in a dispute what differs is named at least
+		err = patience.Call(ctx, func(ctx context.Context) (err error) {
+			a, err = p.askLog(ctx, standing{rows: s, shown: true}, &wanted{repairAt: at, naming: naming})
+			return err
+		})
+		if !plane.Disputed(err) {
+			break
+		}
+	}
 	switch {
 	case err != nil:
 		return false, err
@@ -178,6 +174,9 @@ func (p *partition) repairAt(ctx context.Context, c *comparison, told bool) erro
 	}
 	done := RepairResult{Cut: f.Cut, Cause: c.cause()}
 	d, method, err := c.mend(ctx, p.patch)
+	if is := (named{f.Pub, c.stored}); plane.Disputed(err) && is != p.named && p.nameAll(ctx, c) {
+		p.named = is
+	}
 	if err != nil {
 		return err
 	}
@@ -246,30 +245,6 @@ func (p *partition) repaired(done RepairResult, began time.Time, is digest.Diges
 	p.r.metrics.repaired(p.r.cfg.Topic, p.no, done)
 	p.r.event(Event{Kind: Repaired, Partition: p.no, Offset: done.Cut, Rows: done.Keys, Repair: &done})
 	p.tell(p.verdict(done.Cut, Equal, is, is, "", nil))
-}
-
-func (p *partition) name(cut int64, keys []Difference) int64 {
-	n := namer{p: p}
-	for _, d := range keys {
-		n.name(d)
-	}
-	return n.end(cut)
-}
-
-// nameDifferences tells which keys differ from the frame at whose cut the state stands, and changes nothing.
-func (p *partition) nameDifferences(ctx context.Context, f plane.Frame) {
-	c := p.comparison(p.rows(), f)
-	err := c.rehash()
-	if err == nil {
-		var d findings
-		if d, _, err = c.mend(ctx, func(*comparison, findings) error { return nil }); err == nil {
-			p.log.Error("what differs", "cut", f.Cut, "cause", c.cause().String(), "keys", len(d.keys))
-			p.name(f.Cut, d.keys)
-		}
-	}
-	if err != nil && ctx.Err() == nil {
-		p.log.Error("which keys differ could not be found out", "cut", f.Cut, "err", err)
-	}
 }
 
 // distrust notes that what was told up to the position was wrong, where that is why following ended: who resumes there begins anew.

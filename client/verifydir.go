@@ -170,6 +170,15 @@ type dirCopy struct {
 const verifyTries = 4
 
 func (v *dirVerifier) verify(ctx context.Context, no int32, log logInfo) DirVerdict {
+	d := v.verdict(ctx, no, log)
+	wrong := d.Outcome == Drifted && d.At == d.Position || d.Outcome == Error && d.Cause != 0 // else a frame takes its place
+	if wrong && log.info != nil && log.info.Disputed && d.Repair.Refused == nil {
+		d.Repair.Refused = plane.ErrDisputed
+	}
+	return d
+}
+
+func (v *dirVerifier) verdict(ctx context.Context, no int32, log logInfo) DirVerdict {
 	d := DirVerdict{Verdict: Verdict{Topic: v.cfg.Topic, Partition: no, Time: v.cfg.Now()}}
 	s, ok, err := v.stores.open(no)
 	switch {

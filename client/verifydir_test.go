@@ -255,14 +255,14 @@ func TestVerifyDirFindsExactlyWhatDrifted(t *testing.T) {
 
 // Where very much differs the rows are read one by one, and where the broker would repair nobody as well.
 func TestVerifyDirOneByOne(t *testing.T) {
-	for _, disputed := range []bool{false, true} {
+	for _, corrupt := range []bool{false, true} {
 		g := newDirRig(t, fold.LastValue)
 		rows := map[string]frame.Row{}
 		for i := range 3000 {
 			key := fmt.Sprintf("k%04d", i)
 			g.log.append(0, key, "1")
 			rows[key] = frame.Row{Key: []byte(key), Value: []byte("1"), Offset: int64(i)}
-			if !disputed || i == 7 {
+			if !corrupt || i == 7 {
 				rows[key] = frame.Row{Key: []byte(key), Value: []byte("2"), Offset: int64(i)}
 			}
 		}
@@ -271,7 +271,7 @@ func TestVerifyDirOneByOne(t *testing.T) {
 		g.store(rows, 3000, 0)
 		g.log.append(0, "k0007", "3", "k0008", "4")
 		g.log.cut(0)
-		if disputed {
+		if corrupt {
 			g.plane.refuseRepairs()
 		}
 		d := g.verify()
@@ -280,8 +280,39 @@ func TestVerifyDirOneByOne(t *testing.T) {
 		require.Equal(t, compareByHand(rows, g.at(3000)), d.keys())
 		require.Equal(t, ByFrame, d.Repair.Method)
 		require.EqualValues(t, 1, g.plane.past.scans.Load())
-		require.Equal(t, disputed, d.Repair.Refused != nil)
+		require.Equal(t, corrupt, d.Repair.Refused != nil)
 	}
+}
+
+// In a dispute the keys are found as in a repair, which is refused.
+func TestVerifyDirInADispute(t *testing.T) {
+	g := newDirRig(t, fold.LastValue)
+	for i := range 3000 {
+		g.log.append(0, fmt.Sprintf("k%04d", i), "1")
+	}
+	g.log.cut(0)
+	rows := g.at(3000)
+	rows["k0007"] = frame.Row{Key: []byte("k0007"), Value: []byte("2"), Offset: 7}
+	g.store(rows, 3000, 0)
+	g.plane.dispute(true)
+	d := g.verify()
+	require.Equal(t, Drifted, d.Outcome)
+	require.Equal(t, []string{"~ k0007"}, d.keys())
+	require.Equal(t, BySketch, d.Repair.Method)
+	require.ErrorIs(t, d.Repair.Refused, ErrUnrepairable)
+	require.Zero(t, g.plane.past.scans.Load())
+
+	g.plane.dispute(false)
+	require.NoError(t, g.verify().Repair.Refused)
+	rows["k0007"] = frame.Row{Key: []byte("k0007"), Value: []byte("1"), Offset: 7}
+	g = newDirRig(t, fold.LastValue)
+	g.log.append(0, "a", "1")
+	g.log.cut(0)
+	g.store(g.at(1), 1, 0)
+	g.plane.dispute(true)
+	d = g.verify()
+	require.Equal(t, Equal, d.Outcome)
+	require.NoError(t, d.Repair.Refused, "there is nothing to repair")
 }
 
 // Rows that the log start has passed since leave the copy before it is compared.

@@ -122,7 +122,7 @@ func (v *dirVerifier) find(ctx context.Context, d DirVerdict, here *carried, f p
 
 // findBySketch is how a repair finds them.
 func (v *dirVerifier) findBySketch(ctx context.Context, here *carried, f plane.Frame) (keys []Difference, cost RepairCost, err error) {
-	c := newComparison(&v.cfg, v.cfg.Logger, here, plane.Repair{Plane: v.plane, Of: f, Replica: v.name})
+	c := newComparison(&v.cfg, v.cfg.Logger, here, plane.Repair{Plane: v.plane, Of: f, Replica: v.name, Naming: true})
 	if err := c.rehash(); err != nil {
 		return nil, cost, err
 	}

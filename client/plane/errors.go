@@ -36,6 +36,14 @@ var (
 	ErrLied = errors.New("the state plane contradicts itself")
 )
 
+// ErrDisputed is the ErrUnrepairable of who knows that a partition is disputed, and need not ask.
+var ErrDisputed = fmt.Errorf("%w: replicas agree with one another and not with it, until its operator settles that", ErrUnrepairable)
+
+// Disputed tells whether the broker refuses because replicas agree with one another and not with it.
+func Disputed(err error) bool {
+	return errors.Is(err, ErrDisputed) || ReasonOf(err) == state.Reason_REASON_DISPUTED
+}
+
 // ReasonOf finds the reason that the state plane attaches to its errors.
 func ReasonOf(err error) state.Reason {
 	var ce *connect.Error

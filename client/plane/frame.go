@@ -33,12 +33,14 @@ type Partition struct {
 	LogStart, DeltaStart int64
 	Horizon, LastStable  int64
 	Fold, Failure        string
+	Disputed             bool // of what Frames tells: replicas agree with one another and not with the broker
 }
 
 func toPartition(x *state.Partition) (Partition, error) {
 	info := Partition{
 		Partition: x.GetPartition(), LogStart: x.GetLogStartOffset(), DeltaStart: x.GetDeltaStartOffset(),
 		Horizon: x.GetHorizon(), LastStable: x.GetLastStableOffset(), Fold: x.GetFold(), Failure: x.GetFailure(),
+		Disputed: x.GetDisputed(),
 	}
 	if err := errors.Join(fill(info.TopicID[:], x.GetTopicId()), fill(info.Incarnation[:], x.GetIncarnation())); err != nil {
 		return info, fmt.Errorf("partition %d: %w", x.GetPartition(), err)

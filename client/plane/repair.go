@@ -26,6 +26,7 @@ type Repair struct {
 	*Plane
 	Of      Frame
 	Replica string
+	Naming  bool // what differs is told and left as it is: it is answered in a dispute as well
 
 	Bytes int64
 	Trips int
@@ -66,6 +67,7 @@ func (r *Repair) Sketch(ctx context.Context, first, n int) (cells []sketch.Cell,
 	r.Trips++
 	s, err := r.rpc.Sketch(ctx, connect.NewRequest(&state.SketchRequest{
 		Topic: r.topic, Partition: r.Of.Partition, Incarnation: r.Of.Incarnation[:], Cut: r.Of.Cut, First: uint32(first), Cells: uint32(n), Replica: r.Replica,
+		Naming: r.Naming,
 	}))
 	if err != nil {
 		return nil, 0, err
@@ -96,7 +98,7 @@ func (r *Repair) Sketch(ctx context.Context, first, n int) (cells []sketch.Cell,
 func (r *Repair) Tags(ctx context.Context) ([]uint64, error) {
 	r.Trips++
 	s, err := r.rpc.Tags(ctx, connect.NewRequest(&state.TagsRequest{
-		Topic: r.topic, Partition: r.Of.Partition, Incarnation: r.Of.Incarnation[:], Cut: r.Of.Cut, Replica: r.Replica,
+		Topic: r.topic, Partition: r.Of.Partition, Incarnation: r.Of.Incarnation[:], Cut: r.Of.Cut, Replica: r.Replica, Naming: r.Naming,
 	}))
 	if err != nil {
 		return nil, err
@@ -131,7 +133,7 @@ func (r *Repair) Resolve(ctx context.Context, tags []uint64, on func(frame.Row) 
 		encoded = binary.BigEndian.AppendUint64(encoded, t)
 	}
 	s, err := r.rpc.Resolve(ctx, connect.NewRequest(&state.ResolveRequest{
-		Topic: r.topic, Partition: r.Of.Partition, Incarnation: r.Of.Incarnation[:], Cut: r.Of.Cut, Tags: encoded, Replica: r.Replica,
+		Topic: r.topic, Partition: r.Of.Partition, Incarnation: r.Of.Incarnation[:], Cut: r.Of.Cut, Tags: encoded, Replica: r.Replica, Naming: r.Naming,
 	}))
 	if err != nil {
 		return err

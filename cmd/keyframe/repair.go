@@ -28,6 +28,9 @@ func newRepairCommand() *cobra.Command {
 rows of the keys that differ; rows that disk or memory has changed are found and fetched as well. Each key that is put right is printed as keyframe
 verify prints it, then what it cost; at the end the copy is proved equal to the log.
 
+Where replicas agree with one another and not with the broker (keyframe replica list), or its rows are damaged, nothing is repaired from it: the keys are
+printed, and the copy stays as it is.
+
 --dry-run changes nothing: it is keyframe verify, with what a repair would cost beside a whole key frame.
 
 The exit status is 0 if the copy is equal to the log (with --dry-run: was), 1 if it differs, 2 for trouble.`,
@@ -92,7 +95,11 @@ func repairDir(cmd *cobra.Command, c *config, topic string, flags repairFlags) e
 		return err
 	}
 	if p.text != nil && p.keys() > 0 {
-		fmt.Fprintln(cmd.ErrOrStderr(), p.summary()+" in the copy")
+		stays := ""
+		if verdict != client.Equal {
+			stays = "; where that is not said to be repaired, the copy is as it was"
+		}
+		fmt.Fprintln(cmd.ErrOrStderr(), p.summary()+" in the copy"+stays)
 	}
 	if verdict != client.Equal {
 		fmt.Fprintln(cmd.ErrOrStderr(), err)

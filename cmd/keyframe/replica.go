@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,7 +37,8 @@ func newReplicaRunCommand() *cobra.Command {
 		Short: "Follow a topic into memory or a directory, and print position, digest and verdicts",
 		Long: `Bootstraps from the newest key frame, follows the log, and compares its digest with the log's at every key frame. A directory
 keeps rows, position and digest in one commit, so that the next run goes on where this one ended. Keys that differ from the log's are
-named, and made what the log has.
+named, and made what the log has; they stay as they are where replicas agree with one another and not with the broker, until somebody
+has settled who is right (keyframe replica list).
 
 It runs until it is interrupted; --exit ends it when it has reached the end that the topic had at the start and has verified
 itself there, and fails if that takes longer than --timeout. The exit status is 1 unless every verdict at the end is "equal".`,
@@ -102,7 +104,7 @@ func (f replicaFlags) config(c *config, topic string, log *replicaLog) (client.C
 
 func runReplica(cmd *cobra.Command, c *config, topic string, flags replicaFlags) error {
 	ctx := cmd.Context()
-	log := newReplicaLog(replicaLines{cmd.OutOrStdout()}, flags.policy == "repair" || flags.policy == "rebootstrap")
+	log := newReplicaLog(replicaLines{cmd.OutOrStdout()}, flags.policy != "report")
 	cfg, err := flags.config(c, topic, log)
 	if err != nil {
 		return err
@@ -122,14 +124,14 @@ func runReplica(cmd *cobra.Command, c *config, topic string, flags replicaFlags)
 	began := time.Now()
 	replica, err := client.OpenReplica(ctx, cfg)
 	if err != nil {
-		return flags.ended(cmd.Context(), ctx, adviseDir(flags.dir, err))
+		return flags.ended(cmd.Context(), ctx, topic, adviseDir(flags.dir, err))
 	}
-	err = flags.ended(cmd.Context(), ctx, followReplica(ctx, replica, ends, flags, log, began))
+	err = flags.ended(cmd.Context(), ctx, topic, followReplica(ctx, replica, ends, flags, log, began))
 	return errors.Join(err, replica.Close())
 }
 
 // ended tells an interruption, which is the normal way to end following, and the end of --timeout from a failure.
-func (f replicaFlags) ended(command, bounded context.Context, err error) error {
+func (f replicaFlags) ended(command, bounded context.Context, topic string, err error) error {
 	switch {
 	case err == nil:
 		return nil
@@ -137,8 +139,11 @@ func (f replicaFlags) ended(command, bounded context.Context, err error) error {
 		return command.Err()
 	case command.Err() != nil:
 		return nil
+	case errors.Is(err, client.ErrDisputed):
+		return fmt.Errorf("%w\n  Nothing is repaired from it until that is settled: keyframe replica list %s says how", err, topic)
 	case errors.Is(err, client.ErrDrifted):
-		return fmt.Errorf("%w\n  With --on-drift repair, the default, the keys that differ are made what the log has", err)
+		return fmt.Errorf("%w\n  With --on-drift repair, the default, the keys that differ are made what the log has, unless keyframe replica list %s says that they are disputed",
+			err, topic)
 	case bounded.Err() != nil:
 		return fmt.Errorf("not verified within %s (--timeout): %w", f.timeout, err)
 	}
@@ -195,7 +200,7 @@ func followReplica(ctx context.Context, replica *client.Replica, ends map[int32]
 var errNotEqual = errors.New("are not proved equal to the log")
 
 // verifyNow compares every partition, which prints the verdicts as those at frames; only equal passes. What differs is put right first, where
-// the policy is to do so.
+// the policy is to do so; where it is to halt, the keys have been named when it returns.
 func verifyNow(ctx context.Context, replica *client.Replica, log *replicaLog) error {
 	for {
 		log.expectAnswers(false)
@@ -211,8 +216,8 @@ func verifyNow(ctx context.Context, replica *client.Replica, log *replicaLog) er
 		if failed == 0 {
 			return nil
 		}
-		if len(drifted) == 0 || !log.putRight(ctx, drifted) {
-			return fmt.Errorf("%d partition(s) %w", failed, errNotEqual)
+		if replica.Err() != nil || len(drifted) == 0 || !log.putRight(ctx, drifted) {
+			return cmp.Or(replica.Err(), fmt.Errorf("%d partition(s) %w", failed, errNotEqual))
 		}
 	}
 }

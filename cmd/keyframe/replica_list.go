@@ -20,7 +20,8 @@ func newReplicaListCommand() *cobra.Command {
 the first of them has been there, the newest key frame at which it was equal to the log, how its latest comparison ended, and what its last
 repair took. Replicas report as often as the broker asks; one that is silent is forgotten after a few minutes.
 
-Where replicas agree with one another and not with the broker, it says so: nothing is repaired there until "keyframe replica settle".`,
+Where replicas agree with one another and not with the broker, it says so: nothing is repaired there until "keyframe replica settle", also
+after a restart of the broker.`,
 		Example: `  keyframe replica list
   keyframe replica list users --format json`,
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -83,7 +84,7 @@ func printDisputes(to io.Writer, disputes []*state.Dispute) {
 		fmt.Fprintf(to, "partition %d of %s is disputed: %s agree with one another at %d and not with the broker, so nothing is repaired from it.\n",
 			d.Partition, printable(d.Topic), printable(strings.Join(d.Replicas, ", ")), d.Point.GetOffset())
 		fmt.Fprintf(to, "  Stop the broker and run keyframe check, which folds the log again. If it finds no problem, the replicas are wrong: start the broker,\n"+
-			"  and when they have reported again: keyframe replica settle %s %d\n", printable(d.Topic), d.Partition)
+			"  which goes on with the dispute, and decide for the log: keyframe replica settle %s %d\n", printable(d.Topic), d.Partition)
 	}
 }
 

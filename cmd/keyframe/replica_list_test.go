@@ -58,7 +58,7 @@ users  cache-1  a pid 7          1        80  0                never           d
 users  new      b pid 8          0         0  5, time unknown  never           none, bootstrapping    none                           0s ago
 partition 1 of users is disputed: cache-1, cache-2 agree with one another at 80 and not with the broker, so nothing is repaired from it.
   Stop the broker and run keyframe check, which folds the log again. If it finds no problem, the replicas are wrong: start the broker,
-  and when they have reported again: keyframe replica settle users 1
+  which goes on with the dispute, and decide for the log: keyframe replica settle users 1
 `, list("table"))
 	m.Disputes = nil
 	require.Equal(t, `{"topic":"users","replica":"cache-1","host":"a pid 7","partition":0,"phase":"following","position":1200,"lag_records":34,"lag_ms":1234,`+
@@ -133,7 +133,7 @@ users wrong-1 HOST 0 2 0 1, AGO drifted at 2 none AGO
 users wrong-2 HOST 0 2 0 1, AGO drifted at 2 none AGO
 partition 0 of users is disputed: wrong-1, wrong-2 agree with one another at 2 and not with the broker, so nothing is repaired from it.
  Stop the broker and run keyframe check, which folds the log again. If it finds no problem, the replicas are wrong: start the broker,
- and when they have reported again: keyframe replica settle users 0
+ which goes on with the dispute, and decide for the log: keyframe replica settle users 0
 `, n.listed(t, "disputed", "2, AGO equal"))
 
 	require.Equal(t, "partition 0 of users is repaired from again\n", n.run(t, "", "replica", "settle", "users", "0"))

@@ -23,7 +23,7 @@ import (
 type replicaLog struct {
 	stopped  chan struct{} // capacity 1: a partition is no longer followed
 	answered chan struct{} // capacity 1: answers has more
-	mends    bool          // the policy is to put right what differs
+	acts     bool          // the policy is to do something about what differs, and an event says what came of it
 
 	brief    bool // of a verdict, and the event that comes with it, one is told
 	keysMost int  // how many keys of a partition that differ are printed one by one; 0: all
@@ -43,9 +43,9 @@ type replicaOutput interface {
 	key(d client.Difference) error
 }
 
-func newReplicaLog(out replicaOutput, mends bool) *replicaLog {
+func newReplicaLog(out replicaOutput, acts bool) *replicaLog {
 	return &replicaLog{
-		out: out, mends: mends, keysMost: differencesPrinted,
+		out: out, acts: acts, keysMost: differencesPrinted,
 		stopped: make(chan struct{}, 1), answered: make(chan struct{}, 1), said: map[int32]string{}, differ: map[int32]int{},
 	}
 }
@@ -78,9 +78,9 @@ func (l *replicaLog) answerLocked(partition int32, again bool) {
 	}
 }
 
-// putRight waits until something has come of each of these partitions, which differ. False: that is not the policy, or one stays as it is.
+// putRight waits until something has come of each of these partitions, which differ. False: nothing is done about it, or one stays as it is.
 func (l *replicaLog) putRight(ctx context.Context, drifted []int32) bool {
-	for l.mends {
+	for l.acts {
 		missing := false
 		l.mu.Lock()
 		for _, p := range drifted {

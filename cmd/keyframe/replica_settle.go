@@ -14,8 +14,9 @@ func newReplicaSettleCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "settle TOPIC PARTITION",
 		Short: "Decide for the log where replicas agree with one another and not with the broker",
-		Long: `Ends a dispute: replicas are repaired from the partition again. Run "keyframe check" first: where the log, folded again, is what the broker's key
-frames say, the replicas are wrong. Where it is not, what they have may be right, and settling would lose it.`,
+		Long: `Ends a dispute: replicas are repaired from the partition again; those that run and were refused a repair ask for it at once. Run "keyframe check"
+first: where the log, folded again, is what the broker's key frames say, the replicas are wrong. Where it is not, what they have may be right, and
+settling would lose it.`,
 		Args:              arguments("TOPIC", "PARTITION"),
 		ValidArgsFunction: completeTopic,
 		RunE: func(cmd *cobra.Command, args []string) error {

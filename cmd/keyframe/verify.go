@@ -25,7 +25,7 @@ func newVerifyCommand() *cobra.Command {
 		Long: `With --dir it compares the directory of a replica that is not running, at the position where the replica left off, and changes nothing
 in it. By digest first: the stored rows are hashed anew, and where all is well the log is asked for its digest and no more. Where it differs, the
 keys are found at the cost of the difference, and printed as keyframe diff prints them: + the log alone has the key, - the copy alone has it, ~ the
-values differ; behind the key stand the hashes of the rows, here and in the log. keyframe repair puts right what differs.
+values differ; behind the key stand the hashes of the rows, here and in the log. keyframe repair puts right what differs, and where the broker would refuse that, this is said.
 
 Without it, it compares a dump of rows of any system, FILE or standard input, with the topic at a cut that is made before the first line is read, or
 at one that was made before the dump was taken (--at). By digest first, then by difference. A key that was written since the cut is left alone (? in front
@@ -112,6 +112,7 @@ type dirReport struct {
 	costs      bool
 
 	drifted, unsure, failed int
+	refused, disputed       int // of those
 	cost                    client.RepairCost
 }
 
@@ -148,7 +149,12 @@ func (r *dirReport) partition(v client.DirVerdict) error {
 			return err
 		}
 	}
-	if r.costs {
+	switch {
+	case v.Repair.Refused != nil:
+		if err := r.refusal(v); err != nil {
+			return err
+		}
+	case r.costs:
 		if err := r.costOf(v); err != nil {
 			return err
 		}
@@ -166,15 +172,21 @@ func dirFact(v client.DirVerdict) (columns []string, values []any) {
 	return append(columns, "position", "cause"), append(values, v.Position, cause)
 }
 
+// refusal says that a partition would not be repaired, and why.
+func (r *dirReport) refusal(v client.DirVerdict) error {
+	r.refused++
+	if errors.Is(v.Repair.Refused, client.ErrDisputed) {
+		r.disputed++
+	}
+	return r.p.fact(fmt.Sprintf("partition %d: a repair would be refused: %v", v.Partition, v.Repair.Refused), []string{"partition", "refused"},
+		v.Partition, v.Repair.Refused.Error())
+}
+
 // costOf says what a repair of the partition would cost.
 func (r *dirReport) costOf(v client.DirVerdict) error {
 	cost := v.Repair
 	switch {
-	case v.Outcome == client.Equal:
-		return nil
-	case cost.Refused != nil:
-		return r.p.fact(fmt.Sprintf("partition %d: a repair would be refused: %v", v.Partition, cost.Refused), []string{"partition", "refused"}, v.Partition, cost.Refused.Error())
-	case cost.Method == "":
+	case v.Outcome == client.Equal, cost.Method == "":
 		return nil
 	}
 	r.cost.Keys, r.cost.Bytes, r.cost.FrameBytes = r.cost.Keys+cost.Keys, r.cost.Bytes+cost.Bytes, r.cost.FrameBytes+cost.FrameBytes
@@ -218,7 +230,22 @@ func (r *dirReport) summary() (text string) {
 		text = r.p.summary() + "; "
 	}
 	if r.costs {
-		return text + "nothing was changed: without --dry-run it is made what the log has"
+		text += "nothing was changed: "
 	}
-	return text + fmt.Sprintf("keyframe repair %s --dir %s makes the copy what the log has", r.topic, r.dir)
+	settle := ""
+	if r.disputed > 0 {
+		settle = fmt.Sprintf("; what to do about a dispute is what keyframe replica list %s says", r.topic)
+	}
+	switch most := r.drifted + r.unsure + r.failed; {
+	case r.refused == most:
+		return text + "a repair would be refused" + settle
+	case r.costs:
+		text += "without --dry-run it is made what the log has"
+	default:
+		text += fmt.Sprintf("keyframe repair %s --dir %s makes the copy what the log has", r.topic, r.dir)
+	}
+	if r.refused > 0 {
+		text += fmt.Sprintf(", but for %d partition(s) that a repair would be refused for", r.refused)
+	}
+	return text + settle
 }

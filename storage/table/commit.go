@@ -84,7 +84,7 @@ func (db *DB) try(ctx context.Context, jobs []*job) error {
 		case errors.Is(err, errMoved):
 			moved = true
 		case err != nil:
-			return fmt.Errorf("table: fold of ordinal %d: %w", j.t.ordinal, err)
+			return fmt.Errorf("table: fold of ordinal %d: %w", j.t.ordinal, j.t.damaged(j.f.End, err))
 		}
 	}
 	if moved {

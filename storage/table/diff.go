@@ -43,7 +43,7 @@ func (v *View) Differences(ctx context.Context, to *View, prefix, after []byte) 
 	return func(yield func(Difference, error) bool) {
 		stopped, err := v.differences(ctx, to, prefix, after, yield)
 		if err != nil && !stopped {
-			yield(Difference{}, err)
+			yield(Difference{}, v.t.damaged(v.f.Cut, err))
 		}
 	}
 }

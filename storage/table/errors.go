@@ -24,7 +24,7 @@ var (
 	ErrFrames = errors.New("table: the frame at the position is not the only one")
 	// ErrClosed is returned after Close, and for a table that was dropped.
 	ErrClosed = errors.New("table: closed")
-	// ErrCorrupt is matched by every *CorruptError, and by what Verify and a Scrub say of a damaged block.
+	// ErrCorrupt is matched by every *CorruptError, and by whatever says of a read that a block is damaged.
 	ErrCorrupt = errors.New("table: corrupt")
 	// ErrVersion is matched by every *VersionError.
 	ErrVersion = errors.New("table: unknown version")

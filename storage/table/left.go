@@ -15,7 +15,7 @@ func (v *View) Left(start, from, folded int64) iter.Seq2[frame.Row, error] {
 	return func(yield func(frame.Row, error) bool) {
 		stopped, err := v.rows(max(from, 0), v.m.start, v.superseded(start, folded), true, func(r *frame.Row) bool { return yield(*r, nil) })
 		if err != nil && !stopped {
-			yield(frame.Row{}, err)
+			yield(frame.Row{}, v.t.damaged(v.f.Cut, err))
 		}
 	}
 }

@@ -48,7 +48,7 @@ func (v *View) Offsets(from int64, tombstones bool) iter.Seq2[frame.Row, error] 
 	return func(yield func(frame.Row, error) bool) {
 		stopped, err := v.offsets(max(from, 0), tombstones, func(r *frame.Row) bool { return yield(*r, nil) })
 		if err != nil && !stopped {
-			yield(frame.Row{}, err)
+			yield(frame.Row{}, v.t.damaged(v.f.Cut, err))
 		}
 	}
 }

@@ -29,7 +29,7 @@ func (v *View) Scan(prefix, after []byte) iter.Seq2[frame.Row, error] {
 	return func(yield func(frame.Row, error) bool) {
 		stopped, err := v.scan(prefix, after, yield)
 		if err != nil && !stopped {
-			yield(frame.Row{}, err)
+			yield(frame.Row{}, v.t.damaged(v.f.Cut, err))
 		}
 	}
 }

@@ -41,7 +41,7 @@ func (t *Table) View(cut int64) (*View, error) {
 	}
 	v := &View{t: t, base: base}
 	if err := v.open(cut); err != nil {
-		return nil, damage.Join(err, base.Close())
+		return nil, t.damaged(cut, damage.Join(err, base.Close()))
 	}
 	if t.dropped.Load() { // it may have been half gone
 		return nil, errors.Join(ErrClosed, base.Close())
@@ -150,6 +150,7 @@ func currentEntry(it *pebble.Iterator, ordinal uint32) (entry, error) {
 // Get returns the key's row as of the view. ok is false for a key that is absent or deleted. The row is valid until the next call
 // on the view.
 func (v *View) Get(key []byte) (row frame.Row, ok bool, err error) {
+	defer func() { err = v.t.damaged(v.f.Cut, err) }()
 	e, ok, err := v.lookUp(key)
 	if err != nil || !ok || e.tombstone {
 		return frame.Row{}, false, err
@@ -175,7 +176,7 @@ func (v *View) Row(offset int64) (row frame.Row, ok bool, err error) {
 	v.k = keys.AppendTableOffset(v.k[:0], keys.TableRows, v.t.ordinal, offset)
 	b, found, err := v.value(v.k)
 	if err != nil || !found {
-		return row, false, damage.Of(err)
+		return row, false, v.t.damaged(v.f.Cut, damage.Of(err))
 	}
 	if row, err = decodeRow(v.t.ordinal, offset, b); err != nil {
 		return frame.Row{}, false, err
@@ -232,7 +233,7 @@ func (t *Table) Get(key []byte) (row frame.Row, ok bool, err error) {
 	if n%2 == 0 {
 		row, ok, err = t.lookUp(key)
 		if t.holds.Load() == n {
-			return row, ok, err
+			return row, ok, t.damaged(Current, err)
 		}
 	}
 	return t.getInView(key) // an ingest is under way, or has moved the row between the two lookups

@@ -42,8 +42,10 @@
 //
 // In the background the rows of each partition's newest frame are read back piece by piece and hashed, at Config.ScrubRows a second, and the sum is
 // compared with the frame's digest. Where a row or a block is damaged, or the digest differs, the partition is not trimmed any more; it is
-// served as before. While its log reaches back to its start, the table is dropped and folded again at once, as at a start; the frames of
-// the damaged table go with it, and Holds is told.
+// served as before. So it is where a fold, a fetch, or who else reads the rows comes upon damage first, and says so (Partition.Damaged). While its log
+// reaches back to its start, and can be read to its end, the table is dropped and folded again at once, as at a start; the frames of the damaged table go
+// with it, and Holds is told. When the log is folded as far as the newest of them was, a frame is cut. Where the log was trimmed nothing is folded
+// again, and whoever resumes is offered the newest frame that nobody found damaged (Retained.Sound).
 //
 // # The log start
 //

@@ -71,6 +71,8 @@ type Retained struct {
 	Frames  []table.Frame // oldest first
 	Horizon int64         // the lowest offset since when what changed is complete
 	Folded  table.Frame   // the table at its position; it has no time
+
+	spoilt map[int64]int64 // see Partition
 }
 
 // Newest returns the newest frame, if there is one.
@@ -79,6 +81,16 @@ func (r *Retained) Newest() (f table.Frame, ok bool) {
 		return f, false
 	}
 	return r.Frames[len(r.Frames)-1], true
+}
+
+// Sound returns the newest frame of which nothing is known to be damaged in what changed since an offset (-1: all of it), if there is one.
+func (r *Retained) Sound(since int64) (f table.Frame, ok bool) {
+	for _, f := range slices.Backward(r.Frames) {
+		if at, damaged := r.spoilt[f.Cut]; !damaged || since > at {
+			return f, true
+		}
+	}
+	return f, false
 }
 
 // Retain calls fn, which does not block, with what is retained. What fn comes to hold of it (see Holds) stays. The log start alone may move at any
@@ -97,6 +109,12 @@ func (p *Partition) Retain(fn func(Retained) error) error {
 	r.Frames = slices.DeleteFunc(r.Frames, func(f table.Frame) bool {
 		return f.Cut < r.Bounds.DeltaStart || p.going.thins && f.Cut == p.going.thin
 	})
+	for cut := range p.spoilt {
+		if !slices.ContainsFunc(r.Frames, func(f table.Frame) bool { return f.Cut == cut }) {
+			delete(p.spoilt, cut)
+		}
+	}
+	r.spoilt = p.spoilt
 	return fn(r)
 }
 

@@ -36,6 +36,8 @@ var (
 	ErrUnknownCut = errors.New("keyframer: unknown cut")
 	// ErrAboveStable: the offset lies above the last stable offset.
 	ErrAboveStable = errors.New("keyframer: offset is above the last stable offset")
+	// ErrDamaged: rows cannot be read back from disk, or are not what was folded.
+	ErrDamaged = errors.New("keyframer: rows are damaged on this broker's disk")
 )
 
 // Config of a Keyframer. Tables is required; zero values of the rest mean the defaults.
@@ -93,6 +95,7 @@ type Keyframer struct {
 	upkeep  *queue // thin, trim, expire: one at a time, since trimming reads a whole frame
 	folder  *folder
 	memory  *memory
+	mender  *mender
 
 	ctx     context.Context // ends with Close
 	stop    context.CancelFunc
@@ -106,7 +109,7 @@ type Keyframer struct {
 // New starts a Keyframer without partitions.
 func New(cfg Config) *Keyframer {
 	cfg = cfg.withDefaults()
-	k := &Keyframer{cfg: cfg, steps: newQueue(), upkeep: newQueue(), changes: newLock()}
+	k := &Keyframer{cfg: cfg, steps: newQueue(), upkeep: newQueue(), changes: newLock(), mender: newMender()}
 	k.ctx, k.stop = context.WithCancel(context.Background())
 	k.topics.Store(&map[string]*Topic{})
 	k.memory = newMemory(cfg.MemoryBytes)
@@ -117,6 +120,7 @@ func New(cfg Config) *Keyframer {
 	}
 	k.running.Go(func() { k.upkeep.work(k.ctx) })
 	k.running.Go(func() { k.folder.run(k.ctx) })
+	k.running.Go(func() { k.mend(k.ctx) })
 	for _, q := range []*queue{k.steps, k.upkeep} {
 		k.running.Go(func() { q.clock(k.ctx, k.nowMs) })
 	}

@@ -55,7 +55,7 @@ func newMetrics(k *Keyframer) *metrics {
 			Name: "keyframe_scrubs_total", Help: "Frames of partitions that were read back in the background, and are what was folded.",
 		}),
 		scrubCorrupt: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "keyframe_scrub_corrupt_total", Help: "Partitions whose rows were found damaged on disk in the background, see the log.",
+			Name: "keyframe_scrub_corrupt_total", Help: "How often rows of a partition were found damaged on disk, in the background or by who read them, see the log.",
 		}),
 	}
 }

@@ -35,8 +35,9 @@ type Partition struct {
 	keep       upkeepState // owned by the upkeep task
 	straddling straddling  // owned by the steps task
 
-	retaining sync.Mutex // taken before mu, and before the holds' own
-	going     going      // guarded by retaining
+	retaining sync.Mutex      // taken before mu, and before the holds' own
+	going     going           // guarded by retaining
+	spoilt    map[int64]int64 // guarded by retaining; by cut: what changed since here, or since an earlier offset, cannot be read
 
 	mu sync.Mutex // guards the rest
 	// live is set by open, before anything else runs; nil if that failed, and again from discard on. The steps task alone discards, and never

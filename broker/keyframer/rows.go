@@ -36,7 +36,7 @@ func (p *Partition) Rows(ctx context.Context, from int64, maxBytes int, dst []by
 	}
 	packed, next, err := p.pack(view, from, maxBytes, dst)
 	if err != nil {
-		return dst, from, fmt.Errorf("%s/%d: rows from offset %d: %w", p.topic.Name, p.Index, from, err)
+		return dst, from, p.Damaged(fmt.Errorf("%s/%d: rows from offset %d: %w", p.topic.Name, p.Index, from, err))
 	}
 	return packed, next, nil
 }
@@ -55,7 +55,7 @@ func (p *Partition) EachRow(ctx context.Context, from int64, visit func(offset, 
 			err = ctx.Err()
 		}
 		if err != nil {
-			return 0, fmt.Errorf("%s/%d: rows from offset %d: %w", p.topic.Name, p.Index, from, err)
+			return 0, p.Damaged(fmt.Errorf("%s/%d: rows from offset %d: %w", p.topic.Name, p.Index, from, err))
 		}
 		if !visit(row.Offset, row.Timestamp) {
 			break

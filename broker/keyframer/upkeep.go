@@ -42,11 +42,10 @@ func (p *Partition) maintain(ctx context.Context) (again bool, wakeMs int64) {
 	switch {
 	case ctx.Err() != nil || errors.Is(err, log.ErrClosed) || errors.Is(err, table.ErrClosed):
 		return false, 0
-	case errors.Is(err, table.ErrDigest) || errors.Is(err, table.ErrCorrupt):
+	case isDamage(err):
 		p.keep.stopped = true
 		p.counts.verifyFailed.Add(1)
-		p.logger.Error("a key frame does not hash to its digest: nothing of this partition is trimmed any more; "+
-			"restore it from a backup, or rebuild it while its log reaches back to the start", "error", err)
+		_ = p.Damaged(err) // which tells of it
 		return false, 0
 	default:
 		p.logger.Error("upkeep failed and is tried again", "error", err)

@@ -137,8 +137,8 @@ func TestTombstonesExpireAfterTheirTrim(t *testing.T) {
 	require.Len(t, records(t, rows(t, n, 0, 0)), 1)
 }
 
-// A frame whose rows are not what was folded stops trimming and is reported; reads go on.
-func TestDamagedRowsStopTrimming(t *testing.T) {
+// A frame whose rows are not what was folded is not trimmed to: they are folded from the log again, and then it is.
+func TestDamagedRowsAreNotTrimmedTo(t *testing.T) {
 	n := newNode(t, keyframer.Config{})
 	s := calm()
 	l := n.add(fold.LastValue, s, 1)[0]
@@ -149,23 +149,22 @@ func TestDamagedRowsStopTrimming(t *testing.T) {
 	l.Append(memlog.Put("z", "1"))
 	n.applied()
 	damage(t, n, []byte("value value value"))
+	p := n.partition(0)
 	s.DeltaRetentionMs = 0
 	n.settle(s)
-	n.eventually("the alarm", func() bool {
-		return n.metric("keyframe_frame_verify_failed_total") == 1 && strings.Contains(n.logged.String(), "ERROR a key frame does not hash to its digest")
+	n.eventually("folded again", func() bool {
+		return strings.Contains(n.logged.String(), "ERROR rows are damaged on disk: they are folded from the log again")
 	})
+	n.foldedAgain(p)
 	require.Zero(t, l.Bounds().DeltaStart, "nothing was trimmed")
 	l.Append(memlog.Put("z", "2"))
-	n.applied()
-	v, _ := n.get(0, "z")
-	require.Equal(t, "2", v)
-	n.settle(s)
 	n.cut()
-	require.Zero(t, l.Bounds().DeltaStart, "and nothing will be")
-	require.EqualValues(t, 1, n.metric("keyframe_frame_verify_failed_total"))
+	n.eventually("trimmed", func() bool { return l.Bounds().DeltaStart == 51 })
+	require.EqualValues(t, 1, n.metric("keyframe_scrub_corrupt_total"))
+	_, err := n.table(0).Verify(t.Context(), 51)
+	require.NoError(t, err)
 }
 
-// damage changes a value in the table's database behind its back.
 func damage(t *testing.T, n *node, value []byte) {
 	it, err := n.pdb.NewIter(nil)
 	require.NoError(t, err)

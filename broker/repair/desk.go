@@ -110,6 +110,7 @@ type Desk struct {
 
 // verdict is what is remembered of a damaged frame.
 type verdict struct {
+	of  *table.Table // another one, with the same frame, is not meant
 	err error
 	at  time.Time
 }
@@ -190,10 +191,14 @@ func (d *Desk) take(src Source, view *table.View) (k *kept, scan bool, err error
 	if d.closed {
 		return nil, false, ErrClosed
 	}
-	if v, ok := d.bad[pub]; ok && now.Sub(v.at) < d.cfg.Keep {
+	if v, ok := d.bad[pub]; ok && v.of == src.Table && now.Sub(v.at) < d.cfg.Keep {
 		return nil, false, v.err
 	}
-	if k = d.frames[pub]; k == nil {
+	if k = d.frames[pub]; k != nil && k.src.Table != src.Table { // that one is gone, and cannot give rows any more
+		delete(d.frames, pub)
+		k = nil
+	}
+	if k == nil {
 		k = newKept(src, view.Frame(), pub)
 		if err := d.admitLocked(now, k.bytes()); err != nil {
 			return nil, false, err

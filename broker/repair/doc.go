@@ -12,8 +12,9 @@
 //
 // Before the first answer about a frame all of it is read back from disk and hashed. Where that is not the digest which was published, or a row or a
 // block is damaged, the error is ErrCorrupt: it is logged, counted, and remembered for Config.Keep, so that a crowd of replicas does not read the same
-// broken frame over and over. Rows are hashed again when they are sent. Where Config.Disputed says that replicas agree with one another against this
-// broker, the error is ErrDisputed, whatever the frame's rows hash to, but for who only wants to tell what differs (Source.Naming).
+// broken frame over and over. A frame of another Source.Table is another one: the rows may have been folded anew. Rows are hashed again when they
+// are sent. Where Config.Disputed says that replicas agree with one another against this broker, the error is ErrDisputed, whatever the frame's rows
+// hash to, but for who only wants to tell what differs (Source.Naming).
 //
 // # One scan for all
 //

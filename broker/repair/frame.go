@@ -135,7 +135,9 @@ func (d *Desk) spoilt(k *kept, err error) {
 	d.alarm(k, err)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	delete(d.frames, k.pub)
+	if d.frames[k.pub] == k {
+		delete(d.frames, k.pub)
+	}
 }
 
 // place is where the row with a tag is.

@@ -110,7 +110,7 @@ func (d *Desk) scanned(k *kept, err error) {
 	d.mu.Lock()
 	k.uses--
 	k.err, k.last = err, now
-	if err != nil {
+	if err != nil && d.frames[k.pub] == k {
 		delete(d.frames, k.pub)
 	}
 	d.mu.Unlock()
@@ -120,8 +120,7 @@ func (d *Desk) scanned(k *kept, err error) {
 
 // isDamage says whether an error is about what is stored, and not about reading it at this moment.
 func isDamage(err error) bool {
-	var file *damage.Error
-	return errors.Is(err, table.ErrDigest) || errors.Is(err, table.ErrCorrupt) || errors.As(damage.Of(err), &file)
+	return errors.Is(err, table.ErrDigest) || errors.Is(err, table.ErrCorrupt)
 }
 
 // alarm remembers that a frame is damaged, and tells the operator.
@@ -138,5 +137,5 @@ func (d *Desk) alarm(k *kept, err error) {
 		}
 		delete(d.bad, pub)
 	}
-	d.bad[k.pub] = verdict{err: err, at: d.cfg.Now()}
+	d.bad[k.pub] = verdict{of: k.src.Table, err: err, at: d.cfg.Now()}
 }

@@ -1,0 +1,126 @@
+package keyframer_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/stretchr/testify/require"
+
+	"github.com/keyframelog/keyframe/broker/keyframer"
+	"github.com/keyframelog/keyframe/broker/keyframer/memlog"
+	"github.com/keyframelog/keyframe/proto/fold"
+	"github.com/keyframelog/keyframe/storage/keys"
+)
+
+// framed has a partition with a frame at 50.
+func framed(t *testing.T) (*node, *memlog.Log) {
+	n := newNode(t, keyframer.Config{})
+	l := n.add(fold.LastValue, calm(), 1)[0]
+	for i := range 50 {
+		l.Append(memlog.Put(fmt.Sprint("k", i), "value value value"))
+	}
+	n.cut()
+	return n, l
+}
+
+// read reads the frame at 50 as the state plane does.
+func read(t *testing.T, p *keyframer.Partition) error {
+	t.Helper()
+	tab, err := p.Table()
+	require.NoError(t, err)
+	v, err := tab.View(50)
+	require.NoError(t, err)
+	defer v.Close()
+	for _, err := range v.Offsets(0, false) {
+		if err != nil {
+			return p.DamagedFrame(50, -1, fmt.Errorf("read it: %w", err))
+		}
+	}
+	return nil
+}
+
+// foldedAgain waits for a table in place of p's, with a frame.
+func (n *node) foldedAgain(p *keyframer.Partition) {
+	n.t.Helper()
+	n.eventually("folded again", func() bool {
+		t, err := n.partition(0).Table()
+		return n.partition(0) != p && err == nil && len(cuts(t)) > 0
+	})
+	require.Zero(n.t, n.metric("keyframe_rows_damaged"))
+	require.EqualValues(n.t, 1, n.metric("keyframe_scrub_corrupt_total"))
+}
+
+// Who reads a damaged row is told what is done about it: while the log has it all, the table is folded again, and there is a frame where there was one.
+func TestDamageThatAReaderMeetsIsMended(t *testing.T) {
+	n, _ := framed(t)
+	before := n.table(0).Digest()
+	damage(t, n, []byte("value value value"))
+	p := n.partition(0)
+	first := read(t, p)
+	require.ErrorIs(t, first, keyframer.ErrDamaged)
+	require.ErrorContains(t, first, "folded from its log again: try again")
+	require.Equal(t, first, p.Damaged(first), "as it is")
+	n.foldedAgain(p)
+	require.Equal(t, []int64{50}, cuts(n.table(0)))
+	require.Equal(t, before, n.table(0).Digest())
+	require.NoError(t, read(t, n.partition(0)))
+	require.Equal(t, 1, strings.Count(n.logged.String(), "ERROR"), n.logged)
+
+	require.NoError(t, p.Damaged(nil))
+	require.Equal(t, errors.ErrUnsupported, p.Damaged(errors.ErrUnsupported))
+	require.EqualValues(t, 1, n.metric("keyframe_scrub_corrupt_total"))
+}
+
+// A fold that meets damage in the index does not end the partition's folding.
+func TestDamageThatAFoldMeetsIsMended(t *testing.T) {
+	n, l := framed(t)
+	require.NoError(t, n.pdb.Set(keys.AppendTableIndex(nil, 1, []byte("k7")), []byte{0x10}, pebble.NoSync))
+	p := n.partition(0)
+	l.Append(memlog.Put("k7", "another"))
+	_, err := n.k.Cut(t.Context(), topicName)
+	require.ErrorIs(t, err, keyframer.ErrFailed)
+	require.ErrorIs(t, err, keyframer.ErrDamaged)
+	n.foldedAgain(p)
+	require.Empty(t, n.k.Failures())
+	n.applied()
+	v, _ := n.get(0, "k7")
+	require.Equal(t, "another", v)
+}
+
+// A table is not dropped for a log that cannot replace it.
+func TestNoTableIsDroppedForALogThatCannotBeRead(t *testing.T) {
+	n, l := framed(t)
+	damage(t, n, []byte("value value value"))
+	l.FailFrom(30, errors.New("a block of the log is damaged"))
+	p := n.partition(0)
+	require.Error(t, read(t, p))
+	n.eventually("told", func() bool { return strings.Contains(n.logged.String(), "a block of the log is damaged") })
+	require.Contains(t, n.logged.String(), "keyframe check")
+	require.Equal(t, p, n.partition(0))
+	require.Equal(t, []int64{50}, cuts(n.table(0)))
+	require.EqualValues(t, 1, n.metric("keyframe_rows_damaged"))
+	v, _ := n.get(0, "k49")
+	require.Equal(t, "value value value", v, "it is served as before")
+}
+
+// A consumer that fetches damaged rows below the delta start offset has it counted at once, and is not given what cannot be had.
+func TestDamageThatAFetchMeets(t *testing.T) {
+	n, l := framed(t)
+	l.Append(memlog.Put("z", "1"))
+	n.cut()
+	require.NoError(t, l.TrimTo(t.Context(), 50))
+	damage(t, n, []byte("value value value"))
+	for range 2 {
+		_, _, err := n.partition(0).Rows(t.Context(), 0, 1<<20, nil)
+		require.ErrorIs(t, err, keyframer.ErrDamaged)
+		require.ErrorContains(t, err, "its log no longer has them")
+		_, err = n.partition(0).EachRow(t.Context(), 0, func(int64, int64) bool { return true })
+		require.ErrorIs(t, err, keyframer.ErrDamaged)
+		require.EqualValues(t, 1, n.metric("keyframe_rows_damaged"))
+		require.EqualValues(t, 1, n.metric("keyframe_scrub_corrupt_total"))
+	}
+	require.Equal(t, 1, strings.Count(n.logged.String(), "nothing of this partition is trimmed any more"))
+}

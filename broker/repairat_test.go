@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -179,6 +180,36 @@ func TestRottenRowsAreRepairedFromABroker(t *testing.T) {
 			})
 		}
 	}
+}
+
+// rotten is the broker of a ledger, started anew after a byte of a row in its table was changed.
+func (l *ledger) rotten(dir string) {
+	l.t.Helper()
+	require.NoError(l.t, l.b.Close()) // what was read from a file stays in a cache
+	rot(l.t, vfs.Default, filepath.Join(dir, "table"), "7000000017")
+	cfg := DefaultConfig()
+	cfg.DataDir, cfg.KafkaAddr, cfg.StateAddr, cfg.ScrubRows = dir, "127.0.0.1:0", "127.0.0.1:0", 0
+	b, err := Start(l.t.Context(), cfg)
+	require.NoError(l.t, err)
+	l.t.Cleanup(func() { require.NoError(l.t, b.Close()) })
+	topic, ok := b.topics.Get("ledger")
+	require.True(l.t, ok)
+	l.b, l.p = b, topic.Partitions[0].Log
+}
+
+// A replica that wants a frame whose rows have rotten on the broker's disk is told why it cannot have it, and makes the broker fold them from the log again.
+func TestRottenRowsOfABrokerAreFoldedAgain(t *testing.T) {
+	l := withoutFrames(t)
+	l.rotten(l.b.cfg.DataDir)
+	m := l.mend(client.Memory(), client.Repair, forger{[]byte("nothing like this"), []byte("nothing like that")})
+	failed := m.await(client.BootstrapFailed)
+	require.ErrorIs(t, failed.Err, client.ErrUnrepairable)
+	require.ErrorContains(t, failed.Err, "rows are damaged on this broker's disk: ledger/0: they are folded from its log again: try again")
+	m.await(client.Bootstrapped)
+	m.caughtUp()
+	require.Equal(t, client.Equal, m.Verify(t.Context())[0].Outcome)
+	m.requireEqual()
+	require.Empty(t, l.b.keyframer.Failures())
 }
 
 // Of two replicas that differ from the broker alike, the second at the latest does not load its frame in place of what it has, until an operator has

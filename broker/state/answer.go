@@ -15,6 +15,8 @@ var (
 	errNeedsCut = errors.New("there is no key frame to repair at")
 	// errBehind: the log start has passed all frames; the one that it asks for comes soon.
 	errBehind = errors.New("no key frame is at or above the log start")
+	// errDamaged: those that there are cannot be read.
+	errDamaged = fmt.Errorf("%w: no key frame that is of use can be read", table.ErrCorrupt)
 )
 
 // point is the digest of a replica's state at an offset, with the log start that it respects.
@@ -79,13 +81,23 @@ func (q *resumption) decide(r *keyframer.Retained, epochEnd func(int32) (int32, 
 			why: fmt.Sprintf("the state at %d differs from the log's, and no key frame lies above the position: ask with repair_at", at)}, nil
 	case position >= first:
 		return resumed{answer: api.Answer_ANSWER_CONTINUE, from: position, why: "the log has everything from the position on"}, nil
-	case !ok || newest.Cut < first:
-		return resumed{}, errBehind
-	case position >= r.Horizon:
-		return resumed{answer: api.Answer_ANSWER_DELTA, from: newest.Cut, since: position, frame: &newest, heldFrom: newest.Cut, heldSince: position,
-			why: fmt.Sprintf("the position %d lies below the first delta that is left, %d", position, first)}, nil
+	case position < r.Horizon:
+		return q.belowHorizon(r)
 	}
-	return q.belowHorizon(r)
+	sound, ok := r.Sound(position)
+	if !ok || sound.Cut < first {
+		return resumed{}, missing(r, first)
+	}
+	return resumed{answer: api.Answer_ANSWER_DELTA, from: sound.Cut, since: position, frame: &sound, heldFrom: sound.Cut, heldSince: position,
+		why: fmt.Sprintf("the position %d lies below the first delta that is left, %d", position, first)}, nil
+}
+
+// missing is why there is no frame to load at or above the first offset that the log has deltas of.
+func missing(r *keyframer.Retained, first int64) error {
+	if newest, ok := r.Newest(); ok && newest.Cut >= first {
+		return errDamaged
+	}
+	return errBehind
 }
 
 func (q *resumption) belowHorizon(r *keyframer.Retained) (resumed, error) {
@@ -93,15 +105,15 @@ func (q *resumption) belowHorizon(r *keyframer.Retained) (resumed, error) {
 		fmt.Sprintf("deletions between the position %d and the tombstone horizon %d are not known any more", q.position(), r.Horizon))
 }
 
-// whole is the newest frame as a whole, or nothing where the log reaches back to its start.
+// whole is the newest frame as a whole that is not known to be damaged, or nothing where the log reaches back to its start.
 func (q *resumption) whole(r *keyframer.Retained, answer api.Answer, reason api.Reason, why string) (resumed, error) {
-	newest, ok := r.Newest()
+	sound, ok := r.Sound(-1)
 	a := resumed{answer: answer, reason: reason, why: why}
 	switch first := max(r.Bounds.DeltaStart, r.Bounds.LogStart); {
-	case ok && newest.Cut >= first:
-		a.from, a.frame, a.heldFrom, a.heldSince = newest.Cut, &newest, newest.Cut, -1
+	case ok && sound.Cut >= first:
+		a.from, a.frame, a.heldFrom, a.heldSince = sound.Cut, &sound, sound.Cut, -1
 	case ok || first > 0:
-		return a, errBehind
+		return a, missing(r, first)
 	case answer == api.Answer_ANSWER_FRAME:
 		a.answer, a.why = api.Answer_ANSWER_CONTINUE, why+", and no key frame: the log has everything"
 	}

@@ -18,6 +18,9 @@
 //
 // If-Match with the ETag that somebody holds a lease of is answered 412 then, and Resume tells what there is instead.
 //
+// Where rows turn out to be damaged on disk before anything was sent, the answer is REASON_BROKER_CORRUPT; else the connection breaks off, and who asks for
+// the rest gets that answer. The keyframer is told, and mends what it can (see its doc); Resume offers no frame that was found damaged.
+//
 // # What changed since
 //
 // frames/{N}?since={c} is the consolidated delta: the rows and the tombstones whose last delta lies in [c, N), in the same format, with c in the

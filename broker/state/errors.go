@@ -76,7 +76,7 @@ func refuseAt(reason api.Reason, t *keyframer.Topic, p *keyframer.Partition, off
 	}, format, args...)
 }
 
-// describe maps errors of the layers below.
+// describe maps errors of the layers below. The partition is told of damage, so that it is mended.
 func describe(t *keyframer.Topic, p *keyframer.Partition, err error) error {
 	var known *connect.Error
 	if err == nil || errors.As(err, &known) {
@@ -86,6 +86,9 @@ func describe(t *keyframer.Topic, p *keyframer.Partition, err error) error {
 	if p != nil {
 		detail.Partition = &p.Index
 	}
+	if p != nil {
+		err = p.Damaged(err)
+	}
 	if p != nil && errors.Is(err, table.ErrNoFrame) { // storage knows the partition by a number of its own
 		return refuse(api.Reason_REASON_UNKNOWN_FRAME, detail, "%s/%d has no key frame at this offset: Frames lists those that there are", t.Name, p.Index)
 	}
@@ -93,6 +96,7 @@ func describe(t *keyframer.Topic, p *keyframer.Partition, err error) error {
 		err    error
 		reason api.Reason
 	}{
+		{keyframer.ErrDamaged, api.Reason_REASON_BROKER_CORRUPT},
 		{repair.ErrCorrupt, api.Reason_REASON_BROKER_CORRUPT},
 		{repair.ErrDisputed, api.Reason_REASON_DISPUTED},
 		{repair.ErrBusy, api.Reason_REASON_TOO_MANY_REPAIRS},

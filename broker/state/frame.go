@@ -156,7 +156,7 @@ func (f *resource) write(ctx context.Context, w io.Writer) error {
 		rows++
 	}
 	if f.since < 0 && rows != uint64(at.Digest.Count) {
-		return fmt.Errorf("%s/%d: the frame at %d has %d rows, and %d were read", f.topic.Name, f.partition.Index, at.Cut, at.Digest.Count, rows)
+		return fmt.Errorf("%w: %s/%d: the frame at %d has %d rows, and %d were read", table.ErrDigest, f.topic.Name, f.partition.Index, at.Cut, at.Digest.Count, rows)
 	}
 	return out.Close(frame.Footer{Digest: at.Digest, Pub: f.pub, Rejected: at.Rejected, Rows: rows})
 }
@@ -175,17 +175,20 @@ func (s *Server) sendWhole(ctx context.Context, w http.ResponseWriter, r *http.R
 	if r.Method == http.MethodHead {
 		return
 	}
-	body, finish, err := encoder(encoding, w)
+	answer := &answer{w: w, status: http.StatusOK}
+	body, finish, err := encoder(encoding, answer)
 	if err != nil {
 		writeError(w, err)
 		return
 	}
 	count := &counter{w: body, sent: s.metrics.frameBytes.Add}
-	if err := f.write(ctx, count); err != nil {
-		s.abort(f, err)
+	err = f.write(ctx, count)
+	if err == nil {
+		err = finish()
 	}
-	if err := finish(); err != nil {
-		s.abort(f, err)
+	if err != nil {
+		s.broken(answer, f, err)
+		return
 	}
 	s.sizes.put(f.etag(), count.n)
 }
@@ -196,7 +199,7 @@ func (s *Server) sendRange(ctx context.Context, w http.ResponseWriter, f *resour
 	if !known { // Content-Range names the size
 		count := &counter{w: io.Discard, sent: func(float64) {}}
 		if err := f.write(ctx, count); err != nil {
-			writeError(w, describe(f.topic, f.partition, err))
+			s.broken(&answer{w: w}, f, err)
 			return
 		}
 		size = count.n
@@ -215,15 +218,36 @@ func (s *Server) sendRange(ctx context.Context, w http.ResponseWriter, f *resour
 	}
 	w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", first, last, size))
 	w.Header().Set("Content-Length", strconv.FormatInt(last-first+1, 10))
-	w.WriteHeader(http.StatusPartialContent)
-	part := &partWriter{w: &counter{w: w, sent: s.metrics.frameBytes.Add}, skip: first, left: last - first + 1}
+	answer := &answer{w: w, status: http.StatusPartialContent}
+	part := &partWriter{w: &counter{w: answer, sent: s.metrics.frameBytes.Add}, skip: first, left: last - first + 1}
 	if err := f.write(ctx, part); err != nil && !errors.Is(err, errPartDone) {
-		s.abort(f, err)
+		s.broken(answer, f, err)
 	}
 }
 
-// abort breaks the connection off, so that the client cannot take what it got for the whole.
-func (s *Server) abort(f *resource, err error) {
+// answer is the body of a response whose status is sent with its first byte.
+type answer struct {
+	w      http.ResponseWriter
+	status int
+	begun  bool
+}
+
+func (a *answer) Write(b []byte) (int, error) {
+	if !a.begun {
+		a.begun = true
+		a.w.WriteHeader(a.status)
+	}
+	return a.w.Write(b)
+}
+
+// broken ends a response that cannot be sent to its end: with the error's status where nothing was sent yet. Else the connection is broken off, so that
+// the client cannot take what it got for the whole; when it asks for the rest, it is told why.
+func (s *Server) broken(a *answer, f *resource, err error) {
+	err = f.partition.DamagedFrame(f.view.End(), f.since, err)
+	if !a.begun {
+		writeError(a.w, describe(f.topic, f.partition, err))
+		return
+	}
 	s.cfg.Logger.Info("a key frame was not sent to its end",
 		"topic", f.topic.Name, "partition", f.partition.Index, "cut", f.view.End(), "since", f.since, "error", err)
 	panic(http.ErrAbortHandler)
@@ -248,9 +272,14 @@ func encoder(encoding string, w io.Writer) (body io.Writer, finish func() error,
 	return w, func() error { return nil }, nil
 }
 
+// ofAFrame are the headers that describe a frame, and no error about it.
+var ofAFrame = []string{"ETag", "Content-Encoding", "Content-Length", "Content-Range", "Content-Location", "Accept-Ranges", "Keyframe-Cut"}
+
 // writeError answers with Connect's code as an HTTP status and a JSON body like Connect's.
 func writeError(w http.ResponseWriter, err error) {
-	w.Header().Del("ETag")
+	for _, name := range ofAFrame {
+		w.Header().Del(name)
+	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(statusOf(connect.CodeOf(err)))
 	_ = json.NewEncoder(w).Encode(errorBody(err))

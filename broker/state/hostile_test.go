@@ -185,12 +185,10 @@ func TestFramesThatCannotBeSentAreCutOff(t *testing.T) {
 	broken := func(n *node, path string) {
 		t.Helper()
 		answer, err := n.http.Get(n.url + path)
-		if err != nil {
-			return // it was broken off before the head came
-		}
+		require.NoError(t, err)
 		defer answer.Body.Close()
 		_, err = io.Copy(io.Discard, answer.Body)
-		require.Error(t, err, path)
+		require.True(t, err != nil || answer.StatusCode == http.StatusInternalServerError, path)
 	}
 	n := framed(t, nil)
 	require.NoError(t, n.pdb.Delete(keys.AppendTableOffset(nil, keys.TableRows, 1, 1500), pebble.NoSync))

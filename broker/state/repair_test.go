@@ -250,6 +250,8 @@ func TestReasonsOfTheDesk(t *testing.T) {
 		n.logs[i].Append(memlog.Put("a", "1"), memlog.Put("b", "2"))
 	}
 	n.cut()
+	n.logs[2].Append(memlog.Put("c", "3"))
+	require.NoError(t, n.logs[2].TrimTo(t.Context(), 2)) // or its rows would be folded again
 	refused := func(partition int32) (connect.Code, api.Reason) {
 		t.Helper()
 		_, _, _, err := n.sketch(&api.SketchRequest{Partition: partition, Cut: 2, Cells: 8})
@@ -268,7 +270,6 @@ func TestReasonsOfTheDesk(t *testing.T) {
 		require.NoError(t, err)
 	}
 	n.clock.ms.Add(1)
-	n.logs[2].Append(memlog.Put("c", "3"))
 	n.cut() // another frame of the partition, with the same damage
 	_, _, err := n.tags(&api.TagsRequest{Partition: 2, Cut: 3})
 	code, why, _ = reason(t, err)

@@ -2,6 +2,7 @@ package plane
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -112,8 +113,8 @@ func (n FrameName) ETag(pub [32]byte) string {
 }
 
 // OpenFrame opens the bytes of a frame from byte `from` on. With from > 0 etag must be that of the first answer; in the first request it
-// may be known, and is then asked for. Errors: ErrNoFrame, ErrFrameChanged, ErrRefused, ErrBusy, or the call's
-// own.
+// may be known, and is then asked for. Errors: ErrNoFrame, ErrFrameChanged, ErrRefused, ErrBusy,
+// ErrUnrepairable, or the call's own.
 func (p *Plane) OpenFrame(ctx context.Context, name FrameName, from int64, etag string) (body io.ReadCloser, gotEtag string, err error) {
 	u := fmt.Sprintf("%s/v1/topics/%s/%s", p.base, url.PathEscape(p.topic), name.path())
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u, nil)
@@ -158,8 +159,11 @@ func checkFrameAnswer(resp *http.Response, from int64, etag string) error {
 	case from > 0 && (resp.StatusCode == http.StatusOK || resp.StatusCode == http.StatusPartialContent):
 		return ErrFrameChanged
 	}
-	msg, _ := io.ReadAll(io.LimitReader(resp.Body, 512))
-	err := fmt.Errorf("%s: %s", resp.Status, strings.TrimSpace(string(msg)))
+	said, reason := refusal(resp.Body)
+	err := fmt.Errorf("%s: %s", resp.Status, said)
+	if reason == state.Reason_REASON_BROKER_CORRUPT {
+		return fmt.Errorf("%w: %w", ErrUnrepairable, err)
+	}
 	switch resp.StatusCode {
 	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusConflict:
 		return fmt.Errorf("%w: %w", ErrRefused, err)
@@ -167,4 +171,17 @@ func checkFrameAnswer(resp *http.Response, from int64, etag string) error {
 		return fmt.Errorf("%w: %w", ErrBusy, err)
 	}
 	return err
+}
+
+// refusalBytesMax bounds what is read of an error.
+const refusalBytesMax = 4 << 10
+
+// refusal reads the body of an error, which may be of something that stands in front of the broker.
+func refusal(body io.Reader) (said string, reason state.Reason) {
+	b, _ := io.ReadAll(io.LimitReader(body, refusalBytesMax))
+	var e struct{ Message, Reason string }
+	if json.Unmarshal(b, &e) != nil || e.Message == "" {
+		return strings.TrimSpace(string(b)), state.Reason_REASON_UNSPECIFIED
+	}
+	return e.Message, state.Reason(state.Reason_value[e.Reason])
 }

@@ -41,7 +41,7 @@ func (f *resource) path() string {
 
 // frame serves GET and HEAD of one key frame, see the package doc.
 func (s *Server) frame(w http.ResponseWriter, r *http.Request) {
-	since, err := parseSince(r.URL.Query())
+	since, err := parseSince(r)
 	if err != nil {
 		writeError(w, err)
 		return

@@ -26,8 +26,11 @@ func parseQuery(r *http.Request, known ...string) *query {
 	if q.values, err = url.ParseQuery(r.URL.RawQuery); err != nil {
 		q.fail("the query cannot be read: %v", err)
 	}
-	for name := range q.values {
+	for name, given := range q.values {
 		if slices.Contains(known, name) {
+			if len(given) > 1 {
+				q.fail("the parameter %s is given %d times", name, len(given))
+			}
 			continue
 		}
 		if best := suggest.Nearest(name, known); best != "" {
@@ -51,10 +54,10 @@ func (q *query) require(name string) {
 }
 
 func (q *query) point(name string) *api.At {
-	text := q.values.Get(name)
-	if text == "" {
+	if !q.values.Has(name) {
 		return nil
 	}
+	text := q.values.Get(name)
 	// A plus sign in a query is a space: that of a time zone is meant.
 	at, err := ParsePoint(strings.ReplaceAll(text, " ", "+"))
 	if err != nil {
@@ -73,10 +76,10 @@ func (q *query) cursor(name string) *api.Cursor {
 }
 
 func (q *query) number(name string, bits int) (n int64, given bool) {
-	text := q.values.Get(name)
-	if text == "" {
+	if !q.values.Has(name) {
 		return 0, false
 	}
+	text := q.values.Get(name)
 	n, err := strconv.ParseInt(text, 10, bits)
 	if err != nil || n < 0 {
 		q.fail("%s=%s: write a number from 0 on", name, text)

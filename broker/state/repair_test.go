@@ -17,6 +17,7 @@ import (
 	"github.com/keyframelog/keyframe/proto/digest"
 	"github.com/keyframelog/keyframe/proto/sketch"
 	api "github.com/keyframelog/keyframe/proto/state"
+	"github.com/keyframelog/keyframe/proto/state/stateconnect"
 	"github.com/keyframelog/keyframe/storage/keys"
 )
 
@@ -241,6 +242,22 @@ func TestRepairsAreRefused(t *testing.T) {
 	}
 	_, _, err := n.resolve(&api.ResolveRequest{Cut: 2000, Tags: make([]byte, 9)})
 	require.Equal(t, connect.CodeInvalidArgument, connect.CodeOf(err))
+}
+
+// As many tags as are promised can be asked for in one request, in JSON too, and no more.
+func TestResolveAsManyAsPromised(t *testing.T) {
+	n := framed(t, nil)
+	binary := n.client
+	inJSON := stateconnect.NewStateServiceClient(n.http, n.url, connect.WithProtoJSON())
+	for name, client := range map[string]stateconnect.StateServiceClient{"binary": binary, "JSON": inJSON} {
+		n.client = client
+		_, unknown, err := n.resolve(&api.ResolveRequest{Cut: 2000, Tags: packed(make([]uint64, 1<<17)...)})
+		require.NoError(t, err, name)
+		require.Len(t, unknown, 8, name)
+		_, _, err = n.resolve(&api.ResolveRequest{Cut: 2000, Tags: packed(make([]uint64, 1<<17+1)...)})
+		require.Equal(t, connect.CodeInvalidArgument, connect.CodeOf(err), name)
+		require.ErrorContains(t, err, "at most 131072", name)
+	}
 }
 
 // What replicas agree on against the broker, and what is damaged here, nobody is repaired with; of more than two frames somebody has to wait.

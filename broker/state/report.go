@@ -1,6 +1,7 @@
 package state
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 
 	"connectrpc.com/connect"
 
+	"github.com/keyframelog/keyframe/broker/keyframer"
 	"github.com/keyframelog/keyframe/broker/replicas"
 	api "github.com/keyframelog/keyframe/proto/state"
 )
@@ -30,9 +32,13 @@ func (s *service) Report(_ context.Context, req *connect.Request[api.ReportReque
 		return nil, connect.NewError(connect.CodeInvalidArgument, err)
 	}
 	for _, x := range m.Partitions {
-		if _, err := t.Partition(x.Partition); err != nil {
+		p, err := t.Partition(x.Partition)
+		if err != nil {
 			return nil, refuse(api.Reason_REASON_UNKNOWN_PARTITION, &api.ErrorDetail{Topic: m.Topic, Partition: &x.Partition},
 				"topic %q has no partition %d", m.Topic, x.Partition)
+		}
+		if err := checkReach(t, p, x); err != nil {
+			return nil, err
 		}
 	}
 	answer, err := s.cfg.Replicas.Report(replicas.Topic{ID: t.ID, Name: t.Name}, m)
@@ -43,6 +49,19 @@ func (s *service) Report(_ context.Context, req *connect.Request[api.ReportReque
 		return nil, describe(t, nil, err)
 	}
 	return connect.NewResponse(answer), nil
+}
+
+// checkReach refuses a replica that is further than the log, whose end is looked at after the replica was there. Of another incarnation's offsets nothing
+// is known here.
+func checkReach(t *keyframer.Topic, p *keyframer.Partition, x *api.ReplicaPartition) error {
+	if len(x.Incarnation) > 0 && !bytes.Equal(x.Incarnation, p.Incarnation[:]) {
+		return nil
+	}
+	end := p.Bounds().LogEnd
+	if at := max(x.Position, x.Verified); at > end {
+		return refuseAt(api.Reason_REASON_FUTURE_POSITION, t, p, at, "offset %d lies above the log end offset %d of partition %d", at, end, p.Index)
+	}
+	return nil
 }
 
 // checkReplica refuses names that cannot be told apart, or that a terminal would take for a command.

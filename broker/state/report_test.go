@@ -172,6 +172,33 @@ func TestClaimsAreComparedWithTheFrame(t *testing.T) {
 	}
 }
 
+// No replica is further than the log; of a log that was created anew its position says nothing.
+func TestReportsFromTheFuture(t *testing.T) {
+	n := newNode(t, 1, nil)
+	n.logs[0].Append(memlog.Put("a", "1"), memlog.Put("b", "1"))
+	for name, change := range map[string]func(*api.ReplicaPartition){
+		"position": func(x *api.ReplicaPartition) { x.Position = 3 },
+		"verified": func(x *api.ReplicaPartition) { x.Verified = 1_000_000_000_000 },
+		"no state": func(x *api.ReplicaPartition) { x.Position, x.Incarnation = 3, nil },
+	} {
+		_, err := n.report(reported("r", 2, change))
+		code, why, detail := reason(t, err)
+		require.Equal(t, connect.CodeOutOfRange, code, name)
+		require.Equal(t, api.Reason_REASON_FUTURE_POSITION, why, name)
+		require.EqualValues(t, 2, detail.LastStableOffset)
+	}
+	list, err := n.client.Replicas(context.Background(), connect.NewRequest(&api.ReplicasRequest{}))
+	require.NoError(t, err)
+	require.Empty(t, list.Msg.Replicas)
+	for _, change := range []func(*api.ReplicaPartition){
+		func(x *api.ReplicaPartition) { x.Position, x.Verified = 2, 2 },
+		func(x *api.ReplicaPartition) { x.Position, x.Incarnation[15] = 3, 9 },
+	} {
+		_, err := n.report(reported("r", 2, change))
+		require.NoError(t, err)
+	}
+}
+
 func TestBadReports(t *testing.T) {
 	n := newNode(t, 1, nil)
 	for name, change := range map[string]func(*api.ReplicaPartition){

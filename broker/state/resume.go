@@ -131,8 +131,11 @@ func parseResume(m *api.ResumeRequest) (*resumption, error) {
 		q.repairs, q.repairAt = true, *m.RepairAt
 	}
 	for i, p := range m.Points {
-		if p == nil || len(p.Sum) != 32 || p.Offset < 0 || p.Count < 0 || p.Start < 0 || p.Start > p.Offset || i > 0 && p.Offset > m.Points[i-1].Offset {
-			return nil, invalid("point %d is none, or is not older than the one before", i)
+		if p == nil || len(p.Sum) != 32 || p.Offset < 0 || p.Count < 0 || p.Start < 0 || p.Start > p.Offset {
+			return nil, invalid("point %d is none", i)
+		}
+		if i > 0 && p.Offset >= m.Points[i-1].Offset {
+			return nil, invalid("point %d, at %d, is not older than the one before, at %d", i, p.Offset, m.Points[i-1].Offset)
 		}
 		q.points = append(q.points, point{p.Offset, p.Start, digest.Digest{Count: p.Count, Sum: digest.SumFromBytes([32]byte(p.Sum))}})
 	}

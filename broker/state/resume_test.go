@@ -438,25 +438,37 @@ func framesOf(t *testing.T, n *node) (cuts []int64) {
 	return cuts
 }
 
+// manyPoints are of one state, at so many offsets.
+func manyPoints(n int) *api.ResumeRequest {
+	m := &api.ResumeRequest{LeaderEpoch: -1, Incarnation: incarnation()}
+	for i := range n {
+		m.Points = append(m.Points, pointAt(int64(n-i), digest.Digest{}))
+	}
+	return m
+}
+
 func TestResumeRefusals(t *testing.T) {
 	n := newNode(t, 1, nil)
 	at := changed(n, 10)
 	for name, m := range map[string]*api.ResumeRequest{
-		"a long name":       {Replica: strings.Repeat("x", 250)},
-		"a terminal's name": {Replica: "a\x1b[2J"},
-		"an incarnation":    {Incarnation: []byte{1}, Points: held(at, 1).Points},
-		"no position":       {Incarnation: incarnation()},
-		"no incarnation":    {Points: held(at, 1).Points},
-		"too many points":   held(at, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9),
-		"newest first":      held(at, 1, 2),
-		"no sum":            {Incarnation: incarnation(), Points: []*api.Point{{Offset: 1}}},
-		"nothing to repair": {RepairAt: ptr(int64(1))},
-		"a negative offset": {Incarnation: incarnation(), Points: []*api.Point{{Offset: -1, Sum: make([]byte, 32)}}},
+		"a long name":              {Replica: strings.Repeat("x", 250)},
+		"a terminal's name":        {Replica: "a\x1b[2J"},
+		"an incarnation":           {Incarnation: []byte{1}, Points: held(at, 1).Points},
+		"no position":              {Incarnation: incarnation()},
+		"no incarnation":           {Points: held(at, 1).Points},
+		"too many points":          manyPoints(17),
+		"newest first":             held(at, 1, 2),
+		"two points at one offset": held(at, 1, 1),
+		"no sum":                   {Incarnation: incarnation(), Points: []*api.Point{{Offset: 1}}},
+		"nothing to repair":        {RepairAt: ptr(int64(1))},
+		"a negative offset":        {Incarnation: incarnation(), Points: []*api.Point{{Offset: -1, Sum: make([]byte, 32)}}},
 	} {
 		_, err := n.resume(m)
 		require.Equal(t, connect.CodeInvalidArgument, connect.CodeOf(err), name)
 	}
-	_, err := n.resume(&api.ResumeRequest{Partition: 7, LeaderEpoch: -1})
+	_, err := n.resume(manyPoints(16))
+	require.NoError(t, err)
+	_, err = n.resume(&api.ResumeRequest{Partition: 7, LeaderEpoch: -1})
 	_, why, _ := reason(t, err)
 	require.Equal(t, api.Reason_REASON_UNKNOWN_PARTITION, why)
 	settings := calm()

@@ -2,7 +2,7 @@ package state
 
 import (
 	"errors"
-	"net/url"
+	"net/http"
 	"strconv"
 
 	"connectrpc.com/connect"
@@ -11,16 +11,13 @@ import (
 )
 
 // parseSince reads ?since=; -1: there is none.
-func parseSince(query url.Values) (int64, error) {
-	values, given := query["since"]
+func parseSince(r *http.Request) (int64, error) {
+	q := parseQuery(r, "since")
+	since, given := q.number("since", 64)
 	if !given {
-		return -1, nil
+		since = -1
 	}
-	since, err := strconv.ParseUint(values[0], 10, 63)
-	if err != nil || len(values) > 1 {
-		return 0, connect.NewError(connect.CodeInvalidArgument, errors.New("since is not one offset"))
-	}
-	return int64(since), nil
+	return since, q.err
 }
 
 // setSince makes the resource what changed since an offset: by the view's own horizon, which nothing moves any more.

@@ -232,4 +232,9 @@ func TestSinceBelowTheHorizon(t *testing.T) {
 		answer, body = n.request(http.MethodGet, framePath(100)+"?since="+bad)
 		require.Equal(t, http.StatusBadRequest, answer.StatusCode, "%s: %s", bad, body)
 	}
+	for query, want := range map[string]string{"lease=zz": `unknown parameter \"lease\"`, "sinse=1": `did you mean \"since\"`, "since=1&x=%zz": "cannot be read"} {
+		answer, body = n.request(http.MethodGet, framePath(100)+"?"+query)
+		require.Equal(t, http.StatusBadRequest, answer.StatusCode, "%s: %s", query, body)
+		require.Contains(t, string(body), want)
+	}
 }

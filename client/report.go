@@ -128,8 +128,11 @@ func (w *reporter) event(e Event) {
 		x.Verified, x.VerifiedMs = e.Offset, e.Time.UnixMilli()
 	case Resumed:
 		x.Phase = phaseFollowing
-	case OutOfRange, NewIncarnation:
-		x.Phase = phaseBootstrapping
+	case OutOfRange, NewIncarnation: // what was verified was another state
+		x.Phase, x.Verified, x.VerifiedMs = phaseBootstrapping, 0, 0
+		if e.Kind == NewIncarnation { // and what was compared is at offsets of another log
+			x.Outcome, x.Reason, x.Compared, x.ComparedMs = 0, "", nil, 0
+		}
 	case DriftFound:
 		switch w.r.cfg.OnDrift {
 		case Repair:
@@ -265,7 +268,7 @@ func (w *reporter) run(ctx context.Context) {
 // worthRepeating tells whether the same report may be taken soon.
 func worthRepeating(err error) bool {
 	switch connect.CodeOf(err) {
-	case connect.CodeUnimplemented, connect.CodeInvalidArgument, connect.CodeResourceExhausted, connect.CodeNotFound, connect.CodeFailedPrecondition, connect.CodePermissionDenied:
+	case connect.CodeUnimplemented, connect.CodeInvalidArgument, connect.CodeOutOfRange, connect.CodeResourceExhausted, connect.CodeNotFound, connect.CodeFailedPrecondition, connect.CodePermissionDenied:
 		return false
 	}
 	return true

@@ -155,6 +155,24 @@ func TestDriftIsReported(t *testing.T) {
 	}
 }
 
+// What a replica found out about a log is not told of the one that takes its place.
+func TestNothingIsToldOfANewLogThatWasOfTheFormer(t *testing.T) {
+	g := newRig(t, fold.LastValue, 1)
+	g.plane.interval.Store(50)
+	g.log.append(0, "a", "1", "b", "1")
+	cut := g.log.cut(0)
+	g.open()
+	g.awaitTold("that it is verified", func(x *state.ReplicaPartition) bool { return x.Verified == cut })
+	g.log.append(0, "c", "1")
+	cut = g.log.cut(0)
+	g.awaitTold("a verdict", func(x *state.ReplicaPartition) bool { return x.Compared.GetOffset() == cut })
+	g.log.create(2, 1)
+	x := g.awaitTold("the new log", func(x *state.ReplicaPartition) bool { return len(x.Incarnation) == 16 && x.Incarnation[15] == 2 })
+	require.Zero(t, x.Verified)
+	require.Nil(t, x.Compared)
+	require.Zero(t, x.Outcome)
+}
+
 // Whether anything happens or not, it reports as often as the broker asks it to: all partitions, with their positions.
 func TestReportsEveryInterval(t *testing.T) {
 	g := newRig(t, fold.LastValue, 2)

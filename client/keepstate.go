@@ -65,8 +65,12 @@ func (p *Producer) keepState(ctx context.Context, by *keyedPartitioner) (*keptSt
 	return newKeptState(ctx, p.plane, p.cl, p.topic, p.kind, by)
 }
 
-// keepTries is how often a frame that went away while it was loaded is cut anew.
-const keepTries = 5
+const (
+	// keepTries is how often a frame that went away while it was loaded is cut anew.
+	keepTries = 5
+	// keepRetry is the first pause after a call that failed.
+	keepRetry = 100 * time.Millisecond
+)
 
 // newKeptState begins with key frames that are cut now.
 func newKeptState(ctx context.Context, pl *plane.Plane, cl *kgo.Client, topic string, kind fold.Kind, by *keyedPartitioner) (*keptState, error) {
@@ -85,7 +89,7 @@ func newKeptState(ctx context.Context, pl *plane.Plane, cl *kgo.Client, topic st
 // loadState is loadCut, again where a frame went away meanwhile.
 func loadState(ctx context.Context, pl *plane.Plane, kind fold.Kind) (tables []*memory.Table, starts []int64, err error) {
 	for try := 1; ; try++ {
-		tables, starts, err = loadCut(ctx, pl, kind)
+		tables, starts, err = loadCut(ctx, plane.NewPatience(keepRetry, time.Now), pl, kind)
 		if err == nil || try == keepTries || !errors.Is(err, plane.ErrNoFrame) && !errors.Is(err, plane.ErrFrameChanged) {
 			return tables, starts, err
 		}
@@ -93,13 +97,19 @@ func loadState(ctx context.Context, pl *plane.Plane, kind fold.Kind) (tables []*
 }
 
 // loadCut cuts a frame of every partition and loads it. One in which nothing was ever committed has none, and begins empty.
-func loadCut(ctx context.Context, pl *plane.Plane, kind fold.Kind) (tables []*memory.Table, starts []int64, err error) {
-	cut, err := pl.Cut(ctx)
-	if err != nil {
+func loadCut(ctx context.Context, patience *plane.Patience, pl *plane.Plane, kind fold.Kind) (tables []*memory.Table, starts []int64, err error) {
+	var cut plane.Cut
+	var log logView
+	if err := patience.Call(ctx, func(ctx context.Context) (err error) {
+		cut, err = pl.Cut(ctx)
+		return err
+	}); err != nil {
 		return nil, nil, err
 	}
-	log, err := lookAt(ctx, pl)
-	if err != nil {
+	if err := patience.Call(ctx, func(ctx context.Context) (err error) {
+		log, err = lookAt(ctx, pl)
+		return err
+	}); err != nil {
 		return nil, nil, err
 	}
 	for no, info := range log.partitions {
@@ -114,7 +124,7 @@ func loadCut(ctx context.Context, pl *plane.Plane, kind fold.Kind) (tables []*me
 		}
 		t := memory.New(memory.Identity{TopicID: f.TopicID, Partition: f.Partition, Incarnation: f.Incarnation}, 0, memory.Config{Fold: kind})
 		if f.Cut > 0 {
-			if t, err = loadTable(ctx, pl, f, kind); err != nil {
+			if t, err = loadTable(ctx, patience, pl, f, kind); err != nil {
 				return nil, nil, fmt.Errorf("partition %d: %w", no, err)
 			}
 		}
@@ -123,9 +133,13 @@ func loadCut(ctx context.Context, pl *plane.Plane, kind fold.Kind) (tables []*me
 	return tables, starts, nil
 }
 
-func loadTable(ctx context.Context, pl *plane.Plane, f plane.Frame, kind fold.Kind) (*memory.Table, error) {
+func loadTable(ctx context.Context, patience *plane.Patience, pl *plane.Plane, f plane.Frame, kind fold.Kind) (*memory.Table, error) {
 	name := plane.Whole(f.Partition, f.Cut)
-	body, err := pl.Download(ctx, name, name.ETag(f.Pub), 100*time.Millisecond)
+	var body *plane.Download
+	err := patience.Call(ctx, func(context.Context) (err error) { // which ends before the body does
+		body, err = pl.Download(ctx, name, name.ETag(f.Pub), keepRetry)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}

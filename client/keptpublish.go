@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"iter"
 	"sync"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/keyframelog/keyframe/client/plane"
 	"github.com/keyframelog/keyframe/client/said"
 	"github.com/keyframelog/keyframe/proto/digest"
 	"github.com/keyframelog/keyframe/proto/frame"
@@ -94,8 +96,11 @@ func (k *keptState) follow(ctx context.Context) error {
 
 // agree has what was said lie below what was written, which may be all that the log differs by from what it was behind the last record that was said.
 func (k *keptState) agree(ctx context.Context, m said.Moment, want digest.Digest) error {
-	cut, err := k.plane.Cut(ctx)
-	if err != nil {
+	var cut plane.Cut
+	if err := plane.NewPatience(keepRetry, time.Now).Call(ctx, func(ctx context.Context) (err error) {
+		cut, err = k.plane.Cut(ctx)
+		return err
+	}); err != nil {
 		return err
 	}
 	if cut.Digest() != want { // others have written

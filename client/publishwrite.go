@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/keyframelog/keyframe/client/reconcile"
+	"github.com/keyframelog/keyframe/proto/delta"
 )
 
 const (
@@ -93,10 +94,11 @@ func (w *writing) produce(ctx context.Context, cl *kgo.Client) error {
 		w.on(0, int64(len(w.writes)))
 	}
 	for _, x := range w.writes {
-		r := w.p.Delete(x.Key)
-		if x.Value != nil {
-			r = w.p.Put(x.Key, x.Value)
+		op, value := delta.Delete, x.Value
+		if value != nil {
+			op = delta.Put
 		}
+		r := w.p.record(op, x.Key, value)
 		r.Partition = x.Partition
 		cl.Produce(ctx, r, func(r *kgo.Record, err error) {
 			if err != nil {

@@ -131,8 +131,8 @@ func (r *Result) Overtaken(ctx context.Context, later plane.Cut) (writes []Write
 		return nil, err
 	}
 	for at, is := range others {
-		if want := rows[at.key].entry; want != is {
-			writes = append(writes, Write{Partition: at.partition, Key: []byte(at.key), Source: want, Log: is})
+		if row, _ := rows.find(at.key); row.entry != is {
+			writes = append(writes, Write{Partition: at.partition, Key: []byte(at.key), Source: row.entry, Log: is})
 		}
 	}
 	slices.SortFunc(writes, byKey)

@@ -3,7 +3,6 @@ package reconcile
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 
 	"github.com/keyframelog/keyframe/client/plane"
@@ -19,20 +18,12 @@ func (c *comparison) settle(ctx context.Context, f found, equal map[int32]bool) 
 	if err := c.addEqual(ctx, f, rows, equal); err != nil {
 		return nil, err
 	}
-	keys := maps.Clone(f.logs)
-	if keys == nil {
-		keys = map[string][]logRow{}
+	writes := make([]Write, 0, len(rows)+len(f.logs))
+	for _, row := range rows {
+		writes = decide(writes, row, f.logs[string(row.key)], c.home(row.key))
 	}
-	for key := range rows {
-		if _, ok := keys[key]; !ok {
-			keys[key] = nil
-		}
-	}
-	var writes []Write
-	for key, logs := range keys {
-		row, has := rows[key]
-		if has {
-			writes = append(writes, decide([]byte(key), row, logs, c.home([]byte(key)))...)
+	for key, logs := range f.logs {
+		if _, has := rows.find(key); has {
 			continue
 		}
 		for _, l := range logs {
@@ -44,7 +35,7 @@ func (c *comparison) settle(ctx context.Context, f found, equal map[int32]bool) 
 }
 
 // addEqual adds the rows of the log that are the source's, where the log has the key once more.
-func (c *comparison) addEqual(ctx context.Context, f found, rows map[string]sourceRow, equal map[int32]bool) error {
+func (c *comparison) addEqual(ctx context.Context, f found, rows sourceRows, equal map[int32]bool) error {
 	lacking := make(map[uint64]bool, len(f.tags))
 	for _, t := range f.tags {
 		lacking[t] = true
@@ -52,7 +43,7 @@ func (c *comparison) addEqual(ctx context.Context, f found, rows map[string]sour
 	var tags []uint64
 	var keys []string
 	for key := range f.logs {
-		row, has := rows[key]
+		row, has := rows.find(key)
 		t := plane.TagOf(row.entry)
 		if !has || lacking[t] {
 			continue
@@ -68,15 +59,16 @@ func (c *comparison) addEqual(ctx context.Context, f found, rows map[string]sour
 	}
 	places, err := f.places(ctx, tags)
 	for i, key := range keys {
+		row, _ := rows.find(key)
 		for _, l := range places[tags[i]] {
-			f.add(key, logRow{l.partition, rows[key].entry})
+			f.add(key, logRow{l.partition, row.entry})
 		}
 	}
 	return err
 }
 
-// decide makes one row of a key in the log that of the source, and deletes the others.
-func decide(key []byte, row sourceRow, logs []logRow, home int32) (writes []Write) {
+// decide appends what makes one row of a key in the log that of the source, and deletes the others.
+func decide(writes []Write, row sourceRow, logs []logRow, home int32) []Write {
 	stays := logRow{partition: home}
 	for i, l := range logs {
 		if i == 0 || l.partition == home || stays.partition != home && l.entry == row.entry {
@@ -84,11 +76,11 @@ func decide(key []byte, row sourceRow, logs []logRow, home int32) (writes []Writ
 		}
 	}
 	if stays.entry != row.entry {
-		writes = append(writes, Write{Partition: stays.partition, Key: key, Value: row.value, Source: row.entry, Log: stays.entry})
+		writes = append(writes, Write{Partition: stays.partition, Key: row.key, Value: row.value, Source: row.entry, Log: stays.entry})
 	}
 	for _, l := range logs {
 		if l.partition != stays.partition {
-			writes = append(writes, Write{Partition: l.partition, Key: key, Log: l.entry, Duplicate: true})
+			writes = append(writes, Write{Partition: l.partition, Key: row.key, Log: l.entry, Duplicate: true})
 		}
 	}
 	return writes

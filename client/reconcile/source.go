@@ -1,6 +1,8 @@
 package reconcile
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"hash/maphash"
@@ -140,24 +142,37 @@ func (r *reader) checkTwice(ctx context.Context, seed maphash.Seed, keys []uint6
 
 // sourceRow is a row of the source that may differ.
 type sourceRow struct {
-	value []byte
-	entry digest.Entry
+	key, value []byte
+	entry      digest.Entry
+}
+
+// sourceRows are rows of the source, by key. There may be as many as it has: a map of them would take as much again.
+type sourceRows []sourceRow
+
+func (s sourceRows) find(key string) (row sourceRow, has bool) {
+	i, has := slices.BinarySearchFunc(s, key, func(row sourceRow, key string) int { return cmp.Compare(string(row.key), key) })
+	if has {
+		row = s[i]
+	}
+	return row, has
 }
 
 // collect is the second pass: the rows with one of the tags, or one of the keys.
-func (r *reader) collect(ctx context.Context, tags []uint64, wanted func(key []byte) bool, want digest.Digest) (map[string]sourceRow, error) {
+func (r *reader) collect(ctx context.Context, tags []uint64, wanted func(key []byte) bool, want digest.Digest) (sourceRows, error) {
 	byTag := make(map[uint64]struct{}, len(tags))
 	for _, t := range tags {
 		byTag[t] = struct{}{}
 	}
-	rows := make(map[string]sourceRow, len(tags))
+	rows := make(sourceRows, 0, len(tags))
 	got, err := r.each(ctx, func(row Row, e digest.Entry) {
 		if _, ok := byTag[plane.TagOf(e)]; ok || wanted(row.Key) {
-			rows[string(row.Key)] = sourceRow{append([]byte{}, row.Value...), e}
+			b := append(append(make([]byte, 0, len(row.Key)+len(row.Value)), row.Key...), row.Value...)
+			rows = append(rows, sourceRow{b[:len(row.Key):len(row.Key)], b[len(row.Key):], e})
 		}
 	})
 	if err == nil && got != want {
 		err = ErrSourceChanged
 	}
+	slices.SortFunc(rows, func(a, b sourceRow) int { return bytes.Compare(a.key, b.key) })
 	return rows, err
 }

@@ -117,6 +117,7 @@ func TestADisputeOutlivesTheBroker(t *testing.T) {
 		g := begin(t)
 		require.True(t, g.settle())
 		require.False(t, g.settle())
+		require.Equal(t, map[int32]replicas.Standing{0: {Ended: 1}}, g.Standings(files.ID), "who saw nothing of it is told that one has ended")
 		for _, name := range []string{"a", "b"} {
 			g.report(name, state(400, drifted(400, wrong)))
 		}
@@ -130,6 +131,8 @@ func TestADisputeOutlivesTheBroker(t *testing.T) {
 		for _, name := range []string{"a", "b"} {
 			g.report(name, state(600, both(equal(600), func(x *api.ReplicaPartition) { x.Repairs = 1 })))
 		}
+		_, err = g.Report(files, &api.ReportRequest{Replica: "b", Leaving: true})
+		require.NoError(t, err)
 		for _, name := range []string{"a", "b"} {
 			g.report(name, state(700, both(drifted(700, wrong), func(x *api.ReplicaPartition) { x.Repairs = 1 })))
 		}

@@ -89,9 +89,13 @@ func TestADisputeOutlivesARestart(t *testing.T) {
 		require.NoError(t, m.Close())
 	}
 
-	l.b = again()
-	held, _ := l.b.topics.Get("ledger")
-	l.p = held.Partitions[0].Log
+	restart := func() {
+		l.b = again()
+		held, _ := l.b.topics.Get("ledger")
+		l.p = held.Partitions[0].Log
+		plane = planeOf(t, l.b)
+	}
+	restart()
 	after := l.disputes(plane)
 	require.Len(t, after, 1)
 	require.EqualExportedValues(t, before[0], after[0])
@@ -106,6 +110,7 @@ func TestADisputeOutlivesARestart(t *testing.T) {
 	_, ok, err := m.Get(t.Context(), []byte("nobody7"))
 	require.NoError(t, err)
 	require.True(t, ok, "it is as it was")
+	restart()
 	require.Len(t, l.disputes(plane), 1)
 
 	settled, err := plane.ClearDispute(t.Context(), connect.NewRequest(&state.ClearDisputeRequest{Topic: "ledger"}))
@@ -114,6 +119,6 @@ func TestADisputeOutlivesARestart(t *testing.T) {
 	e := m.await(client.Repaired)
 	require.Equal(t, client.BySketch, e.Repair.Method)
 	m.requireEqual()
-	l.b = again()
+	restart()
 	require.Empty(t, l.disputes(plane))
 }

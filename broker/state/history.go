@@ -2,7 +2,7 @@ package state
 
 import (
 	"context"
-	"errors"
+	"fmt"
 
 	"connectrpc.com/connect"
 
@@ -57,7 +57,8 @@ func (sel selection) span(fromAt, toAt *api.At) (from, to []int64, err error) {
 		case fromAt == nil:
 			from = append(from, min(p.Bounds().DeltaStart, to[i]))
 		case from[i] > to[i]:
-			return nil, nil, connect.NewError(connect.CodeInvalidArgument, errors.New("from lies behind to"))
+			return nil, nil, connect.NewError(connect.CodeInvalidArgument,
+				fmt.Errorf("from lies behind to: in partition %d it is offset %d, and to %d", p.Index, from[i], to[i]))
 		}
 	}
 	return from, to, nil

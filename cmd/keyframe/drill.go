@@ -53,6 +53,9 @@ found, was repaired with no key more than it had harmed, and all replicas equal 
 			if err := checkFormat(c); err != nil {
 				return err
 			}
+			if len(flags.faults) == 0 && cmd.Flags().Changed("faults") {
+				return fmt.Errorf("--faults is empty: there are %s; without it all happen", strings.Join(faultNames(), ", "))
+			}
 			if flags.Faults, err = parseFaults(flags.faults); err != nil {
 				return err
 			}

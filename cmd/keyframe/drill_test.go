@@ -117,12 +117,13 @@ func TestDriftDrillFails(t *testing.T) {
 
 func TestDriftDrillFlags(t *testing.T) {
 	for want, args := range map[string][]string{
-		`--faults "lots": did you mean "lost"?`:  {"--faults", "lots"},
-		`--faults "fire": there are lost, lost-`: {"--faults", "lost,fire"},
-		"1 keys, want 100 to 10000000":           {"--keys", "1"},
-		"1 deltas, want 30 to half":              {"--deltas", "1"},
-		"values of 1 bytes, want":                {"--value-bytes", "1"},
-		"use table, json or jsonl":               {"--format", "xml"},
+		`--faults "lots": did you mean "lost"?`:    {"--faults", "lots"},
+		"--faults is empty: there are lost, lost-": {"--faults", ""},
+		`--faults "fire": there are lost, lost-`:   {"--faults", "lost,fire"},
+		"1 keys, want 100 to 10000000":             {"--keys", "1"},
+		"1 deltas, want 30 to half":                {"--deltas", "1"},
+		"values of 1 bytes, want":                  {"--value-bytes", "1"},
+		"use table, json or jsonl":                 {"--format", "xml"},
 	} {
 		out, err := command(t, "", append([]string{"drill", "drift"}, args...)...)
 		require.ErrorContains(t, err, want)

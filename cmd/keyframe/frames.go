@@ -73,6 +73,8 @@ func newFramesCutCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "cut TOPIC",
 		Short: "Cut a key frame of every partition now, and name the cut",
+		Long: `Cuts a key frame of every partition at its synced end, and prints the frames; in JSON each with the name of the cut, and whether it is
+consistent: whether the frames hold whatever was committed anywhere in the topic before anything that they hold.`,
 		Example: `  cut=$(keyframe frames cut users --name)  # before a dump is taken
   keyframe reconcile users dump.tsv --at "$cut"`,
 		Args:              arguments("TOPIC"),
@@ -91,12 +93,17 @@ func newFramesCutCommand() *cobra.Command {
 				_, err := fmt.Fprintln(cmd.OutOrStdout(), answer.Msg.Name)
 				return err
 			}
-			out, err := newOutput(cmd, c, frameColumns()...)
+			columns := frameColumns()
+			var cut []any
+			if c.str("format") != "table" { // there it stands above, and has no place beside pub
+				columns, cut = append(columns, "name", "consistent"), []any{answer.Msg.Name, answer.Msg.Consistent}
+			}
+			out, err := newOutput(cmd, c, columns...)
 			if err != nil {
 				return err
 			}
 			for _, f := range answer.Msg.Frames {
-				if err := out.row(frameRow(f)...); err != nil {
+				if err := out.row(append(frameRow(f), cut...)...); err != nil {
 					return err
 				}
 			}

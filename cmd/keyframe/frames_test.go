@@ -1,6 +1,7 @@
 package main
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -15,6 +16,24 @@ func TestNothingToCut(t *testing.T) {
 	out := n.run(t, "", "frames", "cut", "em", "--format", "jsonl")
 	require.Equal(t, "nothing to cut: topic em is empty\n", out)
 	require.Contains(t, cutSummary("em", &state.CutResponse{}), "an open transaction holds back all")
+}
+
+// In JSON a frame says of which cut it is, as --at takes it, and whether that is consistent.
+func TestCutInJSON(t *testing.T) {
+	n := startNode(t)
+	n.run(t, "", "topic", "create", "users", "--cleanup-policy", "compact", "--partitions", "2")
+	n.run(t, "a\t1\nb\t2\nc\t3\n", "produce", "users")
+	for _, format := range []string{"json", "jsonl"} {
+		out, err := n.try(t, "", "frames", "cut", "users", "--format", format)
+		require.NoError(t, err)
+		name := strings.TrimSpace(n.run(t, "", "frames", "cut", "users", "--name"))
+		name = name[strings.LastIndex(name, "\n")+1:]
+		require.Contains(t, out, `"name"`)
+		require.Contains(t, out, name)
+		require.Contains(t, out, `"consistent"`)
+		n.run(t, "", "state", "scan", "users", "--at", name)
+	}
+	require.NotContains(t, n.run(t, "", "frames", "cut", "users"), "name")
 }
 
 // Times have the same width, whatever the millisecond.

@@ -45,7 +45,7 @@ aborted transactions do not. A row that the log start has passed expires.`,
 			request := &state.HistoryRequest{Topic: args[0], Partition: where.onePartition(), Key: []byte(args[1]), From: from, To: to}
 			read, err := historyVersions(cmd.Context(), stateClient(c), request, print)
 			if err != nil {
-				return errors.Join(stateError(c, err), print.close())
+				return errors.Join(where.named(err, stateError(c, err)), print.close())
 			}
 			if err := print.close(); err != nil {
 				return err

@@ -199,18 +199,22 @@ func TestReconcileRefuses(t *testing.T) {
 		args        []string
 		want        string
 	}{
-		"empty":         {"u", "", nil, "--allow-empty"},
-		"torn line":     {"u", "a\t1\nb\tba", nil, "line 2: it does not end"},
-		"no separator":  {"u", "a\t1\nb\n", nil, "line 2:"},
-		"torn object":   {"u", "{\"key\":\"a\",\"value\":\"2\"}\n{\"key\":\"b\",\"val", nil, "line 2:"},
-		"twice":         {"u", "a\t1\nb\t2\na\t1\n", nil, `"a" twice`},
-		"tombstone":     {"u", `{"key":"a","value":null}` + "\n", []string{"--input", "jsonl"}, "line 1:"},
-		"a delta":       {"u", `{"key":"a","op":"add","value":"1"}` + "\n", nil, "line 1:"},
-		"no document":   {"docs", "a\t{}\nb\t{\n", nil, "row 2"},
-		"no such input": {"u", "a\t1\n", []string{"--input", "csv"}, "--input"},
-		"no frame":      {"u", "a\t1\n", []string{"--at", "0:1"}, "frames cut u"},
-		"no topic":      {"nope", "a\t1\n", nil, "topic"},
-		"no file":       {"u", "", []string{filepath.Join(t.TempDir(), "nope")}, "nope"},
+		"empty":        {"u", "", nil, "--allow-empty"},
+		"torn line":    {"u", "a\t1\nb\tba", nil, "line 2: it does not end"},
+		"no separator": {"u", "a\t1\nb\n", nil, "line 2:"},
+		"a broken object": {"u", `{"key":"a","value":"1"` + "\n" + `{"key":"b","value":"1"}` + "\n", nil,
+			`line 1: "{\"key\":\"a\",\"value\":\"1\"" begins as a JSON object and is no row: `},
+		"an object without a key": {"u", `  {"value":"1"}` + "\n", nil, `is no row: a row needs a "key"`},
+		"text like an object":     {"u", "{a\n", []string{"--input", "text"}, `has no separator "\t"`},
+		"torn object":             {"u", "{\"key\":\"a\",\"value\":\"2\"}\n{\"key\":\"b\",\"val", nil, "line 2:"},
+		"twice":                   {"u", "a\t1\nb\t2\na\t1\n", nil, `"a" twice`},
+		"tombstone":               {"u", `{"key":"a","value":null}` + "\n", []string{"--input", "jsonl"}, "line 1:"},
+		"a delta":                 {"u", `{"key":"a","op":"add","value":"1"}` + "\n", nil, "line 1:"},
+		"no document":             {"docs", "a\t{}\nb\t{\n", nil, "row 2"},
+		"no such input":           {"u", "a\t1\n", []string{"--input", "csv"}, "--input"},
+		"no frame":                {"u", "a\t1\n", []string{"--at", "0:1"}, "frames cut u"},
+		"no topic":                {"nope", "a\t1\n", nil, "topic"},
+		"no file":                 {"u", "", []string{filepath.Join(t.TempDir(), "nope")}, "nope"},
 	} {
 		_, err := n.try(t, x.dump, append([]string{"reconcile", x.topic}, x.args...)...)
 		require.ErrorContains(t, err, x.want, name)

@@ -171,6 +171,10 @@ func (f sourceFlags) parser() func([]byte) (client.Row, error) {
 			return rowOfJSON(line)
 		}
 		key, value, ok := bytes.Cut(line, []byte(f.separator))
+		if !ok && f.input == "" && bytes.HasPrefix(bytes.TrimLeft(line, " \t"), []byte("{")) {
+			_, err := rowOfJSON(line)
+			return client.Row{}, fmt.Errorf("%.60q begins as a JSON object and is no row: %w (or is it text? it has no separator %q)", line, err, f.separator)
+		}
 		if !ok {
 			return client.Row{}, fmt.Errorf("%.60q has no separator %q between a key and a value (--separator, --input jsonl)", line, f.separator)
 		}

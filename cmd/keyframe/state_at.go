@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 
+	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
 
 	stateplane "github.com/keyframelog/keyframe/broker/state"
@@ -77,4 +78,12 @@ func (r *readSpan) points(cmd *cobra.Command) (from, to *state.At, err error) {
 	}
 	to, err = parsePoint(cmd, "to", r.to)
 	return from, to, err
+}
+
+// named says of an error of the state plane's about the two points, as it is to be told, by which flags they were given.
+func (r *readSpan) named(err, told error) error {
+	if connect.CodeOf(err) != connect.CodeInvalidArgument {
+		return told
+	}
+	return fmt.Errorf("--from %s --to %s: %w", r.from, r.to, told)
 }

@@ -96,15 +96,12 @@ func (c *carried) differences(atCut []Difference, partition int32) (keys []Diffe
 	return keys, nil
 }
 
-// made is a digest after the rows that differ have become the log's.
-func made(d digest.Digest, keys []Difference) digest.Digest {
-	for _, k := range keys {
-		if k.Here != (digest.Entry{}) {
-			d.Sub(k.Here)
-		}
-		if k.Log != (digest.Entry{}) {
-			d.Add(k.Log)
-		}
+// replace puts the log's row in the place of ours in a digest.
+func replace(d *digest.Digest, k Difference) {
+	if k.Here != (digest.Entry{}) {
+		d.Sub(k.Here)
 	}
-	return d
+	if k.Log != (digest.Entry{}) {
+		d.Add(k.Log)
+	}
 }

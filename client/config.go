@@ -36,12 +36,13 @@ const (
 	// of the difference; then it follows on. Each of these keys is logged and handed to OnDifference, also where replicas agree against the broker,
 	// which repairs nobody until that is settled: then they are left as they are.
 	Repair Policy = iota
-	// Report publishes the verdict (log, event, metric callback) and goes on.
+	// Report publishes the verdict (log, event, metric callback), names the keys that differ if it has not named them before, and goes on.
 	Report
 	// Halt publishes the verdict, stops following the partition and names the keys that differ; Err tells why, and (ErrDisputed) whether replicas agree
 	// against the broker.
 	Halt
-	// Rebootstrap publishes the verdict and loads a key frame at or above the position anew, but none while replicas agree against the broker.
+	// Rebootstrap publishes the verdict, names the keys that differ, and loads a key frame at or above the position anew, but none while replicas agree
+	// against the broker.
 	Rebootstrap
 )
 
@@ -113,7 +114,8 @@ type Config struct {
 	// per partition. They must not block for long: the partition waits for them.
 	OnVerdict func(Verdict)
 	OnEvent   func(Event)
-	// OnDifference, where set, is called for every key that a repair put right, or that was found to differ and left as it is: by a Halt, or in a dispute.
+	// OnDifference, where set, is called for every key that differs, whatever the policy, as it is logged: before a repair puts it right. The
+	// partition stands still meanwhile, and no other waits for it.
 	OnDifference func(Difference)
 
 	// Metrics, where set, gets counters of verdicts and events.

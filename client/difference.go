@@ -27,8 +27,8 @@ type comparison struct {
 	s        rows
 	plane    plane.Repair
 	patience *plane.Patience
-	bytesMax int  // of the rows that are fetched
-	always   bool // fetch them, however many there are: no frame is loaded in place of it
+	bytesMax int    // of the rows that are fetched
+	names    *namer // of the keys that differ, before they are put right; nil: nobody names them
 
 	tags       []uint64      // of the stored rows, the lost ones included
 	lost       []uint64      // tags of those that cannot be read
@@ -90,7 +90,7 @@ func (c *comparison) search() plane.Search {
 // resolve fetches the log's rows that we lack or cannot read, and sorts out what becomes of ours that it does not have.
 func (c *comparison) resolve(ctx context.Context, theirs, ours []uint64) (findings, error) {
 	fetched := slices.Concat(theirs, c.mislaid(ours))
-	if n := int64(len(fetched)); !c.always && n > max(fewKeys, c.plane.Of.Digest.Count/2) {
+	if n := int64(len(fetched)); n > max(fewKeys, c.plane.Of.Digest.Count/2) {
 		return findings{}, fmt.Errorf("%w: %d rows of %d", plane.ErrTooMuch, n, c.plane.Of.Digest.Count)
 	}
 	logs, err := c.fetch(ctx, fetched)
@@ -116,6 +116,19 @@ func (c *comparison) resolve(ctx context.Context, theirs, ours []uint64) (findin
 	slices.SortFunc(d.deletes, bytes.Compare)
 	slices.SortFunc(d.keys, compareKeys)
 	return d, nil
+}
+
+// proves tells whether these keys are all that differ: with the log's rows in their place the state has the frame's digest. Rows that cannot be read
+// are counted in it as the log has them.
+func (c *comparison) proves(keys []Difference) bool {
+	is := c.stored
+	for _, k := range keys {
+		if k.Here == (digest.Entry{}) && slices.Contains(c.lost, plane.TagOf(k.Log)) {
+			continue
+		}
+		replace(&is, k)
+	}
+	return is == c.plane.Of.Digest
 }
 
 // mislaid are the tags of rows that cannot be read, and that the log has: all but ours alone.

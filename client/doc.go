@@ -92,19 +92,23 @@
 //     checksum of a block is wrong, the index tells which they were: they are fetched with the others, in step 3, and no more than these;
 //  2. it asks for cells of a sketch of the frame's rows (proto/sketch), as many as it takes to tell which rows differ, about 1.4 of 13 bytes for
 //     each; where these would cost more than 8 bytes for every row there is, it asks for those 8 bytes;
-//  3. it fetches the rows of the log that it lacks, each checked against what was asked for, and applies them and the deletions in one commit, which
-//     becomes visible only if all stored rows, hashed anew, have the frame's digest, with which its pub was checked;
-//  4. every key that differed is named, to the log (the first of them) and to OnDifference, with the hash here and in the log; the Event Repaired says
-//     how many there were and what it cost; and the log is followed on from the cut.
+//  3. it fetches the rows of the log that it lacks, each checked against what was asked for. With these in place of its own the digest must be the
+//     frame's; then it is these keys that differ, and every one is named, in the log and to OnDifference, with the hash here and in the log;
+//  4. it applies them and the deletions in one commit, which becomes visible only if all stored rows, hashed anew, have the frame's digest, with which
+//     its pub was checked. The Event Repaired says how many keys differed and what it cost; and the log is followed on from the cut.
 //
 // Each of these ways that fails leads to the next, and the last is the whole frame. Nothing is taken from a broker that says that its frame's rows
 // do not have the frame's digest, or that several replicas agree with one another and not with it (ErrUnrepairable), the whole frame neither: the
 // state may well be the better one. It stays as it is and is followed on (RepairRefused), since a key that is wrong is no reason to withhold all
 // others; every frame says again that it differs, until one can be repaired from. While replicas agree against the broker it still tells what differs: the
-// keys are named as in step 4, once for each frame that they differ from, and left as they are. When that is settled the stream of frames says so, and
+// keys are named as in step 3, once for each set of them, and left as they are. When that is settled the stream of frames says so, and
 // what was refused is asked for again at once. Who would rather stop has the policy Halt. The same goes for the
 // policy Rebootstrap: while replicas agree against the broker, its frames take the place of no state because of a difference. They are loaded where
 // there is nothing better: by who has no state, and in place of one that the log does not go on from, which would only grow older.
+//
+// Whatever the policy, the keys that differ are named, all of them: what names them is a log. The partition stands still meanwhile, and nobody else
+// waits for who logs slowly. Where nothing is repaired they are found as VerifyDir finds them, at the position, without a key frame there, and
+// also while the broker repairs nobody: once, until other keys differ, or other rows of theirs (KeysNamed).
 //
 // Who waits in Watch is told what was put right as changes. Whoever comes back with a position at or below the cut was told of a wrong state, and what
 // was put right lies below that position too: *WatchResetError, up to the cut itself. So it is where another state takes the place of a wrong one, and

@@ -81,10 +81,11 @@ const (
 	Repaired                             // the state is equal to a key frame again; see Repair
 	RepairFailed                         // the difference could not be put right; a whole key frame is loaded, or it is tried again at the next one
 	RepairRefused                        // the broker has nothing to repair from, or to load instead (ErrUnrepairable); the state stays as it is and is followed on
+	KeysNamed                            // the keys that differ, Rows of them, have been named, and none is put right; Err: not all could be found out
 )
 
 var eventNames = [...]string{"", "bootstrapped", "resumed", "frame rejected", "out of range", "new incarnation", "drift found", "tail failed", "bootstrap failed",
-	"stopped", "topic grew", "caught up", "lease ended", "corruption found", "repaired", "repair failed", "repair refused"}
+	"stopped", "topic grew", "caught up", "lease ended", "corruption found", "repaired", "repair failed", "repair refused", "keys named"}
 
 func (k EventKind) String() string {
 	if k > 0 && int(k) < len(eventNames) {
@@ -99,7 +100,7 @@ type Event struct {
 	Topic     string
 	Partition int32
 	Offset    int64
-	Rows      int64         // rows loaded, for Bootstrapped; keys that changed, for CaughtUp
+	Rows      int64         // rows loaded, for Bootstrapped; keys that changed, for CaughtUp; that differ, for KeysNamed
 	Repair    *RepairResult // what was done, for Repaired
 	Err       error
 	Time      time.Time

@@ -222,6 +222,9 @@ func (p *partition) carryOut(ctx context.Context, a plane.Answer, have *standing
 		}
 		err := p.catchUp(ctx, a, s)
 		if err != nil && ctx.Err() == nil && useless(err) {
+			if errors.Is(err, memory.ErrDigest) || errors.Is(err, table.ErrDigest) {
+				p.nameReplaced(ctx, s)
+			}
 			*have = standing{} // the whole frame helps
 		}
 		return err
@@ -234,6 +237,9 @@ func (p *partition) carryOut(ctx context.Context, a plane.Answer, have *standing
 	case state.Answer_ANSWER_REPAIR:
 		if s != nil && reaches(&a, s.position()) {
 			return p.goOn(*have) // what differs is dealt with at the frame's cut, or where the comparison at the position finds it
+		}
+		if s != nil {
+			p.nameReplaced(ctx, s)
 		}
 		have.rows, have.shown = nil, false // the frame makes it right
 	case state.Answer_ANSWER_FRAME:

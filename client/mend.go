@@ -10,6 +10,9 @@ import (
 	"github.com/keyframelog/keyframe/storage/table"
 )
 
+// errMoreDiffer says that a state would not have the frame's digest if the keys that were found were put right.
+var errMoreDiffer = errors.New("other keys differ than those that were found")
+
 // mend tries one method after the other to find the difference and to apply it.
 func (c *comparison) mend(ctx context.Context, apply func(*comparison, findings) error) (d findings, by Method, err error) {
 	if c.stored == c.plane.Of.Digest {
@@ -25,7 +28,11 @@ func (c *comparison) mend(ctx context.Context, apply func(*comparison, findings)
 		if err == nil {
 			d, err = c.resolve(ctx, theirs, ours)
 		}
+		if err == nil && !c.proves(d.keys) {
+			err = fmt.Errorf("%w: %d", errMoreDiffer, len(d.keys))
+		}
 		if err == nil {
+			c.names.nameAll(d.keys)
 			err = c.applyWithRoom(ctx, &d, apply)
 		}
 		if err == nil {
@@ -46,6 +53,7 @@ func (c *comparison) mendEqual(ctx context.Context, apply func(*comparison, find
 		return d, ByRehash, apply(c, d)
 	}
 	if d, err = c.resolve(ctx, nil, nil); err == nil {
+		c.names.nameAll(d.keys)
 		err = apply(c, d)
 	}
 	return d, ByIndex, err

@@ -1,77 +1,138 @@
 package client
 
 import (
+	"bytes"
 	"context"
+	"errors"
+	"fmt"
 
-	"github.com/keyframelog/keyframe/client/plane"
 	"github.com/keyframelog/keyframe/proto/digest"
 )
 
-func (p *partition) name(cut int64, keys []Difference) int64 {
-	n := namer{p: p}
+// keyLogged is how much of a key is logged.
+const keyLogged = 128
+
+// namer names the keys that differ, each of them, in the log and to OnDifference. It runs in the partition's goroutine, while nothing is applied to its
+// state and before anything is done about it: a process that ends in between has said which keys they were. No lock is held that anybody else waits for: who
+// logs slowly holds up the repair of this partition, and nothing else.
+type namer struct {
+	p   *partition
+	n   int64
+	all bool // each key has been named: what is tried next finds the same
+}
+
+func (n *namer) name(d Difference) {
+	n.n++
+	key, rest := d.Key[:min(len(d.Key), keyLogged)], ""
+	if len(d.Key) > keyLogged {
+		rest = fmt.Sprintf(" and %d bytes more", len(d.Key)-keyLogged)
+	}
+	n.p.log.Error("a key differs from the log", "cut", d.Cut, "key", fmt.Sprintf("%q%s", key, rest), "here", entryName(d.Here), "log", entryName(d.Log))
+	if n.p.r.cfg.OnDifference != nil {
+		n.p.r.naming.Lock()
+		defer n.p.r.naming.Unlock()
+		n.p.r.cfg.OnDifference(d)
+	}
+}
+
+// nameAll names what is proved to be all that differs, once. Nil names nothing.
+func (n *namer) nameAll(keys []Difference) {
+	if n == nil || n.all {
+		return
+	}
 	for _, d := range keys {
 		n.name(d)
 	}
-	return n.end(cut)
+	n.all = true
 }
 
-// nameDifferences tells which keys differ from the frame at whose cut the state stands, and changes nothing.
-func (p *partition) nameDifferences(ctx context.Context, f plane.Frame) {
-	c := p.comparison(p.rows(), f)
-	if err := c.rehash(); err != nil {
-		p.unnamed(ctx, f.Cut, err)
+func entryName(e digest.Entry) string {
+	if e == (digest.Entry{}) {
+		return "no row, or none that can be read"
+	}
+	return fmt.Sprintf("%x", e[:])
+}
+
+func compareKeys(a, b Difference) int { return bytes.Compare(a.Key, b.Key) }
+
+// gapBetween is what the sums and counts of two states differ by. It changes when other keys differ, or other rows of theirs do.
+func gapBetween(ours, logs digest.Digest) digest.Digest {
+	ours.Sum.Sub(logs.Sum.Bytes())
+	ours.Count -= logs.Count
+	return ours
+}
+
+// naming is what was named last: the keys that make this gap between us and the log.
+type naming struct {
+	gap  digest.Digest
+	keys int64
+}
+
+// named returns what was named last, if it is the keys that differ according to a verdict; else nil.
+func (p *partition) named(v *Verdict) *naming {
+	last := p.lastNamed.Load()
+	if v == nil || v.Outcome != Drifted || v.Scrub || last == nil || last.gap != gapBetween(v.Ours, v.Logs) {
+		return nil
+	}
+	return last
+}
+
+// nameFor names the keys that differ according to a verdict, unless they were named already.
+func (p *partition) nameFor(ctx context.Context, v *Verdict) {
+	if n := p.named(v); n != nil {
+		p.r.event(Event{Kind: KeysNamed, Partition: p.no, Offset: v.At, Rows: n.keys})
 		return
 	}
-	p.nameAll(ctx, c)
+	p.nameDifferences(ctx, p.rows())
 }
 
-// named is a frame and the rows that differed from it.
-type named struct {
-	pub  [32]byte
-	rows digest.Digest
-}
-
-// nameAll is nameDifferences of rows that were hashed; false: they could not be found out.
-func (p *partition) nameAll(ctx context.Context, c *comparison) bool {
-	f := c.plane.Of
-	c.plane.Naming, c.always = true, true
-	d, _, err := c.mend(ctx, func(*comparison, findings) error { return nil })
-	if err != nil {
-		p.unnamed(ctx, f.Cut, err)
-		return false
-	}
-	p.log.Error("what differs", "cut", f.Cut, "cause", c.cause().String(), "keys", len(d.keys))
-	p.name(f.Cut, d.keys)
-	return true
-}
-
-func (p *partition) unnamed(ctx context.Context, cut int64, err error) {
+// nameDifferences names the keys in which a state, to which nothing is applied meanwhile, differs from the log at the state's position, or
+// where verify finds that they can be compared. It changes nothing, and memory does not grow with how many there are.
+func (p *partition) nameDifferences(ctx context.Context, s rows) {
+	n := &namer{p: p}
+	err := p.findDifferences(ctx, s, n)
 	if ctx.Err() == nil {
-		p.log.Error("which keys differ could not be found out", "cut", cut, "err", err)
+		p.r.event(Event{Kind: KeysNamed, Partition: p.no, Offset: s.position(), Rows: n.n, Err: err})
 	}
 }
 
-// nameHere is nameDifferences where the state stands, with no frame at its position, as a directory is compared.
-func (p *partition) nameHere(ctx context.Context) {
-	s := p.rows()
-	c := &dirCopy{rows: s, no: p.no, at: s.position(), start: p.start.Load()}
-	v := &dirVerifier{cfg: p.r.cfg, plane: p.r.plane, name: p.r.name}
-	var err error
-	var logs map[int32]logInfo
-	d := DirVerdict{Verdict: Verdict{Topic: p.r.cfg.Topic, Partition: p.no, At: c.at}}
-	if c.kept, _, err = s.entries(func(_ []byte, e digest.Entry) { c.stored.Add(e) }); err == nil {
-		logs, err = v.logs(ctx, &p.no)
+// nameReplaced names the keys of a state that differs from the log, before a whole key frame takes its place.
+func (p *partition) nameReplaced(ctx context.Context, s rows) {
+	p.log.Error("the state differs from the log: a whole key frame takes its place", "offset", s.position())
+	p.nameDifferences(ctx, s)
+}
+
+// findDifferences hands the keys that differ to a namer.
+func (p *partition) findDifferences(ctx context.Context, s rows, n *namer) error {
+	c := &dirCopy{rows: s, no: p.no, at: s.position(), start: max(s.logStart(), p.start.Load())}
+	if s != p.rows() {
+		c.start = s.logStart()
 	}
-	if err == nil {
-		d, err = v.compare(ctx, d, c, logs[p.no])
+	kept, _, err := s.salvage(func(_ []byte, e digest.Entry) { c.stored.Add(e) }, func(key []byte, e digest.Entry) {
+		n.name(Difference{Partition: p.no, Cut: c.at, Key: bytes.Clone(key), Log: e}) // what the index has of it is what was applied
+	})
+	switch {
+	case err != nil:
+		return fmt.Errorf("%w: %w", ErrCorrupt, err)
+	case n.n > 0: // what else differs is told when all can be read
+		return nil
+	case p.r.plane == nil:
+		return ErrNoStatePlane
 	}
-	if err == nil {
-		err = d.Unnamed
-	}
+	c.kept = kept
+	v := &dirVerifier{cfg: p.r.cfg, plane: p.r.plane, name: p.r.name, differ: n.name}
+	logs, err := v.logs(ctx, &p.no)
 	if err != nil {
-		p.unnamed(ctx, c.at, err)
-		return
+		return err
 	}
-	p.log.Error("what differs", "cut", d.At, "cause", d.Cause.String(), "keys", len(d.Differs))
-	p.name(d.At, d.Differs)
+	d := v.compareUntil(ctx, DirVerdict{Verdict: p.verdict(c.at, 0, c.stored, digest.Digest{}, "", nil)}, c, logs[p.no])
+	switch {
+	case d.Outcome == Equal:
+		return nil
+	case d.Outcome != Drifted:
+		return errors.Join(errors.New(d.Reason), d.Err)
+	case d.Unnamed == nil:
+		p.lastNamed.Store(&naming{gapBetween(d.Ours, d.Logs), n.n})
+	}
+	return d.Unnamed
 }

@@ -37,7 +37,6 @@ type partition struct {
 	replaced bool    // the topic was created anew, and may have other partitions now
 	told     bool    // that the stored state is of no use
 	lease    *keeper // nil: none is kept
-	named    named   // what differed when that was named last and left as it is
 
 	current atomic.Pointer[rows] // for readers; nil before ready
 	start   atomic.Int64         // log start offset in force at our state; written under mu
@@ -45,6 +44,8 @@ type partition struct {
 	mended  atomic.Pointer[RepairResult] // the latest repair; nil: there was none
 	mending atomic.Bool                  // a repair is under way: nothing is applied
 	repairs atomic.Int64                 // how many there were
+
+	lastNamed atomic.Pointer[naming] // nil: no keys that differ were named since we were equal
 
 	mu sync.Mutex
 	// Guarded by mu, which is held while a segment is applied.
@@ -72,8 +73,10 @@ type restart struct {
 	event  EventKind // 0: none, it has been told
 	err    error
 	halt   bool
-	resume bool // the state is right as far as is known: the log is asked how it becomes current again
-	// repair, if not nil: the state that is there is to be repaired; with halt it stays as it is.
+	drift  *Verdict // of DriftFound
+	resume bool     // the state is right as far as is known: the log is asked how it becomes current again
+	goOn   bool     // the state is followed on as it is, once it has been told what is wrong with it
+	// repair, if not nil: the state that is there is to be repaired.
 	repair *repairOrder
 }
 
@@ -116,14 +119,19 @@ func (p *partition) run(ctx context.Context) {
 	defer p.letGo()
 	var why restart // of the state that is there
 	for quick := 0; ; quick++ {
-		if quick > 0 && why.repair == nil && plane.Wait(ctx, p.r.cfg.Retry<<min(quick-1, 6)) != nil {
+		if quick > 0 && why.repair == nil && !why.goOn && plane.Wait(ctx, p.r.cfg.Retry<<min(quick-1, 6)) != nil {
 			return
 		}
-		if why.repair != nil && p.repair(ctx, why) {
+		switch {
+		case why.goOn:
+			p.follow()
+		case why.repair != nil && p.repair(ctx, why):
 			p.holds() // a lease that the frame came with has served: it ends where the log did
-		} else if err := p.establish(ctx, why); err != nil {
-			p.stop(ctx, err)
-			return
+		default:
+			if err := p.establish(ctx, why); err != nil {
+				p.stop(ctx, err)
+				return
+			}
 		}
 		p.mu.Lock()
 		s := p.rows()
@@ -141,17 +149,14 @@ func (p *partition) run(ctx context.Context) {
 		if why.event != 0 {
 			p.r.event(Event{Kind: why.event, Partition: p.no, Offset: p.position().Offset, Err: why.err})
 		}
-		if why.event == DriftFound {
+		if why.event == DriftFound && !why.goOn {
 			p.r.reporter.await(ctx)
 		}
 		p.distrust(why)
+		if (why.event == DriftFound || why.event == CorruptionFound) && why.repair == nil { // else the repair names them
+			p.nameFor(ctx, why.drift)
+		}
 		if why.halt {
-			switch {
-			case why.repair != nil && why.repair.frame != nil:
-				p.nameDifferences(ctx, *why.repair.frame)
-			case why.wrong() && p.r.plane != nil:
-				p.nameHere(ctx)
-			}
 			p.stop(ctx, p.orDisputed(ctx, why.err))
 			return
 		}

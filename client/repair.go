@@ -1,7 +1,6 @@
 package client
 
 import (
-	"bytes"
 	"fmt"
 	"time"
 
@@ -59,48 +58,6 @@ type Difference struct {
 	// Here and Log are the entries (proto/digest) of the two rows; zero: there is no such row, or it cannot be read.
 	Here, Log digest.Entry
 }
-
-const (
-	// differencesLogged is how many differing keys of a repair are logged one by one.
-	differencesLogged = 20
-	// keyLogged is how much of a key is logged.
-	keyLogged = 128
-)
-
-// namer names the keys that differ: the first of them in the log, all of them to whoever wants to know.
-type namer struct {
-	p *partition
-	n int64
-}
-
-func (n *namer) name(d Difference) {
-	if n.n++; n.n <= differencesLogged {
-		n.p.log.Error("a key differs from the log", "cut", d.Cut, "key", fmt.Sprintf("%q", d.Key[:min(len(d.Key), keyLogged)]),
-			"here", entryName(d.Here), "log", entryName(d.Log))
-	}
-	if n.p.r.cfg.OnDifference != nil {
-		n.p.r.callbacks.Lock()
-		defer n.p.r.callbacks.Unlock()
-		n.p.r.cfg.OnDifference(d)
-	}
-}
-
-// end says how many there were.
-func (n *namer) end(cut int64) int64 {
-	if n.n > differencesLogged {
-		n.p.log.Error("more keys differ than are named here", "cut", cut, "named", differencesLogged, "differ", n.n)
-	}
-	return n.n
-}
-
-func entryName(e digest.Entry) string {
-	if e == (digest.Entry{}) {
-		return "no row"
-	}
-	return fmt.Sprintf("%x", e[:])
-}
-
-func compareKeys(a, b Difference) int { return bytes.Compare(a.Key, b.Key) }
 
 // lastRepair is the latest repair of the partition, and how many there were since the replica was opened.
 func (p *partition) lastRepair() (RepairResult, int64) {

@@ -17,10 +17,11 @@ func (p *partition) repairByFrame(ctx context.Context, c *comparison, why error)
 		return false
 	}
 	done := RepairResult{Cut: f.Cut, Cause: c.cause(), Method: ByFrame, Bytes: c.plane.Bytes + size, RoundTrips: c.plane.Trips + 1}
-	n := namer{p: p}
-	err = compareRows(c.s, s, func(key []byte, here, log digest.Entry) { n.name(Difference{p.no, f.Cut, key, here, log}) })
-	if done.Keys = n.end(f.Cut); err != nil {
-		p.log.Error("the stored rows cannot be read: which keys differed is not known", "err", err)
+	if n := c.names; !n.all {
+		err = compareRows(c.s, s, func(key []byte, here, log digest.Entry) { n.name(Difference{p.no, f.Cut, key, here, log}) })
+	}
+	if done.Keys = c.names.n; err != nil {
+		p.log.Error("the whole key frame is loaded, and the stored rows cannot be read: which other keys differed is not known", "named", done.Keys, "err", err)
 	}
 	if err := p.adoptFrame(s, h); err != nil {
 		p.log.Warn("the frame that was loaded cannot be kept", "cut", f.Cut, "err", err)

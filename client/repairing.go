@@ -29,13 +29,17 @@ func (p *partition) stopHereLocked(f plane.Frame, v Verdict) *restart {
 	if rotten || v.Outcome == Drifted {
 		p.rehash = false
 	}
-	why := restart{event: DriftFound, err: driftError(v), repair: &repairOrder{frame: &f}}
+	why := restart{event: DriftFound, err: driftError(v), drift: &v, repair: &repairOrder{frame: &f}}
 	switch policy := p.r.cfg.OnDrift; {
 	case policy == Repair && v.Outcome == Drifted:
 	case policy == Repair && rotten:
 		why.event, why.repair.rehash = 0, true // it has been told
 	case policy == Halt && v.Outcome == Drifted:
-		why.halt = true
+		why.repair, why.halt = nil, true
+	case policy == Rebootstrap && v.Outcome == Drifted:
+		why.repair = nil
+	case policy == Report && v.Outcome == Drifted && p.named(&v) == nil:
+		why.repair, why.goOn = nil, true
 	default:
 		return nil
 	}
@@ -69,6 +73,7 @@ func (p *partition) repair(ctx context.Context, why restart) (kept bool) {
 			}
 		}
 		c := p.comparison(p.rows(), *o.frame)
+		c.names = &namer{p: p}
 		err := p.repairAt(ctx, c, o.rehash)
 		if errors.Is(err, plane.ErrNoFrame) && turn < repairTurns {
 			o.frame = nil // it was thinned or superseded meanwhile
@@ -174,14 +179,15 @@ func (p *partition) repairAt(ctx context.Context, c *comparison, told bool) erro
 	}
 	done := RepairResult{Cut: f.Cut, Cause: c.cause()}
 	d, method, err := c.mend(ctx, p.patch)
-	if is := (named{f.Pub, c.stored}); plane.Disputed(err) && is != p.named && p.nameAll(ctx, c) {
-		p.named = is
+	if plane.Disputed(err) {
+		v := p.verdict(f.Cut, Drifted, c.stored, f.Digest, "", nil)
+		p.nameFor(ctx, &v)
 	}
 	if err != nil {
 		return err
 	}
 	done.Method, done.Bytes, done.RoundTrips = method, c.plane.Bytes, c.plane.Trips
-	done.Keys = p.name(f.Cut, d.keys)
+	done.Keys = int64(len(d.keys))
 	p.repaired(done, began, f.Digest)
 	return nil
 }
@@ -249,7 +255,7 @@ func (p *partition) repaired(done RepairResult, began time.Time, is digest.Diges
 
 // distrust notes that what was told up to the position was wrong, where that is why following ended: who resumes there begins anew.
 func (p *partition) distrust(why restart) {
-	if why.wrong() {
+	if why.wrong() && !why.goOn {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.history.distrust(p.position())

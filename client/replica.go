@@ -36,6 +36,7 @@ type Replica struct {
 	closed  error
 
 	callbacks sync.Mutex // OnVerdict and OnEvent, one at a time
+	naming    sync.Mutex // OnDifference, one at a time; nothing else waits for it
 
 	mu sync.Mutex
 	// Guarded by mu.

@@ -139,7 +139,7 @@ func TestDriftIsReported(t *testing.T) {
 			cut := g.log.cut(0)
 			x := g.awaitTold("the drift", func(x *state.ReplicaPartition) bool { return x.Outcome == state.Outcome_OUTCOME_DRIFTED })
 			require.Equal(t, []int64{cut, 1, 1}, []int64{x.Compared.Offset, x.Compared.Count, x.Verified})
-			require.Contains(t, x.Reason, "1 rows here, 2 in the log")
+			require.Contains(t, x.Reason, "1 row here, 2 in the log")
 			want := int64(1)
 			if policy == Rebootstrap {
 				want = 2

@@ -104,7 +104,7 @@ func (p *partition) corrupted(s rows, found scrubbed) Verdict {
 	v.Scrub = true
 	if p.rows() == s { // else it is gone already
 		p.tell(v)
-		p.act(restart{event: CorruptionFound, err: v.Err}, v.At, repairOrder{rehash: true})
+		p.act(restart{event: CorruptionFound, err: v.Err}, v, repairOrder{rehash: true})
 	}
 	return v
 }

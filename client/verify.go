@@ -200,7 +200,7 @@ func (p *partition) publish(verdicts ...Verdict) {
 	for _, v := range verdicts {
 		p.tell(v)
 		if v.Outcome == Drifted {
-			p.act(restart{event: DriftFound, err: driftError(v)}, v.At, repairOrder{})
+			p.act(restart{event: DriftFound, err: driftError(v), drift: &v}, v, repairOrder{})
 		}
 	}
 }
@@ -218,10 +218,15 @@ func (p *partition) publishAnd(why *restart, verdicts []Verdict) {
 }
 
 // tell makes a verdict known and does nothing about it. Not to be called with mu held.
-func (p *partition) tell(v Verdict) { p.r.publishVerdict(v) }
+func (p *partition) tell(v Verdict) {
+	if v.Outcome == Equal && !v.Scrub {
+		p.lastNamed.Store(nil)
+	}
+	p.r.publishVerdict(v)
+}
 
 // act does what the policy says about a state that is wrong, or whose rows are.
-func (p *partition) act(why restart, at int64, o repairOrder) {
+func (p *partition) act(why restart, v Verdict, o repairOrder) {
 	switch p.r.cfg.OnDrift {
 	case Repair:
 		why.repair = &o
@@ -229,8 +234,12 @@ func (p *partition) act(why restart, at int64, o repairOrder) {
 		why.halt = true
 	case Rebootstrap:
 	default:
-		p.r.event(Event{Kind: why.event, Partition: p.no, Offset: at, Err: why.err})
-		return
+		if n := p.named(&v); n != nil {
+			p.r.event(Event{Kind: why.event, Partition: p.no, Offset: v.At, Err: why.err})
+			p.r.event(Event{Kind: KeysNamed, Partition: p.no, Offset: v.At, Rows: n.keys})
+			return
+		}
+		why.goOn = true
 	}
 	p.restartWith(why)
 }

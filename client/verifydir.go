@@ -89,6 +89,9 @@ type dirVerifier struct {
 	stores *dirStores
 	plane  *plane.Plane
 	name   string // under which the broker knows who asks
+	// differ, where set, is handed the keys that differ as they are found; else they are collected in DirVerdict.Differs.
+	differ func(Difference)
+	handed bool // some of them were
 }
 
 func newDirVerifier(cfg Config) (*dirVerifier, error) {
@@ -105,7 +108,9 @@ func newDirVerifier(cfg Config) (*dirVerifier, error) {
 	if err != nil {
 		return nil, inDir(cfg, err)
 	}
-	return &dirVerifier{cfg, s, plane.New(cfg.HTTPClient, cfg.StateURL, cfg.Topic), cmp.Or(cfg.Name, s.name(), newName())}, nil
+	return &dirVerifier{
+		cfg: cfg, stores: s, plane: plane.New(cfg.HTTPClient, cfg.StateURL, cfg.Topic), name: cmp.Or(cfg.Name, s.name(), newName()),
+	}, nil
 }
 
 // logInfo is what the state plane says of one partition; info is nil where it does not know it.
@@ -198,15 +203,20 @@ func (v *dirVerifier) verdict(ctx context.Context, no int32, log logInfo) DirVer
 		return d.is(Error, "the stored rows cannot be read", fmt.Errorf("%w: %w", ErrCorrupt, err))
 	}
 	d.Ours = c.stored
+	return v.compareUntil(ctx, d, c, log)
+}
+
+// compareUntil is compare, again where the log moved on meanwhile.
+func (v *dirVerifier) compareUntil(ctx context.Context, d DirVerdict, c *dirCopy, log logInfo) DirVerdict {
 	for try := 1; ; try++ {
 		is, err := v.compare(ctx, d, c, log)
 		if err == nil || ctx.Err() != nil {
 			return is
 		}
-		if try < verifyTries && movedOn(err) {
+		if try < verifyTries && movedOn(err) && !v.handed {
 			var logs map[int32]logInfo
-			if logs, err = v.logs(ctx, &no); err == nil {
-				log = logs[no]
+			if logs, err = v.logs(ctx, &c.no); err == nil {
+				log = logs[c.no]
 				continue
 			}
 		}

@@ -99,25 +99,66 @@ func (v *dirVerifier) since(ctx context.Context, c *dirCopy, f plane.Frame) (map
 
 // find finds the keys that differ, and proves that it is these: with the log's rows in their place the copy has the log's digest.
 func (v *dirVerifier) find(ctx context.Context, d DirVerdict, here *carried, f plane.Frame) (DirVerdict, error) {
-	proved := func(keys []Difference) bool { return made(d.Ours, keys) == d.Logs }
 	keys, cost, err := v.findBySketch(ctx, here, f)
-	if err == nil && !proved(keys) || err != nil && ctx.Err() == nil && (!otherwise(err) || errors.Is(err, plane.ErrUnrepairable)) {
+	proof := newProof(v, d, keys)
+	switch {
+	case err == nil && proof.holds():
+		proof.handOver()
+	case err == nil || ctx.Err() == nil && (!otherwise(err) || errors.Is(err, plane.ErrUnrepairable)):
 		if errors.Is(err, plane.ErrUnrepairable) {
 			cost.Refused = err
 		}
 		cost.Method, cost.Bytes = ByFrame, f.Bytes
-		keys, err = v.findOneByOne(ctx, here, f)
+		proof = newProof(v, d, nil)
+		err = v.findOneByOne(ctx, here, f, proof)
 	}
-	if err == nil && !proved(keys) {
-		err = fmt.Errorf("%w: more keys differ than the %d that were found", errMovedOn, len(keys))
+	if err == nil && !proof.holds() {
+		err = fmt.Errorf("%w: more keys differ than the %d that were found", errMovedOn, proof.n)
 	}
-	cost.FrameBytes, cost.Keys = f.Bytes, int64(len(keys))
-	d.Differs, d.Repair = keys, cost
+	cost.FrameBytes, cost.Keys = f.Bytes, proof.n
+	d.Differs, d.Repair = proof.keys, cost
 	if err != nil && !movedOn(err) {
 		d.Differs, d.Unnamed = nil, err
 		return d, nil
 	}
 	return d, err
+}
+
+// proof takes the keys that differ, and tells whether it is all of them: with the log's rows in their place the copy has the log's digest.
+type proof struct {
+	v        *dirVerifier
+	is, want digest.Digest
+	n        int64
+	keys     []Difference // that nobody was handed
+}
+
+func newProof(v *dirVerifier, d DirVerdict, keys []Difference) *proof {
+	p := &proof{v: v, is: d.Ours, want: d.Logs, n: int64(len(keys)), keys: keys}
+	for _, k := range keys {
+		replace(&p.is, k)
+	}
+	return p
+}
+
+func (p *proof) holds() bool { return p.is == p.want }
+
+// handOver hands the keys to whoever asked for them, and keeps them where nobody did.
+func (p *proof) handOver() {
+	if p.v.differ == nil {
+		return
+	}
+	for _, k := range p.keys {
+		p.v.differ(k)
+		p.v.handed = true
+	}
+	p.keys = nil
+}
+
+func (p *proof) add(k Difference) {
+	replace(&p.is, k)
+	p.n++
+	p.keys = append(p.keys, k)
+	p.handOver()
 }
 
 // findBySketch is how a repair finds them.
@@ -135,17 +176,20 @@ func (v *dirVerifier) findBySketch(ctx context.Context, here *carried, f plane.F
 }
 
 // findOneByOne reads the log's state beside the copy, both in key order: at the position, or, where that is not to be had, at the cut.
-func (v *dirVerifier) findOneByOne(ctx context.Context, here *carried, f plane.Frame) (keys []Difference, err error) {
+func (v *dirVerifier) findOneByOne(ctx context.Context, here *carried, f plane.Frame, all *proof) error {
 	at, moved := here.from, map[string]move(nil)
 	if here.blind {
 		at, moved = here.cut, here.moved
 	}
-	err = v.call(ctx, func(ctx context.Context) error {
-		keys = nil
+	var last []byte // the key that was found last; a call that breaks off is repeated from the start
+	return v.call(ctx, func(ctx context.Context) error {
 		ours, stop := iter.Pull2(here.byKey(moved))
 		defer stop()
 		m := merge{next: ours, differ: func(key []byte, here, log digest.Entry) {
-			keys = append(keys, Difference{Partition: f.Partition, Cut: at, Key: bytes.Clone(key), Here: here, Log: log})
+			if last == nil || bytes.Compare(key, last) > 0 {
+				last = bytes.Clone(key)
+				all.add(Difference{Partition: f.Partition, Cut: at, Key: last, Here: here, Log: log})
+			}
 		}}
 		if err := v.plane.Scan(ctx, f.Partition, f.Incarnation, at, func(row frame.Row) error {
 			if _, ok := moved[string(row.Key)]; ok {
@@ -157,7 +201,6 @@ func (v *dirVerifier) findOneByOne(ctx context.Context, here *carried, f plane.F
 		}
 		return m.end()
 	})
-	return keys, err
 }
 
 // byKey yields the rows that the log start has not passed, in key order, without keys that have moved.

@@ -69,7 +69,7 @@ func repairDir(cmd *cobra.Command, c *config, topic string, flags repairFlags) e
 		return err
 	}
 	log := newReplicaLog(flushed{p}, true)
-	log.keysMost, log.brief = 0, true
+	log.brief = true
 	cfg := client.Config{
 		Brokers: brokerList(c), StateURL: c.str("state-url"), Topic: topic, Store: client.Dir(flags.dir), OnDrift: client.Repair, ScrubRate: -1,
 		OnVerdict: log.verdict, OnEvent: log.event, OnDifference: log.difference, KafkaOptions: []kgo.Opt{kgo.WithHooks(log)},

@@ -37,8 +37,8 @@ func newReplicaRunCommand() *cobra.Command {
 		Short: "Follow a topic into memory or a directory, and print position, digest and verdicts",
 		Long: `Bootstraps from the newest key frame, follows the log, and compares its digest with the log's at every key frame. A directory
 keeps rows, position and digest in one commit, so that the next run goes on where this one ended. Keys that differ from the log's are
-named, and made what the log has; they stay as they are where replicas agree with one another and not with the broker, until somebody
-has settled who is right (keyframe replica list).
+named, each of them with the hash of its row here and in the log, and made what the log has; they stay as they are where replicas agree
+with one another and not with the broker, until somebody has settled who is right (keyframe replica list).
 
 It runs until it is interrupted; --exit ends it when it has reached the end that the topic had at the start and has verified
 itself there, and fails if that takes longer than --timeout. The exit status is 1 unless every verdict at the end is "equal".`,

@@ -23,16 +23,15 @@ import (
 type replicaLog struct {
 	stopped  chan struct{} // capacity 1: a partition is no longer followed
 	answered chan struct{} // capacity 1: answers has more
-	acts     bool          // the policy is to do something about what differs, and an event says what came of it
+	acts     bool          // the policy is to do something about what differs, and an event says what came of it; else to name the keys
 
-	brief    bool // of a verdict, and the event that comes with it, one is told
-	keysMost int  // how many keys of a partition that differ are printed one by one; 0: all
+	brief bool // of a verdict, and the event that comes with it, one is told
 
 	mu      sync.Mutex
 	out     replicaOutput
 	said    map[int32]string // the last verdict of each partition, or what failed and is tried again (of all: -1), until something else happens to it
-	differ  map[int32]int    // differences printed since something else happened to a partition
 	answers map[int32]bool   // since expectAnswers: what came of a partition that differed; true: it is equal, or to be compared again
+	ended   map[int32]bool   // partitions that are no longer followed, from which no answer comes: all false
 	rotten  bool             // answers are about rows that are not what was applied
 	away    bool             // the last attempt to connect failed
 }
@@ -45,8 +44,7 @@ type replicaOutput interface {
 
 func newReplicaLog(out replicaOutput, acts bool) *replicaLog {
 	return &replicaLog{
-		out: out, acts: acts, keysMost: differencesPrinted,
-		stopped: make(chan struct{}, 1), answered: make(chan struct{}, 1), said: map[int32]string{}, differ: map[int32]int{},
+		out: out, acts: acts, stopped: make(chan struct{}, 1), answered: make(chan struct{}, 1), said: map[int32]string{}, ended: map[int32]bool{},
 	}
 }
 
@@ -67,7 +65,7 @@ func (l replicaLines) key(d client.Difference) error {
 func (l *replicaLog) expectAnswers(rotten bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.answers, l.rotten = map[int32]bool{}, rotten
+	l.answers, l.rotten = maps.Clone(l.ended), rotten
 }
 
 // answerLocked notes what came of a partition that may have differed.
@@ -78,9 +76,9 @@ func (l *replicaLog) answerLocked(partition int32, again bool) {
 	}
 }
 
-// putRight waits until something has come of each of these partitions, which differ. False: nothing is done about it, or one stays as it is.
+// putRight waits until something has come of each of these partitions, which differ. False: one stays as it is.
 func (l *replicaLog) putRight(ctx context.Context, drifted []int32) bool {
-	for l.acts {
+	for {
 		missing := false
 		l.mu.Lock()
 		for _, p := range drifted {
@@ -101,7 +99,6 @@ func (l *replicaLog) putRight(ctx context.Context, drifted []int32) bool {
 		case <-l.answered:
 		}
 	}
-	return false
 }
 
 func wake(c chan<- struct{}) {
@@ -214,33 +211,28 @@ func (l *replicaLog) event(e client.Event) {
 	}
 	delete(l.said, e.Partition)
 	delete(l.said, -1)
-	delete(l.differ, e.Partition)
 	_ = l.out.fact(text, columns, values...)
 	switch e.Kind {
 	case client.Repaired, client.RepairFailed, client.Bootstrapped:
 		l.answerLocked(e.Partition, true)
 	case client.RepairRefused:
 		l.answerLocked(e.Partition, false)
+	case client.KeysNamed:
+		if !l.acts {
+			l.answerLocked(e.Partition, false)
+		}
 	case client.Stopped:
+		l.ended[e.Partition] = false
 		l.answerLocked(e.Partition, false)
 		wake(l.stopped)
 	}
 }
 
-// differencesPrinted is how many keys of a partition that differ are printed one by one.
-const differencesPrinted = 100
-
-// difference prints a key that differed.
+// difference prints a key that differs, as the replica logs it: each of them.
 func (l *replicaLog) difference(d client.Difference) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.differ[d.Partition]++
-	switch n := l.differ[d.Partition]; {
-	case l.keysMost == 0 || n <= l.keysMost:
-		_ = l.out.key(d)
-	case n == l.keysMost+1:
-		l.printLocked(fmt.Sprintf("partition %d at %d: more keys differ", d.Partition, d.Cut))
-	}
+	_ = l.out.key(d)
 }
 
 func shortEntry(e digest.Entry) string {

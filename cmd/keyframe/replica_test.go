@@ -17,6 +17,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/keyframelog/keyframe/client"
+	"github.com/keyframelog/keyframe/proto/digest"
 	"github.com/keyframelog/keyframe/storage/damage"
 )
 
@@ -83,6 +84,18 @@ func TestReplicaRunThatEndsBlamesNobody(t *testing.T) {
 	require.Empty(t, out.String())
 }
 
+// Each key that differs is printed, however many there are.
+func TestReplicaRunPrintsEachKey(t *testing.T) {
+	var out bytes.Buffer
+	l := newReplicaLog(replicaLines{&out}, true)
+	for i := range 1000 {
+		l.difference(client.Difference{Cut: 7, Key: fmt.Append(nil, i), Here: digest.Entry{1}, Log: digest.Entry{2, byte(i)}})
+	}
+	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+	require.Len(t, lines, 1000)
+	require.Equal(t, `partition 0 at 7: key "7" differs: 0100000000000000 here, 0207000000000000 in the log`, lines[7])
+}
+
 // A directory that holds something else than the log is put right before --exit ends the command, where that is the policy.
 func TestReplicaRunRepairsBeforeItExits(t *testing.T) {
 	n := startNode(t)
@@ -109,6 +122,7 @@ func TestReplicaRunRepairsBeforeItExits(t *testing.T) {
 		default:
 			require.Error(t, err, out)
 			require.Contains(t, out, "partition 0 at 2: drifted")
+			require.Contains(t, out, `key "bob" differs`)
 		}
 	}
 }

@@ -55,9 +55,16 @@
 // Watch tells of rows as they change, and goes on behind any as_of that it has told. It reads on from where it is, at its client's pace: from the
 // log what is not folded yet, and from the table what is, so that a key which changed a hundred times meanwhile comes once. Between two
 // messages it holds neither log nor tables. Who applies all changes in order has the state at as_of as soon as no row at or above as_of came
-// with it; such a row is newer and comes again. Below the tombstone horizon, and where rows that the log start has passed are not stored any more,
-// a partition begins anew: all rows, then caught_up. A row comes in with linearizable reads: who is caught up knows what was committed when
+// with it; such a row is newer and comes again. A row comes in with linearizable reads: who is caught up knows what was committed when
 // the request came.
+//
+// A key is told as expired if the log start has passed the last row that it had, and as deleted if a delete took that away, at the offset of the one or
+// the other and once: who was told of the delete is not told of what it deleted. Of a key that came, and went, above the newest as_of nothing may be
+// told but that.
+//
+// Below the tombstone horizon, and where rows that the log start has passed are not stored any more, a partition begins anew: all rows, then
+// caught_up. Such rows are stored until the table is trimmed to a frame at or above the cut at which they left (package table), which is not before the
+// log start, or what keyframe.delta.retention.ms and .bytes keep, comes behind that frame.
 //
 // # JSON lines
 //

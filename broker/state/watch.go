@@ -117,7 +117,7 @@ func (w *watch) begin(ctx context.Context, m *api.WatchRequest) error {
 		point, named := from[p.Index]
 		switch {
 		case named:
-			w.add(p, &watched{at: point.Offset, start: point.Start, known: point.Offset, target: end})
+			w.add(p, &watched{at: point.Offset, start: point.Start, target: end})
 		case m.FromStart:
 			w.add(p, &watched{anew: true})
 		default:
@@ -158,6 +158,9 @@ func (w *watch) points(list []*api.AsOf) (map[int32]*api.AsOf, error) {
 				p.Index, t.Name, p.Incarnation)
 		case point.Offset < 0 || point.Start < 0:
 			return nil, connect.NewError(connect.CodeInvalidArgument, errors.New("offset and start are not negative"))
+		case point.Start > p.Bounds().LogStart:
+			return nil, refuseAt(api.Reason_REASON_FUTURE_POSITION, t, p, point.Start,
+				"log start %d is above that of partition %d, %d: it is of another log", point.Start, p.Index, p.Bounds().LogStart)
 		case point.Offset > end:
 			return nil, refuseAt(api.Reason_REASON_FUTURE_POSITION, t, p, point.Offset,
 				"offset %d of partition %d is above the last stable offset %d: it is of another log, or this one has lost its end", point.Offset, p.Index, end)

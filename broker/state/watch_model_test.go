@@ -28,15 +28,18 @@ import (
 type mirror struct {
 	mu   sync.Mutex
 	rows map[string]string // partition/key
+	told map[string]int64  // partition/key: newest offset that it was told of at
 	from map[int32]*api.AsOf
 	news chan struct{} // it was told something, or there is something to tell it
 }
 
 func newMirror() *mirror {
-	return &mirror{rows: map[string]string{}, from: map[int32]*api.AsOf{}, news: make(chan struct{}, 1)}
+	return &mirror{rows: map[string]string{}, told: map[string]int64{}, from: map[int32]*api.AsOf{}, news: make(chan struct{}, 1)}
 }
 
-func (m *mirror) take(t *testing.T, told *api.WatchResponse) {
+// take applies what is told. A key is never told at an older offset than before, and as expired only if it is known, unless its row has come since the
+// newest as_of.
+func (m *mirror) take(t require.TestingT, told *api.WatchResponse) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	defer deadline.Wake(m.news)
@@ -46,6 +49,11 @@ func (m *mirror) take(t *testing.T, told *api.WatchResponse) {
 	}
 	for _, c := range told.Changes {
 		key := fmt.Sprint(c.Row.Partition, "/", string(c.Row.Key))
+		require.GreaterOrEqual(t, c.Row.Offset, m.told[key], "%s", key)
+		m.told[key] = c.Row.Offset
+		if at := m.from[c.Row.Partition]; c.Expired && at != nil && c.Row.Offset < at.Offset {
+			require.Contains(t, m.rows, key, "expired at %d", c.Row.Offset)
+		}
 		if c.Deleted {
 			delete(m.rows, key)
 		} else {
@@ -180,6 +188,12 @@ func (w *watchWorld) restart() {
 			cut()
 			w.cuts[i] = nil
 		}
+	}
+	for _, m := range w.mirrors { // it may have been told of more than what is folded yet when it comes back
+		maps.DeleteFunc(m.told, func(key string, offset int64) bool {
+			at := m.from[int32(key[0]-'0')]
+			return at == nil || offset >= at.Offset
+		})
 	}
 	w.stop()
 	w.start(len(w.logs), nil)

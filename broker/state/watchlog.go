@@ -11,11 +11,13 @@ import (
 	"github.com/keyframelog/keyframe/proto/batch"
 	"github.com/keyframelog/keyframe/proto/frame"
 	api "github.com/keyframelog/keyframe/proto/state"
+	"github.com/keyframelog/keyframe/storage/live"
 	"github.com/keyframelog/keyframe/storage/log"
+	"github.com/keyframelog/keyframe/storage/table"
 )
 
 // readLog tells the rows of the keys that deltas of [at, end) touch.
-func (w *watch) readLog(ctx context.Context, x *watched, end int64, g *page) error {
+func (w *watch) readLog(ctx context.Context, x *watched, l *live.Partition, end int64, g *page) error {
 	done, err := w.beginRead(ctx)
 	if err != nil {
 		return err
@@ -28,29 +30,50 @@ func (w *watch) readLog(ctx context.Context, x *watched, end int64, g *page) err
 	if err != nil {
 		return err
 	}
-	l, err := x.p.Live()
-	if err != nil {
-		return err
-	}
 	for i := range touched {
 		row, _, err := l.Last(touched[i].Key)
-		switch {
-		case err != nil:
+		if err != nil {
 			return err
-		case row.Offset < 0: // the tombstone is in the table already, or there never was a row
-			g.add(x.p, &touched[i], true, false)
-		case row.Offset >= x.at:
-			g.add(x.p, &row, row.Tombstone, false)
-		} // else the fold has skipped the delta
-		if g.full() {
-			if err := w.send(g.WatchResponse); err != nil {
-				return err
+		}
+		switch {
+		case row.Offset < 0:
+			if moved, err := x.movedFrom(x.start); moved || err != nil {
+				return err // the row has left: that is told first
 			}
-			*g = page{WatchResponse: &api.WatchResponse{}}
+			g.add(x.p, &touched[i], true, false) // the tombstone has expired, or there never was a row
+		case row.Offset < x.at: // the fold has skipped the delta
+		case !x.later(row.Offset, next):
+			g.add(x.p, &row, row.Tombstone, false)
+		}
+		if err := w.sendFull(g); err != nil {
+			return err
 		}
 	}
 	x.at = next
 	return nil
+}
+
+// sendFull sends a page that is full, so that it is empty again.
+func (w *watch) sendFull(g *page) error {
+	if !g.full() {
+		return nil
+	}
+	err := w.send(g.WatchResponse)
+	*g = page{WatchResponse: &api.WatchResponse{}}
+	return err
+}
+
+// movedFrom says whether the log start that the table respects is another one.
+func (x *watched) movedFrom(start int64) (bool, error) {
+	t, err := x.p.Table()
+	if err != nil {
+		return false, err
+	}
+	view, err := t.View(table.Current)
+	if err != nil {
+		return false, err
+	}
+	return view.Start() != start, view.Close()
 }
 
 // touched reads about messageBytes of the log, and returns the keys with the prefix that it touches, each with the offset and time of its last

@@ -101,6 +101,12 @@ func (p *Partition) moved(generation int64) bool {
 	return p.generation != generation
 }
 
+// TouchedAbove says whether deltas that are not folded into the table touch a key. Some may be in the table by then.
+func (p *Partition) TouchedAbove(key []byte) bool {
+	c, _, _ := p.glance(key)
+	return c.layers[0] != nil || c.layers[1] != nil
+}
+
 // Get returns the key's row with everything below asOf applied; ok is false for a key that is absent or deleted. The row is the
 // caller's.
 func (p *Partition) Get(key []byte) (row frame.Row, asOf int64, ok bool, err error) {
@@ -111,8 +117,7 @@ func (p *Partition) Get(key []byte) (row frame.Row, asOf int64, ok bool, err err
 	return row, asOf, ok, err
 }
 
-// Last is Get for who wants to know of deletes too: the row is a tombstone while the intervals know of the delete, and has the offset -1 where
-// there is no row.
+// Last is Get for who wants to know of deletes too: the row is a tombstone while the tombstone is stored, and has the offset -1 where there is none.
 func (p *Partition) Last(key []byte) (row frame.Row, asOf int64, err error) {
 	for {
 		c, asOf, generation := p.glance(key)
@@ -124,7 +129,7 @@ func (p *Partition) Last(key []byte) (row frame.Row, asOf int64, err error) {
 		}
 		below, exists := frame.Row{Offset: -1}, false
 		if c.needsRow() {
-			if below, exists, err = p.table.Get(key); err != nil {
+			if below, exists, err = lastBelow(p.table.Last(key)); err != nil {
 				return row, asOf, err
 			}
 			if p.moved(generation) {
@@ -140,11 +145,14 @@ func (p *Partition) Last(key []byte) (row frame.Row, asOf int64, err error) {
 }
 
 // last is the row, a tombstone, or no row.
-func (r *result) last() frame.Row {
-	if !r.exists && !r.touched {
-		return frame.Row{Offset: -1}
+func (r *result) last() frame.Row { return r.row }
+
+// lastBelow is the row below the layers, which may be a tombstone, or have the offset -1; exists: it is a live one.
+func lastBelow(row frame.Row, found bool, err error) (below frame.Row, exists bool, _ error) {
+	if !found {
+		row = frame.Row{Offset: -1}
 	}
-	return r.row
+	return row, found && !row.Tombstone, err
 }
 
 // foldUnderWay returns the end of the interval that is being folded, or was last, and whether rows expire there.
@@ -168,12 +176,9 @@ func (p *Partition) lastExpiring(c *column, generation, end int64) (row frame.Ro
 	if v.End() >= end {
 		c.layers[0] = nil
 	}
-	below, exists, err := v.Get(c.key)
+	below, exists, err := lastBelow(v.Last(c.key))
 	if err != nil {
 		return row, false, err
-	}
-	if !exists {
-		below = frame.Row{Offset: -1}
 	}
 	r, err := p.over(c, below, exists)
 	if err != nil {

@@ -125,7 +125,7 @@ type scratch struct {
 type indexed struct {
 	entry
 	found   bool
-	expired bool // of what the index shall hold: the key's new row lies below the log start, and is not stored
+	expired bool // of what the index shall hold: the key's new row lies below the log start, and leaves at once
 }
 
 func (j *job) run(ctx context.Context) error {

@@ -30,8 +30,8 @@
 // is no new cut; then the frame of (N, S') takes the place of the newest one, of (N, S). It is committed as any other fold, in one Ingest, and
 // a view of (N, S) that is open goes on to show that. All offsets are as they were: the state at x >= N is without the rows below S' from then
 // on, the state below N has not changed. The horizon does not move for that: a reader that applies what changed since c drops its own rows below S,
-// and so the keys whose tombstones went with S. Rows that left stay stored until a trim comes behind the cut at which they did: till then
-// View.Left still has them, for who has to tell which they were.
+// and so the keys whose tombstones went with S. Rows that left stay stored until a trim comes behind the cut at which they did, and so do rows
+// that came and left within one fold, which no frame shows: till then View.Left still has them, for who has to tell which they were.
 //
 // A copy of a table that differs from its log is repaired by Patch: rows at offsets below the position, in one Ingest. It keeps no past, so there is
 // no frame that would show a row below its cut, and no deletion vector: what goes is dead in its segment, what comes is in the segment that

@@ -217,22 +217,22 @@ func (w *rowWriter) write(dry bool) (moved bool) {
 
 func (w *rowWriter) writeRow(r *result) {
 	d := r.by
-	if w.expired(d.Offset) {
-		w.rows[r.change] = indexed{found: true, expired: true}
-		return
-	}
 	row := frame.Row{Key: r.key, Value: r.value, Tombstone: !r.live, Offset: d.Offset, Timestamp: d.Timestamp,
 		Headers: w.t.id.Fold.RowHeaders(!r.live, d.Headers)}
 	e := entry{offset: d.Offset, tombstone: !r.live}
-	if r.live {
+	passed := w.expired(d.Offset)
+	switch {
+	case passed: // no frame will show it: it is stored for who has to tell which rows left
+		w.dead = append(w.dead, d.Offset)
+	case r.live:
 		e.valueLen = uint32(len(r.value))
 		e.hash = w.hasher.Entry(r.key, r.value)
-	} else {
+	default:
 		w.k = keys.AppendTableOffset(w.k[:0], keys.TableTombstones, w.t.ordinal, d.Offset)
 		w.v = append(append(w.v[:0], tombstoneVersion), r.key...)
 		w.s.set(keys.TableTombstones, w.k, w.v)
 	}
-	w.rows[r.change] = indexed{entry: e, found: true}
+	w.rows[r.change] = indexed{entry: e, found: true, expired: passed}
 	if w.seg.rows == w.t.db.sizes.segmentRows {
 		w.endSegment(d.Offset)
 	}

@@ -8,12 +8,13 @@ import (
 )
 
 // Left yields what is stored of rows that left because the log start moved on from start: those with offsets in [from, Start), from being start
-// or above, tombstones included, for a reader who knew the table as of a fold that ended at folded, or more. A row may have been superseded before
-// the log start passed it, unknown to that reader, and its key may have another by now. Rows stay stored until a trim that comes behind the move
-// of the log start: LeftSince tells whether all of them still are. A row is valid until the next.
-func (v *View) Left(start, from, folded int64) iter.Seq2[frame.Row, error] {
+// or above, tombstones included, for a reader who knows all deltas below at. Some of them were superseded before the log start passed them, and their
+// keys may have rows now. Of each key that had a row when the log start moved, or got one since, the last that it ever had is among them, unless it
+// still has one; so is the row of a key that came and was passed within one fold. Rows stay stored until a trim that comes behind the move of the log
+// start: LeftSince tells whether all of them still are. A row is valid until the next.
+func (v *View) Left(start, from, at int64) iter.Seq2[frame.Row, error] {
 	return func(yield func(frame.Row, error) bool) {
-		stopped, err := v.rows(max(from, 0), v.m.start, v.superseded(start, folded), true, func(r *frame.Row) bool { return yield(*r, nil) })
+		stopped, err := v.rows(max(from, 0), v.m.start, v.superseded(start, at), true, func(r *frame.Row) bool { return yield(*r, nil) })
 		if err != nil && !stopped {
 			yield(frame.Row{}, v.t.damaged(v.f.Cut, err))
 		}
@@ -21,20 +22,18 @@ func (v *View) Left(start, from, folded int64) iter.Seq2[frame.Row, error] {
 }
 
 // superseded returns up to which fold's end the deletion vectors have what such a reader knows to be superseded, and nothing that left.
-func (v *View) superseded(start, folded int64) int64 {
-	if v.remembers(start) {
-		for _, x := range v.m.starts {
-			if x.Start > start {
-				return min(folded, x.Cut-1)
-			}
+func (v *View) superseded(start, at int64) int64 {
+	for _, x := range v.m.starts {
+		if x.Start > start {
+			return min(at, x.Cut-1) // rows may have left at that very cut
 		}
 	}
-	return folded - 1 // rows may have left at that very cut
+	return -1
 }
 
-// remembers says whether all moves of the log start on from start are remembered, because the oldest frame has an earlier one.
+// remembers says whether all moves of the log start on from start are remembered: the oldest frame has an earlier one, or nothing was ever forgotten.
 func (v *View) remembers(start int64) bool {
-	return len(v.m.frames) == 0 || v.m.frames[0].Start <= start
+	return len(v.m.frames) == 0 || len(v.m.trims) == 0 || v.m.frames[0].Start <= start
 }
 
 // Moment tells two views apart between which rows left for good.
@@ -54,15 +53,6 @@ func (v *View) Moment() Moment {
 // an earlier one; or the table was not trimmed since a moment when that was its start.
 func (v *View) LeftSince(start int64, then *Moment) bool {
 	return v.remembers(start) || then != nil && *then == v.Moment()
-}
-
-// LeftBelow returns below which offset Left has every row that left since the log start was at start. Of those above, some may never have been
-// stored: they had come and were passed within one fold.
-func (v *View) LeftBelow(start int64) int64 {
-	if len(v.m.frames) == 0 || !v.remembers(start) {
-		return 0
-	}
-	return v.m.frames[0].Cut
 }
 
 // Start returns the log start offset that the newest rows of the table respect, whichever frame the view shows.

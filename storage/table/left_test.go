@@ -58,8 +58,7 @@ func TestRowsThatLeft(t *testing.T) {
 
 	v := view()
 	require.EqualValues(t, 3, v.Start())
-	require.True(t, v.LeftSince(0, nil), "the oldest frame has all")
-	require.EqualValues(t, 4, v.LeftBelow(0))
+	require.True(t, v.LeftSince(0, nil), "nothing was ever trimmed")
 	require.Equal(t, []string{"a0", "c2"}, left(v, 0, 0, 6), "c has another row since")
 	require.Equal(t, []string{"a0", "b1", "c2"}, left(v, 0, 0, 4), "b, too, for who knows less")
 	require.Equal(t, []string{"a0", "c2"}, left(v, 0, 0, 8), "what left at the cut is not taken for superseded")
@@ -72,9 +71,7 @@ func TestRowsThatLeft(t *testing.T) {
 	v = view()
 	require.False(t, v.LeftSince(0, nil))
 	require.False(t, v.LeftSince(0, &before), "a trim came between")
-	require.EqualValues(t, 0, v.LeftBelow(0))
 	require.True(t, v.LeftSince(3, nil))
-	require.EqualValues(t, 8, v.LeftBelow(3))
 	require.Empty(t, left(v, 3, 3, 8))
 
 	trimmed := v.Moment()
@@ -83,4 +80,26 @@ func TestRowsThatLeft(t *testing.T) {
 	require.True(t, v.LeftSince(0, &trimmed), "nothing was trimmed since")
 	require.Equal(t, []string{"b4", "d5 deleted"}, left(v, 3, 3, 8))
 	require.Equal(t, []string{"b4", "d5 deleted"}, left(v, 0, 3, 10), "who knew an earlier start, and saw the trim")
+
+	commit(14, 13, put("f", 10), oracleDelta{key: "g", op: oracleDelete, offset: 11}, put("h", 12), put("i", 13))
+	v = view()
+	require.Equal(t, []string{"c6", "e8", "f10", "g11 deleted", "h12"}, left(v, 6, 6, 10), "those too that came and were passed within one fold")
+	require.EqualValues(t, 1, v.Frame().Digest.Count)
+	for _, key := range []string{"f", "g", "h"} {
+		_, found, err := v.Last([]byte(key))
+		require.NoError(t, err)
+		require.False(t, found)
+	}
+
+	// A frame that is superseded where nothing has come since is the oldest, and its rows are all there.
+	y, err := s.db.Table(2, identity(fold.LastValue, 1))
+	require.NoError(t, err)
+	require.NoError(t, s.db.Commit(background, []table.Fold{{Table: y, Changes: collapse([]oracleDelta{put("a", 0), put("b", 1)}), End: 2, Cut: true}}))
+	require.NoError(t, s.db.Commit(background, []table.Fold{{Table: y, End: 2, Cut: true, Start: 1}}))
+	v, err = y.View(table.Current)
+	require.NoError(t, err)
+	views = append(views, v)
+	require.EqualValues(t, 1, v.Frames()[0].Start)
+	require.True(t, v.LeftSince(0, nil))
+	require.Equal(t, []string{"a0"}, left(v, 0, 0, 2))
 }

@@ -150,9 +150,18 @@ func currentEntry(it *pebble.Iterator, ordinal uint32) (entry, error) {
 // Get returns the key's row as of the view. ok is false for a key that is absent or deleted. The row is valid until the next call
 // on the view.
 func (v *View) Get(key []byte) (row frame.Row, ok bool, err error) {
+	row, ok, err = v.Last(key)
+	if row.Tombstone {
+		return frame.Row{}, false, err
+	}
+	return row, ok, err
+}
+
+// Last is Get that finds tombstones too, while they are stored.
+func (v *View) Last(key []byte) (row frame.Row, ok bool, err error) {
 	defer func() { err = v.t.damaged(v.f.Cut, err) }()
 	e, ok, err := v.lookUp(key)
-	if err != nil || !ok || e.tombstone {
+	if err != nil || !ok {
 		return frame.Row{}, false, err
 	}
 	v.k = keys.AppendTableOffset(v.k[:0], keys.TableRows, v.t.ordinal, e.offset)
@@ -226,6 +235,15 @@ func (v *View) value(k []byte) (b []byte, found bool, err error) {
 
 // Get returns the key's live row at Position; the row is the caller's. It is cheaper than a view: two lookups.
 func (t *Table) Get(key []byte) (row frame.Row, ok bool, err error) {
+	row, ok, err = t.Last(key)
+	if row.Tombstone {
+		return frame.Row{}, false, err
+	}
+	return row, ok, err
+}
+
+// Last is Get that finds tombstones too, while they are stored.
+func (t *Table) Last(key []byte) (row frame.Row, ok bool, err error) {
 	n := t.holds.Load()
 	if t.dropped.Load() {
 		return row, false, ErrClosed
@@ -236,15 +254,15 @@ func (t *Table) Get(key []byte) (row frame.Row, ok bool, err error) {
 			return row, ok, t.damaged(Current, err)
 		}
 	}
-	return t.getInView(key) // an ingest is under way, or has moved the row between the two lookups
+	return t.lastInView(key) // an ingest is under way, or has moved the row between the two lookups
 }
 
-func (t *Table) getInView(key []byte) (row frame.Row, ok bool, err error) {
+func (t *Table) lastInView(key []byte) (row frame.Row, ok bool, err error) {
 	v, err := t.View(Current)
 	if err != nil {
 		return row, false, err
 	}
-	if row, ok, err = v.Get(key); ok {
+	if row, ok, err = v.Last(key); ok {
 		row.Key, row.Value, row.Headers = bytes.Clone(row.Key), bytes.Clone(row.Value), bytes.Clone(row.Headers)
 	}
 	return row, ok, damage.Join(err, v.Close())
@@ -254,7 +272,7 @@ func (t *Table) getInView(key []byte) (row frame.Row, ok bool, err error) {
 func (t *Table) lookUp(key []byte) (row frame.Row, ok bool, err error) {
 	k := keys.AppendTableIndex(make([]byte, 0, keys.TablePrefixLen+max(8, len(key))), t.ordinal, key)
 	e, found, err := t.indexEntry(k)
-	if err != nil || !found || e.tombstone {
+	if err != nil || !found {
 		return row, false, err
 	}
 	b, c, err := t.db.cfg.DB.Get(keys.AppendTableOffset(nil, keys.TableRows, t.ordinal, e.offset))

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"io"
 
 	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
@@ -24,7 +25,10 @@ func newStateWatchCommand() *cobra.Command {
 		Short: "Print rows as they change: put, deleted, or expired",
 		Long: `Prints every change of a row as it is folded: CHANGE, partition, offset, time, key and value, with tabs between them; with --format json
 or jsonl {"change", "key", "value", "offset", "timestamp", "partition"}. A key that changes faster than it can be told comes once, as it is.
-It ends with the broker, or when it is interrupted; --exit ends it once the present is told.`,
+It ends with the broker, or when it is interrupted; --exit ends it once the present is told.
+
+A key whose row the log start has passed (cleanup.policy=compact,delete) is expired. Where what was deleted, or has expired, is not stored any more by the
+time it is to be told, every row there is comes again, and a line on stderr says so.`,
 		Example: `  keyframe state watch users --prefix a
   keyframe state watch users --from-start --format jsonl`,
 		Args:              arguments("TOPIC"),
@@ -55,8 +59,10 @@ It ends with the broker, or when it is interrupted; --exit ends it once the pres
 			}
 			defer stream.Close()
 			told := 0 // partitions whose present is
+			begun := beginnings{fromStart: fromStart, known: map[int32]bool{}}
 			for stream.Receive() {
 				m := stream.Msg()
+				begun.tell(cmd.ErrOrStderr(), m.BeginsAnew)
 				if err := out.changes(m.Changes); err != nil {
 					return err
 				}
@@ -76,6 +82,23 @@ It ends with the broker, or when it is interrupted; --exit ends it once the pres
 	cmd.Flags().BoolVarP(&exit, "exit", "e", false, "stop when the present is told instead of following")
 	addSettings(cmd, "state-url", "format")
 	return cmd
+}
+
+// beginnings knows which partitions are told from the start for the first time.
+type beginnings struct {
+	fromStart bool
+	known     map[int32]bool
+}
+
+// tell says which partitions begin anew, but for those that nothing was told of.
+func (b *beginnings) tell(out io.Writer, partitions []int32) {
+	for _, p := range partitions {
+		if !b.fromStart || b.known[p] {
+			fmt.Fprintf(out, "partition %d: what was deleted or has expired meanwhile is not stored any more; "+
+				"every row there is follows, and keys that are not among them are gone\n", p)
+		}
+		b.known[p] = true
+	}
 }
 
 // partitionCount asks how many partitions the state plane has of a topic.

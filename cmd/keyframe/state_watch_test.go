@@ -43,3 +43,17 @@ func TestStateWatch(t *testing.T) {
 	_, err := n.try(t, "", "state", "watch", "nowhere")
 	require.ErrorContains(t, err, `there is no topic "nowhere"`)
 }
+
+// All rows of a partition that come a second time are no changes, and the reader is told; with --from-start the first time is what was asked for.
+func TestStateWatchBeginsAnew(t *testing.T) {
+	var out strings.Builder
+	asked := beginnings{fromStart: true, known: map[int32]bool{}}
+	asked.tell(&out, []int32{0, 1})
+	require.Empty(t, out.String())
+	asked.tell(&out, []int32{1})
+	require.Regexp(t, "^partition 1: .*every row there is follows", out.String())
+	out.Reset()
+	atEnd := beginnings{known: map[int32]bool{}}
+	atEnd.tell(&out, []int32{2})
+	require.Regexp(t, "^partition 2: ", out.String())
+}

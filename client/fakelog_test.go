@@ -35,6 +35,7 @@ type fakePartition struct {
 	horizon     int64 // tombstones below it are gone
 	end         int64
 	epoch       int32
+	failure     string    // why the broker cannot fold it
 	batches     []segment // a marker is a segment without records
 	cuts        []int64
 	states      map[int64]map[string]frame.Row // by cut

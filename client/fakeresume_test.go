@@ -191,6 +191,7 @@ func (l *fakeLog) partitionLocked(p int32) *state.Partition {
 	return &state.Partition{
 		Partition: p, TopicId: id.TopicID[:], Incarnation: id.Incarnation[:], Fold: l.kind.String(),
 		LogStartOffset: part.start, DeltaStartOffset: part.deltaStart, LastStableOffset: part.end, Position: part.end, Horizon: part.horizon,
+		Failure: part.failure,
 	}
 }
 

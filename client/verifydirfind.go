@@ -27,7 +27,7 @@ func (v *dirVerifier) compareAbove(ctx context.Context, d DirVerdict, c *dirCopy
 		}
 		f = &cut
 	}
-	here := &carried{rows: c.rows, from: c.at, start: max(f.Start, c.start), cut: f.Cut, blind: true}
+	here := &carried{rows: c.rows, from: c.at, start: f.Start, cut: f.Cut, blind: true}
 	if here.moved, err = v.since(ctx, c, *f); err != nil {
 		return d, err
 	}

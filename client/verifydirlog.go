@@ -41,7 +41,7 @@ func (v *dirVerifier) compare(ctx context.Context, d DirVerdict, c *dirCopy, log
 	if err != nil {
 		return d, err
 	}
-	here := &carried{rows: c.rows, from: c.at, start: max(start, c.start), cut: c.at}
+	here := &carried{rows: c.rows, from: c.at, start: start, cut: c.at}
 	ours := c.stored
 	if start > c.start {
 		if ours, err = here.digestHere(); err != nil {

@@ -49,6 +49,7 @@ type fakeTopic struct {
 	rows   func([]*state.Row) []*state.Row       // likewise
 	tags   func(partition int32, tags []uint64)  // changes them
 	frames func(partition int32, rows []fakeRow) // likewise, in frames that are loaded
+	header func(fr *plane.Frame, since *int64)   // changes of what they say they are
 }
 
 type fakePart struct {
@@ -310,6 +311,10 @@ func (f *fakeTopic) serveFrame(w http.ResponseWriter, r *http.Request) {
 	if err == nil && f.frames != nil && since < 0 {
 		f.frames(int32(no), rows)
 	}
+	w.Header().Set("ETag", name.ETag(fr.Pub))
+	if err == nil && f.header != nil {
+		f.header(&fr, &since)
+	}
 	var b bytes.Buffer
 	if err == nil {
 		err = encode(&b, fr, since, rows)
@@ -318,7 +323,6 @@ func (f *fakeTopic) serveFrame(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
-	w.Header().Set("ETag", name.ETag(fr.Pub))
 	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(b.Bytes()))
 }
 

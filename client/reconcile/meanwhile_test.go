@@ -24,6 +24,14 @@ func TestATopicThatChangesMeanwhile(t *testing.T) {
 			func(f *fakeTopic) { f.parts = append(f.parts, newFakeTopicParts(3)[2]) },
 			func(t *testing.T, err error) { require.ErrorContains(t, err, "it was given more than 2") },
 		},
+		"another frame in the place of what changed": {
+			func(f *fakeTopic) { f.header = func(fr *plane.Frame, _ *int64) { fr.Cut++ } },
+			func(t *testing.T, err error) { require.ErrorIs(t, err, plane.ErrFrameChanged) },
+		},
+		"what changed since another cut": {
+			func(f *fakeTopic) { f.header = func(_ *plane.Frame, since *int64) { *since-- } },
+			func(t *testing.T, err error) { require.ErrorIs(t, err, plane.ErrFrameChanged) },
+		},
 		"below its horizon": {
 			func(f *fakeTopic) {
 				f.refuse = func(call string) state.Reason {

@@ -89,5 +89,5 @@ func TestADisputeOutlivesAKill(t *testing.T) {
 	require.Equal(t, 1, statusOf(err))
 	require.Equal(t, "partition 0 of users is repaired from again\n", n.run(t, "", "replica", "settle", "users", "0"))
 	require.NotContains(t, n.run(t, "", "replica", "list", "users"), "disputed")
-	require.Contains(t, n.run(t, "", "repair", "users", "--dir", dir), "repaired, logical drift: 1 keys by sketch")
+	require.Contains(t, n.run(t, "", "repair", "users", "--dir", dir), "repaired, logical drift: 1 key by sketch")
 }

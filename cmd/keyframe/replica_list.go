@@ -104,7 +104,7 @@ func replicaRow(r *state.Replica, x *state.ReplicaPartition, now time.Time) []an
 		verdict += ", " + x.Phase
 	}
 	if p := x.Repair; p != nil {
-		repair = fmt.Sprintf("%d keys, %d bytes, %s", p.Keys, p.Bytes, ago(p.TimeMs))
+		repair = fmt.Sprintf("%s, %s, %s", counted(p.Keys, "key"), counted(p.Bytes, "byte"), ago(p.TimeMs))
 	}
 	return []any{r.Topic, r.Replica, r.Host, x.Partition, x.Position, lagText(x.LagRecords, x.LagMs), verified, verdict, repair, ago(r.ReportedMs)}
 }

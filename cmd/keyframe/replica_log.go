@@ -155,17 +155,18 @@ func verdictText(v client.Verdict) string {
 	text := fmt.Sprintf("partition %d at %d: %s", v.Partition, v.At, v.Outcome)
 	switch {
 	case v.Scrub && v.Err == nil:
-		text = fmt.Sprintf("partition %d at %d: %d rows are stored, digest %s, and %d were applied, %s", v.Partition, v.At,
-			v.Ours.Count, shortSum(v.Ours.Sum.Bytes()), v.Logs.Count, shortSum(v.Logs.Sum.Bytes()))
+		text = fmt.Sprintf("partition %d at %d: %s stored, digest %s, and %d applied, %s", v.Partition, v.At,
+			counted(v.Ours.Count, "row"), shortSum(v.Ours.Sum.Bytes()), v.Logs.Count, shortSum(v.Logs.Sum.Bytes()))
 	case v.Scrub:
 		text = fmt.Sprintf("partition %d at %d", v.Partition, v.At)
 		v.Reason = ""
 	case errors.Is(v.Err, client.ErrCorrupt): // of our own rows, which need not have been read to the end
 		v.Reason = ""
 	case v.Outcome == client.Equal:
-		text += fmt.Sprintf(", %d rows, digest %s", v.Ours.Count, shortSum(v.Ours.Sum.Bytes()))
+		text += fmt.Sprintf(", %s, digest %s", counted(v.Ours.Count, "row"), shortSum(v.Ours.Sum.Bytes()))
 	case v.Outcome == client.Drifted:
-		text += fmt.Sprintf(": ours %d rows %s, the log's %d rows %s", v.Ours.Count, shortSum(v.Ours.Sum.Bytes()), v.Logs.Count, shortSum(v.Logs.Sum.Bytes()))
+		text += fmt.Sprintf(": ours %s %s, the log's %s %s", counted(v.Ours.Count, "row"), shortSum(v.Ours.Sum.Bytes()),
+			counted(v.Logs.Count, "row"), shortSum(v.Logs.Sum.Bytes()))
 	}
 	if v.Reason != "" {
 		text += " (" + v.Reason + ")"
@@ -187,10 +188,10 @@ func (l *replicaLog) sayLocked(partition int32, text string, columns []string, v
 func (l *replicaLog) event(e client.Event) {
 	text := fmt.Sprintf("partition %d at %d: %s", e.Partition, e.Offset, e.Kind)
 	if r := e.Repair; r != nil {
-		text += fmt.Sprintf(", %s: %d keys by %s, %d bytes in %d round trips, %s", r.Cause, r.Keys, r.Method, r.Bytes, r.RoundTrips,
+		text += fmt.Sprintf(", %s: %s by %s, %s in %s, %s", r.Cause, counted(r.Keys, "key"), r.Method, counted(r.Bytes, "byte"), counted(r.RoundTrips, "round trip"),
 			r.Duration.Round(time.Millisecond/10))
 	} else if e.Rows > 0 {
-		text += fmt.Sprintf(", %d rows", e.Rows)
+		text += ", " + counted(e.Rows, "row")
 	}
 	if e.Err != nil {
 		text += ": " + e.Err.Error()
@@ -248,7 +249,7 @@ func (l *replicaLog) positions(r *client.Replica) {
 		l.printf("partition %d position %d", p, positions[p].Offset)
 	}
 	if d, err := r.Digest(); err == nil {
-		l.printf("topic: %d rows, digest %s", d.Count, shortSum(d.Sum.Bytes()))
+		l.printf("topic: %s, digest %s", counted(d.Count, "row"), shortSum(d.Sum.Bytes()))
 	}
 }
 

@@ -35,7 +35,7 @@ func TestReplicaRunEnds(t *testing.T) {
 
 	out := n.run(t, "", "replica", "run", "framed", "--exit")
 	last := strings.Split(strings.TrimSpace(out), "\n")
-	require.Contains(t, last[len(last)-1], "partition 0 at 1: equal, 1 rows")
+	require.Contains(t, last[len(last)-1], "partition 0 at 1: equal, 1 row,")
 	require.NotContains(t, last[len(last)-2], "equal", "the verdict at the end is printed once:\n%s", out)
 
 	p.withhold(kmsg.Fetch)
@@ -114,7 +114,7 @@ func TestReplicaRunRepairsBeforeItExits(t *testing.T) {
 		case "repair":
 			require.NoError(t, err, out)
 			require.Contains(t, out, `key "bob" differs`)
-			require.Contains(t, out, "repaired, logical drift: 1 keys")
+			require.Contains(t, out, "repaired, logical drift: 1 key by")
 			require.Regexp(t, "(?m)^partition 0 at 2: equal, 2 rows, digest [0-9a-f]+$", out) // said once: before the positions, or after
 		case "rebootstrap":
 			require.NoError(t, err, out)

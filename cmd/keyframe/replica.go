@@ -142,8 +142,8 @@ func (f replicaFlags) ended(command, bounded context.Context, topic string, err 
 	case errors.Is(err, client.ErrDisputed):
 		return fmt.Errorf("%w\n  Nothing is repaired from it until that is settled: keyframe replica list %s says how", err, topic)
 	case errors.Is(err, client.ErrDrifted):
-		return fmt.Errorf("%w\n  With --on-drift repair, the default, the keys that differ are made what the log has, unless keyframe replica list %s says that they are disputed",
-			err, topic)
+		return fmt.Errorf("%w\n  With --on-drift repair, the default, the keys that differ are made what the log has, unless keyframe replica list %s says\n"+
+			"  that they are disputed", err, topic)
 	case bounded.Err() != nil:
 		return fmt.Errorf("not verified within %s (--timeout): %w", f.timeout, err)
 	}

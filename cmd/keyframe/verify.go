@@ -25,7 +25,8 @@ func newVerifyCommand() *cobra.Command {
 		Long: `With --dir it compares the directory of a replica that is not running, at the position where the replica left off, and changes nothing
 in it. By digest first: the stored rows are hashed anew, and where all is well the log is asked for its digest and no more. Where it differs, the
 keys are found at the cost of the difference, and printed as keyframe diff prints them: + the log alone has the key, - the copy alone has it, ~ the
-values differ; behind the key stand the hashes of the rows, here and in the log. keyframe repair puts right what differs, and where the broker would refuse that, this is said.
+values differ; behind the key stand the hashes of the rows, here and in the log. keyframe repair puts right what differs;
+where the broker would refuse that, this is said.
 
 Without it, it compares a dump of rows of any system, FILE or standard input, with the topic at a cut that is made before the first line is read, or
 at one that was made before the dump was taken (--at). By digest first, then by difference. A key that was written since the cut is left alone (? in front

@@ -22,7 +22,10 @@ func (p *Partition) Damaged(err error) error {
 	}
 	p.k.rot(p, err)
 	advice := "its log no longer has them: its operator runs keyframe check, and restores them from a backup"
-	if rebuildable(p.log.Bounds()) {
+	switch {
+	case p.unmendable.Load():
+		advice = "they could not be folded from its log again, which its operator is told: a replica can follow the log from its start"
+	case rebuildable(p.log.Bounds()):
 		advice = "they are folded from its log again: try again"
 	}
 	return fmt.Errorf("%w: %s/%d: %s: %w", ErrDamaged, p.topic.Name, p.Index, advice, err)
@@ -117,9 +120,20 @@ func (k *Keyframer) mendPartition(ctx context.Context, p *Partition) {
 	case ctx.Err() != nil:
 	case err != nil:
 		p.tellLost("refold", err)
+		k.giveUp(p)
 	case cut > 0 && !p.topic.Settings().Paused:
 		k.running.Go(func() { k.recut(ctx, p, cut) })
 	}
+}
+
+// giveUp notes that what was tried to mend a partition was in vain: it is not tried at each read again, nor is anything trimmed.
+func (k *Keyframer) giveUp(was *Partition) {
+	now, err := k.Partition(was.topic.Name, was.Index)
+	if err != nil || now.topic.ID != was.topic.ID {
+		return
+	}
+	now.rotten.Store(true)
+	now.unmendable.Store(true)
 }
 
 // readLog reads the log from its start to its end: a table is not dropped for a log that cannot replace it.

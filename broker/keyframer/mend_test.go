@@ -99,6 +99,8 @@ func TestNoTableIsDroppedForALogThatCannotBeRead(t *testing.T) {
 	require.Error(t, read(t, p))
 	n.eventually("told", func() bool { return strings.Contains(n.logged.String(), "a block of the log is damaged") })
 	require.Contains(t, n.logged.String(), "keyframe check")
+	n.eventually("given up", func() bool { return strings.Contains(fmt.Sprint(read(t, p)), "could not be folded from its log again") })
+	require.Equal(t, 2, strings.Count(n.logged.String(), "ERROR"), n.logged)
 	require.Equal(t, p, n.partition(0))
 	require.Equal(t, []int64{50}, cuts(n.table(0)))
 	require.EqualValues(t, 1, n.metric("keyframe_rows_damaged"))

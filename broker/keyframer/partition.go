@@ -19,16 +19,17 @@ type Partition struct {
 
 	renewIncarnation func(context.Context) ([16]byte, error) // see PartitionSpec
 
-	k       *Keyframer
-	topic   *Topic
-	ordinal uint32
-	log     Log
-	logger  *slog.Logger
-	steps   task // tail, fold, cut
-	upkeep  task // thin, trim, expire
-	unwatch func()
-	counts  partitionCounts
-	rotten  atomic.Bool // rows are damaged on disk: nothing is trimmed any more
+	k          *Keyframer
+	topic      *Topic
+	ordinal    uint32
+	log        Log
+	logger     *slog.Logger
+	steps      task // tail, fold, cut
+	upkeep     task // thin, trim, expire
+	unwatch    func()
+	counts     partitionCounts
+	rotten     atomic.Bool // rows are damaged on disk: nothing is trimmed any more
+	unmendable atomic.Bool // and could not be folded again
 
 	table *table.Table // set by open, before anything else runs; nil if that failed
 

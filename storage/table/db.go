@@ -39,6 +39,7 @@ type DB struct {
 	// guarded by mu
 	closed bool
 	tables map[uint32]*Table
+	halves map[uint32]error // ordinals that were dropped in part, and why
 }
 
 // sizes bound what is held in memory or written at a time. They are variables so that tests reach every branch with little data.
@@ -80,7 +81,7 @@ func Open(cfg Config) (*DB, error) {
 	if cfg.Limits.RowBytesMax == 0 {
 		cfg.Limits.RowBytesMax = fold.RowBytesMax
 	}
-	db := &DB{cfg: cfg, sizes: defaultSizes(), tables: map[uint32]*Table{}}
+	db := &DB{cfg: cfg, sizes: defaultSizes(), tables: map[uint32]*Table{}, halves: map[uint32]error{}}
 	db.scratch.New = func() any { return new(scratch) }
 	if cfg.Options.ReadOnly {
 		return db, nil
@@ -125,6 +126,9 @@ func (db *DB) Table(ordinal uint32, id Identity) (*Table, error) {
 	if t := db.opened(ordinal); t != nil {
 		return t, t.check(id)
 	}
+	if err := db.halfDropped(ordinal); err != nil {
+		return nil, err
+	}
 	m, err := readMeta(db.cfg.DB, ordinal)
 	if err != nil {
 		return nil, err
@@ -137,6 +141,13 @@ func (db *DB) Table(ordinal uint32, id Identity) (*Table, error) {
 		return nil, err
 	}
 	return db.register(t), nil
+}
+
+// halfDropped is why something is left of an ordinal that was dropped, in which no table is to be made.
+func (db *DB) halfDropped(ordinal uint32) error {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	return db.halves[ordinal]
 }
 
 func (db *DB) opened(ordinal uint32) *Table {
@@ -203,7 +214,8 @@ func (db *DB) Ordinals() (list []uint32, err error) {
 }
 
 // Drop deletes all that an ordinal has, whether its table is open or not. The meta entry goes first: from then on there is no such
-// table, and what a crash leaves of the rest is removed by Open. Views keep what they see.
+// table, and what a crash leaves of the rest is removed by Open. Views keep what they see. What is damaged goes as well, unless it
+// cannot be told from what lies beside it, of other ordinals too: then the error is of damage, and nothing has happened.
 func (db *DB) Drop(ctx context.Context, ordinal uint32) error {
 	end, err := db.begin()
 	if err != nil {
@@ -217,6 +229,10 @@ func (db *DB) Drop(ctx context.Context, ordinal uint32) error {
 		}
 		defer t.unlock()
 	}
+	spaces, err := db.exciseOrder(ordinal)
+	if err != nil {
+		return fmt.Errorf("table: drop ordinal %d: %w", ordinal, err)
+	}
 	if err := db.dropMeta(ctx, ordinal, t); err != nil {
 		return err
 	}
@@ -225,7 +241,35 @@ func (db *DB) Drop(ctx context.Context, ordinal uint32) error {
 		delete(db.tables, ordinal)
 		db.mu.Unlock()
 	}
-	return db.exciseAll(ctx, ordinal)
+	err = db.exciseAll(ctx, ordinal, spaces)
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	if delete(db.halves, ordinal); err != nil {
+		db.halves[ordinal] = err
+	}
+	return err
+}
+
+// exciseOrder is in which order the spaces of an ordinal can be excised. A damaged block beside one of them may be the first or the last of the next, which
+// is excised before then.
+func (db *DB) exciseOrder(ordinal uint32) (order []keys.TableSpace, err error) {
+	spaces := keys.TableSpaces()
+	var beside [keys.TableSpaceCount]error
+	var last []keys.TableSpace
+	for i, space := range spaces {
+		start, end := keys.TableSpan(space, ordinal)
+		if beside[i] = db.readableBeside(pebble.KeyRange{Start: start, End: end}); beside[i] == nil {
+			order = append(order, space)
+		} else {
+			last = append(last, space)
+		}
+	}
+	for i, err := range beside {
+		if err != nil && (i == 0 || beside[i-1] != nil) && (i == len(beside)-1 || beside[i+1] != nil) {
+			return nil, err
+		}
+	}
+	return append(order, last...), nil
 }
 
 // dropMeta makes the table dropped: who begins to read t, unless it is nil, sees what was before, or that it is gone.
@@ -246,8 +290,8 @@ func (db *DB) dropMeta(ctx context.Context, ordinal uint32, t *Table) error {
 	return err
 }
 
-func (db *DB) exciseAll(ctx context.Context, ordinal uint32) error {
-	for _, space := range keys.TableSpaces() {
+func (db *DB) exciseAll(ctx context.Context, ordinal uint32, spaces []keys.TableSpace) error {
+	for _, space := range spaces {
 		start, end := keys.TableSpan(space, ordinal)
 		if err := db.excise(ctx, pebble.KeyRange{Start: start, End: end}); err != nil {
 			return fmt.Errorf("table: drop ordinal %d: %w", ordinal, err)

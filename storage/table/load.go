@@ -48,7 +48,8 @@ func (db *DB) Load(ctx context.Context, ordinal uint32, id Identity, src FrameSo
 	defer l.discard()
 	m, err := l.run(ctx, src)
 	if err != nil {
-		return nil, fmt.Errorf("table: load ordinal %d: %w", ordinal, errors.Join(err, db.exciseAll(ctx, ordinal)))
+		spaces := keys.TableSpaces()
+		return nil, fmt.Errorf("table: load ordinal %d: %w", ordinal, errors.Join(err, db.exciseAll(ctx, ordinal, spaces[:])))
 	}
 	return db.register(newTable(db, ordinal, m)), nil
 }

@@ -120,7 +120,11 @@ func reconcileSource(cmd *cobra.Command, c *config, topic string, source *source
 	})
 	if err == nil {
 		report.wrote = true
-		return report.end(done)
+		status := report.end(done)
+		if done.Verdict == client.Inconclusive { // because it was interrupted?
+			return cmp.Or(cmd.Context().Err(), status)
+		}
+		return status
 	}
 	if report.p != nil {
 		done.Verdict, done.Reason = client.Inconclusive, "nothing was written"

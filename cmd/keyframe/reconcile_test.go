@@ -6,6 +6,8 @@ import (
 	"encoding/hex"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -147,6 +149,33 @@ func TestReconcileOfABrokerThatFallsSilent(t *testing.T) {
 	}
 	_, err = n.try(t, "a\t1\n", "reconcile", "u", "--timeout", "0s")
 	require.ErrorContains(t, err, "--timeout")
+}
+
+// What was written and could not be compared is trouble, and no difference.
+func TestReconcileThatCannotBeCompared(t *testing.T) {
+	n := startNode(t)
+	n.run(t, "", "topic", "create", "u", "--cleanup-policy", "compact")
+	to, err := url.Parse(n.state)
+	require.NoError(t, err)
+	plane, cuts := httputil.NewSingleHostReverseProxy(to), 0
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/Cut") {
+			cuts++
+		}
+		if cuts > 2 { // where it compares, whether it still is so, and after the write
+			http.Error(w, "no", http.StatusForbidden)
+			return
+		}
+		plane.ServeHTTP(w, r)
+	}))
+	defer front.Close()
+	direct := n.state
+	n.state = front.URL
+	out, err := n.try(t, "a\t1\n", "reconcile", "u")
+	requireStatus(t, 2, err)
+	require.Contains(t, out, "1 delta written; inconclusive (what was written could not be compared")
+	n.state = direct
+	require.Equal(t, map[string]string{"a": "1"}, n.values(t, "u"))
 }
 
 // onText calls a function once a text was written.

@@ -127,7 +127,7 @@ func (r *sourceReport) end(done client.Published) error {
 	switch {
 	case done.Verdict == client.Equal:
 		return nil
-	case done.Verdict == client.Inconclusive && !r.toHere: // all that differs may be newer than the source
+	case done.Verdict == client.Inconclusive && (!r.toHere || done.Written > 0): // all that differs may be newer than the source; or nobody knows
 		return exitError(2)
 	}
 	return exitError(1)

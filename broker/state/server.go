@@ -61,14 +61,14 @@ const (
 	defaultWatches     = 1024
 	defaultStallTime   = 30 * time.Second
 
-	headerTimeout   = 10 * time.Second
-	readTimeout     = 30 * time.Second // of a whole request; they are small
-	idleTimeout     = 2 * time.Minute
-	headerBytesMax  = 16 << 10
+	headerTimeout  = 10 * time.Second
+	readTimeout    = 30 * time.Second // of a whole request; they are small
+	idleTimeout    = 2 * time.Minute
+	headerBytesMax = 16 << 10
 	// Of a request message. Resolve has the largest: tags of 8 bytes, in JSON as base64.
 	messageBytesMax = (8*resolveMax+2)/3*4 + 16<<10
-	streamsMax      = 256                   // of one HTTP/2 connection
-	watchReadsMax   = 8                     // watches that read log or table at a time
+	streamsMax      = 256 // of one HTTP/2 connection
+	watchReadsMax   = 8   // watches that read log or table at a time
 )
 
 func (c Config) withDefaults() Config {

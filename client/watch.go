@@ -18,16 +18,20 @@ const watchBatch = 256
 // bootstrap) comes as the difference between the states, keys that vanished as deletions. On a Dir store a key that changed several times within one
 // fetch comes once.
 //
+// A position above the replica's own is waited for, since the replica may well be behind who saved it, as after a restart with an older state: nothing of
+// that partition comes before the replica is there, and nothing below. WaitFor tells how far it is. One above the log's end in the same incarnation is
+// nothing that the replica ever said; it is waited for as well.
+//
 // Errors: *SlowWatcherError (go on with its Resume), *WatchResetError (begin anew), ErrClosed, ctx's.
 func (r *Replica) Watch(ctx context.Context, from Positions) iter.Seq2[Change, error] {
 	return func(yield func(Change, error) bool) {
-		w := watcher{r: r, at: Positions{}, cursor: map[int32]uint64{}, buf: make([]Change, watchBatch)}
+		w := watcher{r: r, from: from, at: Positions{}, cursor: map[int32]uint64{}, buf: make([]Change, watchBatch)}
 		if err := r.closedErr(); err != nil {
 			yield(Change{}, err)
 			return
 		}
 		for _, no := range r.numbers {
-			if !w.start(no, from, yield) {
+			if !w.start(no, yield) {
 				return
 			}
 		}
@@ -60,20 +64,25 @@ func (r *Replica) Watch(ctx context.Context, from Positions) iter.Seq2[Change, e
 // watcher is a cursor into each partition's history.
 type watcher struct {
 	r      *Replica
-	at     Positions // everything below was yielded
-	cursor map[int32]uint64
+	from   Positions
+	at     Positions        // everything below was yielded
+	cursor map[int32]uint64 // of the partitions that have begun
 	buf    []Change
 }
 
-// start sets the cursor of a partition, after yielding what the history no longer has.
-func (w *watcher) start(no int32, from Positions, yield func(Change, error) bool) bool {
+// start sets the cursor of a partition, after yielding what the history no longer has. It does nothing while the position to go on from is yet to come.
+func (w *watcher) start(no int32, yield func(Change, error) bool) bool {
 	p := w.r.partitions[no]
-	pos, resumed := from[no]
+	pos, resumed := w.from[no]
 	p.mu.Lock() // nothing is applied meanwhile: rows, tombstones and cursor are of one moment
 	p.recordHistoryLocked()
 	now := p.position()
 	if !resumed || pos.Incarnation == [16]byte{} {
 		pos.Incarnation = now.Incarnation
+	}
+	if w.at[no] = pos; resumed && pos.Incarnation == now.Incarnation && pos.Offset > now.Offset {
+		p.mu.Unlock()
+		return true
 	}
 	if seq, kept := p.history.start(pos); resumed && kept && pos.Incarnation == now.Incarnation {
 		p.mu.Unlock()
@@ -172,6 +181,15 @@ func holdLast(at Position, changes iter.Seq2[Change, error]) iter.Seq2[Change, e
 // drain yields what is new in all partitions.
 func (w *watcher) drain(yield func(Change, error) bool) (moved, goOn bool) {
 	for _, no := range w.r.numbers {
+		if _, begun := w.cursor[no]; !begun {
+			if !w.start(no, yield) {
+				return false, false
+			}
+			if _, begun = w.cursor[no]; !begun {
+				continue
+			}
+			moved = true
+		}
 		n, kept := w.r.partitions[no].history.since(w.cursor[no], w.buf)
 		if !kept {
 			yield(Change{}, &SlowWatcherError{Resume: w.at})

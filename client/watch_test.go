@@ -178,6 +178,31 @@ func TestSlowWatcher(t *testing.T) {
 	})
 }
 
+// Whoever comes with a position that the replica has not reached yet is told of nothing below it, and of everything from there on.
+func TestWatchWaitsForAPosition(t *testing.T) {
+	eachStore(t, func(t *testing.T, store func() Store) {
+		g := newRig(t, fold.LastValue, 1)
+		g.cfg.Store = store()
+		g.log.append(0, "a", "1")
+		g.log.cut(0)
+		r := g.open()
+		g.requireState(0)
+		from := r.Positions()
+		from[0] = Position{Incarnation: from[0].Incarnation, Offset: 3}
+		next, stop := pullChanges(r.Watch(testContext(t), from))
+		defer stop()
+		g.log.append(0, "a", "2")
+		require.NoError(t, r.WaitFor(testContext(t), 0, 2))
+		g.log.append(0, "b", "2")
+		require.NoError(t, r.WaitFor(testContext(t), 0, 3))
+		g.log.append(0, "c", "3")
+		c, err := next()
+		require.NoError(t, err)
+		require.Equal(t, "c", string(c.Key))
+		require.EqualValues(t, 3, c.Offset)
+	})
+}
+
 // When a state is replaced, watchers see the difference, and keys that vanished as deletions.
 func TestWatchSeesAReplacedState(t *testing.T) {
 	eachStore(t, func(t *testing.T, store func() Store) {

@@ -151,7 +151,7 @@ func TestOwnChecksum(t *testing.T) {
 		_, err = p.Batches(3, 6, 1<<20)
 		var corrupt *CorruptError
 		require.ErrorAs(t, err, &corrupt, name)
-		require.ErrorContains(t, err, "partition 0: offset 3 is damaged on disk")
+		require.ErrorContains(t, err, "log of ordinal 0: offset 3 is damaged on disk")
 		list, err = p.Batches(4, 6, 1<<20) // and beyond it
 		require.NoError(t, err)
 		require.Len(t, list, 1)

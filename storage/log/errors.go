@@ -25,7 +25,7 @@ type OffsetRangeError struct {
 }
 
 func (e *OffsetRangeError) Error() string {
-	return fmt.Sprintf("partition %d: offset %d is outside [%d, %d]", e.Partition, e.Offset, e.LogStart, e.LogEnd)
+	return fmt.Sprintf("log of ordinal %d: offset %d is outside [%d, %d]", e.Partition, e.Offset, e.LogStart, e.LogEnd)
 }
 
 // CorruptError says that what is stored at an offset cannot be trusted. Nothing of it was returned.
@@ -36,7 +36,7 @@ type CorruptError struct {
 }
 
 func (e *CorruptError) Error() string {
-	return fmt.Sprintf("partition %d: offset %d is damaged on disk: %v", e.Partition, e.Offset, e.Err)
+	return fmt.Sprintf("log of ordinal %d: offset %d is damaged on disk: %v", e.Partition, e.Offset, e.Err)
 }
 
 func (e *CorruptError) Unwrap() error { return e.Err }
@@ -82,6 +82,6 @@ type SequenceError struct {
 }
 
 func (e *SequenceError) Error() string {
-	return fmt.Sprintf("partition %d: producer %d: %s: got epoch %d sequence %d, have epoch %d and expect sequence %d",
+	return fmt.Sprintf("log of ordinal %d: producer %d: %s: got epoch %d sequence %d, have epoch %d and expect sequence %d",
 		e.Partition, e.ProducerID, e.Kind, e.Epoch, e.Sequence, e.LastEpoch, e.Want)
 }

@@ -292,5 +292,5 @@ func (p *Partition) wrap(err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("partition %d: %w", p.id, damage.Of(err))
+	return fmt.Errorf("log of ordinal %d: %w", p.id, damage.Of(err))
 }

@@ -105,7 +105,7 @@ func (p *Partition) hidden(offset int64) error {
 }
 
 func (p *Partition) trimmed(offset, deltaStart int64) error {
-	return fmt.Errorf("partition %d: offset %d is below the delta start offset %d: %w", p.id, offset, deltaStart, ErrTrimmed)
+	return fmt.Errorf("log of ordinal %d: offset %d is below the delta start offset %d: %w", p.id, offset, deltaStart, ErrTrimmed)
 }
 
 // fromDisk calls visit for the batches of [from, end), from < end <= high watermark, until maxBytes. What visit gets was

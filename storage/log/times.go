@@ -21,7 +21,7 @@ func (p *Partition) OffsetAtAppendTime(ms int64) (offset int64, err error) {
 		return 0, err
 	}
 	if at.next < b.DeltaStart || !found && at.next > 0 {
-		return 0, fmt.Errorf("partition %d: %w", p.id, ErrNoTime)
+		return 0, fmt.Errorf("log of ordinal %d: %w", p.id, ErrNoTime)
 	}
 	return min(at.next, b.HighWatermark), nil
 }
@@ -42,7 +42,7 @@ func (p *Partition) AppendTimeAt(offset int64) (ms int64, err error) {
 		if err := it.Error(); err != nil {
 			return 0, p.corrupt(offset, err)
 		}
-		return 0, fmt.Errorf("partition %d: %w", p.id, ErrNoTime)
+		return 0, fmt.Errorf("log of ordinal %d: %w", p.id, ErrNoTime)
 	}
 	_, entry, err := p.timeEntry(it)
 	return entry.AppendMs, err

@@ -14,9 +14,9 @@
 //
 // # Lag
 //
-// Records from a replica's position to the last stable offset, and for how long the first of them had been there, by the log's index of
-// append times; taken when the replica reports. A replica that is silent for two intervals does not fall behind less for it: its lag is
-// what it is when somebody asks.
+// Records from the position that a replica reported to the last stable offset, and for how long the first of them has been there, by the log's index of
+// append times; both as of when somebody asks. So who is stopped falls behind at once, and who keeps up with a log that grows is shown behind by what
+// came since its report.
 //
 // # Disputes
 //

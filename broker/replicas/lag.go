@@ -12,7 +12,7 @@ import (
 
 // sighting is what a replica says of a partition, and what the log has to say about that. It is made before the lock is taken: the log is on disk.
 type sighting struct {
-	said *api.ReplicaPartition // a copy of ours, its lag filled in
+	said *api.ReplicaPartition // a copy of ours, without its lag
 	// Of the verdict, if it names a point in this life of the log: the point, and whether a frame of the log's agrees with it.
 	incarnation [16]byte
 	point       Point
@@ -30,13 +30,14 @@ const (
 	startDiffers // the digests are of states that respect different log starts
 )
 
-func (r *Registry) look(t Topic, x *api.ReplicaPartition, now time.Time) sighting {
+func (r *Registry) look(t Topic, x *api.ReplicaPartition) sighting {
 	s := sighting{said: proto.CloneOf(x)}
+	s.said.LagRecords, s.said.LagMs = 0, 0 // that is ours to say, when somebody asks
 	if len(s.said.Reason) > reasonBytesMax {
 		s.said.Reason = strings.ToValidUTF8(s.said.Reason[:reasonBytesMax], "")
 	}
-	l := r.lag(t, s.said, now)
-	if l == nil {
+	l, ok := r.cfg.Find(t, x.Partition)
+	if !ok {
 		return s
 	}
 	s.incarnation = l.Incarnation()
@@ -64,11 +65,11 @@ func digestOf(p *api.Point) digest.Digest {
 	return digest.Digest{Sum: digest.SumFromBytes(sum), Count: p.Count}
 }
 
-// lag fills in how far a copy is behind the log, and returns the log; nil, and nothing is filled in, where it is no longer there.
-func (r *Registry) lag(t Topic, x *api.ReplicaPartition, now time.Time) Log {
+// lag fills in how far a copy is behind the log now, from the position that it reported; nothing where the log is no longer there.
+func (r *Registry) lag(t Topic, x *api.ReplicaPartition, now time.Time) {
 	l, ok := r.cfg.Find(t, x.Partition)
 	if !ok {
-		return nil
+		return
 	}
 	b, position := l.Bounds(), x.Position
 	if incarnation := l.Incarnation(); string(x.Incarnation) != string(incarnation[:]) {
@@ -77,12 +78,11 @@ func (r *Registry) lag(t Topic, x *api.ReplicaPartition, now time.Time) Log {
 	position = max(position, b.LogStart)
 	x.LagRecords, x.LagMs = max(b.LastStable-position, 0), 0
 	if x.LagRecords == 0 {
-		return l
+		return
 	}
 	if ms, err := l.AppendTimeAt(position); err != nil {
 		x.LagMs = -1
 	} else {
 		x.LagMs = max(now.UnixMilli()-ms, 0)
 	}
-	return l
 }

@@ -108,7 +108,7 @@ type replica struct {
 
 // part is a replica's copy of one partition.
 type part struct {
-	last *api.ReplicaPartition // as reported, with its lag as of then
+	last *api.ReplicaPartition // as reported, without its lag
 	// claims are where it said that it differs, latest last, at most claimsMax; see dispute.go.
 	claims    []claim
 	overruled bool // an operator has decided for the log; until it is equal once
@@ -134,7 +134,7 @@ func (r *Registry) Report(t Topic, m *api.ReportRequest) (*api.ReportResponse, e
 	now := r.cfg.Now()
 	seen := make([]sighting, 0, len(m.Partitions))
 	for _, x := range m.Partitions {
-		seen = append(seen, r.look(t, x, now))
+		seen = append(seen, r.look(t, x))
 	}
 	var n news
 	answer, err := r.take(t, m, seen, now, &n)
@@ -300,13 +300,13 @@ func (r *Registry) dropLocked(t *topic) {
 	delete(r.topics, t.ID)
 }
 
-// Replicas lists what was reported of a topic, or of all if the name is empty, by topic and name of the replica.
+// Replicas lists what was reported of a topic, or of all if the name is empty, by topic and name of the replica, with the lag of this moment.
 func (r *Registry) Replicas(topicName string) []*api.Replica {
 	now := r.cfg.Now()
 	r.mu.Lock()
 	r.forgetLocked(now)
 	var out []*api.Replica
-	overdue := map[*api.Replica]Topic{}
+	topics := map[*api.Replica]Topic{}
 	for _, t := range r.topics {
 		if topicName != "" && t.Name != topicName {
 			continue
@@ -317,13 +317,11 @@ func (r *Registry) Replicas(topicName string) []*api.Replica {
 				m.Partitions = append(m.Partitions, rep.partitions[no].last)
 			}
 			out = append(out, m)
-			if rep.overdue(now) {
-				overdue[m] = t.Topic
-			}
+			topics[m] = t.Topic
 		}
 	}
 	r.mu.Unlock()
-	for m, t := range overdue {
+	for m, t := range topics {
 		for i, x := range m.Partitions {
 			m.Partitions[i] = proto.CloneOf(x) // what is kept is never written to
 			r.lag(t, m.Partitions[i], now)

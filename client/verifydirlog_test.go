@@ -54,7 +54,7 @@ func TestVerifyDirOfAnotherLog(t *testing.T) {
 	require.ErrorIs(t, err, ErrNoPartition)
 }
 
-// Cells that leave out one of the keys that differ lead to a digest that is not the log's: then all rows are read.
+// Cells and tags that leave out one of the keys that differ lead to a digest that is not the log's: then all rows are read.
 func TestVerifyDirProvesWhatItFinds(t *testing.T) {
 	g := newDirRig(t, fold.LastValue)
 	g.log.append(0, "a", "1", "b", "1", "c", "1", "d", "1")
@@ -75,6 +75,8 @@ func TestVerifyDirProvesWhatItFinds(t *testing.T) {
 		return sketch.NewEncoder(slices.Clone(tags)).Next(nil, first+len(cells))[first:]
 	}
 	g.plane.repair.cells.Store(&lie)
+	lieToo := func([]uint64) []uint64 { return tags }
+	g.plane.repair.tags.Store(&lieToo)
 	d := g.verify()
 	require.Equal(t, Drifted, d.Outcome)
 	require.NoError(t, d.Unnamed)

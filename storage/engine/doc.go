@@ -16,6 +16,7 @@
 //	log.created, table.created   the database was created: if its files are gone, that is an error and not a new database
 //	log/      Pebble: the log, the catalog, the groups (package keys has the layouts); a broker's only
 //	table/    Pebble: the tables
+//	table.damaged/   a table/ that was set aside (SetTableAside); a replica's only
 //
 // A directory that has other files and no VERSION is not a data directory (ErrNotADataDir) and nothing is written into it;
 // a VERSION that is not known is ErrVersion, and one that names none is damage. A broker and a replica refuse each other's directory

@@ -46,6 +46,15 @@ func (t *Table) Reindex(ctx context.Context) (err error) {
 	}
 }
 
+// Reindexable returns the error with which Reindex would do nothing, and changes nothing.
+func (t *Table) Reindexable(ctx context.Context) error {
+	if _, err := t.Verify(ctx, Current); err != nil {
+		return err
+	}
+	start, end := keys.TableSpan(keys.TableIndex, t.ordinal)
+	return t.damaged(Current, t.db.readableBeside(pebble.KeyRange{Start: start, End: end}))
+}
+
 // reindexer indexes the keys in [from, to), in one pass over the rows.
 type reindexer struct {
 	v        *View

@@ -46,12 +46,28 @@ func (p *partition) apply(ctx context.Context, seg segment) {
 	}
 	verdicts, why, err := p.applyLocked(seg)
 	if err != nil {
-		p.restartLocked(restart{event: TailFailed, err: err, halt: true})
+		p.restartLocked(p.unapplied(err))
 	}
 	p.mu.Unlock()
 	p.moved.notify()
 	p.r.changed.notify()
 	p.publishAnd(why, verdicts)
+}
+
+// unapplied ends following where a segment, or what comes with a key frame, could not be applied. Stored rows that cannot be read are dealt with as the
+// policy says: but for a report, since nothing can be applied to them.
+func (p *partition) unapplied(err error) restart {
+	why := restart{event: TailFailed, err: err, halt: true}
+	if unreadable(err) {
+		why.event, why.err = CorruptionFound, fmt.Errorf("%w: %w", ErrCorrupt, err)
+		switch p.r.cfg.OnDrift {
+		case Repair:
+			why.halt, why.repair = false, &repairOrder{rehash: true}
+		case Rebootstrap:
+			why.halt = false
+		}
+	}
+	return why
 }
 
 // applyLocked folds a segment, stopping at the cut of each announced frame to compare with it. why says that it went no further than the last

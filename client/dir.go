@@ -33,6 +33,8 @@ type dirStores struct {
 	// Guarded by mu.
 	state dirState
 	next  uint32 // ordinal
+
+	aside []asidePartition // what became of the partitions whose tables were set aside on opening
 }
 
 func openStores(cfg Config, topic topicInfo) (stores, error) {
@@ -62,12 +64,19 @@ func openDirStores(cfg Config) (_ *dirStores, err error) {
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, s.dir.Close())
+			err = errors.Join(err, s.closeTables(), s.dir.Close())
 		}
 	}()
-	if err := s.openTables(); err != nil {
+	if s.state, err = readDirState(s.fs, s.cfg.Store.dir, s.cfg.Topic); err != nil {
+		return nil, err // whose tables these are comes first
+	}
+	if err = s.openTables(); unreadable(err) {
+		err = s.setAside(err)
+	}
+	if err != nil {
 		return nil, err
 	}
+	s.tellLost()
 	if err := s.keepName(cfg.Name); err != nil {
 		return nil, err
 	}
@@ -87,35 +96,64 @@ func (s *dirStores) keepName(given string) error {
 	return s.replaceLocked(state)
 }
 
-// openDirReadOnly opens a directory that is there, and changes nothing in it: nothing may be written to what comes back.
-func openDirReadOnly(cfg Config) (_ *dirStores, err error) {
+// openDirReadOnly opens a directory that is there, and changes nothing in it: nothing may be written to what comes back. sick is why its tables would be
+// set aside if it were opened to follow the log; nil: they would not.
+func openDirReadOnly(cfg Config) (_ *dirStores, sick, err error) {
 	s := &dirStores{cfg: cfg, fs: cfg.Store.fileSystem()}
 	if s.dir, err = engine.OpenReadOnly(s.engineConfig()); err != nil {
-		return nil, ours(err)
+		return nil, nil, ours(err)
 	}
-	if err := s.openTables(); err != nil {
-		return nil, errors.Join(err, s.dir.Close())
+	if s.state, err = readDirState(s.fs, s.cfg.Store.dir, s.cfg.Topic); err == nil {
+		if err = s.openTables(); unreadable(err) {
+			return s, err, nil
+		}
 	}
-	return s, nil
+	if err != nil {
+		return nil, nil, errors.Join(err, s.closeTables(), s.dir.Close())
+	}
+	return s, nil, nil
 }
 
 func (s *dirStores) engineConfig() engine.Config {
 	return engine.Config{Dir: s.cfg.Store.dir, Kind: engine.Replica, FS: s.fs, Logger: s.cfg.Logger, Now: s.cfg.Now}
 }
 
-// openTables opens the database, and reads whose state each table is.
+// openTables opens the database, and finds out whether all tables can be had. What cannot be read in blocks of rows or of an index is none of its business.
 func (s *dirStores) openTables() error {
 	db, opts, err := s.dir.OpenTableDB()
 	if err != nil {
 		return err
 	}
-	if s.db, err = table.Open(table.Config{
-		DB: db, Options: opts, FS: s.fs, Dir: s.fs.PathJoin(s.cfg.Store.dir, "loading"), Now: s.cfg.Now, Logger: s.cfg.Logger,
-	}); err != nil {
+	if err = s.dir.CheckTableFiles(context.Background()); err != nil && !opts.ReadOnly {
 		return err
 	}
-	s.state, err = readDirState(s.fs, s.cfg.Store.dir, s.cfg.Topic)
-	return err
+	var terr error
+	if s.db, terr = table.Open(table.Config{
+		DB: db, Options: opts, FS: s.fs, Dir: s.fs.PathJoin(s.cfg.Store.dir, "loading"), Now: s.cfg.Now, Logger: s.cfg.Logger,
+	}); terr != nil || err != nil {
+		return cmp.Or(err, terr)
+	}
+	if opts.ReadOnly {
+		if err := s.db.Examine(); err != nil {
+			return err
+		}
+	}
+	for _, p := range s.state.Partitions {
+		if id, err := p.identity(); err == nil && !p.Lost {
+			if _, err := s.db.Table(p.Ordinal, id); unreadable(err) {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// closeTables closes what openTables has opened, as far as it came.
+func (s *dirStores) closeTables() error {
+	if s.db == nil {
+		return nil
+	}
+	return s.db.Close()
 }
 
 // notOursError says of a directory that it is no replica's.
@@ -145,7 +183,7 @@ func (s *dirStores) dropLeftovers() error {
 	}
 	for _, o := range ordinals {
 		s.next = max(s.next, o+1)
-		if !slices.ContainsFunc(s.state.Partitions, func(p dirPartition) bool { return p.Ordinal == o }) {
+		if !slices.ContainsFunc(s.state.Partitions, func(p dirPartition) bool { return p.Ordinal == o && !p.Lost }) {
 			if err := s.db.Drop(context.Background(), o); err != nil {
 				return err
 			}
@@ -157,7 +195,7 @@ func (s *dirStores) dropLeftovers() error {
 // close waits for reads under way: loops over rows end with ErrClosed at their next row.
 func (s *dirStores) close() error {
 	s.gate.close()
-	return errors.Join(s.db.Close(), s.dir.Close())
+	return errors.Join(s.closeTables(), s.dir.Close())
 }
 
 func (s *dirStores) open(partition int32) (rows, bool, error) {
@@ -169,6 +207,9 @@ func (s *dirStores) open(partition int32) (rows, bool, error) {
 	}
 	entry := s.state.Partitions[i]
 	s.mu.Unlock()
+	if entry.Lost {
+		return nil, false, nil
+	}
 	id, err := entry.identity()
 	if err != nil {
 		return nil, false, err
@@ -226,7 +267,7 @@ func (s *dirStores) remember(t *table.Table, distrusted int64) error {
 	p := newDirPartition(t.Ordinal(), t.Identity())
 	if i := s.state.find(p.Partition); i >= 0 {
 		was := s.state.Partitions[i]
-		if was.Ordinal == p.Ordinal {
+		if was.Ordinal == p.Ordinal && !was.Lost {
 			return nil
 		}
 		if was.Incarnation == p.Incarnation {
@@ -263,7 +304,7 @@ func (s *dirStores) distrusted(partition int32) int64 {
 func (s *dirStores) verified(partition int32) ([]point, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if i := s.state.find(partition); i >= 0 {
+	if i := s.state.find(partition); i >= 0 && !s.state.Partitions[i].Lost {
 		return s.state.Partitions[i].points()
 	}
 	return nil, nil

@@ -193,6 +193,19 @@ func (d *dirRows) entries(visit func(key []byte, e digest.Entry)) (kept digest.D
 	return kept, at, nil
 }
 
+func (d *dirRows) reindex() (done bool, err error) {
+	if err := d.s.gate.enter(); err != nil {
+		return false, err
+	}
+	defer d.s.gate.leave()
+	ctx := context.Background()
+	if err := d.t.VerifyIndex(ctx); !unreadable(err) {
+		return false, err
+	}
+	err = d.t.Reindex(ctx)
+	return err == nil, err
+}
+
 // lostRows are where rows cannot be read of a table as it stands.
 type lostRows struct {
 	of    table.Frame

@@ -44,6 +44,8 @@ type dirPartition struct {
 	Verified []dirPoint `json:"verified,omitempty"`
 	// Distrusted is the highest offset at which nobody resumes to watch; 0: none.
 	Distrusted int64 `json:"distrusted,omitempty"`
+	// Lost: the table was damaged and set aside; there is no state.
+	Lost bool `json:"lost,omitempty"`
 }
 
 type dirPoint struct {

@@ -127,6 +127,14 @@
 // Where the topic gets more partitions, a replica of all of them ends with the Event TopicGrew, so that it does not go on with a part of the
 // topic; one that was opened with Config.Partitions goes on with its own.
 //
+// # Damage of a directory
+//
+// A block of rows that cannot be read costs these rows, as said. An index that cannot be read is made anew from the rows, and nothing is received. Where
+// a file, or the database, cannot be opened as a directory is, or tables could not be written beside what is damaged, table/ is renamed to table.damaged/, in
+// place of what was set aside before. Partitions of which all rows can be read there are copied, the others load a key frame; the Event of each is
+// CorruptionFound, and the replica keeps its name. VerifyDir says so beforehand. With the policies Report and Halt OpenReplica returns ErrCorrupt, and with any where
+// VERSION or replica.json is damaged, a *damage.Error: whose directory it is cannot be told.
+//
 // # What it reports
 //
 // A replica with a state plane tells the broker how it is doing: its name and process, positions, the latest verdict with the digest here, the latest
@@ -184,6 +192,7 @@
 // A replica in a directory (Dir) has it as storage/engine lays it out, of kind replica, with
 //
 //	table/        Pebble: storage/table's tables, one ordinal for each state of a partition
+//	table.damaged/   a table/ that was set aside; one is kept
 //	loading/      sstables on their way into it
 //	replica.json  whose state each ordinal is
 //
@@ -200,6 +209,7 @@
 //	  verified    array of cuts at which the state was equal to the log, newest first, at most 15; may be missing, and may be behind
 //	    offset, count, start   numbers
 //	    sum       64 hexadecimal digits
+//	  lost        true: the table was set aside, and there is no state; may be missing: false
 //	  distrusted  number: up to this offset, itself included, nobody resumes to watch; may be missing: none
 //
 // It has no checksum, because it is never torn: it is written under another name (replica.json.tmp), synced, renamed, and the

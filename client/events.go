@@ -78,7 +78,7 @@ const (
 	CaughtUp                             // what changed since the position was loaded and verified
 	LeaseEnded                           // the log no longer holds what the replica needs to become current (*ReasonError); it asks again
 	CorruptionFound                      // the stored rows are not what was applied; memory or disk is to be looked at
-	Repaired                             // the state is equal to a key frame again; see Repair
+	Repaired                             // the state is equal to a key frame again, or, by rows, to what was applied; see Repair
 	RepairFailed                         // the difference could not be put right; a whole key frame is loaded, or it is tried again at the next one
 	RepairRefused                        // the broker has nothing to repair from, or to load instead (ErrUnrepairable); the state stays as it is and is followed on
 	KeysNamed                            // the keys that differ, Rows of them, have been named, and none is put right; Err: not all could be found out

@@ -61,6 +61,9 @@ func (p *partition) establish(ctx context.Context, why restart) error {
 		if errors.Is(err, ErrRefused) || errors.Is(err, ErrPartitions) {
 			return err
 		}
+		if damagedBeside(err) {
+			return fmt.Errorf("%w: %w: opened again, the replica sets aside what is damaged", ErrCorrupt, err)
+		}
 		if err := plane.Wait(ctx, p.r.cfg.Retry<<min(try, 5)); err != nil {
 			return err
 		}
@@ -143,6 +146,9 @@ func (p *partition) askHow(ctx context.Context, have standing) (plane.Answer, er
 	}
 	at := s.position()
 	a, err := p.askLog(ctx, standing{rows: s, shown: true}, &wanted{repairAt: at})
+	if unreadable(err) {
+		return p.askLog(ctx, standing{}, nil) // nothing better than the log's can be had of it
+	}
 	return a, plane.ClassifyRepair(err)
 }
 

@@ -13,6 +13,7 @@ type Method string
 const (
 	ByRehash Method = "rehash" // the rows were right, the digest that was kept of them was not
 	ByIndex  Method = "index"  // the rows are the log's, but some could not be read: the index told which
+	ByRows   Method = "rows"   // all rows could be read, but not what leads to them: that was made anew, and nothing received
 	BySketch Method = "sketch" // cells of a set sketch, at the cost of the difference
 	ByTags   Method = "tags"   // 8 bytes for each row of the log
 	ByFrame  Method = "frame"  // the whole key frame was loaded

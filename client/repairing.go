@@ -54,12 +54,15 @@ func driftError(v Verdict) error {
 // repair makes the state equal to a frame: at once, if it stands at the cut of one, else when it gets there. kept is false if that is not
 // possible, and another state is to be had. It runs while nothing is applied to the state; afterwards it is followed on.
 func (p *partition) repair(ctx context.Context, why restart) (kept bool) {
+	p.mending.Store(true)
+	defer p.mending.Store(false)
+	if why.repair.rehash && p.reindexed() {
+		return true
+	}
 	if p.r.plane == nil {
 		return false
 	}
 	o, asOf := *why.repair, p.beginRepair()
-	p.mending.Store(true)
-	defer p.mending.Store(false)
 	for turn := 0; ; turn++ {
 		if o.frame == nil {
 			goOn, err := p.seek(ctx, &o)
@@ -90,6 +93,21 @@ func (p *partition) repair(ctx context.Context, why restart) (kept bool) {
 		}
 		return p.repairByFrame(ctx, c, err)
 	}
+}
+
+// reindexed makes what leads to the rows anew where that is what is wrong, and all rows are as they were applied: whatever the log has. Else false.
+func (p *partition) reindexed() bool {
+	began, s := p.r.cfg.Now(), p.rows()
+	done, err := s.reindex()
+	if err != nil {
+		p.log.Warn("what leads to the rows cannot be made anew", "err", err)
+	}
+	if !done {
+		return false
+	}
+	p.mend(RepairResult{Cut: s.position(), Cause: LocalCorruption, Method: ByRows}, began)
+	p.askNow()
+	return true
 }
 
 // followOn follows the log again from where the state stands, after it was looked at: what was asked for before that is done.
@@ -239,6 +257,12 @@ func (p *partition) compareWith(f plane.Frame) {
 
 // repaired tells what was done, and that the state is equal now.
 func (p *partition) repaired(done RepairResult, began time.Time, is digest.Digest) {
+	p.mend(done, began)
+	p.tell(p.verdict(done.Cut, Equal, is, is, "", nil))
+}
+
+// mend tells what was done, and follows on.
+func (p *partition) mend(done RepairResult, began time.Time) {
 	done.Time = p.r.cfg.Now()
 	done.Duration = done.Time.Sub(began)
 	p.repairs.Add(1)
@@ -250,7 +274,6 @@ func (p *partition) repaired(done RepairResult, began time.Time, is digest.Diges
 		"round_trips", done.RoundTrips, "took", done.Duration)
 	p.r.metrics.repaired(p.r.cfg.Topic, p.no, done)
 	p.r.event(Event{Kind: Repaired, Partition: p.no, Offset: done.Cut, Rows: done.Keys, Repair: &done})
-	p.tell(p.verdict(done.Cut, Equal, is, is, "", nil))
 }
 
 // distrust notes that what was told up to the position was wrong, where that is why following ended: who resumes there begins anew.

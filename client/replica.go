@@ -94,11 +94,23 @@ func openReplica(ctx context.Context, cfg Config, t tail) (*Replica, error) {
 	for _, no := range r.numbers {
 		r.partitions[no] = newPartition(r, no)
 	}
+	r.tellAside()
 	r.begin()
 	if err := r.awaitReady(ctx); err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
 	return r, nil
+}
+
+// tellAside tells what became of the partitions whose tables were set aside as the directory was opened.
+func (r *Replica) tellAside() {
+	d, ok := r.stores.(*dirStores)
+	if !ok {
+		return
+	}
+	for _, a := range d.aside {
+		r.event(Event{Kind: CorruptionFound, Partition: a.no, Rows: a.rows, Err: a.err})
+	}
 }
 
 func choosePartitions(cfg Config, topic topicInfo) ([]int32, error) {

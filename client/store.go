@@ -63,6 +63,9 @@ type rows interface {
 	// salvage is entries for a repair: rows that cannot be read, and of which is known which they were, are handed to lost instead, after the
 	// others. Nothing is applied between it and the patch that brings them back.
 	salvage(visit, lost func(key []byte, e digest.Entry)) (kept digest.Digest, at int64, err error)
+	// reindex makes what leads to the rows anew from them, where it cannot be read and all of them can. done: they have the digest that was kept. It
+	// runs while nothing is applied.
+	reindex() (done bool, err error)
 	// scrubPass begins a pass that hashes the stored rows piece by piece while the state changes.
 	scrubPass() scrubPass
 	// logStart is what is known of the log start that the rows respect.
@@ -187,6 +190,8 @@ func (m *memoryRows) entries(visit func(key []byte, e digest.Entry)) (kept diges
 func (m *memoryRows) salvage(visit, _ func(key []byte, e digest.Entry)) (kept digest.Digest, at int64, err error) {
 	return m.entries(visit)
 }
+
+func (m *memoryRows) reindex() (bool, error) { return false, nil }
 
 func (m *memoryRows) logStart() int64 { return 0 }
 func (m *memoryRows) kind() fold.Kind { return m.t.Fold() }

@@ -111,12 +111,12 @@ func (p *partition) startPassedLocked(s rows, f plane.Frame) {
 		err = p.expireLocked(s, f.Start)
 	}
 	if err != nil {
-		p.restartLocked(restart{event: TailFailed, err: err, halt: true})
+		p.restartLocked(p.unapplied(err))
 		return
 	}
 	d, at, err := s.digest()
 	if err != nil {
-		p.restartLocked(restart{event: TailFailed, err: err, halt: true})
+		p.restartLocked(p.unapplied(err))
 		return
 	}
 	p.ring.reset(s.perRecord()) // the digests in it are of states with those rows
@@ -168,6 +168,9 @@ func (p *partition) compareNow(ctx context.Context) Verdict {
 	ours, at, err := s.digest()
 	incarnation, start := s.identity().Incarnation, p.start.Load()
 	p.mu.Unlock()
+	if unreadable(err) {
+		p.restartWith(p.unapplied(err))
+	}
 	if err != nil {
 		return p.verdict(at, Error, ours, digest.Digest{}, "our own digest cannot be read", err)
 	}

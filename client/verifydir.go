@@ -64,7 +64,12 @@ func VerifyDir(ctx context.Context, cfg Config) (verdicts []DirVerdict, err erro
 		return nil, err
 	}
 	for _, no := range numbers {
-		d := v.verify(ctx, no, logs[no])
+		var d DirVerdict
+		if v.sick == nil {
+			d = v.verify(ctx, no, logs[no])
+		} else {
+			d = v.unopened(ctx, no, logs[no])
+		}
 		if ctx.Err() != nil {
 			return verdicts, ctx.Err()
 		}
@@ -87,6 +92,7 @@ func CheckDir(cfg Config) error {
 type dirVerifier struct {
 	cfg    Config
 	stores *dirStores
+	sick   error // why the tables would be set aside if they were opened to follow the log; nil: they would not
 	plane  *plane.Plane
 	name   string // under which the broker knows who asks
 	// differ, where set, is handed the keys that differ as they are found; else they are collected in DirVerdict.Differs.
@@ -104,12 +110,12 @@ func newDirVerifier(cfg Config) (*dirVerifier, error) {
 	case cfg.Store.dir == "":
 		return nil, fmt.Errorf("%w: Store is no Dir", ErrConfig)
 	}
-	s, err := openDirReadOnly(cfg)
+	s, sick, err := openDirReadOnly(cfg)
 	if err != nil {
 		return nil, inDir(cfg, err)
 	}
 	return &dirVerifier{
-		cfg: cfg, stores: s, plane: plane.New(cfg.HTTPClient, cfg.StateURL, cfg.Topic), name: cmp.Or(cfg.Name, s.name(), newName()),
+		cfg: cfg, stores: s, sick: sick, plane: plane.New(cfg.HTTPClient, cfg.StateURL, cfg.Topic), name: cmp.Or(cfg.Name, s.name(), newName()),
 	}, nil
 }
 
@@ -199,7 +205,7 @@ func (v *dirVerifier) verdict(ctx context.Context, no int32, log logInfo) DirVer
 		err = dir.t.VerifyIndex(ctx) // else no key may lead to them
 	}
 	if err != nil {
-		d.Cause, d.Repair = LocalCorruption, costOfUnread(s, nearest(log.frames, c.at).Bytes)
+		d.Cause, d.Repair = LocalCorruption, costOfUnread(ctx, s, nearest(log.frames, c.at).Bytes)
 		return d.is(Error, "the stored rows cannot be read", fmt.Errorf("%w: %w", ErrCorrupt, err))
 	}
 	d.Ours = c.stored
@@ -228,8 +234,37 @@ func (v *dirVerifier) compareUntil(ctx context.Context, d DirVerdict, c *dirCopy
 	}
 }
 
+// unopened is the verdict about a partition of tables that are to be set aside, which costs nothing where all its rows can be read.
+func (v *dirVerifier) unopened(ctx context.Context, no int32, log logInfo) DirVerdict {
+	d := DirVerdict{Verdict: Verdict{Topic: v.cfg.Topic, Partition: no, Time: v.cfg.Now()}}
+	i := v.stores.state.find(no)
+	if i < 0 || v.stores.state.Partitions[i].Lost {
+		return d.is(Inconclusive, "the directory has no state of this partition", nil)
+	}
+	d.Cause, d.Repair = LocalCorruption, RepairCost{Method: ByFrame, Bytes: newest(log.frames).Bytes, FrameBytes: newest(log.frames).Bytes}
+	if v.stores.copyable(ctx, v.stores.state.Partitions[i]) {
+		d.Repair.Method, d.Repair.Bytes = ByRows, 0
+	}
+	return d.is(Error, "the tables cannot be opened", fmt.Errorf("%w: %w: a repair sets %s aside", ErrCorrupt, v.sick, v.stores.dir.TablePath()))
+}
+
+// newest is the frame with the highest cut; zero where there is none.
+func newest(frames []plane.Frame) (best plane.Frame) {
+	for _, f := range frames {
+		if f.Cut >= best.Cut {
+			best = f
+		}
+	}
+	return best
+}
+
 // costOfUnread estimates what it takes to bring back rows that cannot be read: the whole key frame, unless it is known which they are.
-func costOfUnread(s rows, frameBytes int64) RepairCost {
+func costOfUnread(ctx context.Context, s rows, frameBytes int64) RepairCost {
+	if d, ok := s.(*dirRows); ok {
+		if d.t.Reindexable(ctx) == nil {
+			return RepairCost{Method: ByRows, FrameBytes: frameBytes}
+		}
+	}
 	count, lost := int64(0), int64(0)
 	_, _, err := s.salvage(func([]byte, digest.Entry) { count++ }, func([]byte, digest.Entry) { lost++ })
 	if err != nil || lost == 0 {

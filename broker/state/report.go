@@ -127,9 +127,9 @@ func checkReported(x *api.ReplicaPartition) error {
 	if r := x.Repair; r != nil {
 		numbers = append(numbers, r.Cut, r.Keys, r.Bytes, r.DurationUs, r.TimeMs, r.RoundTrips)
 		switch r.Method {
-		case "rehash", "index", "sketch", "tags", "delta", "frame":
+		case "rehash", "index", "rows", "sketch", "tags", "delta", "frame":
 		default:
-			return fmt.Errorf("repair by %q: it is by rehash, index, sketch, tags, delta or frame", clip(r.Method))
+			return fmt.Errorf("repair by %q: it is by rehash, index, rows, sketch, tags, delta or frame", clip(r.Method))
 		}
 	}
 	for _, n := range numbers {

@@ -3498,7 +3498,7 @@ type Repair struct {
 	Bytes      int64 `protobuf:"varint,3,opt,name=bytes,proto3" json:"bytes,omitempty"`
 	DurationUs int64 `protobuf:"varint,4,opt,name=duration_us,json=durationUs,proto3" json:"duration_us,omitempty"`
 	TimeMs     int64 `protobuf:"varint,5,opt,name=time_ms,json=timeMs,proto3" json:"time_ms,omitempty"`
-	// "rehash", "index", "sketch", "tags", "delta", "frame".
+	// "rehash", "index", "rows", "sketch", "tags", "delta", "frame".
 	Method        string `protobuf:"bytes,6,opt,name=method,proto3" json:"method,omitempty"`
 	RoundTrips    int64  `protobuf:"varint,7,opt,name=round_trips,json=roundTrips,proto3" json:"round_trips,omitempty"`
 	unknownFields protoimpl.UnknownFields

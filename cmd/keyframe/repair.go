@@ -31,6 +31,9 @@ verify prints it, then what it cost; at the end the copy is proved equal to the 
 Where replicas agree with one another and not with the broker (keyframe replica list), or its rows are damaged, nothing is repaired from it: the keys are
 printed, and the copy stays as it is.
 
+Where the tables are damaged beyond that, DIR/table is set aside as DIR/table.damaged (one is kept), and a key frame is loaded of each partition of which
+not all rows can be read from there.
+
 --dry-run changes nothing: it is keyframe verify, with what a repair would cost beside a whole key frame.
 
 The exit status is 0 if the copy is equal to the log (with --dry-run: was), 1 if it differs, 2 for trouble.`,
@@ -94,18 +97,31 @@ func repairDir(cmd *cobra.Command, c *config, topic string, flags repairFlags) e
 	if err := p.close([]string{"verdict"}, verdict.String()); err != nil {
 		return err
 	}
-	if p.text != nil && p.keys() > 0 {
-		stays := ""
-		if verdict != client.Equal {
-			stays = "; where that is not said to be repaired, the copy is as it was"
+	if text := repairSummary(p, log); p.text != nil && text != "" {
+		if p.keys() > 0 && verdict != client.Equal {
+			text += "; where that is not said to be repaired, the copy is as it was"
 		}
-		fmt.Fprintln(cmd.ErrOrStderr(), p.summary()+" in the copy"+stays)
+		fmt.Fprintln(cmd.ErrOrStderr(), text)
 	}
 	if verdict != client.Equal {
 		fmt.Fprintln(cmd.ErrOrStderr(), err)
 		return exitError(1)
 	}
 	return nil
+}
+
+// repairSummary says what became of the copy; "": it was as it is.
+func repairSummary(p *differPrinter, log *replicaLog) string {
+	anew, mended := log.tally()
+	switch {
+	case p.keys() > 0:
+		return p.summary() + " in the copy"
+	case anew > 0:
+		return fmt.Sprintf("%d partition(s) of the copy were loaded anew", anew)
+	case mended:
+		return "no key was changed in the copy"
+	}
+	return ""
 }
 
 // repairNow brings a copy to the end that the log has now, and puts right on the way and there what differs.

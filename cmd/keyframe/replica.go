@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -40,8 +41,12 @@ keeps rows, position and digest in one commit, so that the next run goes on wher
 named, each of them with the hash of its row here and in the log, and made what the log has; they stay as they are where replicas agree
 with one another and not with the broker, until somebody has settled who is right (keyframe replica list).
 
-It runs until it is interrupted; --exit ends it when it has reached the end that the topic had at the start and has verified
-itself there, and fails if that takes longer than --timeout. The exit status is 1 unless every verdict at the end is "equal".`,
+Where a directory's tables are damaged beyond that, DIR/table is set aside as DIR/table.damaged (one is kept), and what
+cannot be read of it is loaded from a key frame; with --on-drift report or halt they are left as they are, and that is the error.
+
+It runs until it is interrupted; --exit ends it when it has reached the end that the topic had at the start, has hashed all of its rows anew (about half a
+second for a million of them) and has verified itself there, and fails if that takes longer than --timeout. The exit status is 1 unless every verdict at the
+end is "equal".`,
 		Example: `  keyframe replica run users
   keyframe replica run users --dir ./users-replica --exit`,
 		Args:              arguments("TOPIC"),
@@ -156,6 +161,10 @@ func adviseDir(dir string, err error) error {
 	if dir == "" || !errors.As(err, &damaged) {
 		return err
 	}
+	if errors.Is(err, client.ErrCorrupt) {
+		return fmt.Errorf("%v\n  To go on: with --on-drift repair, the default, %s is set aside as %s.damaged, and the copy is loaded anew from a key frame", err,
+			filepath.Join(dir, "table"), filepath.Join(dir, "table"))
+	}
 	return fmt.Errorf("%v\n  To go on: remove %s, or choose another directory; the copy is loaded anew from a key frame", err, dir)
 }
 
@@ -181,6 +190,9 @@ func followReplica(ctx context.Context, replica *client.Replica, ends map[int32]
 	log.printf("current after %s", time.Since(began).Round(time.Millisecond))
 	if flags.exit {
 		log.positions(replica)
+		if err := scrubNow(ctx, replica, log); err != nil {
+			return err
+		}
 		return verifyNow(ctx, replica, log)
 	}
 	ticker := time.NewTicker(flags.interval)

@@ -34,6 +34,8 @@ type replicaLog struct {
 	ended   map[int32]bool   // partitions that are no longer followed, from which no answer comes: all false
 	rotten  bool             // answers are about rows that are not what was applied
 	away    bool             // the last attempt to connect failed
+	anew    map[int32]bool   // partitions that were loaded anew
+	mended  bool             // something was repaired, or copied from what was set aside
 }
 
 // replicaOutput prints what is told: in words and, for formats that machines read, as values.
@@ -45,6 +47,7 @@ type replicaOutput interface {
 func newReplicaLog(out replicaOutput, acts bool) *replicaLog {
 	return &replicaLog{
 		out: out, acts: acts, stopped: make(chan struct{}, 1), answered: make(chan struct{}, 1), said: map[int32]string{}, ended: map[int32]bool{},
+		anew: map[int32]bool{},
 	}
 }
 
@@ -187,9 +190,8 @@ func (l *replicaLog) sayLocked(partition int32, text string, columns []string, v
 
 func (l *replicaLog) event(e client.Event) {
 	text := fmt.Sprintf("partition %d at %d: %s", e.Partition, e.Offset, e.Kind)
-	if r := e.Repair; r != nil {
-		text += fmt.Sprintf(", %s: %s by %s, %s in %s, %s", r.Cause, counted(r.Keys, "key"), r.Method, counted(r.Bytes, "byte"), counted(r.RoundTrips, "round trip"),
-			r.Duration.Round(time.Millisecond/10))
+	if e.Repair != nil {
+		text += ", " + repairText(e.Repair)
 	} else if e.Rows > 0 {
 		text += ", " + counted(e.Rows, "row")
 	}
@@ -213,6 +215,10 @@ func (l *replicaLog) event(e client.Event) {
 	delete(l.said, e.Partition)
 	delete(l.said, -1)
 	_ = l.out.fact(text, columns, values...)
+	l.mended = l.mended || e.Kind == client.Repaired || e.Kind == client.CorruptionFound
+	if e.Kind == client.Bootstrapped || e.Repair != nil && e.Repair.Method == client.ByFrame && e.Repair.Keys == 0 {
+		l.anew[e.Partition] = true
+	}
 	switch e.Kind {
 	case client.Repaired, client.RepairFailed, client.Bootstrapped:
 		l.answerLocked(e.Partition, true)
@@ -227,6 +233,25 @@ func (l *replicaLog) event(e client.Event) {
 		l.answerLocked(e.Partition, false)
 		wake(l.stopped)
 	}
+}
+
+// repairText says what a repair has done, and what it cost.
+func repairText(r *client.RepairResult) string {
+	took := r.Duration.Round(time.Millisecond / 10)
+	switch {
+	case r.Method == client.ByRows:
+		return fmt.Sprintf("%s: the index of the rows was made anew from them, nothing was received, %s", r.Cause, took)
+	case r.Method == client.ByFrame && r.Keys == 0: // there was nothing to compare it with
+		return fmt.Sprintf("%s: a whole key frame, %s in %s, %s", r.Cause, counted(r.Bytes, "byte"), counted(r.RoundTrips, "round trip"), took)
+	}
+	return fmt.Sprintf("%s: %s by %s, %s in %s, %s", r.Cause, counted(r.Keys, "key"), r.Method, counted(r.Bytes, "byte"), counted(r.RoundTrips, "round trip"), took)
+}
+
+// tally says how many partitions were loaded anew, and whether anything was put right.
+func (l *replicaLog) tally() (anew int, mended bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.anew), l.mended
 }
 
 // difference prints a key that differs, as the replica logs it: each of them.

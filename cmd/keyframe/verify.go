@@ -194,9 +194,14 @@ func (r *dirReport) costOf(v client.DirVerdict) error {
 	text := fmt.Sprintf("partition %d: a repair takes about %d bytes for %d keys by %s; a whole key frame has %d", v.Partition, cost.Bytes, cost.Keys, cost.Method, cost.FrameBytes)
 	switch cost.Method {
 	case client.ByFrame:
-		text = fmt.Sprintf("partition %d: a repair loads a whole key frame of %d bytes", v.Partition, cost.FrameBytes)
+		text = fmt.Sprintf("partition %d: a repair loads a whole key frame", v.Partition)
+		if cost.FrameBytes > 0 { // there is one now
+			text += fmt.Sprintf(" of %d bytes", cost.FrameBytes)
+		}
 	case client.ByRehash:
 		text = fmt.Sprintf("partition %d: a repair takes nothing but to store the digest of the rows", v.Partition)
+	case client.ByRows:
+		text = fmt.Sprintf("partition %d: a repair receives nothing: all rows can be read, and what leads to them is made anew", v.Partition)
 	}
 	return r.p.fact(text, []string{"partition", "repair"}, v.Partition,
 		object{[]string{"method", "keys", "bytes", "frame_bytes"}, []any{string(cost.Method), cost.Keys, cost.Bytes, cost.FrameBytes}})

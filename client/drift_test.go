@@ -193,3 +193,16 @@ func TestFrameAnnouncedBeforeTheState(t *testing.T) {
 		r.cfg.HTTPClient.CloseIdleConnections()
 	})
 }
+
+// A comparison that fails is made again without anything else happening, until it does not.
+func TestComparisonThatFailsIsMadeAgain(t *testing.T) {
+	g := newRig(t, fold.LastValue, 1)
+	g.log.append(0, "a", "1")
+	g.open()
+	g.requireState(0)
+	g.plane.broken.Store(true)
+	g.r.partitions[0].askNow()
+	g.await("a failure, again and again", func() bool { return g.outcomes()[Error] > 2 })
+	g.plane.broken.Store(false)
+	g.await("a verdict", func() bool { return g.outcomes()[Equal] > 0 })
+}

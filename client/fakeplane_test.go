@@ -3,6 +3,7 @@ package client
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -29,6 +30,7 @@ type fakePlane struct {
 	refuse atomic.Int64           // HTTP status instead of a frame; 0: none
 	asked  atomic.Int64           // DigestAt
 	before atomic.Pointer[func()] // of the next answer of DigestAt
+	broken atomic.Bool            // DigestAt
 	reports
 
 	old    atomic.Bool                                                       // it knows no handshake
@@ -153,6 +155,9 @@ func (f *fakePlane) DigestAt(_ context.Context, req *connect.Request[state.Diges
 	f.asked.Add(1)
 	if before := f.before.Swap(nil); before != nil {
 		(*before)()
+	}
+	if f.broken.Load() {
+		return nil, connect.NewError(connect.CodeInternal, errors.New("the disk is full"))
 	}
 	f.log.mu.Lock()
 	defer f.log.mu.Unlock()

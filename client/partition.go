@@ -170,9 +170,13 @@ func (p *partition) run(ctx context.Context) {
 	}
 }
 
-// wait runs comparisons until a restart is asked for; false when the replica closes.
+// wait runs comparisons until a restart is asked for; false when the replica closes. One that fails is tried again, with pauses of up to 32 times
+// Config.Retry: on an idle topic nothing else comes that would end in a verdict.
 func (p *partition) wait(ctx context.Context) (restart, bool) {
-	for {
+	again := time.NewTimer(0)
+	again.Stop()
+	defer again.Stop()
+	for failed := 0; ; {
 		select {
 		case <-ctx.Done():
 			return restart{}, false
@@ -180,13 +184,23 @@ func (p *partition) wait(ctx context.Context) (restart, bool) {
 			return why, true
 		case <-p.keep:
 			p.keepVerified()
+			continue
 		case <-p.ask:
-			if len(p.restart) > 0 {
-				continue // what is about to be replaced is not judged
-			}
-			if v := p.compareNow(ctx); ctx.Err() == nil {
-				p.publish(v)
-			}
+		case <-again.C:
+		}
+		if len(p.restart) > 0 {
+			continue // what is about to be replaced is not judged
+		}
+		v := p.compareNow(ctx)
+		if ctx.Err() != nil {
+			continue
+		}
+		p.publish(v)
+		if again.Stop(); v.Outcome == Error {
+			again.Reset(p.r.cfg.Retry << min(failed, 5))
+			failed++
+		} else {
+			failed = 0
 		}
 	}
 }

@@ -38,7 +38,8 @@ const (
 
 // reporter tells the broker how the replica is doing: after each verdict, bootstrap and repair, every interval that the broker asked for, and when it
 // closes. It is told what happened by the partitions, which it never holds up: what it has not told yet waits in a queue, and of too much the
-// oldest goes. A broker that does not answer is asked again, and that is all: a replica is as good without. All methods do nothing on nil.
+// oldest goes. A broker that does not answer is asked again, and that is all: a replica is as good without. What a broker refuses to hear of a partition
+// is given up, and everything else is told. All methods do nothing on nil.
 type reporter struct {
 	r    *Replica
 	host string
@@ -55,7 +56,16 @@ type reporter struct {
 	moved notifier // settled, or away
 	// Of run's goroutine.
 	disputed []int32
-	told     bool // the broker may know of us
+	told     bool             // the broker may know of us
+	interval time.Duration    // until the broker is to be told of all partitions again
+	refused  map[refusal]bool // what was logged
+}
+
+// refusal is what a broker refuses to hear of a partition. There are few of one partition.
+type refusal struct {
+	partition int32
+	code      connect.Code
+	reason    state.Reason
 }
 
 func newReporter(r *Replica) *reporter {
@@ -65,6 +75,7 @@ func newReporter(r *Replica) *reporter {
 	}
 	return &reporter{
 		r: r, host: fmt.Sprintf("%s pid %d", host, os.Getpid()), wake: make(chan struct{}, 1), now: map[int32]*state.ReplicaPartition{},
+		interval: reportInterval, refused: map[refusal]bool{},
 	}
 }
 
@@ -244,11 +255,11 @@ func (w *reporter) run(ctx context.Context) {
 			all = true
 		}
 		parts, upTo := w.take(all)
-		next, err := w.report(ctx, parts)
+		err := w.report(ctx, parts)
 		w.settle(upTo, err)
 		if err == nil {
 			if try = 0; all {
-				interval.Reset(next)
+				interval.Reset(w.interval)
 			}
 			continue
 		}
@@ -295,32 +306,72 @@ func (w *reporter) putBack(parts []*state.ReplicaPartition) {
 	w.boundLocked()
 }
 
-// report tells, and returns when to do so again.
-func (w *reporter) report(ctx context.Context, parts []*state.ReplicaPartition) (next time.Duration, err error) {
-	next = reportInterval
-	for len(parts) > 0 {
-		n := min(len(parts), reportPartitions)
-		answer, err := w.call(ctx, &state.ReportRequest{Partitions: parts[:n]}, reportTime)
-		if err != nil {
+// report tells. Of what the broker refuses, half is told, and so on down to the one part that is given up; of what it takes, twice as much.
+func (w *reporter) report(ctx context.Context, parts []*state.ReplicaPartition) error {
+	for size, searching := reportPartitions, false; len(parts) > 0; {
+		n := min(len(parts), size)
+		err := w.call(ctx, &state.ReportRequest{Partitions: parts[:n]}, reportTime)
+		if refusesPart(err) && !searching {
+			// A report of nothing is refused too where it is the replica that is refused, or its topic.
+			if nothing := w.call(ctx, &state.ReportRequest{}, reportTime); nothing == nil {
+				searching = true
+			} else {
+				err = nothing
+			}
+		}
+		switch {
+		case err == nil:
+			parts, size = parts[n:], min(2*size, reportPartitions)
+		case searching && refusesPart(err) && n > 1:
+			size = n / 2
+		case searching && refusesPart(err):
+			w.giveUp(parts[0], err)
+			parts = parts[1:]
+		default:
 			if worthRepeating(err) {
 				w.putBack(parts)
 			}
-			return 0, err
+			return err
 		}
-		next = min(max(time.Duration(answer.IntervalMs)*time.Millisecond, reportIntervalMin), reportIntervalMax)
-		w.learn(answer.Disputed)
-		parts = parts[n:]
 	}
-	return next, nil
+	return nil
 }
 
-func (w *reporter) call(ctx context.Context, m *state.ReportRequest, timeout time.Duration) (*state.ReportResponse, error) {
+// refusesPart tells whether a report may have been refused for what it says of one partition.
+func refusesPart(err error) bool {
+	switch plane.ReasonOf(err) {
+	case state.Reason_REASON_UNKNOWN_TOPIC, state.Reason_REASON_TOPIC_DELETED, state.Reason_REASON_NOT_KEY_FRAMED:
+		return false
+	}
+	switch connect.CodeOf(err) {
+	case connect.CodeInvalidArgument, connect.CodeOutOfRange, connect.CodeFailedPrecondition, connect.CodeNotFound:
+		return true
+	}
+	return false
+}
+
+// giveUp says once for what reason the broker refuses to hear of a partition. It is told of it again with what happens next, or at the next interval.
+func (w *reporter) giveUp(x *state.ReplicaPartition, err error) {
+	is := refusal{x.Partition, connect.CodeOf(err), plane.ReasonOf(err)}
+	if w.refused[is] {
+		return
+	}
+	w.refused[is] = true
+	w.r.cfg.Logger.Warn("replica: the broker refuses what it is told of a partition, and hears of the others",
+		"topic", w.r.cfg.Topic, "partition", x.Partition, "err", err)
+}
+
+func (w *reporter) call(ctx context.Context, m *state.ReportRequest, timeout time.Duration) error {
 	bounded, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	m.Topic, m.Replica, m.Host = w.r.cfg.Topic, w.r.name, w.host
 	answer, err := w.r.plane.Report(bounded, m)
-	w.told = err == nil || ctx.Err() != nil
-	return answer, err
+	if w.told = err == nil || ctx.Err() != nil || w.told && refusesPart(err); err != nil {
+		return err
+	}
+	w.interval = min(max(time.Duration(answer.IntervalMs)*time.Millisecond, reportIntervalMin), reportIntervalMax)
+	w.learn(answer.Disputed)
+	return nil
 }
 
 // learn says which partitions are disputed, once.
@@ -339,9 +390,13 @@ func (w *reporter) leave() {
 	if !w.told {
 		return
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), leaveTime)
+	defer cancel()
 	parts, _ := w.take(false)
-	parts = parts[max(len(parts)-reportPartitions, 0):]
-	_, err := w.call(context.Background(), &state.ReportRequest{Partitions: parts, Leaving: true}, leaveTime)
+	err := w.report(ctx, parts)
+	if err == nil {
+		err = w.call(ctx, &state.ReportRequest{Leaving: true}, leaveTime)
+	}
 	if err != nil {
 		w.r.cfg.Logger.Debug("replica: the broker was not told that it closes", "topic", w.r.cfg.Topic, "err", err)
 	}

@@ -25,6 +25,7 @@ type reports struct {
 	stuck    atomic.Bool                                // it does not answer
 	failing  atomic.Int64                               // so many calls fail
 	before   atomic.Pointer[func(*state.ReportRequest)] // each answer
+	refuses  atomic.Pointer[func(*state.ReportRequest) error]
 	told     notifier
 
 	mu  sync.Mutex
@@ -46,6 +47,11 @@ func (f *fakePlane) Report(ctx context.Context, req *connect.Request[state.Repor
 	}
 	if before := f.reports.before.Load(); before != nil {
 		(*before)(req.Msg)
+	}
+	if refuses := f.refuses.Load(); refuses != nil {
+		if err := (*refuses)(req.Msg); err != nil {
+			return nil, err
+		}
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()

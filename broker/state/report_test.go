@@ -261,6 +261,8 @@ func TestBadReports(t *testing.T) {
 	list, err := n.client.Replicas(context.Background(), connect.NewRequest(&api.ReplicasRequest{}))
 	require.NoError(t, err)
 	require.Empty(t, list.Msg.Replicas)
+	_, err = n.report(&api.ReportRequest{Topic: topicName, Replica: "r"})
+	require.NoError(t, err, "of no partition: so a replica finds out that it was one that was refused")
 }
 
 // none stores nothing.

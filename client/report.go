@@ -244,6 +244,10 @@ func (w *reporter) run(ctx context.Context) {
 	}
 	interval := time.NewTimer(0)
 	defer interval.Stop()
+	// A report that is on its way when the replica closes is waited for: broken off, it may arrive behind the word that the replica has left.
+	calls, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(leaveTime, cancel) })()
 	for try := 0; ; {
 		all := false
 		select {
@@ -255,7 +259,7 @@ func (w *reporter) run(ctx context.Context) {
 			all = true
 		}
 		parts, upTo := w.take(all)
-		err := w.report(ctx, parts)
+		err := w.report(calls, parts)
 		w.settle(upTo, err)
 		if err == nil {
 			if try = 0; all {

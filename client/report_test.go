@@ -322,3 +322,32 @@ func TestReportQueueIsBounded(t *testing.T) {
 	require.Equal(t, state.Outcome_OUTCOME_DRIFTED, w.queue[0].Outcome)
 	require.EqualValues(t, 2000, w.queue[reportQueue-1].Compared.Offset)
 }
+
+// What is on its way to the broker when a replica closes arrives before the word that it leaves, which would else not be the last.
+func TestLeavingIsToldLast(t *testing.T) {
+	g := newRig(t, fold.LastValue, 1)
+	g.plane.interval.Store(never)
+	g.open()
+	g.requireState(0)
+	arrived, leaves := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	before := func(m *state.ReportRequest) {
+		if m.Leaving {
+			close(leaves)
+			return
+		}
+		once.Do(func() { close(arrived) })
+		<-g.r.done
+		select {
+		case <-leaves: // too early
+		case <-time.After(leaveTime / 4):
+		}
+	}
+	g.plane.reports.before.Store(&before)
+	g.r.partitions[0].askNow() // its verdict is told
+	<-arrived
+	require.NoError(t, g.r.Close())
+	g.plane.mu.Lock()
+	defer g.plane.mu.Unlock()
+	require.True(t, g.plane.got[len(g.plane.got)-1].Leaving)
+}

@@ -249,6 +249,11 @@ func (s *Server) wait(ctx context.Context, sel selection, minOffsets []*api.Part
 		if !ok {
 			continue
 		}
+		if sel.topic.Settings().Paused && p.Position() < target { // waiting is of no use
+			return refuse(api.Reason_REASON_NOT_KEY_FRAMED, &api.ErrorDetail{Topic: sel.topic.Name, Partition: &p.Index},
+				"topic %q is not key-framed any more: partition %d has been applied up to %d and no further; the last fold can be read", sel.topic.Name,
+				p.Index, p.Position())
+		}
 		err := p.WaitApplied(bounded, target)
 		if err != nil && bounded.Err() != nil && ctx.Err() == nil {
 			s.metrics.waits.WithLabelValues("behind").Inc()

@@ -99,7 +99,7 @@ func (w *watch) keyFramed() error {
 		return nil
 	}
 	return refuse(api.Reason_REASON_NOT_KEY_FRAMED, &api.ErrorDetail{Topic: t.Name},
-		"topic %q is not key-framed: its rows do not change any more; keyframe state scan %s reads them", t.Name, t.Name)
+		"topic %q is not key-framed: its rows do not change any more; keyframe state scan %s --folded reads them", t.Name, t.Name)
 }
 
 // begin finds out where each partition begins.
@@ -118,7 +118,7 @@ func (w *watch) begin(ctx context.Context, m *api.WatchRequest) error {
 		switch {
 		case named:
 			w.add(p, &watched{at: point.Offset, start: point.Start, target: end})
-		case m.FromStart:
+		case m.FromStart || len(from) > 0: // who goes on did not know of this one yet
 			w.add(p, &watched{anew: true})
 		default:
 			atEnd.partitions = append(atEnd.partitions, p)
@@ -129,7 +129,7 @@ func (w *watch) begin(ctx context.Context, m *api.WatchRequest) error {
 		return err
 	}
 	for _, x := range w.parts {
-		if _, named := from[x.p.Index]; !named && !m.FromStart {
+		if _, named := from[x.p.Index]; !named && !x.anew {
 			if err := x.look(); err != nil {
 				return w.describe(x, err)
 			}

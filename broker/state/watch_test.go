@@ -268,6 +268,8 @@ func TestWatchFollowsTheTopic(t *testing.T) {
 	n.logs[1].Append(memlog.Put("first", "1"))
 	require.NoError(t, n.k.Grow(spec))
 	require.EqualValues(t, 1, w.change().Row.Partition)
+	later := watching(t, n, &api.WatchRequest{From: []*api.AsOf{{Partition: 0, Incarnation: n.partition().Incarnation[:]}}})
+	require.EqualValues(t, 1, later.change().Row.Partition, "who goes on did not know of it yet")
 	n.logs[0].Append(memlog.Put("a", "1"))
 	require.EqualValues(t, 0, one.change().Row.Partition, "who watches one partition is told of that alone")
 
@@ -276,6 +278,10 @@ func TestWatchFollowsTheTopic(t *testing.T) {
 	require.NoError(t, n.k.Configure(topicName, settings))
 	_, why := w.failed()
 	require.Equal(t, api.Reason_REASON_NOT_KEY_FRAMED, why)
+	n.logs[0].Append(memlog.Put("b", "1"))
+	_, err := n.get(&api.GetRequest{Key: []byte("b")})
+	_, why, _ = reason(t, err)
+	require.Equal(t, api.Reason_REASON_NOT_KEY_FRAMED, why, "nobody folds it")
 	require.NoError(t, n.k.Configure(topicName, calm()))
 
 	w = watching(t, n, &api.WatchRequest{}).caughtUp()

@@ -2413,7 +2413,8 @@ type WatchRequest struct {
 	// Unset: all partitions.
 	Partition *int32 `protobuf:"varint,2,opt,name=partition,proto3,oneof" json:"partition,omitempty"`
 	Prefix    []byte `protobuf:"bytes,3,opt,name=prefix,proto3" json:"prefix,omitempty"`
-	// Go on behind these points. A partition that is not named begins at the end; with from_start, with every row there is.
+	// Go on behind these points. A partition that is not named came since, and begins with every row there is. Where none is named, all begin at the
+	// end; with from_start, with every row there is.
 	From          []*AsOf `protobuf:"bytes,4,rep,name=from,proto3" json:"from,omitempty"`
 	FromStart     bool    `protobuf:"varint,5,opt,name=from_start,json=fromStart,proto3" json:"from_start,omitempty"`
 	unknownFields protoimpl.UnknownFields

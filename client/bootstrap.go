@@ -191,7 +191,7 @@ func (p *partition) show(s rows, start int64, kind EventKind) error {
 	if err == nil {
 		err = s.remember(p.history.distrusted(incarnation))
 	}
-	var verified []point // of a stored state
+	var verified []verifiedCut // of a stored state
 	if err == nil {
 		verified, err = p.r.stores.verified(p.no)
 	}

@@ -301,16 +301,16 @@ func (s *dirStores) distrusted(partition int32) int64 {
 	return 0
 }
 
-func (s *dirStores) verified(partition int32) ([]point, error) {
+func (s *dirStores) verified(partition int32) ([]verifiedCut, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if i := s.state.find(partition); i >= 0 && !s.state.Partitions[i].Lost {
-		return s.state.Partitions[i].points()
+		return s.state.Partitions[i].cuts()
 	}
 	return nil, nil
 }
 
-func (s *dirStores) keepVerified(partition int32, points []point) error {
+func (s *dirStores) keepVerified(partition int32, cuts []verifiedCut) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	i := s.state.find(partition)
@@ -319,7 +319,7 @@ func (s *dirStores) keepVerified(partition int32, points []point) error {
 	}
 	p := s.state.Partitions[i]
 	p.Verified = nil
-	for _, x := range points {
+	for _, x := range cuts {
 		p.Verified = append(p.Verified, newDirPoint(x))
 	}
 	if slices.Equal(p.Verified, s.state.Partitions[i].Verified) {

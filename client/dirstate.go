@@ -53,27 +53,28 @@ type dirPoint struct {
 	Count  int64  `json:"count"`
 	Sum    string `json:"sum"` // hex
 	Start  int64  `json:"start"`
+	TimeMs int64  `json:"time_ms,omitempty"` // when that was first found; 0: not known
 }
 
-func newDirPoint(p point) dirPoint {
+func newDirPoint(p verifiedCut) dirPoint {
 	sum := p.digest.Sum.Bytes()
-	return dirPoint{Offset: p.offset, Count: p.digest.Count, Sum: hex.EncodeToString(sum[:]), Start: p.start}
+	return dirPoint{Offset: p.offset, Count: p.digest.Count, Sum: hex.EncodeToString(sum[:]), Start: p.start, TimeMs: p.foundMs}
 }
 
-func (p dirPoint) point() (point, error) {
+func (p dirPoint) cut() (verifiedCut, error) {
 	var sum [32]byte
 	err := unhex(sum[:], p.Sum)
-	if err == nil && (p.Offset < 0 || p.Count < 0 || p.Start < 0) {
-		err = fmt.Errorf("offset %d, count %d, start %d", p.Offset, p.Count, p.Start)
+	if err == nil && (p.Offset < 0 || p.Count < 0 || p.Start < 0 || p.TimeMs < 0) {
+		err = fmt.Errorf("offset %d, count %d, start %d, time %d", p.Offset, p.Count, p.Start, p.TimeMs)
 	}
-	return point{p.Offset, digest.Digest{Sum: digest.SumFromBytes(sum), Count: p.Count}, p.Start}, err
+	return verifiedCut{point{p.Offset, digest.Digest{Sum: digest.SumFromBytes(sum), Count: p.Count}, p.Start}, p.TimeMs}, err
 }
 
-// points are the verified cuts.
-func (p dirPartition) points() ([]point, error) {
-	out := make([]point, 0, len(p.Verified))
+// cuts are the verified ones.
+func (p dirPartition) cuts() ([]verifiedCut, error) {
+	out := make([]verifiedCut, 0, len(p.Verified))
 	for _, v := range p.Verified {
-		x, err := v.point()
+		x, err := v.cut()
 		if err != nil {
 			return nil, fmt.Errorf("%s, partition %d, verified cut: %w", dirStateFile, p.Partition, err)
 		}
@@ -169,7 +170,7 @@ func decodeDirState(b []byte) (s dirState, err error) {
 	}
 	for _, p := range s.Partitions {
 		_, err := p.identity()
-		if _, err2 := p.points(); err != nil || err2 != nil {
+		if _, err2 := p.cuts(); err != nil || err2 != nil {
 			return s, errors.Join(err, err2)
 		}
 		if p.Distrusted < 0 {

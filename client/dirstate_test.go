@@ -21,7 +21,7 @@ func goldenDirState() dirState {
 	s := dirState{Version: dirStateVersion, Topic: "files", Name: "host-42-0123456789ab"}
 	p := newDirPartition(4, table.Identity{TopicID: [16]byte{1, 15: 2}, Partition: 1, Incarnation: [16]byte{3, 15: 4}, Fold: fold.JSONMergePatch})
 	d := digest.Digest{Count: 2, Sum: digest.SumFromBytes([32]byte{7, 31: 8})}
-	p.Verified = []dirPoint{newDirPoint(point{30, d, 10}), newDirPoint(point{20, digest.Digest{}, 0})}
+	p.Verified = []dirPoint{newDirPoint(verifiedCut{point{30, d, 10}, 1_700_000_000_000}), newDirPoint(verifiedCut{point{20, digest.Digest{}, 0}, 0})}
 	s = s.with(p)
 	return s.with(newDirPartition(1<<31, table.Identity{TopicID: [16]byte{1, 15: 2}, Incarnation: [16]byte{5}, Fold: fold.LastValue}))
 }
@@ -40,9 +40,10 @@ func TestDirStateGolden(t *testing.T) {
 	s, err := decodeDirState(want)
 	require.NoError(t, err)
 	require.Equal(t, goldenDirState(), s)
-	points, err := s.Partitions[0].points()
+	points, err := s.Partitions[0].cuts()
 	require.NoError(t, err)
 	require.Equal(t, int64(30), points[0].offset)
+	require.Equal(t, []int64{1_700_000_000_000, 0}, []int64{points[0].foundMs, points[1].foundMs}, "the time may be missing")
 	require.Equal(t, int64(2), points[0].digest.Count)
 	require.Equal(t, [32]byte{7, 31: 8}, points[0].digest.Sum.Bytes())
 }
@@ -103,6 +104,7 @@ func TestDirKeepsVerifiedCuts(t *testing.T) {
 	require.Len(t, verified, 2)
 	require.Equal(t, []int64{end, first}, []int64{verified[0].offset, verified[1].offset})
 	require.Equal(t, digestOf(g.log.parts[0].states[end]), verified[0].digest)
+	require.NotZero(t, verified[0].foundMs)
 	require.NoError(t, g.r.Close())
 
 	g.log.create(2, 1)
@@ -123,7 +125,9 @@ func TestDirStateRefusesWhatItDoesNotKnow(t *testing.T) {
 	require.ErrorContains(t, err, "version 3")
 	for _, bad := range []string{``, `{"version": 2, "name": "` + strings.Repeat("n", 250) + `"}`,
 		`{"version": 2, "partitions": [{"fold": "counter", "topic_id": "01000000000000000000000000000002",
-			"incarnation": "01000000000000000000000000000002", "verified": [{"offset": 1, "sum": "00"}]}]}`, `{"version": 1`, `{"version": 1, "topic": 5}`,
+			"incarnation": "01000000000000000000000000000002", "verified": [{"offset": 1, "sum": "00"}]}]}`,
+		`{"version": 2, "partitions": [{"fold": "counter", "topic_id": "01000000000000000000000000000002",
+			"incarnation": "01000000000000000000000000000002", "verified": [{"offset": 1, "time_ms": -1, "sum": "` + strings.Repeat("00", 32) + `"}]}]}`, `{"version": 1`, `{"version": 1, "topic": 5}`,
 		`{"version": 1, "partitions": [{"fold": "counter", "topic_id": "00", "incarnation": "00"}]}`,
 		`{"version": 1, "partitions": [{"fold": "sum", "topic_id": "01000000000000000000000000000002", "incarnation": "01000000000000000000000000000002"}]}`} {
 		_, err := decodeDirState([]byte(bad))

@@ -209,6 +209,7 @@
 //	  verified    array of cuts at which the state was equal to the log, newest first, at most 15; may be missing, and may be behind
 //	    offset, count, start   numbers
 //	    sum       64 hexadecimal digits
+//	    time_ms   number, when that was first found, since the epoch; may be missing: not known
 //	  lost        true: the table was set aside, and there is no state; may be missing: false
 //	  distrusted  number: up to this offset, itself included, nobody resumes to watch; may be missing: none
 //

@@ -200,7 +200,7 @@ func (p *partition) points(have standing) ([]point, error) {
 	points := []point{{at, d, start}}
 	for _, x := range verified {
 		if x.offset < at && len(points) < pointsMax {
-			points = append(points, x)
+			points = append(points, x.point)
 		}
 	}
 	return points, nil

@@ -58,7 +58,7 @@ type partition struct {
 	pending              []plane.Frame // ascending by cut, all above the position
 	known                []plane.Frame // the latest announced, for a state that is yet to come
 	compared             int64         // frames at or below were compared or never will be
-	verified             []point       // cuts at which the state was equal to the log's, newest first
+	verified             []verifiedCut // cuts at which the state was equal to the log's, newest first
 	rehash               bool          // the rows are to be hashed anew at the next frame, see repairOrder
 	info                 *plane.Partition
 	gathering            *gathering // what is read while there is no state to follow; nil mostly

@@ -18,16 +18,37 @@ type point struct {
 	start  int64
 }
 
+// verifiedCut is a cut at which the state was equal to the log, and when that was first found, in ms since the epoch; 0: not known.
+type verifiedCut struct {
+	point
+	foundMs int64
+}
+
 // verifiedLocked notes that the state was equal to the log at a cut. run stores it.
 func (p *partition) verifiedLocked(at point) {
-	p.verified = slices.DeleteFunc(p.verified, func(x point) bool { return x.offset == at.offset })
-	i, _ := slices.BinarySearchFunc(p.verified, at, func(x, y point) int { return cmp.Compare(y.offset, x.offset) })
-	p.verified = slices.Insert(p.verified, i, at)
+	i, found := slices.BinarySearchFunc(p.verified, at.offset, func(x verifiedCut, offset int64) int { return cmp.Compare(offset, x.offset) })
+	if found {
+		if x := p.verified[i]; x.point == at && x.foundMs != 0 {
+			return // found again: not worth a write
+		}
+		p.verified = slices.Delete(p.verified, i, i+1)
+	}
+	p.verified = slices.Insert(p.verified, i, verifiedCut{at, p.r.cfg.Now().UnixMilli()})
 	p.verified = p.verified[:min(len(p.verified), pointsMax-1)]
 	select {
 	case p.keep <- struct{}{}:
 	default:
 	}
+}
+
+// lastVerified is the newest verified cut of the state that is there; false: there is none.
+func (p *partition) lastVerified() (verifiedCut, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.verified) == 0 {
+		return verifiedCut{}, false
+	}
+	return p.verified[0], true
 }
 
 // verifiedHere notes that s was equal to the log at its own position, if that is a cut: others the log cannot be asked about later.

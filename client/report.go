@@ -123,6 +123,11 @@ func (w *reporter) event(e Event) {
 	if w == nil || e.Partition < 0 {
 		return
 	}
+	var verified verifiedCut // of a state that was stored, or is followed on
+	known := false
+	if p := w.r.partitions[e.Partition]; p != nil && e.Kind == Resumed {
+		verified, known = p.lastVerified()
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	x := w.partLocked(e.Partition)
@@ -139,6 +144,9 @@ func (w *reporter) event(e Event) {
 		x.Verified, x.VerifiedMs = e.Offset, e.Time.UnixMilli()
 	case Resumed:
 		x.Phase = phaseFollowing
+		if known && x.VerifiedMs == 0 {
+			x.Verified, x.VerifiedMs = verified.offset, verified.foundMs
+		}
 	case OutOfRange, NewIncarnation: // what was verified was another state
 		x.Phase, x.Verified, x.VerifiedMs = phaseBootstrapping, 0, 0
 		if e.Kind == NewIncarnation { // and what was compared is at offsets of another log

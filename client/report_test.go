@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/stretchr/testify/require"
 
 	"github.com/keyframelog/keyframe/proto/fold"
@@ -157,6 +158,39 @@ func TestDriftIsReported(t *testing.T) {
 			require.NoError(t, g.r.Close())
 			parts := g.plane.parts()
 			require.Equal(t, state.Outcome_OUTCOME_DRIFTED, parts[len(parts)-1].Outcome)
+		})
+	}
+}
+
+// What a stored state was verified at is told as soon as it is followed on, and when that was: of a directory that does not say when, without.
+func TestStoredVerifiedCutIsReported(t *testing.T) {
+	for _, old := range []bool{false, true} {
+		t.Run(fmt.Sprint("without a time ", old), func(t *testing.T) {
+			g := newRig(t, fold.LastValue, 1)
+			g.cfg.Store = DirFS(vfs.NewMem(), "replica")
+			found := time.UnixMilli(1_700_000_000_000)
+			g.cfg.Now = func() time.Time { return found }
+			g.log.append(0, "a", "1")
+			cut := g.log.cut(0)
+			g.open()
+			end := g.log.append(0, "b", "1")
+			g.requireState(0)
+			require.NoError(t, g.r.Close())
+			want := found.UnixMilli()
+			if old {
+				s, err := readDirState(g.cfg.Store.fs, "replica", g.log.topic)
+				require.NoError(t, err)
+				s.Partitions[0].Verified[0].TimeMs, want = 0, 0
+				require.NoError(t, writeDirState(g.cfg.Store.fs, "replica", s))
+			}
+			g.cfg.Now = func() time.Time { return found.Add(time.Hour) }
+			g.plane.interval.Store(never)
+			g.open()
+			x := g.awaitTold("that it is followed on", func(x *state.ReplicaPartition) bool { return x.Phase == "following" })
+			require.Equal(t, []int64{end, cut, want, 0}, []int64{x.Position, x.Verified, x.VerifiedMs, x.Bootstraps})
+			later := g.log.cut(0)
+			x = g.awaitTold("a verdict", func(x *state.ReplicaPartition) bool { return x.Verified == later })
+			require.Equal(t, found.Add(time.Hour).UnixMilli(), x.VerifiedMs)
 		})
 	}
 }

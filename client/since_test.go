@@ -62,7 +62,7 @@ func TestDelta(t *testing.T) {
 		require.Equal(t, int64(3), e.Rows)
 		p := g.r.partitions[0]
 		p.mu.Lock()
-		verified := slices.ContainsFunc(p.verified, func(x point) bool { return x.offset == cut })
+		verified := slices.ContainsFunc(p.verified, func(x verifiedCut) bool { return x.offset == cut })
 		p.mu.Unlock()
 		require.True(t, verified, "it is a cut at which the state was equal")
 		require.Equal(t, int64(2), g.plane.tries.Load(), "the frame at first, then the delta")

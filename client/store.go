@@ -26,8 +26,8 @@ type stores interface {
 	// name is that of the replica whose stores these are; empty: they keep none.
 	name() string
 	// verified returns the cuts at which the stored state of a partition was equal to the log, and keepVerified stores them, newest first.
-	verified(partition int32) ([]point, error)
-	keepVerified(partition int32, points []point) error
+	verified(partition int32) ([]verifiedCut, error)
+	keepVerified(partition int32, cuts []verifiedCut) error
 	// distrusted is what the stored state of a partition was remembered with.
 	distrusted(partition int32) int64
 	close() error
@@ -99,9 +99,9 @@ func (m *memoryStores) open(int32) (rows, bool, error) { return nil, false, nil 
 func (m *memoryStores) close() error                   { return nil }
 func (m *memoryStores) name() string                   { return "" }
 
-func (m *memoryStores) verified(int32) ([]point, error)   { return nil, nil }
-func (m *memoryStores) keepVerified(int32, []point) error { return nil }
-func (m *memoryStores) distrusted(int32) int64            { return 0 }
+func (m *memoryStores) verified(int32) ([]verifiedCut, error)   { return nil, nil }
+func (m *memoryStores) keepVerified(int32, []verifiedCut) error { return nil }
+func (m *memoryStores) distrusted(int32) int64                  { return 0 }
 
 func (m *memoryStores) load(_ int32, r io.Reader) (rows, frame.Header, error) {
 	t, h, err := memory.Load(r, m.cfg)

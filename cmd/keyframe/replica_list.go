@@ -94,8 +94,11 @@ func replicaRow(r *state.Replica, x *state.ReplicaPartition, now time.Time) []an
 		return max(now.Sub(time.UnixMilli(ms)), 0).Round(time.Second).String() + " ago"
 	}
 	verified, verdict, repair := "never", outcomeName(x.Outcome), "none"
-	if x.VerifiedMs != 0 {
+	switch {
+	case x.VerifiedMs != 0:
 		verified = fmt.Sprintf("%d, %s", x.Verified, ago(x.VerifiedMs))
+	case x.Verified != 0:
+		verified = fmt.Sprintf("%d, time unknown", x.Verified)
 	}
 	if x.Outcome != state.Outcome_OUTCOME_UNSPECIFIED && x.Outcome != state.Outcome_OUTCOME_EQUAL {
 		verdict = fmt.Sprintf("%s at %d", verdict, x.Compared.GetOffset())
@@ -124,9 +127,12 @@ func lagText(records, ms int64) string {
 // replicaObject is the same for programs.
 func replicaObject(r *state.Replica, x *state.ReplicaPartition) []any {
 	row := []any{r.Topic, r.Replica, r.Host, x.Partition, x.Phase, x.Position, x.LagRecords, x.LagMs}
-	if x.VerifiedMs != 0 {
+	switch {
+	case x.VerifiedMs != 0:
 		row = append(row, x.Verified, timestamp(x.VerifiedMs))
-	} else {
+	case x.Verified != 0:
+		row = append(row, x.Verified, absent{})
+	default:
 		row = append(row, absent{}, absent{})
 	}
 	row = append(row, outcomeName(x.Outcome))

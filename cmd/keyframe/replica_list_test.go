@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -37,6 +39,7 @@ func TestReplicaTable(t *testing.T) {
 			}},
 			{Topic: "users", Replica: "new", Host: "b pid 8", ReportedMs: ms, Partitions: []*state.ReplicaPartition{
 				{Phase: "bootstrapping", LagRecords: 5, LagMs: -1},
+				{Partition: 1, Phase: "following", Position: 9, Verified: 7},
 			}},
 		},
 		Disputes: []*state.Dispute{{Topic: "users", Partition: 1, Point: &state.Point{Offset: 80}, Replicas: []string{"cache-1", "cache-2"}}},
@@ -52,10 +55,11 @@ func TestReplicaTable(t *testing.T) {
 		require.NoError(t, printReplicas(cmd, c, m, now))
 		return trailing.ReplaceAllString(out.String(), "\n")
 	}
-	require.Equal(t, `TOPIC  REPLICA  HOST     PARTITION  POSITION  LAG              VERIFIED        VERDICT                LAST REPAIR                    REPORTED
-users  cache-1  a pid 7          0      1200  34, 1.2s         1100, 1m1s ago  equal                  3 keys, 2210 bytes, 10m0s ago  3s ago
-users  cache-1  a pid 7          1        80  0                never           drifted at 80, halted  none                           3s ago
-users  new      b pid 8          0         0  5, time unknown  never           none, bootstrapping    none                           0s ago
+	require.Equal(t, `TOPIC  REPLICA  HOST     PARTITION  POSITION  LAG              VERIFIED         VERDICT                LAST REPAIR                    REPORTED
+users  cache-1  a pid 7          0      1200  34, 1.2s         1100, 1m1s ago   equal                  3 keys, 2210 bytes, 10m0s ago  3s ago
+users  cache-1  a pid 7          1        80  0                never            drifted at 80, halted  none                           3s ago
+users  new      b pid 8          0         0  5, time unknown  never            none, bootstrapping    none                           0s ago
+users  new      b pid 8          1         9  0                7, time unknown  none                   none                           0s ago
 partition 1 of users is disputed: cache-1, cache-2 agree with one another at 80 and not with the broker, so nothing is repaired from it.
   Stop the broker and run keyframe check, which folds the log again. If it finds no problem, the replicas are wrong: start the broker,
   which goes on with the dispute, and decide for the log: keyframe replica settle users 1
@@ -68,6 +72,8 @@ partition 1 of users is disputed: cache-1, cache-2 agree with one another at 80 
 		`"compared":80,"compared_time":1700000590000,"reason":"2 rows here, 3 in the log","repairs":0,"reported":1700000597000}
 {"topic":"users","replica":"new","host":"b pid 8","partition":0,"phase":"bootstrapping","position":0,"lag_records":5,"lag_ms":-1,"verdict":"none",`+
 		`"repairs":0,"reported":1700000600000}
+{"topic":"users","replica":"new","host":"b pid 8","partition":1,"phase":"following","position":9,"lag_records":0,"lag_ms":0,"verified":7,`+
+		`"verdict":"none","repairs":0,"reported":1700000600000}
 `, list("jsonl"))
 }
 
@@ -156,6 +162,43 @@ partition 0 of users is disputed: wrong-1, wrong-2 agree with one another at 2 a
 	}
 	n.run(t, "", "topic", "delete", "users")
 	require.Equal(t, 1, strings.Count(n.run(t, "", "replica", "list"), "\n"), "the header alone")
+}
+
+// What a directory says was verified is listed when a replica goes on with it, also where it has drifted since; without a time if the directory has none.
+func TestResumedReplicaIsListedAsVerified(t *testing.T) {
+	n := startNode(t)
+	n.run(t, "", "topic", "create", "users", "--cleanup-policy", "compact")
+	n.run(t, "alice\tonline\n", "produce", "users")
+	n.run(t, "", "frames", "cut", "users")
+	dir := filepath.Join(t.TempDir(), "replica")
+	open := func(opts ...kgo.Opt) *client.Replica {
+		r, err := client.OpenReplica(t.Context(), client.Config{
+			Brokers: []string{n.kafka}, StateURL: n.state, Topic: "users", Name: "stored", Store: client.Dir(dir), OnDrift: client.Report, KafkaOptions: opts,
+		})
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, r.Close()) })
+		return r
+	}
+	r := open(kgo.WithHooks(mutate{"x"}))
+	n.run(t, "bob\taway\n", "produce", "users")
+	require.NoError(t, r.WaitFor(t.Context(), 0, 2))
+	n.run(t, "", "frames", "cut", "users")
+	n.listed(t, "users stored HOST 0 2 0 1, AGO drifted at 2")
+	require.NoError(t, r.Close())
+	require.NotContains(t, n.listed(t), "stored")
+
+	r = open()
+	n.listed(t, "users stored HOST 0 2 0 1, AGO drifted at 2")
+	require.NoError(t, r.Close())
+
+	path := filepath.Join(dir, "replica.json")
+	b, err := os.ReadFile(path)
+	require.NoError(t, err)
+	without := regexp.MustCompile(`,\s*"time_ms": \d+`).ReplaceAll(b, nil)
+	require.NotEqual(t, len(b), len(without))
+	require.NoError(t, os.WriteFile(path, without, 0o644))
+	open()
+	n.listed(t, "users stored HOST 0 2 0 1, time unknown drifted at 2")
 }
 
 // The name that replica run is given is the one that is listed, until it is interrupted.

@@ -3596,7 +3596,7 @@ type ReplicaPartition struct {
 	Compared   *Point  `protobuf:"bytes,5,opt,name=compared,proto3" json:"compared,omitempty"`
 	Reason     string  `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
 	ComparedMs int64   `protobuf:"varint,7,opt,name=compared_ms,json=comparedMs,proto3" json:"compared_ms,omitempty"`
-	// The newest cut at which they were equal, and when that was found.
+	// The newest cut at which they were equal, and when that was found; a replica that was closed since may not know when, which is 0.
 	Verified   int64   `protobuf:"varint,8,opt,name=verified,proto3" json:"verified,omitempty"`
 	VerifiedMs int64   `protobuf:"varint,9,opt,name=verified_ms,json=verifiedMs,proto3" json:"verified_ms,omitempty"`
 	Repair     *Repair `protobuf:"bytes,10,opt,name=repair,proto3" json:"repair,omitempty"`

@@ -140,3 +140,17 @@ func TestSetTableAside(t *testing.T) {
 	require.ErrorIs(t, err, ErrNotADataDir, "it has no table.created")
 	require.Nil(t, d)
 }
+
+// A table database of which nothing is left is damaged, whoever opens it.
+func TestMissingTableIsDamage(t *testing.T) {
+	fs, _, _ := withTable(t)
+	require.NoError(t, fs.RemoveAll("d/table"))
+	for name, open := range map[string]func(Config) (*Dir, error){"to read": OpenReadOnly, "to write": OpenDir} {
+		d, err := open(Config{Dir: "d", Kind: Replica, FS: fs})
+		require.NoError(t, err, name)
+		_, _, err = d.OpenTableDB()
+		var damaged *damage.Error
+		require.ErrorAs(t, err, &damaged, name)
+		require.NoError(t, d.Close(), name)
+	}
+}

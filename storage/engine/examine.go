@@ -54,7 +54,7 @@ func refused(name, dir string, err error) error {
 	var path *os.PathError
 	switch {
 	case errors.As(err, &known):
-	case errors.Is(err, pebble.ErrDBDoesNotExist), errors.Is(err, pebble.ErrDBNotPristine):
+	case errors.Is(err, pebble.ErrDBDoesNotExist), errors.Is(err, pebble.ErrDBNotPristine), noDatabase.MatchString(err.Error()):
 		err = &damage.Error{Path: dir, Offset: -1, Why: "a marker file is missing, or all of it", Err: err}
 	case errors.Is(err, os.ErrNotExist) && errors.As(err, &path):
 		err = &damage.Error{Path: path.Path, Offset: -1, Why: "it is missing", Err: err}
@@ -66,8 +66,9 @@ func refused(name, dir string, err error) error {
 }
 
 var (
-	replayed = regexp.MustCompile(`replaying wal (\d+), offset`)
-	unknown  = regexp.MustCompile(`file (\d+) \(type sstable\) unknown`)
+	replayed   = regexp.MustCompile(`replaying wal (\d+), offset`)
+	noDatabase = regexp.MustCompile(`pebble: database ".*" does not exist`) // what it says of one that is opened for reading only
+	unknown    = regexp.MustCompile(`file (\d+) \(type sstable\) unknown`)
 )
 
 // located names the WAL that Pebble failed to read, which is in the details of its error only; otherwise the directory.

@@ -338,19 +338,18 @@ func TestOneDamagedDatabaseIsKept(t *testing.T) {
 // A process that ends while it sets a database aside leaves one that the next sets aside, or has nothing left to.
 func TestEndWhileTablesAreSetAside(t *testing.T) {
 	g := newDamagedRig(t)
-	state := filesOf(t, g.whole, "replica")["replica/replica.json"]
-	lost := strings.ReplaceAll(state, `"fold"`, `"lost": true, "fold"`)
+	state, err := decodeDirState([]byte(filesOf(t, g.whole, "replica")["replica/replica.json"]))
+	require.NoError(t, err)
+	for i := range state.Partitions {
+		state.Partitions[i].Lost = true
+	}
 	for name, size := range g.files() {
 		if path.Ext(name) != ".sst" {
 			continue
 		}
 		for _, renamed := range []bool{false, true} {
 			g.damage(name, size-53, 53, true)
-			f, err := g.fs.Create("replica/replica.json", vfs.WriteCategoryUnspecified)
-			require.NoError(t, err)
-			_, err = f.Write([]byte(lost))
-			require.NoError(t, err)
-			require.NoError(t, f.Close())
+			require.NoError(t, writeDirState(g.fs, "replica", state))
 			damaged := filesOf(t, g.fs, "replica")[name]
 			if renamed {
 				require.NoError(t, g.fs.Rename("replica/table", "replica/table.damaged"))

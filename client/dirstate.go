@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -29,6 +31,7 @@ var ErrDir = errors.New("not this replica's directory")
 // dirState is the file replica.json of a replica's directory: whose state each table ordinal is.
 type dirState struct {
 	Version    int            `json:"version"`
+	CRC32C     string         `json:"crc32c,omitempty"` // hex, of the file without this line; while it is written and read only
 	Topic      string         `json:"topic"`
 	Name       string         `json:"name"`
 	Partitions []dirPartition `json:"partitions"`
@@ -150,9 +153,22 @@ func readDirState(fs vfs.FS, dir, topic string) (dirState, error) {
 }
 
 func (s dirState) encode() ([]byte, error) {
+	s.CRC32C = ""
 	b, err := json.MarshalIndent(s, "", "  ")
+	if err != nil {
+		return nil, err
+	}
+	s.CRC32C = checksum(append(b, '\n'))
+	b, err = json.MarshalIndent(s, "", "  ")
 	return append(b, '\n'), err
 }
+
+var (
+	castagnoli   = crc32.MakeTable(crc32.Castagnoli)
+	checksumLine = regexp.MustCompile(`(?m)^  "crc32c": "[^"]*",\n`)
+)
+
+func checksum(b []byte) string { return fmt.Sprintf("%08x", crc32.Checksum(b, castagnoli)) }
 
 func decodeDirState(b []byte) (s dirState, err error) {
 	var is struct{ Version int }
@@ -165,6 +181,10 @@ func decodeDirState(b []byte) (s dirState, err error) {
 	if err := json.Unmarshal(b, &s); err != nil {
 		return s, fmt.Errorf("%s: %w", dirStateFile, err)
 	}
+	if is, want := checksum(checksumLine.ReplaceAll(b, nil)), s.CRC32C; want != "" && is != want {
+		return s, fmt.Errorf("%s: its checksum is %s, but the file says %s", dirStateFile, is, want)
+	}
+	s.CRC32C = ""
 	if len(s.Name) > nameBytesMax {
 		return s, fmt.Errorf("%s: a name of %d bytes", dirStateFile, len(s.Name))
 	}

@@ -40,12 +40,32 @@ func TestDirStateGolden(t *testing.T) {
 	s, err := decodeDirState(want)
 	require.NoError(t, err)
 	require.Equal(t, goldenDirState(), s)
+	unchecked, err := os.ReadFile("testdata/replica-2.json")
+	require.NoError(t, err)
+	former, err := decodeDirState(unchecked)
+	require.NoError(t, err)
+	require.Equal(t, s, former, "the checksum may be missing")
 	points, err := s.Partitions[0].cuts()
 	require.NoError(t, err)
 	require.Equal(t, int64(30), points[0].offset)
 	require.Equal(t, []int64{1_700_000_000_000, 0}, []int64{points[0].foundMs, points[1].foundMs}, "the time may be missing")
 	require.Equal(t, int64(2), points[0].digest.Count)
 	require.Equal(t, [32]byte{7, 31: 8}, points[0].digest.Sum.Bytes())
+}
+
+// A bit that has flipped is found, wherever it is.
+func TestDirStateIsChecked(t *testing.T) {
+	sound, err := goldenDirState().encode()
+	require.NoError(t, err)
+	want, err := decodeDirState(sound)
+	require.NoError(t, err)
+	for i := range len(sound) * 8 {
+		b := slices.Clone(sound)
+		b[i/8] ^= 1 << (i % 8)
+		if s, err := decodeDirState(b); err == nil {
+			require.Equal(t, want, s, "byte %d", i/8) // of the checksum's own name
+		}
+	}
 }
 
 // A directory that was written before replicas had names is opened, gets one and keeps it.

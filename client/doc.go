@@ -199,6 +199,7 @@
 // replica.json is UTF-8 JSON, two spaces of indentation, one line feed at the end:
 //
 //	version       number, 2; version 1 has no name and no verified
+//	crc32c        8 hexadecimal digits, CRC-32C of the file without this line; may be missing, as it was in former days
 //	topic         the topic's name
 //	name          the replica's, unless Config.Name gives it another
 //	partitions    array, in the order in which they were loaded; null: none was yet
@@ -213,7 +214,6 @@
 //	  lost        true: the table was set aside, and there is no state; may be missing: false
 //	  distrusted  number: up to this offset, itself included, nobody resumes to watch; may be missing: none
 //
-// It has no checksum, because it is never torn: it is written under another name (replica.json.tmp), synced, renamed, and the
-// directory is synced. The tables hold topic id, partition, incarnation and fold too, checksummed, and are refused where they
-// differ.
+// It is never torn: it is written under another name (replica.json.tmp), synced, renamed, and the directory is synced. The tables hold topic id,
+// partition, incarnation and fold too, checksummed, and are refused where they differ.
 package client

@@ -135,16 +135,12 @@ func TestSetTableAside(t *testing.T) {
 		require.Contains(t, contents(t, fs, "d/table.damaged"), sst)
 	}
 	require.NoError(t, d.Close())
-
-	d, err = OpenReadOnly(Config{Dir: "d", Kind: Replica, FS: fs})
-	require.ErrorIs(t, err, ErrNotADataDir, "it has no table.created")
-	require.Nil(t, d)
 }
 
-// A table database of which nothing is left is damaged, whoever opens it.
+// A table database of which nothing is left is damaged, whoever opens it; where it was being set aside, also without the file that says that it was there.
 func TestMissingTableIsDamage(t *testing.T) {
 	fs, _, _ := withTable(t)
-	require.NoError(t, fs.RemoveAll("d/table"))
+	require.NoError(t, fs.Rename("d/table", "d/table.damaged"))
 	for name, open := range map[string]func(Config) (*Dir, error){"to read": OpenReadOnly, "to write": OpenDir} {
 		d, err := open(Config{Dir: "d", Kind: Replica, FS: fs})
 		require.NoError(t, err, name)
@@ -153,4 +149,11 @@ func TestMissingTableIsDamage(t *testing.T) {
 		require.ErrorAs(t, err, &damaged, name)
 		require.NoError(t, d.Close(), name)
 	}
+	require.NoError(t, fs.Remove("d/table.created"))
+	d, err := OpenReadOnly(Config{Dir: "d", Kind: Replica, FS: fs})
+	require.NoError(t, err)
+	_, _, err = d.OpenTableDB()
+	var damaged *damage.Error
+	require.ErrorAs(t, err, &damaged)
+	require.NoError(t, d.Close())
 }

@@ -52,6 +52,9 @@ func checkComplete(fs vfs.FS, dir string, kind Kind) error {
 	}
 	for _, name := range databases {
 		_, err := fs.Stat(fs.PathJoin(dir, name+createdSuffix))
+		if name == tableDir && errors.Is(err, os.ErrNotExist) {
+			_, err = fs.Stat(fs.PathJoin(dir, asideDir)) // SetTableAside came no further
+		}
 		if errors.Is(err, os.ErrNotExist) {
 			return fmt.Errorf("%s: %w of a %s: it has no %s: a %s never came up in it, or the file was lost", dir, ErrNotADataDir, kind, name+createdSuffix, kind)
 		}

@@ -174,6 +174,9 @@ func (k *Keyframer) refold(ctx context.Context, p *Partition) error {
 		if b := p.log.Bounds(); !rebuildable(b) {
 			return fmt.Errorf("the log was trimmed to %d meanwhile", b.DeltaStart)
 		}
+		if err := k.cfg.Tables.Separable(p.ordinal); err != nil {
+			return err // what can be read of the table is better than nothing
+		}
 		if err := k.cfg.Tables.Drop(ctx, p.ordinal); err != nil {
 			return err
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -248,6 +249,22 @@ func (db *DB) Drop(ctx context.Context, ordinal uint32) error {
 		db.halves[ordinal] = err
 	}
 	return err
+}
+
+// Separable returns an error of damage where Drop may come no further than the meta entry: a block that cannot be read, beside what the ordinal has, may hold
+// what another ordinal has as well.
+func (db *DB) Separable(ordinal uint32) error {
+	known, err := db.Ordinals()
+	if err != nil || !slices.ContainsFunc(known, func(o uint32) bool { return o != ordinal }) {
+		return err
+	}
+	for _, space := range keys.TableSpaces() {
+		start, end := keys.TableSpan(space, ordinal)
+		if err := db.readableBeside(pebble.KeyRange{Start: start, End: end}); err != nil {
+			return fmt.Errorf("table: ordinal %d: %w", ordinal, err)
+		}
+	}
+	return nil
 }
 
 // exciseOrder is in which order the spaces of an ordinal can be excised. A damaged block beside one of them may be the first or the last of the next, which

@@ -47,3 +47,40 @@ func TestDropOfADamagedTable(t *testing.T) {
 	require.Greater(t, gone, 10*stays)
 	t.Logf("gone %d, stays %d", gone, stays)
 }
+
+// Where there are tables beside it, whose rows may be in one block with its own, it goes whole, or it is known beforehand that it may not; they stay as they were.
+func TestDropOfADamagedTableBesideOthers(t *testing.T) {
+	t.Parallel()
+	d := newDamageable(t, 4, 200, 6, 8)
+	gone, stays := 0, 0
+	for name, size := range d.files {
+		for at := int64(3); at < size; at += 397 {
+			c := d.flipped(t, name, at)
+			if c == nil {
+				continue
+			}
+			if err := c.db.Separable(7); err != nil {
+				stays++
+				require.True(t, pebble.IsCorruptionError(err), "%s at %d: %v", name, at, err)
+				c.close(t)
+				continue
+			}
+			gone++
+			require.NoError(t, c.db.Drop(background, 7), "%s at %d", name, at)
+			again, err := c.db.Table(7, identity(fold.LastValue, 0))
+			require.NoError(t, err)
+			require.Zero(t, again.Digest().Count)
+			for _, ordinal := range []uint32{6, 8} {
+				other, err := c.db.Table(ordinal, identity(fold.LastValue, int32(ordinal)))
+				require.NoError(t, err)
+				if _, err = other.Verify(background, table.Current); err != nil {
+					require.True(t, pebble.IsCorruptionError(err), "%s at %d: %v", name, at, err)
+				}
+			}
+			c.close(t)
+		}
+	}
+	t.Logf("gone %d, stays %d", gone, stays)
+	require.Positive(t, stays)
+	require.Greater(t, gone, stays)
+}

@@ -28,7 +28,7 @@ type damageable struct {
 }
 
 // newDamageable folds in many commits, so that rows are overwritten and deleted; deleted ones may be left among the others, or cleaned away.
-func newDamageable(t *testing.T, commits, names int) *damageable {
+func newDamageable(t *testing.T, commits, names int, beside ...uint32) *damageable {
 	d := &damageable{fs: vfs.NewMem(), log: rowsByKey{}, files: map[string]int64{}}
 	s := openStore(t, d.fs, new(int64), 4096, true)
 	tb, err := s.db.Table(7, identity(fold.LastValue, 0))
@@ -51,6 +51,11 @@ func newDamageable(t *testing.T, commits, names int) *damageable {
 		require.NoError(t, s.db.Commit(background, []table.Fold{{Table: tb, Changes: collapse(deltas), End: d.end, Cut: true}}))
 	}
 	require.NoError(t, tb.Trim(background, d.end))
+	for _, ordinal := range beside {
+		other, err := s.db.Table(ordinal, identity(fold.LastValue, int32(ordinal)))
+		require.NoError(t, err)
+		require.NoError(t, s.db.Commit(background, []table.Fold{{Table: other, Changes: collapse(neighbour()), End: neighbourEnd, Cut: true}}))
+	}
 	require.NoError(t, s.pdb.Compact(background, []byte{0}, []byte{0xff}, false))
 	s.close(t)
 	files, err := d.fs.List("db")
@@ -63,6 +68,16 @@ func newDamageable(t *testing.T, commits, names int) *damageable {
 		}
 	}
 	return d
+}
+
+const neighbourEnd = 60
+
+// neighbour is what tables beside have folded.
+func neighbour() (deltas []oracleDelta) {
+	for i := range int64(neighbourEnd) {
+		deltas = append(deltas, oracleDelta{key: fmt.Sprint("n", i), value: fmt.Sprint(i), op: oraclePut, offset: i})
+	}
+	return deltas
 }
 
 // flipped opens a copy in which bytes of a file are changed; nil: that cannot be opened.

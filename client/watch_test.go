@@ -189,8 +189,9 @@ func TestWatchWaitsForAPosition(t *testing.T) {
 		g.requireState(0)
 		from := r.Positions()
 		from[0] = Position{Incarnation: from[0].Incarnation, Offset: 3}
-		next, stop := pullChanges(r.Watch(testContext(t), from))
-		defer stop()
+		ctx, cancel := context.WithCancel(testContext(t))
+		next, stop := pullChanges(r.Watch(ctx, from))
+		defer func() { cancel(); stop() }()
 		g.log.append(0, "a", "2")
 		require.NoError(t, r.WaitFor(testContext(t), 0, 2))
 		g.log.append(0, "b", "2")

@@ -156,7 +156,7 @@ func (p *partition) beginEarliest(ctx context.Context) error {
 		}
 		if start > info.DeltaStart { // the state is not what lies above the log start alone: rows leave at a cut
 			// Without a frame, whole values will do: what lacks rows below the log start is the log's state from the next cut on.
-			if err := p.beginFrame(ctx, plane.Newest); !errors.Is(err, plane.ErrNoFrame) || !wholeValues(topic.fold) {
+			if err := p.beginFrame(ctx, plane.Newest); !errors.Is(err, plane.ErrNoFrame) || !topic.fold.WholeValues() {
 				return err
 			}
 		}

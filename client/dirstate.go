@@ -163,12 +163,11 @@ func (s dirState) encode() ([]byte, error) {
 	return append(b, '\n'), err
 }
 
-var (
-	castagnoli   = crc32.MakeTable(crc32.Castagnoli)
-	checksumLine = regexp.MustCompile(`(?m)^  "crc32c": "[^"]*",\n`)
-)
+var checksumLine = regexp.MustCompile(`(?m)^  "crc32c": "[^"]*",\n`)
 
-func checksum(b []byte) string { return fmt.Sprintf("%08x", crc32.Checksum(b, castagnoli)) }
+func checksum(b []byte) string {
+	return fmt.Sprintf("%08x", crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)))
+}
 
 func decodeDirState(b []byte) (s dirState, err error) {
 	var is struct{ Version int }

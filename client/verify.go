@@ -7,7 +7,6 @@ import (
 
 	"github.com/keyframelog/keyframe/client/plane"
 	"github.com/keyframelog/keyframe/proto/digest"
-	"github.com/keyframelog/keyframe/proto/fold"
 	"github.com/keyframelog/keyframe/proto/frame"
 )
 
@@ -33,14 +32,11 @@ func (p *partition) judgeLocked(f plane.Frame, ours digest.Digest) Verdict {
 	return p.verdict(f.Cut, Drifted, ours, f.Digest, differs(ours, f.Digest), nil)
 }
 
-// wholeValues tells whether every delta of a fold is a whole value, so that it does not matter when a row leaves that it replaces.
-func wholeValues(k fold.Kind) bool { return k == fold.LastValue || k == fold.Debezium }
-
 // foldedOnLocked tells whether a state at a frame's cut had rows, folded on, that the frame's log start had passed: it may have taken effect at an earlier
 // frame, which was thinned before we heard of it. Such a state is not the frame's without the rows that leave, and what is stored must not say that it
 // respects the log start: whoever opens it later would take it for drifted. without is its digest without these rows.
 func foldedOnLocked(s rows, f plane.Frame) (is bool, without digest.Digest, err error) {
-	if wholeValues(s.kind()) {
+	if s.kind().WholeValues() {
 		return false, without, nil
 	}
 	without, _, err = s.digest()
@@ -98,7 +94,7 @@ func (p *partition) expireLocked(s rows, start int64) error {
 // as well: none that was touched since lies below it. Else a delta may have been folded onto a row that was gone, and the frame is needed.
 func (p *partition) startPassedLocked(s rows, f plane.Frame) {
 	p.compared = max(p.compared, f.Cut)
-	stale := s.position() != f.Cut && !wholeValues(s.kind())
+	stale := s.position() != f.Cut && !s.kind().WholeValues()
 	var err error
 	if !stale {
 		stale, _, err = foldedOnLocked(s, f)

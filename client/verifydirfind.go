@@ -44,7 +44,7 @@ func (v *dirVerifier) compareAbove(ctx context.Context, d DirVerdict, c *dirCopy
 	default:
 		return d.is(Equal, gone, nil), nil
 	}
-	if ours != f.Digest && f.Start > c.start && !wholeValues(c.kind()) {
+	if ours != f.Digest && f.Start > c.start && !c.kind().WholeValues() {
 		return d.is(Inconclusive, fmt.Sprintf("%s; rows below %d have expired since, and deltas may have been folded without them", gone, f.Start), nil), nil
 	}
 	d.Cause = c.cause()

@@ -54,7 +54,7 @@ func (v *dirVerifier) compare(ctx context.Context, d DirVerdict, c *dirCopy, log
 		return d.is(Inconclusive, fmt.Sprintf("rows below %d have left the copy, and the log says that it has them", c.start), nil), nil
 	case ours == logs:
 		return c.equal(d, start), nil
-	case start > c.start && !wholeValues(c.kind()):
+	case start > c.start && !c.kind().WholeValues():
 		return d.is(Inconclusive, fmt.Sprintf("rows below %d have expired since, and deltas may have been folded without them", start), nil), nil
 	}
 	d.Cause = c.cause()

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/keyframelog/keyframe/proto/fold"
 	"github.com/keyframelog/keyframe/storage/damage"
 	"github.com/keyframelog/keyframe/storage/live"
 	"github.com/keyframelog/keyframe/storage/log"
@@ -86,7 +85,7 @@ func (p *Partition) create(ctx context.Context, between func() error) (*table.Ta
 // incarnation then, or replicas would be told that they have drifted. A crash on the way leaves no table, or an empty one: all of it is done
 // again.
 func (p *Partition) beginAnew(ctx context.Context, empty *table.Table) (*table.Table, error) {
-	if k := p.topic.Fold; k == fold.LastValue || k == fold.Debezium || p.renewIncarnation == nil {
+	if p.topic.Fold.WholeValues() || p.renewIncarnation == nil {
 		return empty, nil
 	}
 	return p.create(ctx, func() error {

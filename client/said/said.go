@@ -191,8 +191,7 @@ func (s *State) Standing(partition int32) Standing {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p := s.parts[partition]
-	whole := s.kind == fold.LastValue || s.kind == fold.Debezium // every delta is a whole value
-	return Standing{Since: p.since, Incarnation: p.incarnation, Start: p.start, Exact: !p.moved || whole && p.exact}
+	return Standing{Since: p.since, Incarnation: p.incarnation, Start: p.start, Exact: !p.moved || s.kind.WholeValues() && p.exact}
 }
 
 // Agree says that the log, of this incarnation, had the state of a moment at an offset, and nothing else. It changes nothing where more has been said

@@ -17,6 +17,9 @@ var kindNames = [...]string{LastValue: "last-value", JSONMergePatch: "json-merge
 
 func (k Kind) known() bool { return k >= LastValue && int(k) < len(kindNames) }
 
+// WholeValues tells whether every delta is a whole value, so that it does not matter when a row leaves that it replaces.
+func (k Kind) WholeValues() bool { return k == LastValue || k == Debezium }
+
 func (k Kind) String() string {
 	if k.known() {
 		return kindNames[k]

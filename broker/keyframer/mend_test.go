@@ -1,12 +1,15 @@
 package keyframer_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/stretchr/testify/require"
 
 	"github.com/keyframelog/keyframe/broker/keyframer"
@@ -125,4 +128,57 @@ func TestDamageThatAFetchMeets(t *testing.T) {
 		require.EqualValues(t, 1, n.metric("keyframe_scrub_corrupt_total"))
 	}
 	require.Equal(t, 1, strings.Count(n.logged.String(), "nothing of this partition is trimmed any more"))
+}
+
+// A table that shares a damaged block with another partition's cannot be dropped whole: it stays, and what can be read of it is read on, through a restart too.
+func TestDamageThatOthersAreBesideIsLeft(t *testing.T) {
+	n := newNode(t, keyframer.Config{})
+	logs := n.add(fold.LastValue, calm(), 2)
+	for no, l := range logs {
+		for i := range 2000 { // several blocks
+			l.Append(memlog.Put(fmt.Sprint("k", i), fmt.Sprintf("value %06d of %d", i, no)))
+		}
+	}
+	n.cut()
+	require.NoError(t, n.pdb.Compact(t.Context(), []byte{0}, []byte{0xff}, false))
+	n.stop()
+	n.flip([]byte("value 001999 of 0"))
+	again := func() {
+		n.start()
+		require.NoError(t, n.k.Add(spec(fold.LastValue, logs...), calm()))
+	}
+	again()
+	_, _, err := n.table(1).Get([]byte("k0"))
+	require.ErrorIs(t, n.partition(1).Damaged(err), keyframer.ErrDamaged)
+	n.eventually("given up", func() bool {
+		return strings.Contains(n.logged.String(), "nothing of this partition is trimmed any more")
+	})
+	for range 2 {
+		for i := range int32(2) {
+			require.NoError(t, n.partition(i).Failure())
+			require.Equal(t, []int64{2000}, cuts(n.table(i)))
+		}
+		n.stop()
+		again()
+	}
+}
+
+// flip flips a bit of a value in the files of a node that is stopped.
+func (n *node) flip(value []byte) {
+	names, err := n.fs.List("data/table")
+	require.NoError(n.t, err)
+	for _, name := range names {
+		if !strings.HasSuffix(name, ".sst") {
+			continue
+		}
+		f, err := n.fs.OpenReadWrite("data/table/"+name, vfs.WriteCategoryUnspecified)
+		require.NoError(n.t, err)
+		b, err := io.ReadAll(f)
+		require.NoError(n.t, err)
+		if i := bytes.Index(b, value); i >= 0 {
+			_, err = f.WriteAt([]byte{b[i] ^ 4}, int64(i))
+			require.NoError(n.t, err)
+		}
+		require.NoError(n.t, f.Close())
+	}
 }

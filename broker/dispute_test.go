@@ -118,7 +118,7 @@ func TestADisputeOutlivesARestart(t *testing.T) {
 	require.True(t, settled.Msg.Cleared)
 	e := m.await(client.Repaired)
 	require.Equal(t, client.BySketch, e.Repair.Method)
-	m.requireEqual()
+	m.closeEqual() // a lease that was given back while the broker was away ends by itself
 	restart()
 	require.Empty(t, l.disputes(plane))
 }

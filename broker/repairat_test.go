@@ -83,6 +83,16 @@ func (m *mended) caughtUp() {
 
 // requireEqual says that the state is what is committed, that the broker says so too, and that nothing is held for the replica once it is closed.
 func (m *mended) requireEqual() {
+	m.l.t.Helper()
+	m.closeEqual()
+	topic, ok := m.l.b.keyframer.Topic("ledger")
+	require.True(m.l.t, ok)
+	_, _, cuts := m.l.b.leases.Held(topic.ID, 0)
+	require.Empty(m.l.t, cuts)
+}
+
+// closeEqual is requireEqual but for what is held.
+func (m *mended) closeEqual() {
 	t, l := m.l.t, m.l
 	t.Helper()
 	l.add(0, change{"key-008", 1})
@@ -91,10 +101,6 @@ func (m *mended) requireEqual() {
 	require.Equal(t, client.Equal, m.Scrub(t.Context())[0].Outcome)
 	require.Equal(t, l.committed, l.state(&follower{Replica: m.Replica}))
 	require.NoError(t, m.Close())
-	topic, ok := l.b.keyframer.Topic("ledger")
-	require.True(t, ok)
-	_, _, cuts := l.b.leases.Held(topic.ID, 0)
-	require.Empty(t, cuts)
 }
 
 // withoutFrames is a ledger of 100 keys, half of them long so that they fill several blocks on disk, with one frame and no other that would come by itself.

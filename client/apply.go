@@ -127,7 +127,8 @@ func (p *partition) comparePendingLocked(s rows) (Verdict, error) {
 	f := p.pending[0]
 	p.pending = p.pending[1:]
 	p.compared = max(p.compared, f.Cut)
-	if f.Start > p.start.Load() && s.position() == f.Cut {
+	expires := f.Start > p.start.Load() && s.position() == f.Cut
+	if expires {
 		stale, without, err := foldedOnLocked(s, f)
 		if stale {
 			p.restartLocked(outOfRangeAt(f))
@@ -144,8 +145,8 @@ func (p *partition) comparePendingLocked(s rows) (Verdict, error) {
 	if err != nil {
 		return Verdict{}, err
 	}
-	if !s.perRecord() {
-		p.ring.add(at, d)
+	if expires || !s.perRecord() {
+		p.ring.add(at, d) // also behind the last record: no record tells of rows that left
 	}
 	if at != f.Cut {
 		p.askNow()

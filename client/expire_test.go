@@ -133,6 +133,29 @@ func TestRowsExpireWithinAComparison(t *testing.T) {
 	})
 }
 
+// Behind a cut at which rows left, what has no record (the marker of a transaction) moves the position on: the digest there is that without them.
+func TestRowsExpireBeforeAMarker(t *testing.T) {
+	eachStore(t, func(t *testing.T, store func() Store) {
+		g := newRig(t, fold.LastValue, 1)
+		g.cfg.Store = store()
+		g.log.append(0, "k0", "1", "k1", "1", "k2", "1")
+		g.log.cut(0)
+		g.open()
+		ctx := testContext(t)
+		g.tail.hold()
+		g.log.append(0, "k1", "5")
+		cut := g.log.cutExpiring(0, 3)
+		require.Eventually(t, func() bool { return g.r.partitions[0].waitsFor(cut) }, guard, time.Millisecond)
+		g.tail.release()
+		g.awaitVerdict(cut, Equal)
+		end := g.log.marker(0)
+		require.NoError(t, g.r.WaitFor(ctx, 0, end))
+		require.Equal(t, end, g.log.cut(0))
+		g.awaitVerdict(end, Equal)
+		require.Zero(t, g.outcomes()[Drifted])
+	})
+}
+
 // The frame at which rows have left is thinned before the replica hears of it: deltas behind it were folded onto rows that were gone. The next
 // frame has the same log start, and is no proof of drift.
 func TestRowsExpiredAtAThinnedFrame(t *testing.T) {

@@ -12,19 +12,20 @@ import (
 func (p *partition) beginRepair() (asOf int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.refused = nil
+	p.refused, p.retry = nil, 0
 	return p.settled
 }
 
 // unrepaired goes on with the state as it is, where there is nothing better to be had: from a broker whose own rows are in doubt nothing must be
 // taken, and a state that differs in a few keys is worth more than none. Each frame from here on says that it differs, until one can be
-// repaired from; what came to nothing because of a dispute is tried again when the log says that there is none. False: there is something better.
+// repaired from. On an idle topic there is none: what came to nothing because of a dispute is tried again when the log says that there is none, and
+// what came to nothing for another reason after a pause. False: there is something better.
 func (p *partition) unrepaired(err error, why restart, asOf int) bool {
 	kind := RepairFailed
 	switch {
 	case errors.Is(err, ErrUnrepairable):
 		kind = RepairRefused
-	case errors.Is(err, plane.ErrBusy):
+	case errors.Is(err, plane.ErrBusy), plane.Away(err):
 	default:
 		return false
 	}
@@ -32,14 +33,16 @@ func (p *partition) unrepaired(err error, why restart, asOf int) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.followOnLocked()
-	if !plane.Disputed(err) {
-		return true
-	}
 	again := restart{err: why.err} // it has been told why
 	if why.repair != nil {
 		again.repair = &repairOrder{rehash: why.repair.rehash}
 	}
 	p.refused = &again
+	if !plane.Disputed(err) {
+		p.retry = p.r.cfg.Retry << min(p.unmended, 6)
+		p.unmended++
+		return true
+	}
 	if p.settled != asOf { // the answer was on its way when the dispute ended
 		p.takeUpLocked()
 	}
@@ -50,7 +53,7 @@ func (p *partition) unrepaired(err error, why restart, asOf int) bool {
 func (p *partition) mayReplace(ctx context.Context) error {
 	s := p.rows()
 	a, err := p.askLog(ctx, standing{rows: s, shown: true}, &wanted{repairAt: s.position()})
-	if err = plane.ClassifyRepair(err); errors.Is(err, ErrUnrepairable) {
+	if err = plane.ClassifyRepair(err); errors.Is(err, ErrUnrepairable) || plane.Away(err) {
 		return err
 	}
 	if err == nil {
@@ -65,7 +68,13 @@ func (p *partition) settledLocked() {
 	p.takeUpLocked()
 }
 
-// takeUpLocked tries again what was refused because of a dispute.
+// takeUp tries again what came to nothing before.
+func (p *partition) takeUp() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.takeUpLocked()
+}
+
 func (p *partition) takeUpLocked() {
 	if p.refused != nil && p.following {
 		again := *p.refused

@@ -34,9 +34,11 @@ type partition struct {
 	keep    chan struct{} // capacity 1: there is a verified cut to store
 
 	// Of run's goroutine.
-	replaced bool    // the topic was created anew, and may have other partitions now
-	told     bool    // that the stored state is of no use
-	lease    *keeper // nil: none is kept
+	replaced bool          // the topic was created anew, and may have other partitions now
+	told     bool          // that the stored state is of no use
+	lease    *keeper       // nil: none is kept
+	unmended int           // how many repairs in a row came to nothing, though another may not
+	retry    time.Duration // after which one is tried again; 0: none is due
 
 	current atomic.Pointer[rows] // for readers; nil before ready
 	start   atomic.Int64         // log start offset in force at our state; written under mu
@@ -64,7 +66,7 @@ type partition struct {
 	gathering            *gathering // what is read while there is no state to follow; nil mostly
 	watched              bool       // somebody watches, or did: history is recorded
 	settled              int        // how often the log said that it is not disputed
-	refused              *restart   // what came to nothing because it was; nil: nothing did
+	refused              *restart   // what came to nothing, and is to be tried again; nil: nothing did
 	err                  error
 }
 
@@ -176,6 +178,12 @@ func (p *partition) wait(ctx context.Context) (restart, bool) {
 	again := time.NewTimer(0)
 	again.Stop()
 	defer again.Stop()
+	var repair <-chan time.Time
+	if p.retry > 0 {
+		due := time.NewTimer(p.retry)
+		defer due.Stop()
+		repair = due.C
+	}
 	for failed := 0; ; {
 		select {
 		case <-ctx.Done():
@@ -184,6 +192,9 @@ func (p *partition) wait(ctx context.Context) (restart, bool) {
 			return why, true
 		case <-p.keep:
 			p.keepVerified()
+			continue
+		case <-repair:
+			p.takeUp()
 			continue
 		case <-p.ask:
 		case <-again.C:

@@ -6,15 +6,15 @@ import (
 	"github.com/keyframelog/keyframe/proto/digest"
 )
 
-// repairByFrame loads the whole frame at whose cut the state stands. False: it is not to be had.
-func (p *partition) repairByFrame(ctx context.Context, c *comparison, why error) (kept bool) {
+// repairByFrame loads the whole frame at whose cut the state stands. An error: it is not to be had.
+func (p *partition) repairByFrame(ctx context.Context, c *comparison, why error) error {
 	f := c.plane.Of
 	p.r.event(Event{Kind: RepairFailed, Partition: p.no, Offset: f.Cut, Err: why})
 	began := p.r.cfg.Now()
 	s, h, size, err := p.fetchThis(ctx, f)
 	if err != nil {
-		p.log.Warn("the frame that the state differs from cannot be loaded; another one is", "cut", f.Cut, "err", err)
-		return false
+		p.log.Warn("the frame that the state differs from cannot be loaded", "cut", f.Cut, "err", err)
+		return err
 	}
 	done := RepairResult{Cut: f.Cut, Cause: c.cause(), Method: ByFrame, Bytes: c.plane.Bytes + size, RoundTrips: c.plane.Trips + 1}
 	if n := c.names; !n.all {
@@ -25,10 +25,10 @@ func (p *partition) repairByFrame(ctx context.Context, c *comparison, why error)
 	}
 	if err := p.adoptFrame(s, h); err != nil {
 		p.log.Warn("the frame that was loaded cannot be kept", "cut", f.Cut, "err", err)
-		return false
+		return err
 	}
 	p.repaired(done, began, f.Digest)
-	return true
+	return nil
 }
 
 // compareRows finds the keys whose rows differ between two states.

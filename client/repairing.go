@@ -91,7 +91,10 @@ func (p *partition) repair(ctx context.Context, why restart) (kept bool) {
 		if refusal := p.mayReplace(ctx); refusal != nil && p.unrepaired(refusal, why, asOf) {
 			return true
 		}
-		return p.repairByFrame(ctx, c, err)
+		if err = p.repairByFrame(ctx, c, err); err == nil {
+			return true
+		}
+		return ctx.Err() != nil || plane.Away(err) && p.unrepaired(err, why, asOf)
 	}
 }
 
@@ -263,6 +266,7 @@ func (p *partition) repaired(done RepairResult, began time.Time, is digest.Diges
 
 // mend tells what was done, and follows on.
 func (p *partition) mend(done RepairResult, began time.Time) {
+	p.unmended = 0
 	done.Time = p.r.cfg.Now()
 	done.Duration = done.Time.Sub(began)
 	p.repairs.Add(1)

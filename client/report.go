@@ -102,6 +102,9 @@ func (w *reporter) verdict(v Verdict) {
 	x.Compared = &state.Point{Offset: v.At, Count: v.Ours.Count, Sum: sum[:], Start: v.start}
 	if v.Outcome == Equal {
 		x.Verified, x.VerifiedMs = v.At, v.Time.UnixMilli()
+		if x.Phase == phaseRepairing { // the deltas that followed have put right what differed
+			x.Phase = phaseFollowing
+		}
 	}
 	w.addLocked(x)
 }

@@ -3,6 +3,7 @@ package plane
 import (
 	"errors"
 	"fmt"
+	"net/url"
 
 	"connectrpc.com/connect"
 
@@ -104,4 +105,11 @@ func Passing(err error) bool {
 		return true
 	}
 	return false
+}
+
+// Away tells whether a call failed because nobody answered it: the broker restarts, or cannot be reached.
+func Away(err error) bool {
+	var call *connect.Error
+	var get *url.Error
+	return Passing(err) && (errors.As(err, &call) || errors.As(err, &get))
 }

@@ -1,0 +1,94 @@
+package client
+
+import (
+	"errors"
+	"net/http"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/keyframelog/keyframe/proto/state"
+)
+
+// outage is a state plane that is away at times.
+type outage struct{ down atomic.Bool }
+
+func (o *outage) RoundTrip(r *http.Request) (*http.Response, error) {
+	if o.down.Load() {
+		return nil, errors.New("connection refused")
+	}
+	return http.DefaultTransport.RoundTrip(r)
+}
+
+// A broker that restarts as a replica begins to repair itself costs it no more than a pause: the keys are named, and no frame is loaded.
+func TestRepairWaitsForABrokerThatIsAway(t *testing.T) {
+	g := newDriftRig(t, 500, Memory())
+	names, out := g.names(), &outage{}
+	g.cfg.HTTPClient = &http.Client{Transport: out}
+	said := g.cfg.OnEvent
+	g.cfg.OnEvent = func(e Event) {
+		if said(e); e.Kind == DriftFound {
+			out.down.Store(true)
+		}
+	}
+	g.start()
+	frames := g.plane.tries.Load()
+	g.drift(10)
+	g.await("a second attempt has failed", func() bool { return g.count(RepairFailed) > 1 })
+	out.down.Store(false)
+	g.await("repaired", func() bool { return g.count(Repaired) > 0 })
+	g.lose = false
+	g.requireState(0)
+	require.Len(t, names(), 10)
+	require.Equal(t, frames, g.plane.tries.Load(), "no frame is loaded")
+	require.Equal(t, 1, g.count(Bootstrapped))
+}
+
+// What keeps a broker from repairing anybody may pass on a topic to which nobody writes any more: no frame comes that would tell.
+func TestRefusedRepairIsMadeOnAnIdleTopic(t *testing.T) {
+	for _, why := range []state.Reason{state.Reason_REASON_TOO_MANY_REPAIRS, state.Reason_REASON_BROKER_CORRUPT} {
+		t.Run(why.String(), func(t *testing.T) {
+			g := newDriftRig(t, 500, Memory())
+			var later, refused atomic.Int64
+			g.cfg.Now = func() time.Time { return time.Now().Add(time.Duration(later.Load())) }
+			g.start()
+			refuse := func(call string) state.Reason {
+				if call == "resume" && why == state.Reason_REASON_TOO_MANY_REPAIRS {
+					return state.Reason_REASON_UNSPECIFIED
+				}
+				if refused.Add(1) == 5 {
+					later.Add(int64(3 * time.Minute)) // patience ends
+				}
+				return why
+			}
+			g.plane.repair.refuse.Store(&refuse)
+			cut := g.drift(30)
+			g.await("the refusal", func() bool { return g.count(RepairFailed)+g.count(RepairRefused) > 0 })
+			g.plane.repair.refuse.Store(nil)
+			g.await("repaired", func() bool { return g.count(Repaired) > 0 })
+			require.Equal(t, g.log.stateAt(0, cut), g.state())
+		})
+	}
+}
+
+// Deltas that overwrite what differed put it right before the repair can: the replica follows, and says so.
+func TestPhaseAfterWhatDifferedWasOverwritten(t *testing.T) {
+	g := newDriftRig(t, 50, Memory())
+	g.plane.interval.Store(100)
+	g.start()
+	ctx := testContext(t)
+	g.lose = true
+	require.NoError(t, g.r.WaitFor(ctx, 0, g.log.append(0, "k000000001", "x", "k000000002", "x")))
+	g.lose = false
+	g.tail.hold()
+	g.log.append(0, "k000000001", "y")
+	end := g.log.append(0, "k000000002", "y")
+	require.Equal(t, Drifted, g.r.Verify(ctx)[0].Outcome)
+	require.Eventually(t, func() bool { return g.r.partitions[0].waitsFor(end) }, guard, time.Millisecond)
+	g.tail.release()
+	g.awaitVerdict(end, Equal)
+	g.requireState(0)
+	g.awaitTold("that it follows", func(x *state.ReplicaPartition) bool { return x.Verified == end && x.Phase == phaseFollowing })
+}

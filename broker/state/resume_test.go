@@ -14,6 +14,7 @@ import (
 	"connectrpc.com/connect"
 	"github.com/stretchr/testify/require"
 
+	"github.com/keyframelog/keyframe/broker/deadline"
 	"github.com/keyframelog/keyframe/broker/keyframer"
 	"github.com/keyframelog/keyframe/broker/keyframer/memlog"
 	"github.com/keyframelog/keyframe/broker/lease"
@@ -56,15 +57,24 @@ func held(at []model, offsets ...int64) *api.ResumeRequest {
 	return m
 }
 
-// trimTo makes the keyframer trim all it can, and waits for the delta start offset of each partition.
+// trimTo makes the keyframer trim all it can, and waits for the delta start offset of each partition. It takes two seconds of the clock, however long
+// it waits: a lease that is not revoked is held on.
 func (n *node) trimTo(deltaStart int64, settings keyframer.Settings) {
 	n.t.Helper()
 	settings.DeltaRetentionMs = 0
-	require.Eventually(n.t, func() bool {
-		n.clock.ms.Add(2000)
-		_ = n.k.Configure(topicName, settings)
-		return !slices.ContainsFunc(n.logs, func(l *memlog.Log) bool { return l.Bounds().DeltaStart < deltaStart })
-	}, time.Minute, time.Millisecond)
+	n.clock.ms.Add(2000)
+	changed := make(chan struct{}, 1)
+	for _, l := range n.logs {
+		defer l.Watch(func() { deadline.Wake(changed) })()
+	}
+	require.NoError(n.t, n.k.Configure(topicName, settings))
+	for late := time.After(time.Minute); slices.ContainsFunc(n.logs, func(l *memlog.Log) bool { return l.Bounds().DeltaStart < deltaStart }); {
+		select {
+		case <-changed:
+		case <-late:
+			require.Fail(n.t, "not trimmed", "to %d", deltaStart)
+		}
+	}
 }
 
 func TestResumeAnswers(t *testing.T) {

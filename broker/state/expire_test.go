@@ -26,7 +26,7 @@ func TestRowsOfAnIdleTopicExpire(t *testing.T) {
 	require.Equal(t, http.StatusPartialContent, answer.StatusCode)
 	require.Equal(t, etag, answer.Header.Get("ETag"))
 
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	stream, err := n.client.Frames(ctx, connect.NewRequest(&api.FramesRequest{Topic: topicName, Follow: true}))
 	require.NoError(t, err)

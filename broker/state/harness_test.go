@@ -177,11 +177,11 @@ func (n *node) serve(config state.Config) {
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	transport := &http.Transport{DisableCompression: true}
-	n.http = &http.Client{Transport: transport, Timeout: 20 * time.Second}
+	n.http = &http.Client{Transport: transport, Timeout: time.Minute}
 	n.client = stateconnect.NewStateServiceClient(n.http, n.url)
 	n.onStop(func() {
 		transport.CloseIdleConnections()
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		require.NoError(t, server.Shutdown(ctx))
 		require.NoError(t, <-served)

@@ -153,7 +153,7 @@ func TestResumeAnswers(t *testing.T) {
 		n.clock.ms.Add(2000)
 		_ = n.k.Configure(topicName, expiring)
 		return partitionDescription(t, n).Horizon > 60
-	}, 20*time.Second, time.Millisecond)
+	}, time.Minute, time.Millisecond)
 	check("below the horizon", held(at, 60), api.Answer_ANSWER_FRAME, 0, 150, 0, 150)
 	check("below the horizon, to be repaired", withRepair(held(at, 60), 60), api.Answer_ANSWER_FRAME, 0, 150, 0, 150)
 }

@@ -276,6 +276,7 @@ func TestScansAreBounded(t *testing.T) {
 	require.Equal(t, api.Reason_REASON_TOO_MANY_SCANS, why)
 	for stream.Receive() {
 	}
+	require.NoError(t, stream.Err())
 	require.NoError(t, stream.Close())
 	_, _, _, err = n.scan(&api.ScanRequest{Limit: 1})
 	require.NoError(t, err)
@@ -338,7 +339,7 @@ func TestShutdownEndsFollowers(t *testing.T) {
 	require.True(t, stream.Receive())
 	done := make(chan error, 1)
 	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		done <- n.server.Shutdown(ctx)
 	}()

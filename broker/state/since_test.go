@@ -178,7 +178,7 @@ func TestLogStartMovesOverALoadedFrame(t *testing.T) {
 // eventually waits for a frame of partition 0.
 func (n *node) eventually(topic *keyframer.Topic, is func(*api.Frame) bool) {
 	n.t.Helper()
-	ctx, cancel := context.WithTimeout(n.t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(n.t.Context(), time.Minute)
 	defer cancel()
 	stream, err := n.client.Frames(ctx, connect.NewRequest(&api.FramesRequest{Topic: topic.Name, Follow: true}))
 	require.NoError(n.t, err)
@@ -212,7 +212,7 @@ func TestSinceBelowTheHorizon(t *testing.T) {
 		n.clock.ms.Add(10)
 		_ = n.k.Configure(topicName, settings)
 		return table.Horizon() > 90
-	}, 20*time.Second, time.Millisecond)
+	}, time.Minute, time.Millisecond)
 	horizon := table.Horizon()
 
 	answer, body := n.request(http.MethodGet, sincePath(100, horizon-1))

@@ -236,7 +236,7 @@ func (w *watchWorld) check() {
 			return maps.Equal(want, got)
 		}
 		unwatch := w.watch(m)
-		for late := time.After(20 * time.Second); !equal(); {
+		for late := time.After(time.Minute); !equal(); {
 			select {
 			case <-m.news:
 			case <-late:

@@ -400,6 +400,18 @@ func (w *reporter) learn(disputed []int32) {
 	w.disputed = disputed
 }
 
+// halted tells whether a partition has stopped for good: whoever lists the replicas is to find it, and why, for as long as one that is silent is kept.
+func (w *reporter) halted() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, x := range w.now {
+		if x.Phase == phaseHalted {
+			return true
+		}
+	}
+	return false
+}
+
 // leave tells what is still to be told, and that the replica closes. Not to a broker that did not answer the last time: it will forget us.
 func (w *reporter) leave() {
 	if !w.told {
@@ -409,7 +421,7 @@ func (w *reporter) leave() {
 	defer cancel()
 	parts, _ := w.take(false)
 	err := w.report(ctx, parts)
-	if err == nil {
+	if err == nil && !w.halted() {
 		err = w.call(ctx, &state.ReportRequest{Leaving: true}, leaveTime)
 	}
 	if err != nil {

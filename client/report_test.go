@@ -158,6 +158,7 @@ func TestDriftIsReported(t *testing.T) {
 			require.NoError(t, g.r.Close())
 			parts := g.plane.parts()
 			require.Equal(t, state.Outcome_OUTCOME_DRIFTED, parts[len(parts)-1].Outcome)
+			require.Equal(t, policy != Halt, g.plane.got[len(g.plane.got)-1].Leaving, "one that has stopped is to be seen in the list")
 		})
 	}
 }

@@ -7,10 +7,9 @@
 // # What is kept
 //
 // One report for each name and topic, the latest, in memory alone: after a restart of the broker the replicas report again; disputes are in Config.Store as
-// well. A replica that has
-// been silent for Config.ForgetAfter is forgotten; one that leaves, at once. There are at most Config.ReplicasMax of them, of at most
-// Config.BytesMax; who would be one too many takes the place of a replica whose report is overdue, or is refused: nobody loses a place by
-// what others report.
+// well. A replica that has been silent for Config.ForgetAfter is forgotten; one that leaves, at once; one that has halted does not say so. There are at most
+// Config.ReplicasMax of them, of at most Config.BytesMax; who would be one too many takes the place of a replica whose report is overdue, or is refused:
+// nobody loses a place by what others report.
 //
 // # Lag
 //

@@ -170,6 +170,13 @@ func TestThePastBelowTheDeltaStart(t *testing.T) {
 	require.NoError(t, n.logs[0].TrimTo(context.Background(), 4))
 	_, err := n.get(&api.GetRequest{Key: []byte("a"), At: atCut(first.Name)})
 	require.Error(t, err, "whether its frame has gone by now or not")
+	frames, err := n.client.Frames(t.Context(), connect.NewRequest(&api.FramesRequest{Topic: topicName}))
+	require.NoError(t, err)
+	require.True(t, frames.Receive(), frames.Err())
+	require.EqualValues(t, 4, frames.Msg().Partitions[0].DeltaStartOffset)
+	require.Len(t, frames.Msg().Frames, 1, "what cannot be read is not listed")
+	require.EqualValues(t, 4, frames.Msg().Frames[0].Cut)
+	require.NoError(t, frames.Close())
 	for name, point := range map[string]*api.At{"offset": at(2), "offsets": offsets(2)} {
 		t.Run(name, func(t *testing.T) {
 			_, scan := n.get(&api.GetRequest{Key: []byte("a"), At: point})

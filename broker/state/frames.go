@@ -81,7 +81,7 @@ type frameKey struct{ cut, start int64 }
 
 func (k frameKey) above(o frameKey) bool { return k.cut > o.cut || k.cut == o.cut && k.start > o.start }
 
-// newFrames lists the frames above those seen.
+// newFrames lists the frames above those seen. One that a trim has just passed is in its table for a moment still, and is none: no state is read from it.
 func newFrames(sel selection, seen map[int32]frameKey) (frames []*api.Frame, err error) {
 	for _, p := range sel.partitions {
 		t, err := p.Table()
@@ -91,9 +91,11 @@ func newFrames(sel selection, seen map[int32]frameKey) (frames []*api.Frame, err
 		if err != nil {
 			return nil, describe(sel.topic, p, err)
 		}
-		for _, f := range t.Frames() {
+		there := t.Frames()
+		first := p.Bounds().DeltaStart // read after them: it does not go back
+		for _, f := range there {
 			key := frameKey{f.Cut, f.Start}
-			if newest, ok := seen[p.Index]; ok && !key.above(newest) {
+			if newest, ok := seen[p.Index]; f.Cut < first || ok && !key.above(newest) {
 				continue
 			}
 			seen[p.Index] = key

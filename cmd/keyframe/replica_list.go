@@ -18,7 +18,8 @@ func newReplicaListCommand() *cobra.Command {
 		Short: "List the replicas that report to the broker: position, lag, verdict and last repair",
 		Long: `Prints what replicas report, one line for each replica and partition: where it is, how many committed records it lacks and for how long
 the first of them has been there, the newest key frame at which it was equal to the log, how its latest comparison ended, and what its last
-repair took. Replicas report as often as the broker asks; one that is silent is forgotten after a few minutes.
+repair took. Replicas report as often as the broker asks; one that is silent is forgotten after a few minutes, and so is one that has halted, once
+its process has ended.
 
 Where replicas agree with one another and not with the broker, it says so: nothing is repaired there until "keyframe replica settle", also
 after a restart of the broker.`,

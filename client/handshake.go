@@ -160,7 +160,7 @@ type wanted struct {
 
 // askLog tells the log what the partition has, and returns what it is to do.
 func (p *partition) askLog(ctx context.Context, have standing, repair *wanted) (plane.Answer, error) {
-	req := &state.ResumeRequest{Topic: p.r.cfg.Topic, Partition: p.no, Replica: p.r.name, LeaderEpoch: -1}
+	req := &state.ResumeRequest{Topic: p.r.cfg.Topic, Partition: p.no, Replica: p.r.name, Instance: p.r.instance[:], LeaderEpoch: -1}
 	if repair != nil {
 		req.RepairAt, req.Naming = &repair.repairAt, repair.naming
 	}

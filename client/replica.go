@@ -3,6 +3,7 @@ package client
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"slices"
@@ -16,11 +17,12 @@ import (
 // Replica is a local copy of a topic's state that follows the log and proves itself against it. See the package
 // documentation. All methods may be called beside each other.
 type Replica struct {
-	cfg    Config
-	name   string
-	plane  *plane.Plane // nil without a state plane
-	tail   tail
-	stores stores
+	cfg      Config
+	name     string
+	instance [16]byte     // drawn anew whenever one is opened: a copied directory has a copied name
+	plane    *plane.Plane // nil without a state plane
+	tail     tail
+	stores   stores
 
 	numbers    []int32 // ascending
 	partitions map[int32]*partition
@@ -79,6 +81,7 @@ func openReplica(ctx context.Context, cfg Config, t tail) (*Replica, error) {
 		cfg: cfg, tail: t, partitions: map[int32]*partition{}, loading: make(chan struct{}, cfg.BootstrapParallel),
 		failures: map[int32]error{}, metrics: newMetrics(cfg.Metrics),
 	}
+	_, _ = rand.Read(r.instance[:]) // it never fails
 	if cfg.StateURL != "" {
 		r.plane = plane.New(cfg.HTTPClient, cfg.StateURL, cfg.Topic)
 		r.reporter = newReporter(r)

@@ -379,7 +379,7 @@ func (w *reporter) giveUp(x *state.ReplicaPartition, err error) {
 func (w *reporter) call(ctx context.Context, m *state.ReportRequest, timeout time.Duration) error {
 	bounded, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	m.Topic, m.Replica, m.Host = w.r.cfg.Topic, w.r.name, w.host
+	m.Topic, m.Replica, m.Instance, m.Host = w.r.cfg.Topic, w.r.name, w.r.instance[:], w.host
 	answer, err := w.r.plane.Report(bounded, m)
 	if w.told = err == nil || ctx.Err() != nil || w.told && refusesPart(err); err != nil {
 		return err

@@ -127,6 +127,35 @@ func TestReplicaReports(t *testing.T) {
 	})
 }
 
+// Whenever a replica is opened it is another instance, whatever its name: it says which in all that it reports, and asks the log as the same one.
+func TestEachOpenedReplicaIsAnInstance(t *testing.T) {
+	g := newRig(t, fold.LastValue, 2)
+	g.cfg.Name = "seven"
+	g.plane.interval.Store(never)
+	var mu sync.Mutex
+	instances := map[string]int{} // what said so: reports by 1, resumptions by 2
+	said := func(instance []byte, how int) {
+		mu.Lock()
+		defer mu.Unlock()
+		instances[string(instance)] |= how
+	}
+	before := func(m *state.ReportRequest) { said(m.Instance, 1) }
+	g.plane.reports.before.Store(&before)
+	alter := func(m *state.ResumeRequest, _ *state.ResumeResponse) { said(m.Instance, 2) }
+	g.plane.alter.Store(&alter)
+	for range 3 {
+		g.open()
+		require.NoError(t, g.r.Close())
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	require.Len(t, instances, 3)
+	for instance, how := range instances {
+		require.Len(t, instance, 16)
+		require.Equal(t, 3, how)
+	}
+}
+
 // A drift is told with the digest here and why, before whatever is done about it; what a scrub finds in the rows is no verdict on the log.
 func TestDriftIsReported(t *testing.T) {
 	for policy, phase := range map[Policy]string{Report: "following", Halt: "halted", Rebootstrap: "following"} {

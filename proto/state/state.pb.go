@@ -1936,7 +1936,9 @@ type ResumeRequest struct {
 	// The state is to become that of a frame at or above this offset, not go on where it is: it is to be repaired.
 	RepairAt *int64 `protobuf:"varint,7,opt,name=repair_at,json=repairAt,proto3,oneof" json:"repair_at,omitempty"`
 	// With repair_at: what differs is looked for, told and left as it is. That is answered where the partition is disputed as well.
-	Naming        bool `protobuf:"varint,8,opt,name=naming,proto3" json:"naming,omitempty"`
+	Naming bool `protobuf:"varint,8,opt,name=naming,proto3" json:"naming,omitempty"`
+	// As in ReportRequest: processes of one name do not take each other's leases.
+	Instance      []byte `protobuf:"bytes,9,opt,name=instance,proto3" json:"instance,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2025,6 +2027,13 @@ func (x *ResumeRequest) GetNaming() bool {
 		return x.Naming
 	}
 	return false
+}
+
+func (x *ResumeRequest) GetInstance() []byte {
+	if x != nil {
+		return x.Instance
+	}
+	return nil
 }
 
 type ResumeResponse struct {
@@ -3757,7 +3766,9 @@ type ReportRequest struct {
 	// A partition that did more than one thing since the last report comes more than once, in the order in which it did them.
 	Partitions []*ReplicaPartition `protobuf:"bytes,4,rep,name=partitions,proto3" json:"partitions,omitempty"`
 	// It closes: forget it.
-	Leaving       bool `protobuf:"varint,5,opt,name=leaving,proto3" json:"leaving,omitempty"`
+	Leaving bool `protobuf:"varint,5,opt,name=leaving,proto3" json:"leaving,omitempty"`
+	// 16 bytes, drawn whenever a replica is opened: what tells processes apart that go by one name. Empty: all that send none are taken for one.
+	Instance      []byte `protobuf:"bytes,6,opt,name=instance,proto3" json:"instance,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3825,6 +3836,13 @@ func (x *ReportRequest) GetLeaving() bool {
 		return x.Leaving
 	}
 	return false
+}
+
+func (x *ReportRequest) GetInstance() []byte {
+	if x != nil {
+		return x.Instance
+	}
+	return nil
 }
 
 type ReportResponse struct {
@@ -3927,12 +3945,15 @@ func (x *ReplicasRequest) GetTopic() string {
 }
 
 type Replica struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Topic         string                 `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
-	Replica       string                 `protobuf:"bytes,2,opt,name=replica,proto3" json:"replica,omitempty"`
-	Host          string                 `protobuf:"bytes,3,opt,name=host,proto3" json:"host,omitempty"`
-	ReportedMs    int64                  `protobuf:"varint,4,opt,name=reported_ms,json=reportedMs,proto3" json:"reported_ms,omitempty"`
-	Partitions    []*ReplicaPartition    `protobuf:"bytes,5,rep,name=partitions,proto3" json:"partitions,omitempty"`
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Topic      string                 `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
+	Replica    string                 `protobuf:"bytes,2,opt,name=replica,proto3" json:"replica,omitempty"`
+	Host       string                 `protobuf:"bytes,3,opt,name=host,proto3" json:"host,omitempty"`
+	ReportedMs int64                  `protobuf:"varint,4,opt,name=reported_ms,json=reportedMs,proto3" json:"reported_ms,omitempty"`
+	Partitions []*ReplicaPartition    `protobuf:"bytes,5,rep,name=partitions,proto3" json:"partitions,omitempty"`
+	Instance   []byte                 `protobuf:"bytes,6,opt,name=instance,proto3" json:"instance,omitempty"`
+	// How many processes report under the name; each is listed. More than one: copies of one directory, or a name given twice.
+	Processes     int32 `protobuf:"varint,7,opt,name=processes,proto3" json:"processes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -4002,9 +4023,23 @@ func (x *Replica) GetPartitions() []*ReplicaPartition {
 	return nil
 }
 
+func (x *Replica) GetInstance() []byte {
+	if x != nil {
+		return x.Instance
+	}
+	return nil
+}
+
+func (x *Replica) GetProcesses() int32 {
+	if x != nil {
+		return x.Processes
+	}
+	return 0
+}
+
 type ReplicasResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// By topic and name.
+	// By topic, name and host.
 	Replicas      []*Replica `protobuf:"bytes,1,rep,name=replicas,proto3" json:"replicas,omitempty"`
 	Disputes      []*Dispute `protobuf:"bytes,2,rep,name=disputes,proto3" json:"disputes,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -4459,7 +4494,7 @@ const file_keyframe_state_v1_state_proto_rawDesc = "" +
 	"\x06offset\x18\x01 \x01(\x03R\x06offset\x12\x14\n" +
 	"\x05count\x18\x02 \x01(\x03R\x05count\x12\x10\n" +
 	"\x03sum\x18\x03 \x01(\fR\x03sum\x12\x14\n" +
-	"\x05start\x18\x04 \x01(\x03R\x05start\"\x9c\x02\n" +
+	"\x05start\x18\x04 \x01(\x03R\x05start\"\xb8\x02\n" +
 	"\rResumeRequest\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x1c\n" +
 	"\tpartition\x18\x02 \x01(\x05R\tpartition\x12\x18\n" +
@@ -4468,7 +4503,8 @@ const file_keyframe_state_v1_state_proto_rawDesc = "" +
 	"\x06points\x18\x05 \x03(\v2\x18.keyframe.state.v1.PointR\x06points\x12!\n" +
 	"\fleader_epoch\x18\x06 \x01(\x05R\vleaderEpoch\x12 \n" +
 	"\trepair_at\x18\a \x01(\x03H\x00R\brepairAt\x88\x01\x01\x12\x16\n" +
-	"\x06naming\x18\b \x01(\bR\x06namingB\f\n" +
+	"\x06naming\x18\b \x01(\bR\x06naming\x12\x1a\n" +
+	"\binstance\x18\t \x01(\fR\binstanceB\f\n" +
 	"\n" +
 	"_repair_at\"\xce\x02\n" +
 	"\x0eResumeResponse\x121\n" +
@@ -4620,7 +4656,7 @@ const file_keyframe_state_v1_state_proto_rawDesc = "" +
 	"\x06lag_ms\x18\x0e \x01(\x03R\x05lagMs\x12\x1e\n" +
 	"\n" +
 	"bootstraps\x18\x0f \x01(\x03R\n" +
-	"bootstraps\"\xb2\x01\n" +
+	"bootstraps\"\xce\x01\n" +
 	"\rReportRequest\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x18\n" +
 	"\areplica\x18\x02 \x01(\tR\areplica\x12\x12\n" +
@@ -4628,13 +4664,14 @@ const file_keyframe_state_v1_state_proto_rawDesc = "" +
 	"\n" +
 	"partitions\x18\x04 \x03(\v2#.keyframe.state.v1.ReplicaPartitionR\n" +
 	"partitions\x12\x18\n" +
-	"\aleaving\x18\x05 \x01(\bR\aleaving\"M\n" +
+	"\aleaving\x18\x05 \x01(\bR\aleaving\x12\x1a\n" +
+	"\binstance\x18\x06 \x01(\fR\binstance\"M\n" +
 	"\x0eReportResponse\x12\x1f\n" +
 	"\vinterval_ms\x18\x01 \x01(\x03R\n" +
 	"intervalMs\x12\x1a\n" +
 	"\bdisputed\x18\x02 \x03(\x05R\bdisputed\"'\n" +
 	"\x0fReplicasRequest\x12\x14\n" +
-	"\x05topic\x18\x01 \x01(\tR\x05topic\"\xb3\x01\n" +
+	"\x05topic\x18\x01 \x01(\tR\x05topic\"\xed\x01\n" +
 	"\aReplica\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x18\n" +
 	"\areplica\x18\x02 \x01(\tR\areplica\x12\x12\n" +
@@ -4643,7 +4680,9 @@ const file_keyframe_state_v1_state_proto_rawDesc = "" +
 	"reportedMs\x12C\n" +
 	"\n" +
 	"partitions\x18\x05 \x03(\v2#.keyframe.state.v1.ReplicaPartitionR\n" +
-	"partitions\"\x82\x01\n" +
+	"partitions\x12\x1a\n" +
+	"\binstance\x18\x06 \x01(\fR\binstance\x12\x1c\n" +
+	"\tprocesses\x18\a \x01(\x05R\tprocesses\"\x82\x01\n" +
 	"\x10ReplicasResponse\x126\n" +
 	"\breplicas\x18\x01 \x03(\v2\x1a.keyframe.state.v1.ReplicaR\breplicas\x126\n" +
 	"\bdisputes\x18\x02 \x03(\v2\x1a.keyframe.state.v1.DisputeR\bdisputes\"\xa4\x01\n" +

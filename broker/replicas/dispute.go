@@ -31,7 +31,7 @@ type disagreement struct {
 
 // run is what changes when a replica's state is no longer its own work alone.
 type run struct {
-	host                string // and process
+	host                string // and process, and its instance
 	repairs, bootstraps int64
 }
 
@@ -72,11 +72,15 @@ type alarm struct {
 type news struct {
 	alarms  []alarm
 	changed []int32 // partitions whose disputes have begun, ended or changed
+	sharing *sharing
 }
 
 func (n *news) log(l *slog.Logger) {
 	for _, a := range n.alarms {
 		a.log(l)
+	}
+	if n.sharing != nil {
+		n.sharing.log(l)
 	}
 }
 
@@ -104,7 +108,7 @@ func (t *topic) judgeLocked(rep *replica, p *part, s *sighting, now time.Time, n
 	if !s.comparable {
 		return
 	}
-	c := claim{disagreement{no, s.incarnation, s.point}, run{rep.host, s.said.Repairs, s.said.Bootstraps}}
+	c := claim{disagreement{no, s.incarnation, s.point}, run{rep.process(), s.said.Repairs, s.said.Bootstraps}}
 	switch s.said.Outcome {
 	case api.Outcome_OUTCOME_EQUAL:
 		if s.agrees == unknown || s.agrees == agrees {
@@ -142,7 +146,7 @@ func (t *topic) driftedLocked(rep *replica, p *part, c claim, no int32, now time
 		if len(agreed) == partiesMax {
 			break // whoever comes later is counted in when it comes
 		}
-		if o := other.partitions[no]; !o.overruled {
+		if o := other.partitions[no]; !o.overruled { // processes of one name are one voice
 			agreed[other.name] = o.party(c)
 		}
 	}
@@ -280,14 +284,16 @@ func (r *Registry) clear(topicID [16]byte, partition int32, n *news) bool {
 		return false
 	}
 	d := t.disputes[partition]
-	for name, rep := range t.replicas {
-		p := rep.partitions[partition]
-		if p == nil {
-			continue
+	for name, n := range t.replicas {
+		for _, rep := range n.all {
+			p := rep.partitions[partition]
+			if p == nil {
+				continue
+			}
+			_, party := d.parties[name]
+			// Of more parties than a dispute lists, those who say the same.
+			p.overruled = p.overruled || party || slices.ContainsFunc(p.claims, func(c claim) bool { return c.point == d.point })
 		}
-		_, party := d.parties[name]
-		// Of more parties than a dispute lists, those who say the same.
-		p.overruled = p.overruled || party || slices.ContainsFunc(p.claims, func(c claim) bool { return c.point == d.point })
 	}
 	t.settleLocked(partition, d, d.point.Offset, "an operator", n)
 	s := t.settled[partition]

@@ -6,10 +6,22 @@
 //
 // # What is kept
 //
-// One report for each name and topic, the latest, in memory alone: after a restart of the broker the replicas report again; disputes are in Config.Store as
+// One report for each replica and topic, the latest, in memory alone: after a restart of the broker the replicas report again; disputes are in Config.Store as
 // well. A replica that has been silent for Config.ForgetAfter is forgotten; one that leaves, at once; one that has halted does not say so. There are at most
 // Config.ReplicasMax of them, of at most Config.BytesMax; who would be one too many takes the place of a replica whose report is overdue, or is refused:
 // nobody loses a place by what others report.
+//
+// # Names and processes
+//
+// A name is to be that of one process at a time. Processes are told apart by what each draws when it opens its replica, the instance. A report of a new
+// instance is taken for that of a process that has started again, however the one before ended: it takes over the entry of the name, with what was claimed
+// in it, and nothing is said. But one that was replaced and reports again lives beside the other, so that two are known one interval after the
+// second one came at the latest. Then each is listed, with how many they are; a metric counts the name, and it is logged, once for as long as
+// that lasts. Of several the one whose report is overdue (two intervals) has ended, and is forgotten. So who starts again is never taken for a second
+// process, unless a report of its former life arrives behind the first of the new one, and then for two intervals. Copies of a directory, and those
+// who were given one name, are.
+//
+// Of one name eight processes are kept; later ones share the last entry. Where there is no room for a second one, it is refused as any other.
 //
 // # Lag
 //
@@ -23,7 +35,7 @@
 // the same mistake are unlikely: where two replicas of different names report the same count and sum at the same cut under the same log start, and
 // the broker's frame there says something else, the partition is disputed, and Disputed keeps broker/repair and Resume from spreading
 // what may be the broker's error: no state is repaired from it, nor replaced by a whole frame because it differs. Frames are served on, to who has
-// no state, or one that the log does not go on from. A report counts once for its name, however often it comes, and not at all if the broker's frame
+// no state, or one that the log does not go on from. A report counts once for its name, however often it comes and from however many processes, and not at all if the broker's frame
 // contradicts it (it says drifted, and is equal), or if it is of another incarnation or from the future.
 //
 // A dispute ends when one of its replicas compares equal at a later cut, by itself: one that was repaired from the log meanwhile, that

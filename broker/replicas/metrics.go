@@ -68,7 +68,7 @@ func description(name, help string, labels ...string) *prometheus.Desc {
 }
 
 var (
-	replicaCount = description("", "Replicas that report.", "topic", "partition")
+	replicaCount = description("", "Replicas that report, by processes.", "topic", "partition")
 	drifted      = description("_drifted", "Replicas whose latest comparison proved that they differ from the log.", "topic", "partition")
 	lagRecords   = description("_lag_records_max", "Records that the replica furthest behind lacks.", "topic", "partition")
 	lagSeconds   = description("_lag_seconds_max", "For how long the first record that a replica lacks has been there, of all replicas the longest.", "topic", "partition")
@@ -78,13 +78,14 @@ var (
 	repairs       = description("_repairs_total", "Repairs that replicas reported.", "topic", "partition")
 	repairedKeys  = description("_repaired_keys_total", "Keys that differed in the repairs reported.", "topic", "partition")
 	repairedBytes = description("_repaired_bytes_total", "Bytes that the repairs reported took.", "topic", "partition")
+	sharedNames   = description("_shared_names", "Names that several processes report under: copies of one directory, or one name given twice; see the log.", "topic")
 	refused       = description("_refused_total", "Reports refused because as many replicas report as are kept.")
 	keptBytes     = description("_bytes", "Estimate of the memory of what is kept of reports.")
 )
 
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{replicaCount, drifted, lagRecords, lagSeconds, disputed, verdicts, repairs, repairedKeys, repairedBytes, refused, keptBytes} {
+	for _, d := range []*prometheus.Desc{replicaCount, drifted, lagRecords, lagSeconds, disputed, verdicts, repairs, repairedKeys, repairedBytes, sharedNames, refused, keptBytes} {
 		ch <- d
 	}
 }
@@ -118,6 +119,13 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	number(refused, prometheus.CounterValue, float64(m.r.refused))
 	number(keptBytes, prometheus.GaugeValue, float64(m.r.bytes))
 	for _, t := range m.r.topics {
+		shared := 0
+		for _, n := range t.replicas {
+			if len(n.all) > 1 {
+				shared++
+			}
+		}
+		number(sharedNames, prometheus.GaugeValue, float64(shared), t.Name)
 		for no, c := range t.counts {
 			labels := []string{t.Name, strconv.Itoa(int(no))}
 			var g summary

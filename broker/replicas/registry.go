@@ -30,7 +30,7 @@ type Config struct {
 	ReportsPerSecond int // default 200
 	// ForgetAfter is how long a silent replica is kept. Default 5 min.
 	ForgetAfter time.Duration
-	// ReplicasMax and BytesMax bound what is kept, by name and by estimate. Defaults 10,000 and 64 MiB.
+	// ReplicasMax and BytesMax bound what is kept, by processes and by estimate. Defaults 10,000 and 64 MiB.
 	ReplicasMax int
 	BytesMax    int
 
@@ -88,7 +88,7 @@ type Registry struct {
 
 type topic struct {
 	Topic
-	replicas map[string]*replica
+	replicas map[string]*namesakes
 	counts   map[int32]*counts
 	disputes map[int32]*dispute
 	settled  map[int32]settlement
@@ -96,14 +96,24 @@ type topic struct {
 	claimants map[disagreement][]*replica
 }
 
+// replica is one process that reports under a name.
 type replica struct {
 	topic      *topic
 	name, host string
+	instance   string // drawn when it was opened; empty: by a client that draws none
 	reported   time.Time
 	due        time.Duration // after reported
 	partitions map[int32]*part
 	bytes      int
 	place      *list.Element
+}
+
+// process is what tells the runs of a name apart.
+func (rep *replica) process() string {
+	if rep.instance == "" {
+		return rep.host
+	}
+	return fmt.Sprintf("%s %x", rep.host, rep.instance)
 }
 
 // part is a replica's copy of one partition.
@@ -154,7 +164,7 @@ func (r *Registry) take(t Topic, m *api.ReportRequest, seen []sighting, now time
 	defer r.mu.Unlock()
 	r.forgetLocked(now)
 	answer := &api.ReportResponse{IntervalMs: r.intervalLocked().Milliseconds()}
-	if known := r.topics[t.ID]; m.Leaving && len(seen) == 0 && (known == nil || known.replicas[m.Replica] == nil) {
+	if known := r.topics[t.ID]; m.Leaving && len(seen) == 0 && (known == nil || known.find(m) == nil) {
 		return answer, nil
 	}
 	rep, err := r.admitLocked(t, m, now)
@@ -167,6 +177,7 @@ func (r *Registry) take(t Topic, m *api.ReportRequest, seen []sighting, now time
 	if m.Leaving {
 		r.removeLocked(rep)
 	}
+	r.shareLocked(rep.topic, rep.name, now, n)
 	r.changedLocked(rep.topic, n)
 	answer.Disputed = slices.Sorted(maps.Keys(rep.topic.disputes))
 	return answer, nil
@@ -175,9 +186,12 @@ func (r *Registry) take(t Topic, m *api.ReportRequest, seen []sighting, now time
 // admitLocked finds the replica or makes one, if there is room.
 func (r *Registry) admitLocked(t Topic, m *api.ReportRequest, now time.Time) (*replica, error) {
 	in := r.topicLocked(t)
-	rep := in.replicas[m.Replica]
+	n, rep := in.replicas[m.Replica], in.find(m)
+	if rep == nil && n != nil && !m.Leaving {
+		rep = n.enter(string(m.Instance), now)
+	}
 	if rep == nil {
-		rep = &replica{topic: in, name: m.Replica, partitions: map[int32]*part{}}
+		rep = &replica{topic: in, name: m.Replica, instance: string(m.Instance), partitions: map[int32]*part{}}
 	} else {
 		r.order.MoveToBack(rep.place)
 		rep.reported = now
@@ -197,7 +211,11 @@ func (r *Registry) admitLocked(t Topic, m *api.ReportRequest, now time.Time) (*r
 	r.bytes += bytes - rep.bytes
 	rep.host, rep.bytes, rep.reported, rep.due = m.Host, bytes, now, 2*r.intervalLocked()
 	if rep.place == nil {
-		in.replicas[rep.name] = rep
+		if n = in.replicas[rep.name]; n == nil { // making room may have taken it
+			n = &namesakes{}
+			in.replicas[rep.name] = n
+		}
+		n.all = slices.Insert(n.all, 0, rep)
 		rep.place = r.order.PushBack(rep)
 	}
 	return rep, nil
@@ -215,7 +233,7 @@ func (r *Registry) topicLocked(t Topic) *topic {
 		}
 	}
 	in := &topic{
-		Topic: t, replicas: map[string]*replica{}, counts: map[int32]*counts{}, disputes: map[int32]*dispute{}, settled: map[int32]settlement{},
+		Topic: t, replicas: map[string]*namesakes{}, counts: map[int32]*counts{}, disputes: map[int32]*dispute{}, settled: map[int32]settlement{},
 		claimants: map[disagreement][]*replica{},
 	}
 	r.topics[t.ID] = in
@@ -262,7 +280,10 @@ func (r *Registry) forgetLocked(now time.Time) {
 
 func (r *Registry) removeLocked(rep *replica) {
 	r.order.Remove(rep.place)
-	delete(rep.topic.replicas, rep.name)
+	n := rep.topic.replicas[rep.name]
+	if n.all = slices.DeleteFunc(n.all, func(o *replica) bool { return o == rep }); len(n.all) == 0 {
+		delete(rep.topic.replicas, rep.name)
+	}
 	for _, p := range rep.partitions {
 		rep.unclaim(p, func(claim) bool { return true })
 	}
@@ -294,13 +315,15 @@ func (r *Registry) DropTopic(id [16]byte) {
 }
 
 func (r *Registry) dropLocked(t *topic) {
-	for _, rep := range t.replicas {
-		r.removeLocked(rep)
+	for _, n := range t.replicas {
+		for _, rep := range slices.Clone(n.all) {
+			r.removeLocked(rep)
+		}
 	}
 	delete(r.topics, t.ID)
 }
 
-// Replicas lists what was reported of a topic, or of all if the name is empty, by topic and name of the replica, with the lag of this moment.
+// Replicas lists what was reported of a topic, or of all if the name is empty, by topic, name and host, with the lag of this moment.
 func (r *Registry) Replicas(topicName string) []*api.Replica {
 	now := r.cfg.Now()
 	r.mu.Lock()
@@ -311,13 +334,13 @@ func (r *Registry) Replicas(topicName string) []*api.Replica {
 		if topicName != "" && t.Name != topicName {
 			continue
 		}
-		for _, rep := range t.replicas {
-			m := &api.Replica{Topic: t.Name, Replica: rep.name, Host: rep.host, ReportedMs: rep.reported.UnixMilli()}
-			for _, no := range slices.Sorted(maps.Keys(rep.partitions)) {
-				m.Partitions = append(m.Partitions, rep.partitions[no].last)
+		for _, n := range t.replicas {
+			r.endLocked(n, now)
+			for _, rep := range n.all {
+				m := rep.message(len(n.all))
+				out = append(out, m)
+				topics[m] = t.Topic
 			}
-			out = append(out, m)
-			topics[m] = t.Topic
 		}
 	}
 	r.mu.Unlock()
@@ -328,7 +351,18 @@ func (r *Registry) Replicas(topicName string) []*api.Replica {
 		}
 	}
 	slices.SortFunc(out, func(a, b *api.Replica) int {
-		return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Replica, b.Replica))
+		return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Replica, b.Replica), cmp.Compare(a.Host, b.Host), slices.Compare(a.Instance, b.Instance))
 	})
 	return out
+}
+
+// message is the replica as it reported, one of so many of its name.
+func (rep *replica) message(processes int) *api.Replica {
+	m := &api.Replica{
+		Topic: rep.topic.Name, Replica: rep.name, Host: rep.host, Instance: []byte(rep.instance), Processes: int32(processes), ReportedMs: rep.reported.UnixMilli(),
+	}
+	for _, no := range slices.Sorted(maps.Keys(rep.partitions)) {
+		m.Partitions = append(m.Partitions, rep.partitions[no].last)
+	}
+	return m
 }

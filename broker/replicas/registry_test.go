@@ -293,7 +293,7 @@ func TestMetrics(t *testing.T) {
 	g.report("b", state(400, drifted(300, sum(8, 8))))
 	g.report("c", state(950, verdict(api.Outcome_OUTCOME_INCONCLUSIVE, 900, sum(0, 0))))
 	require.NoError(t, testutil.GatherAndCompare(g.metrics, strings.NewReader(`
-# HELP keyframe_replicas Replicas that report.
+# HELP keyframe_replicas Replicas that report, by processes.
 # TYPE keyframe_replicas gauge
 keyframe_replicas{partition="0",topic="files"} 3
 # HELP keyframe_replicas_bytes Estimate of the memory of what is kept of reports.

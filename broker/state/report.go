@@ -72,6 +72,14 @@ func checkReplica(name string) error {
 	return nil
 }
 
+// checkInstance refuses what no process has drawn.
+func checkInstance(instance []byte) error {
+	if len(instance) != 0 && len(instance) != 16 {
+		return fmt.Errorf("an instance of %d bytes", len(instance))
+	}
+	return nil
+}
+
 func printable(s string) bool {
 	return !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsGraphic(r) })
 }
@@ -85,7 +93,7 @@ func clip(s string) string {
 }
 
 func checkReport(m *api.ReportRequest) error {
-	if err := checkReplica(m.Replica); err != nil {
+	if err := errors.Join(checkReplica(m.Replica), checkInstance(m.Instance)); err != nil {
 		return err
 	}
 	if len(m.Host) > hostBytesMax || !printable(m.Host) {

@@ -113,17 +113,9 @@ func Open(cfg Config) (*Desk, error) {
 	return d, nil
 }
 
-// load takes up a stored lease. Of two that a replica has in a partition, which a crash may leave, the one with the later frame stays.
+// load takes up a stored lease. Several of one name stay: they may be of as many processes, and what a crash left of one that had ended expires.
 func (d *Desk) load(s *catalog.Lease) {
-	l := &held{Lease: leaseOf(s)}
-	if other := d.m.replicas[l.replica()]; other != nil {
-		if other.Cut >= l.Cut {
-			d.m.gone = append(d.m.gone, l.ID)
-			return
-		}
-		d.m.end(other, replaced)
-	}
-	l = d.m.add(l.Lease)
+	l := d.m.add(leaseOf(s))
 	if !d.cfg.TopicExists(l.TopicID) {
 		d.m.end(l, topicDeleted)
 	}

@@ -19,7 +19,10 @@
 //
 // # How it ends
 //
-// A replica has one lease a partition: another grant takes the place of the former. Otherwise a lease ends with its release, with its expiry
+// A process that runs a replica has one lease a partition: another grant takes the place of the former. Processes of one name are told apart by what each
+// has drawn (Instance), and take none of each other's, be they copies of one directory. A process that was killed and starts again is another one: what
+// it held expires, 30 s after its last renewal. Of one name there are at most eight leases in a partition, however often a process starts again: one more takes
+// the place of the latest, as it does where the desk has no room. Otherwise a lease ends with its release, with its expiry
 // (30 s after the grant or the last renewal), with the deletion of its topic, or by revocation: where its frame is lost, as rows of the table were
 // damaged and are folded anew; and where it holds up a trim and
 // holds more bytes than it may, or its topic's leases do, or the disk has no room left. What it holds is the raw bytes from From
@@ -31,7 +34,7 @@
 //
 // # What is durable
 //
-// A grant is, before it is told, in one write. Renewals are not: a restart gives each lease its full time again, and From as it was granted,
+// A grant is, before it is told, in one write; whose process it is, is not. Renewals are not: a restart gives each lease its full time again, and From as it was granted,
 // which lies lower and so holds too much until the next renewal. Ends are written without a sync, so that one may come back with a
 // crash, after what it held is gone. Whoever renews has to look, as broker/state does: what a lease names has to be there, or
 // it is revoked.

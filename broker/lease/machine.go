@@ -30,9 +30,10 @@ type Terms struct {
 	Partition   int32
 	Incarnation [16]byte
 	Replica     string
-	Cut         int64 // of the frame
-	Since       int64 // tombstones from here on; -1: none
-	From        int64 // raw deltas from here on
+	Instance    [16]byte // of the process; zeros: not known
+	Cut         int64    // of the frame
+	Since       int64    // tombstones from here on; -1: none
+	From        int64    // raw deltas from here on
 }
 
 // Lease is one that was granted.
@@ -73,6 +74,9 @@ func (e end) err() error {
 	return ErrExpired
 }
 
+// processesMax bounds the leases of one name in a partition: those of processes that go by it, and of one that was killed and starts again and again.
+const processesMax = 8
+
 // endedMax bounds how many ends are remembered.
 const endedMax = 1 << 14
 
@@ -102,7 +106,7 @@ type machine struct {
 
 	nowMs      int64 // never goes back
 	leases     map[ID]*held
-	replicas   map[replicaKey]*held
+	replicas   map[replicaKey][]*held // in the order in which they were granted
 	partitions map[partitionKey]map[ID]*held
 	timers     deadline.Heap[*held]
 
@@ -115,7 +119,7 @@ type machine struct {
 func newMachine(duration time.Duration, limit int) *machine {
 	return &machine{
 		durationMs: duration.Milliseconds(), max: limit, nowMs: math.MinInt64,
-		leases: map[ID]*held{}, replicas: map[replicaKey]*held{}, partitions: map[partitionKey]map[ID]*held{}, ended: map[ID]end{},
+		leases: map[ID]*held{}, replicas: map[replicaKey][]*held{}, partitions: map[partitionKey]map[ID]*held{}, ended: map[ID]end{},
 	}
 }
 
@@ -127,9 +131,23 @@ func (m *machine) advance(nowMs int64) {
 	}
 }
 
-// grant adds a lease in the place of the replica's former one. ErrTooMany.
+// former is the lease whose place one of these terms takes: the process's own, or where there is no room the latest of its name; nil: of none.
+func (m *machine) former(terms Terms) *held {
+	of := m.replicas[(&held{Lease: Lease{Terms: terms}}).replica()]
+	for _, l := range of {
+		if l.Instance == terms.Instance {
+			return l
+		}
+	}
+	if len(of) > 0 && (len(of) >= processesMax || len(m.leases) >= m.max) {
+		return of[len(of)-1]
+	}
+	return nil
+}
+
+// grant adds a lease in the place of the process's former one. ErrTooMany.
 func (m *machine) grant(id ID, terms Terms) (Lease, error) {
-	former := m.replicas[(&held{Lease: Lease{Terms: terms}}).replica()]
+	former := m.former(terms)
 	if former == nil && len(m.leases) >= m.max {
 		return Lease{}, ErrTooMany
 	}
@@ -143,7 +161,8 @@ func (m *machine) grant(id ID, terms Terms) (Lease, error) {
 func (m *machine) add(lease Lease) *held {
 	l := &held{Lease: lease}
 	l.place.Of = l
-	m.leases[l.ID], m.replicas[l.replica()] = l, l
+	m.leases[l.ID] = l
+	m.replicas[l.replica()] = append(m.replicas[l.replica()], l)
 	of := m.partitions[l.partition()]
 	if of == nil {
 		of = map[ID]*held{}
@@ -218,7 +237,11 @@ func (m *machine) ofTopic(topic [16]byte) (list []*held) {
 
 func (m *machine) end(l *held, why end) {
 	delete(m.leases, l.ID)
-	delete(m.replicas, l.replica())
+	if of := slices.DeleteFunc(m.replicas[l.replica()], func(o *held) bool { return o == l }); len(of) > 0 {
+		m.replicas[l.replica()] = of
+	} else {
+		delete(m.replicas, l.replica())
+	}
 	of := m.partitions[l.partition()]
 	if delete(of, l.ID); len(of) == 0 {
 		delete(m.partitions, l.partition())

@@ -21,6 +21,7 @@ type plainLease struct {
 	topic                byte
 	partition            int32
 	replica              string
+	instance             byte
 	cut, since, from, at int64
 	until                int64
 	over                 error // why it is over; nil: it is not
@@ -93,23 +94,30 @@ func TestMachineAgainstModel(t *testing.T) {
 				drawn++
 				l := &plainLease{
 					id: ID{drawn, 9}, topic: rapid.Byte().Draw(t, "topic") % 2, partition: rapid.Int32Range(0, 1).Draw(t, "partition"),
-					replica: rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "replica"), cut: rapid.Int64Range(0, 50).Draw(t, "cut"), since: -1,
+					replica: rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "replica"), instance: rapid.Byte().Draw(t, "instance") % 2, cut: rapid.Int64Range(0, 50).Draw(t, "cut"), since: -1,
 					at: -1, out: true, until: p.nowMs + 30_000,
 				}
 				if l.from = l.cut; rapid.Bool().Draw(t, "delta") {
 					l.since = rapid.Int64Range(0, l.cut).Draw(t, "since")
 				}
 				out := 0
-				var former *plainLease
+				var former, namesake *plainLease
 				for _, o := range p.all {
 					if o.out {
 						out++
 					}
 					if o.out && o.topic == l.topic && o.partition == l.partition && o.replica == l.replica {
-						former = o
+						if namesake = o; o.instance == l.instance {
+							former = o
+						}
 					}
 				}
-				got, err := m.grant(l.id, Terms{TopicID: [16]byte{l.topic}, Partition: l.partition, Replica: l.replica, Cut: l.cut, Since: l.since, From: l.from})
+				if former == nil && out == limit {
+					former = namesake
+				}
+				got, err := m.grant(l.id, Terms{
+					TopicID: [16]byte{l.topic}, Partition: l.partition, Replica: l.replica, Instance: [16]byte{l.instance}, Cut: l.cut, Since: l.since, From: l.from,
+				})
 				if former == nil && out == limit {
 					require.ErrorIs(t, err, ErrTooMany)
 					return
@@ -171,7 +179,12 @@ func TestMachineAgainstModel(t *testing.T) {
 					}
 				}
 				require.Len(t, m.leases, out)
-				require.Len(t, m.replicas, out)
+				names := 0
+				for _, of := range m.replicas {
+					require.NotEmpty(t, of)
+					names += len(of)
+				}
+				require.Equal(t, out, names)
 				for topic := range byte(2) {
 					for partition := range int32(2) {
 						largest := p.largest(topic, partition)

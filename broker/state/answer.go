@@ -28,6 +28,7 @@ type point struct {
 // resumption is what a replica says of itself.
 type resumption struct {
 	replica     string
+	instance    [16]byte // zeros: none
 	hasState    bool
 	incarnation [16]byte
 	sameLog     bool    // it is the log's

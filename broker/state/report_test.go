@@ -80,6 +80,47 @@ func TestReportAndReplicas(t *testing.T) {
 	require.Contains(t, string(body), `keyframe_replicas_drifted{partition="0",topic="files"} 2`)
 }
 
+// Processes of one name are listed each for itself, and have a lease each; one that starts again has one entry.
+func TestProcessesOfOneName(t *testing.T) {
+	n := newNode(t, 1, nil)
+	n.logs[0].Append(memlog.Put("a", "1"))
+	n.cut()
+	x, y, again := []byte("instance of x..."), []byte("instance of y..."), []byte("instance of y, 2")
+	report := func(instance []byte) (out []string) {
+		t.Helper()
+		m := reported("one", 1, nil)
+		m.Instance = instance
+		_, err := n.report(m)
+		require.NoError(t, err)
+		list, err := n.client.Replicas(context.Background(), connect.NewRequest(&api.ReplicasRequest{}))
+		require.NoError(t, err)
+		for _, r := range list.Msg.Replicas {
+			require.Len(t, list.Msg.Replicas, int(r.Processes))
+			out = append(out, string(r.Instance))
+		}
+		return out
+	}
+	require.Equal(t, []string{string(x)}, report(x))
+	require.Equal(t, []string{string(y)}, report(y))
+	require.Equal(t, []string{string(x), string(y)}, report(x))
+	require.Equal(t, []string{string(x), string(again)}, report(again))
+	_, body := n.request("GET", "/metrics")
+	require.Contains(t, string(body), `keyframe_replicas_shared_names{topic="files"} 1`)
+
+	resume := func(instance []byte) []byte {
+		t.Helper()
+		got, err := n.resume(&api.ResumeRequest{LeaderEpoch: -1, Replica: "one", Instance: instance})
+		require.NoError(t, err)
+		return got.Lease.Id
+	}
+	first, other, second := resume(x), resume(y), resume(x)
+	_, why, _ := reason(t, n.renew(first, -1, false))
+	require.Equal(t, api.Reason_REASON_LEASE_EXPIRED, why, "another of its own has taken its place")
+	for _, id := range [][]byte{other, second} {
+		require.NoError(t, n.renew(id, -1, false))
+	}
+}
+
 // Who follows the frames is told of a dispute and of its end, on a topic in which nothing else happens; who comes later too.
 func TestFramesTellOfDisputes(t *testing.T) {
 	n := newNode(t, 2, nil)
@@ -238,12 +279,14 @@ func TestBadReports(t *testing.T) {
 		_, err := n.report(m)
 		require.Equal(t, connect.CodeInvalidArgument, connect.CodeOf(err), name)
 	}
+	_, err := n.report(&api.ReportRequest{Topic: topicName, Replica: "r", Instance: []byte("short")})
+	require.Equal(t, connect.CodeInvalidArgument, connect.CodeOf(err))
 	many := reported("r", 0, nil)
 	many.Partitions = make([]*api.ReplicaPartition, 5000)
 	for i := range many.Partitions {
 		many.Partitions[i] = &api.ReplicaPartition{Phase: "following"}
 	}
-	_, err := n.report(many)
+	_, err = n.report(many)
 	require.Equal(t, connect.CodeInvalidArgument, connect.CodeOf(err))
 	_, err = n.report(reported("r", 0, func(x *api.ReplicaPartition) { x.Partition = 1 }))
 	code, why, _ := reason(t, err)

@@ -77,7 +77,7 @@ func (s *service) resumeOnce(t *keyframer.Topic, p *keyframer.Partition, q *resu
 		}
 		answer.Frame = frameOf(t, p, tab, *a.frame)
 		l, err := s.cfg.Leases.Grant(lease.Terms{
-			Topic: t.Name, TopicID: t.ID, Partition: p.Index, Incarnation: p.Incarnation, Replica: q.replica,
+			Topic: t.Name, TopicID: t.ID, Partition: p.Index, Incarnation: p.Incarnation, Replica: q.replica, Instance: q.instance,
 			Cut: a.frame.Cut, Since: a.heldSince, From: a.heldFrom,
 		})
 		granted = &l
@@ -112,7 +112,7 @@ func parseResume(m *api.ResumeRequest) (*resumption, error) {
 	invalid := func(format string, args ...any) error {
 		return connect.NewError(connect.CodeInvalidArgument, fmt.Errorf(format, args...))
 	}
-	if err := checkReplica(m.Replica); err != nil {
+	if err := errors.Join(checkReplica(m.Replica), checkInstance(m.Instance)); err != nil {
 		return nil, connect.NewError(connect.CodeInvalidArgument, err)
 	}
 	q := &resumption{replica: m.Replica, epoch: m.LeaderEpoch, hasState: len(m.Incarnation) > 0}
@@ -127,6 +127,7 @@ func parseResume(m *api.ResumeRequest) (*resumption, error) {
 		return nil, invalid("only a state can be repaired, at an offset")
 	}
 	copy(q.incarnation[:], m.Incarnation)
+	copy(q.instance[:], m.Instance)
 	if m.RepairAt != nil {
 		q.repairs, q.repairAt = true, *m.RepairAt
 	}

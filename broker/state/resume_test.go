@@ -463,6 +463,7 @@ func TestResumeRefusals(t *testing.T) {
 	for name, m := range map[string]*api.ResumeRequest{
 		"a long name":              {Replica: strings.Repeat("x", 250)},
 		"a terminal's name":        {Replica: "a\x1b[2J"},
+		"an instance":              {Instance: []byte{1}},
 		"an incarnation":           {Incarnation: []byte{1}, Points: held(at, 1).Points},
 		"no position":              {Incarnation: incarnation()},
 		"no incarnation":           {Points: held(at, 1).Points},

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/hex"
 	"fmt"
 	"io"
 	"strings"
@@ -20,6 +21,9 @@ func newReplicaListCommand() *cobra.Command {
 the first of them has been there, the newest key frame at which it was equal to the log, how its latest comparison ended, and what its last
 repair took. Replicas report as often as the broker asks; one that is silent is forgotten after a few minutes, and so is one that has halted, once
 its process has ended.
+
+A name is one process's at a time. Where several report under one, as copies of a directory do, each has its lines, with "shared name" beside its
+verdict, and below it says which they are.
 
 Where replicas agree with one another and not with the broker, it says so: nothing is repaired there until "keyframe replica settle", also
 after a restart of the broker.`,
@@ -54,7 +58,7 @@ after a restart of the broker.`,
 
 // printReplicas prints a table for people, or one object for each replica and partition.
 func printReplicas(cmd *cobra.Command, c *config, m *state.ReplicasResponse, now time.Time) error {
-	columns, row := []string{"topic", "replica", "host", "partition", "phase", "position", "lag_records", "lag_ms", "verified", "verified_time", "verdict",
+	columns, row := []string{"topic", "replica", "host", "instance", "processes", "partition", "phase", "position", "lag_records", "lag_ms", "verified", "verified_time", "verdict",
 		"compared", "compared_time", "reason", "repairs", "repair_cut", "repair_method", "repair_keys", "repair_bytes", "repair_us", "repair_time",
 		"reported"}, replicaObject
 	if c.str("format") == "table" {
@@ -75,8 +79,25 @@ func printReplicas(cmd *cobra.Command, c *config, m *state.ReplicasResponse, now
 	if err := out.close(); err != nil {
 		return err
 	}
+	printShared(cmd.ErrOrStderr(), m.Replicas)
 	printDisputes(cmd.ErrOrStderr(), m.Disputes)
 	return nil
+}
+
+// printShared says which names several processes have, and what to do. The replicas of a name follow one another.
+func printShared(to io.Writer, replicas []*state.Replica) {
+	for len(replicas) > 0 {
+		r, hosts := replicas[0], []string(nil)
+		for len(replicas) > 0 && replicas[0].Topic == r.Topic && replicas[0].Replica == r.Replica {
+			hosts = append(hosts, replicas[0].Host)
+			replicas = replicas[1:]
+		}
+		if r.Processes > 1 {
+			fmt.Fprintf(to, "%d processes are replica %s of %s: %s. They run on copies of one directory, or were given one name.\n"+
+				"  What they find counts once. Give each a name of its own (keyframe replica run --name), and a directory that it loaded itself.\n",
+				r.Processes, printable(r.Replica), printable(r.Topic), printable(strings.Join(hosts, ", ")))
+		}
+	}
 }
 
 // printDisputes says what an operator has to know, and to do.
@@ -107,6 +128,9 @@ func replicaRow(r *state.Replica, x *state.ReplicaPartition, now time.Time) []an
 	if x.Phase != "following" {
 		verdict += ", " + x.Phase
 	}
+	if r.Processes > 1 {
+		verdict += ", shared name"
+	}
 	if p := x.Repair; p != nil {
 		repair = fmt.Sprintf("%s, %s, %s", counted(p.Keys, "key"), counted(p.Bytes, "byte"), ago(p.TimeMs))
 	}
@@ -127,7 +151,7 @@ func lagText(records, ms int64) string {
 
 // replicaObject is the same for programs.
 func replicaObject(r *state.Replica, x *state.ReplicaPartition) []any {
-	row := []any{r.Topic, r.Replica, r.Host, x.Partition, x.Phase, x.Position, x.LagRecords, x.LagMs}
+	row := []any{r.Topic, r.Replica, r.Host, orAbsent(hex.EncodeToString(r.Instance)), max(r.Processes, 1), x.Partition, x.Phase, x.Position, x.LagRecords, x.LagMs}
 	switch {
 	case x.VerifiedMs != 0:
 		row = append(row, x.Verified, timestamp(x.VerifiedMs))

@@ -41,6 +41,12 @@ func TestReplicaTable(t *testing.T) {
 				{Phase: "bootstrapping", LagRecords: 5, LagMs: -1},
 				{Partition: 1, Phase: "following", Position: 9, Verified: 7},
 			}},
+			{Topic: "users", Replica: "twice", Host: "c pid 1", Instance: []byte{1}, Processes: 2, ReportedMs: ms, Partitions: []*state.ReplicaPartition{
+				{Phase: "following", Position: 9, Outcome: state.Outcome_OUTCOME_EQUAL},
+			}},
+			{Topic: "users", Replica: "twice", Host: "d pid 1", Instance: []byte{2}, Processes: 2, ReportedMs: ms, Partitions: []*state.ReplicaPartition{
+				{Phase: "halted", Position: 8},
+			}},
 		},
 		Disputes: []*state.Dispute{{Topic: "users", Partition: 1, Point: &state.Point{Offset: 80}, Replicas: []string{"cache-1", "cache-2"}}},
 	}
@@ -55,25 +61,35 @@ func TestReplicaTable(t *testing.T) {
 		require.NoError(t, printReplicas(cmd, c, m, now))
 		return trailing.ReplaceAllString(out.String(), "\n")
 	}
-	require.Equal(t, `TOPIC  REPLICA  HOST     PARTITION  POSITION  LAG              VERIFIED         VERDICT                LAST REPAIR                    REPORTED
-users  cache-1  a pid 7          0      1200  34, 1.2s         1100, 1m1s ago   equal                  3 keys, 2210 bytes, 10m0s ago  3s ago
-users  cache-1  a pid 7          1        80  0                never            drifted at 80, halted  none                           3s ago
-users  new      b pid 8          0         0  5, time unknown  never            none, bootstrapping    none                           0s ago
-users  new      b pid 8          1         9  0                7, time unknown  none                   none                           0s ago
+	require.Equal(t, `TOPIC  REPLICA  HOST     PARTITION  POSITION  LAG              VERIFIED         VERDICT                    LAST REPAIR                    REPORTED
+users  cache-1  a pid 7          0      1200  34, 1.2s         1100, 1m1s ago   equal                      3 keys, 2210 bytes, 10m0s ago  3s ago
+users  cache-1  a pid 7          1        80  0                never            drifted at 80, halted      none                           3s ago
+users  new      b pid 8          0         0  5, time unknown  never            none, bootstrapping        none                           0s ago
+users  new      b pid 8          1         9  0                7, time unknown  none                       none                           0s ago
+users  twice    c pid 1          0         9  0                never            equal, shared name         none                           0s ago
+users  twice    d pid 1          0         8  0                never            none, halted, shared name  none                           0s ago
+2 processes are replica twice of users: c pid 1, d pid 1. They run on copies of one directory, or were given one name.
+  What they find counts once. Give each a name of its own (keyframe replica run --name), and a directory that it loaded itself.
 partition 1 of users is disputed: cache-1, cache-2 agree with one another at 80 and not with the broker, so nothing is repaired from it.
   Stop the broker and run keyframe check, which folds the log again. If it finds no problem, the replicas are wrong: start the broker,
   which goes on with the dispute, and decide for the log: keyframe replica settle users 1
 `, list("table"))
 	m.Disputes = nil
-	require.Equal(t, `{"topic":"users","replica":"cache-1","host":"a pid 7","partition":0,"phase":"following","position":1200,"lag_records":34,"lag_ms":1234,`+
+	require.Equal(t, `{"topic":"users","replica":"cache-1","host":"a pid 7","processes":1,"partition":0,"phase":"following","position":1200,"lag_records":34,"lag_ms":1234,`+
 		`"verified":1100,"verified_time":1700000539000,"verdict":"equal","compared":1100,"compared_time":1700000539000,"repairs":2,"repair_cut":900,`+
 		`"repair_method":"sketch","repair_keys":3,"repair_bytes":2210,"repair_us":5300,"repair_time":1700000000000,"reported":1700000597000}
-{"topic":"users","replica":"cache-1","host":"a pid 7","partition":1,"phase":"halted","position":80,"lag_records":0,"lag_ms":0,"verdict":"drifted",`+
+{"topic":"users","replica":"cache-1","host":"a pid 7","processes":1,"partition":1,"phase":"halted","position":80,"lag_records":0,"lag_ms":0,"verdict":"drifted",`+
 		`"compared":80,"compared_time":1700000590000,"reason":"2 rows here, 3 in the log","repairs":0,"reported":1700000597000}
-{"topic":"users","replica":"new","host":"b pid 8","partition":0,"phase":"bootstrapping","position":0,"lag_records":5,"lag_ms":-1,"verdict":"none",`+
+{"topic":"users","replica":"new","host":"b pid 8","processes":1,"partition":0,"phase":"bootstrapping","position":0,"lag_records":5,"lag_ms":-1,"verdict":"none",`+
 		`"repairs":0,"reported":1700000600000}
-{"topic":"users","replica":"new","host":"b pid 8","partition":1,"phase":"following","position":9,"lag_records":0,"lag_ms":0,"verified":7,`+
+{"topic":"users","replica":"new","host":"b pid 8","processes":1,"partition":1,"phase":"following","position":9,"lag_records":0,"lag_ms":0,"verified":7,`+
 		`"verdict":"none","repairs":0,"reported":1700000600000}
+{"topic":"users","replica":"twice","host":"c pid 1","instance":"01","processes":2,"partition":0,"phase":"following","position":9,"lag_records":0,"lag_ms":0,`+
+		`"verdict":"equal","compared":0,"compared_time":0,"repairs":0,"reported":1700000600000}
+{"topic":"users","replica":"twice","host":"d pid 1","instance":"02","processes":2,"partition":0,"phase":"halted","position":8,"lag_records":0,"lag_ms":0,`+
+		`"verdict":"none","repairs":0,"reported":1700000600000}
+2 processes are replica twice of users: c pid 1, d pid 1. They run on copies of one directory, or were given one name.
+  What they find counts once. Give each a name of its own (keyframe replica run --name), and a directory that it loaded itself.
 `, list("jsonl"))
 }
 
@@ -219,4 +235,33 @@ func TestReplicaRunIsListed(t *testing.T) {
 	cancel()
 	require.NoError(t, <-ended, out.String())
 	require.NotContains(t, n.listed(t), "mine")
+}
+
+// A replica that runs on a copy of another's directory has the other's name; it shows as soon as that one reports again, and no longer than both run.
+func TestCopiedDirectoryIsListed(t *testing.T) {
+	n := startNode(t)
+	n.run(t, "", "topic", "create", "users", "--cleanup-policy", "compact")
+	n.run(t, "alice\tonline\n", "produce", "users")
+	n.run(t, "", "frames", "cut", "users")
+	open := func(dir string) *client.Replica {
+		r, err := client.OpenReplica(t.Context(), client.Config{Brokers: []string{n.kafka}, StateURL: n.state, Topic: "users", Store: client.Dir(dir)})
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, r.Close()) })
+		return r
+	}
+	dir, copied := filepath.Join(t.TempDir(), "replica"), filepath.Join(t.TempDir(), "copied")
+	require.NoError(t, open(dir).Close())
+	require.NoError(t, os.CopyFS(copied, os.DirFS(dir)))
+	first, second := open(dir), open(copied)
+	require.Equal(t, first.Name(), second.Name())
+	n.run(t, "bob\taway\n", "produce", "users")
+	n.run(t, "", "frames", "cut", "users")
+	name := first.Name()
+	require.Equal(t, "TOPIC REPLICA HOST PARTITION POSITION LAG VERIFIED VERDICT LAST REPAIR REPORTED\n"+
+		strings.Repeat("users "+name+" HOST 0 2 0 2, AGO equal, shared name none AGO\n", 2)+
+		"2 processes are replica "+name+" of users: HOST, HOST. They run on copies of one directory, or were given one name.\n"+
+		" What they find counts once. Give each a name of its own (keyframe replica run --name), and a directory that it loaded itself.\n",
+		n.listed(t, "2 processes", "equal, shared name none AGO\nusers "+name+" HOST 0 2 0 2, AGO equal, shared"))
+	require.NoError(t, second.Close())
+	require.NotContains(t, n.listed(t), "shared name")
 }

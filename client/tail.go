@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -102,7 +104,12 @@ func (k *kafkaTail) remove(partition int32) {
 	k.cl.RemoveConsumePartitions(map[string][]int32{k.topic: {partition}})
 }
 
-func (k *kafkaTail) close() { k.cl.Close() }
+// close removes all partitions first: franz-go's Close does not expect that a metadata update still finds some that were just added, and then
+// begins to fetch them while it closes.
+func (k *kafkaTail) close() {
+	k.cl.RemoveConsumePartitions(map[string][]int32{k.topic: slices.Collect(maps.Keys(k.assigned))})
+	k.cl.Close()
+}
 
 func (k *kafkaTail) poll(ctx context.Context) ([]segment, error) {
 	fetches := k.cl.PollFetches(ctx)

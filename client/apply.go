@@ -109,15 +109,16 @@ func (p *partition) applyLocked(seg segment) (verdicts []Verdict, why *restart, 
 	}
 }
 
-// recordLocked returns what keeps the ring and the history while records are applied to s.
+// recordLocked returns what keeps the ring and the history while records are applied to s. The log start is that of the change, not of the segment:
+// rows leave at a cut within one.
 func (p *partition) recordLocked(s rows) memory.Applied {
-	id, start := s.identity(), p.start.Load()
+	id := s.identity()
 	return func(offset int64, d digest.Digest, row *frame.Row) {
 		if s.perRecord() {
 			p.ring.add(offset+1, d)
 		}
 		if row != nil {
-			p.history.add(toChange(id, row, Position{id.Incarnation, offset + 1, start}))
+			p.history.add(toChange(id, row, Position{id.Incarnation, offset + 1, p.start.Load()}))
 		}
 	}
 }

@@ -208,6 +208,19 @@ func (l *fakeLog) cutExpiring(p int32, start int64) int64 {
 	return l.cutLocked(p)
 }
 
+// cutExpiringAt is cutExpiring at an offset below the end, which is the newest cut.
+func (l *fakeLog) cutExpiringAt(p int32, offset, start int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	part := l.parts[p]
+	if part.rowStarts == nil {
+		part.rowStarts = map[int64]int64{}
+	}
+	part.start, part.rowStarts[offset] = start, start
+	l.cutAtLocked(p, offset)
+	l.changed.notify()
+}
+
 // thin drops one key frame.
 func (l *fakeLog) thin(p int32, cut int64) {
 	l.mu.Lock()

@@ -293,7 +293,7 @@ func (w *reporter) run(ctx context.Context) {
 
 // worthRepeating tells whether the same report may be taken soon.
 func worthRepeating(err error) bool {
-	switch connect.CodeOf(err) {
+	switch plane.CodeOf(err) {
 	case connect.CodeUnimplemented, connect.CodeInvalidArgument, connect.CodeOutOfRange, connect.CodeResourceExhausted, connect.CodeNotFound, connect.CodeFailedPrecondition, connect.CodePermissionDenied:
 		return false
 	}
@@ -358,7 +358,7 @@ func refusesPart(err error) bool {
 	case state.Reason_REASON_UNKNOWN_TOPIC, state.Reason_REASON_TOPIC_DELETED, state.Reason_REASON_NOT_KEY_FRAMED:
 		return false
 	}
-	switch connect.CodeOf(err) {
+	switch plane.CodeOf(err) {
 	case connect.CodeInvalidArgument, connect.CodeOutOfRange, connect.CodeFailedPrecondition, connect.CodeNotFound:
 		return true
 	}
@@ -367,7 +367,7 @@ func refusesPart(err error) bool {
 
 // giveUp says once for what reason the broker refuses to hear of a partition. It is told of it again with what happens next, or at the next interval.
 func (w *reporter) giveUp(x *state.ReplicaPartition, err error) {
-	is := refusal{x.Partition, connect.CodeOf(err), plane.ReasonOf(err)}
+	is := refusal{x.Partition, plane.CodeOf(err), plane.ReasonOf(err)}
 	if w.refused[is] {
 		return
 	}

@@ -1,25 +1,35 @@
 package state
 
 import (
+	"errors"
 	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
 	"strings"
 	"time"
+
+	"connectrpc.com/connect"
 )
 
 // guard refuses requests that a web page elsewhere made a browser send, see the package doc.
 func (s *Server) guard(next http.Handler) http.Handler {
+	calls := connect.NewErrorWriter(connect.WithRequireConnectProtocolHeader())
+	refuse := func(w http.ResponseWriter, r *http.Request, why string) {
+		s.metrics.refusedHosts.Inc()
+		if calls.IsSupported(r) { // a client knows by it that the broker has said so, and nobody in between
+			_ = calls.Write(w, r, connect.NewError(connect.CodePermissionDenied, errors.New(why)))
+			return
+		}
+		http.Error(w, why, http.StatusForbidden)
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !s.ownHost(r) {
-			s.metrics.refusedHosts.Inc()
-			http.Error(w, "this server is not known by the host name of the request; name it in the configuration", http.StatusForbidden)
+			refuse(w, r, "this server is not known by the host name of the request; name it in the configuration")
 			return
 		}
 		if origin := r.Header.Values("Origin"); len(origin) > 0 && !ownOrigin(origin, r.Host) {
-			s.metrics.refusedHosts.Inc()
-			http.Error(w, "requests from web pages of other origins are refused", http.StatusForbidden)
+			refuse(w, r, "requests from web pages of other origins are refused")
 			return
 		}
 		next.ServeHTTP(w, r)

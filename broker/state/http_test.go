@@ -11,12 +11,14 @@ import (
 	"strings"
 	"testing"
 
+	"connectrpc.com/connect"
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 	"github.com/stretchr/testify/require"
 
 	"github.com/keyframelog/keyframe/broker/keyframer/memlog"
 	"github.com/keyframelog/keyframe/broker/state"
+	api "github.com/keyframelog/keyframe/proto/state"
 )
 
 const latest = "/v1/topics/files/partitions/0/frames/latest"
@@ -189,6 +191,22 @@ func TestForeignHostsAndOrigins(t *testing.T) {
 		answer, _ := n.request("GET", "/livez", "Host", "localhost:"+port, "Origin", origin)
 		require.Equal(t, want, answer.StatusCode, origin)
 	}
+
+	// A caller is told by a word of the broker's: a status may be that of something in between, and such a call is made again.
+	cut := connect.NewRequest(&api.CutRequest{Topic: topicName})
+	frames := connect.NewRequest(&api.FramesRequest{Topic: topicName})
+	for _, h := range []http.Header{cut.Header(), frames.Header()} {
+		h.Set("Origin", "http://evil.example")
+	}
+	_, err = n.client.Cut(t.Context(), cut)
+	require.True(t, connect.IsWireError(err))
+	require.Equal(t, connect.CodePermissionDenied, connect.CodeOf(err))
+	stream, err := n.client.Frames(t.Context(), frames)
+	require.NoError(t, err)
+	defer stream.Close()
+	require.False(t, stream.Receive())
+	require.True(t, connect.IsWireError(stream.Err()))
+	require.ErrorContains(t, stream.Err(), "other origins are refused")
 }
 
 func TestHealth(t *testing.T) {

@@ -12,7 +12,7 @@ import (
 
 var (
 	// ErrRefused is wrapped where the state plane says that asking again will not help: the topic is not key-framed, or the request is
-	// not admitted.
+	// not admitted. What only looks so because the answer was damaged on its way is not among it, see CodeOf.
 	ErrRefused = errors.New("the state plane refuses this replica")
 	// ErrNoPartition is wrapped where it does not know a partition.
 	ErrNoPartition = errors.New("the state plane does not know the partition")
@@ -43,6 +43,22 @@ var ErrDisputed = fmt.Errorf("%w: replicas agree with one another and not with i
 // Disputed tells whether the broker refuses because replicas agree with one another and not with it.
 func Disputed(err error) bool {
 	return errors.Is(err, ErrDisputed) || ReasonOf(err) == state.Reason_REASON_DISPUTED
+}
+
+// CodeOf is the code that the broker answered with. An error that the client made itself is no word of the broker's, whatever its code: connect-go calls an
+// answer that does not decompress or is no message, because a bit of it was flipped on its way, an invalid argument. It is Unavailable here, but for a
+// call that nobody there knows (Unimplemented: of a broker of before it, an HTTP status), and for the end of the caller's own context.
+func CodeOf(err error) connect.Code {
+	code := connect.CodeOf(err)
+	var call *connect.Error
+	if connect.IsWireError(err) || !errors.As(err, &call) {
+		return code
+	}
+	switch code {
+	case connect.CodeUnimplemented, connect.CodeCanceled, connect.CodeDeadlineExceeded:
+		return code
+	}
+	return connect.CodeUnavailable
 }
 
 // ReasonOf finds the reason that the state plane attaches to its errors.
@@ -100,14 +116,14 @@ func Passing(err error) bool {
 			return false
 		}
 	}
-	switch connect.CodeOf(err) {
+	switch CodeOf(err) {
 	case connect.CodeUnavailable, connect.CodeDeadlineExceeded, connect.CodeAborted, connect.CodeInternal, connect.CodeUnknown, connect.CodeCanceled:
 		return true
 	}
 	return false
 }
 
-// Away tells whether a call failed because nobody answered it: the broker restarts, or cannot be reached.
+// Away tells whether a call failed because nobody answered it, or nothing that can be read: the broker restarts, or cannot be reached.
 func Away(err error) bool {
 	var call *connect.Error
 	var get *url.Error

@@ -43,7 +43,7 @@ type Lease struct {
 // Resume asks how a replica becomes current. Errors: ErrNoHandshake, ErrBadAnswer, ErrRefused, or the call's own.
 func (p *Plane) Resume(ctx context.Context, req *state.ResumeRequest) (Answer, error) {
 	resp, err := p.rpc.Resume(ctx, connect.NewRequest(req))
-	switch code := connect.CodeOf(err); {
+	switch code := CodeOf(err); {
 	case err == nil:
 		return toAnswer(req, resp.Msg)
 	case code == connect.CodeUnimplemented:

@@ -291,7 +291,9 @@ func difference(old, now rows, oldAt, nowAt Position) iter.Seq2[Change, error] {
 				continue
 			}
 			gone := frame.Row{Key: row.Key, Offset: nowAt.Offset - 1, Timestamp: row.Timestamp, Tombstone: true}
-			if !yield(toChange(id, &gone, oldAt), nil) {
+			c := toChange(id, &gone, oldAt)
+			c.start = nowAt.Start // it may have expired on the way
+			if !yield(c, nil) {
 				return
 			}
 		}

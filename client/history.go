@@ -141,11 +141,29 @@ func (h *history) start(from Position) (seq uint64, ok bool) {
 		return h.end, false
 	}
 	for seq = h.base; seq < h.end; seq++ {
-		if c := &h.changes[seq%uint64(h.capacity)]; c.Offset >= from.Offset || c.start > from.Start {
+		c := &h.changes[seq%uint64(h.capacity)]
+		if c.Offset >= from.Offset {
 			break
+		}
+		if c.start > from.Start { // what expired below from, which whoever was there had not heard of; deltas in between he has
+			return seq, h.onlyExpiredLocked(seq, from.Offset)
 		}
 	}
 	return seq, true
+}
+
+// onlyExpiredLocked tells whether the changes from seq on that lie below an offset are all of rows that expired.
+func (h *history) onlyExpiredLocked(seq uint64, offset int64) bool {
+	for ; seq < h.end; seq++ {
+		c := &h.changes[seq%uint64(h.capacity)]
+		if c.Offset >= offset {
+			return true
+		}
+		if !c.Expired {
+			return false
+		}
+	}
+	return true
 }
 
 // before tells whether something may have happened on the way from p to another position of the same incarnation.

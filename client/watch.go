@@ -137,7 +137,13 @@ func (p *partition) catchUpLocked(from, now Position, resumed bool) (iter.Seq2[C
 		return nil, reset
 	}
 	for _, t := range tombs {
-		if known && !t.expired {
+		if t.offset < from.Offset { // came with a log start that who was there had not heard of; deltas in between he has
+			if _, lives, err := s.get([]byte(t.key)); err != nil {
+				return nil, &PartitionError{p.r.cfg.Topic, p.no, now.Offset, err}
+			} else if lives {
+				continue
+			}
+		} else if known && !t.expired {
 			continue // its tombstone is among the rows
 		}
 		gone[t.key] = t

@@ -68,3 +68,64 @@ func TestWatchBehindRowsThatExpiredWithinAFetch(t *testing.T) {
 		}
 	})
 }
+
+// Whoever watched another replica, or this one before it lost its latest changes, comes with a position behind a cut, and without what expired there.
+// He is told of that, of nothing that he has, and of no key that came back.
+func TestWatchFromBehindRowsThatExpired(t *testing.T) {
+	eachStore(t, func(t *testing.T, store func() Store) {
+		for _, kept := range []bool{true, false} { // the changes
+			for _, loaded := range []bool{false, true} { // a frame, in place of the deltas up to the cut
+				t.Run(fmt.Sprintf("kept %v/loaded %v", kept, loaded), func(t *testing.T) {
+					g := newRig(t, fold.LastValue, 1)
+					g.cfg.Store, g.cfg.WatchChanges = store(), 16
+					g.log.append(0, "k0", "1", "k1", "1", "k2", "1")
+					g.log.cut(0)
+					r := g.open()
+					ctx, cancel := context.WithCancel(testContext(t))
+					next, stop := pullChanges(r.Watch(ctx, nil)) // so that a Dir store keeps what changes
+					defer func() { cancel(); stop() }()
+					for range 3 {
+						_, err := next()
+						require.NoError(t, err)
+					}
+					id := r.Positions()[0].Incarnation
+					g.tail.hold()
+					g.log.append(0, "k1", "5") // 3
+					cut := g.log.cutExpiring(0, 3)
+					require.Eventually(t, func() bool { return r.partitions[0].waitsFor(cut) }, guard, time.Millisecond)
+					if loaded {
+						g.log.trim(0)
+						frames := g.plane.tries.Load()
+						r.partitions[0].restartWith(restart{event: OutOfRange, err: errOutOfRange})
+						require.Eventually(t, func() bool { return g.plane.tries.Load() > frames && r.partitions[0].startIs(3) }, guard, time.Millisecond)
+					}
+					at := cut
+					m := &mirror{state: map[string]string{"k0": "1", "k1": "5", "k2": "1"}}
+					g.tail.release()
+					if !loaded {
+						at = g.log.append(0, "k2", "3", "k4", "4") // 4, 5
+						m.state["k2"], m.state["k4"] = "3", "4"
+						require.NoError(t, r.WaitFor(testContext(t), 0, at))
+					}
+					m.at = Positions{0: {Incarnation: id, Offset: at}}
+					last := at
+					if !kept {
+						for range 40 {
+							last = g.log.append(0, "x", "1")
+						}
+					}
+					last = g.log.append(0, "end", "1")
+					require.NoError(t, r.WaitFor(testContext(t), 0, last))
+					for c, err := range r.Watch(testContext(t), m.at) {
+						require.NoError(t, err)
+						require.True(t, c.Deleted || c.Offset >= at, "%s at %d was told before", c.Key, c.Offset)
+						if m.take(c); m.at[0].Offset == last {
+							break
+						}
+					}
+					require.Equal(t, g.log.state(0), m.state)
+				})
+			}
+		}
+	})
+}

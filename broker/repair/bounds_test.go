@@ -38,9 +38,44 @@ func TestAScanThatNobodyWaitsForIsBounded(t *testing.T) {
 	close(g.open)
 	w.open(sources[0]).Release() // when it has been read
 	w.open(sources[1]).Release()
-	w.pass(time.Second)
 	w.open(sources[2])
 	require.EqualValues(t, 3, w.metric("scan_seconds"))
+}
+
+// Who searches in many frames at once, in each question in all of them, is refused nothing, and each is read once; nor does it have to say that it is done.
+func TestASearchInManyFrames(t *testing.T) {
+	w := newWorld(t, repair.Config{})
+	var sources []repair.Source
+	for i := range int32(12) {
+		sources = append(sources, w.source(i))
+	}
+	each := func(question func(*repair.Frame)) {
+		for _, src := range sources {
+			f, err := w.desk.Open(context.Background(), src, cut)
+			require.NoError(t, err)
+			question(f)
+			f.Release()
+		}
+	}
+	cells := func(first, n int) {
+		each(func(f *repair.Frame) {
+			_, err := f.Cells(context.Background(), first, n)
+			require.NoError(t, err)
+		})
+	}
+	cells(0, 64)
+	cells(64, 200)
+	each(func(f *repair.Frame) { require.Len(t, f.Tags(), rows-1) })
+	for range 2 {
+		each(func(f *repair.Frame) {
+			got, _, err := collect(f, f.Tags()[0])
+			require.NoError(t, err)
+			require.Len(t, got, 1)
+		})
+	}
+	cells(0, 64) // and begins anew
+	require.Zero(t, w.metric("refused_total"))
+	require.EqualValues(t, 12, w.metric("scan_seconds"))
 }
 
 // However many frames are damaged, so many are remembered.
@@ -67,7 +102,7 @@ func TestDamagedFramesThatAreRemembered(t *testing.T) {
 
 // What is refused is counted by its reason.
 func TestRefusalsAreCounted(t *testing.T) {
-	w := newWorld(t, repair.Config{Frames: 1, MemoryBytes: 30 * rows})
+	w := newWorld(t, repair.Config{MemoryBytes: 30 * rows})
 	src, other := w.source(0), w.source(1)
 	refused := func(want error, src repair.Source, at int64) {
 		t.Helper()
@@ -98,9 +133,12 @@ keyframe_repair_refused_total{reason="other"} 1
 `), "keyframe_repair_refused_total"))
 }
 
-// Two frames are in work; a third has to wait until one was not used for a moment, and takes its place then.
-func TestAtMostTwoFramesAreInWork(t *testing.T) {
-	w := newWorld(t, repair.Config{Grace: 3 * time.Second, Keep: time.Minute})
+// frameBytes is what a frame of these tests takes without cells.
+const frameBytes = 512 + 20*(rows-1)
+
+// Where memory is for two frames, a third has to wait until one was not used for a moment, and takes its place then.
+func TestFramesMakeRoom(t *testing.T) {
+	w := newWorld(t, repair.Config{MemoryBytes: 2*frameBytes + 1, Grace: 3 * time.Second, Keep: time.Minute})
 	sources := []repair.Source{w.source(0), w.source(1), w.source(2)}
 	first, second := w.open(sources[0]), w.open(sources[1])
 	busy := func() {
@@ -136,78 +174,13 @@ func TestAtMostTwoFramesAreInWork(t *testing.T) {
 	require.EqualValues(t, 4, w.metric("scan_seconds"), "it was kept")
 }
 
-// Replicas that have fetched what they found do not come back: their frame makes room for another at once. While one of them still searches it does not,
-// and not for as long as it took to read it.
-func TestAFrameThatHasServedMakesRoom(t *testing.T) {
-	w := newWorld(t, repair.Config{Frames: 1, Grace: time.Hour, Keep: 24 * time.Hour})
-	sources := []repair.Source{w.source(0), w.source(1)}
-	ctx := context.Background()
-	v, err := sources[0].Table.View(cut) // so that the next one reads nothing
-	require.NoError(t, err)
-	require.NoError(t, v.Close())
-	g := &gate{reached: make(chan struct{}, 1), open: make(chan struct{})}
-	w.gate.Store(g)
-	opened := make(chan *repair.Frame)
-	go func() {
-		f, _ := w.desk.Open(ctx, sources[0], cut)
-		opened <- f
-	}()
-	<-g.reached
-	w.pass(time.Second) // so long it takes
-	w.gate.Store(nil)
-	close(g.open)
-	first := <-opened
-	require.NotNil(t, first)
-	search := func(first int) {
-		t.Helper()
-		f := w.open(sources[0])
-		_, err := f.Cells(ctx, first, 8)
-		require.NoError(t, err)
-		f.Release()
-	}
-	found := func() {
-		t.Helper()
-		f := w.open(sources[0])
-		got, _, err := collect(f, f.Tags()[0])
-		require.NoError(t, err)
-		require.Len(t, got, 1)
-		f.Release()
-	}
-	busy := func() {
-		t.Helper()
-		_, err := w.desk.Open(ctx, sources[1], cut)
-		require.ErrorIs(t, err, repair.ErrBusy)
-	}
-	first.Release()
-	search(0)
-	search(8) // of the same replica
-	search(0) // of another
-	found()   // which has asked for tags as well
-	w.pass(time.Minute)
-	busy()
-	tags := w.open(sources[0])
-	for range 2 {
-		_, _, err := collect(tags, 0)
-		require.NoError(t, err)
-	}
-	tags.Release()
-	busy()
-	w.pass(time.Second - time.Millisecond)
-	busy()
-	w.pass(time.Millisecond)
-	w.open(sources[1]).Release()
-	w.pass(time.Minute)
-	_, err = w.desk.Open(ctx, sources[0], cut)
-	require.ErrorIs(t, err, repair.ErrBusy, "nobody has fetched anything from the other")
-}
-
 func TestAFrameIsForgotten(t *testing.T) {
 	w := newWorld(t, repair.Config{Keep: time.Minute})
 	src := w.source(0)
 	f := w.open(src)
 	_, err := f.Cells(context.Background(), 0, 64)
 	require.NoError(t, err)
-	require.EqualValues(t, 20*(rows-1)+24*64, w.metric("held_bytes"))
+	require.EqualValues(t, frameBytes+24*64, w.metric("held_bytes"))
 	w.pass(time.Hour)
 	require.Equal(t, time.Minute, w.desk.Forget())
 	require.EqualValues(t, 1, w.metric("frames"), "it is in use")
@@ -222,17 +195,32 @@ func TestAFrameIsForgotten(t *testing.T) {
 }
 
 func TestMemoryIsBounded(t *testing.T) {
-	w := newWorld(t, repair.Config{MemoryBytes: 30 * rows, Frames: 5, Grace: time.Second})
-	f := w.open(w.source(0))
-	src := w.source(1)
-	_, err := w.desk.Open(context.Background(), src, cut)
-	require.ErrorIs(t, err, repair.ErrBusy, "two do not fit")
-	f.Release()
+	ctx := context.Background()
+	w := newWorld(t, repair.Config{MemoryBytes: 2*frameBytes + 24*100, Grace: time.Second})
+	src, other := w.source(0), w.source(1)
+	f, second := w.open(src), w.open(other)
+	_, err := f.Cells(ctx, 0, 101)
+	require.ErrorIs(t, err, repair.ErrBusy, "cells take memory, too")
+	require.EqualValues(t, 1, w.metric("refused_total"))
+	want, err := f.Cells(ctx, 0, 90)
+	require.NoError(t, err)
+	_, err = second.Cells(ctx, 0, 11)
+	require.ErrorIs(t, err, repair.ErrBusy)
+	_, err = second.Cells(ctx, 0, 10)
+	require.NoError(t, err)
+	require.EqualValues(t, 2*frameBytes+24*100, w.metric("held_bytes"))
+	second.Release()
+	_, err = f.Cells(ctx, 0, 100)
+	require.ErrorIs(t, err, repair.ErrBusy, "who decodes comes back")
 	w.pass(time.Second)
-	w.open(src)
+	more, err := f.Cells(ctx, 0, 100)
+	require.NoError(t, err)
+	require.Equal(t, want, more[:90])
 	require.EqualValues(t, 1, w.metric("frames"))
+	_, err = f.Cells(ctx, 0, 1<<20)
+	require.ErrorIs(t, err, repair.ErrTooLarge)
 
 	w = newWorld(t, repair.Config{MemoryBytes: 10 * rows})
-	_, err = w.desk.Open(context.Background(), w.source(0), cut)
+	_, err = w.desk.Open(ctx, w.source(0), cut)
 	require.ErrorIs(t, err, repair.ErrTooLarge)
 }

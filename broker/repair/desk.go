@@ -21,7 +21,7 @@ var (
 	// ErrDisputed: replicas agree with one another and not with this broker.
 	ErrDisputed = errors.New("replicas agree with one another and not with this broker: nothing is repaired from it until an operator has looked; " +
 		"keyframe check folds the log anew and compares, and where it finds no problem, keyframe replica settle ends the dispute")
-	// ErrBusy: as many frames as may be are in work. Ask again.
+	// ErrBusy: as many frames as may be are read at the moment, or memory is held by those that somebody is at. Ask again.
 	ErrBusy = errors.New("as many key frames as may be are repaired from at the moment: try again")
 	// ErrTooLarge: the frame has more rows than may be held in memory.
 	ErrTooLarge = errors.New("the key frame has too many rows to be repaired from: load it whole")
@@ -37,16 +37,17 @@ const (
 
 	rowBytes  = 8 + 8 + 4 // tag, offset, the encoder's next index
 	cellBytes = 24
-	badMax    = 64 // damaged frames that are remembered
+	keptBytes = 512 // what a frame takes beside
+	badMax    = 64  // damaged frames that are remembered
 )
 
 // Config of a Desk. Zero values mean the defaults.
 type Config struct {
-	// Frames bounds the frames in work. Default 2.
+	// Frames bounds the frames that are read at a time, and those that cells are made of. Default 2.
 	Frames int
-	// MemoryBytes bounds what is kept of all frames, cells not counted: of those there are 2^20 a frame at most. Default 1 GiB.
+	// MemoryBytes bounds what is kept of all frames. Default 1 GiB.
 	MemoryBytes int64
-	// Grace is how long after its last use a frame counts as in work, at most. Default 3 s.
+	// Grace is how long after its last use a frame is not given up for another one. Default 3 s.
 	Grace time.Duration
 	// Keep is how long after its last use a frame is kept. Default 1 min.
 	Keep time.Duration
@@ -101,11 +102,13 @@ type Desk struct {
 	running sync.WaitGroup // scans, and the goroutine that forgets
 	stop    chan struct{}
 	wake    chan struct{}
+	making  chan struct{} // has one for each frame that cells are made of; Config.Frames fit
 
-	mu     sync.Mutex // guards the rest, and in each frame what stands under it
-	closed bool
-	frames map[[32]byte]*kept // by pub
-	bad    map[[32]byte]verdict
+	mu      sync.Mutex // guards the rest, and in each frame what stands under it
+	closed  bool
+	frames  map[[32]byte]*kept // by pub
+	reading int                // scans under way, whether or not somebody waits for them
+	bad     map[[32]byte]verdict
 }
 
 // verdict is what is remembered of a damaged frame.
@@ -121,6 +124,7 @@ func NewDesk(cfg Config) *Desk {
 		cfg: cfg.withDefaults(), frames: map[[32]byte]*kept{}, bad: map[[32]byte]verdict{},
 		stop: make(chan struct{}), wake: make(chan struct{}, 1),
 	}
+	d.making = make(chan struct{}, d.cfg.Frames)
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	d.metrics = newMetrics(d.cfg.Metrics, d)
 	d.running.Go(func() { deadline.Keep(d.stop, d.wake, d.Forget) })
@@ -199,12 +203,16 @@ func (d *Desk) take(src Source, view *table.View) (k *kept, scan bool, err error
 		k = nil
 	}
 	if k == nil {
+		if d.reading >= d.cfg.Frames {
+			return nil, false, ErrBusy
+		}
 		k = newKept(src, view.Frame(), pub)
-		if err := d.admitLocked(now, k.bytes()); err != nil {
+		if err := d.admitLocked(now, k, k.bytes()); err != nil {
 			return nil, false, err
 		}
 		scan = true
 		k.uses++ // by the scan, whoever waits for it
+		d.reading++
 		d.frames[pub] = k
 		d.running.Go(func() { d.scan(k, view) })
 	}
@@ -212,20 +220,23 @@ func (d *Desk) take(src Source, view *table.View) (k *kept, scan bool, err error
 	return k, scan, nil
 }
 
-// admitLocked makes room for another frame, at the cost of those not used for longest.
-func (d *Desk) admitLocked(now time.Time, bytes int64) error {
+// admitLocked makes room for a frame of so many bytes, which is in use or new, at the cost of those not used for longest.
+func (d *Desk) admitLocked(now time.Time, frame *kept, bytes int64) error {
 	if bytes > d.cfg.MemoryBytes {
 		return fmt.Errorf("%w: it takes %d bytes of %d", ErrTooLarge, bytes, d.cfg.MemoryBytes)
 	}
 	for {
 		held, oldest := bytes, (*kept)(nil)
 		for _, k := range d.frames {
+			if k == frame {
+				continue
+			}
 			held += k.bytes()
-			if k.uses == 0 && now.Sub(k.last) >= k.rest(d.cfg.Grace) && (oldest == nil || k.last.Before(oldest.last)) {
+			if k.uses == 0 && now.Sub(k.last) >= d.cfg.Grace && (oldest == nil || k.last.Before(oldest.last)) {
 				oldest = k
 			}
 		}
-		if len(d.frames) < d.cfg.Frames && held <= d.cfg.MemoryBytes {
+		if held <= d.cfg.MemoryBytes {
 			return nil
 		}
 		if oldest == nil {
@@ -233,6 +244,19 @@ func (d *Desk) admitLocked(now time.Time, bytes int64) error {
 		}
 		delete(d.frames, oldest.pub)
 	}
+}
+
+// grow makes room for the first n cells of a frame that is in use. What was made stays its own.
+func (d *Desk) grow(k *kept, n int) error {
+	now := d.cfg.Now()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	n = max(n, k.cellRoom)
+	if err := d.admitLocked(now, k, k.bytes()+int64(n-k.cellRoom)*cellBytes); err != nil {
+		return fmt.Errorf("%d cells: %w", n, err)
+	}
+	k.cellRoom = n
+	return nil
 }
 
 // Forget lets go of what was not used for Keep, and returns when it is to be called again. The desk's goroutine calls it.
@@ -259,12 +283,12 @@ func (d *Desk) Forget() time.Duration {
 	return next
 }
 
-// held is what is kept: frames, and bytes with their cells.
+// held is what is kept.
 func (d *Desk) held() (frames int, bytes int64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, k := range d.frames {
-		bytes += k.bytes() + k.cellCount.Load()*cellBytes
+		bytes += k.bytes()
 	}
 	return len(d.frames), bytes
 }

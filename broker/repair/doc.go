@@ -29,9 +29,10 @@
 //
 // # Bounds
 //
-// At most Config.Frames are in work: being read, in use, or used less than Config.Grace ago, because a replica that decodes comes back; where all who
-// asked for cells or tags have fetched rows since, no longer ago than it took to read the frame. Beyond that the error is ErrBusy, and asking again
-// helps. The memory of all frames kept is at most Config.MemoryBytes; a frame that needs more alone is ErrTooLarge: it has to be loaded whole.
-// Config.Keep after its last use a frame is forgotten, or when another needs its place. One goroutine does that; scans have one each, and Close waits
-// for all.
+// At most Config.Frames are read at a time, beyond which the error is ErrBusy, and asking again helps; of as many cells are made, and who asks for some
+// of another waits. A frame that was read is in nobody's way: a client may search in as many as it likes, in any order, and need not say when it is done. It
+// costs memory alone: that of all frames kept, with their cells, is at most Config.MemoryBytes. Where that is used up, frames that were not used for
+// Config.Grace go, those first that were not used for longest: who decodes comes back, and a frame is not read for each of its questions. If there
+// are none the error is ErrBusy. A frame that needs more alone is ErrTooLarge: it has to be loaded whole.
+// Config.Keep after its last use a frame is forgotten. One goroutine does that; scans have one each, and Close waits for all.
 package repair

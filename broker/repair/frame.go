@@ -41,30 +41,15 @@ func (f *Frame) Frame() table.Frame { return f.kept.frame }
 func (f *Frame) Pub() [32]byte { return f.kept.pub }
 
 // Tags are those of all rows, in the order of their offsets. The slice is shared: do not change it.
-func (f *Frame) Tags() []uint64 {
-	f.search(1)
-	return f.kept.tags
-}
-
-// search notes that somebody begins to search for what differs, or, with -1, has found and fetched it: who searches comes back.
-func (f *Frame) search(n int) {
-	f.desk.mu.Lock()
-	defer f.desk.mu.Unlock()
-	k := f.kept
-	k.searching = max(k.searching+n, 0)
-	k.served = n < 0 && k.searching == 0
-}
+func (f *Frame) Tags() []uint64 { return f.kept.tags }
 
 // Cells are n cells of the frame's sketch from first on, fewer beyond sketch.CellsMax. Those that nobody asked for before are made, with
-// all below. The slice is shared: do not change it. The error is ctx's.
+// all below. The slice is shared: do not change it. Errors: ErrBusy and ErrTooLarge where there is no memory for more, ctx's.
 func (f *Frame) Cells(ctx context.Context, first, n int) ([]sketch.Cell, error) {
 	k := f.kept
 	end := min(first+n, sketch.CellsMax)
 	if first < 0 || n < 0 || first > end {
 		return nil, fmt.Errorf("repair: there are no %d cells from %d on", n, first)
-	}
-	if first == 0 {
-		f.search(1)
 	}
 	select {
 	case <-k.making:
@@ -72,24 +57,39 @@ func (f *Frame) Cells(ctx context.Context, first, n int) ([]sketch.Cell, error) 
 		return nil, ctx.Err()
 	}
 	defer func() { k.making <- struct{}{} }()
-	for len(k.cells) < end {
-		if err := ctx.Err(); err != nil {
+	if len(k.cells) < end {
+		if err := f.extend(ctx, end); err != nil {
 			return nil, err
 		}
-		k.cells = k.encoder.Next(k.cells, min(end-len(k.cells), cellsAtOnce))
-		k.cellCount.Store(int64(len(k.cells)))
 	}
 	return k.cells[first:end:end], nil
+}
+
+// extend makes the cells below end. The caller has the token.
+func (f *Frame) extend(ctx context.Context, end int) error {
+	k := f.kept
+	if err := f.desk.grow(k, end); err != nil {
+		f.desk.metrics.refuse(err)
+		return err
+	}
+	select {
+	case f.desk.making <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-f.desk.making }()
+	for len(k.cells) < end {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		k.cells = k.encoder.Next(k.cells, min(end-len(k.cells), cellsAtOnce))
+	}
+	return nil
 }
 
 // Rows visits the rows that have one of the tags, in offset order, and returns the tags that none has. A row is valid during the visit. Errors:
 // ErrCorrupt where a row is damaged by now, table.ErrNoFrame where the frame is no longer there, ctx's, visit's.
 func (f *Frame) Rows(ctx context.Context, tags []uint64, visit func(*frame.Row) error) (unknown []uint64, err error) {
-	defer func() {
-		if err == nil {
-			f.search(-1)
-		}
-	}()
 	offsets, unknown := f.kept.find(tags)
 	if len(offsets) == 0 {
 		return unknown, nil

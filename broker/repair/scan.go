@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"sync/atomic"
 	"time"
 
 	"github.com/keyframelog/keyframe/broker/deadline"
@@ -20,22 +19,19 @@ type kept struct {
 	frame table.Frame
 	pub   [32]byte
 
-	ready chan struct{} // closed when the scan has ended; err, took, tags and offsets are set before
+	ready chan struct{} // closed when the scan has ended; err, tags and offsets are set before
 	err   error
-	took  time.Duration
 	tags  []uint64 // of the rows, in offset order
 	at    []int64  // their offsets
 
-	making    chan struct{} // holds one token while nobody makes cells; the next two belong to whoever has it
-	encoder   *sketch.Encoder
-	cells     []sketch.Cell // it only grows: what was made never changes
-	cellCount atomic.Int64
+	making  chan struct{} // holds one token while nobody makes cells; the next two belong to whoever has it
+	encoder *sketch.Encoder
+	cells   []sketch.Cell // it only grows: what was made never changes
 
 	// Guarded by the desk's mu.
-	uses      int
-	last      time.Time
-	searching int  // who asked for the first cells, or for tags, and not for rows since
-	served    bool // everybody who searched has fetched what was found
+	uses     int
+	last     time.Time
+	cellRoom int // so many cells may be made
 }
 
 func newKept(src Source, f table.Frame, pub [32]byte) *kept {
@@ -44,16 +40,9 @@ func newKept(src Source, f table.Frame, pub [32]byte) *kept {
 	return k
 }
 
-// bytes is the memory that the frame takes, cells aside.
-func (k *kept) bytes() int64 { return k.frame.Digest.Count * rowBytes }
-
-// rest is how long after its last use the frame is in work: a replica that decodes comes back. Where all of them have fetched what they found it is no
-// longer than reading the frame took, so that several frames in turn cost no more than twice the reading. The desk's mu is held.
-func (k *kept) rest(grace time.Duration) time.Duration {
-	if k.served {
-		return min(k.took, grace)
-	}
-	return grace
+// bytes is the memory that the frame takes. The desk's mu is held, unless it is new.
+func (k *kept) bytes() int64 {
+	return keptBytes + k.frame.Digest.Count*rowBytes + int64(k.cellRoom)*cellBytes
 }
 
 // scan reads a frame back, for all who wait for it.
@@ -63,8 +52,7 @@ func (d *Desk) scan(k *kept, view *table.View) {
 	err = damage.Join(err, view.Close())
 	if err == nil {
 		k.encoder = sketch.NewEncoder(k.tags)
-		k.took = d.cfg.Now().Sub(began)
-		d.metrics.scanSeconds.Observe(k.took.Seconds())
+		d.metrics.scanSeconds.Observe(d.cfg.Now().Sub(began).Seconds())
 	}
 	d.scanned(k, err)
 }
@@ -109,6 +97,7 @@ func (d *Desk) scanned(k *kept, err error) {
 	now := d.cfg.Now()
 	d.mu.Lock()
 	k.uses--
+	d.reading--
 	k.err, k.last = err, now
 	if err != nil && d.frames[k.pub] == k {
 		delete(d.frames, k.pub)

@@ -13,6 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/keyframelog/keyframe/broker/keyframer/memlog"
+	"github.com/keyframelog/keyframe/broker/repair"
+	"github.com/keyframelog/keyframe/broker/state"
 	"github.com/keyframelog/keyframe/proto/batch"
 	"github.com/keyframelog/keyframe/proto/digest"
 	"github.com/keyframelog/keyframe/proto/sketch"
@@ -260,9 +262,13 @@ func TestResolveAsManyAsPromised(t *testing.T) {
 	}
 }
 
-// What replicas agree on against the broker, and what is damaged here, nobody is repaired with; of more than two frames somebody has to wait.
+// What replicas agree on against the broker, and what is damaged here, nobody is repaired with; where memory is used up somebody has to wait.
 func TestReasonsOfTheDesk(t *testing.T) {
-	n := newNode(t, 3, nil)
+	n := newNode(t, 3, func(c *state.Config) {
+		desk := repair.NewDesk(repair.Config{MemoryBytes: 1200, Disputed: c.Replicas.Disputed, Now: c.Now}) // two frames
+		t.Cleanup(func() { require.NoError(t, desk.Close()) })
+		c.Repairs = desk
+	})
 	for i := range n.logs {
 		n.logs[i].Append(memlog.Put("a", "1"), memlog.Put("b", "2"))
 	}

@@ -205,11 +205,6 @@ func (r *Repair) fetch(ctx context.Context, tags []uint64, bytesMax int) (rows [
 	return rows, err
 }
 
-// Done tells the broker that nothing more is asked about the frame, where no rows were: it works on few at a time.
-func (r *Repair) Done(ctx context.Context) error {
-	return r.Resolve(ctx, nil, func(frame.Row) error { return fmt.Errorf("%w: a row that was not asked for", ErrLied) })
-}
-
 // rowBytes is what a row takes beside its bytes.
 const rowBytes = 128
 

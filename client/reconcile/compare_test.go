@@ -7,7 +7,6 @@ import (
 	"maps"
 	"slices"
 	"strconv"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -160,28 +159,6 @@ func TestCostsWhatDiffers(t *testing.T) {
 			require.Equal(t, source, union(t, f.state()))
 		})
 	}
-}
-
-// A broker works on few frames at a time. A topic of more partitions is compared with one after the other, and each is done before the next begins.
-func TestMorePartitionsThanTheBrokerWorksOn(t *testing.T) {
-	f := newFakeTopic(t, 6)
-	source := f.fill(6000, false)
-	f.bound = 2
-	for p := range f.parts {
-		added := "new"
-		for home(added, len(f.parts)) != p {
-			added += "er"
-		}
-		source[added] = "new" // which alone needs no row of the log
-	}
-	source["key-1"] = "another"
-	cfg := f.config(t)
-	var now atomic.Int64
-	cfg.Now = func() time.Time { return time.UnixMilli(now.Add(30_000)) } // it waits in vain for less than a second
-	r, err := Compare(testContext(t), cfg, sourceOf(source))
-	require.NoError(t, err)
-	require.Equal(t, BySketch, r.Method)
-	require.Len(t, r.Writes, 7)
 }
 
 // Where all or most differs, in an empty log, from an empty source, and where nothing is alike, the result is the same.

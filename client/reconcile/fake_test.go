@@ -36,9 +36,6 @@ type fakeTopic struct {
 	parts []*fakePart
 	cuts  int
 
-	bound   int            // of partitions that are asked for cells and not yet for rows, as the broker has it; 0: none
-	working map[int32]bool // guarded by mu
-
 	open int // so many cuts are held below the end by a transaction; guarded by mu
 
 	calls  atomic.Int64                          // of Sketch, Tags, Resolve, and frames
@@ -66,7 +63,7 @@ type fakeRow struct {
 }
 
 func newFakeTopic(t testing.TB, partitions int) *fakeTopic {
-	f := &fakeTopic{asked: map[string]int{}, working: map[int32]bool{}}
+	f := &fakeTopic{asked: map[string]int{}}
 	for i := range partitions {
 		f.parts = append(f.parts, &fakePart{incarnation: [16]byte{byte(i + 1)}, rows: map[string]fakeRow{}, taken: map[int64][]fakeRow{}})
 	}
@@ -208,14 +205,6 @@ func (f *fakeTopic) taken(call string, no int32, cut int64) (map[uint64][]fakeRo
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if call == "resolve" {
-		delete(f.working, no)
-	} else if f.bound > 0 {
-		if !f.working[no] && len(f.working) == f.bound {
-			return nil, nil, refusal(state.Reason_REASON_TOO_MANY_REPAIRS)
-		}
-		f.working[no] = true
-	}
 	rows, ok := f.parts[no].taken[cut]
 	if !ok {
 		return nil, nil, refusal(state.Reason_REASON_UNKNOWN_FRAME)

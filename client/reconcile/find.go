@@ -137,9 +137,6 @@ func (c *comparison) bySketch(ctx context.Context, groups ...group) (found, erro
 		if err == nil {
 			err = c.resolve(ctx, &f, g, theirs)
 		}
-		if err == nil && len(theirs) == 0 && len(groups) > 2 { // the next ones need not wait until the broker has forgotten us
-			err = c.patience.Call(ctx, g.frames[0].Done)
-		}
 		if err != nil {
 			return found{}, err
 		}

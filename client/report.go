@@ -183,7 +183,7 @@ func (w *reporter) event(e Event) {
 
 // addLocked queues what is to be told of a partition as it is now.
 func (w *reporter) addLocked(x *state.ReplicaPartition) {
-	w.queue = append(w.queue, w.snapshot(x))
+	w.queue = append(w.queue, w.current(x))
 	w.queued++
 	w.boundLocked()
 	select {
@@ -238,8 +238,8 @@ func (w *reporter) settle(upTo uint64, err error) {
 	w.moved.notify()
 }
 
-// snapshot copies what is to be told of a partition, with the position of this moment.
-func (w *reporter) snapshot(x *state.ReplicaPartition) *state.ReplicaPartition {
+// current copies what is to be told of a partition, with the position of this moment.
+func (w *reporter) current(x *state.ReplicaPartition) *state.ReplicaPartition {
 	x = proto.CloneOf(x)
 	if p := w.r.partitions[x.Partition]; p != nil && p.rows() != nil {
 		at := p.position()
@@ -307,7 +307,7 @@ func (w *reporter) take(all bool) (parts []*state.ReplicaPartition, upTo uint64)
 	parts, w.queue = w.queue, nil
 	if all {
 		for _, no := range w.r.numbers {
-			parts = append(parts, w.snapshot(w.partLocked(no)))
+			parts = append(parts, w.current(w.partLocked(no)))
 		}
 	}
 	return parts, w.queued

@@ -137,8 +137,8 @@ func (m *memoryRows) digest() (digest.Digest, int64, error) {
 }
 
 func (m *memoryRows) scrub() (stored, kept digest.Digest, at int64, err error) {
-	s := m.t.Snapshot()
-	return s.Scrub(), s.Digest, s.Position, nil
+	v := m.t.View()
+	return v.Scrub(), v.Digest, v.Position, nil
 }
 
 func (m *memoryRows) apply(records []batch.Record, next int64, epoch int32, changed memory.Applied) error {
@@ -182,9 +182,9 @@ func (m *memoryRows) patch(puts []frame.Row, deletes [][]byte, want digest.Diges
 }
 
 func (m *memoryRows) entries(visit func(key []byte, e digest.Entry)) (kept digest.Digest, at int64, err error) {
-	s := m.t.Snapshot()
-	s.Entries(visit)
-	return s.Digest, s.Position, nil
+	v := m.t.View()
+	v.Entries(visit)
+	return v.Digest, v.Position, nil
 }
 
 func (m *memoryRows) salvage(visit, _ func(key []byte, e digest.Entry)) (kept digest.Digest, at int64, err error) {
@@ -205,11 +205,11 @@ func (m *memoryRows) scan(prefix, after []byte) iter.Seq2[frame.Row, error] {
 	return withoutError(m.t.Scan(prefix, after))
 }
 
-func (m *memoryRows) all() iter.Seq2[frame.Row, error] { return withoutError(m.t.Snapshot().All()) }
+func (m *memoryRows) all() iter.Seq2[frame.Row, error] { return withoutError(m.t.View().All()) }
 
 // since knows no tombstones: the partition's history has the recent ones.
 func (m *memoryRows) since(from int64, _ bool) (iter.Seq2[frame.Row, error], bool, error) {
-	all := m.t.Snapshot().All()
+	all := m.t.View().All()
 	return func(yield func(frame.Row, error) bool) {
 		for row := range all {
 			if row.Offset >= from && !yield(row, nil) {

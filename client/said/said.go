@@ -218,13 +218,13 @@ func (s *State) forgetEndsLocked(partition int) {
 func (s *State) Rows() iter.Seq2[int32, frame.Row] {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var snapshots []*memory.Snapshot
+	var views []*memory.View
 	for _, p := range s.parts {
-		snapshots = append(snapshots, p.table.Snapshot())
+		views = append(views, p.table.View())
 	}
 	return func(yield func(int32, frame.Row) bool) {
-		for no, snapshot := range snapshots {
-			for row := range snapshot.All() {
+		for no, view := range views {
+			for row := range view.All() {
 				if !yield(int32(no), row) {
 					return
 				}

@@ -94,9 +94,9 @@ func requireSame(t require.TestingT, m model, table *memory.Table, prefix string
 	for i := range want {
 		requireRow(t, want[i], got[i])
 	}
-	snapshot := table.Snapshot()
-	require.Len(t, slices.Collect(snapshot.All()), len(m))
-	require.Equal(t, d, snapshot.Scrub())
+	view := table.View()
+	require.Len(t, slices.Collect(view.All()), len(m))
+	require.Equal(t, d, view.Scrub())
 	for k, want := range m {
 		got, ok := table.Get([]byte(k))
 		require.True(t, ok, "key %q", k)

@@ -149,7 +149,7 @@ func TestConsolidateAndPatchMakeTheLogsState(t *testing.T) {
 				var puts []frame.Row
 				var deletes [][]byte
 				stored := map[string]digest.Entry{}
-				table.Snapshot().Entries(func(key []byte, e digest.Entry) {
+				table.View().Entries(func(key []byte, e digest.Entry) {
 					if _, twice := stored[string(key)]; twice { // a key that became another
 						e = digest.Entry{}
 					}
@@ -304,7 +304,7 @@ func TestScrubFindsEveryFlippedByte(t *testing.T) {
 		require.Equal(t, 1000, looked)
 		require.ErrorIs(t, table.Patch(nil, nil, s.live().digest(), nil), memory.ErrDigest)
 		var deletes [][]byte
-		table.Snapshot().Entries(func(key []byte, _ digest.Entry) {
+		table.View().Entries(func(key []byte, _ digest.Entry) {
 			if _, ok := s.rows[string(key)]; !ok {
 				deletes = append(deletes, bytes.Clone(key))
 			}

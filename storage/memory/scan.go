@@ -12,7 +12,7 @@ import (
 const scanRows = 256
 
 // Scan yields the live rows whose key starts with prefix and is above after (nil: from the first), in key
-// order. It reads 256 rows at a time: rows that change meanwhile are yielded as they are when their turn comes. Snapshot has
+// order. It reads 256 rows at a time: rows that change meanwhile are yielded as they are when their turn comes. A View has
 // all rows of one moment. The first Scan of a table sorts it (0.1 s and up for 1 M rows; writes wait, reads do not).
 func (t *Table) Scan(prefix, after []byte) iter.Seq[frame.Row] {
 	return func(yield func(frame.Row) bool) {
@@ -77,9 +77,9 @@ func (t *Table) ordered() *order {
 	return o
 }
 
-// Snapshot is all rows of one moment. It costs a copy of 8 bytes a row, and keeps chunks that
+// View is all rows of one moment. It costs a copy of 8 bytes a row, and keeps chunks that
 // the table drops later.
-type Snapshot struct {
+type View struct {
 	ID       Identity
 	Position int64
 	Digest   digest.Digest
@@ -87,11 +87,11 @@ type Snapshot struct {
 	chunks   chunks
 }
 
-// Snapshot returns the rows, position and digest of this moment.
-func (t *Table) Snapshot() *Snapshot {
+// View returns the rows, position and digest of this moment.
+func (t *Table) View() *View {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	return &Snapshot{
+	return &View{
 		ID: t.id, Position: t.position, Digest: t.digest,
 		rows:   append([]ref(nil), t.rows...),
 		chunks: chunks{list: append([]chunk(nil), t.chunks.list...)},
@@ -99,31 +99,31 @@ func (t *Table) Snapshot() *Snapshot {
 }
 
 // All yields the rows in no particular order.
-func (s *Snapshot) All() iter.Seq[frame.Row] {
+func (v *View) All() iter.Seq[frame.Row] {
 	return func(yield func(frame.Row) bool) {
-		for _, r := range s.rows {
+		for _, r := range v.rows {
 			if r == 0 {
 				continue
 			}
-			if row, _, ok := s.chunks.get(r); ok && !yield(row) {
+			if row, _, ok := v.chunks.get(r); ok && !yield(row) {
 				return
 			}
 		}
 	}
 }
 
-// Scrub hashes the snapshot's rows anew. A result that differs from Digest is damaged memory, not drift.
-func (s *Snapshot) Scrub() digest.Digest {
+// Scrub hashes the view's rows anew. A result that differs from Digest is damaged memory, not drift.
+func (v *View) Scrub() digest.Digest {
 	var d digest.Digest
-	s.Entries(func(_ []byte, e digest.Entry) { d.Add(e) })
+	v.Entries(func(_ []byte, e digest.Entry) { d.Add(e) })
 	return d
 }
 
 // Entries hashes every row anew: what their sum lacks or has too much beside Digest is damaged memory. A row that is damaged so that
 // it cannot be read is left out.
-func (s *Snapshot) Entries(visit func(key []byte, e digest.Entry)) {
+func (v *View) Entries(visit func(key []byte, e digest.Entry)) {
 	var h digest.Hasher
-	for row := range s.All() {
+	for row := range v.All() {
 		visit(row.Key, h.Entry(row.Key, row.Value))
 	}
 }

@@ -50,13 +50,34 @@ func (s *source) since(t require.TestingT, since, cut, start int64, damage func(
 	if damage != nil {
 		damage(&h, &f)
 	}
+	r, err := frame.NewReader(bytes.NewReader(written(t, h, f, rows)), 0)
+	require.NoError(t, err)
+	return r
+}
+
+func written(t require.TestingT, h frame.Header, f frame.Footer, rows []frame.Row) []byte {
 	var b bytes.Buffer
 	w := frame.NewWriter(&b, h)
 	for i := range rows {
 		require.NoError(t, w.Append(&rows[i]))
 	}
 	require.NoError(t, w.Close(f))
-	r, err := frame.NewReader(bytes.NewReader(b.Bytes()), 0)
+	return b.Bytes()
+}
+
+// wrongly encodes what changed from since to cut with rows that do not lie there, which no writer takes: all else agrees with the log.
+func (s *source) wrongly(t require.TestingT, since, cut int64, rows []frame.Row) *frame.Reader {
+	d := s.live().digest()
+	h := frame.Header{TopicID: id.TopicID, Partition: id.Partition, Incarnation: id.Incarnation, Cut: cut, Since: since, Fold: fold.LastValue}
+	f := frame.Footer{Digest: d, Rows: uint64(len(rows)),
+		Pub: d.Pub(digest.FrameID{TopicID: id.TopicID, Partition: id.Partition, Incarnation: id.Incarnation, Cut: cut})}
+	head := written(t, h, frame.Footer{}, nil)
+	behind := bytes.NewReader(head)
+	_, err := frame.NewReader(behind, 0)
+	require.NoError(t, err)
+	head = head[:len(head)-behind.Len()]
+	h.Since, h.Cut = 0, cut+100
+	r, err := frame.NewReader(bytes.NewReader(append(head, written(t, h, f, rows)[len(head):]...)), 0)
 	require.NoError(t, err)
 	return r
 }
@@ -268,6 +289,48 @@ func TestConsolidateRefusesWhatDoesNotFit(t *testing.T) {
 	require.NoError(t, consolidate(table, s.since(t, 12, 20, 5, nil), nil), "nothing but rows that expire")
 	requireSame(t, s.live(), table, "")
 	require.EqualValues(t, 20, table.Position())
+}
+
+// A row that lies below the position, or at the cut or above, did not change in between, whatever its value: it is refused, and so is a key that comes
+// twice. Else the table would say of a row that it is where the log does not have it, and what changed since would be told without it, or twice.
+func TestConsolidateRefusesRowsFromElsewhere(t *testing.T) {
+	at := func(offsets ...int64) (rows []frame.Row) {
+		for i, o := range offsets {
+			rows = append(rows, frame.Row{Key: fmt.Appendf(nil, "k%05d", 3+i), Value: []byte("new"), Offset: o, Timestamp: 1})
+		}
+		return rows
+	}
+	twice := at(10, 11, 12)
+	twice[1] = twice[0]
+	twice[1].Offset = 11
+	for name, x := range map[string]struct {
+		rows []frame.Row
+		ok   bool
+	}{
+		"between":            {at(10, 12), true},
+		"below the position": {at(9, 12), false},
+		"at the cut":         {at(10, 13), false},
+		"above it":           {at(10, 60), false},
+		"a key twice":        {twice, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			table, s := filled(t, 10)
+			before, _ := table.Digest()
+			for _, row := range x.rows {
+				s.rows[string(row.Key)] = row
+			}
+			err := consolidate(table, s.wrongly(t, 10, 13, x.rows), nil)
+			if x.ok {
+				require.NoError(t, err)
+				requireSame(t, s.live(), table, "")
+				return
+			}
+			require.ErrorIs(t, err, memory.ErrFrame)
+			d, position := table.Digest()
+			require.Equal(t, before, d)
+			require.EqualValues(t, 10, position)
+		})
+	}
 }
 
 func TestPatchRefusesWhatIsNone(t *testing.T) {

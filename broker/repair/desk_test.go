@@ -122,8 +122,13 @@ func newWorld(t *testing.T, cfg repair.Config) *world {
 
 // source is a partition with rows "key000"... and a frame, the key at 10 without a row.
 func (w *world) source(partition int32) repair.Source {
+	return w.sourceIn(uint32(partition)+1, partition)
+}
+
+// sourceIn is source, in the table with an ordinal: each has the same frame.
+func (w *world) sourceIn(ordinal uint32, partition int32) repair.Source {
 	id := table.Identity{TopicID: [16]byte{7}, Partition: partition, Fold: fold.LastValue}
-	t, err := w.db.Table(uint32(partition)+1, id)
+	t, err := w.db.Table(ordinal, id)
 	require.NoError(w.t, err)
 	f := table.Fold{Table: t, End: cut, LeaderEpoch: -1, Cut: true, CutTimeMs: 5}
 	for i := range int64(rows) {
@@ -352,6 +357,34 @@ func TestADamagedFrameIsRefused(t *testing.T) {
 			w.open(w.source(1)) // others are as they were
 		})
 	}
+}
+
+// Where a partition is folded anew, its frame is the same one in another table. That the former's rows were damaged does not keep replicas from being
+// repaired with the new ones, and that they were good does not vouch for these.
+func TestAFrameThatIsFoldedAnew(t *testing.T) {
+	w := newWorld(t, repair.Config{Keep: time.Minute})
+	former := w.source(0)
+	w.deleteRow(former, 100)
+	_, err := w.desk.Open(context.Background(), former, cut)
+	require.ErrorIs(t, err, repair.ErrCorrupt)
+
+	anew := w.sourceIn(9, 0)
+	f := w.open(anew)
+	require.Equal(t, anew.Table.Pub(f.Frame()), f.Pub())
+	tags, _ := naive(t, anew)
+	require.Equal(t, tags, f.Tags())
+	got, _, err := collect(f, tags[99])
+	require.NoError(t, err)
+	require.Equal(t, []string{"key100 at 100"}, got)
+	f.Release()
+
+	again := w.sourceIn(10, 0)
+	w.deleteRow(again, 200)
+	_, err = w.desk.Open(context.Background(), again, cut)
+	require.ErrorIs(t, err, repair.ErrCorrupt)
+	_, err = w.desk.Open(context.Background(), former, cut)
+	require.ErrorIs(t, err, repair.ErrCorrupt)
+	w.open(anew)
 }
 
 // A row that was damaged after the frame was read is not sent, and the frame is nobody's source any more.

@@ -206,3 +206,30 @@ func TestComparisonThatFailsIsMadeAgain(t *testing.T) {
 	g.plane.broken.Store(false)
 	g.await("a verdict", func() bool { return g.outcomes()[Equal] > 0 })
 }
+
+// Only equal passes: a log that has trimmed the offset of a replica knows no digest to compare with there, be the replica right or wrong.
+func TestComparisonWithAnOffsetThatWasTrimmed(t *testing.T) {
+	eachStore(t, func(t *testing.T, store func() Store) {
+		for _, lost := range []bool{false, true} {
+			g := newRig(t, fold.LastValue, 1)
+			g.cfg.Store = store()
+			g.lagging()
+			if lost {
+				g.log.rewrite(0, "k0", "never seen")
+			}
+			g.overwrite("b")
+			g.overwrite("c")
+			g.log.trim(0)
+			at := g.r.partitions[0].position().Offset
+			for range 2 {
+				v := g.r.Verify(testContext(t))[0]
+				require.Equal(t, Inconclusive, v.Outcome, "%+v", v)
+				require.Equal(t, at, v.At)
+				require.ErrorIs(t, v.Err, plane.ErrNotComparable)
+				require.NotEmpty(t, v.Reason)
+				require.Zero(t, v.Logs, "the log said nothing")
+			}
+			g.tail.release()
+		}
+	})
+}

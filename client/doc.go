@@ -37,6 +37,9 @@
 // are told of what changed, and of keys that vanished as deletions. A delta that does not lead to the frame's digest is the sign of a state that had
 // drifted: the frame is asked for.
 //
+// Key frames are announced to it as they are cut. Where nothing comes for three times as long as the broker lets pass at most without a word, 30 s, the
+// stream of announcements is lost, whatever its connection looks like: what was missed is asked for, and the stream is opened again.
+//
 // With every answer but CONTINUE comes a lease: the log holds the frame, and what follows its cut. It is renewed in a third of its time,
 // with the position reached, and released once the replica is where the log ended when it was given. If the log ends it before
 // (it expired, it was revoked, the topic was deleted), that is the Event LeaseEnded, with the reason; what is being loaded is loaded to its end, and

@@ -25,6 +25,7 @@ type fakePlane struct {
 	url    string
 	hidden atomic.Bool                                    // frames are not announced
 	silent atomic.Bool                                    // ... to who follows; who asks is told
+	alive  atomic.Int64                                   // alive_ms of who follows, which is not kept
 	fault  atomic.Pointer[func(try int, b []byte) []byte] // of the frame's bytes that are left to send; a short result breaks the connection
 	tries  atomic.Int64
 	refuse atomic.Int64           // HTTP status instead of a frame; 0: none
@@ -106,6 +107,9 @@ func (f *fakePlane) Frames(ctx context.Context, req *connect.Request[state.Frame
 	for first := true; ; first = false {
 		changed := f.log.changed.wait()
 		m := f.framesMessage(first, f.hidden.Load() || f.silent.Load() && req.Msg.Follow, sent)
+		if first && req.Msg.Follow {
+			m.AliveMs = f.alive.Load()
+		}
 		if first || len(m.Frames) > 0 || len(m.Partitions) > 0 {
 			if err := s.Send(m); err != nil {
 				return err

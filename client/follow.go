@@ -23,7 +23,8 @@ func (r *Replica) learnOnce(ctx context.Context) {
 	}
 }
 
-// followFrames keeps the Frames stream open and tells the partitions of what is cut.
+// followFrames keeps the Frames stream open and tells the partitions of what is cut. Where a stream falls silent, what was missed is asked for at once, by a
+// call that has an end: what stands in between may pass these and hold back the next stream as it did this one.
 func (r *Replica) followFrames(ctx context.Context) {
 	if r.plane == nil {
 		r.watchPartitions(ctx)
@@ -36,6 +37,9 @@ func (r *Replica) followFrames(ctx context.Context) {
 		return io.ErrUnexpectedEOF // it is not meant to end
 	}, func(err error) {
 		r.cfg.Logger.Warn("replica: the stream of frames broke", "topic", r.cfg.Topic, "err", err)
+		if errors.Is(err, plane.ErrSilent) {
+			r.learnOnce(ctx)
+		}
 	})
 }
 

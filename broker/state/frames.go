@@ -26,7 +26,12 @@ func (s *service) Frames(ctx context.Context, req *connect.Request[api.FramesReq
 	if first.Frames, err = newFrames(sel, seen); err != nil {
 		return err
 	}
-	if err := stream.Send(first); err != nil || !m.Follow {
+	if !m.Follow {
+		return stream.Send(first)
+	}
+	alive := newPulse(s.cfg.Alive, stream.Send, func(m *api.FramesResponse, ms int64) { m.AliveMs = ms })
+	defer alive.stop()
+	if err := alive.send(first); err != nil {
 		return err
 	}
 	for {
@@ -35,6 +40,11 @@ func (s *service) Frames(ctx context.Context, req *connect.Request[api.FramesReq
 			return describe(sel.topic, nil, ctx.Err())
 		case <-s.closing:
 			return connect.NewError(connect.CodeUnavailable, errors.New("the broker is shutting down"))
+		case <-alive.due():
+			if err := alive.beat(); err != nil {
+				return err
+			}
+			continue
 		case <-changed:
 		case <-disputes:
 		}
@@ -52,7 +62,7 @@ func (s *service) Frames(ctx context.Context, req *connect.Request[api.FramesReq
 		if len(next.Frames) == 0 && len(next.Partitions) == 0 {
 			continue
 		}
-		if err := stream.Send(next); err != nil {
+		if err := alive.send(next); err != nil {
 			return err
 		}
 	}

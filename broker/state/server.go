@@ -40,6 +40,8 @@ type Config struct {
 	Watches int
 	// StallTime bounds how long one write to a client may take. Default 30 s.
 	StallTime time.Duration
+	// Alive is for how long a stream that has nothing to tell is silent before it says so. Default 10 s.
+	Alive time.Duration
 	// Ready are the conditions of /readyz beside the partitions, for example the disk reserve.
 	Ready   []Check
 	Gather  prometheus.Gatherer   // of /metrics; nil: no /metrics
@@ -60,6 +62,7 @@ const (
 	defaultScanTime    = 15 * time.Minute
 	defaultWatches     = 1024
 	defaultStallTime   = 30 * time.Second
+	defaultAlive       = 10 * time.Second
 
 	headerTimeout  = 10 * time.Second
 	readTimeout    = 30 * time.Second // of a whole request; they are small
@@ -77,6 +80,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.ScanTime, defaultScanTime)
 	setDefault(&c.Watches, defaultWatches)
 	setDefault(&c.StallTime, defaultStallTime)
+	setDefault(&c.Alive, defaultAlive)
 	if c.TopicExists == nil {
 		c.TopicExists = func(string) bool { return false }
 	}

@@ -21,7 +21,7 @@ type watch struct {
 	all    bool // partitions that the topic gets are watched too
 	parts  []*watched
 	wake   chan struct{}
-	send   func(*api.WatchResponse) error
+	alive  *pulse[api.WatchResponse]
 }
 
 // Watch implements the call.
@@ -36,7 +36,9 @@ func (s *service) Watch(ctx context.Context, req *connect.Request[api.WatchReque
 		return err
 	}
 	defer end()
-	w := &watch{service: s, sel: sel, prefix: m.Prefix, all: m.Partition == nil, wake: make(chan struct{}, 1), send: stream.Send}
+	alive := newPulse(s.cfg.Alive, stream.Send, func(m *api.WatchResponse, ms int64) { m.AliveMs = ms })
+	defer alive.stop()
+	w := &watch{service: s, sel: sel, prefix: m.Prefix, all: m.Partition == nil, wake: make(chan struct{}, 1), alive: alive}
 	defer w.close()
 	return w.run(ctx, m)
 }
@@ -70,6 +72,10 @@ func (w *watch) run(ctx context.Context, m *api.WatchRequest) error {
 			return describe(w.sel.topic, nil, ctx.Err())
 		case <-w.closing:
 			return connect.NewError(connect.CodeUnavailable, errors.New("the broker is shutting down"))
+		case <-w.alive.due():
+			if err := w.alive.beat(); err != nil {
+				return err
+			}
 		case <-w.wake:
 		case <-changed:
 			changed = w.sel.topic.Changed()
@@ -202,6 +208,9 @@ func (w *watch) tellAll(ctx context.Context) error {
 			if more {
 				x.changed.Store(true)
 				busy = true
+			}
+			if err := w.alive.beatIfDue(); err != nil { // few of many rows may have the prefix
+				return err
 			}
 		}
 		select {

@@ -136,7 +136,7 @@ func (w *watch) tell(ctx context.Context, x *watched) (more bool, err error) {
 		g.AsOf = []*api.AsOf{at}
 		x.said, x.saidStart = x.at, x.start
 	}
-	return more, w.send(g.WatchResponse)
+	return more, w.alive.send(g.WatchResponse)
 }
 
 // read does the next thing for a partition.

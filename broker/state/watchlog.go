@@ -58,7 +58,7 @@ func (w *watch) sendFull(g *page) error {
 	if !g.full() {
 		return nil
 	}
-	err := w.send(g.WatchResponse)
+	err := w.alive.send(g.WatchResponse)
 	*g = page{WatchResponse: &api.WatchResponse{}}
 	return err
 }

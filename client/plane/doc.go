@@ -6,6 +6,7 @@
 //	err := p.Frames(ctx, nil, false, func(parts []plane.Partition, frames []plane.Frame) error { ... })
 //	body, err := p.Download(ctx, plane.Whole(0, cut), etag, pause)
 //
-// A call of which nothing comes for a minute is broken off (ErrSilent), but for the frames that are still to be cut. A call is made once; who asks
-// again, and how often, is the caller's business, with what ReasonOf, Passing and ClassifyRepair tell of an error.
+// A call of which nothing comes for a minute is broken off (ErrSilent). A stream without an end may have nothing to tell for long; the broker promises how
+// often it says so (every 10 s), and three times as long is waited for. A call is made once; who asks again, and how often, is the caller's business, with
+// what CodeOf, ReasonOf, Passing and ClassifyRepair tell of an error.
 package plane

@@ -32,10 +32,12 @@ func New(httpClient *http.Client, base, topic string) *Plane {
 	return &Plane{http: httpClient, base: base, topic: topic, rpc: rpc}
 }
 
-// Frames streams what is known of a partition (nil: of all) and, with follow, what is cut later, until on fails or the stream ends.
+// Frames streams what is known of a partition (nil: of all) and, with follow, what is cut later, until on fails or the stream ends; on is called with
+// nothing now and then. A stream on which not even that comes is ErrSilent.
 func (p *Plane) Frames(ctx context.Context, partition *int32, follow bool, on func([]Partition, []Frame) error) error {
+	alive := func(int64) {}
 	if follow {
-		ctx = mayBeSilent(ctx)
+		ctx, alive = Following(ctx)
 	}
 	stream, err := p.rpc.Frames(ctx, connect.NewRequest(&state.FramesRequest{Topic: p.topic, Partition: partition, Follow: follow}))
 	if err != nil {
@@ -43,6 +45,7 @@ func (p *Plane) Frames(ctx context.Context, partition *int32, follow bool, on fu
 	}
 	defer stream.Close()
 	for stream.Receive() {
+		alive(stream.Msg().AliveMs)
 		parts, frames, err := toList(stream.Msg())
 		if err != nil {
 			return err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"sync/atomic"
 	"time"
 )
 
@@ -16,7 +17,8 @@ const silenceMax = time.Minute
 var ErrSilent = errors.New("the state plane fell silent")
 
 // Watched is a transport (nil: http.DefaultTransport) that breaks off a call of which nothing comes for so long, while it is waited for: neither the
-// answer's head nor more of its body. Errors: ErrSilent, or the transport's. New watches what is not watched already, a minute long.
+// answer's head nor more of its body. What follows the first message of a stream without an end is waited for as Following has it. Errors: ErrSilent, or
+// the transport's. New watches what is not watched already, a minute long.
 func Watched(next http.RoundTripper, most time.Duration) http.RoundTripper {
 	if next == nil {
 		next = http.DefaultTransport
@@ -39,31 +41,55 @@ func watch(c *http.Client) *http.Client {
 	return &w
 }
 
-// untold marks calls that rightly tell nothing for long, once they have begun to answer.
-type untold struct{}
+// aliveTimes is how many times as long as the broker promised to be silent at most is waited for.
+const aliveTimes = 3
 
-func mayBeSilent(ctx context.Context) context.Context { return context.WithValue(ctx, untold{}, true) }
+// following is what is known of a stream without an end.
+type following struct{}
+
+// bound is how long nothing need come of a stream without an end; negative: for ever, 0: it has not begun.
+type bound struct{ most atomic.Int64 }
+
+// Following is the context of a call whose stream has no end, for a client whose transport is Watched. alive is to be told what the first message
+// promises (alive_ms): nothing may come for three times as long then, before the call is broken off; for ever where nothing is promised, by a broker
+// of before such promises.
+func Following(ctx context.Context) (call context.Context, alive func(ms int64)) {
+	b := &bound{}
+	return context.WithValue(ctx, following{}, b), func(ms int64) {
+		if ms <= 0 {
+			b.most.CompareAndSwap(0, -1) // else it was promised
+			return
+		}
+		b.most.Store(aliveTimes * int64(min(time.Duration(ms), aliveMost)*time.Millisecond))
+	}
+}
+
+// aliveMost bounds what is believed, in milliseconds.
+const aliveMost = time.Duration(time.Hour / time.Millisecond)
 
 // RoundTrip implements http.RoundTripper.
 func (w *watched) RoundTrip(req *http.Request) (*http.Response, error) {
-	silent := fmt.Errorf("%w for %v", ErrSilent, w.most)
 	ctx, cancel := context.WithCancelCause(req.Context())
-	due := time.AfterFunc(w.most, func() { cancel(silent) })
+	due := time.AfterFunc(w.most, func() { cancel(ErrSilent) })
 	resp, err := w.next.RoundTrip(req.WithContext(ctx))
 	due.Stop()
 	if err != nil {
-		if context.Cause(ctx) == silent {
-			err = silent
-		}
+		err = silentFor(ctx, w.most, err)
 		cancel(nil)
 		return nil, err
 	}
-	b := &watchedBody{ReadCloser: resp.Body, ctx: ctx, cancel: cancel, silent: silent}
-	if req.Context().Value(untold{}) == nil {
-		b.due, b.most = due, w.most
-	}
+	b := &watchedBody{ReadCloser: resp.Body, ctx: ctx, cancel: cancel, due: due, most: w.most}
+	b.stream, _ = req.Context().Value(following{}).(*bound)
 	resp.Body = b
 	return resp, nil
+}
+
+// silentFor is the error of a call that may have been broken off.
+func silentFor(ctx context.Context, most time.Duration, err error) error {
+	if context.Cause(ctx) == ErrSilent {
+		return fmt.Errorf("%w for %v", ErrSilent, most)
+	}
+	return err
 }
 
 // CloseIdleConnections is what http.Client asks for.
@@ -78,19 +104,24 @@ type watchedBody struct {
 	io.ReadCloser
 	ctx    context.Context
 	cancel context.CancelCauseFunc
-	silent error
-	due    *time.Timer // calls cancel(silent); nil: never
+	due    *time.Timer // breaks off the call
 	most   time.Duration
+	stream *bound // nil: it has an end
 }
 
 func (b *watchedBody) Read(p []byte) (int, error) {
-	if b.due != nil {
+	if b.stream != nil {
+		if promised := b.stream.most.Load(); promised != 0 {
+			b.most = time.Duration(promised)
+		}
+	}
+	if b.most > 0 {
 		b.due.Reset(b.most)
 		defer b.due.Stop()
 	}
 	n, err := b.ReadCloser.Read(p)
-	if err != nil && !errors.Is(err, io.EOF) && context.Cause(b.ctx) == b.silent {
-		err = b.silent
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = silentFor(b.ctx, b.most, err)
 	}
 	return n, err
 }

@@ -9,9 +9,14 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"connectrpc.com/connect"
 	"github.com/stretchr/testify/require"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/keyframelog/keyframe/proto/state"
 )
 
 const (
@@ -87,21 +92,84 @@ func TestASilentPlaneIsAnError(t *testing.T) {
 	require.NoError(t, ctx.Err())
 }
 
-// Frames that are still to be cut may take as long as they like, once the plane has begun to answer.
-func TestWhoFollowsMayWait(t *testing.T) {
-	p := serve(t, func(w http.ResponseWriter, _ *http.Request, _ <-chan struct{}) {})
-	for _, follow := range []bool{false, true} {
-		ctx := t.Context()
-		if follow {
-			ctx = mayBeSilent(ctx)
-		}
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.base, nil)
-		require.NoError(t, err)
-		resp, err := p.http.Transport.RoundTrip(req)
-		require.NoError(t, err)
-		require.Equal(t, follow, resp.Body.(*watchedBody).due == nil)
-		require.NoError(t, resp.Body.Close())
+// silentPlane answers Frames with what is written to the pipe; a call that is broken off ends that.
+type silentPlane struct{ *io.PipeReader }
+
+func (p silentPlane) RoundTrip(r *http.Request) (*http.Response, error) {
+	context.AfterFunc(r.Context(), func() { p.CloseWithError(context.Cause(r.Context())) })
+	return &http.Response{
+		StatusCode: http.StatusOK, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Request: r, Body: p,
+		Header: http.Header{"Content-Type": {"application/connect+proto"}},
+	}, nil
+}
+
+// Frames that are still to be cut may take as long as they like, as long as the broker says now and then that there are none, as it promised; one that
+// promised nothing may be silent for ever. What it does not begin to answer is broken off as any call is.
+func TestWhoFollowsHearsThatNothingIsNew(t *testing.T) {
+	for name, c := range map[string]struct {
+		alive int64 // promised; -1: nothing comes at all
+		beats int
+		pause time.Duration // before each
+		ends  time.Duration // after the last; 0: never
+	}{
+		"beats":        {10_000, 1000, 29 * time.Second, 30 * time.Second},
+		"silent":       {10_000, 0, 0, 30 * time.Second},
+		"rare":         {10 * 60_000, 10, 10 * time.Minute, 30 * time.Minute},
+		"no promise":   {0, 10, 24 * time.Hour, 0},
+		"never begins": {-1, 0, 0, silenceMax},
+		"absurd":       {1 << 62, 0, 0, 3 * time.Hour},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				in, out := io.Pipe()
+				p := New(&http.Client{Transport: silentPlane{in}}, "http://plane", "t")
+				ctx, cancel := context.WithCancel(t.Context())
+				heard, err := 0, make(chan error, 1)
+				go func() {
+					err <- p.Frames(ctx, nil, true, func([]Partition, []Frame) error {
+						heard++
+						return nil
+					})
+				}()
+				say := func(m *state.FramesResponse) {
+					b, merr := proto.Marshal(m)
+					require.NoError(t, merr)
+					_, werr := out.Write(append([]byte{0, 0, 0, 0, byte(len(b))}, b...))
+					require.NoError(t, werr)
+				}
+				if c.alive >= 0 {
+					say(&state.FramesResponse{AliveMs: c.alive})
+				}
+				for range c.beats {
+					time.Sleep(c.pause)
+					say(&state.FramesResponse{})
+				}
+				synctest.Wait()
+				if c.ends > 0 {
+					time.Sleep(c.ends - time.Millisecond)
+				} else {
+					time.Sleep(1000 * time.Hour)
+				}
+				synctest.Wait()
+				require.Empty(t, err)
+				require.Equal(t, c.beats+int(min(c.alive+1, 1)), heard)
+				if c.ends == 0 {
+					cancel()
+					require.Equal(t, connect.CodeCanceled, connect.CodeOf(<-err))
+					return
+				}
+				time.Sleep(time.Millisecond)
+				synctest.Wait()
+				require.Len(t, err, 1)
+				ended := <-err
+				require.ErrorIs(t, ended, ErrSilent)
+				require.ErrorContains(t, ended, c.ends.String())
+				require.True(t, Passing(ended))
+				cancel()
+			})
+		})
 	}
-	require.Same(t, p.http, watch(p.http))
+	c := &http.Client{Transport: Watched(nil, silence)}
+	require.Same(t, c, watch(c))
 	require.Equal(t, silenceMax, watch(&http.Client{}).Transport.(*watched).most)
 }

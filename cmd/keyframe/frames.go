@@ -8,6 +8,7 @@ import (
 	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
 
+	"github.com/keyframelog/keyframe/client/plane"
 	"github.com/keyframelog/keyframe/proto/state"
 )
 
@@ -42,12 +43,14 @@ func newFramesListCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			stream, err := stateClient(c).Frames(cmd.Context(), connect.NewRequest(&state.FramesRequest{Topic: args[0], Follow: follow}))
+			ctx, alive := plane.Following(cmd.Context())
+			stream, err := followClient(c).Frames(ctx, connect.NewRequest(&state.FramesRequest{Topic: args[0], Follow: follow}))
 			if err != nil {
 				return stateError(c, err)
 			}
 			defer stream.Close()
 			for stream.Receive() {
+				alive(stream.Msg().AliveMs)
 				for _, f := range stream.Msg().Frames {
 					if err := out.row(frameRow(f)...); err != nil {
 						return err

@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 
 	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
 
+	"github.com/keyframelog/keyframe/client/plane"
 	"github.com/keyframelog/keyframe/proto/state"
 	"github.com/keyframelog/keyframe/proto/state/stateconnect"
 )
@@ -27,11 +29,23 @@ func stateClient(c *config) stateconnect.StateServiceClient {
 	return stateconnect.NewStateServiceClient(http.DefaultClient, strings.TrimRight(c.str("state-url"), "/"))
 }
 
+// followClient is stateClient for streams without an end, whose calls are plane.Following's.
+func followClient(c *config) stateconnect.StateServiceClient {
+	client := &http.Client{Transport: plane.Watched(nil, followSilence)}
+	return stateconnect.NewStateServiceClient(client, strings.TrimRight(c.str("state-url"), "/"))
+}
+
+// followSilence is how long a stream without an end may take to begin.
+const followSilence = time.Minute
+
 // stateError says which state plane was asked, and keeps the server's own words.
 func stateError(c *config, err error) error {
 	var e *connect.Error
 	if !errors.As(err, &e) {
 		return err
+	}
+	if errors.Is(err, plane.ErrSilent) {
+		return fmt.Errorf("the state plane at %s (%s): %w", c.str("state-url"), c.source("state-url"), err)
 	}
 	switch e.Code() {
 	case connect.CodeCanceled: // by whom?

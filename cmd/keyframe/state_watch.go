@@ -9,6 +9,7 @@ import (
 	"connectrpc.com/connect"
 	"github.com/spf13/cobra"
 
+	"github.com/keyframelog/keyframe/client/plane"
 	"github.com/keyframelog/keyframe/proto/state"
 	"github.com/keyframelog/keyframe/proto/state/stateconnect"
 )
@@ -25,7 +26,8 @@ func newStateWatchCommand() *cobra.Command {
 		Short: "Print rows as they change: put, deleted, or expired",
 		Long: `Prints every change of a row as it is folded: CHANGE, partition, offset, time, key and value, with tabs between them; with --format json
 or jsonl {"change", "key", "value", "offset", "timestamp", "partition"}. A key that changes faster than it can be told comes once, as it is.
-It ends with the broker, or when it is interrupted; --exit ends it once the present is told.
+It ends with the broker, when it is interrupted, or where not even the word that nothing changed comes for half a minute; --exit ends it once the present is
+told.
 
 A key whose row the log start has passed (cleanup.policy=compact,delete) is expired. Where what was deleted, or has expired, is not stored any more by the
 time it is to be told, every row there is comes again, and a line on stderr says so.`,
@@ -51,7 +53,8 @@ time it is to be told, every row there is comes again, and a line on stderr says
 					return stateError(c, err)
 				}
 			}
-			stream, err := stateClient(c).Watch(cmd.Context(), connect.NewRequest(&state.WatchRequest{
+			ctx, alive := plane.Following(cmd.Context())
+			stream, err := followClient(c).Watch(ctx, connect.NewRequest(&state.WatchRequest{
 				Topic: args[0], Partition: where.onePartition(), Prefix: []byte(prefix), FromStart: fromStart,
 			}))
 			if err != nil {
@@ -62,6 +65,7 @@ time it is to be told, every row there is comes again, and a line on stderr says
 			begun := beginnings{fromStart: fromStart, known: map[int32]bool{}}
 			for stream.Receive() {
 				m := stream.Msg()
+				alive(m.AliveMs)
 				begun.tell(cmd.ErrOrStderr(), m.BeginsAnew)
 				if err := out.changes(m.Changes); err != nil {
 					return err

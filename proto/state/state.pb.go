@@ -1254,7 +1254,10 @@ type FramesResponse struct {
 	// disputed, or are no longer.
 	Partitions []*Partition `protobuf:"bytes,1,rep,name=partitions,proto3" json:"partitions,omitempty"`
 	// First message: the retained frames, by partition and cut. Later messages: frames that were cut since, or superseded.
-	Frames        []*Frame `protobuf:"bytes,2,rep,name=frames,proto3" json:"frames,omitempty"`
+	Frames []*Frame `protobuf:"bytes,2,rep,name=frames,proto3" json:"frames,omitempty"`
+	// First message, with follow: another one comes at the latest after so long, an empty one where there is nothing to tell. Who hears nothing for
+	// three times as long has lost the stream, whatever the connection looks like. 0: of a broker that does not promise that.
+	AliveMs       int64 `protobuf:"varint,3,opt,name=alive_ms,json=aliveMs,proto3" json:"alive_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1301,6 +1304,13 @@ func (x *FramesResponse) GetFrames() []*Frame {
 		return x.Frames
 	}
 	return nil
+}
+
+func (x *FramesResponse) GetAliveMs() int64 {
+	if x != nil {
+		return x.AliveMs
+	}
+	return 0
 }
 
 // Partition describes one key-framed partition.
@@ -2505,7 +2515,9 @@ type WatchResponse struct {
 	// partition from here to caught_up is every row there is, and keys that are not among them are gone.
 	BeginsAnew []int32 `protobuf:"varint,3,rep,packed,name=begins_anew,json=beginsAnew,proto3" json:"begins_anew,omitempty"`
 	// Partitions whose present state is told; from here on changes come as they happen.
-	CaughtUp      []int32 `protobuf:"varint,4,rep,packed,name=caught_up,json=caughtUp,proto3" json:"caught_up,omitempty"`
+	CaughtUp []int32 `protobuf:"varint,4,rep,packed,name=caught_up,json=caughtUp,proto3" json:"caught_up,omitempty"`
+	// First message: as in FramesResponse.
+	AliveMs       int64 `protobuf:"varint,5,opt,name=alive_ms,json=aliveMs,proto3" json:"alive_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2566,6 +2578,13 @@ func (x *WatchResponse) GetCaughtUp() []int32 {
 		return x.CaughtUp
 	}
 	return nil
+}
+
+func (x *WatchResponse) GetAliveMs() int64 {
+	if x != nil {
+		return x.AliveMs
+	}
+	return 0
 }
 
 type DiffRequest struct {
@@ -4432,12 +4451,13 @@ const file_keyframe_state_v1_state_proto_rawDesc = "" +
 	"\tpartition\x18\x02 \x01(\x05H\x00R\tpartition\x88\x01\x01\x12\x16\n" +
 	"\x06follow\x18\x03 \x01(\bR\x06followB\f\n" +
 	"\n" +
-	"_partition\"\x80\x01\n" +
+	"_partition\"\x9b\x01\n" +
 	"\x0eFramesResponse\x12<\n" +
 	"\n" +
 	"partitions\x18\x01 \x03(\v2\x1c.keyframe.state.v1.PartitionR\n" +
 	"partitions\x120\n" +
-	"\x06frames\x18\x02 \x03(\v2\x18.keyframe.state.v1.FrameR\x06frames\"\x95\x03\n" +
+	"\x06frames\x18\x02 \x03(\v2\x18.keyframe.state.v1.FrameR\x06frames\x12\x19\n" +
+	"\balive_ms\x18\x03 \x01(\x03R\aaliveMs\"\x95\x03\n" +
 	"\tPartition\x12\x1c\n" +
 	"\tpartition\x18\x01 \x01(\x05R\tpartition\x12\x19\n" +
 	"\btopic_id\x18\x02 \x01(\fR\atopicId\x12 \n" +
@@ -4544,13 +4564,14 @@ const file_keyframe_state_v1_state_proto_rawDesc = "" +
 	"\n" +
 	"from_start\x18\x05 \x01(\bR\tfromStartB\f\n" +
 	"\n" +
-	"_partition\"\xb0\x01\n" +
+	"_partition\"\xcb\x01\n" +
 	"\rWatchResponse\x123\n" +
 	"\achanges\x18\x01 \x03(\v2\x19.keyframe.state.v1.ChangeR\achanges\x12,\n" +
 	"\x05as_of\x18\x02 \x03(\v2\x17.keyframe.state.v1.AsOfR\x04asOf\x12\x1f\n" +
 	"\vbegins_anew\x18\x03 \x03(\x05R\n" +
 	"beginsAnew\x12\x1b\n" +
-	"\tcaught_up\x18\x04 \x03(\x05R\bcaughtUp\"\x85\x02\n" +
+	"\tcaught_up\x18\x04 \x03(\x05R\bcaughtUp\x12\x19\n" +
+	"\balive_ms\x18\x05 \x01(\x03R\aaliveMs\"\x85\x02\n" +
 	"\vDiffRequest\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\tR\x05topic\x12!\n" +
 	"\tpartition\x18\x02 \x01(\x05H\x00R\tpartition\x88\x01\x01\x12)\n" +

@@ -84,6 +84,7 @@ type StateServiceClient interface {
 	// Export streams the state of one partition at one offset in the frame format of proto/frame.
 	Export(context.Context, *connect.Request[state.ExportRequest]) (*connect.ServerStreamForClient[state.ExportResponse], error)
 	// Frames lists the partitions and their retained key frames; with follow it goes on and pushes every new one, and when a dispute begins or ends.
+	// Where there is nothing to tell it says that, again and again: see alive_ms.
 	Frames(context.Context, *connect.Request[state.FramesRequest]) (*connect.ServerStreamForClient[state.FramesResponse], error)
 	// Cut cuts a key frame of every partition at its synced end and names the whole.
 	Cut(context.Context, *connect.Request[state.CutRequest]) (*connect.Response[state.CutResponse], error)
@@ -93,7 +94,7 @@ type StateServiceClient interface {
 	Resume(context.Context, *connect.Request[state.ResumeRequest]) (*connect.Response[state.ResumeResponse], error)
 	// RenewLease keeps a lease, tells how far its replica came, and ends it.
 	RenewLease(context.Context, *connect.Request[state.RenewLeaseRequest]) (*connect.Response[state.RenewLeaseResponse], error)
-	// Watch streams changes of rows: first what changed since a position, then every change as it is folded.
+	// Watch streams changes of rows: first what changed since a position, then every change as it is folded. It does not fall silent, as Frames does not.
 	Watch(context.Context, *connect.Request[state.WatchRequest]) (*connect.ServerStreamForClient[state.WatchResponse], error)
 	// Diff streams the keys whose rows differ between two points, in key order.
 	Diff(context.Context, *connect.Request[state.DiffRequest]) (*connect.ServerStreamForClient[state.DiffResponse], error)
@@ -347,6 +348,7 @@ type StateServiceHandler interface {
 	// Export streams the state of one partition at one offset in the frame format of proto/frame.
 	Export(context.Context, *connect.Request[state.ExportRequest], *connect.ServerStream[state.ExportResponse]) error
 	// Frames lists the partitions and their retained key frames; with follow it goes on and pushes every new one, and when a dispute begins or ends.
+	// Where there is nothing to tell it says that, again and again: see alive_ms.
 	Frames(context.Context, *connect.Request[state.FramesRequest], *connect.ServerStream[state.FramesResponse]) error
 	// Cut cuts a key frame of every partition at its synced end and names the whole.
 	Cut(context.Context, *connect.Request[state.CutRequest]) (*connect.Response[state.CutResponse], error)
@@ -356,7 +358,7 @@ type StateServiceHandler interface {
 	Resume(context.Context, *connect.Request[state.ResumeRequest]) (*connect.Response[state.ResumeResponse], error)
 	// RenewLease keeps a lease, tells how far its replica came, and ends it.
 	RenewLease(context.Context, *connect.Request[state.RenewLeaseRequest]) (*connect.Response[state.RenewLeaseResponse], error)
-	// Watch streams changes of rows: first what changed since a position, then every change as it is folded.
+	// Watch streams changes of rows: first what changed since a position, then every change as it is folded. It does not fall silent, as Frames does not.
 	Watch(context.Context, *connect.Request[state.WatchRequest], *connect.ServerStream[state.WatchResponse]) error
 	// Diff streams the keys whose rows differ between two points, in key order.
 	Diff(context.Context, *connect.Request[state.DiffRequest], *connect.ServerStream[state.DiffResponse]) error

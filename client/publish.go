@@ -52,8 +52,9 @@ type Published struct {
 	Written int64
 	// WrittenBytes are their keys and values.
 	WrittenBytes int64
-	// Verdict compares once more, at a cut after the deltas: Equal; Drifted if the topic's state is another one, as where others write or keys had moved;
-	// Inconclusive if that could not be found out. With DryRun, and where nothing was to be written, it is the Comparison's Outcome.
+	// Verdict compares once more, at a cut that has the deltas, also where there were none to write: Equal; Drifted if the topic's state is another one, as
+	// where others write or keys had moved; Inconclusive if that could not be found out. With DryRun it tells whether the Comparison found anything: Drifted
+	// also where all that differs had moved.
 	Verdict Outcome
 	Reason  string // why the verdict is not Equal
 }
@@ -105,15 +106,19 @@ func (p *Producer) publishState(ctx context.Context, source iter.Seq2[Row, error
 	if failed != nil {
 		return done, fmt.Errorf("topic %s: %w", p.topic, failed)
 	}
-	if opts.DryRun || len(r.Writes) == 0 {
-		done.Reason = moved(c.Moved)
+	if opts.DryRun {
+		if done.Reason = moved(c.Moved); done.Reason != "" {
+			done.Verdict = Drifted
+		}
 		return done, nil
 	}
 	w := writing{p: p, writes: r.Writes, on: opts.OnWritten}
-	err := w.all(ctx, p.transactionalID(opts))
-	done.Written, done.WrittenBytes = w.written, w.bytes
-	if err != nil {
-		return done, fmt.Errorf("topic %s: %w", p.topic, err)
+	if len(r.Writes) > 0 {
+		err := w.all(ctx, p.transactionalID(opts))
+		done.Written, done.WrittenBytes = w.written, w.bytes
+		if err != nil {
+			return done, fmt.Errorf("topic %s: %w", p.topic, err)
+		}
 	}
 	p.verifyPublished(ctx, &done, &r, &opts, w.ends)
 	return done, nil
@@ -187,7 +192,7 @@ func (p *Producer) cutBehind(ctx context.Context, ends map[int32]int64, want dig
 			return err
 		})
 		if err != nil {
-			return cut, fmt.Sprintf("what was written could not be compared: %v", err)
+			return cut, fmt.Sprintf("the topic could not be compared once more: %v", err)
 		}
 		behind := len(ends)
 		for _, f := range cut.Frames {

@@ -58,8 +58,8 @@ type Result struct {
 	Fold        fold.Kind     // of the topic
 	Source, Log digest.Digest // of the source, of the topic at the cut
 	Method      Method
-	Writes      []Write // by key; applied to the topic at the cut they make it the source's state
-	Moved       []Write // by key; those that are not to be written, because a delta touched their keys since
+	Writes      []Write // by key; what makes the topic's state at the cut the source's, but for what has been made so since, and for Moved
+	Moved       []Write // by key; those that are not to be written, because a delta touched their keys since, and did not make the row the source's
 	Bytes       int64   // received
 	RoundTrips  int
 

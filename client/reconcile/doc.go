@@ -31,7 +31,8 @@
 //
 // A key that a delta touched since the cut is left alone, whatever the source has (Result.Moved): that delta may be newer than the source, and a
 // stale dump must not overwrite it. It is asked for after the comparison and right before the answer, from what changed since the cut, so a key that
-// was written with the value that it had counts as well. Where a frame was thinned out meanwhile and another cut was made, it still is the first cut that counts.
+// was written with the value that it had counts as well. What the delta made the source's row is neither written nor left alone: so who compares again
+// with the cut of a comparison whose writes have been made finds nothing. Where a frame was thinned out meanwhile and another cut was made, it still is the first cut that counts.
 //
 // That look and the caller's write are not one step, and the log knows no conditional put. A producer that writes a key between them is overwritten by
 // what the source had when it was read; so is one whose transaction was open at the look, since nobody sees what is in it: with Config.Settled the

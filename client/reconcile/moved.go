@@ -40,7 +40,7 @@ func (c *comparison) lookAgain(ctx context.Context) (plane.Cut, error) {
 	}
 }
 
-// leaveMoved takes out the writes to keys that a delta touched since the first cut.
+// leaveMoved takes out the writes to keys that a delta touched since the first cut, and those that have been made since: the row is what the source has.
 func (c *comparison) leaveMoved(ctx context.Context, writes []Write) (stay, moved []Write, err error) {
 	if len(writes) == 0 {
 		return nil, nil, nil
@@ -49,25 +49,48 @@ func (c *comparison) leaveMoved(ctx context.Context, writes []Write) (stay, move
 	if err != nil {
 		return nil, nil, err
 	}
-	touched := make([]bool, len(writes))
-	if err := c.eachSince(ctx, now, func(_ int32, row frame.Row) {
-		for i := firstOf(writes, row.Key); i < len(writes) && bytes.Equal(writes[i].Key, row.Key); i++ {
-			touched[i] = true
+	made := make([]bool, len(writes))
+	others := map[string]bool{} // keys that became something else
+	var h digest.Hasher
+	if err := c.eachSince(ctx, now, func(partition int32, row frame.Row) {
+		if i := firstOf(writes, row.Key); i == len(writes) || !bytes.Equal(writes[i].Key, row.Key) {
+			return
+		}
+		if i := writeTo(writes, partition, row.Key); i >= 0 && writes[i].Source == entryOf(&h, row) {
+			made[i] = true
+		} else {
+			others[string(row.Key)] = true
 		}
 	}); err != nil {
 		return nil, nil, err
 	}
-	if !slices.Contains(touched, true) {
-		return writes, nil, nil
-	}
 	for i, w := range writes {
-		if touched[i] {
+		switch {
+		case others[string(w.Key)]:
 			moved = append(moved, w)
-		} else {
+		case !made[i]:
 			stay = append(stay, w)
 		}
 	}
 	return stay, moved, nil
+}
+
+// entryOf is zero for a tombstone.
+func entryOf(h *digest.Hasher, row frame.Row) digest.Entry {
+	if row.Tombstone {
+		return digest.Entry{}
+	}
+	return h.Entry(row.Key, row.Value)
+}
+
+// writeTo is the write to a key in a partition; -1: there is none.
+func writeTo(writes []Write, partition int32, key []byte) int {
+	for i := firstOf(writes, key); i < len(writes) && bytes.Equal(writes[i].Key, key); i++ {
+		if writes[i].Partition == partition {
+			return i
+		}
+	}
+	return -1
 }
 
 // firstOf is where the writes to a key are, or would be.
@@ -112,10 +135,7 @@ func (r *Result) Overtaken(ctx context.Context, later plane.Cut) (writes []Write
 	others := map[place]digest.Entry{}
 	var h digest.Hasher
 	if err := c.eachSince(ctx, later, func(partition int32, row frame.Row) {
-		var is digest.Entry
-		if !row.Tombstone {
-			is = h.Entry(row.Key, row.Value)
-		}
+		is := entryOf(&h, row)
 		if !r.expects(partition, row.Key, is) {
 			others[place{partition, string(row.Key)}] = is
 		}
@@ -144,12 +164,8 @@ func (r *Result) expects(partition int32, key []byte, is digest.Entry) bool {
 	if i := firstOf(r.Moved, key); i < len(r.Moved) && bytes.Equal(r.Moved[i].Key, key) {
 		return true
 	}
-	for i := firstOf(r.Writes, key); i < len(r.Writes) && bytes.Equal(r.Writes[i].Key, key); i++ {
-		if r.Writes[i].Partition == partition {
-			return r.Writes[i].Source == is
-		}
-	}
-	return false
+	i := writeTo(r.Writes, partition, key)
+	return i >= 0 && r.Writes[i].Source == is
 }
 
 func byKey(a, b Write) int {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/keyframelog/keyframe/client/plane"
 	"github.com/keyframelog/keyframe/proto/digest"
+	"github.com/keyframelog/keyframe/proto/state"
 )
 
 // The end of a transaction is waited for with pauses that grow; who is told of it is told once.
@@ -62,6 +63,47 @@ func TestATransactionThatDoesNotEnd(t *testing.T) {
 func entry(key, value string) digest.Entry {
 	var h digest.Hasher
 	return h.Entry([]byte(key), []byte(value))
+}
+
+// With the cut of a comparison whose writes have been made nothing is found, nor left alone; where some have been made, the others are found, also those
+// to the same key in another partition.
+func TestWritesThatHaveBeenMade(t *testing.T) {
+	f := newFakeTopic(t, 2)
+	source := f.fill(100, true)
+	source["key-1"], source["new"] = "mine", "mine"
+	delete(source, "key-2")
+	f.write(0, "twice", "a")
+	f.write(1, "twice", "b")
+	source["twice"] = "mine"
+	cfg := f.config(t)
+	r, err := Compare(testContext(t), cfg, sourceOf(source))
+	require.NoError(t, err)
+	require.Len(t, r.Writes, 5)
+	var offsets []*state.PartitionOffset
+	for p, offset := range r.Cut.Offsets {
+		offsets = append(offsets, &state.PartitionOffset{Partition: int32(p), Offset: offset})
+	}
+	cfg.At = &state.At{Point: &state.At_Offsets{Offsets: &state.PartitionOffsets{Offsets: offsets}}}
+	for len(r.Writes) > 0 {
+		all := r.Writes
+		f.apply(all[:1])
+		r, err = Compare(testContext(t), cfg, sourceOf(source))
+		require.NoError(t, err)
+		require.Equal(t, len(all)-1, len(r.Writes))
+		require.Equal(t, all[1:], append([]Write{}, r.Writes...))
+		require.Empty(t, r.Moved)
+	}
+	require.Equal(t, source, union(t, f.state()))
+
+	p := home("new", 2)
+	f.write(1-p, "new", "mine") // by another partitioner, and so once too many
+	f.write(p, "new", "-")
+	f.write(p, "key-4", "mine") // which was the source's at the cut
+	r, err = Compare(testContext(t), cfg, sourceOf(source))
+	require.NoError(t, err)
+	require.Empty(t, r.Writes)
+	require.Len(t, r.Moved, 1)
+	require.Equal(t, "new", string(r.Moved[0].Key))
 }
 
 // Keys that others write after the comparison are named, whether they were written or were equal, unless they have what the source has.

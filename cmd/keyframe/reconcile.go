@@ -39,7 +39,7 @@ It prints each such key: + the topic gets it, - it loses it, ~ its value changes
 ` + sourceLong + `
 
 A key that a producer writes meanwhile is left alone (? in front of it): its delta is newer than the cut, and may be newer than the dump. Where the dump
-was taken before, make the cut before it: keyframe frames cut TOPIC --name prints what --at takes.
+was taken before, make the cut before it: keyframe frames cut TOPIC --name prints what --at takes. Done again with that cut it finds its own deltas.
 
 Where a transaction is open it waits for its end, up to two minutes. Where it fails midway it says how many deltas were written; done again, it writes
 the others.

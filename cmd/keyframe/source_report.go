@@ -93,7 +93,11 @@ func (r *sourceReport) compare(ctx context.Context, by *http.Client, source *sou
 	if found.Source.Count == 0 && !r.named {
 		return errors.New("standard input has no rows: name the --dir of a replica or a FILE of rows, or - if it is meant to be empty")
 	}
-	return r.end(client.Published{Comparison: found, Verdict: found.Outcome})
+	verdict := found.Outcome
+	if r.toHere && verdict == client.Inconclusive { // all that differs is left alone, and the topic is not what the dump is
+		verdict = client.Drifted
+	}
+	return r.end(client.Published{Comparison: found, Verdict: verdict})
 }
 
 // flush hands what was printed so far to the reader.
@@ -127,7 +131,7 @@ func (r *sourceReport) end(done client.Published) error {
 	switch {
 	case done.Verdict == client.Equal:
 		return nil
-	case done.Verdict == client.Inconclusive && (!r.toHere || done.Written > 0): // all that differs may be newer than the source; or nobody knows
+	case done.Verdict == client.Inconclusive: // all that differs may be newer than the source; or nobody knows
 		return exitError(2)
 	}
 	return exitError(1)

@@ -37,11 +37,13 @@ func resumed(t *testing.T, stateless bool, m *state.ResumeResponse) (Answer, err
 	return New(client, s.URL, "t").Resume(t.Context(), req)
 }
 
-func frameAt(cut int64) *state.Frame {
+func frameAt(cut int64) *state.Frame { return frameOf(digest.FrameID{Partition: 3, Cut: cut}) }
+
+// frameOf is an empty frame, whose pub agrees with what it is of.
+func frameOf(id digest.FrameID) *state.Frame {
 	var d digest.Digest
-	sum := d.Sum.Bytes()
-	pub := d.Pub(digest.FrameID{Partition: 3, Cut: cut})
-	return &state.Frame{Partition: 3, Incarnation: make([]byte, 16), TopicId: make([]byte, 16), Cut: cut, Sum: sum[:], Pub: pub[:]}
+	sum, pub := d.Sum.Bytes(), d.Pub(id)
+	return &state.Frame{Partition: id.Partition, Incarnation: id.Incarnation[:], TopicId: id.TopicID[:], Cut: id.Cut, Sum: sum[:], Pub: pub[:]}
 }
 
 // An answer that cannot be carried out from where the replica is, or is about something else, is none: the replica would follow from where it is not,
@@ -55,11 +57,8 @@ func TestAnswersThatMakeNoSense(t *testing.T) {
 		repair = state.Answer_ANSWER_REPAIR
 		reset  = state.Answer_ANSWER_RESET
 	)
-	other := func(spoil func(*state.Frame)) *state.Frame {
-		f := frameAt(9)
-		spoil(f)
-		return f
-	}
+	spoilt := frameAt(9)
+	spoilt.Count = 7
 	for name, c := range map[string]struct {
 		stateless   bool
 		kind        state.Answer
@@ -85,10 +84,10 @@ func TestAnswersThatMakeNoSense(t *testing.T) {
 		"a frame":                           {kind: whole, frame: frameAt(9), from: 9, ok: true},
 		"a frame without a state":           {kind: whole, frame: frameAt(9), from: 9, stateless: true, ok: true},
 		"a frame that is not there":         {kind: whole, from: 9},
-		"a frame of another partition":      {kind: whole, frame: other(func(f *state.Frame) { f.Partition = 4 }), from: 9},
-		"a frame of another incarnation":    {kind: whole, frame: other(func(f *state.Frame) { f.Incarnation[0] = 1 }), from: 9},
-		"a frame of another topic":          {kind: whole, frame: other(func(f *state.Frame) { f.TopicId[0] = 1 }), from: 9},
-		"a frame that is not what it says":  {kind: whole, frame: other(func(f *state.Frame) { f.Count = 7 }), from: 9},
+		"a frame of another partition":      {kind: whole, frame: frameOf(digest.FrameID{Partition: 4, Cut: 9}), from: 9},
+		"a frame of another incarnation":    {kind: whole, frame: frameOf(digest.FrameID{Partition: 3, Incarnation: [16]byte{1}, Cut: 9}), from: 9},
+		"a frame of another topic":          {kind: whole, frame: frameOf(digest.FrameID{Partition: 3, TopicID: [16]byte{1}, Cut: 9}), from: 9},
+		"a frame that is not what it says":  {kind: whole, frame: spoilt, from: 9},
 		"a repair":                          {kind: repair, frame: frameAt(9), ok: true},
 		"a repair without a state":          {kind: repair, frame: frameAt(9), stateless: true},
 		"begin anew":                        {kind: reset, ok: true},

@@ -3,12 +3,14 @@ package table_test
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"math"
 	"math/rand/v2"
 	"slices"
+	"sync/atomic"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -382,4 +384,45 @@ func TestPatchRefusesWhatIsNone(t *testing.T) {
 	d, err := c.t.Verify(background, table.Current)
 	require.NoError(t, err)
 	require.EqualValues(t, 2, d.Count)
+}
+
+// Who gives up while a patch reads the rows that stay does not wait until it has read all of them, and nothing has happened.
+func TestPatchIsInterrupted(t *testing.T) {
+	var clock int64
+	var read atomic.Pointer[func()] // called at each read of a file
+	s := &store{clock: &clock, max: 4096, fs: errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if f := read.Load(); f != nil && op.Kind == errorfs.OpFileReadAt {
+			(*f)()
+		}
+		return nil
+	}))}
+	s.opts = options(s.fs, true)
+	s.open(t)
+	c := newCopied(t, s, nil)
+	var deltas []oracleDelta
+	for i := range int64(6000) {
+		deltas = append(deltas, oracleDelta{key: fmt.Sprintf("k%04d", i), offset: i, op: oraclePut, value: "1"})
+	}
+	require.NoError(t, s.db.Commit(background, []table.Fold{{Table: c.t, Changes: collapse(deltas), End: 6000, Cut: true}}))
+	require.NoError(t, c.t.Trim(background, 6000))
+	s.close(t)
+	s.open(t) // nothing is in a cache
+	defer s.close(t)
+	c.reopened(t)
+
+	ctx, cancel := context.WithCancel(context.Background())
+	giveUp := func() { cancel() }
+	read.Store(&giveUp)
+	before := c.t.Digest()
+	err := c.t.Patch(ctx, nil, [][]byte{[]byte("k0007")}, nil, digest.Digest{}) // what all rows would be compared with
+	require.ErrorIs(t, err, context.Canceled)
+	require.NotErrorIs(t, err, table.ErrDigest)
+	read.Store(nil)
+	require.Equal(t, before, c.t.Digest())
+	stored, err := c.t.Verify(background, table.Current)
+	require.NoError(t, err)
+	require.Equal(t, before, stored)
+	var h digest.Hasher
+	before.Sub(h.Entry([]byte("k0007"), []byte("1")))
+	require.NoError(t, c.t.Patch(background, nil, [][]byte{[]byte("k0007")}, nil, before))
 }

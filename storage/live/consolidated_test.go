@@ -2,6 +2,8 @@ package live_test
 
 import (
 	"errors"
+	"fmt"
+	"iter"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -105,6 +107,48 @@ func TestConsolidated(t *testing.T) {
 	w.requireRows(t, map[string]row{"a": {value: "1"}, "b": {value: "3", offset: 10}, "c": {value: "2", offset: 7}, "d": {value: "2", offset: 9}})
 }
 
+// Whoever reads beside a consolidated delta reads all of it from its commit on, or nothing of it, and the offset says which: the position follows
+// only when the commit is known of.
+func TestConsolidatedIsReadFromItsCommitOn(t *testing.T) {
+	w := &world{}
+	w.open(t, vfs.NewMem(), fold.LastValue, live.Config{})
+	defer w.close(t)
+	w.produce(t, batch.None, []record{{key: "a", value: "1"}, {key: "b", value: "1"}, {key: "c", value: "1"}})
+	w.catchUp(t)
+	w.fold(t, true)
+	read := func(rows iter.Seq2[frame.Row, error]) (got []string) {
+		for r, err := range rows {
+			require.NoError(t, err)
+			got = append(got, fmt.Sprintf("%s=%s", r.Key, r.Value))
+		}
+		return got
+	}
+	f, finish, ok := w.p.StartConsolidated([]table.Change{folded("b", "", 5), folded("c", "2", 7), folded("d", "2", 9)}, 10, 0)
+	require.True(t, ok)
+	asOf, before, _, err := w.p.Scan(nil, nil)
+	require.NoError(t, err)
+	require.EqualValues(t, 3, asOf)
+
+	require.NoError(t, w.db.Commit(background, []table.Fold{f}))
+	require.EqualValues(t, 3, w.p.Position())
+	require.Equal(t, []string{"a=1", "b=1", "c=1"}, read(before))
+	asOf, after, _, err := w.p.Scan(nil, nil)
+	require.NoError(t, err)
+	require.EqualValues(t, 10, asOf)
+	require.Equal(t, []string{"a=1", "c=2", "d=2"}, read(after))
+	row, asOf, err := w.p.Last([]byte("b"))
+	require.NoError(t, err)
+	require.True(t, row.Tombstone)
+	require.Greater(t, asOf, int64(5), "what is read lies below")
+	row, asOf, ok, err = w.p.Get([]byte("c"))
+	require.NoError(t, err)
+	require.True(t, ok)
+	require.Equal(t, "2", string(row.Value))
+	require.Greater(t, asOf, int64(7))
+	finish(nil)
+	require.EqualValues(t, 10, w.p.Position())
+}
+
 // With another log start the rows below it leave at the end, where there is a cut; nothing is applied until that is finished.
 func TestConsolidatedWithExpiry(t *testing.T) {
 	w := &world{}
@@ -121,9 +165,10 @@ func TestConsolidatedWithExpiry(t *testing.T) {
 	require.ErrorIs(t, w.p.Apply(w.batches[len(w.batches)-1]), live.ErrFull)
 	w.retract()
 	require.NoError(t, w.db.Commit(background, []table.Fold{f}))
-	_, _, ok, err := w.p.Get([]byte("b"))
+	_, asOf, ok, err := w.p.Get([]byte("b"))
 	require.NoError(t, err)
 	require.False(t, ok, "it has left with the commit")
+	require.EqualValues(t, 10, asOf)
 	finish(nil)
 	require.EqualValues(t, 2, w.p.Table().Start())
 	w.requireRows(t, map[string]row{"a": {value: "2", offset: 6}, "c": {value: "1", offset: 2}})

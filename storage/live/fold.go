@@ -53,8 +53,8 @@ func (p *Partition) startFold(cut bool, start int64) (f table.Fold, finish func(
 
 // StartConsolidated is StartFold for a consolidated delta: rows that are folded already, sorted by key, with offsets in [Position, end). With a
 // start above the table's, end is a cut at which it becomes the log start, as with StartCut. What was applied must be committed before: where the
-// open interval has anything, or a fold is under way, ok is false. The position is end after finish(nil), and nothing has happened after
-// another.
+// open interval has anything, or a fold is under way, ok is false. Readers see the rows from the commit on, all at once, and their asOf says so; the
+// position is end after finish(nil), and nothing has happened after another.
 func (p *Partition) StartConsolidated(changes []table.Change, end, start int64) (f table.Fold, finish func(error), ok bool) {
 	if p.inFold.Swap(true) {
 		return f, nil, false
@@ -71,7 +71,6 @@ func (p *Partition) StartConsolidated(changes []table.Change, end, start int64) 
 		p.mu.Lock()
 		if p.expiring = false; err == nil {
 			p.position, p.epoch = max(p.position, end), -1
-			p.generation++
 		}
 		p.mu.Unlock()
 		p.inFold.Store(false)

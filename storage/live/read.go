@@ -108,7 +108,7 @@ func (p *Partition) TouchedAbove(key []byte) bool {
 }
 
 // Get returns the key's row with everything below asOf applied; ok is false for a key that is absent or deleted. The row is the
-// caller's.
+// caller's. Beside a consolidated delta that is being committed, asOf may be above Position.
 func (p *Partition) Get(key []byte) (row frame.Row, asOf int64, ok bool, err error) {
 	row, asOf, err = p.Last(key)
 	if ok = err == nil && row.Offset >= 0 && !row.Tombstone; !ok {
@@ -122,8 +122,8 @@ func (p *Partition) Last(key []byte) (row frame.Row, asOf int64, err error) {
 	for {
 		c, asOf, generation := p.glance(key)
 		if end, expiring := p.foldUnderWay(); expiring {
-			if row, moved, err := p.lastExpiring(&c, generation, end); !moved || err != nil {
-				return row, asOf, err
+			if row, read, moved, err := p.lastExpiring(&c, generation, end); !moved || err != nil {
+				return row, max(asOf, read), err
 			}
 			continue
 		}
@@ -140,7 +140,7 @@ func (p *Partition) Last(key []byte) (row frame.Row, asOf int64, err error) {
 		if r.touched && err == nil {
 			r.row = clone(r.row)
 		}
-		return r.last(), asOf, err
+		return r.last(), max(asOf, r.row.Offset+1), err // above asOf: it came with a consolidated delta, all at once
 	}
 }
 
@@ -162,29 +162,30 @@ func (p *Partition) foldUnderWay() (end int64, expiring bool) {
 	return p.foldEnd, p.expiring
 }
 
-// lastExpiring reads a key while rows expire at a cut. Whether the cut is there yet, a view tells for certain; from then on the interval that
-// was folded says nothing: laid over a row that has left, it would bring it back.
-func (p *Partition) lastExpiring(c *column, generation, end int64) (row frame.Row, moved bool, err error) {
+// lastExpiring reads a key while rows expire at a cut, and says where the table ended then. Whether the cut is there yet, a view tells for certain;
+// from then on the interval that was folded says nothing: laid over a row that has left, it would bring it back.
+func (p *Partition) lastExpiring(c *column, generation, end int64) (row frame.Row, read int64, moved bool, err error) {
 	v, err := p.table.View(table.Current)
 	if err != nil {
-		return row, false, err
+		return row, 0, false, err
 	}
 	defer func() { err = damage.Join(err, v.Close()) }()
+	read = v.End()
 	if p.moved(generation) {
-		return row, true, nil
+		return row, read, true, nil
 	}
-	if v.End() >= end {
+	if read >= end {
 		c.layers[0] = nil
 	}
 	below, exists, err := lastBelow(v.Last(c.key))
 	if err != nil {
-		return row, false, err
+		return row, read, false, err
 	}
 	r, err := p.over(c, below, exists)
 	if err != nil {
-		return row, false, err
+		return row, read, false, err
 	}
-	return clone(r.last()), false, nil
+	return clone(r.last()), read, false, nil
 }
 
 // over is column.apply with a folder of the pool.
@@ -237,6 +238,7 @@ func (p *Partition) Scan(prefix, after []byte) (asOf int64, rows iter.Seq2[frame
 			}
 			continue
 		}
+		asOf = max(asOf, v.End()) // below it while a consolidated delta is committed, all at once
 		if end, expiring := p.foldUnderWay(); expiring && v.End() >= end {
 			for i := range columns {
 				columns[i].layers[0] = nil // see lastExpiring

@@ -26,11 +26,11 @@ type promise struct {
 
 // crashed is a desk over a file system that calls before each of its writes; what it has promised is at hand then.
 type crashed struct {
-	t      *testing.T
-	fs     *crashfs.FS
-	onStep func()
+	t  *testing.T
+	fs *crashfs.FS
 
 	mu       sync.Mutex // guards the rest; Pebble writes from goroutines of its own
+	onStep   func()
 	promises map[lease.ID]*promise
 }
 
@@ -39,6 +39,8 @@ func (c *crashed) on() vfs.FS {
 	return errorfs.Wrap(c.fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
 		switch op.Kind {
 		case errorfs.OpFileWrite, errorfs.OpFileSync, errorfs.OpFileSyncData, errorfs.OpFileSyncTo, errorfs.OpCreate, errorfs.OpRename, errorfs.OpLink, errorfs.OpRemove:
+			c.mu.Lock()
+			defer c.mu.Unlock()
 			c.onStep()
 		}
 		return nil
@@ -109,15 +111,15 @@ func TestACrashAtEachWrite(t *testing.T) {
 		defer c.mu.Unlock()
 		change()
 	}
-	c.onStep = func() {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		at := image{fs: c.fs.CrashClone(vfs.CrashCloneCfg{}), promises: map[lease.ID]promise{}}
-		for id, p := range c.promises {
-			at.promises[id] = *p
+	tell(func() {
+		c.onStep = func() {
+			at := image{fs: c.fs.CrashClone(vfs.CrashCloneCfg{}), promises: map[lease.ID]promise{}}
+			for id, p := range c.promises {
+				at.promises[id] = *p
+			}
+			images = append(images, at)
 		}
-		images = append(images, at)
-	}
+	})
 	r := rand.New(rand.NewPCG(7, 8))
 	grant := func(i int) lease.Lease {
 		terms := lease.Terms{Topic: "files", TopicID: [16]byte{byte(i % 3)}, Partition: int32(i % 2), Incarnation: [16]byte{9}, Replica: fmt.Sprint("r", i%7), Cut: int64(100 + i), Since: -1}
@@ -155,7 +157,7 @@ func TestACrashAtEachWrite(t *testing.T) {
 			}
 		}
 	}
-	c.onStep = func() {}
+	tell(func() { c.onStep = func() {} })
 	stored, err := store.Leases()
 	require.NoError(t, err)
 	require.Len(t, stored, len(desk.Leases()), "nothing is left of those that ended")

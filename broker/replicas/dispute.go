@@ -48,16 +48,6 @@ type party struct {
 	run run
 }
 
-// settlement is up to where disputes are over: what is claimed there counts no more.
-type settlement struct {
-	incarnation [16]byte
-	cut         int64
-	times       int // how many there were
-	// overruled are replicas of which an operator has said that they are wrong, by name, at most partiesMax: until they are equal once, also if they are
-	// not there, or not any more.
-	overruled map[string]bool
-}
-
 // alarm is a dispute that began or ended. It is logged when the lock is released.
 type alarm struct {
 	topic     string
@@ -71,7 +61,7 @@ type alarm struct {
 // news is what a report, or an operator's word, changed about disputes.
 type news struct {
 	alarms  []alarm
-	changed []int32 // partitions whose disputes have begun, ended or changed
+	changed []int32 // partitions whose disputes have begun, ended or changed, or whose settlements have
 	sharing *sharing
 }
 
@@ -124,7 +114,7 @@ func (t *topic) judgeLocked(rep *replica, p *part, s *sighting, now time.Time, n
 // equalLocked ends the claims that the replica made in this run, by itself, and with them a dispute.
 func (t *topic) equalLocked(rep *replica, p *part, c claim, no int32, n *news) {
 	p.overruled = false
-	delete(t.settled[no].overruled, rep.name)
+	t.acquitLocked(no, rep.name, n)
 	rep.unclaim(p, func(o claim) bool { return o.run == c.run && o.point.Offset < c.point.Offset })
 	d := t.disputes[no]
 	if d == nil {
@@ -212,8 +202,12 @@ func (p *part) party(c claim) party { return party{c.point.Offset, p.claims[p.cl
 func (t *topic) settleLocked(no int32, d *dispute, cut int64, by string, n *news) {
 	delete(t.disputes, no)
 	n.changed = append(n.changed, no)
-	before := t.settled[no]
-	t.settled[no] = settlement{d.incarnation, max(cut, d.point.Offset), before.times + 1, before.overruled}
+	s := t.settled[no]
+	if s.incarnation != d.incarnation { // who was overruled had the rows of another log
+		s.overruled = nil
+	}
+	s.incarnation, s.cut, s.times = d.incarnation, max(cut, d.point.Offset), s.times+1
+	t.settled[no] = s
 	for at, who := range t.claimants {
 		if at.partition != no || at.point.Offset > t.settled[no].cut {
 			continue
@@ -284,6 +278,7 @@ func (r *Registry) clear(topicID [16]byte, partition int32, n *news) bool {
 		return false
 	}
 	d := t.disputes[partition]
+	names := slices.Collect(maps.Keys(d.parties))
 	for name, n := range t.replicas {
 		for _, rep := range n.all {
 			p := rep.partitions[partition]
@@ -292,16 +287,14 @@ func (r *Registry) clear(topicID [16]byte, partition int32, n *news) bool {
 			}
 			_, party := d.parties[name]
 			// Of more parties than a dispute lists, those who say the same.
-			p.overruled = p.overruled || party || slices.ContainsFunc(p.claims, func(c claim) bool { return c.point == d.point })
+			if party || slices.ContainsFunc(p.claims, func(c claim) bool { return c.point == d.point }) {
+				p.overruled = true
+				names = append(names, name)
+			}
 		}
 	}
 	t.settleLocked(partition, d, d.point.Offset, "an operator", n)
-	s := t.settled[partition]
-	s.overruled = map[string]bool{}
-	for name := range d.parties {
-		s.overruled[name] = true
-	}
-	t.settled[partition] = s
+	t.overruleLocked(partition, names, r.cfg.Now())
 	r.changedLocked(t, n)
 	return true
 }

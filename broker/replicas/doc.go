@@ -6,8 +6,8 @@
 //
 // # What is kept
 //
-// One report for each replica and topic, the latest, in memory alone: after a restart of the broker the replicas report again; disputes are in Config.Store as
-// well. A replica that has been silent for Config.ForgetAfter is forgotten; one that leaves, at once; one that has halted does not say so. There are at most
+// One report for each replica and topic, the latest, in memory alone: after a restart of the broker the replicas report again; disputes, and how they
+// ended, are in Config.Store as well. A replica that has been silent for Config.ForgetAfter is forgotten; one that leaves, at once; one that has halted does not say so. There are at most
 // Config.ReplicasMax of them, of at most Config.BytesMax; who would be one too many takes the place of a replica whose report is overdue, or is refused:
 // nobody loses a place by what others report.
 //
@@ -41,7 +41,9 @@
 // A dispute ends when one of its replicas compares equal at a later cut, by itself: one that was repaired from the log meanwhile, that
 // loaded a frame, or that is another process under the same name holds the broker's own word, which proves nothing. Or it ends when an operator
 // says so (ClearDispute), after keyframe check has folded the log again: then what the replicas of the dispute say against the
-// broker counts no more until they have been equal once, so that they can be repaired.
+// broker counts no more until they have been equal once, so that they can be repaired. That holds for who is away meanwhile, across further disputes that are
+// settled, and across a restart of the broker; but for a name that is not heard of for 30 days, and for the 256 of a partition that were heard of last.
+// What was said up to the cut at which a dispute ended, however it ended, begins no other, whoever says it.
 //
 // # Labels
 //

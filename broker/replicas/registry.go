@@ -22,7 +22,7 @@ import (
 type Config struct {
 	// Find returns what the log of a partition says; false where there is none such.
 	Find func(t Topic, partition int32) (Log, bool)
-	// Store keeps disputes.
+	// Store keeps disputes and settlements.
 	Store Store
 	// Interval is how often replicas are asked to report, whether anything happened or not. Default 5 s. Where they are many, they are asked
 	// less often: all together ReportsPerSecond times.
@@ -76,7 +76,7 @@ type Registry struct {
 	storing chan struct{} // has one place: of who writes to the store. A channel, because it is held across a sync
 
 	mu sync.Mutex // guards the rest
-	// unstored are the disputes that have begun, changed or ended since they were stored.
+	// unstored are where disputes or settlements have changed since they were stored.
 	unstored map[catalog.DisputedPartition]bool
 	changed  chan struct{} // closed when a dispute has begun, changed or ended since
 	// topics have an entry from the first report until they are dropped: counters outlive those who were counted.
@@ -295,8 +295,11 @@ func (r *Registry) seeLocked(rep *replica, s *sighting, now time.Time, n *news) 
 	no := s.said.Partition
 	p := rep.partitions[no]
 	if p == nil {
-		p = &part{overruled: rep.topic.settled[no].overruled[rep.name]}
+		p = &part{}
 		rep.partitions[no] = p
+	}
+	if rep.topic.heardLocked(no, rep.name, now, n) {
+		p.overruled = true
 	}
 	rep.topic.countsOf(no).add(p.last, s.said)
 	if verdict(p.last) != verdict(s.said) {

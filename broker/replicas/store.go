@@ -8,21 +8,30 @@ import (
 	"github.com/keyframelog/keyframe/storage/catalog"
 )
 
-// Store keeps disputes past the process. *catalog.Catalog is one.
+// Store keeps disputes, and how they ended, past the process. *catalog.Catalog is one.
 type Store interface {
-	// ChangeDisputes stores disputes and removes others, as one, durable when it returns.
-	ChangeDisputes(put []catalog.Dispute, ended []catalog.DisputedPartition) error
+	// ChangeDisputes stores disputes and settlements and removes disputes, as one, durable when it returns.
+	ChangeDisputes(put []catalog.Dispute, settled []catalog.Settlement, ended []catalog.DisputedPartition) error
 	Disputes() ([]catalog.Dispute, error)
+	Settlements() ([]catalog.Settlement, error)
 }
 
-// load takes up the disputes that are stored.
+// load takes up what is stored.
 func (r *Registry) load() error {
 	stored, err := r.cfg.Store.Disputes()
 	if err != nil {
 		return err
 	}
+	settled, err := r.cfg.Store.Settlements()
+	if err != nil {
+		return err
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	for i := range settled {
+		s := &settled[i]
+		r.topicLocked(Topic{s.TopicID, s.Topic}).settled[s.Partition] = settlementOf(s)
+	}
 	for i := range stored {
 		s := &stored[i]
 		t := r.topicLocked(Topic{s.TopicID, s.Topic})
@@ -69,18 +78,15 @@ func (r *Registry) changedLocked(t *topic, n *news) {
 func (r *Registry) store() error {
 	r.storing <- struct{}{}
 	defer func() { <-r.storing }()
-	put, ended := r.takeUnstored()
-	if len(put)+len(ended) == 0 {
+	taken := r.takeUnstored()
+	if len(taken.of) == 0 {
 		return nil
 	}
-	err := r.cfg.Store.ChangeDisputes(put, ended)
+	err := r.cfg.Store.ChangeDisputes(taken.put, taken.settled, taken.ended)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err != nil {
-		for i := range put {
-			r.unstored[put[i].DisputedPartition] = true
-		}
-		for _, at := range ended {
+		for at := range taken.of {
 			r.unstored[at] = true
 		}
 	}
@@ -89,19 +95,36 @@ func (r *Registry) store() error {
 	return err
 }
 
-func (r *Registry) takeUnstored() (put []catalog.Dispute, ended []catalog.DisputedPartition) {
+// unstored is what is to be stored.
+type unstored struct {
+	of      map[catalog.DisputedPartition]bool
+	put     []catalog.Dispute
+	settled []catalog.Settlement
+	ended   []catalog.DisputedPartition
+}
+
+func (r *Registry) takeUnstored() (u unstored) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for at := range r.unstored {
+	now := r.cfg.Now()
+	u.of, r.unstored = r.unstored, map[catalog.DisputedPartition]bool{}
+	for at := range u.of {
 		t := r.topics[at.TopicID]
-		if t == nil || t.disputes[at.Partition] == nil {
-			ended = append(ended, at)
+		if t == nil {
+			u.ended = append(u.ended, at)
 			continue
 		}
-		put = append(put, t.disputes[at.Partition].stored(at, t.Name))
+		if d := t.disputes[at.Partition]; d != nil {
+			u.put = append(u.put, d.stored(at, t.Name))
+		} else {
+			u.ended = append(u.ended, at)
+		}
+		if s, ok := t.settled[at.Partition]; ok {
+			s.forget(now)
+			u.settled = append(u.settled, s.stored(at, t.Name))
+		}
 	}
-	clear(r.unstored)
-	return put, ended
+	return u
 }
 
 // storedBeforeTold is store for who is about to tell of a dispute, which stands whether it can be stored or not.

@@ -18,12 +18,13 @@ import (
 type store struct {
 	mu       sync.Mutex
 	disputes []catalog.Dispute
+	settled  []catalog.Settlement
 	err      error
 	writes   int
 	hold     func() // is called in the middle of a write
 }
 
-func (s *store) ChangeDisputes(put []catalog.Dispute, ended []catalog.DisputedPartition) error {
+func (s *store) ChangeDisputes(put []catalog.Dispute, settled []catalog.Settlement, ended []catalog.DisputedPartition) error {
 	if s.hold != nil {
 		s.hold()
 	}
@@ -38,7 +39,17 @@ func (s *store) ChangeDisputes(put []catalog.Dispute, ended []catalog.DisputedPa
 			slices.ContainsFunc(put, func(p catalog.Dispute) bool { return p.DisputedPartition == d.DisputedPartition })
 	})
 	s.disputes = append(s.disputes, put...)
+	s.settled = slices.DeleteFunc(s.settled, func(d catalog.Settlement) bool {
+		return slices.ContainsFunc(settled, func(p catalog.Settlement) bool { return p.DisputedPartition == d.DisputedPartition })
+	})
+	s.settled = append(s.settled, settled...)
 	return nil
+}
+
+func (s *store) Settlements() ([]catalog.Settlement, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.settled), s.err
 }
 
 func (s *store) Disputes() ([]catalog.Dispute, error) {

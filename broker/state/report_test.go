@@ -311,8 +311,11 @@ func TestBadReports(t *testing.T) {
 // none stores nothing.
 type none struct{}
 
-func (none) ChangeDisputes([]catalog.Dispute, []catalog.DisputedPartition) error { return nil }
-func (none) Disputes() ([]catalog.Dispute, error)                                { return nil, nil }
+func (none) ChangeDisputes([]catalog.Dispute, []catalog.Settlement, []catalog.DisputedPartition) error {
+	return nil
+}
+func (none) Disputes() ([]catalog.Dispute, error)       { return nil, nil }
+func (none) Settlements() ([]catalog.Settlement, error) { return nil, nil }
 
 // A replica that there is no room for is told so, with a reason; a reason that it gave is cut.
 func TestReportsAreBounded(t *testing.T) {

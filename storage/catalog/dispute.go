@@ -37,10 +37,10 @@ type DisputeParty struct {
 	Repairs, Bootstraps int64
 }
 
-// ChangeDisputes stores disputes, in place of those that their partitions had, and removes others, in one atomic write, durable when it returns.
-// Those of partitions that there are not any more, or whose log has another incarnation, are passed over. The reserve is not asked: there is one a
-// partition. Error: ErrInvalid, and the database's.
-func (c *Catalog) ChangeDisputes(put []Dispute, ended []DisputedPartition) error {
+// ChangeDisputes stores disputes and settlements, in place of those that their partitions had, and removes disputes, in one atomic write, durable when it
+// returns. Those of partitions that there are not any more, or whose log has another incarnation, are passed over. The reserve is not asked: there is one of
+// each a partition. Error: ErrInvalid, and the database's.
+func (c *Catalog) ChangeDisputes(put []Dispute, settled []Settlement, ended []DisputedPartition) error {
 	pb := c.db.NewBatch()
 	defer pb.Close()
 	c.writing <- struct{}{}
@@ -57,6 +57,15 @@ func (c *Catalog) ChangeDisputes(put []Dispute, ended []DisputedPartition) error
 		}
 		if p, ok := c.partition(d.DisputedPartition); ok && p.Incarnation == d.Incarnation {
 			must(pb.Set(keys.Partition(nil, keys.SpaceDispute, p.Ordinal), encodeDispute(d), nil))
+		}
+	}
+	for i := range settled {
+		s := &settled[i]
+		if !s.valid() {
+			return fmt.Errorf("settlement: %w: %+v", ErrInvalid, *s)
+		}
+		if p, ok := c.partition(s.DisputedPartition); ok && p.Incarnation == s.Incarnation {
+			must(pb.Set(keys.Partition(nil, keys.SpaceSettled, p.Ordinal), encodeSettlement(s), nil))
 		}
 	}
 	if pb.Empty() {
@@ -86,38 +95,53 @@ func (d *Dispute) valid() bool {
 }
 
 // Disputes returns all disputes of partitions that there are.
-func (c *Catalog) Disputes() ([]Dispute, error) {
-	byOrdinal := map[uint32]Dispute{}
-	for _, t := range c.List() {
-		for no, p := range t.Partitions {
-			byOrdinal[p.Ordinal] = Dispute{DisputedPartition: DisputedPartition{t.ID, int32(no)}, Topic: t.Name, Incarnation: p.Incarnation}
-		}
-	}
-	start, end := keys.Space(keys.SpaceDispute)
-	it, err := c.db.NewIter(&pebble.IterOptions{LowerBound: start, UpperBound: end})
-	if err != nil {
-		return nil, fmt.Errorf("disputes: %w", err)
-	}
-	var all []Dispute
-	for ok := it.First(); ok; ok = it.Next() {
-		ordinal, err := keys.ParseDispute(it.Key())
+func (c *Catalog) Disputes() (all []Dispute, err error) {
+	err = c.eachPartition(keys.SpaceDispute, func(at DisputedPartition, topic string, incarnation [16]byte, value []byte) error {
+		d, err := decodeDispute(value)
 		if err != nil {
-			return nil, errors.Join(fmt.Errorf("disputes: %w", err), it.Close())
+			return fmt.Errorf("dispute of %s/%d: %w", topic, at.Partition, err)
 		}
-		of, ok := byOrdinal[ordinal]
-		if !ok {
-			continue // of a topic that a release deleted which knew of no disputes
-		}
-		d, err := decodeDispute(it.Value())
-		if err != nil {
-			return nil, errors.Join(fmt.Errorf("dispute of %s/%d: %w", of.Topic, of.Partition, err), it.Close())
-		}
-		if d.Incarnation == of.Incarnation {
-			d.DisputedPartition, d.Topic = of.DisputedPartition, of.Topic
+		if d.Incarnation == incarnation {
+			d.DisputedPartition, d.Topic = at, topic
 			all = append(all, d)
 		}
+		return nil
+	})
+	return all, err
+}
+
+// eachPartition visits what a space with one key a partition has of those that there are.
+func (c *Catalog) eachPartition(space byte, visit func(at DisputedPartition, topic string, incarnation [16]byte, value []byte) error) error {
+	type partition struct {
+		at    DisputedPartition
+		topic string
+		Partition
 	}
-	return all, damage.Of(errors.Join(it.Error(), it.Close()))
+	byOrdinal := map[uint32]partition{}
+	for _, t := range c.List() {
+		for no, p := range t.Partitions {
+			byOrdinal[p.Ordinal] = partition{DisputedPartition{t.ID, int32(no)}, t.Name, p}
+		}
+	}
+	start, end := keys.Space(space)
+	it, err := c.db.NewIter(&pebble.IterOptions{LowerBound: start, UpperBound: end})
+	if err != nil {
+		return fmt.Errorf("disputes: %w", err)
+	}
+	for ok := it.First(); ok; ok = it.Next() {
+		ordinal, err := keys.ParsePartition(space, it.Key())
+		if err != nil {
+			return errors.Join(fmt.Errorf("disputes: %w", err), it.Close())
+		}
+		p, ok := byOrdinal[ordinal]
+		if !ok {
+			continue // of a topic that a release deleted which knew nothing of the space
+		}
+		if err := visit(p.at, p.topic, p.Incarnation, it.Value()); err != nil {
+			return errors.Join(err, it.Close())
+		}
+	}
+	return damage.Of(errors.Join(it.Error(), it.Close()))
 }
 
 func encodeDispute(d *Dispute) []byte {

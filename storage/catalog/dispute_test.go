@@ -46,23 +46,23 @@ func TestDisputes(t *testing.T) {
 		c, db = open(t, fs)
 	}
 	a, b, x := of(files, 0), of(files, 1), of(other, 0)
-	require.NoError(t, c.ChangeDisputes([]Dispute{a, b, x}, nil))
+	require.NoError(t, c.ChangeDisputes([]Dispute{a, b, x}, nil, nil))
 	crash()
 	require.Equal(t, []Dispute{a, b, x}, stored())
 
 	b.Cut, b.Parties = b.Cut+100, b.Parties[:1]
-	require.NoError(t, c.ChangeDisputes([]Dispute{b}, []DisputedPartition{a.DisputedPartition}))
+	require.NoError(t, c.ChangeDisputes([]Dispute{b}, nil, []DisputedPartition{a.DisputedPartition}))
 	crash()
 	require.Equal(t, []Dispute{b, x}, stored())
 
 	for _, bad := range []Dispute{{Cut: -1}, {Start: -1}, {Count: -1}, {Parties: []DisputeParty{{Cut: -1}}}, {Parties: []DisputeParty{{Replica: string(make([]byte, 2000))}}}} {
-		require.ErrorIs(t, c.ChangeDisputes([]Dispute{bad}, nil), ErrInvalid)
+		require.ErrorIs(t, c.ChangeDisputes([]Dispute{bad}, nil, nil), ErrInvalid)
 	}
 	// A log that lost records is not what was disputed: neither what is stored, nor who comes late, nor what an older release leaves.
 	key := keys.Partition(nil, keys.SpaceDispute, files.Partitions[1].Ordinal)
 	_, err = c.RenewIncarnation(files.ID, 1)
 	require.NoError(t, err)
-	require.NoError(t, c.ChangeDisputes([]Dispute{b}, nil))
+	require.NoError(t, c.ChangeDisputes([]Dispute{b}, nil, nil))
 	_, ok, err := c.get(key)
 	require.NoError(t, err)
 	require.False(t, ok)
@@ -71,7 +71,7 @@ func TestDisputes(t *testing.T) {
 
 	// Nor is a topic that is deleted, whoever comes late.
 	require.NoError(t, c.Delete("other"))
-	require.NoError(t, c.ChangeDisputes([]Dispute{x}, []DisputedPartition{{other.ID, 0}, {files.ID, 2}, {files.ID, -1}}))
+	require.NoError(t, c.ChangeDisputes([]Dispute{x}, nil, []DisputedPartition{{other.ID, 0}, {files.ID, 2}, {files.ID, -1}}))
 	crash()
 	require.Empty(t, stored())
 	require.NoError(t, db.Set(keys.Partition(nil, keys.SpaceDispute, other.Partitions[0].Ordinal), encodeDispute(&x), pebble.Sync))

@@ -11,8 +11,8 @@
 // # Format
 //
 // Keys are in package keys: C (broker-wide values), N (topics), G (groups), O (committed offsets), U (offsets of open transactions),
-// X (transactional ids), Y (additions to open transactions), Q (client quotas), H (leases), D (disputes). Each value starts with its version, 01 where nothing else
-// is said, then, integers big-endian:
+// X (transactional ids), Y (additions to open transactions), Q (client quotas), H (leases), D (disputes),
+// S (settlements). Each value starts with its version, 01 where nothing else is said, then, integers big-endian:
 //
 //	topic    id 16, created ms 8, uvarint n, n x (ordinal 4, incarnation 16), uvarint m, m x (name, value)
 //	quotas   uvarint n, n x (name, value 8: a float64)
@@ -23,6 +23,7 @@
 //	added    uvarint n, n x (topic, partition 4, ordinal 4), uvarint m, m x group
 //	lease    topic id 16, partition 4, incarnation 16, cut 8, since 8 (ff..: none), from 8, expiry ms 8, topic, replica
 //	dispute  incarnation 16, cut 8, log start 8, rows 8, sum 32, since ms 8, uvarint n, n x (name, host, cut 8, repairs 8, bootstraps 8)
+//	settled  incarnation 16, cut 8, uvarint n, n x (name, heard ms 8)
 //	C        cluster-id: text; leader-epoch, next-ordinal, next-producer-id: 8 bytes; kept-ordinals: n x ordinal 4, ascending;
 //	         configs/TYPE/NAME: of a resource that is no topic: uvarint m, m x (name, value)
 //

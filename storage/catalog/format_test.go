@@ -73,6 +73,9 @@ func TestGolden(t *testing.T) {
 	for _, d := range goldenDisputes() {
 		got += fmt.Sprintf("dispute    %x\n", encodeDispute(&d))
 	}
+	for _, s := range goldenSettlements() {
+		got += fmt.Sprintf("settled    %x\n", encodeSettlement(&s))
+	}
 	if *update {
 		require.NoError(t, os.MkdirAll("testdata", 0o755))
 		require.NoError(t, os.WriteFile(path, []byte(got), 0o644))

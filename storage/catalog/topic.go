@@ -166,7 +166,9 @@ func (c *Catalog) RenewIncarnation(topic [16]byte, index int32) (incarnation [16
 	pb := c.db.NewBatch()
 	defer pb.Close()
 	must(pb.Set(keys.Topic(t.Name), encodeTopic(&t), nil))
-	must(pb.Delete(keys.Partition(nil, keys.SpaceDispute, p.Ordinal), nil))
+	for _, space := range []byte{keys.SpaceDispute, keys.SpaceSettled} {
+		must(pb.Delete(keys.Partition(nil, space, p.Ordinal), nil))
+	}
 	if err := c.renewBounds(pb, p); err != nil {
 		return incarnation, fmt.Errorf("incarnation of %s/%d: %w", t.Name, index, err)
 	}

@@ -42,8 +42,10 @@
 //	D  ordinal 4                               replicas agree with one another and not with the broker: 01, incarnation 16,
 //	                                           cut 8, log start 8, rows 8, sum 32, since ms 8, uvarint replicas, each name
 //	                                           and host as uvarint length, text, then cut 8, repairs 8, bootstraps 8
+//	S  ordinal 4                               up to where such disputes are over: 01, incarnation 16, cut 8, uvarint replicas that
+//	                                           an operator has overruled, each name as uvarint length, text, then last heard ms 8
 //
-// The spaces of one partition (L, M, P, E, T, A, D) are dropped with one range delete each. A batch, its producer's state, the
+// The spaces of one partition (L, M, P, E, T, A, D, S) are dropped with one range delete each. A batch, its producer's state, the
 // epoch's start and the time index entry are written in one Pebble batch, so a crash leaves all of them or none.
 //
 // T has an entry where the append time (broker clock, milliseconds, never going back) changes, and its highest record

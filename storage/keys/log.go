@@ -32,10 +32,11 @@ const (
 	SpaceQuota    = 'Q'
 	SpaceLease    = 'H'
 	SpaceDispute  = 'D'
+	SpaceSettled  = 'S'
 )
 
 // PartitionSpaces are the spaces that start with an ordinal.
-const PartitionSpaces = "LMPETAD"
+const PartitionSpaces = "LMPETADS"
 
 const (
 	version1 = 1
@@ -222,10 +223,10 @@ func ParseOffset(key []byte) (group, topic string, partition int32, err error) {
 // Lease is the key of a lease: what a replica holds.
 func Lease(id [16]byte) []byte { return append([]byte{SpaceLease}, id[:]...) }
 
-// ParseDispute reads the partition's ordinal out of a key of D.
-func ParseDispute(key []byte) (ordinal uint32, err error) {
-	if len(key) != 5 || key[0] != SpaceDispute {
-		return 0, fmt.Errorf("%w: dispute key of %d bytes", ErrCorrupt, len(key))
+// ParsePartition reads the ordinal out of a key of a space that has one a partition: D, S.
+func ParsePartition(space byte, key []byte) (ordinal uint32, err error) {
+	if len(key) != 5 || key[0] != space {
+		return 0, fmt.Errorf("%w: key of %d bytes in space %c", ErrCorrupt, len(key), space)
 	}
 	return binary.BigEndian.Uint32(key[1:]), nil
 }

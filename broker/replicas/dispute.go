@@ -89,7 +89,7 @@ func (a alarm) log(l *slog.Logger) {
 		"replicas", a.replicas, "count", a.point.Digest.Count, "sum", fmt.Sprintf("%x", a.point.Digest.Sum.Bytes()))
 }
 
-// judgeLocked takes a verdict that was not reported before.
+// judgeLocked takes a verdict that was not judged before.
 func (t *topic) judgeLocked(rep *replica, p *part, s *sighting, now time.Time, n *news) {
 	no := s.said.Partition
 	if d := t.disputes[no]; d != nil && s.incarnation != [16]byte{} && d.incarnation != s.incarnation {

@@ -272,6 +272,30 @@ func TestOperatorEndsADispute(t *testing.T) {
 	require.True(t, g.disputed())
 }
 
+// What cannot be compared with the log when it is told counts as soon as that can be done: it is told again and again.
+func TestAVerdictThatCannotBeJudgedYet(t *testing.T) {
+	for name, x := range map[string]struct{ hide, show func(*rig) }{
+		"the partition is away":          {func(g *rig) { g.away = true }, func(g *rig) { g.away = false }},
+		"the log's end is behind":        {func(g *rig) { g.log.end = 150 }, func(g *rig) { g.log.end = 1000 }},
+		"the log is of another time yet": {func(g *rig) { g.log.incarnation[0] = 5 }, func(g *rig) { g.log.incarnation[0] = 1 }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := newRig(t, nil)
+			tell := func() {
+				for _, name := range []string{"a", "b"} {
+					g.report(name, state(250, drifted(200, sum(9, 9))))
+				}
+			}
+			x.hide(g)
+			tell()
+			require.False(t, g.disputed())
+			x.show(g)
+			tell()
+			require.True(t, g.disputed())
+		})
+	}
+}
+
 // The more replicas agree, the more there are in the dispute, up to a bound.
 func TestDisputeIsBounded(t *testing.T) {
 	g := newRig(t, nil)

@@ -118,7 +118,8 @@ func (rep *replica) process() string {
 
 // part is a replica's copy of one partition.
 type part struct {
-	last *api.ReplicaPartition // as reported, without its lag
+	last   *api.ReplicaPartition // as reported, without its lag
+	judged said                  // the latest verdict, if it could be compared with the log; else it is looked at again when it is told again
 	// claims are where it said that it differs, latest last, at most claimsMax; see dispute.go.
 	claims    []claim
 	overruled bool // an operator has decided for the log; until it is equal once
@@ -302,8 +303,11 @@ func (r *Registry) seeLocked(rep *replica, s *sighting, now time.Time, n *news) 
 		p.overruled = true
 	}
 	rep.topic.countsOf(no).add(p.last, s.said)
-	if verdict(p.last) != verdict(s.said) {
+	if v := verdict(s.said); p.judged != v {
 		rep.topic.judgeLocked(rep, p, s, now, n)
+		if p.judged = (said{}); s.comparable {
+			p.judged = v
+		}
 	}
 	p.last = s.said
 }

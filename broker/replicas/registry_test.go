@@ -51,6 +51,7 @@ type rig struct {
 	*replicas.Registry
 	t       testing.TB
 	log     *fakeLog
+	away    bool // the log's partitions are not found
 	now     time.Time
 	said    bytes.Buffer
 	metrics *prometheus.Registry
@@ -66,7 +67,7 @@ func newRig(t testing.TB, set func(*replicas.Config)) *rig {
 	}
 	cfg := replicas.Config{
 		Find: func(t replicas.Topic, partition int32) (replicas.Log, bool) {
-			return g.log, t == files && partition < 2
+			return g.log, t == files && partition < 2 && !g.away
 		},
 		Store: &g.stored, Now: func() time.Time { return g.now }, Metrics: g.metrics, Logger: slog.New(slog.NewTextHandler(&g.said, nil)),
 	}

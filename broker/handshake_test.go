@@ -40,7 +40,7 @@ func (s *told) String() string {
 
 func (b *Broker) replica(t *testing.T, store client.Store, s *told) *follower {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), guard)
 	defer cancel()
 	r, err := client.OpenReplica(ctx, client.Config{
 		Brokers: []string{b.KafkaAddr().String()}, StateURL: "http://" + b.StateAddr().String(), Topic: "ledger", Store: store,

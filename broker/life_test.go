@@ -119,7 +119,7 @@ func (l *life) consume() {
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{"ledger": {0: kgo.NewOffset().AtStart()}}))
 	require.NoError(l.t, err)
 	defer c.Close()
-	ctx, cancel := context.WithTimeout(l.t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(l.t.Context(), guard)
 	defer cancel()
 	last := int64(-1)
 	for len(want) > 0 && !maps.Equal(want, got) {
@@ -220,7 +220,7 @@ func lifeOfATopic(t *testing.T, kind string, store client.Store) {
 	f := l.follower
 	_, err = l.b.keyframer.Cut(t.Context(), "ledger")
 	require.NoError(t, err)
-	require.Eventually(t, func() bool { return f.Verify(t.Context())[0].Outcome == client.Equal }, 20*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return f.Verify(t.Context())[0].Outcome == client.Equal }, guard, 5*time.Millisecond)
 	topic, _ := l.b.keyframer.Topic("ledger")
 	live, err := topic.Partitions()[0].Live()
 	require.NoError(t, err)

@@ -9,7 +9,6 @@ import (
 	"net"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -88,7 +87,7 @@ func TestReplicaRepairsItself(t *testing.T) {
 
 		l.add(0, change{"key-006", 1}, change{"key-007", 1}, change{"key-008", 1})
 		end := l.p.Bounds().LastStable
-		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), guard)
 		defer cancel()
 		require.NoError(t, r.WaitFor(ctx, 0, end))
 		_, err = b.keyframer.Cut(t.Context(), "ledger")

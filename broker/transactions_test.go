@@ -135,7 +135,7 @@ func (f *follower) saw(o client.Outcome, from int64) bool {
 // state is what a replica holds once it has read everything that is committed.
 func (l *ledger) state(f *follower) map[string]int {
 	l.t.Helper()
-	ctx, cancel := context.WithTimeout(l.t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(l.t.Context(), guard)
 	defer cancel()
 	require.NoError(l.t, f.WaitFor(ctx, 0, l.p.Bounds().LastStable))
 	state := map[string]int{}
@@ -164,7 +164,7 @@ func TestReplicaVerifiesAroundMarkers(t *testing.T) {
 			t.Helper()
 			cut, err := l.b.keyframer.Cut(t.Context(), "ledger")
 			require.NoError(t, err)
-			require.Eventually(t, func() bool { return f.saw(client.Equal, cut.Frames[0].Cut) }, 20*time.Second, 5*time.Millisecond, "%d", cut.Frames[0].Cut)
+			require.Eventually(t, func() bool { return f.saw(client.Equal, cut.Frames[0].Cut) }, guard, 5*time.Millisecond, "%d", cut.Frames[0].Cut)
 		}
 		l.add(7, change{"a", 10}, change{"b", 10})
 		l.end(7, true) // 3
@@ -182,7 +182,7 @@ func TestReplicaVerifiesAroundMarkers(t *testing.T) {
 		require.False(t, cut.Consistent)
 		require.Equal(t, cut.Frames[0].Cut, l.p.OpenTxns()[0].FirstOffset)
 		l.end(9, true)
-		require.Eventually(t, func() bool { return f.saw(client.Equal, cut.Frames[0].Cut) }, 20*time.Second, 5*time.Millisecond)
+		require.Eventually(t, func() bool { return f.saw(client.Equal, cut.Frames[0].Cut) }, guard, 5*time.Millisecond)
 		require.Equal(t, l.committed, l.state(f))
 		require.Equal(t, client.Equal, f.Verify(t.Context())[0].Outcome)
 		require.Empty(t, f.verdicts[client.Drifted])

@@ -113,7 +113,7 @@ func fuzzOne(t testing.TB, h *kafka.Handler, key, version int16, body []byte, wa
 	client.Write(frame(key, version, body))
 	got := <-answer
 	client.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	require.NoError(t, s.Close(ctx), "%s v%d: the connection does not end", kmsg.NameForKey(key), version)
 	if got == nil {

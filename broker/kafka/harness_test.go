@@ -113,7 +113,7 @@ func (b *broker) serve(t testing.TB, h *kafka.Handler) {
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(l) }()
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		require.NoError(t, server.Close(ctx))
 		require.ErrorIs(t, <-served, wire.ErrServerClosed)

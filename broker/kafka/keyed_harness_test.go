@@ -108,7 +108,7 @@ func (k *keyed) eventually(condition func() bool) {
 	k.T.Helper()
 	topic, ok := k.b.keyframe.Topic(k.Name)
 	require.True(k.T, ok)
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(time.Minute)
 	for {
 		changed := topic.Changed()
 		if condition() {

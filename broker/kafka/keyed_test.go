@@ -220,7 +220,7 @@ func (k *keyed) consume() (records []*kgo.Record) {
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()))
 	require.NoError(k.T, err)
 	defer cl.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	for end := k.partition(0).Bounds().LogEnd; len(records) == 0 || records[len(records)-1].Offset < end-1; {
 		fetches := cl.PollFetches(ctx)

@@ -58,7 +58,7 @@ func startUnsynced(t *testing.T, acks int16) (c *raw.Conn, tp raw.Topic, sent <-
 	}()
 	made, ok := b.registry.Get(tp.Name)
 	require.True(t, ok)
-	require.Eventually(t, func() bool { return made.Partitions[0].Log.Bounds().LogEnd == 2 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return made.Partitions[0].Log.Bounds().LogEnd == 2 }, time.Minute, time.Millisecond)
 	require.Equal(t, int64(1), made.Partitions[0].Log.Bounds().HighWatermark)
 	return c, tp, answers, open
 }

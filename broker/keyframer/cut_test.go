@@ -100,7 +100,7 @@ func TestCutNameWithACutUnderWay(t *testing.T) {
 		return func() bool { return l.IntervalRecords() == 0 }
 	}
 	n.eventually("a fold of its own", folding(0))
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	var c keyframer.Cut
 	done := make(chan error, 1)
@@ -220,7 +220,7 @@ func TestCutWithASlowPartition(t *testing.T) {
 	for i := range 5 {
 		fast.Append(memlog.Put("a", fmt.Sprint(i)))
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	err := n.partition(0).WaitApplied(ctx, 6)
 	require.Equal(t, []int64{1}, cuts(n.table(0)), "no cut in between")

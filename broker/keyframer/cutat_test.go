@@ -22,7 +22,7 @@ func TestCutAtIsShared(t *testing.T) {
 		logs[0].Append(memlog.Put(fmt.Sprint("k", i), "v"))
 	}
 	var all sync.WaitGroup
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	for i := range 50 {
 		all.Go(func() {

@@ -67,7 +67,7 @@ func TestGrowWhileCutting(t *testing.T) {
 	logs := n.add(fold.LastValue, s, 1)
 	topic, _ := n.k.Topic(topicName)
 	done := make(chan error, 1)
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	var names []string
 	go func() {

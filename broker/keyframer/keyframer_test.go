@@ -162,7 +162,7 @@ func TestFailedPartitionHoldsNoMemory(t *testing.T) {
 	logs[0].Fail(errors.New("damaged"))
 	logs[0].Append(memlog.Put("a", "1"))
 	n.eventually("the failure", func() bool { return n.partition(0).Failure() != nil })
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for i := range int64(2) { // between the two, the only worker came by partition 0
 		logs[1].Append(memlog.Put("a", "1"))

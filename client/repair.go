@@ -16,6 +16,7 @@ const (
 	ByRows   Method = "rows"   // all rows could be read, but not what leads to them: that was made anew, and nothing received
 	BySketch Method = "sketch" // cells of a set sketch, at the cost of the difference
 	ByTags   Method = "tags"   // 8 bytes for each row of the log
+	ByDelta  Method = "delta"  // what has changed since the position, each key once; nothing else differed
 	ByFrame  Method = "frame"  // the whole key frame was loaded
 )
 

@@ -89,6 +89,9 @@ func TestVerifyDirFindsExactlyWhatDrifted(t *testing.T) {
 			require.Equal(t, Drifted, d.Outcome)
 		case len(touched) > 0:
 			require.Equal(t, Inconclusive, d.Outcome, "it may have had anything for them")
+			require.Equal(t, ByDelta, d.Repair.Method)
+			require.EqualValues(t, len(touched), d.Repair.Keys)
+			require.Positive(t, d.Repair.Bytes)
 		default:
 			require.Equal(t, Equal, d.Outcome)
 		}
@@ -98,6 +101,8 @@ func TestVerifyDirFindsExactlyWhatDrifted(t *testing.T) {
 			d = g.verify()
 			require.Equal(t, Inconclusive, d.Outcome)
 			require.Contains(t, d.Reason, "nor what was deleted")
+			require.Equal(t, ByFrame, d.Repair.Method)
+			require.Equal(t, d.Repair.FrameBytes, d.Repair.Bytes)
 		}
 	})
 }

@@ -17,6 +17,8 @@ import (
 func (v *dirVerifier) compareAbove(ctx context.Context, d DirVerdict, c *dirCopy, log logInfo) (DirVerdict, error) {
 	if log.info.Horizon > c.at {
 		why := fmt.Sprintf("position %d is no longer in the log, nor what was deleted below %d", c.at, log.info.Horizon)
+		whole := newest(log.frames).Bytes
+		d.Repair = RepairCost{Method: ByFrame, Bytes: whole, FrameBytes: whole}
 		return d.is(Inconclusive, why, plane.ErrNotComparable), nil
 	}
 	f, err := lowestAbove(log.frames, c.at), error(nil)
@@ -28,9 +30,11 @@ func (v *dirVerifier) compareAbove(ctx context.Context, d DirVerdict, c *dirCopy
 		f = &cut
 	}
 	here := &carried{rows: c.rows, from: c.at, start: f.Start, cut: f.Cut, blind: true}
-	if here.moved, err = v.since(ctx, c, *f); err != nil {
+	since := RepairCost{Method: ByDelta, FrameBytes: f.Bytes}
+	if here.moved, since.Bytes, err = v.since(ctx, c, *f); err != nil {
 		return d, err
 	}
+	since.Keys = int64(len(here.moved))
 	ours, _, err := here.entries(func([]byte, digest.Entry) {})
 	if err != nil {
 		return d.is(Error, "the stored rows cannot be read", err), nil
@@ -40,11 +44,13 @@ func (v *dirVerifier) compareAbove(ctx context.Context, d DirVerdict, c *dirCopy
 	switch {
 	case ours != f.Digest || c.stored != c.kept:
 	case len(here.moved) > 0:
+		d.Repair = since
 		return d.is(Inconclusive, gone+": all other rows are the log's, and what the copy had of these is no longer known", plane.ErrNotComparable), nil
 	default:
 		return d.is(Equal, gone, nil), nil
 	}
 	if ours != f.Digest && f.Start > c.start && !c.kind().WholeValues() {
+		d.Repair = since
 		return d.is(Inconclusive, fmt.Sprintf("%s; rows below %d have expired since, and deltas may have been folded without them", gone, f.Start), nil), nil
 	}
 	d.Cause = c.cause()
@@ -64,27 +70,27 @@ func lowestAbove(frames []plane.Frame, at int64) (lowest *plane.Frame) {
 	return lowest
 }
 
-// since loads what has changed between the position and the cut of a frame.
-func (v *dirVerifier) since(ctx context.Context, c *dirCopy, f plane.Frame) (map[string]move, error) {
+// since loads what has changed between the position and the cut of a frame; size is how many bytes that took.
+func (v *dirVerifier) since(ctx context.Context, c *dirCopy, f plane.Frame) (moved map[string]move, size int64, err error) {
 	name := plane.Since(c.no, f.Cut, c.at)
 	var body *plane.Download
-	err := v.call(ctx, func(context.Context) (err error) { // the body outlives the call
+	err = v.call(ctx, func(context.Context) (err error) { // the body outlives the call
 		body, err = v.plane.Download(ctx, name, name.ETag(f.Pub), v.cfg.Retry)
 		return err
 	})
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	defer body.Close()
 	fr, err := frame.NewReader(body, 0)
 	if err != nil {
-		return nil, fmt.Errorf("what changed since %d: %w", c.at, err)
+		return nil, 0, fmt.Errorf("what changed since %d: %w", c.at, err)
 	}
 	if h := fr.Header(); !f.Is(h) || h.Since != c.at {
-		return nil, fmt.Errorf("%w: asked for %d since %d, got %d since %d", plane.ErrFrameChanged, f.Cut, c.at, h.Cut, h.Since)
+		return nil, 0, fmt.Errorf("%w: asked for %d since %d, got %d since %d", plane.ErrFrameChanged, f.Cut, c.at, h.Cut, h.Since)
 	}
 	var h digest.Hasher
-	moved := map[string]move{}
+	moved = map[string]move{}
 	if err := eachSince(fr, func(row frame.Row) {
 		var m move
 		if !row.Tombstone {
@@ -92,9 +98,9 @@ func (v *dirVerifier) since(ctx context.Context, c *dirCopy, f plane.Frame) (map
 		}
 		moved[string(row.Key)] = m
 	}); err != nil {
-		return nil, fmt.Errorf("what changed since %d: %w", c.at, err)
+		return nil, 0, fmt.Errorf("what changed since %d: %w", c.at, err)
 	}
-	return moved, nil
+	return moved, body.At, nil
 }
 
 // find finds the keys that differ, and proves that it is these: with the log's rows in their place the copy has the log's digest.

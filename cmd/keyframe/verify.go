@@ -198,6 +198,9 @@ func (r *dirReport) costOf(v client.DirVerdict) error {
 		if cost.FrameBytes > 0 { // there is one now
 			text += fmt.Sprintf(" of %d bytes", cost.FrameBytes)
 		}
+	case client.ByDelta:
+		text = fmt.Sprintf("partition %d: a repair takes the %s that changed since, about %s; a whole key frame has %d",
+			v.Partition, counted(cost.Keys, "key"), counted(cost.Bytes, "byte"), cost.FrameBytes)
 	case client.ByRehash:
 		text = fmt.Sprintf("partition %d: a repair takes nothing but to store the digest of the rows", v.Partition)
 	case client.ByRows:

@@ -265,6 +265,34 @@ func TestVerifyWhatTheLogHasLetGo(t *testing.T) {
 	require.Equal(t, 2, strings.Count(n.run(t, "", "verify", "users", "--dir", dir), ": equal, "))
 }
 
+// Of a copy that slept until its position was trimmed it is said what a repair takes: what has changed since, beside a whole key frame.
+func TestWhatACopyThatSleptCosts(t *testing.T) {
+	n := startNode(t)
+	dir := filepath.Join(t.TempDir(), "replica")
+	n.run(t, "", "topic", "create", "users", "--cleanup-policy", "compact", "--topic-config", "keyframe.delta.retention.ms=0",
+		"--topic-config", "keyframe.retain=1")
+	n.run(t, "alice\t1\nbob\t1\ncarol\t1\n", "produce", "users")
+	n.copyTo(t, "users", dir)
+	for _, line := range []string{"dan\t1\nbob\t2\n", "erin\t1\n"} { // the last batch stays
+		n.run(t, line, "produce", "users")
+		n.run(t, "", "frames", "cut", "users")
+	}
+	var out string
+	var err error
+	require.Eventually(t, func() bool {
+		out, err = n.try(t, "", "repair", "users", "--dir", dir, "--dry-run")
+		return strings.Contains(out, "no longer in the log")
+	}, time.Minute, 10*time.Millisecond)
+	require.Equal(t, 2, statusOf(err), out)
+	require.Regexp(t, `partition 0: a repair takes the 2 keys that changed since, about \d{3} bytes; a whole key frame has 20\n`, out)
+	require.Contains(t, out, "nothing was changed: without --dry-run it is made what the log has")
+	out, err = n.try(t, "", "repair", "users", "--dir", dir, "--dry-run", "--json")
+	require.Equal(t, 2, statusOf(err), out)
+	require.Regexp(t, `"repair":\{"method":"delta","keys":2,"bytes":\d{3},"frame_bytes":20\}`, out)
+	n.run(t, "", "repair", "users", "--dir", dir)
+	require.Contains(t, n.run(t, "", "verify", "users", "--dir", dir), "equal")
+}
+
 // A repair that takes too long ends, with what it waits for.
 func TestRepairEnds(t *testing.T) {
 	n, p := startBehindProxy(t)

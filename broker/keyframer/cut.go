@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/keyframelog/keyframe/storage/log"
 	"github.com/keyframelog/keyframe/storage/table"
 )
 
@@ -259,6 +260,9 @@ func (p *Partition) resolve(atMs int64, offset *int64) (exact bool, err error) {
 		return false, nil
 	}
 	end, err := p.log.OffsetAtAppendTime(atMs - 1) // what came with the cut's time came behind it, or has a frame of that time
+	if errors.Is(err, log.ErrNoTime) {             // storage knows the partition by a number of its own
+		return false, fmt.Errorf("the log of partition %d no longer reaches back to that time", p.Index)
+	}
 	if err != nil {
 		return false, fmt.Errorf("partition %d: %w", p.Index, err)
 	}

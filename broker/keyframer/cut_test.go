@@ -58,6 +58,22 @@ func TestCutOfAllPartitions(t *testing.T) {
 	require.ErrorIs(t, err, keyframer.ErrUnknownCut)
 }
 
+// A cut of before what a log still has is refused in the words of who named it.
+func TestCutNameOfBeforeTheLog(t *testing.T) {
+	n := newNode(t, keyframer.Config{})
+	logs := n.add(fold.LastValue, calm(), 2)
+	for range 2 {
+		logs[1].Append(memlog.Put("a", "1"))
+		n.clock.advance(time.Second)
+	}
+	n.cut()
+	require.NoError(t, logs[1].TrimTo(t.Context(), 1))
+	topic, _ := n.k.Topic(topicName)
+	_, err := topic.Resolve("cut-19700101T000000.001Z-1")
+	require.ErrorIs(t, err, keyframer.ErrUnknownCut)
+	require.EqualError(t, err, "keyframer: unknown cut: cut-19700101T000000.001Z-1 of files: the log of partition 1 no longer reaches back to that time")
+}
+
 // A frame that came behind a cut is never taken for the cut's, also where the clock lags behind the times of cuts and the partition
 // had nothing to cut.
 func TestCutNameWithAClockThatLags(t *testing.T) {

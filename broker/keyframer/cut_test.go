@@ -106,7 +106,7 @@ func TestCutNameWithACutUnderWay(t *testing.T) {
 		logs[1].Append(memlog.Put("b", "1"), memlog.Put("b", "2"))
 		n.eventually("a frame", func() bool { return len(cuts(n.table(1))) == i+1 })
 	}
-	n.slow.Lock()
+	goOn := n.holdUp()
 	logs[0].Append(memlog.Put("a", "1"), memlog.Put("a", "2"))
 	logs[1].Append(memlog.Put("b", "3"))
 	n.applied()
@@ -126,7 +126,7 @@ func TestCutNameWithACutUnderWay(t *testing.T) {
 		done <- err
 	}()
 	n.eventually("a fold for the cut", folding(1))
-	n.slow.Unlock()
+	goOn()
 	require.NoError(t, <-done)
 	topic, _ := n.k.Topic(topicName)
 	at, err := topic.Resolve(c.Name)

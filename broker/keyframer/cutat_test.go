@@ -79,7 +79,7 @@ func TestCutAtTakesTheCutItWaitedFor(t *testing.T) {
 	l := n.add(fold.LastValue, calm(), 1)[0]
 	l.Append(memlog.Put("a", "v"))
 	n.applied()
-	n.slow.Lock()
+	goOn := n.holdUp()
 	before := n.creating.Load()
 	var all sync.WaitGroup
 	for range 20 {
@@ -92,7 +92,7 @@ func TestCutAtTakesTheCutItWaitedFor(t *testing.T) {
 	}
 	n.eventually("a cut is under way", func() bool { return n.creating.Load() > before })
 	l.Append(memlog.Put("b", "v"))
-	n.slow.Unlock()
+	goOn()
 	all.Wait()
 	require.Equal(t, []int64{1}, cuts(n.table(0)))
 }

@@ -182,6 +182,14 @@ func (n *node) applied() {
 	}
 }
 
+// holdUp lets whoever creates an sstable wait until goOn is called, or the test is over.
+func (n *node) holdUp() (goOn func()) {
+	n.slow.Lock()
+	goOn = sync.OnceFunc(n.slow.Unlock)
+	n.t.Cleanup(goOn)
+	return goOn
+}
+
 // settle tells the keyframer that the clock has moved or that settings have changed.
 func (n *node) settle(settings keyframer.Settings) {
 	n.t.Helper()

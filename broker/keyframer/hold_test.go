@@ -236,10 +236,12 @@ func (l *trimming) TrimTo(ctx context.Context, deltaStart int64) error {
 // What is about to go is not retained: who comes between the decision and the deed gets something else.
 func TestWhatIsGoingIsNotRetained(t *testing.T) {
 	n := newNode(t, keyframer.Config{})
-	begun, goOn := make(chan struct{}), make(chan struct{})
+	begun, gate := make(chan struct{}), make(chan struct{})
+	trim := sync.OnceFunc(func() { close(gate) })
+	t.Cleanup(trim)
 	l := &trimming{Log: memlog.New(n.clock.Now), before: func() {
 		close(begun)
-		<-goOn
+		<-gate
 	}}
 	s := spec(fold.LastValue, l.Log)
 	s.Partitions[0].Log = l
@@ -265,12 +267,12 @@ func TestWhatIsGoingIsNotRetained(t *testing.T) {
 	require.EqualValues(t, 5, deltaStart)
 	require.Equal(t, []int64{5, 6}, at)
 	n.settle(calm())
-	close(goOn)
+	trim()
 	n.eventually("trimmed", func() bool { return slices.Equal(cuts(n.table(0)), []int64{5, 6}) })
 
 	// A frame that is being thinned.
 	n.cutEach(l.Log, 3)
-	n.slow.Lock()
+	goOn := n.holdUp()
 	settings = calm()
 	settings.Retain = 3
 	n.settle(settings)
@@ -279,7 +281,7 @@ func TestWhatIsGoingIsNotRetained(t *testing.T) {
 		return len(at) == 4
 	})
 	require.Len(t, cuts(n.table(0)), 5)
-	n.slow.Unlock()
+	goOn()
 	n.eventually("it has gone", func() bool { return len(cuts(n.table(0))) == 4 })
 	_, at = retained()
 	require.Equal(t, cuts(n.table(0)), at)
@@ -314,14 +316,14 @@ func TestWhatIsGoingIsNotRetainedSince(t *testing.T) {
 	require.Zero(t, horizon())
 
 	h.set(math.MaxInt64, 30)
-	n.slow.Lock()
+	goOn := n.holdUp()
 	settings.DeleteRetentionMs = 0
 	n.clock.advance(time.Hour)
 	n.settle(settings)
 	n.eventually("tombstones are about to expire", func() bool { return horizon() == 30 })
 	require.Zero(t, n.table(0).Horizon(), "they are there still")
 	h.set(math.MaxInt64, math.MaxInt64)
-	n.slow.Unlock()
+	goOn()
 	n.eventually("they have", func() bool { return n.table(0).Horizon() >= 30 })
 	n.clock.advance(time.Hour)
 	n.settle(settings)

@@ -138,14 +138,14 @@ func TestBoundedMemory(t *testing.T) {
 	require.Greater(t, n.metric("keyframe_folds_total"), float64(4))
 }
 
-// fillTwice gives a partition more than half of 1 MiB, whose fold does not end before n.slow is unlocked, and then a next
-// interval.
-func fillTwice(n *node, l *memlog.Log) {
-	n.slow.Lock()
+// fillTwice gives a partition more than half of 1 MiB, whose fold does not end before goOn is called, and then a next interval.
+func fillTwice(n *node, l *memlog.Log) (goOn func()) {
+	goOn = n.holdUp()
 	for i := range 700 {
 		l.Append(memlog.Put(fmt.Sprint(i), strings.Repeat("x", 1000)))
 	}
 	n.applied()
+	return goOn
 }
 
 // A partition that fails while its fold is under way lets go of its intervals when that ends. It takes part in the budget until then, and
@@ -153,7 +153,7 @@ func fillTwice(n *node, l *memlog.Log) {
 func TestFailedPartitionHoldsNoMemory(t *testing.T) {
 	n := newNode(t, keyframer.Config{MemoryBytes: 1 << 20, Workers: 1})
 	logs := n.add(fold.LastValue, calm(), 2)
-	fillTwice(n, logs[0])
+	goOn := fillTwice(n, logs[0])
 	held := n.metric("keyframe_keyframer_memory_bytes")
 	require.Greater(t, held, float64(700_000))
 	intervals, err := n.partition(0).Live()
@@ -169,7 +169,7 @@ func TestFailedPartitionHoldsNoMemory(t *testing.T) {
 		require.NoError(t, n.partition(1).WaitApplied(ctx, i+1))
 	}
 	meanwhile := n.metric("keyframe_keyframer_memory_bytes")
-	n.slow.Unlock()
+	goOn()
 	require.GreaterOrEqual(t, meanwhile, held, "the fold still holds it")
 	n.eventually("the end of the fold", func() bool { return n.table(0).Position() > 0 })
 	n.eventually("memory that nothing holds", func() bool {
@@ -188,12 +188,12 @@ func TestFailedPartitionHoldsNoMemory(t *testing.T) {
 func TestRemovedPartitionHoldsNoMemory(t *testing.T) {
 	n := newNode(t, keyframer.Config{MemoryBytes: 1 << 20})
 	l := n.add(fold.LastValue, calm(), 1)[0]
-	fillTwice(n, l)
+	goOn := fillTwice(n, l)
 	removed := make(chan error, 1)
 	p := n.partition(0)
 	go func() { removed <- n.k.Remove(context.Background(), topicName) }()
 	n.eventually("the stop", func() bool { _, err := p.Table(); return err != nil })
-	n.slow.Unlock()
+	goOn()
 	require.NoError(t, <-removed)
 	require.Zero(t, n.metric("keyframe_keyframer_memory_bytes"))
 }

@@ -5,19 +5,20 @@ import (
 	"time"
 
 	"github.com/keyframelog/keyframe/proto/digest"
+	"github.com/keyframelog/keyframe/proto/state"
 )
 
 // Method names how the keys that differ were found out.
 type Method string
 
 const (
-	ByRehash Method = "rehash" // the rows were right, the digest that was kept of them was not
-	ByIndex  Method = "index"  // the rows are the log's, but some could not be read: the index told which
-	ByRows   Method = "rows"   // all rows could be read, but not what leads to them: that was made anew, and nothing received
-	BySketch Method = "sketch" // cells of a set sketch, at the cost of the difference
-	ByTags   Method = "tags"   // 8 bytes for each row of the log
-	ByDelta  Method = "delta"  // what has changed since the position, each key once; nothing else differed
-	ByFrame  Method = "frame"  // the whole key frame was loaded
+	ByRehash Method = state.MethodRehash // the rows were right, the digest that was kept of them was not
+	ByIndex  Method = state.MethodIndex  // the rows are the log's, but some could not be read: the index told which
+	ByRows   Method = state.MethodRows   // all rows could be read, but not what leads to them: that was made anew, and nothing received
+	BySketch Method = state.MethodSketch // cells of a set sketch, at the cost of the difference
+	ByTags   Method = state.MethodTags   // 8 bytes for each row of the log
+	ByDelta  Method = state.MethodDelta  // what has changed since the position, each key once; nothing else differed
+	ByFrame  Method = state.MethodFrame  // the whole key frame was loaded
 )
 
 // Cause tells the two kinds of drift apart.

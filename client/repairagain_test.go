@@ -90,5 +90,5 @@ func TestPhaseAfterWhatDifferedWasOverwritten(t *testing.T) {
 	g.tail.release()
 	g.awaitVerdict(end, Equal)
 	g.requireState(0)
-	g.awaitTold("that it follows", func(x *state.ReplicaPartition) bool { return x.Verified == end && x.Phase == phaseFollowing })
+	g.awaitTold("that it follows", func(x *state.ReplicaPartition) bool { return x.Verified == end && x.Phase == state.PhaseFollowing })
 }

@@ -28,14 +28,6 @@ const (
 	reasonBytesMax    = 256
 )
 
-// The phases of a partition, as the broker knows them.
-const (
-	phaseBootstrapping = "bootstrapping"
-	phaseFollowing     = "following"
-	phaseRepairing     = "repairing"
-	phaseHalted        = "halted"
-)
-
 // reporter tells the broker how the replica is doing: after each verdict, bootstrap and repair, every interval that the broker asked for, and when it
 // closes. It is told what happened by the partitions, which it never holds up: what it has not told yet waits in a queue, and of too much the
 // oldest goes. A broker that does not answer is asked again, and that is all: a replica is as good without. What a broker refuses to hear of a partition
@@ -83,7 +75,7 @@ func newReporter(r *Replica) *reporter {
 func (w *reporter) partLocked(no int32) *state.ReplicaPartition {
 	x := w.now[no]
 	if x == nil {
-		x = &state.ReplicaPartition{Partition: no, Phase: phaseBootstrapping}
+		x = &state.ReplicaPartition{Partition: no, Phase: state.PhaseBootstrapping}
 		w.now[no] = x
 	}
 	return x
@@ -102,8 +94,8 @@ func (w *reporter) verdict(v Verdict) {
 	x.Compared = &state.Point{Offset: v.At, Count: v.Ours.Count, Sum: sum[:], Start: v.start}
 	if v.Outcome == Equal {
 		x.Verified, x.VerifiedMs = v.At, v.Time.UnixMilli()
-		if x.Phase == phaseRepairing { // the deltas that followed have put right what differed
-			x.Phase = phaseFollowing
+		if x.Phase == state.PhaseRepairing { // the deltas that followed have put right what differed
+			x.Phase = state.PhaseFollowing
 		}
 	}
 	w.addLocked(x)
@@ -136,45 +128,45 @@ func (w *reporter) event(e Event) {
 	x := w.partLocked(e.Partition)
 	switch e.Kind {
 	case Bootstrapped:
-		x.Phase = phaseFollowing
+		x.Phase = state.PhaseFollowing
 		x.Bootstraps++
 		if e.Rows > 0 { // they are those of a frame, whose digest was verified
 			x.Verified, x.VerifiedMs = e.Offset, e.Time.UnixMilli()
 		}
 	case CaughtUp:
-		x.Phase = phaseFollowing
+		x.Phase = state.PhaseFollowing
 		x.Bootstraps++ // some of its rows are the log's now, whatever they were before
 		x.Verified, x.VerifiedMs = e.Offset, e.Time.UnixMilli()
 	case Resumed:
-		x.Phase = phaseFollowing
+		x.Phase = state.PhaseFollowing
 		if known && x.VerifiedMs == 0 {
 			x.Verified, x.VerifiedMs = verified.offset, verified.foundMs
 		}
 	case OutOfRange, NewIncarnation: // what was verified was another state
-		x.Phase, x.Verified, x.VerifiedMs = phaseBootstrapping, 0, 0
+		x.Phase, x.Verified, x.VerifiedMs = state.PhaseBootstrapping, 0, 0
 		if e.Kind == NewIncarnation { // and what was compared is at offsets of another log
 			x.Outcome, x.Reason, x.Compared, x.ComparedMs = 0, "", nil, 0
 		}
 	case DriftFound:
 		switch w.r.cfg.OnDrift {
 		case Repair:
-			x.Phase = phaseRepairing
+			x.Phase = state.PhaseRepairing
 		case Rebootstrap:
-			x.Phase = phaseBootstrapping
+			x.Phase = state.PhaseBootstrapping
 		}
 	case Repaired:
-		x.Phase = phaseFollowing
+		x.Phase = state.PhaseFollowing
 		x.Repairs++
 		x.Repair = &state.Repair{
 			Cut: e.Repair.Cut, Keys: e.Repair.Keys, Bytes: e.Repair.Bytes, DurationUs: e.Repair.Duration.Microseconds(), TimeMs: e.Repair.Time.UnixMilli(),
 			Method: string(e.Repair.Method), RoundTrips: int64(e.Repair.RoundTrips),
 		}
 	case RepairRefused:
-		x.Phase = phaseFollowing
+		x.Phase = state.PhaseFollowing
 	case RepairFailed:
-		x.Phase = phaseFollowing // unless a frame is loaded, which is told next
+		x.Phase = state.PhaseFollowing // unless a frame is loaded, which is told next
 	case Stopped:
-		x.Phase = phaseHalted
+		x.Phase = state.PhaseHalted
 	default:
 		return
 	}
@@ -405,7 +397,7 @@ func (w *reporter) halted() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, x := range w.now {
-		if x.Phase == phaseHalted {
+		if x.Phase == state.PhaseHalted {
 			return true
 		}
 	}

@@ -114,7 +114,7 @@ func reporterOf(t *testing.T, f *fakePlane, log *lines) *reporter {
 
 func partsUpTo(n int) (parts []*state.ReplicaPartition) {
 	for i := range n {
-		parts = append(parts, &state.ReplicaPartition{Partition: int32(i), Phase: phaseFollowing})
+		parts = append(parts, &state.ReplicaPartition{Partition: int32(i), Phase: state.PhaseFollowing})
 	}
 	return parts
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -112,10 +113,8 @@ func checkReport(m *api.ReportRequest) error {
 
 // checkReported checks the form of what is said of one partition. What is said of the log is compared with the log by the registry.
 func checkReported(x *api.ReplicaPartition) error {
-	switch x.Phase {
-	case "bootstrapping", "following", "repairing", "halted":
-	default:
-		return fmt.Errorf("phase %q: it is bootstrapping, following, repairing or halted", clip(x.Phase))
+	if phases := api.Phases(); !slices.Contains(phases, x.Phase) {
+		return fmt.Errorf("phase %q: it is one of %s", clip(x.Phase), strings.Join(phases, ", "))
 	}
 	if len(x.Incarnation) != 0 && len(x.Incarnation) != 16 {
 		return fmt.Errorf("an incarnation of %d bytes", len(x.Incarnation))
@@ -134,10 +133,8 @@ func checkReported(x *api.ReplicaPartition) error {
 	}
 	if r := x.Repair; r != nil {
 		numbers = append(numbers, r.Cut, r.Keys, r.Bytes, r.DurationUs, r.TimeMs, r.RoundTrips)
-		switch r.Method {
-		case "rehash", "index", "rows", "sketch", "tags", "delta", "frame":
-		default:
-			return fmt.Errorf("repair by %q: it is by rehash, index, rows, sketch, tags, delta or frame", clip(r.Method))
+		if methods := api.Methods(); !slices.Contains(methods, r.Method) {
+			return fmt.Errorf("repair by %q: it is by one of %s", clip(r.Method), strings.Join(methods, ", "))
 		}
 	}
 	for _, n := range numbers {

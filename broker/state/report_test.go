@@ -240,6 +240,24 @@ func TestReportsFromTheFuture(t *testing.T) {
 	}
 }
 
+// The words of reports are those that replicas of every release say.
+func TestWordsOfReports(t *testing.T) {
+	n := newNode(t, 1, nil)
+	phases, methods := []string{"bootstrapping", "following", "repairing", "halted"}, []string{"rehash", "index", "rows", "sketch", "tags", "frame"}
+	require.Equal(t, phases, api.Phases())
+	require.Equal(t, methods, api.Methods())
+	for _, phase := range phases {
+		for _, method := range methods {
+			_, err := n.report(reported("r", 0, func(x *api.ReplicaPartition) { x.Phase, x.Repair = phase, &api.Repair{Method: method} }))
+			require.NoError(t, err)
+		}
+	}
+	_, err := n.report(reported("r", 0, func(x *api.ReplicaPartition) { x.Phase = "resting" }))
+	require.ErrorContains(t, err, `phase "resting": it is one of bootstrapping, following, repairing, halted`)
+	_, err = n.report(reported("r", 0, func(x *api.ReplicaPartition) { x.Repair = &api.Repair{Method: "magic"} }))
+	require.ErrorContains(t, err, `repair by "magic": it is by one of rehash, index, rows, sketch, tags, delta, frame`)
+}
+
 func TestBadReports(t *testing.T) {
 	n := newNode(t, 1, nil)
 	for name, change := range map[string]func(*api.ReplicaPartition){

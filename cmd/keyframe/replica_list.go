@@ -125,7 +125,7 @@ func replicaRow(r *state.Replica, x *state.ReplicaPartition, now time.Time) []an
 	if x.Outcome != state.Outcome_OUTCOME_UNSPECIFIED && x.Outcome != state.Outcome_OUTCOME_EQUAL {
 		verdict = fmt.Sprintf("%s at %d", verdict, x.Compared.GetOffset())
 	}
-	if x.Phase != "following" {
+	if x.Phase != state.PhaseFollowing {
 		verdict += ", " + x.Phase
 	}
 	if r.Processes > 1 {

@@ -3527,7 +3527,7 @@ type Repair struct {
 	Bytes      int64 `protobuf:"varint,3,opt,name=bytes,proto3" json:"bytes,omitempty"`
 	DurationUs int64 `protobuf:"varint,4,opt,name=duration_us,json=durationUs,proto3" json:"duration_us,omitempty"`
 	TimeMs     int64 `protobuf:"varint,5,opt,name=time_ms,json=timeMs,proto3" json:"time_ms,omitempty"`
-	// "rehash", "index", "rows", "sketch", "tags", "delta", "frame".
+	// How the keys that differ were found out: rehash, index, rows, sketch, tags, frame. For Go they are constants, from MethodRehash on, which say more.
 	Method        string `protobuf:"bytes,6,opt,name=method,proto3" json:"method,omitempty"`
 	RoundTrips    int64  `protobuf:"varint,7,opt,name=round_trips,json=roundTrips,proto3" json:"round_trips,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -3629,7 +3629,7 @@ type ReplicaPartition struct {
 	VerifiedMs int64   `protobuf:"varint,9,opt,name=verified_ms,json=verifiedMs,proto3" json:"verified_ms,omitempty"`
 	Repair     *Repair `protobuf:"bytes,10,opt,name=repair,proto3" json:"repair,omitempty"`
 	Repairs    int64   `protobuf:"varint,11,opt,name=repairs,proto3" json:"repairs,omitempty"`
-	// bootstrapping, following, repairing, halted.
+	// bootstrapping, following, repairing, halted: for Go, constants from PhaseBootstrapping on.
 	Phase string `protobuf:"bytes,12,opt,name=phase,proto3" json:"phase,omitempty"`
 	// Filled in by the broker: the records from the position that was reported to the last stable offset, and for how long the first of them has been
 	// there; both as of now. So one that keeps up with a log that grows is behind by what came since its report. lag_ms is -1 where that is not known.

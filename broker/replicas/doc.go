@@ -27,7 +27,8 @@
 //
 // Records from the position that a replica reported to the last stable offset, and for how long the first of them has been there, by the log's index of
 // append times; both as of when somebody asks. So who is stopped falls behind at once, and who keeps up with a log that grows is shown behind by what
-// came since its report.
+// came since its report. Where the first of the records is no longer kept as a delta, when it came is not known: the time is that of the first that is, and
+// less than the record's own.
 //
 // # Disputes
 //

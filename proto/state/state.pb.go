@@ -3632,7 +3632,8 @@ type ReplicaPartition struct {
 	// bootstrapping, following, repairing, halted: for Go, constants from PhaseBootstrapping on.
 	Phase string `protobuf:"bytes,12,opt,name=phase,proto3" json:"phase,omitempty"`
 	// Filled in by the broker: the records from the position that was reported to the last stable offset, and for how long the first of them has been
-	// there; both as of now. So one that keeps up with a log that grows is behind by what came since its report. lag_ms is -1 where that is not known.
+	// there; both as of now. So one that keeps up with a log that grows is behind by what came since its report. Where
+	// the first of them is no longer there as a delta, lag_ms is of the first that is, and so less than it was; -1 where that is not known.
 	LagRecords int64 `protobuf:"varint,13,opt,name=lag_records,json=lagRecords,proto3" json:"lag_records,omitempty"`
 	LagMs      int64 `protobuf:"varint,14,opt,name=lag_ms,json=lagMs,proto3" json:"lag_ms,omitempty"`
 	// How often the state, or what had changed in it, was loaded from the log's rows since the replica was opened.

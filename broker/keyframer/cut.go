@@ -214,12 +214,15 @@ func IsCutName(s string) bool {
 	return ok
 }
 
+// otherCut is what a cut is that has a name, and not all of its frames.
+const otherCut = "it is of another topic, or older than the key frames that are kept"
+
 // Resolve returns the offset of each partition, in the order of Partitions, at a named cut; 0 for one that came later. ErrUnknownCut if there was no
 // such cut, or if one of its frames was dropped since.
 func (t *Topic) Resolve(name string) ([]int64, error) {
 	n, ok := parseCutName(name)
 	if !ok {
-		return nil, fmt.Errorf("%w: %q is not the name of a cut", ErrUnknownCut, name)
+		return nil, fmt.Errorf("%w: %q is not the name of one", ErrUnknownCut, name)
 	}
 	partitions := t.Partitions()
 	offsets := make([]int64, len(partitions))
@@ -234,7 +237,7 @@ func (t *Topic) Resolve(name string) ([]int64, error) {
 		}
 	}
 	if found != n.frames || found == 0 && slices.ContainsFunc(offsets, func(o int64) bool { return o > 0 }) {
-		return nil, fmt.Errorf("%w: %s of %s: %d of its %d frames are there", ErrUnknownCut, name, t.Name, found, n.frames)
+		return nil, fmt.Errorf("%w: %s of %s: %d of its %d key frames are there: %s", ErrUnknownCut, name, t.Name, found, n.frames, otherCut)
 	}
 	return offsets, nil
 }
@@ -267,7 +270,7 @@ func (p *Partition) resolve(atMs int64, offset *int64) (exact bool, err error) {
 		return false, fmt.Errorf("partition %d: %w", p.Index, err)
 	}
 	if end > newest.Cut {
-		return false, fmt.Errorf("the frame of partition %d was dropped", p.Index)
+		return false, fmt.Errorf("partition %d has no key frame of it: %s", p.Index, otherCut)
 	}
 	return false, nil
 }

@@ -33,7 +33,7 @@ var (
 	// ErrAboveRows: the offset is at or above the delta start offset: read the raw batches.
 	ErrAboveRows = errors.New("keyframer: offset is not below the delta start offset")
 	// ErrUnknownCut: no cut has this name, or one of its frames is no longer retained.
-	ErrUnknownCut = errors.New("keyframer: unknown cut")
+	ErrUnknownCut = errors.New("there is no such cut")
 	// ErrAboveStable: the offset lies above the last stable offset.
 	ErrAboveStable = errors.New("keyframer: offset is above the last stable offset")
 	// ErrDamaged: rows cannot be read back from disk, or are not what was folded.

@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"time"
 
+	"connectrpc.com/connect"
+
 	"github.com/keyframelog/keyframe/client/plane"
 	"github.com/keyframelog/keyframe/proto/digest"
 	"github.com/keyframelog/keyframe/proto/fold"
@@ -180,6 +182,9 @@ func (c *comparison) takeCut(ctx context.Context, kept []plane.Frame) error {
 		offsets, err = c.cfg.Plane.Offsets(ctx, c.cfg.At)
 		return err
 	})
+	if said := (*connect.Error)(nil); errors.Is(err, plane.ErrNoFrame) && errors.As(err, &said) {
+		return fmt.Errorf("%w: %s", ErrNotACut, said.Message())
+	}
 	if err != nil {
 		return err
 	}

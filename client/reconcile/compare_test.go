@@ -329,6 +329,15 @@ func TestSourcesThatAreNone(t *testing.T) {
 		}
 	})
 	require.ErrorIs(t, err, ErrSourceChanged)
+	clear(source)
+	for i := range 600 {
+		source["key-"+strconv.Itoa(i)] = "all differ"
+	}
+	_, err = Compare(testContext(t), cfg, func(yield func(Row, error) bool) {
+		source["key-500"] += "."
+		sourceOf(source)(yield)
+	})
+	require.Equal(t, ErrSourceChanged, err, "nothing of the ways that were tried before")
 
 	_, err = Compare(testContext(t), cfg, func(yield func(Row, error) bool) {
 		_ = yield(Row{[]byte("a"), nil}, nil) && yield(Row{nil, []byte("v")}, nil)

@@ -96,10 +96,10 @@ func (c *comparison) find(ctx context.Context) (writes []Write, by Method, err e
 		if err == nil {
 			return writes, w.by, nil
 		}
-		failed = errors.Join(failed, fmt.Errorf("by %s: %w", w.by, err))
 		if ctx.Err() != nil || final(err) {
-			return nil, "", failed
+			return nil, "", err // whichever way it was met on
 		}
+		failed = errors.Join(failed, fmt.Errorf("by %s: %w", w.by, err))
 		c.cfg.Logger.Debug("reconcile: another way is tried", "method", string(w.by), "err", err)
 	}
 	return nil, "", failed

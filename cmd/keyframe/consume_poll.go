@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -37,7 +39,7 @@ func (c *consumption) run(ctx context.Context) error {
 		if err := errors.Join(err, c.printer.flush()); err != nil {
 			return err
 		}
-		if err := c.reportErrors(fetches); err != nil {
+		if err := c.reportErrors(ctx, fetches); err != nil {
 			return err
 		}
 		if c.flags.limit > 0 && c.printed == c.flags.limit || c.flags.exit && len(c.ends) == 0 {
@@ -62,7 +64,7 @@ func (c *consumption) poll(ctx context.Context) (kgo.Fetches, error) {
 		case fetches.NumRecords() > 0 || !c.flags.exit:
 			return fetches, nil
 		}
-		if err := c.reportErrors(fetches); err != nil { // an error is no progress: the time goes on
+		if err := c.reportErrors(ctx, fetches); err != nil { // an error is no progress: the time goes on
 			return nil, err
 		}
 	}
@@ -118,7 +120,7 @@ func (c *consumption) print(fetches kgo.Fetches) error {
 
 // reportErrors returns the errors that do not pass, and warns once of each that may. A record that cannot be read from the disk does
 // not get better by asking again, although Kafka calls it retriable: there, another replica may have it.
-func (c *consumption) reportErrors(fetches kgo.Fetches) error {
+func (c *consumption) reportErrors(ctx context.Context, fetches kgo.Fetches) error {
 	for _, e := range fetches.Errors() {
 		if e.Topic == "" {
 			if errors.Is(e.Err, context.DeadlineExceeded) || errors.Is(e.Err, context.Canceled) {
@@ -130,7 +132,7 @@ func (c *consumption) reportErrors(fetches kgo.Fetches) error {
 		at := fmt.Sprintf("topic %s partition %d at offset %d", e.Topic, e.Partition, p.next)
 		switch {
 		case errors.Is(e.Err, kerr.OffsetOutOfRange):
-			return fmt.Errorf("%s: the log does not have this offset any more (it began at %d and ended at %d): %w; go on with --from earliest", at, p.logStart, p.end, e.Err)
+			return fmt.Errorf("%s: %s: %w; go on with --from earliest", at, c.outOfRange(ctx, e.Partition), e.Err)
 		case errors.Is(e.Err, kerr.KafkaStorageError), errors.Is(e.Err, kerr.CorruptMessage):
 			return fmt.Errorf("%s: the broker cannot read its disk: %w; its log says which file, and keyframe check looks for damage while it is stopped", at, e.Err)
 		case !kerr.IsRetriable(e.Err) && !kgo.IsRetryableBrokerErr(e.Err):
@@ -145,4 +147,17 @@ func (c *consumption) reportErrors(fetches kgo.Fetches) error {
 		}
 	}
 	return nil
+}
+
+// outOfRange says why an offset that the log had cannot be read.
+func (c *consumption) outOfRange(ctx context.Context, no int32) string {
+	p, admin := c.parts[no], kadm.NewClient(c.client)
+	starts, startErr := admin.ListStartOffsets(ctx, c.topic)
+	ends, endErr := admin.ListEndOffsets(ctx, c.topic)
+	start, _ := starts.Lookup(c.topic, no)
+	end, _ := ends.Lookup(c.topic, no)
+	if cmp.Or(startErr, endErr, start.Err, end.Err) == nil && start.Offset <= p.next && p.next <= end.Offset {
+		return "the offset is stale: which keys were deleted behind it is not known any more, and keyframe.stale.fetch=error lets nobody read past that"
+	}
+	return fmt.Sprintf("the log does not have this offset any more (it began at %d and ended at %d)", p.logStart, p.end)
 }

@@ -148,3 +148,23 @@ func TestTextOutputIsOneLineARecord(t *testing.T) {
 	require.Contains(t, out, want)
 	require.Equal(t, "one\ntwo\x1b[31m \"q\" \\n ü", lines(t, n.run(t, "", "state", "scan", "t", "--format", "jsonl"))[0]["value"])
 }
+
+// Where deletes behind an offset are forgotten, and keyframe.stale.fetch=error, it is said that this is why it cannot be read, though the log has the offset.
+func TestConsumeFromAStaleOffset(t *testing.T) {
+	n := startNode(t)
+	n.run(t, "", "topic", "create", "t", "--cleanup-policy", "compact", "--topic-config", "keyframe.stale.fetch=error", "--topic-config", "delete.retention.ms=0",
+		"--topic-config", "keyframe.delta.retention.ms=0", "--topic-config", "keyframe.retain=1")
+	n.run(t, "a\t1\nb\t1\nc\t1\n", "produce", "t")
+	for _, line := range []string{`{"key":"a","value":null}`, `{"key":"b","value":"2"}`, `{"key":"b","value":"3"}`} { // the last batch stays
+		n.run(t, line+"\n", "produce", "t", "--input", "jsonl")
+		n.run(t, "", "frames", "cut", "t")
+	}
+	var err error
+	require.Eventually(t, func() bool {
+		_, err = n.try(t, "", "consume", "t", "--from", "1", "--exit")
+		return err != nil
+	}, time.Minute, 10*time.Millisecond)
+	require.ErrorContains(t, err, "topic t partition 0 at offset 1: the offset is stale: which keys were deleted behind it is not known any more")
+	require.ErrorContains(t, err, "go on with --from earliest")
+	require.Contains(t, n.run(t, "", "consume", "t", "--exit"), "3")
+}

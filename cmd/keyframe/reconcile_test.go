@@ -259,6 +259,7 @@ func TestReconcileRefuses(t *testing.T) {
 	n.run(t, "", "topic", "create", "docs", "--fold", "json-merge-patch")
 	n.run(t, "a\t1\nb\t1\n", "produce", "u")
 	n.run(t, "a\t{}\n", "produce", "docs")
+	foreign := textLines(n.run(t, "", "frames", "cut", "docs", "--name"))[1]
 	for name, x := range map[string]struct {
 		topic, dump string
 		args        []string
@@ -278,8 +279,10 @@ func TestReconcileRefuses(t *testing.T) {
 		"no document":             {"docs", "a\t{}\nb\t{\n", nil, "row 2"},
 		"no such input":           {"u", "a\t1\n", []string{"--input", "csv"}, "--input"},
 		"no frame":                {"u", "a\t1\n", []string{"--at", "0:1"}, "frames cut u"},
-		"no topic":                {"nope", "a\t1\n", nil, "topic"},
-		"no file":                 {"u", "", []string{filepath.Join(t.TempDir(), "nope")}, "nope"},
+		"another topic's cut": {"u", "a\t1\n", []string{"--at", foreign}, "there is no such cut: " + foreign +
+			" of u: partition 0 has no key frame of it: it is of another topic, or older than the key frames that are kept\n  keyframe frames list u shows"},
+		"no topic": {"nope", "a\t1\n", nil, "topic"},
+		"no file":  {"u", "", []string{filepath.Join(t.TempDir(), "nope")}, "nope"},
 	} {
 		_, err := n.try(t, x.dump, append([]string{"reconcile", x.topic}, x.args...)...)
 		require.ErrorContains(t, err, x.want, name)

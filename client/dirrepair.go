@@ -86,6 +86,11 @@ func (d *dirRows) commitSince(h frame.Header, want digest.Digest, rows []frame.R
 		changes[i] = table.Change{Key: row.Key, Deltas: []table.Delta{x}, Folded: true}
 	}
 	slices.SortFunc(changes, func(a, b table.Change) int { return bytes.Compare(a.Key, b.Key) })
+	for i := 1; i < len(changes); i++ {
+		if bytes.Equal(changes[i-1].Key, changes[i].Key) {
+			return fmt.Errorf("%w: a key twice, at offsets %d and %d", memory.ErrFrame, changes[i-1].Deltas[0].Offset, changes[i].Deltas[0].Offset)
+		}
+	}
 	var gone []frame.Row
 	var err error
 	if changed != nil && h.Start > d.t.Start() {

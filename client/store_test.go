@@ -125,6 +125,66 @@ func TestConsolidatedDelta(t *testing.T) {
 	})
 }
 
+// A row of a consolidated delta that does not lie in [since, cut), or whose key comes twice, is refused, though all digests agree: offsets are in none.
+func TestConsolidatedRowsFromElsewhere(t *testing.T) {
+	eachStore(t, func(t *testing.T, store func() Store) {
+		g := newRig(t, fold.LastValue, 1)
+		g.cfg.Store = store()
+		end := g.log.append(0, "a", "1", "b", "1")
+		g.log.cut(0)
+		g.open()
+		g.requireState(0)
+		g.tail.hold()
+		cut := g.log.append(0, "a", "2", "b", "2", "c", "2")
+		p := g.r.partitions[0]
+		awaitFollowing(t, p)
+		p.unfollow()
+		former := g.state()
+		at := func(key string, offset int64) frame.Row {
+			return frame.Row{Key: []byte(key), Value: []byte("2"), Offset: offset}
+		}
+		for name, rows := range map[string][]frame.Row{
+			"below the position": {at("a", end-1), at("b", end+1), at("c", end+2)},
+			"at the cut":         {at("a", end), at("b", end+1), at("c", cut)},
+			"above it":           {at("a", end), at("b", end+1), at("c", cut+50)},
+			"a key twice":        {at("a", end), at("b", end+1), at("b", end+2)},
+		} {
+			require.ErrorIs(t, p.consolidate(p.rows(), g.log.wrongly(t, 0, end, rows)), memory.ErrFrame, "%s: the whole frame helps", name)
+			require.Equal(t, former, g.state(), name)
+			require.Equal(t, end, p.position().Offset, name)
+		}
+		require.NoError(t, p.consolidate(p.rows(), g.log.wrongly(t, 0, end, []frame.Row{at("a", end), at("b", end+1), at("c", end+2)})))
+		require.Equal(t, g.log.state(0), g.state())
+	})
+}
+
+// wrongly is since with rows that no writer takes.
+func (l *fakeLog) wrongly(t *testing.T, p int32, from int64, rows []frame.Row) *frame.Reader {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	end := l.parts[p].end
+	id := l.frameID(p, end)
+	d := digestOf(l.stateLocked(p, end))
+	write := func(since, cut int64, foot frame.Footer, rows []frame.Row) []byte {
+		var b bytes.Buffer
+		w := frame.NewWriter(&b, frame.Header{TopicID: id.TopicID, Partition: p, Incarnation: id.Incarnation, Cut: cut, Since: since, Fold: l.kind})
+		for i := range rows {
+			require.NoError(t, w.Append(&rows[i]))
+		}
+		require.NoError(t, w.Close(foot))
+		return b.Bytes()
+	}
+	head := write(from, end, frame.Footer{}, nil)
+	behind := bytes.NewReader(head)
+	_, err := frame.NewReader(behind, 0)
+	require.NoError(t, err)
+	head = head[:len(head)-behind.Len()]
+	b := write(0, end+100, frame.Footer{Digest: d, Pub: d.Pub(id), Rows: uint64(len(rows))}, rows)
+	r, err := frame.NewReader(bytes.NewReader(append(head, b[len(head):]...)), 0)
+	require.NoError(t, err)
+	return r
+}
+
 // differenceTo tells what makes rows the log's state at the end, as a repair finds it.
 func (g *rig) differenceTo(s rows) (puts []frame.Row, deletes [][]byte, want digest.Digest) {
 	g.log.mu.Lock()

@@ -243,7 +243,7 @@ func TestReportsFromTheFuture(t *testing.T) {
 // The words of reports are those that replicas of every release say.
 func TestWordsOfReports(t *testing.T) {
 	n := newNode(t, 1, nil)
-	phases, methods := []string{"bootstrapping", "following", "repairing", "halted"}, []string{"rehash", "index", "rows", "sketch", "tags", "frame"}
+	phases, methods := []string{"bootstrapping", "following", "repairing", "halted"}, []string{"rehash", "index", "rows", "sketch", "tags", "delta", "frame"}
 	require.Equal(t, phases, api.Phases())
 	require.Equal(t, methods, api.Methods())
 	for _, phase := range phases {

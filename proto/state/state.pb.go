@@ -3527,7 +3527,7 @@ type Repair struct {
 	Bytes      int64 `protobuf:"varint,3,opt,name=bytes,proto3" json:"bytes,omitempty"`
 	DurationUs int64 `protobuf:"varint,4,opt,name=duration_us,json=durationUs,proto3" json:"duration_us,omitempty"`
 	TimeMs     int64 `protobuf:"varint,5,opt,name=time_ms,json=timeMs,proto3" json:"time_ms,omitempty"`
-	// How the keys that differ were found out: rehash, index, rows, sketch, tags, frame. For Go they are constants, from MethodRehash on, which say more.
+	// How the keys that differ were found out: rehash, index, rows, sketch, tags, delta, frame. For Go they are constants, from MethodRehash on, which say more.
 	Method        string `protobuf:"bytes,6,opt,name=method,proto3" json:"method,omitempty"`
 	RoundTrips    int64  `protobuf:"varint,7,opt,name=round_trips,json=roundTrips,proto3" json:"round_trips,omitempty"`
 	unknownFields protoimpl.UnknownFields

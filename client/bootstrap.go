@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"time"
 
@@ -16,7 +17,7 @@ import (
 
 // rejected tells whether it was the frame that did not verify.
 func rejected(err error) bool {
-	for _, is := range []error{memory.ErrFrame, memory.ErrDigest, table.ErrDigest, table.ErrIdentity, frame.ErrCorrupt, frame.ErrTruncated, frame.ErrTooLarge, frame.ErrVersion} {
+	for _, is := range []error{memory.ErrFrame, memory.ErrDigest, table.ErrDigest, table.ErrIdentity, frame.ErrCorrupt, frame.ErrTruncated, frame.ErrTooLarge, frame.ErrBeyond, frame.ErrVersion} {
 		if errors.Is(err, is) {
 			return true
 		}
@@ -59,7 +60,7 @@ func (p *partition) unfitStored(s rows) (restart, bool) {
 
 // beginFrame begins with the frame at cut.
 func (p *partition) beginFrame(ctx context.Context, cut int64) error {
-	s, h, _, err := p.fetchFrame(ctx, cut, "")
+	s, h, _, err := p.fetchFrame(ctx, cut, nil)
 	if err != nil {
 		return err
 	}
@@ -91,11 +92,11 @@ func (p *partition) loadFrame(ctx context.Context, f plane.Frame) error {
 
 // fetchThis is fetchFrame of one frame, and no other at its cut.
 func (p *partition) fetchThis(ctx context.Context, f plane.Frame) (s rows, h frame.Header, size int64, err error) {
-	s, h, size, err = p.fetchFrame(ctx, f.Cut, plane.Whole(p.no, f.Cut).ETag(f.Pub))
+	s, h, size, err = p.fetchFrame(ctx, f.Cut, &f)
 	if err != nil {
 		return nil, h, size, err
 	}
-	if d, _, err := s.digest(); err != nil || d != f.Digest || !f.Is(h) {
+	if d, _, err := s.digest(); err != nil || d != f.Digest {
 		return nil, h, size, errors.Join(fmt.Errorf("%w: %d, start %d", plane.ErrFrameChanged, h.Cut, h.Start), err, s.discard())
 	}
 	return s, h, size, nil
@@ -111,27 +112,47 @@ func (p *partition) enterLoading(ctx context.Context) (leave func(), err error) 
 	}
 }
 
-// fetchFrame loads the frame at cut into a state of its own. etag: see download.
-func (p *partition) fetchFrame(ctx context.Context, cut int64, etag string) (s rows, h frame.Header, size int64, err error) {
+// fetchFrame loads the frame at cut into a state of its own. Where an answer named it, it is held to that from its header on; nil: none did.
+func (p *partition) fetchFrame(ctx context.Context, cut int64, named *plane.Frame) (s rows, h frame.Header, size int64, err error) {
 	leave, err := p.enterLoading(ctx)
 	if err != nil {
 		return nil, h, 0, err
 	}
 	defer leave()
 	began := p.r.cfg.Now()
-	body, err := p.r.plane.Download(ctx, plane.Whole(p.no, cut), etag, p.r.cfg.Retry)
+	name, etag := plane.Whole(p.no, cut), ""
+	if named != nil {
+		etag = name.ETag(named.Pub)
+	}
+	body, err := p.r.plane.Download(ctx, name, etag, p.r.cfg.Retry)
 	if err != nil {
 		return nil, h, 0, err
 	}
 	defer body.Close()
-	if s, h, err = p.r.stores.load(p.no, body); err != nil {
-		return nil, h, 0, err
+	fr, err := p.readFrame(body, name, named)
+	if err != nil {
+		return nil, h, body.At, err
 	}
-	if h.Partition != p.no {
-		return nil, h, body.At, errors.Join(fmt.Errorf("asked for partition %d, got a frame of partition %d", p.no, h.Partition), s.discard())
+	if s, err = p.r.stores.load(p.no, fr); err != nil {
+		return nil, h, body.At, err
 	}
+	h = fr.Header()
 	p.log.Info("loaded a key frame", "cut", h.Cut, "bytes", body.At, "took", p.r.cfg.Now().Sub(began).Round(time.Millisecond))
 	return s, h, body.At, nil
+}
+
+func (p *partition) readFrame(body io.Reader, name plane.FrameName, named *plane.Frame) (*frame.Reader, error) {
+	if named != nil {
+		return named.Read(body, name)
+	}
+	fr, err := frame.NewReader(body, 0)
+	if err != nil {
+		return nil, fmt.Errorf("key frame header: %w", err)
+	}
+	if got := fr.Header().Partition; got != p.no {
+		return nil, fmt.Errorf("asked for partition %d, got a frame of partition %d", p.no, got)
+	}
+	return fr, nil
 }
 
 // beginEarliest starts without rows at the log start; where the log is trimmed, with the frame at the delta start offset, which is

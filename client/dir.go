@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"sync"
 
@@ -235,21 +234,17 @@ func (s *dirStores) newOrdinal() uint32 {
 	return s.next - 1
 }
 
-func (s *dirStores) load(partition int32, r io.Reader) (rows, frame.Header, error) {
-	fr, err := frame.NewReader(r, 0)
-	if err != nil {
-		return nil, frame.Header{}, fmt.Errorf("key frame header: %w", err)
-	}
+func (s *dirStores) load(partition int32, fr *frame.Reader) (rows, error) {
 	h := fr.Header()
 	if h.Partition != partition || s.cfg.Fold != 0 && s.cfg.Fold != h.Fold {
-		return nil, h, fmt.Errorf("%w: partition %d, fold %v", memory.ErrFrame, h.Partition, h.Fold)
+		return nil, fmt.Errorf("%w: partition %d, fold %v", memory.ErrFrame, h.Partition, h.Fold)
 	}
 	id := table.Identity{TopicID: h.TopicID, Partition: partition, Incarnation: h.Incarnation, Fold: h.Fold}
 	t, err := s.db.Load(context.Background(), s.newOrdinal(), id, fr)
 	if err != nil {
-		return nil, h, err
+		return nil, err
 	}
-	return s.rowsOf(t), h, nil
+	return s.rowsOf(t), nil
 }
 
 func (s *dirStores) empty(id identity, position int64, kind fold.Kind) (rows, error) {

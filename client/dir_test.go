@@ -81,7 +81,9 @@ func TestLargestRowIsLoaded(t *testing.T) {
 	for _, store := range []Store{Memory(), DirFS(vfs.NewMem(), "replica")} {
 		s, err := openStores(Config{Store: store, Fold: fold.LastValue}.withDefaults(), topicInfo{})
 		require.NoError(t, err)
-		loaded, _, err := s.load(0, bytes.NewReader(encoded.Bytes()))
+		fr, err := frame.NewReader(bytes.NewReader(encoded.Bytes()), 0)
+		require.NoError(t, err)
+		loaded, err := s.load(0, fr)
 		require.NoError(t, err)
 		got, ok, err := loaded.get([]byte("k"))
 		require.NoError(t, err)

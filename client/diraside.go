@@ -126,7 +126,11 @@ func (s *dirStores) copyTable(old *table.DB, p dirPartition) (*table.Table, erro
 		done <- err
 		_ = w.CloseWithError(err) // never fails
 	}()
-	to, _, err := s.load(p.Partition, r)
+	var to rows
+	fr, err := frame.NewReader(r, 0)
+	if err == nil {
+		to, err = s.load(p.Partition, fr)
+	}
 	_ = r.CloseWithError(err) // never fails
 	if werr := <-done; werr != nil {
 		err = werr // the cause

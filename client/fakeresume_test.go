@@ -198,7 +198,12 @@ func (l *fakeLog) partitionLocked(p int32) *state.Partition {
 func (l *fakeLog) frameLocked(p int32, cut int64) *state.Frame {
 	id, d := l.frameID(p, cut), digestOf(l.parts[p].states[cut])
 	pub, sum := d.Pub(id), d.Sum.Bytes()
+	bytes := 0
+	for _, row := range l.parts[p].states[cut] {
+		bytes += len(row.Key) + len(row.Value)
+	}
 	return &state.Frame{
 		Partition: p, TopicId: id.TopicID[:], Incarnation: id.Incarnation[:], Cut: cut, Start: id.Start, Pub: pub[:], Sum: sum[:], Count: d.Count,
+		Bytes: int64(bytes),
 	}
 }

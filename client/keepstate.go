@@ -144,11 +144,15 @@ func loadTable(ctx context.Context, patience *plane.Patience, pl *plane.Plane, f
 		return nil, err
 	}
 	defer body.Close()
-	t, h, err := memory.Load(body, memory.Config{Fold: kind})
+	fr, err := f.Read(body, name)
 	if err != nil {
 		return nil, err
 	}
-	if d, _ := t.Digest(); d != f.Digest || !f.Is(h) {
+	t, h, err := memory.LoadFrom(fr, memory.Config{Fold: kind})
+	if err != nil {
+		return nil, err
+	}
+	if d, _ := t.Digest(); d != f.Digest {
 		return nil, fmt.Errorf("%w: %d, start %d", plane.ErrFrameChanged, h.Cut, h.Start)
 	}
 	return t, nil

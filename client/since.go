@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/keyframelog/keyframe/client/plane"
-	"github.com/keyframelog/keyframe/proto/frame"
 )
 
 // errNoDelta says that what changed since a position cannot be had.
@@ -31,12 +30,9 @@ func (p *partition) catchUp(ctx context.Context, a plane.Answer, s rows) error {
 		return err
 	}
 	defer body.Close()
-	fr, err := frame.NewReader(body, 0)
+	fr, err := a.Frame.Read(body, name)
 	if err != nil {
-		return fmt.Errorf("header of what changed since %d: %w", a.Since, err)
-	}
-	if h := fr.Header(); !a.Frame.Is(h) || h.Since != a.Since {
-		return fmt.Errorf("%w: asked for %d since %d, got %d since %d, start %d", plane.ErrFrameChanged, a.Frame.Cut, a.Since, h.Cut, h.Since, h.Start)
+		return err
 	}
 	if err := p.consolidate(s, fr); err != nil {
 		return fmt.Errorf("what changed since %d: %w", a.Since, err)

@@ -1,7 +1,6 @@
 package client
 
 import (
-	"io"
 	"iter"
 
 	"github.com/keyframelog/keyframe/proto/batch"
@@ -18,9 +17,9 @@ type identity = memory.Identity
 type stores interface {
 	// open returns the stored state of a partition; false if there is none.
 	open(partition int32) (rows, bool, error)
-	// load reads a whole frame and returns it as a partition's rows once it is verified. Neither these nor those of empty are what
+	// load reads a whole frame behind its header and returns it as a partition's rows once it is verified. Neither these nor those of empty are what
 	// open returns, until they are told to be.
-	load(partition int32, r io.Reader) (rows, frame.Header, error)
+	load(partition int32, fr *frame.Reader) (rows, error)
 	// empty returns a partition without rows at position.
 	empty(id identity, position int64, kind fold.Kind) (rows, error)
 	// name is that of the replica whose stores these are; empty: they keep none.
@@ -103,12 +102,12 @@ func (m *memoryStores) verified(int32) ([]verifiedCut, error)   { return nil, ni
 func (m *memoryStores) keepVerified(int32, []verifiedCut) error { return nil }
 func (m *memoryStores) distrusted(int32) int64                  { return 0 }
 
-func (m *memoryStores) load(_ int32, r io.Reader) (rows, frame.Header, error) {
-	t, h, err := memory.Load(r, m.cfg)
+func (m *memoryStores) load(_ int32, fr *frame.Reader) (rows, error) {
+	t, _, err := memory.LoadFrom(fr, m.cfg)
 	if err != nil {
-		return nil, h, err
+		return nil, err
 	}
-	return &memoryRows{t, -1}, h, nil
+	return &memoryRows{t, -1}, nil
 }
 
 func (m *memoryStores) empty(id identity, position int64, kind fold.Kind) (rows, error) {

@@ -82,12 +82,9 @@ func (v *dirVerifier) since(ctx context.Context, c *dirCopy, f plane.Frame) (mov
 		return nil, 0, err
 	}
 	defer body.Close()
-	fr, err := frame.NewReader(body, 0)
+	fr, err := f.Read(body, name)
 	if err != nil {
-		return nil, 0, fmt.Errorf("what changed since %d: %w", c.at, err)
-	}
-	if h := fr.Header(); !f.Is(h) || h.Since != c.at {
-		return nil, 0, fmt.Errorf("%w: asked for %d since %d, got %d since %d", plane.ErrFrameChanged, f.Cut, c.at, h.Cut, h.Since)
+		return nil, 0, err
 	}
 	var h digest.Hasher
 	moved = map[string]move{}

@@ -77,6 +77,26 @@ func (f *Frame) Is(h frame.Header) bool {
 	return h.TopicID == f.TopicID && h.Partition == f.Partition && h.Incarnation == f.Incarnation && h.Cut == f.Cut && h.Start == f.Start
 }
 
+// bytesSlack is how much more a frame may have than was said of it: a part of that, and as much at least.
+const (
+	bytesSlack    = 8
+	bytesSlackMin = 1 << 20
+)
+
+// Read begins to read what a name means, where that is this frame: its header is compared before anything else is read, and it ends where it has more rows
+// or bytes than the frame. Errors: ErrFrameChanged, those of package frame.
+func (f *Frame) Read(body io.Reader, name FrameName) (*frame.Reader, error) {
+	fr, err := frame.NewReader(body, 0)
+	if err != nil {
+		return nil, fmt.Errorf("key frame header: %w", err)
+	}
+	if h := fr.Header(); !f.Is(h) || h.Since != name.Since {
+		return nil, fmt.Errorf("%w: asked for %d since %d, start %d; got %d since %d, start %d", ErrFrameChanged, f.Cut, name.Since, f.Start, h.Cut, h.Since, h.Start)
+	}
+	fr.Expect(f.Digest.Count, f.Bytes+max(f.Bytes/bytesSlack, bytesSlackMin))
+	return fr, nil
+}
+
 // FrameName names a frame, or what changed in it since an offset.
 type FrameName struct {
 	Partition int32

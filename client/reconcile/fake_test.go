@@ -149,8 +149,14 @@ func (f *fakeTopic) frameLocked(no int32, cut int64) *state.Frame {
 	d := live(p.taken[cut])
 	id := digest.FrameID{TopicID: [16]byte{9}, Partition: no, Incarnation: p.incarnation, Cut: cut}
 	pub, sum := d.Pub(id), d.Sum.Bytes()
+	bytes := 0
+	for _, row := range p.taken[cut] {
+		if !row.gone {
+			bytes += len(row.key) + len(row.value)
+		}
+	}
 	return &state.Frame{
-		Partition: no, TopicId: id.TopicID[:], Incarnation: p.incarnation[:], Cut: cut, Pub: pub[:], Sum: sum[:], Count: d.Count,
+		Partition: no, TopicId: id.TopicID[:], Incarnation: p.incarnation[:], Cut: cut, Pub: pub[:], Sum: sum[:], Count: d.Count, Bytes: int64(bytes),
 	}
 }
 

@@ -100,12 +100,9 @@ func (c *comparison) load(ctx context.Context, name plane.FrameName, f plane.Fra
 	}
 	defer body.Close()
 	defer func() { c.bytes += body.At }()
-	fr, err := frame.NewReader(body, 0)
+	fr, err := f.Read(body, name)
 	if err != nil {
 		return err
-	}
-	if h := fr.Header(); !f.Is(h) || h.Since != name.Since {
-		return fmt.Errorf("%w: asked for %d since %d, got %d since %d", plane.ErrFrameChanged, f.Cut, name.Since, h.Cut, h.Since)
 	}
 	var memory []byte
 	for {

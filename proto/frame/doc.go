@@ -26,10 +26,10 @@
 // A tombstone has no value. Offsets ascend through the whole frame, from since (or 0) to below the cut. Everything in a row is relative
 // to its block, so that a row can be decoded at its position without those before it: a copy in memory keeps the blocks as they came
 // and 31-bit positions into them. A block is closed when its payload has reached 256 KiB; a row whose key, value and headers
-// have that size is alone in a block. So equal rows make equal bytes.
+// have that size is alone in a block. So equal rows make equal bytes, and no block of more than one row comes near twice that size.
 //
 // The version covers everything behind it; the first 8 bytes of a frame are the same in all versions. An unknown version
 // (ErrVersion) is not a corruption (ErrCorrupt), and a frame without a footer is truncated (ErrTruncated), never complete. Nothing
-// behind the footer is read. What the checksums do not prove, that these are the rows of the topic at the cut, the footer's digest does:
+// behind the footer is read. Who was told beforehand how many rows and bytes a frame has holds it to that as it comes (Reader.Expect). What the checksums do not prove, that these are the rows of the topic at the cut, the footer's digest does:
 // who loads a frame hashes its rows (proto/digest).
 package frame

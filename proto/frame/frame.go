@@ -21,6 +21,8 @@ var (
 	ErrTruncated = fmt.Errorf("frame is truncated: %w", io.ErrUnexpectedEOF)
 	// ErrTooLarge: a block is larger than the reader admits, or a row than any block.
 	ErrTooLarge = errors.New("frame block is larger than the limit")
+	// ErrBeyond: there is more in the frame than was said of it, see Reader.Expect.
+	ErrBeyond = errors.New("there is more in the frame than was said of it")
 )
 
 // Row is the folded state of one key: the row type of the whole project.
@@ -65,6 +67,9 @@ const (
 
 	// BlockBytes is the payload size at which a block is closed.
 	BlockBytes = 256 << 10
+
+	// payloadOfManyMax is above the payload of any block that has more than one row: closed as soon as it can be, of rows that need none of their own.
+	payloadOfManyMax = payloadHead + 2*(BlockBytes+rowHeadMax)
 
 	// payloadMax keeps every position in a block within 31 bits.
 	payloadMax = 1<<31 - 1

@@ -23,6 +23,14 @@ type Reader struct {
 	rows   uint64 // in all blocks, as they say
 	footer *Footer
 	err    error
+
+	expected *size // nil: anything is taken
+	live     size  // in all blocks; counted where something is expected
+}
+
+// size is that of live rows.
+type size struct {
+	rows, bytes int64 // bytes of keys and values
 }
 
 // NewReader reads the header. maxBlockBytes bounds what one block may make it allocate; 0: DefaultMaxBlockBytes.
@@ -68,16 +76,23 @@ func (r *Reader) Footer() (Footer, bool) {
 	return *r.footer, true
 }
 
+// Expect bounds what Next returns by what was said of the frame before it came: more live rows, or more bytes of their keys and values, are ErrBeyond,
+// final and found in the block in which they are, so that a stream without an end costs no more than the frame that was expected. It is called before the
+// first Next. Tombstones, of a frame since an offset, are as many as there are offsets at most.
+func (r *Reader) Expect(rows, bytes int64) { r.expected = &size{rows, bytes} }
+
 // Next reads and checks one block into dst's memory if it is large enough, else into new memory; the block keeps it. io.EOF
 // comes after the footer, which has been checked; nothing behind it is read. Errors are final: ErrCorrupt, ErrTruncated, ErrTooLarge,
-// the stream's own.
+// ErrBeyond, the stream's own.
 func (r *Reader) Next(dst []byte) (Block, error) {
 	if r.err != nil {
 		return Block{}, r.err
 	}
 	block, err := r.next(dst)
-	r.err = err
-	return block, err
+	if r.err = err; err != nil {
+		return Block{}, err
+	}
+	return block, nil
 }
 
 func (r *Reader) next(dst []byte) (Block, error) {
@@ -112,9 +127,33 @@ func (r *Reader) next(dst []byte) (Block, error) {
 	if block.baseOffset <= r.base || block.baseOffset >= r.head.Cut {
 		return Block{}, fmt.Errorf("%w: block at offset %d behind %d, cut %d", ErrCorrupt, block.baseOffset, r.base, r.head.Cut)
 	}
+	if block.count > 1 && size > payloadOfManyMax {
+		return Block{}, fmt.Errorf("%w: block of %d rows and %d bytes", ErrCorrupt, block.count, size)
+	}
 	r.base = block.baseOffset
 	r.rows += uint64(block.count)
-	return block, nil
+	return block, r.within(block)
+}
+
+// within holds the blocks so far to what was expected of all.
+func (r *Reader) within(b Block) error {
+	if r.expected == nil {
+		return nil
+	}
+	for row, err := range b.Rows() {
+		if err != nil {
+			return err
+		}
+		if !row.Tombstone {
+			r.live.rows++
+			r.live.bytes += int64(len(row.Key) + len(row.Value))
+		}
+	}
+	if r.live.rows > r.expected.rows || r.live.bytes > r.expected.bytes {
+		return fmt.Errorf("%w: %d rows of %d bytes up to the block at offset %d, expected %d of %d",
+			ErrBeyond, r.live.rows, r.live.bytes, b.baseOffset, r.expected.rows, r.expected.bytes)
+	}
+	return nil
 }
 
 // readPayload grows with what really comes, so that a wrong length costs no memory. Blocks of the usual size get exactly theirs: they

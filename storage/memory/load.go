@@ -22,11 +22,16 @@ var (
 // rows: nothing of a broken or wrong frame is ever visible. Blocks are read, checksummed and indexed in order by
 // this goroutine, decoded and hashed by cfg.Workers others.
 func Load(r io.Reader, cfg Config) (*Table, frame.Header, error) {
-	cfg = cfg.withDefaults()
 	fr, err := frame.NewReader(r, 0)
 	if err != nil {
 		return nil, frame.Header{}, fmt.Errorf("key frame header: %w", err)
 	}
+	return LoadFrom(fr, cfg)
+}
+
+// LoadFrom is Load of a frame whose header is read.
+func LoadFrom(fr *frame.Reader, cfg Config) (*Table, frame.Header, error) {
+	cfg = cfg.withDefaults()
 	h := fr.Header()
 	if h.Since >= 0 {
 		return nil, h, fmt.Errorf("%w: rows since %d, not a whole frame", ErrFrame, h.Since)
@@ -39,8 +44,7 @@ func Load(r io.Reader, cfg Config) (*Table, frame.Header, error) {
 	}
 	t := New(Identity{TopicID: h.TopicID, Partition: h.Partition, Incarnation: h.Incarnation}, h.Cut, cfg)
 	l := newLoader(t, h.Cut)
-	err = l.run(fr)
-	if err != nil {
+	if err := l.run(fr); err != nil {
 		return nil, h, err
 	}
 	footer, ok := fr.Footer()

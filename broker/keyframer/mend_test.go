@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/stretchr/testify/require"
 
 	"github.com/keyframelog/keyframe/broker/keyframer"
@@ -32,17 +34,24 @@ func framed(t *testing.T) (*node, *memlog.Log) {
 // read reads the frame at 50 as the state plane does.
 func read(t *testing.T, p *keyframer.Partition) error {
 	t.Helper()
+	_, err := readAt(t, p, 50)
+	return err
+}
+
+func readAt(t *testing.T, p *keyframer.Partition, cut int64) (rows int, err error) {
+	t.Helper()
 	tab, err := p.Table()
 	require.NoError(t, err)
-	v, err := tab.View(50)
+	v, err := tab.View(cut)
 	require.NoError(t, err)
 	defer v.Close()
 	for _, err := range v.Offsets(0, false) {
 		if err != nil {
-			return p.DamagedFrame(50, -1, fmt.Errorf("read it: %w", err))
+			return rows, p.DamagedFrame(cut, -1, fmt.Errorf("read it: %w", err))
 		}
+		rows++
 	}
-	return nil
+	return rows, nil
 }
 
 // foldedAgain waits for a table in place of p's, with a frame.
@@ -181,4 +190,38 @@ func (n *node) flip(value []byte) {
 		}
 		require.NoError(n.t, f.Close())
 	}
+}
+
+// A file of rows that is cut short is damaged as one with a wrong checksum is: who reads it is told so, with its name, and the table is folded again.
+func TestAFileThatIsCutShortIsMended(t *testing.T) {
+	var short atomic.Bool
+	n := newNodeOn(t, keyframer.Config{}, newClock(), errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if short.Load() && op.Kind == errorfs.OpFileReadAt && strings.HasSuffix(op.Path, ".sst") && op.Offset < 1000 {
+			return io.EOF
+		}
+		return nil
+	})))
+	t.Cleanup(n.stop)
+	l := n.add(fold.LastValue, calm(), 1)[0]
+	for i := range 500 { // several blocks
+		l.Append(memlog.Put(fmt.Sprint("k", i), strings.Repeat("value", 100)))
+	}
+	n.cut()
+	before := n.table(0).Digest()
+	n.restart() // nothing is in the cache
+	require.NoError(t, n.k.Add(spec(fold.LastValue, l), calm()))
+	n.applied()
+	p := n.partition(0)
+	short.Store(true)
+	_, err := readAt(t, p, 500)
+	short.Store(false) // the file that takes its place is whole
+	require.ErrorIs(t, err, keyframer.ErrDamaged)
+	require.ErrorContains(t, err, ".sst is damaged: it is cut short")
+	require.ErrorContains(t, err, "folded from its log again: try again")
+	require.NotErrorIs(t, err, io.EOF)
+	n.foldedAgain(p)
+	require.Equal(t, before, n.table(0).Digest())
+	rows, err := readAt(t, n.partition(0), 500)
+	require.NoError(t, err)
+	require.Equal(t, 500, rows)
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// Advice is what to do about it.
+// Advice is what to do about it in a broker's directory, which is the only copy there is.
 const Advice = "stop the broker and run keyframe check, which lists what is damaged; restore the data directory from a backup"
 
 // Error is one damaged file.
@@ -38,11 +38,18 @@ func (e *Error) Unwrap() error { return e.Err }
 // repeats itself once for each place that has met the error, and carries notes to itself. Of a blob file it says the number only:
 // Path is "file 000008" then.
 func Of(err error) error {
-	var known *Error
-	if err == nil || errors.As(err, &known) {
+	var known, inner *Error
+	if err == nil {
+		return nil
+	}
+	info := pebble.ExtractDataCorruptionInfo(err)
+	if errors.As(err, &known) {
+		if info != nil && errors.As(info.Details, &inner) && inner == known { // OfFile's, in Pebble's text
+			return &Error{Path: known.Path, Offset: known.Offset, Why: known.Why, Err: err}
+		}
 		return err
 	}
-	if info := pebble.ExtractDataCorruptionInfo(err); info != nil {
+	if info != nil {
 		return &Error{Path: info.Path, Offset: -1, Why: Why(info.Details), Err: err}
 	}
 	if m := fileNumber.FindStringSubmatch(err.Error()); m != nil && pebble.IsCorruptionError(err) {
@@ -54,12 +61,22 @@ func Of(err error) error {
 	return err
 }
 
-// Join is errors.Join for an error and what closing the reader that met it said: Pebble says damage a second time there.
-func Join(err, closing error) error {
-	if err != nil && pebble.IsCorruptionError(err) {
-		return Of(err)
+// Join is errors.Join for an error and what the reader that met it, and closing it, said. Pebble says damage a second and a third time there.
+func Join(err error, more ...error) error {
+	var all []error
+	for _, e := range append([]error{err}, more...) {
+		if e == nil {
+			continue
+		}
+		all = append(all, Of(e))
+		if pebble.IsCorruptionError(e) {
+			break
+		}
 	}
-	return Of(errors.Join(err, closing))
+	if len(all) == 1 {
+		return all[0]
+	}
+	return errors.Join(all...)
 }
 
 var (
@@ -69,8 +86,12 @@ var (
 	prefix       = regexp.MustCompile(`^pebble(/\w+)?: (file \d+: )?`)
 )
 
-// Why is the first line of Pebble's text, without what the path says already.
+// Why is the first line of Pebble's text, without what the path says already; of an *Error, its Why.
 func Why(err error) string {
+	var known *Error
+	if errors.As(err, &known) {
+		return known.Why
+	}
 	line, _, _ := strings.Cut(err.Error(), "\n")
 	return prefix.ReplaceAllString(line, "")
 }

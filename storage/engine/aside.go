@@ -68,7 +68,7 @@ func (d *Dir) TablePath() string { return d.cfg.FS.PathJoin(d.cfg.Dir, tableDir)
 // OpenAside opens what SetTableAside has set aside, for reading only, as far as it can be opened. The caller closes it.
 func (d *Dir) OpenAside() (*pebble.DB, *pebble.Options, error) {
 	opts := d.tableOptions()
-	opts.FS, opts.ReadOnly, opts.ErrorIfNotExists = readOnlyFS{d.cfg.FS}, true, true
+	opts.FS, opts.ReadOnly, opts.ErrorIfNotExists = readFS{readOnlyFS{d.cfg.FS}}, true, true
 	path := d.cfg.FS.PathJoin(d.cfg.Dir, asideDir)
 	_, err := examine(d.cfg.FS, path)
 	if err != nil {

@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"errors"
-	"os"
 	"strings"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -26,13 +25,9 @@ func (fs *blobFS) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
 	if !strings.HasSuffix(name, ".blob") {
 		return fs.FS.Open(name, opts...)
 	}
-	err := checkFooter(fs.FS, name)
-	switch {
-	case errors.Is(err, os.ErrNotExist):
-		return nil, fs.refuse(&damage.Error{Path: name, Offset: -1, Why: "it is missing"})
-	case pebble.IsCorruptionError(err):
+	if err := damage.OfFile(name, checkFooter(fs.FS, name)); pebble.IsCorruptionError(err) {
 		return nil, fs.refuse(&damage.Error{Path: name, Offset: -1, Why: damage.Why(err)})
-	case err != nil:
+	} else if err != nil {
 		return nil, err
 	}
 	return fs.FS.Open(name, opts...)

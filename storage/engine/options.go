@@ -156,13 +156,13 @@ func (d *Dir) tableOptions() *pebble.Options {
 
 func (d *Dir) baseOptions(stats *counters, name string) *pebble.Options {
 	o := &pebble.Options{
-		FS:                 markerFS{d.cfg.FS},
+		FS:                 readFS{markerFS{d.cfg.FS}},
 		ReadOnly:           d.readOnly,
 		Cache:              d.cache,
 		FormatMajorVersion: formatVersion,
 		BytesPerSync:       1 << 20,
 		Logger:             pebbleLogger{d: d, log: d.cfg.Logger.With("db", name)},
-		EventListener:      stats.listener(d.cfg.Logger.With("db", name), d.cfg.Now),
+		EventListener:      stats.listener(d.cfg.Kind, d.cfg.Logger.With("db", name), d.cfg.Now),
 	}
 	for i := range o.Levels {
 		o.Levels[i].Compression = func() *sstable.CompressionProfile { return sstable.NoCompression }

@@ -162,7 +162,7 @@ func (p *Partition) knownDamage(offset int64) error {
 
 func (p *Partition) rememberDamage(offset int64, err error) {
 	var damaged *damage.Error
-	if !pebble.IsCorruptionError(err) && !errors.As(err, &damaged) { // an input/output error may pass
+	if !pebble.IsCorruptionError(err) && !errors.As(err, &damaged) { // another error may pass
 		return
 	}
 	p.mu.Lock()

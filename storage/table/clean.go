@@ -2,7 +2,6 @@ package table
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -76,12 +75,12 @@ func (t *Table) segments() (list []segment, err error) {
 	for ok := it.First(); ok; ok = it.Next() {
 		g, err := t.segmentAt(it)
 		if err != nil {
-			return nil, errors.Join(err, it.Close())
+			return nil, damage.Join(err, it.Close())
 		}
 		g.vector = nil
 		list = append(list, g)
 	}
-	return list, damage.Of(errors.Join(it.Error(), it.Close()))
+	return list, damage.Join(it.Error(), it.Close())
 }
 
 // due returns how many segments from the first on are to be rewritten as one.
@@ -143,7 +142,7 @@ func (t *Table) rewrite(ctx context.Context, run []segment) (joined segment, err
 		s.set(keys.TableRows, it.Key(), v)
 		joined.rows++
 	}
-	if err = damage.Of(errors.Join(err, it.Error(), it.Close())); err != nil {
+	if err = damage.Join(err, it.Error(), it.Close()); err != nil {
 		return joined, err
 	}
 	if joined.rows != want {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/keyframelog/keyframe/storage/damage"
 	"github.com/keyframelog/keyframe/storage/keys"
 )
 
@@ -222,10 +223,10 @@ func (j *job) lookUp() error {
 			j.prior[i].entry, err = currentEntry(it, j.t.ordinal)
 		}
 		if err != nil {
-			return errors.Join(err, it.Close())
+			return damage.Join(err, it.Close())
 		}
 	}
-	return it.Close()
+	return damage.Of(it.Close())
 }
 
 // writeIndex is the third pass, in key order: index entries, undo entries, and the digest.

@@ -211,7 +211,7 @@ func (db *DB) Ordinals() (list []uint32, err error) {
 		_, after := keys.TableSpan(keys.TableMeta, ordinal)
 		ok = it.SeekGE(after)
 	}
-	return list, damage.Of(errors.Join(it.Error(), it.Close()))
+	return list, damage.Join(it.Error(), it.Close())
 }
 
 // Drop deletes all that an ordinal has, whether its table is open or not. The meta entry goes first: from then on there is no such

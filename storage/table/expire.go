@@ -2,7 +2,6 @@ package table
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -111,7 +110,7 @@ func (t *Table) tombstones(limit int64) (list []tombstone, err error) {
 			list = append(list, tombstone{offset, slices.Clone(v[1:])})
 		}
 	}
-	return list, damage.Of(errors.Join(err, it.Error(), it.Close()))
+	return list, damage.Join(err, it.Error(), it.Close())
 }
 
 // deleteCurrent deletes the index entries of those tombstones that still are their keys' rows. The others were superseded: a
@@ -131,14 +130,14 @@ func (t *Table) deleteCurrent(s *sink, sorted []tombstone) (gone []int64, err er
 			e, err = currentEntry(it, t.ordinal)
 		}
 		if err != nil {
-			return nil, errors.Join(err, it.Close())
+			return nil, damage.Join(err, it.Close())
 		}
 		if found && e.tombstone && e.offset == x.offset {
 			s.delete(keys.TableIndex, k)
 			gone = append(gone, x.offset)
 		}
 	}
-	return gone, it.Close()
+	return gone, damage.Of(it.Close())
 }
 
 // markGone notes ascending offsets as dead in their segments.
@@ -160,5 +159,5 @@ func (t *Table) markGone(s *sink, gone []int64) error {
 			gone = gone[n:]
 		}
 	}
-	return damage.Of(errors.Join(err, it.Error(), it.Close()))
+	return damage.Join(err, it.Error(), it.Close())
 }

@@ -235,7 +235,7 @@ func (p *patcher) writeSegments() error {
 		}
 		come, p.gone = come[n:], p.gone[m:]
 	}
-	if err = damage.Of(errors.Join(err, it.Error(), it.Close())); err != nil {
+	if err = damage.Join(err, it.Error(), it.Close()); err != nil {
 		return err
 	}
 	if len(p.gone) > 0 {

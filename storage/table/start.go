@@ -3,7 +3,6 @@ package table
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -73,7 +72,7 @@ func (j *job) endExpiry() (err error) {
 		err = j.expiry.it.Close()
 	}
 	if j.expiry.undo != nil {
-		err = errors.Join(err, j.expiry.undo.it.Close())
+		err = damage.Join(err, j.expiry.undo.it.Close())
 	}
 	j.expiry = expiry{}
 	return err
@@ -244,5 +243,5 @@ func (j *job) withExpiry(ctx context.Context, write func() error) error {
 	if err == nil {
 		err = write()
 	}
-	return errors.Join(err, j.endExpiry())
+	return damage.Join(err, j.endExpiry())
 }

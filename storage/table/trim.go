@@ -2,7 +2,6 @@ package table
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -60,10 +59,10 @@ func (t *Table) forget(ctx context.Context, old *meta, i int) error {
 	}
 	list, err := newVectorList(base, t.ordinal, cut)
 	if err != nil {
-		return errors.Join(err, base.Close())
+		return damage.Join(err, base.Close())
 	}
 	err = t.markDead(s, list)
-	if err = errors.Join(err, list.close(), base.Close()); err != nil {
+	if err = damage.Join(err, list.close(), base.Close()); err != nil {
 		return err
 	}
 	from, _ := keys.TableSpan(keys.TableVectors, t.ordinal)
@@ -88,7 +87,7 @@ func (t *Table) markDead(s *sink, list *deadList) error {
 	for ok := it.First(); ok && len(list.cursors) > 0; ok = it.Next() {
 		g, err := t.segmentAt(it)
 		if err != nil {
-			return errors.Join(err, it.Close())
+			return damage.Join(err, it.Close())
 		}
 		dead = dead[:0]
 		err = list.below(g.hi, func(o int64) {
@@ -101,10 +100,10 @@ func (t *Table) markDead(s *sink, list *deadList) error {
 			putSegment(s, t.ordinal, &g)
 		}
 		if err != nil {
-			return errors.Join(err, it.Close())
+			return damage.Join(err, it.Close())
 		}
 	}
-	return damage.Of(errors.Join(it.Error(), it.Close()))
+	return damage.Join(it.Error(), it.Close())
 }
 
 // mark adds dead offsets of the segment, in any order.
@@ -173,7 +172,7 @@ func (t *Table) joinIntervals(s *sink, before, cut int64) error {
 	}
 	stays, err := t.db.cfg.DB.NewIter(undoSpan(t.ordinal, before))
 	if err != nil {
-		return errors.Join(err, it.Close())
+		return damage.Join(err, it.Close())
 	}
 	w := newWalker(stays, 1, 0)
 	k := keys.AppendTableUndo(nil, t.ordinal, before, nil)
@@ -188,7 +187,7 @@ func (t *Table) joinIntervals(s *sink, before, cut int64) error {
 			}
 		}
 	}
-	if err = damage.Of(errors.Join(err, it.Error(), it.Close(), stays.Close())); err != nil {
+	if err = damage.Join(err, it.Error(), it.Close(), stays.Close()); err != nil {
 		return err
 	}
 	s.deleteRange(keys.TableUndo, from, keys.AppendTableOffset(nil, keys.TableUndo, t.ordinal, cut+1))

@@ -283,7 +283,7 @@ func (t *Table) lookUp(key []byte) (row frame.Row, ok bool, err error) {
 		return row, false, fmt.Errorf("table: read row at %d of ordinal %d: %w", e.offset, t.ordinal, damage.Of(err))
 	}
 	row, err = decodeRowOf(t.ordinal, e.offset, key, bytes.Clone(b))
-	return row, err == nil, errors.Join(err, c.Close())
+	return row, err == nil, damage.Join(err, c.Close())
 }
 
 func (t *Table) indexEntry(k []byte) (e entry, found bool, err error) {
@@ -295,5 +295,5 @@ func (t *Table) indexEntry(k []byte) (e entry, found bool, err error) {
 		return e, false, fmt.Errorf("table: read index of ordinal %d: %w", t.ordinal, damage.Of(err))
 	}
 	e, err = decodeEntry(t.ordinal, b)
-	return e, err == nil, errors.Join(err, c.Close())
+	return e, err == nil, damage.Join(err, c.Close())
 }

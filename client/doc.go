@@ -135,7 +135,7 @@
 // A block of rows that cannot be read costs these rows, as said. An index that cannot be read is made anew from the rows, and nothing is received. Where
 // a file, or the database, cannot be opened as a directory is, or tables could not be written beside what is damaged, table/ is renamed to table.damaged/, in
 // place of what was set aside before. Partitions of which all rows can be read there are copied, the others load a key frame; the Event of each is
-// CorruptionFound, and the replica keeps its name. VerifyDir says so beforehand. With the policies Report and Halt OpenReplica returns ErrCorrupt, and with any where
+// CorruptionFound, and the replica keeps its name. VerifyDir says so beforehand. A replica that meets such damage while it is open stops with ErrReopen. With the policies Report and Halt OpenReplica returns ErrCorrupt, and with any where
 // VERSION or replica.json is damaged, a *damage.Error: whose directory it is cannot be told.
 //
 // # What it reports

@@ -16,6 +16,9 @@ var (
 	ErrDrifted = errors.New("the replica has drifted from the log")
 	// ErrCorrupt is wrapped where the stored rows are not what was applied: memory or disk changed them.
 	ErrCorrupt = errors.New("the stored rows are not what was applied")
+	// ErrReopen is wrapped by the error of a partition that is no longer followed since nothing can be loaded beside what is damaged in the directory: open the
+	// replica again, which sets the tables aside.
+	ErrReopen = errors.New("opened again, the replica sets aside what is damaged")
 	// ErrRefused is wrapped where the state plane says that asking again will not help: the topic is not key-framed, or the request is
 	// not admitted.
 	ErrRefused = plane.ErrRefused

@@ -62,7 +62,7 @@ func (p *partition) establish(ctx context.Context, why restart) error {
 			return err
 		}
 		if damagedBeside(err) {
-			return fmt.Errorf("%w: %w: opened again, the replica sets aside what is damaged", ErrCorrupt, err)
+			return fmt.Errorf("%w: %w: %w", ErrCorrupt, err, ErrReopen)
 		}
 		if err := plane.Wait(ctx, p.r.cfg.Retry<<min(try, 5)); err != nil {
 			return err

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -134,11 +135,14 @@ func (p *partition) seek(ctx context.Context, o *repairOrder) (goOn bool, err er
 	var a plane.Answer
 	patience := plane.NewPatience(p.r.cfg.Retry, p.r.cfg.Now)
 	for _, naming := range []bool{false, true} { // in a dispute what differs is named at least
+		var own error // of our rows: they do not become readable by asking again
 		err = patience.Call(ctx, func(ctx context.Context) (err error) {
-			a, err = p.askLog(ctx, standing{rows: s, shown: true}, &wanted{repairAt: at, naming: naming})
+			if a, err = p.askLog(ctx, standing{rows: s, shown: true}, &wanted{repairAt: at, naming: naming}); unreadable(err) {
+				own, err = err, nil
+			}
 			return err
 		})
-		if !plane.Disputed(err) {
+		if err = cmp.Or(err, own); !plane.Disputed(err) {
 			break
 		}
 	}

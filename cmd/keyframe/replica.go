@@ -14,6 +14,7 @@ import (
 
 	"github.com/keyframelog/keyframe/client"
 	"github.com/keyframelog/keyframe/storage/damage"
+	"github.com/keyframelog/keyframe/storage/table"
 )
 
 func newReplicaCommand() *cobra.Command {
@@ -126,13 +127,33 @@ func runReplica(cmd *cobra.Command, c *config, topic string, flags replicaFlags)
 	if _, err := askPlane(ctx, stateClient(c), topic); err != nil {
 		return fmt.Errorf("replicate topic %s: %w", topic, stateError(c, err))
 	}
-	began := time.Now()
-	replica, err := client.OpenReplica(ctx, cfg)
-	if err != nil {
-		return flags.ended(cmd.Context(), ctx, topic, adviseDir(flags.dir, err))
+	var reopened time.Time
+	for {
+		began := time.Now()
+		replica, err := client.OpenReplica(ctx, cfg)
+		if err != nil {
+			return flags.ended(cmd.Context(), ctx, topic, adviseDir(flags.dir, err))
+		}
+		err = followReplica(ctx, replica, ends, flags, log, began)
+		closing := replica.Close()
+		if flags.reopens(err) && ctx.Err() == nil && time.Since(reopened) >= reopenEvery {
+			reopened = time.Now()
+			log.reopened()
+			continue
+		}
+		if errors.Is(err, client.ErrCorrupt) {
+			closing = nil // it commits what was applied, and says the same
+		}
+		return errors.Join(flags.ended(cmd.Context(), ctx, topic, adviseDir(flags.dir, err)), adviseDir(flags.dir, closing))
 	}
-	err = flags.ended(cmd.Context(), ctx, topic, followReplica(ctx, replica, ends, flags, log, began))
-	return errors.Join(err, replica.Close())
+}
+
+// reopenEvery is how often a directory is opened again at most: what opening has not mended, doing so at once does not either.
+const reopenEvery = time.Minute
+
+// reopens tells whether opening the directory again mends what has ended following.
+func (f replicaFlags) reopens(err error) bool {
+	return errors.Is(err, client.ErrReopen) && (f.policy == "repair" || f.policy == "rebootstrap")
 }
 
 // ended tells an interruption, which is the normal way to end following, and the end of --timeout from a failure.
@@ -161,8 +182,8 @@ func adviseDir(dir string, err error) error {
 	if dir == "" || !errors.As(err, &damaged) {
 		return err
 	}
-	if errors.Is(err, client.ErrCorrupt) {
-		return fmt.Errorf("%v\n  To go on: with --on-drift repair, the default, %s is set aside as %s.damaged, and the copy is loaded anew from a key frame", err,
+	if errors.Is(err, client.ErrCorrupt) || errors.Is(err, table.ErrCorrupt) {
+		return fmt.Errorf("%v\n  To go on: run it again: with --on-drift repair, the default, %s is set aside as %s.damaged, and the copy is loaded anew from a key frame", err,
 			filepath.Join(dir, "table"), filepath.Join(dir, "table"))
 	}
 	return fmt.Errorf("%v\n  To go on: remove %s, or choose another directory; the copy is loaded anew from a key frame", err, dir)

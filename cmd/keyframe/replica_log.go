@@ -79,6 +79,21 @@ func (l *replicaLog) answerLocked(partition int32, again bool) {
 	}
 }
 
+// reopened forgets what ended with a replica that is closed.
+func (l *replicaLog) reopened() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	clear(l.ended)
+	l.answers = nil
+	for _, c := range []chan struct{}{l.stopped, l.answered} {
+		select {
+		case <-c:
+		default:
+		}
+	}
+	l.printLocked("opening the directory again, to set aside what is damaged")
+}
+
 // putRight waits until something has come of each of these partitions, which differ. False: one stays as it is.
 func (l *replicaLog) putRight(ctx context.Context, drifted []int32) bool {
 	for {

@@ -19,6 +19,7 @@ import (
 	"github.com/keyframelog/keyframe/client"
 	"github.com/keyframelog/keyframe/proto/digest"
 	"github.com/keyframelog/keyframe/storage/damage"
+	"github.com/keyframelog/keyframe/storage/table"
 )
 
 // What cannot become a replica ends at once, with the reason; what takes too long ends at --timeout.
@@ -132,6 +133,32 @@ func TestReplicaRunOnADamagedDirectory(t *testing.T) {
 	err := fmt.Errorf("replica directory d: %w", &damage.Error{Path: "d/table/000004.sst", Offset: -1, Why: "checksum mismatch"})
 	require.Equal(t, "replica directory d: d/table/000004.sst is damaged: checksum mismatch\n"+
 		"  To go on: remove d, or choose another directory; the copy is loaded anew from a key frame", explain(adviseDir("d", err)))
+	for _, is := range []error{client.ErrCorrupt, table.ErrCorrupt} {
+		require.Equal(t, is.Error()+": d/table/000004.sst is damaged: it is cut short\n  To go on: run it again: with --on-drift repair, the default, d/table is set aside as d/table.damaged, "+
+			"and the copy is loaded anew from a key frame", explain(adviseDir("d", fmt.Errorf("%w: %w", is, &damage.Error{Path: "d/table/000004.sst", Offset: -1, Why: "it is cut short"}))))
+	}
+}
+
+// What opening the directory again mends, replica run mends by itself, unless it is told to leave things as they are; and what the replica before has said of its
+// end says nothing of the next one.
+func TestReplicaRunOpensADamagedDirectoryAgain(t *testing.T) {
+	why := fmt.Errorf("%w: beside it: %w", client.ErrCorrupt, client.ErrReopen)
+	for policy, reopens := range map[string]bool{"repair": true, "rebootstrap": true, "report": false, "halt": false} {
+		require.Equal(t, reopens, replicaFlags{policy: policy}.reopens(why), policy)
+		require.False(t, replicaFlags{policy: policy}.reopens(client.ErrCorrupt), policy)
+		require.False(t, replicaFlags{policy: policy}.reopens(nil), policy)
+	}
+	var out bytes.Buffer
+	l := newReplicaLog(replicaLines{&out}, true)
+	l.event(client.Event{Kind: client.Stopped, Partition: 3, Err: why})
+	l.expectAnswers(false)
+	require.False(t, l.putRight(t.Context(), []int32{3}))
+	l.reopened()
+	require.Empty(t, l.stopped)
+	l.expectAnswers(false)
+	l.event(client.Event{Kind: client.Bootstrapped, Partition: 3})
+	require.True(t, l.putRight(t.Context(), []int32{3}))
+	require.Contains(t, out.String(), "opening the directory again")
 }
 
 // What is tried again and again is said once, and again after something else happened.

@@ -51,8 +51,12 @@ type counters struct {
 
 // listener counts. Damage is logged and left to the read that met it: Pebble's default would end the process for one
 // flipped bit.
-func (c *counters) listener(log *slog.Logger, now func() time.Time) *pebble.EventListener {
+func (c *counters) listener(kind Kind, log *slog.Logger, now func() time.Time) *pebble.EventListener {
 	var failures repeats
+	damaged := "a file is damaged: " + damage.Advice
+	if kind == Replica {
+		damaged = "a file is damaged: what cannot be read of the copy is had anew from the log" // by its owner, as far as its policy allows
+	}
 	return &pebble.EventListener{
 		WriteStallBegin: func(pebble.WriteStallBeginInfo) { c.stalls.Add(1); c.stallFrom.Store(now().UnixNano()) },
 		WriteStallEnd:   func() { c.stallNs.Add(max(0, now().UnixNano()-c.stallFrom.Load())) },
@@ -66,7 +70,7 @@ func (c *counters) listener(log *slog.Logger, now func() time.Time) *pebble.Even
 		DataCorruption: func(i pebble.DataCorruptionInfo) {
 			c.corruptions.Add(1)
 			if times := failures.due(now(), i.Path); times > 0 { // a compaction that needs it tries again and again
-				log.Error("a file is damaged: "+damage.Advice, "file", i.Path, "reason", damage.Why(i.Details), "times", times)
+				log.Error(damaged, "file", i.Path, "reason", damage.Why(i.Details), "times", times)
 			}
 		},
 		BackgroundError: func(err error) {

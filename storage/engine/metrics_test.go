@@ -17,7 +17,7 @@ func TestRepeatedFailuresAreLoggedNowAndThen(t *testing.T) {
 	var out bytes.Buffer
 	now := time.Unix(1000, 0)
 	var c counters
-	l := c.listener(slog.New(slog.NewTextHandler(&out, nil)), func() time.Time { return now })
+	l := c.listener(Broker, slog.New(slog.NewTextHandler(&out, nil)), func() time.Time { return now })
 	fail := func(n int, what string) {
 		for i := range n {
 			l.BackgroundError(fmt.Errorf("create d/log/%06d.sst: %w\n(1) attached stack trace", i, errors.New(what)))

@@ -237,8 +237,9 @@ func (p *partition) show(s rows, start int64, kind EventKind) error {
 	p.current.Store(&s)
 	p.start.Store(start)
 	p.mu.Unlock()
-	p.r.event(Event{Kind: kind, Partition: p.no, Offset: at, Rows: d.Count}) // before anybody goes on who waits for the state
+	p.r.event(Event{Kind: kind, Partition: p.no, Offset: at, Rows: d.Count})
 	if old == nil {
+		p.awaitTold(0) // before anybody goes on who waits for the state
 		close(p.ready)
 	} else if err := old.discard(); err != nil {
 		p.log.Warn("removing the former state", "err", err)

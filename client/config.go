@@ -110,12 +110,17 @@ type Config struct {
 	// Retry is the first pause after a failed call; it doubles up to 30 times itself. Default 100 ms.
 	Retry time.Duration
 
-	// OnVerdict and OnEvent, where set, are called for each verdict and event, one at a time
-	// per partition. They must not block for long: the partition waits for them.
+	// OnVerdict and OnEvent, where set, are called for each verdict and event of a partition, one at a time and in the order in which it happened;
+	// of several partitions beside one another. They come soon after it happened: the partition goes on meanwhile, and stands still when 64 are still
+	// to be told; no other partition waits. OpenReplica returns once the event of each partition's first state is told, Close once all is.
+	//
+	// All methods of the replica may be called within a callback, but for what Close says of Scan and Watch. Where WaitFor or Watch would have to wait, they
+	// return ErrInCallback at once, as the partition may be waiting for the callback. What Verify and Scrub find there is told after it has returned.
+	// A callback must not wait for another goroutine that calls Close, or that waits for the replica: to the replica that is none within it.
 	OnVerdict func(Verdict)
 	OnEvent   func(Event)
-	// OnDifference, where set, is called for every key that differs, whatever the policy, as it is logged: before a repair puts it right. The
-	// partition stands still meanwhile, and no other waits for it.
+	// OnDifference, where set, is called for every key that differs, whatever the policy, as it is logged: before a repair puts it right, and before what
+	// happens next. Else it is called as OnVerdict is, but the partition stands still until all are told.
 	OnDifference func(Difference)
 
 	// Metrics, where set, gets counters of verdicts and events.

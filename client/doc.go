@@ -113,6 +113,9 @@
 // waits for who logs slowly. Where nothing is repaired they are found as VerifyDir finds them, at the position, without a key frame there, and
 // also while the broker repairs nobody: once, until other keys differ, or other rows of theirs (KeysNamed).
 //
+// What happens to a partition is told by a goroutine that follows no log and holds no lock, in order, so that callbacks may call the replica. Config says
+// what they may wait for.
+//
 // Who waits in Watch is told what was put right as changes. Whoever comes back with a position at or below the cut was told of a wrong state, and what
 // was put right lies below that position too: *WatchResetError, up to the cut itself. So it is where another state takes the place of a wrong one, and
 // where the log took another way than the state (FUTURE_POSITION, DIVERGED): up to the position that the state had.

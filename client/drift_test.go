@@ -183,6 +183,7 @@ func TestFrameAnnouncedBeforeTheState(t *testing.T) {
 		for _, b := range g.log.parts[0].batches {
 			p.apply(testContext(t), b)
 		}
+		r.callbacks.wait(0, 0, testContext(t).Done())
 		for _, at := range []int64{first, second} {
 			v, ok := g.verdict(at)
 			require.True(t, ok, "frame %d", at)

@@ -10,6 +10,9 @@ import (
 var (
 	// ErrClosed is returned by calls on a closed replica.
 	ErrClosed = errors.New("the replica is closed")
+	// ErrInCallback is wrapped by WaitFor and Watch where they would have to wait within OnVerdict, OnEvent or OnDifference, which the partition may be
+	// waiting for.
+	ErrInCallback = errors.New("a callback cannot wait for the replica to go on: wait on another goroutine, and return")
 	// ErrNoPartition is wrapped where a partition is not one of the replica's.
 	ErrNoPartition = errors.New("the replica does not hold this partition")
 	// ErrDrifted is wrapped by the error of a partition that halted because it differs from the log.

@@ -116,7 +116,10 @@ func (r *Replica) runTail(ctx context.Context) {
 				return err
 			}
 		}
-	}, func(err error) { r.event(Event{Kind: TailFailed, Partition: -1, Offset: -1, Err: err}) })
+	}, func(err error) {
+		r.event(Event{Kind: TailFailed, Partition: -1, Offset: -1, Err: err})
+		r.callbacks.wait(-1, toldBehind, r.done)
+	})
 }
 
 // carryOut does what was ordered and returns the context of the next poll, which the next order ends.

@@ -48,6 +48,7 @@ func (p *partition) establish(ctx context.Context, why restart) error {
 	}
 	stored, asOf := have, p.beginRepair()
 	for try := 0; ; try++ {
+		p.awaitTold(toldBehind)
 		err := p.become(ctx, &have)
 		if err == nil {
 			p.dropUnseen(stored)

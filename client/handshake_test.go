@@ -70,6 +70,7 @@ func (g *rig) forget() {
 
 // count is how many events of a kind there were.
 func (g *rig) count(kind EventKind) (n int) {
+	g.told()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, e := range g.events {

@@ -33,6 +33,9 @@ func (c *comparison) mend(ctx context.Context, apply func(*comparison, findings)
 		}
 		if err == nil {
 			c.names.nameAll(d.keys)
+			err = ctx.Err() // else they are told
+		}
+		if err == nil {
 			err = c.applyWithRoom(ctx, &d, apply)
 		}
 		if err == nil {
@@ -54,6 +57,9 @@ func (c *comparison) mendEqual(ctx context.Context, apply func(*comparison, find
 	}
 	if d, err = c.resolve(ctx, nil, nil); err == nil {
 		c.names.nameAll(d.keys)
+		err = ctx.Err()
+	}
+	if err == nil {
 		err = apply(c, d)
 	}
 	return d, ByIndex, err

@@ -14,7 +14,7 @@ const keyLogged = 128
 
 // namer names the keys that differ, each of them, in the log and to OnDifference. It runs in the partition's goroutine, while nothing is applied to its
 // state and before anything is done about it: a process that ends in between has said which keys they were. No lock is held that anybody else waits for: who
-// logs slowly holds up the repair of this partition, and nothing else.
+// logs slowly, or is told slowly, holds up the repair of this partition, and nothing else.
 type namer struct {
 	p   *partition
 	n   int64
@@ -29,9 +29,9 @@ func (n *namer) name(d Difference) {
 	}
 	n.p.log.Error("a key differs from the log", "cut", d.Cut, "key", fmt.Sprintf("%q%s", key, rest), "here", entryName(d.Here), "log", entryName(d.Log))
 	if n.p.r.cfg.OnDifference != nil {
-		n.p.r.naming.Lock()
-		defer n.p.r.naming.Unlock()
-		n.p.r.cfg.OnDifference(d)
+		d.Key = bytes.Clone(d.Key)
+		n.p.r.callbacks.tell(d.Partition, func() { n.p.r.cfg.OnDifference(d) })
+		n.p.awaitTold(toldBehind)
 	}
 }
 
@@ -44,7 +44,12 @@ func (n *namer) nameAll(keys []Difference) {
 		n.name(d)
 	}
 	n.all = true
+	n.p.awaitTold(0)
 }
+
+// awaitTold waits until no more than so much of what has happened to the partition is still to be told, or the replica closes. It is called by run's
+// goroutine alone.
+func (p *partition) awaitTold(behind uint64) { p.r.callbacks.wait(p.no, behind, p.r.done) }
 
 func entryName(e digest.Entry) string {
 	if e == (digest.Entry{}) {
@@ -91,6 +96,7 @@ func (p *partition) nameFor(ctx context.Context, v *Verdict) {
 func (p *partition) nameDifferences(ctx context.Context, s rows) {
 	n := &namer{p: p}
 	err := p.findDifferences(ctx, s, n)
+	p.awaitTold(0)
 	if ctx.Err() == nil {
 		p.r.event(Event{Kind: KeysNamed, Partition: p.no, Offset: s.position(), Rows: n.n, Err: err})
 	}

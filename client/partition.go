@@ -77,7 +77,7 @@ type restart struct {
 	halt   bool
 	drift  *Verdict // of DriftFound
 	resume bool     // the state is right as far as is known: the log is asked how it becomes current again
-	goOn   bool     // the state is followed on as it is, once it has been told what is wrong with it
+	goOn   bool     // the state is followed on as it is, once it has been told what is wrong with it, or whatever there was too much of to tell
 	// repair, if not nil: the state that is there is to be repaired.
 	repair *repairOrder
 }
@@ -121,12 +121,16 @@ func (p *partition) run(ctx context.Context) {
 	defer p.letGo()
 	var why restart // of the state that is there
 	for quick := 0; ; quick++ {
+		p.awaitTold(toldBehind)
 		if quick > 0 && why.repair == nil && !why.goOn && plane.Wait(ctx, p.r.cfg.Retry<<min(quick-1, 6)) != nil {
 			return
 		}
 		switch {
 		case why.goOn:
 			p.follow()
+			if why.event == 0 {
+				p.askNow() // frames at the position that came meanwhile were not compared
+			}
 		case why.repair != nil && p.repair(ctx, why):
 			p.holds() // a lease that the frame came with has served: it ends where the log did
 		default:
@@ -199,7 +203,7 @@ func (p *partition) wait(ctx context.Context) (restart, bool) {
 		case <-p.ask:
 		case <-again.C:
 		}
-		if len(p.restart) > 0 {
+		if p.awaitTold(toldBehind); len(p.restart) > 0 {
 			continue // what is about to be replaced is not judged
 		}
 		v := p.compareNow(ctx)

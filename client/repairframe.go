@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 
 	"github.com/keyframelog/keyframe/proto/digest"
 )
@@ -22,6 +23,10 @@ func (p *partition) repairByFrame(ctx context.Context, c *comparison, why error)
 	}
 	if done.Keys = c.names.n; err != nil {
 		p.log.Error("the whole key frame is loaded, and the stored rows cannot be read: which other keys differed is not known", "named", done.Keys, "err", err)
+	}
+	p.awaitTold(0)
+	if ctx.Err() != nil {
+		return errors.Join(ctx.Err(), s.discard())
 	}
 	if err := p.adoptFrame(s, h); err != nil {
 		p.log.Warn("the frame that was loaded cannot be kept", "cut", f.Cut, "err", err)

@@ -37,8 +37,7 @@ type Replica struct {
 	closing sync.Once
 	closed  error
 
-	callbacks sync.Mutex // OnVerdict and OnEvent, one at a time
-	naming    sync.Mutex // OnDifference, one at a time; nothing else waits for it
+	callbacks callbacks
 
 	mu sync.Mutex
 	// Guarded by mu.
@@ -175,12 +174,14 @@ func (r *Replica) awaitReady(ctx context.Context) error {
 }
 
 // Close ends following and waits for all goroutines, and on a Dir store for reads under way: it must not be called from within a
-// loop over Scan or Watch. What a Dir store has applied is committed.
+// loop over Scan or Watch. What a Dir store has applied is committed. What has happened by then is told before it returns; where it is called within
+// a callback, after that has returned.
 func (r *Replica) Close() error {
 	r.closing.Do(func() {
 		r.cancel()
 		r.changed.notify()
 		r.running.Wait()
+		r.callbacks.end()
 		r.tail.close()
 		for _, p := range r.partitions {
 			if s := p.rows(); s != nil {
@@ -190,6 +191,9 @@ func (r *Replica) Close() error {
 		r.closed = errors.Join(r.closed, r.stores.close())
 		r.cfg.HTTPClient.CloseIdleConnections()
 	})
+	if !r.callbacks.inside() {
+		r.callbacks.running.Wait()
+	}
 	return r.closed
 }
 
@@ -234,7 +238,8 @@ func (r *Replica) Positions() Positions {
 	return out
 }
 
-// WaitFor returns once everything below offset is applied to the partition.
+// WaitFor returns once everything below offset is applied to the partition. Errors: ErrNoPartition, ErrClosed, *PartitionError where it is no longer
+// followed, ErrInCallback, ctx's.
 func (r *Replica) WaitFor(ctx context.Context, partition int32, offset int64) error {
 	p, err := r.partition(partition)
 	if err != nil {
@@ -244,6 +249,9 @@ func (r *Replica) WaitFor(ctx context.Context, partition int32, offset int64) er
 		moved := p.moved.wait()
 		if p.position().Offset >= offset {
 			return nil
+		}
+		if r.callbacks.inside() {
+			return fmt.Errorf("topic %s partition %d is at %d, not yet at %d: %w", r.cfg.Topic, partition, p.position().Offset, offset, ErrInCallback)
 		}
 		select {
 		case <-moved:
@@ -286,8 +294,10 @@ func (r *Replica) Digest() (digest.Digest, error) {
 	return sum, nil
 }
 
-// Verify compares every partition with the log, at the partition's own position. Verdicts are published as those of frames are.
+// Verify compares every partition with the log, at the partition's own position. Verdicts are published as those of frames are, OnVerdict may come
+// after it has returned.
 func (r *Replica) Verify(ctx context.Context) []Verdict {
+	r.awaitTold(ctx)
 	out := make([]Verdict, len(r.numbers))
 	var all sync.WaitGroup
 	for i, no := range r.numbers {
@@ -302,13 +312,25 @@ func (r *Replica) Verify(ctx context.Context) []Verdict {
 }
 
 // Scrub hashes the stored rows of every partition anew and compares with the digest that was kept while they were applied. A
-// verdict of Drifted is damage of the rows here (memory, disk), whatever the log says; with the policy Repair they are fetched again.
-func (r *Replica) Scrub(context.Context) []Verdict {
+// verdict of Drifted is damage of the rows here (memory, disk), whatever the log says; with the policy Repair they are fetched again. OnVerdict may
+// come after it has returned.
+func (r *Replica) Scrub(ctx context.Context) []Verdict {
+	r.awaitTold(ctx)
 	out := make([]Verdict, len(r.numbers))
 	for i, no := range r.numbers {
 		out[i] = r.partitions[no].scrub()
 	}
 	return out
+}
+
+// awaitTold lets nobody ask faster than he is told, but for who asks within a callback.
+func (r *Replica) awaitTold(ctx context.Context) {
+	if r.callbacks.inside() {
+		return
+	}
+	for _, no := range r.numbers {
+		r.callbacks.wait(no, toldBehind, ctx.Done())
+	}
 }
 
 func (r *Replica) publishVerdict(v Verdict) {
@@ -325,9 +347,7 @@ func (r *Replica) publishVerdict(v Verdict) {
 		l.Warn("could not compare with the log", "reason", v.Reason, "err", v.Err)
 	}
 	if r.cfg.OnVerdict != nil {
-		r.callbacks.Lock()
-		defer r.callbacks.Unlock()
-		r.cfg.OnVerdict(v)
+		r.callbacks.tell(v.Partition, func() { r.cfg.OnVerdict(v) })
 	}
 }
 
@@ -342,9 +362,7 @@ func (r *Replica) event(e Event) {
 		l.Info("replica: "+e.Kind.String(), "rows", e.Rows)
 	}
 	if r.cfg.OnEvent != nil {
-		r.callbacks.Lock()
-		defer r.callbacks.Unlock()
-		r.cfg.OnEvent(e)
+		r.callbacks.tell(e.Partition, func() { r.cfg.OnEvent(e) })
 	}
 }
 

@@ -92,6 +92,7 @@ func (g *rig) await(what string, cond func() bool) {
 }
 
 func (g *rig) verdict(at int64) (Verdict, bool) {
+	g.told()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, v := range g.verdicts {
@@ -110,6 +111,7 @@ func (g *rig) awaitVerdict(at int64, want Outcome) {
 }
 
 func (g *rig) saw(kind EventKind) (Event, bool) {
+	g.told()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, e := range g.events {
@@ -121,6 +123,7 @@ func (g *rig) saw(kind EventKind) (Event, bool) {
 }
 
 func (g *rig) outcomes() map[Outcome]int {
+	g.told()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	out := map[Outcome]int{}
@@ -146,6 +149,16 @@ func (g *rig) requireState(p int32) {
 	g.log.mu.Unlock()
 	require.NoError(g.t, g.r.WaitFor(testContext(g.t), p, end))
 	require.Equal(g.t, g.log.state(p), g.state())
+}
+
+// told waits until all that has happened so far is told.
+func (g *rig) told() {
+	if g.r == nil || g.r.callbacks.inside() {
+		return
+	}
+	for _, no := range g.r.Partitions() {
+		g.r.callbacks.wait(no, 0, nil)
+	}
 }
 
 // awaitFollowing waits until the tail reads for the state of a partition, some time after it is shown.

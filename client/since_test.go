@@ -269,6 +269,7 @@ func TestAnotherFrameIsRefused(t *testing.T) {
 				require.NotZero(t, m.hits.Load())
 				m.on.Store(false)
 				g.requireState(0)
+				require.NoError(t, g.r.WaitFor(testContext(t), 0, g.log.append(0, "end", "1"))) // which is followed once it has caught up
 				require.Equal(t, delta, g.count(CaughtUp) == 1)
 			})
 		}

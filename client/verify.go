@@ -208,12 +208,20 @@ func (p *partition) publish(verdicts ...Verdict) {
 func (p *partition) publishAnd(why *restart, verdicts []Verdict) {
 	if why == nil {
 		p.publish(verdicts...)
+		p.pauseIfBehind()
 		return
 	}
 	last := len(verdicts) - 1
 	p.publish(verdicts[:last]...)
 	p.tell(verdicts[last])
 	p.restartWith(*why)
+}
+
+// pauseIfBehind has run's goroutine wait, and nothing applied, while there is too much to tell: no other partition waits.
+func (p *partition) pauseIfBehind() {
+	if p.r.callbacks.full(p.no) {
+		p.restartWith(restart{goOn: true})
+	}
 }
 
 // tell makes a verdict known and does nothing about it. Not to be called with mu held.

@@ -22,7 +22,7 @@ const watchBatch = 256
 // that partition comes before the replica is there, and nothing below. WaitFor tells how far it is. One above the log's end in the same incarnation is
 // nothing that the replica ever said; it is waited for as well.
 //
-// Errors: *SlowWatcherError (go on with its Resume), *WatchResetError (begin anew), ErrClosed, ctx's.
+// Errors: *SlowWatcherError (go on with its Resume), *WatchResetError (begin anew), ErrClosed, ErrInCallback (where it would wait), ctx's.
 func (r *Replica) Watch(ctx context.Context, from Positions) iter.Seq2[Change, error] {
 	return func(yield func(Change, error) bool) {
 		w := watcher{r: r, from: from, at: Positions{}, cursor: map[int32]uint64{}, buf: make([]Change, watchBatch)}
@@ -43,6 +43,10 @@ func (r *Replica) Watch(ctx context.Context, from Positions) iter.Seq2[Change, e
 			}
 			if moved && ctx.Err() == nil {
 				continue
+			}
+			if r.callbacks.inside() {
+				yield(Change{}, ErrInCallback)
+				return
 			}
 			select {
 			case <-changed:

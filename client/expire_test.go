@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -127,8 +128,12 @@ func TestRowsExpireWithinAComparison(t *testing.T) {
 			require.Eventually(t, func() bool { return r.partitions[0].startIs(1) }, guard, time.Millisecond)
 		}
 		g.plane.before.Store(&learn)
-		require.Equal(t, Inconclusive, r.Verify(testContext(t))[0].Outcome)
-		require.Equal(t, Equal, r.Verify(testContext(t))[0].Outcome)
+		v := r.Verify(testContext(t))[0]
+		require.Equal(t, Inconclusive, v.Outcome)
+		require.Zero(t, v.start, "the broker is told of the state that was compared")
+		v = r.Verify(testContext(t))[0]
+		require.Equal(t, Equal, v.Outcome)
+		require.EqualValues(t, 1, v.start)
 		require.Zero(t, g.outcomes()[Drifted])
 	})
 }
@@ -422,4 +427,33 @@ func TestStateFoldedOnExpiredRowsIsNotKeptAsExpired(t *testing.T) {
 			})
 		}
 	})
+}
+
+// Rows leave at the cut of a frame while the state is made equal to it: the verdict is that of the frame, with its log start.
+func TestRowsExpireWithinARepair(t *testing.T) {
+	eachStore(t, func(t *testing.T, store func() Store) {
+		g := newDriftRig(t, 100, store())
+		var once sync.Once
+		g.cfg.OnDifference = func(d Difference) {
+			once.Do(func() {
+				g.log.cutExpiring(0, 1)
+				p := g.r.partitions[0]
+				require.Eventually(saying{t}, func() bool { return p.heardOf(d.Cut, 1) }, guard, time.Millisecond)
+			})
+		}
+		g.start()
+		cut := g.drift(10)
+		g.await("the repair", func() bool { _, ok := g.saw(Repaired); return ok && g.r.partitions[0].startIs(1) })
+		g.await("its verdict", func() bool {
+			g.mu.Lock()
+			defer g.mu.Unlock()
+			return slices.ContainsFunc(g.verdicts, func(v Verdict) bool { return v.At == cut && v.Outcome == Equal && v.start == 0 })
+		})
+	})
+}
+
+func (p *partition) heardOf(cut, start int64) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.ContainsFunc(p.known, func(f plane.Frame) bool { return f.Cut == cut && f.Start == start })
 }

@@ -32,7 +32,7 @@ func (p *partition) repairByFrame(ctx context.Context, c *comparison, why error)
 		p.log.Warn("the frame that was loaded cannot be kept", "cut", f.Cut, "err", err)
 		return err
 	}
-	p.repaired(done, began, f.Digest)
+	p.repaired(done, began, f)
 	return nil
 }
 

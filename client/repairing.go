@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/keyframelog/keyframe/client/plane"
-	"github.com/keyframelog/keyframe/proto/digest"
 	"github.com/keyframelog/keyframe/proto/frame"
 	"github.com/keyframelog/keyframe/proto/state"
 )
@@ -213,7 +212,7 @@ func (p *partition) repairAt(ctx context.Context, c *comparison, told bool) erro
 	}
 	done.Method, done.Bytes, done.RoundTrips = method, c.plane.Bytes, c.plane.Trips
 	done.Keys = int64(len(d.keys))
-	p.repaired(done, began, f.Digest)
+	p.repaired(done, began, f)
 	return nil
 }
 
@@ -263,9 +262,11 @@ func (p *partition) compareWith(f plane.Frame) {
 }
 
 // repaired tells what was done, and that the state is equal now.
-func (p *partition) repaired(done RepairResult, began time.Time, is digest.Digest) {
+func (p *partition) repaired(done RepairResult, began time.Time, f plane.Frame) {
 	p.mend(done, began)
-	p.tell(p.verdict(done.Cut, Equal, is, is, "", nil))
+	v := p.verdict(f.Cut, Equal, f.Digest, f.Digest, "", nil)
+	v.start = f.Start // rows may have left at the cut by now
+	p.tell(v)
 }
 
 // mend tells what was done, and follows on.

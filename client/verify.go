@@ -164,34 +164,39 @@ func (p *partition) compareNow(ctx context.Context) Verdict {
 	ours, at, err := s.digest()
 	incarnation, start := s.identity().Incarnation, p.start.Load()
 	p.mu.Unlock()
+	is := func(o Outcome, logs digest.Digest, reason string, err error) Verdict {
+		v := p.verdict(at, o, ours, logs, reason, err)
+		v.start = start // the state may respect another by now
+		return v
+	}
 	if unreadable(err) {
 		p.restartWith(p.unapplied(err))
 	}
 	if err != nil {
-		return p.verdict(at, Error, ours, digest.Digest{}, "our own digest cannot be read", err)
+		return is(Error, digest.Digest{}, "our own digest cannot be read", err)
 	}
 	if p.r.plane == nil {
-		return p.verdict(at, Inconclusive, ours, digest.Digest{}, "no state plane to compare with", ErrNoStatePlane)
+		return is(Inconclusive, digest.Digest{}, "no state plane to compare with", ErrNoStatePlane)
 	}
 	logs, logStart, err := p.r.plane.DigestAt(ctx, p.no, incarnation, at)
 	switch {
 	case errors.Is(err, plane.ErrOtherIncarnation):
 		p.restartWith(restart{event: NewIncarnation, err: err})
-		return p.verdict(at, Inconclusive, ours, logs, "the log is of another incarnation", err)
+		return is(Inconclusive, logs, "the log is of another incarnation", err)
 	case errors.Is(err, plane.ErrNotComparable):
-		return p.verdict(at, Inconclusive, ours, logs, "the log does not know its digest at this offset", err)
+		return is(Inconclusive, logs, "the log does not know its digest at this offset", err)
 	case err != nil:
-		return p.verdict(at, Error, ours, logs, "the state plane did not answer", err)
+		return is(Error, logs, "the state plane did not answer", err)
 	case ours != logs && start != logStart:
 		if start < logStart {
 			p.learnStart(ctx, at, logStart)
 		}
-		return p.verdict(at, Inconclusive, ours, logs, "the log start moved: rows expired", nil)
+		return is(Inconclusive, logs, "the log start moved: rows expired", nil)
 	case ours != logs:
-		return p.verdict(at, Drifted, ours, logs, differs(ours, logs), nil)
+		return is(Drifted, logs, differs(ours, logs), nil)
 	}
 	p.verifiedHere(s, point{at, ours, start})
-	return p.verdict(at, Equal, ours, logs, "", nil)
+	return is(Equal, logs, "", nil)
 }
 
 // publish tells of verdicts, and acts on drift as the policy says. Not to be called with mu held.

@@ -107,7 +107,7 @@ type Config struct {
 	ScrubRate  int
 	scrubPause time.Duration // between two passes; a minute
 
-	// Retry is the first pause after a failed call; it doubles up to 30 times itself. Default 100 ms.
+	// Retry is the first pause after a failed call; it doubles, up to 64 times itself at most; that of a report, up to 5 s. Default 100 ms.
 	Retry time.Duration
 
 	// OnVerdict and OnEvent, where set, are called for each verdict and event of a partition, one at a time and in the order in which it happened;

@@ -49,7 +49,7 @@ func TestWatchBehindRowsThatExpiredWithinAFetch(t *testing.T) {
 					}
 					if !kept {
 						for range 40 {
-							last = g.log.append(0, "x", "1")
+							g.log.append(0, "x", "1")
 						}
 					}
 					last = g.log.append(0, "end", "1")
@@ -108,13 +108,13 @@ func TestWatchFromBehindRowsThatExpired(t *testing.T) {
 						require.NoError(t, r.WaitFor(testContext(t), 0, at))
 					}
 					m.at = Positions{0: {Incarnation: id, Offset: at}}
-					last := at
+
 					if !kept {
 						for range 40 {
-							last = g.log.append(0, "x", "1")
+							g.log.append(0, "x", "1")
 						}
 					}
-					last = g.log.append(0, "end", "1")
+					last := g.log.append(0, "end", "1")
 					require.NoError(t, r.WaitFor(testContext(t), 0, last))
 					for c, err := range r.Watch(testContext(t), m.at) {
 						require.NoError(t, err)

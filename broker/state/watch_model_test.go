@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -29,16 +30,18 @@ type mirror struct {
 	mu   sync.Mutex
 	rows map[string]string // partition/key
 	told map[string]int64  // partition/key: newest offset that it was told of at
+	gone map[string]bool   // partition/key: deleted since the newest as_of of the partition
+	back map[string]bool   // those of gone when it was cut off
 	from map[int32]*api.AsOf
 	news chan struct{} // it was told something, or there is something to tell it
 }
 
 func newMirror() *mirror {
-	return &mirror{rows: map[string]string{}, told: map[string]int64{}, from: map[int32]*api.AsOf{}, news: make(chan struct{}, 1)}
+	return &mirror{rows: map[string]string{}, told: map[string]int64{}, gone: map[string]bool{}, from: map[int32]*api.AsOf{}, news: make(chan struct{}, 1)}
 }
 
-// take applies what is told. A key is never told at an older offset than before, and as expired only if it is known, unless its row has come since the
-// newest as_of.
+// take applies what is told. A key is never told at an older offset than before, and as expired only if it is known, unless its row has come or gone since
+// the newest as_of: who is cut off behind that is told again.
 func (m *mirror) take(t require.TestingT, told *api.WatchResponse) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -51,11 +54,12 @@ func (m *mirror) take(t require.TestingT, told *api.WatchResponse) {
 		key := fmt.Sprint(c.Row.Partition, "/", string(c.Row.Key))
 		require.GreaterOrEqual(t, c.Row.Offset, m.told[key], "%s", key)
 		m.told[key] = c.Row.Offset
-		if at := m.from[c.Row.Partition]; c.Expired && at != nil && c.Row.Offset < at.Offset {
+		if at := m.from[c.Row.Partition]; c.Expired && at != nil && c.Row.Offset < at.Offset && !m.back[key] {
 			require.Contains(t, m.rows, key, "expired at %d", c.Row.Offset)
 		}
 		if c.Deleted {
 			delete(m.rows, key)
+			m.gone[key] = true
 		} else {
 			require.False(t, c.Expired)
 			m.rows[key] = string(c.Row.Value)
@@ -67,6 +71,7 @@ func (m *mirror) take(t require.TestingT, told *api.WatchResponse) {
 			require.GreaterOrEqual(t, at.Start, before.Start)
 		}
 		m.from[at.Partition] = at
+		maps.DeleteFunc(m.gone, func(key string, _ bool) bool { return strings.HasPrefix(key, fmt.Sprint(at.Partition, "/")) })
 	}
 }
 
@@ -80,6 +85,7 @@ func (m *mirror) known() map[string]string {
 func (m *mirror) follow(n *node, prefix string) (cut func()) {
 	m.mu.Lock()
 	from := slices.Collect(maps.Values(m.from))
+	m.back = maps.Clone(m.gone)
 	m.mu.Unlock()
 	ctx, cancel := context.WithCancel(context.Background())
 	stream, err := n.client.Watch(ctx, connect.NewRequest(&api.WatchRequest{Topic: topicName, FromStart: true, From: from, Prefix: []byte(prefix)}))

@@ -32,6 +32,7 @@ type partition struct {
 	restart chan restart  // capacity 1: the first reason counts
 	ask     chan struct{} // capacity 1: compare at the own position
 	keep    chan struct{} // capacity 1: there is a verified cut to store
+	behind  chan struct{} // capacity 1: there is too much to tell
 
 	// Of run's goroutine.
 	replaced bool          // the topic was created anew, and may have other partitions now
@@ -92,7 +93,7 @@ func newPartition(r *Replica, no int32) *partition {
 		r: r, no: no, log: r.cfg.Logger.With("topic", r.cfg.Topic, "partition", no),
 		history: newHistory(r.cfg.WatchChanges),
 		ready:   make(chan struct{}), stopped: make(chan struct{}),
-		restart: make(chan restart, 1), ask: make(chan struct{}, 1), keep: make(chan struct{}, 1),
+		restart: make(chan restart, 1), ask: make(chan struct{}, 1), keep: make(chan struct{}, 1), behind: make(chan struct{}, 1),
 		ring: ring{capacity: r.cfg.RingEntries},
 	}
 }
@@ -194,6 +195,8 @@ func (p *partition) wait(ctx context.Context) (restart, bool) {
 			return restart{}, false
 		case why := <-p.restart:
 			return why, true
+		case <-p.behind:
+			return restart{goOn: true}, true
 		case <-p.keep:
 			p.keepVerified()
 			continue

@@ -2,7 +2,10 @@ package client
 
 import (
 	"errors"
+	"fmt"
+	"io"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -91,4 +94,39 @@ func TestPhaseAfterWhatDifferedWasOverwritten(t *testing.T) {
 	g.awaitVerdict(end, Equal)
 	g.requireState(0)
 	g.awaitTold("that it follows", func(x *state.ReplicaPartition) bool { return x.Verified == end && x.Phase == state.PhaseFollowing })
+}
+
+// failing answers some calls of the state plane by itself, as something between a replica and its broker may.
+type failing struct {
+	calls  []string
+	status int
+}
+
+func (f failing) RoundTrip(r *http.Request) (*http.Response, error) {
+	for _, call := range f.calls {
+		if strings.HasSuffix(r.URL.Path, call) {
+			_, err := io.Copy(io.Discard, r.Body)
+			return &http.Response{StatusCode: f.status, Request: r, ProtoMajor: 1, ProtoMinor: 1, Header: http.Header{"Content-Type": {"text/plain"}},
+				Body: io.NopCloser(strings.NewReader("no"))}, errors.Join(err, r.Body.Close())
+		}
+	}
+	return http.DefaultTransport.RoundTrip(r)
+}
+
+// Where the broker is there, and only what would narrow the difference down never has an answer, the whole frame is loaded.
+func TestRepairWhereOneCallHasNoAnswer(t *testing.T) {
+	for name, calls := range map[string][]string{"resolve": {"/Resolve"}, "sketch and tags": {"/Sketch", "/Tags"}} {
+		for _, status := range []int{413, 500, 403} {
+			t.Run(fmt.Sprint(name, " ", status), func(t *testing.T) {
+				g := newDriftRig(t, 500, Memory())
+				g.cfg.HTTPClient = &http.Client{Transport: failing{calls, status}}
+				g.start()
+				cut := g.drift(10)
+				g.await("repaired", func() bool { return g.count(Repaired) > 0 })
+				require.Equal(t, g.log.stateAt(0, cut), g.state())
+				e, _ := g.saw(Repaired)
+				require.Equal(t, ByFrame, e.Repair.Method)
+			})
+		}
+	}
 }

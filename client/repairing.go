@@ -63,6 +63,7 @@ func (p *partition) repair(ctx context.Context, why restart) (kept bool) {
 		return false
 	}
 	o, asOf := *why.repair, p.beginRepair()
+	wasAway := false
 	for turn := 0; ; turn++ {
 		if o.frame == nil {
 			goOn, err := p.seek(ctx, &o)
@@ -85,11 +86,16 @@ func (p *partition) repair(ctx context.Context, why restart) (kept bool) {
 		if err == nil || ctx.Err() != nil {
 			return true
 		}
-		if p.unrepaired(err, why, asOf) {
+		away := plane.Away(err) // or this call alone has no answer
+		if !away && p.unrepaired(err, why, asOf) {
 			return true
 		}
 		if refusal := p.mayReplace(ctx); refusal != nil && p.unrepaired(refusal, why, asOf) {
 			return true
+		}
+		if away && !wasAway {
+			wasAway = true // it is back
+			continue
 		}
 		if err = p.repairByFrame(ctx, c, err); err == nil {
 			return true

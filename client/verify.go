@@ -224,8 +224,13 @@ func (p *partition) publishAnd(why *restart, verdicts []Verdict) {
 
 // pauseIfBehind has run's goroutine wait, and nothing applied, while there is too much to tell: no other partition waits.
 func (p *partition) pauseIfBehind() {
-	if p.r.callbacks.full(p.no) {
-		p.restartWith(restart{goOn: true})
+	if !p.r.callbacks.full(p.no) {
+		return
+	}
+	p.unfollow()
+	select { // not among the reasons to restart: of those the first counts
+	case p.behind <- struct{}{}:
+	default:
 	}
 }
 

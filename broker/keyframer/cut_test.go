@@ -71,7 +71,7 @@ func TestCutNameOfBeforeTheLog(t *testing.T) {
 	topic, _ := n.k.Topic(topicName)
 	_, err := topic.Resolve("cut-19700101T000000.001Z-1")
 	require.ErrorIs(t, err, keyframer.ErrUnknownCut)
-	require.EqualError(t, err, "keyframer: unknown cut: cut-19700101T000000.001Z-1 of files: the log of partition 1 no longer reaches back to that time")
+	require.EqualError(t, err, "there is no such cut: cut-19700101T000000.001Z-1 of files: the log of partition 1 no longer reaches back to that time")
 }
 
 // A frame that came behind a cut is never taken for the cut's, also where the clock lags behind the times of cuts and the partition

@@ -63,17 +63,17 @@ func (c *callbacks) run(l *line) {
 	is := goroutine()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for c.callers[is] = true; len(l.waiting) > 0; l.told++ {
+	for c.callers[is] = true; len(l.waiting) > 0; {
 		call := l.waiting[0]
 		l.waiting[0], l.waiting = nil, l.waiting[1:]
 		c.mu.Unlock()
 		call()
-		l.moved.notify()
 		c.mu.Lock()
+		l.told++
+		l.moved.notify()
 	}
 	l.busy = false
 	delete(c.callers, is)
-	l.moved.notify()
 }
 
 // wait returns once no more than so many of the calls that were added so far are still to be made, or when stop is closed. Not to be called within a

@@ -198,3 +198,19 @@ func TestCallbacksComeInOrder(t *testing.T) {
 	c.tell(0, func() { saying{t}.Errorf("told after the end") })
 	c.running.Wait()
 }
+
+// Who waits for a call is let go when that has returned, also where the next one takes long.
+func TestACallIsWaitedForAlone(t *testing.T) {
+	for range 2000 {
+		var c callbacks
+		goOn := make(chan struct{})
+		c.tell(0, func() {})
+		c.tell(0, func() { <-goOn })
+		late, cancel := context.WithTimeout(t.Context(), guard)
+		c.wait(0, 1, late.Done())
+		require.NoError(t, late.Err())
+		cancel()
+		close(goOn)
+		c.running.Wait()
+	}
+}

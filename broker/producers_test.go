@@ -120,9 +120,8 @@ func TestTransactionalProducers(t *testing.T) {
 	for _, v := range f.Verify(ctx) {
 		require.Equal(t, client.Equal, v.Outcome, "%+v", v)
 	}
-	f.mu.Lock()
+	require.NoError(t, f.Close()) // all is told
 	require.Empty(t, f.verdicts[client.Drifted])
-	f.mu.Unlock()
 	require.Equal(t, want, b.consume(ctx, t, topic))
 }
 

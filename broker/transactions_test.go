@@ -185,6 +185,7 @@ func TestReplicaVerifiesAroundMarkers(t *testing.T) {
 		require.Eventually(t, func() bool { return f.saw(client.Equal, cut.Frames[0].Cut) }, guard, 5*time.Millisecond)
 		require.Equal(t, l.committed, l.state(f))
 		require.Equal(t, client.Equal, f.Verify(t.Context())[0].Outcome)
+		require.NoError(t, f.Close()) // all is told
 		require.Empty(t, f.verdicts[client.Drifted])
 	})
 }
@@ -228,6 +229,7 @@ func TestReplicasOfTransactions(t *testing.T) {
 		l.add(0, change{"last", 1})
 		require.Equal(t, l.committed, l.state(f))
 		require.Equal(t, client.Equal, f.Verify(t.Context())[0].Outcome)
+		require.NoError(t, f.Close()) // all is told
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		require.Empty(t, f.verdicts[client.Drifted])

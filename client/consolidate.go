@@ -6,10 +6,11 @@ import (
 )
 
 // consolidate brings the partition's state, to which nothing is applied meanwhile, to the cut of a consolidated delta. Readers see all of it at
-// once, and watchers each key once, in offset order, what has expired last. The stream is read without a lock.
-func (p *partition) consolidate(s rows, fr *frame.Reader) error {
+// once, and watchers each key once, in offset order, what has expired last. The stream is read without a lock. unproved: whether the state has the digest
+// of the frame afterwards is not asked.
+func (p *partition) consolidate(s rows, fr *frame.Reader, unproved bool) error {
 	h := fr.Header()
-	err := s.consolidate(fr, func(apply func(memory.Changed) error) error {
+	err := s.consolidate(fr, unproved, func(apply func(memory.Changed) error) error {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		return p.consolidateLocked(s, h, apply)

@@ -19,7 +19,7 @@ import (
 var errTwoCommits = errors.New("two commits of a partition at once")
 
 // consolidate is one commit, in which the rows that the log start has passed leave too.
-func (d *dirRows) consolidate(fr *frame.Reader, within func(apply func(memory.Changed) error) error) error {
+func (d *dirRows) consolidate(fr *frame.Reader, unproved bool, within func(apply func(memory.Changed) error) error) error {
 	if err := d.commit(); err != nil {
 		return err
 	}
@@ -42,7 +42,11 @@ func (d *dirRows) consolidate(fr *frame.Reader, within func(apply func(memory.Ch
 	if !ok || pub != foot.Pub {
 		return fmt.Errorf("%w: cut %d: pub %x, the footer says %x", table.ErrDigest, h.Cut, pub, foot.Pub)
 	}
-	return inside(within, func(changed memory.Changed) error { return d.commitSince(h, foot.Digest, rows, changed) })
+	want := &foot.Digest
+	if unproved {
+		want = nil
+	}
+	return inside(within, func(changed memory.Changed) error { return d.commitSince(h, want, rows, changed) })
 }
 
 // readSince reads a consolidated delta, in offset order. Memory: its size.
@@ -75,7 +79,7 @@ func eachSince(fr *frame.Reader, visit func(frame.Row)) error {
 	}
 }
 
-func (d *dirRows) commitSince(h frame.Header, want digest.Digest, rows []frame.Row, changed memory.Changed) error {
+func (d *dirRows) commitSince(h frame.Header, want *digest.Digest, rows []frame.Row, changed memory.Changed) error {
 	changes := make([]table.Change, len(rows))
 	for i := range rows {
 		row := &rows[i]
@@ -102,7 +106,7 @@ func (d *dirRows) commitSince(h frame.Header, want digest.Digest, rows []frame.R
 	if !ok {
 		return errTwoCommits
 	}
-	f.Expect = &want
+	f.Expect = want
 	ctx := context.Background() // a commit under way is finished
 	err = d.s.db.Commit(ctx, []table.Fold{f})
 	finish(err)

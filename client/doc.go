@@ -33,9 +33,10 @@
 // pauses of up to 32 times Config.Retry; a state that there is stays as it is meanwhile, and a stored one is followed as far as the log goes.
 //
 // What is loaded comes over HTTP, is read on with Range requests where the connection breaks or nothing comes for a minute, is held to the frame of
-// the answer by its entity tag, by its header before any row is loaded, and by the rows and bytes that the answer named while they come, and shown only once row count, digest and pub agree with the rows: readers have the former state until then. Watchers
-// are told of what changed, and of keys that vanished as deletions. A delta that does not lead to the frame's digest is the sign of a state that had
-// drifted: the frame is asked for.
+// the answer by its entity tag, by its header before any row is loaded, and by the rows and bytes that the answer named while they come, and shown
+// only once row count, digest and pub agree with the rows: readers have the former state until then. Watchers are told of what changed, and of keys
+// that vanished as deletions. A delta that does not lead to the frame's digest is loaded once more; if it still does not, the state had drifted before: it
+// is applied all the same, as what follows in the log would have been, and at the frame's cut the drift is found, told and dealt with as any other.
 //
 // Key frames are announced to it as they are cut. Where nothing comes for three times as long as the broker lets pass at most without a word, 30 s, the
 // stream of announcements is lost, whatever its connection looks like: what was missed is asked for, and the stream is opened again.

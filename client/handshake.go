@@ -22,6 +22,8 @@ type standing struct {
 	// doubted: there are no rows of use because those that are shown differ from the log. It may be the log that is wrong, so they are
 	// replaced only if nothing is said against it.
 	doubted bool
+	// judged: rows are what the log says has changed, on what was here before, and are to be compared with the log at once.
+	judged bool
 }
 
 // stands returns what the partition comes with; why: of the state that it has shown so far, if there is one.
@@ -117,7 +119,8 @@ func (p *partition) become(ctx context.Context, have *standing) error {
 		return err
 	}
 	p.follow()
-	if have.rows != nil && a.Kind == state.Answer_ANSWER_REPAIR && a.Frame != nil { // it goes on with its own rows
+	if have.judged || have.rows != nil && a.Kind == state.Answer_ANSWER_REPAIR && a.Frame != nil { // it goes on with its own rows
+		have.judged = false
 		p.compareWith(*a.Frame)
 	}
 	if p.holds() {
@@ -227,11 +230,13 @@ func (p *partition) carryOut(ctx context.Context, a plane.Answer, have *standing
 			}
 			have.shown = true
 		}
-		err := p.catchUp(ctx, a, s)
+		err := p.catchUp(ctx, a, s, false)
+		if ctx.Err() == nil && (errors.Is(err, memory.ErrDigest) || errors.Is(err, table.ErrDigest)) {
+			// What came was damaged on its way, or the state was wrong before. It is loaded again, and then judged as any state is at a frame's cut.
+			err = p.catchUp(ctx, a, s, true)
+			have.judged = err == nil
+		}
 		if err != nil && ctx.Err() == nil && useless(err) {
-			if errors.Is(err, memory.ErrDigest) || errors.Is(err, table.ErrDigest) {
-				p.nameReplaced(ctx, s)
-			}
 			*have = standing{} // the whole frame helps
 		}
 		return err

@@ -1,7 +1,9 @@
 package client
 
 import (
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -12,18 +14,19 @@ import (
 func TestWhatIsFoundInAPauseCounts(t *testing.T) {
 	g := newRig(t, fold.LastValue, 1)
 	g.cfg.OnDrift, g.cfg.ScrubRate = Halt, -1
-	release := make(chan struct{})
+	held := make(chan struct{})
+	release := sync.OnceFunc(func() { close(held) })
 	verdict := g.cfg.OnVerdict
 	g.cfg.OnVerdict = func(v Verdict) {
 		verdict(v)
-		<-release
+		<-held
 	}
 	g.log.append(0, "a", "1")
 	g.log.cut(0)
 	r, err := openReplica(testContext(t), g.cfg.withDefaults(), newFakeTail(g.log))
 	require.NoError(t, err)
 	g.r = r
-	t.Cleanup(func() { _ = r.Close() })
+	t.Cleanup(func() { release(); _ = r.Close() })
 	p := r.partitions[0]
 	answer, asked := make(chan struct{}), make(chan struct{})
 	hold := func() { close(asked); <-answer }
@@ -33,7 +36,7 @@ func TestWhatIsFoundInAPauseCounts(t *testing.T) {
 	for len(p.behind) == 0 {
 		end := g.log.append(0, "b", "1")
 		g.log.cut(0)
-		require.NoError(t, r.WaitFor(testContext(t), 0, end))
+		require.Eventually(t, func() bool { return len(p.behind) > 0 || p.position().Offset >= end }, guard, time.Millisecond)
 	}
 	row, ok, err := r.Get(testContext(t), []byte("a"))
 	require.NoError(t, err)
@@ -41,7 +44,7 @@ func TestWhatIsFoundInAPauseCounts(t *testing.T) {
 	row.Value[0] ^= 1 // a row that was given out is the one that is stored
 	require.Equal(t, Drifted, p.scrub().Outcome)
 	close(answer)
-	close(release)
+	release()
 	<-p.stopped
 	require.ErrorIs(t, r.Err(), ErrCorrupt)
 }

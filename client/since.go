@@ -13,8 +13,8 @@ import (
 var errNoDelta = errors.New("the log cannot tell what changed since the position")
 
 // catchUp loads what changed since the position of s, and applies it as one: nothing is visible before the stream has come to its end and
-// the digest afterwards is the frame's. Readers have the former state until then; watchers see the changes.
-func (p *partition) catchUp(ctx context.Context, a plane.Answer, s rows) error {
+// the digest afterwards is the frame's; unproved: or another one. Readers have the former state until then; watchers see the changes.
+func (p *partition) catchUp(ctx context.Context, a plane.Answer, s rows, unproved bool) error {
 	leave, err := p.enterLoading(ctx)
 	if err != nil {
 		return err
@@ -34,14 +34,19 @@ func (p *partition) catchUp(ctx context.Context, a plane.Answer, s rows) error {
 	if err != nil {
 		return err
 	}
-	if err := p.consolidate(s, fr); err != nil {
+	if err := p.consolidate(s, fr, unproved); err != nil {
 		return fmt.Errorf("what changed since %d: %w", a.Since, err)
+	}
+	foot, _ := fr.Footer()
+	changes := int64(foot.Rows)
+	if unproved {
+		p.log.Warn("loaded what changed, onto a state that may differ from the log", "since", a.Since, "cut", a.Frame.Cut, "rows", changes, "bytes", body.At)
+		p.r.event(Event{Kind: Resumed, Partition: p.no, Offset: a.Frame.Cut})
+		return nil
 	}
 	p.mu.Lock()
 	p.verifiedLocked(point{a.Frame.Cut, a.Frame.Digest, a.Frame.Start})
 	p.mu.Unlock()
-	foot, _ := fr.Footer()
-	changes := int64(foot.Rows)
 	p.log.Info("loaded what changed", "since", a.Since, "cut", a.Frame.Cut, "rows", changes, "bytes", body.At,
 		"took", p.r.cfg.Now().Sub(began).Round(time.Millisecond))
 	p.r.event(Event{Kind: CaughtUp, Partition: p.no, Offset: a.Frame.Cut, Rows: changes})

@@ -123,37 +123,64 @@ func TestDamagedDeltaIsNeverVisible(t *testing.T) {
 	})
 }
 
-// Where what changed does not lead from our state to the frame, the frame is loaded; what the drifted state had too much goes.
+// A state that was wrong when the replica fell asleep is wrong with what changed since: that is found at the cut, told, and dealt with as the policy says,
+// as any drift; a repair costs the difference. A whole frame is loaded by who wants that.
 func TestDeltaOnADriftedState(t *testing.T) {
-	eachStore(t, func(t *testing.T, store func() Store) {
-		g := newRig(t, fold.LastValue, 1)
-		g.cfg.Store = store()
-		g.tail.fault = func(s segment) []segment {
-			if len(s.records) == 1 && string(s.records[0].Key) == "x" {
-				s.records = append([]batch.Record(nil), s.records...)
-				s.records[0].Key = []byte("y")
-			}
-			return []segment{s}
-		}
-		a := g.spy(nil)
-		for i := range 4 {
-			g.log.append(0, fmt.Sprint("k", i), "a")
-		}
-		g.log.cut(0)
-		g.open()
-		end := g.log.append(0, "x", "1")
-		require.NoError(t, g.r.WaitFor(testContext(t), 0, end))
-		require.Contains(t, g.state(), "y")
-		g.tail.hold()
-		g.overwrite("b")
-		g.overwrite("c")
-		g.log.trim(0)
-		g.tail.release()
-		g.requireState(0)
-		require.Equal(t, []state.Answer{state.Answer_ANSWER_FRAME, state.Answer_ANSWER_DELTA, state.Answer_ANSWER_FRAME}, a.all())
-		_, rejected := g.saw(FrameRejected)
-		require.True(t, rejected)
-	})
+	for _, policy := range []Policy{Repair, Report, Halt, Rebootstrap} {
+		t.Run(fmt.Sprint(policy), func(t *testing.T) {
+			eachStore(t, func(t *testing.T, store func() Store) {
+				g := newRig(t, fold.LastValue, 1)
+				g.cfg.Store, g.cfg.OnDrift = store(), policy
+				g.plane.interval.Store(never)
+				g.tail.fault = func(s segment) []segment {
+					if len(s.records) == 1 && string(s.records[0].Key) == "x" {
+						s.records = append([]batch.Record(nil), s.records...)
+						s.records[0].Key = []byte("y")
+					}
+					return []segment{s}
+				}
+				a := g.spy(nil)
+				for i := range 4 {
+					g.log.append(0, fmt.Sprint("k", i), "a")
+				}
+				g.log.cut(0)
+				r := g.open()
+				end := g.log.append(0, "x", "1")
+				require.NoError(t, r.WaitFor(testContext(t), 0, end))
+				require.Contains(t, g.state(), "y")
+				g.tail.hold()
+				g.overwrite("b")
+				cut := g.overwrite("c")
+				g.log.trim(0)
+				g.tail.release()
+				x := g.awaitTold("the drift", func(x *state.ReplicaPartition) bool { return x.Outcome == state.Outcome_OUTCOME_DRIFTED })
+				require.Equal(t, cut, x.Compared.Offset, "where others can be compared with it")
+				switch policy {
+				case Halt:
+					<-r.partitions[0].stopped
+					require.ErrorIs(t, r.Err(), ErrDrifted)
+					require.Contains(t, g.state(), "y", "it is as it was")
+				case Report:
+					g.await("the keys are named", func() bool { _, named := g.saw(KeysNamed); return named })
+					require.Contains(t, g.state(), "y", "it is as it was")
+				case Repair:
+					g.await("repaired", func() bool { _, repaired := g.saw(Repaired); return repaired })
+					g.requireState(0)
+				case Rebootstrap:
+					g.awaitTold("a new state", func(x *state.ReplicaPartition) bool { return x.Bootstraps == 2 })
+					g.requireState(0)
+				}
+				require.Equal(t, []state.Answer{state.Answer_ANSWER_FRAME, state.Answer_ANSWER_DELTA}, a.all()[:2])
+				_, rejected := g.saw(FrameRejected)
+				require.False(t, rejected)
+				if e, repaired := g.saw(Repaired); policy == Repair {
+					require.True(t, repaired)
+					require.Equal(t, BySketch, e.Repair.Method)
+					require.EqualValues(t, 2, e.Repair.Keys)
+				}
+			})
+		})
+	}
 }
 
 // A delta without rows, where all that happened was aborted, has an end mark all the same.

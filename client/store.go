@@ -51,7 +51,7 @@ type rows interface {
 	// consolidate applies what changed from the position on (a frame with Since == position), as one; nothing is visible unless the digest
 	// afterwards is the footer's. The stream is read first, and the state is free for readers meanwhile; then within is called, which calls
 	// apply. nil: as if it did no more than that. changed, which may be nil, is called in offset order, for rows that expired last.
-	consolidate(fr *frame.Reader, within func(apply func(changed memory.Changed) error) error) error
+	consolidate(fr *frame.Reader, unproved bool, within func(apply func(changed memory.Changed) error) error) error
 	// patch replaces rows at the position, as one: puts as they stand (key, value, offset, time, headers), deletes by key; nothing is visible
 	// unless the digest of the stored rows (hashed anew) is want. What salvage has said to be lost must be among them. Any other error too says that
 	// the whole frame is needed: a Dir store has one row at an offset.
@@ -154,8 +154,8 @@ func (m *memoryRows) expire(start int64, gone func(frame.Row)) error {
 	return nil
 }
 
-func (m *memoryRows) consolidate(fr *frame.Reader, within func(apply func(memory.Changed) error) error) error {
-	d, err := m.t.Since(fr)
+func (m *memoryRows) consolidate(fr *frame.Reader, unproved bool, within func(apply func(memory.Changed) error) error) error {
+	d, err := m.t.Since(fr, unproved)
 	if err != nil {
 		return err
 	}

@@ -53,7 +53,7 @@ func TestConsolidateBehindWhatIsNotCommitted(t *testing.T) {
 		g.overwrite("b")
 		p := g.r.partitions[0]
 		p.unfollow()
-		require.NoError(t, p.consolidate(p.rows(), g.log.since(t, 0, at, nil)))
+		require.NoError(t, p.consolidate(p.rows(), g.log.since(t, 0, at, nil), false))
 		require.Equal(t, g.log.state(0), g.state())
 	})
 }
@@ -84,13 +84,13 @@ func TestConsolidatedDelta(t *testing.T) {
 					for _, damage := range []func(*frame.Footer){
 						func(f *frame.Footer) { f.Digest.Count++ }, func(f *frame.Footer) { f.Digest.Sum[0]++ }, func(f *frame.Footer) { f.Pub[0]++ },
 					} {
-						require.Error(t, p.consolidate(p.rows(), g.log.since(t, 0, end, damage)))
+						require.Error(t, p.consolidate(p.rows(), g.log.since(t, 0, end, damage), false))
 						require.Equal(t, before, g.state())
 						require.Equal(t, end, p.position().Offset)
 					}
-					require.ErrorIs(t, p.consolidate(p.rows(), g.log.since(t, 0, end-1, nil)), memory.ErrFrame, "not from the position on")
+					require.ErrorIs(t, p.consolidate(p.rows(), g.log.since(t, 0, end-1, nil), false), memory.ErrFrame, "not from the position on")
 					resumes := maps.Clone(m.at)
-					require.NoError(t, p.consolidate(p.rows(), g.log.since(t, 0, end, nil)))
+					require.NoError(t, p.consolidate(p.rows(), g.log.since(t, 0, end, nil), false))
 					require.Equal(t, g.log.state(0), g.state())
 					require.Equal(t, Position{p.position().Incarnation, cut, start}, p.position())
 					again := &mirror{state: map[string]string{"a": "1", "b": "1", "c": "1", "d": "1", "e": "1"}, at: resumes}
@@ -149,11 +149,11 @@ func TestConsolidatedRowsFromElsewhere(t *testing.T) {
 			"above it":           {at("a", end), at("b", end+1), at("c", cut+50)},
 			"a key twice":        {at("a", end), at("b", end+1), at("b", end+2)},
 		} {
-			require.ErrorIs(t, p.consolidate(p.rows(), g.log.wrongly(t, 0, end, rows)), memory.ErrFrame, "%s: the whole frame helps", name)
+			require.ErrorIs(t, p.consolidate(p.rows(), g.log.wrongly(t, 0, end, rows), false), memory.ErrFrame, "%s: the whole frame helps", name)
 			require.Equal(t, former, g.state(), name)
 			require.Equal(t, end, p.position().Offset, name)
 		}
-		require.NoError(t, p.consolidate(p.rows(), g.log.wrongly(t, 0, end, []frame.Row{at("a", end), at("b", end+1), at("c", end+2)})))
+		require.NoError(t, p.consolidate(p.rows(), g.log.wrongly(t, 0, end, []frame.Row{at("a", end), at("b", end+1), at("c", end+2)}), false))
 		require.Equal(t, g.log.state(0), g.state())
 	})
 }

@@ -26,8 +26,9 @@ type Difference struct {
 
 // Since reads a consolidated delta: what changed from the position on, each key once, tombstones included. The stream is read to its end, and
 // it is an error unless the digest of the table with it, and without the rows that the log start of its frame has passed, is the footer's,
-// and so is pub. Memory: the size of the difference. The caller is the table's one writer. Errors: ErrFrame, ErrDigest, ErrFull, the reader's.
-func (t *Table) Since(fr *frame.Reader) (*Difference, error) {
+// and so is pub. unproved: the table's own is not asked for; what the table then is, is for the caller to find out. Memory: the size of the difference.
+// The caller is the table's one writer. Errors: ErrFrame, ErrDigest, ErrFull, the reader's.
+func (t *Table) Since(fr *frame.Reader, unproved bool) (*Difference, error) {
 	h := fr.Header()
 	if err := t.checkSince(h); err != nil {
 		return nil, err
@@ -40,7 +41,11 @@ func (t *Table) Since(fr *frame.Reader) (*Difference, error) {
 	if !ok {
 		return nil, fmt.Errorf("%w: no footer", ErrFrame)
 	}
-	if err := checkDigest(d.after(h.Start), h, footer); err != nil {
+	is := d.after(h.Start)
+	if unproved {
+		is = footer.Digest
+	}
+	if err := checkDigest(is, h, footer); err != nil {
 		return nil, err
 	}
 	if len(t.rows)-len(t.free)+d.rows > maxRows {

@@ -228,7 +228,7 @@ func TestConsolidateAndPatchMakeTheLogsState(t *testing.T) {
 }
 
 func consolidate(t *memory.Table, fr *frame.Reader, changed memory.Changed) error {
-	d, err := t.Since(fr)
+	d, err := t.Since(fr, false)
 	if err == nil {
 		err = d.Apply(changed)
 	}
@@ -239,7 +239,7 @@ func consolidate(t *memory.Table, fr *frame.Reader, changed memory.Changed) erro
 func TestDifferenceIsOfOneMoment(t *testing.T) {
 	table, s := filled(t, 10)
 	s.take(put(10, "k00003", "new"))
-	d, err := table.Since(s.since(t, 10, 12, 0, nil))
+	d, err := table.Since(s.since(t, 10, 12, 0, nil), false)
 	require.NoError(t, err)
 	require.NoError(t, table.Apply([]batch.Record{put(10, "other", "x")}, 11, nil))
 	require.ErrorIs(t, d.Apply(nil), memory.ErrPosition)

@@ -17,6 +17,7 @@ import (
 
 	"github.com/keyframelog/keyframe/client"
 	"github.com/keyframelog/keyframe/client/reconcile"
+	"github.com/keyframelog/keyframe/proto/state"
 )
 
 // Rows of a source are full values, whatever the fold: documents in any spelling are equal to those that the topic has of them, and what differs is put.
@@ -278,6 +279,48 @@ func TestPublishStateFindsWhatNeverCame(t *testing.T) {
 	require.Len(t, named, lost)
 	source["key-007"] = "live"
 	require.Equal(t, source, s.state())
+}
+
+// What was the source's at the cut and was written since has moved, and the verdict is the same for who compares, runs dry, or publishes.
+func TestPublishStateAtAnEarlierCut(t *testing.T) {
+	b := startBroker(t)
+	s := b.sourced(t, "u", "last-value", 1)
+	s.write(0, "a", "1")
+	s.write(0, "b", "2")
+	source := map[string]string{"a": "1", "b": "3"}
+	first, err := s.p.PublishState(s.ctx, sourceOf(source), client.PublishOptions{DryRun: true})
+	require.NoError(t, err)
+	point := &state.At{Point: &state.At_Cut{Cut: first.Cut}}
+	s.write(0, "a", "9")
+	s.write(0, "b", "3")
+	var moved []client.Difference
+	requireMoved := func(c client.Comparison, err error) {
+		t.Helper()
+		require.NoError(t, err)
+		require.Equal(t, client.Drifted, c.Outcome)
+		require.Equal(t, "1 key was written by others since the cut, and left alone", c.Reason)
+		require.Zero(t, c.Puts+c.Deletes)
+		require.EqualValues(t, 1, c.Moved)
+		require.Len(t, moved, 1)
+		require.Equal(t, "a", string(moved[0].Key))
+		require.EqualValues(t, 4, moved[0].Cut)
+		moved = nil
+	}
+	onMoved := func(d client.Difference) { moved = append(moved, d) }
+	requireMoved(client.Compare(s.ctx, client.CompareConfig{
+		StateURL: "http://" + b.StateAddr().String(), Topic: "u", At: point, OnMoved: onMoved,
+	}, sourceOf(source)))
+	for _, dry := range []bool{true, false} {
+		done, err := s.p.PublishState(s.ctx, sourceOf(source), client.PublishOptions{At: point, DryRun: dry, OnMoved: onMoved})
+		requireMoved(done.Comparison, err)
+		require.Equal(t, client.Drifted, done.Verdict)
+		require.Zero(t, done.Written)
+	}
+	s.write(0, "a", "1")
+	done, err := s.p.PublishState(s.ctx, sourceOf(source), client.PublishOptions{At: point})
+	require.NoError(t, err)
+	require.Equal(t, client.Equal, done.Verdict)
+	require.Empty(t, done.Reason)
 }
 
 // What a dry run finds is what a run writes, and it writes nothing; an empty source deletes only what it is told to.

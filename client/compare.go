@@ -21,15 +21,17 @@ import (
 type CompareConfig struct {
 	StateURL string
 	Topic    string
-	// At is a cut that was made before the source was taken, or offsets that key frames are at. Nil: a cut is made before the source is read.
+	// At is a cut that was made before the source was taken, or offsets that key frames are at. Nil: a cut is made before the source is read. The source is
+	// compared with the topic's state there, and what deltas touched since is looked at as it is now; see Comparison.
 	At *state.At
 	// Partitioner is that of the producers: keys that the log does not have belong to its partitions, and a comparison costs less where it is the right
 	// one. Default: Kafka's (murmur2 of the key).
 	Partitioner kgo.Partitioner
 	// OnCompared, where set, is called once it is known what differs, and before that is told.
 	OnCompared func(Comparison)
-	// OnDifference, where set, is called for every row that differs, by key: Here is the source. OnMoved for those of keys that a delta touched since the
-	// cut: what the log has there may be newer than the source. Where Compare fails before it is known which these are, all are told as differences.
+	// OnDifference, where set, is called for every row that differs, by key: Here is the source. OnMoved for every key that a delta touched since the cut
+	// and that is not what the source has, whether it differed at the cut or not: what the log has there may be newer than the source. Log is its row now,
+	// at the Difference's Cut. Where Compare fails before it is known which these are, all that differ at the cut are told as differences.
 	OnDifference func(Difference)
 	OnMoved      func(Difference)
 
@@ -39,19 +41,22 @@ type CompareConfig struct {
 	Logger     *slog.Logger
 }
 
-// Comparison is how a source's state and a topic's compare at a cut.
+// Comparison is how a source's state and a topic's compare at a cut, and in the keys that deltas touched since. Such a key is right if its row now is the
+// source's, and has moved if it is not. Any other key is as it was at the cut.
 type Comparison struct {
-	Topic   string
-	Outcome Outcome // Equal; Drifted; Inconclusive where all that differs moved since the cut
+	Topic string
+	// Outcome is Equal if every key is what the source has: was at the cut and was not touched since, or is now. Drifted if rows differ, or keys have moved.
+	Outcome Outcome
+	Reason  string // why it is Drifted, but for Puts and Deletes
 	// Cut is usable as a point as long as its frames are kept; it may be empty. Offsets are the same, by partition.
 	Cut        string
 	Offsets    []int64
-	Consistent bool          // false: an open transaction held a partition's cut below its end
+	Consistent bool          // false: an open transaction held a partition's cut below its end, or one that was made to look at what moved
 	Source     digest.Digest // its Count is the number of rows
 	Log        digest.Digest
 	Method     Method
-	// Rows of the log that differ: to be put, to be deleted (those of keys that are live in another partition as well among them), and those that are
-	// left alone because a delta touched their keys since the cut.
+	// Rows of the log that differ: to be put, to be deleted (those of keys that are live in another partition as well among them); and keys that have moved
+	// and are left alone.
 	Puts, Deletes, Duplicates, Moved int64
 	Bytes                            int64 // received
 	RoundTrips                       int
@@ -61,8 +66,9 @@ type Comparison struct {
 const ByDigest = Method(reconcile.ByDigest)
 
 // Compare compares a source's full state with a topic, and changes nothing. Of a row of the source Key and Value are read; they come in any order,
-// each key once. It is ranged over up to twice, once for its digest, which takes 16 bytes of memory a row, and again, only if something differs, for the
-// rows that do; rows that are refused, and ways to compare that fail, may cost another time. See package client/reconcile for how it compares.
+// each key once. It is ranged over once for its digest, which takes 16 bytes of memory a row, and again, only if something differs, for the rows that do,
+// and if keys were touched since the cut, for those; rows that are refused, and ways to compare that fail, may cost another time. See package
+// client/reconcile for how it compares.
 //
 // Errors: *reconcile.DuplicateKeyError, *reconcile.RowError, reconcile.ErrSourceChanged, reconcile.ErrNotACut, reconcile.ErrTooOld; ErrUnrepairable where
 // the broker's own rows are in doubt; ErrConfig; the source's and the calls'.
@@ -87,19 +93,30 @@ func (cfg *CompareConfig) reconcile(asked *plane.Plane) reconcile.Config {
 // compared is what a result says of a topic.
 func compared(topic string, r reconcile.Result) Comparison {
 	c := Comparison{
-		Topic: topic, Outcome: Equal, Cut: r.Cut.Name, Offsets: r.Cut.Offsets, Consistent: r.Cut.Consistent, Source: r.Source, Log: r.Log,
+		Topic: topic, Outcome: Equal, Cut: r.Cut.Name, Offsets: r.Cut.Offsets, Consistent: r.Cut.Consistent && r.Later.Consistent, Source: r.Source, Log: r.Log,
 		Method: Method(r.Method), Moved: int64(len(r.Moved)), Bytes: r.Bytes, RoundTrips: r.RoundTrips,
 	}
 	for _, w := range r.Writes {
 		c.count(w)
 	}
-	switch {
-	case len(r.Writes) > 0:
+	if r.Now != r.Source {
 		c.Outcome = Drifted
-	case len(r.Moved) > 0:
-		c.Outcome = Inconclusive
+	}
+	if c.Outcome == Drifted && len(r.Writes) == 0 || len(r.Moved) > 0 {
+		c.Reason = othersWrote(c.Moved, r.Source, r.Now)
 	}
 	return c
+}
+
+// othersWrote says that keys were left alone, or where none is known that the topic's state is another one all the same.
+func othersWrote(moved int64, source, now digest.Digest) string {
+	switch moved {
+	case 0:
+		return "others have written since the cut: " + differs(source, now)
+	case 1:
+		return "1 key was written by others since the cut, and left alone"
+	}
+	return fmt.Sprintf("%d keys were written by others since the cut, and left alone", moved)
 }
 
 // tell tells what differs, if anything was compared.
@@ -112,12 +129,12 @@ func (cfg *CompareConfig) tell(c Comparison, r reconcile.Result) {
 	}
 	for _, w := range r.Writes {
 		if cfg.OnDifference != nil {
-			cfg.OnDifference(c.difference(w))
+			cfg.OnDifference(asDifference(w, r.Cut.Offsets[w.Partition]))
 		}
 	}
 	for _, w := range r.Moved {
 		if cfg.OnMoved != nil {
-			cfg.OnMoved(c.difference(w))
+			cfg.OnMoved(asDifference(w, r.Later.Offsets[w.Partition]))
 		}
 	}
 }
@@ -134,8 +151,8 @@ func (c *Comparison) count(w reconcile.Write) {
 	}
 }
 
-func (c *Comparison) difference(w reconcile.Write) Difference {
-	return Difference{Partition: w.Partition, Cut: c.Offsets[w.Partition], Key: w.Key, Here: w.Source, Log: w.Log}
+func asDifference(w reconcile.Write, cut int64) Difference {
+	return Difference{Partition: w.Partition, Cut: cut, Key: w.Key, Here: w.Source, Log: w.Log}
 }
 
 // keysAndValues is what a comparison reads of rows.

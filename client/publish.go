@@ -37,7 +37,7 @@ type PublishOptions struct {
 	OnCompared   func(Comparison)
 	OnDifference func(Difference)
 	// OnMoved: see CompareConfig. It is called before anything is written for keys that moved since the cut, and afterwards for those, by key, that others
-	// wrote meanwhile: that have another row than the source has, at the Difference's Cut.
+	// wrote meanwhile.
 	OnMoved func(Difference)
 	// OnWritten, where set, is told how many deltas of all are acknowledged: none as they begin to be written, then after each. One call at a time.
 	OnWritten func(written, all int64)
@@ -52,11 +52,9 @@ type Published struct {
 	Written int64
 	// WrittenBytes are their keys and values.
 	WrittenBytes int64
-	// Verdict compares once more, at a cut that has the deltas, also where there were none to write: Equal; Drifted if the topic's state is another one, as
-	// where others write or keys had moved; Inconclusive if that could not be found out. With DryRun it tells whether the Comparison found anything: Drifted
-	// also where all that differs had moved.
+	// Verdict compares once more, at a cut that has the deltas: Equal; Drifted if the topic's state is another one, as where others write or keys had moved;
+	// Inconclusive if that could not be found out. Where nothing was written it is the Comparison's Outcome. Reason says why it is not Equal.
 	Verdict Outcome
-	Reason  string // why the verdict is not Equal
 }
 
 // PublishState makes a topic's state that of a source: it compares as Compare does, and writes only what differs, a put for each key that the topic
@@ -106,33 +104,17 @@ func (p *Producer) publishState(ctx context.Context, source iter.Seq2[Row, error
 	if failed != nil {
 		return done, fmt.Errorf("topic %s: %w", p.topic, failed)
 	}
-	if opts.DryRun {
-		if done.Reason = moved(c.Moved); done.Reason != "" {
-			done.Verdict = Drifted
-		}
+	if opts.DryRun || len(r.Writes) == 0 {
 		return done, nil
 	}
 	w := writing{p: p, writes: r.Writes, on: opts.OnWritten}
-	if len(r.Writes) > 0 {
-		err := w.all(ctx, p.transactionalID(opts))
-		done.Written, done.WrittenBytes = w.written, w.bytes
-		if err != nil {
-			return done, fmt.Errorf("topic %s: %w", p.topic, err)
-		}
+	err := w.all(ctx, p.transactionalID(opts))
+	done.Written, done.WrittenBytes = w.written, w.bytes
+	if err != nil {
+		return done, fmt.Errorf("topic %s: %w", p.topic, err)
 	}
 	p.verifyPublished(ctx, &done, &r, &opts, w.ends)
 	return done, nil
-}
-
-// moved says that keys were left alone, if some were.
-func moved(keys int64) string {
-	switch keys {
-	case 0:
-		return ""
-	case 1:
-		return "1 key was written by others since the cut, and left alone"
-	}
-	return fmt.Sprintf("%d keys were written by others since the cut, and left alone", keys)
 }
 
 // transactionalID is empty where there is no transaction.
@@ -163,21 +145,17 @@ func (p *Producer) verifyPublished(ctx context.Context, done *Published, r *reco
 	if err != nil && opts.Logger != nil {
 		opts.Logger.Warn("which keys others wrote meanwhile could not be found out", "err", err)
 	}
-	at := map[int32]int64{}
+	cuts := map[int32]int64{}
 	for _, f := range cut.Frames {
-		at[f.Partition] = f.Cut
+		cuts[f.Partition] = f.Cut
 	}
 	for _, w := range overtaken {
 		if opts.OnMoved != nil {
-			x := done.difference(w)
-			x.Cut = at[w.Partition]
-			opts.OnMoved(x)
+			opts.OnMoved(asDifference(w, cuts[w.Partition]))
 		}
 	}
 	done.Moved += int64(len(overtaken))
-	if done.Reason = moved(done.Moved); done.Reason == "" {
-		done.Reason = "others have written meanwhile: " + differs(done.Source, d)
-	}
+	done.Reason = othersWrote(done.Moved, done.Source, d)
 }
 
 // cutBehind cuts where all that was written is below, or where the topic's digest is that one; or says why it could not.

@@ -60,10 +60,16 @@ type Result struct {
 	Fold        fold.Kind     // of the topic
 	Source, Log digest.Digest // of the source, of the topic at the cut
 	Method      Method
-	Writes      []Write // by key; what makes the topic's state at the cut the source's, but for what has been made so since, and for Moved
-	Moved       []Write // by key; those that are not to be written, because a delta touched their keys since, and did not make the row the source's
-	Bytes       int64   // received
-	RoundTrips  int
+	Writes      []Write // by key; what makes the topic's state at the cut the source's, but for keys that deltas touched since
+	// Moved are, by key and one for each, the keys that deltas touched since the cut and that are not what the source has: nothing of them is to be written.
+	// Log is the row at Later; they have no Value.
+	Moved []Write
+	// Later is where it was looked at what moved, and Now the topic's digest there: where that is the source's, there are neither Writes nor Moved.
+	Later Cut
+	Now   digest.Digest
+
+	Bytes      int64 // received
+	RoundTrips int
 
 	of *comparison
 }
@@ -119,7 +125,7 @@ func Compare(ctx context.Context, cfg Config, source Source) (Result, error) {
 	if err := c.takeCut(ctx, kept); err != nil {
 		return Result{}, err
 	}
-	c.first = c.offsets()
+	c.first = c.offsets(c.cut)
 	c.source = newReader(source, kind)
 	if c.prints, err = c.source.read(ctx, len(c.topic), c.home); err != nil {
 		return Result{}, err
@@ -261,36 +267,40 @@ func (c *comparison) known(f plane.Frame) error {
 	return nil
 }
 
-func (c *comparison) offsets() []int64 {
-	offsets := make([]int64, len(c.frames))
-	for p, r := range c.frames {
-		if r != nil {
-			offsets[p] = r.Of.Cut
-		}
+func (c *comparison) offsets(cut plane.Cut) []int64 {
+	offsets := make([]int64, len(c.topic))
+	for _, f := range cut.Frames {
+		offsets[f.Partition] = f.Cut
 	}
 	return offsets
 }
 
+func (c *comparison) point(cut plane.Cut) Cut {
+	return Cut{cut.Name, cut.Consistent, c.offsets(cut)}
+}
+
 // compare compares with the frames of the cut.
-func (c *comparison) compare(ctx context.Context) (Result, error) {
-	r := Result{
-		Cut: Cut{c.cut.Name, c.cut.Consistent, c.offsets()}, Fold: c.source.kind, Source: c.prints.digest, Log: c.cut.Digest(), Method: ByDigest, of: c,
-	}
+func (c *comparison) compare(ctx context.Context) (r Result, err error) {
+	r = Result{Cut: c.point(c.cut), Fold: c.source.kind, Source: c.prints.digest, Log: c.cut.Digest(), Method: ByDigest, of: c}
+	r.Later, r.Now = r.Cut, r.Log
+	var writes []Write
 	if r.Source != r.Log {
-		writes, by, err := c.find(ctx)
-		if err != nil {
+		if writes, r.Method, err = c.find(ctx); err != nil {
 			return Result{}, err
 		}
-		r.Method = by
-		r.Writes, r.Moved, err = c.leaveMoved(ctx, writes)
-		if err != nil {
-			r.Writes = writes
-			r.Bytes, r.RoundTrips = c.cost()
-			return r, err
-		}
+	}
+	var later plane.Cut
+	r.Writes, r.Moved, later, err = c.leaveMoved(ctx, writes)
+	switch {
+	case err == nil:
+		r.Later, r.Now = c.point(later), later.Digest()
+	case len(writes) == 0:
+		return Result{}, err
+	default:
+		r.Writes = writes
 	}
 	r.Bytes, r.RoundTrips = c.cost()
-	return r, nil
+	return r, err
 }
 
 func (c *comparison) cost() (bytes int64, trips int) {

@@ -203,14 +203,8 @@ func TestWhatMovedIsLeftAlone(t *testing.T) {
 	}
 	r, err := Compare(testContext(t), f.config(t), sourceOf(source))
 	require.NoError(t, err)
-	keys := func(writes []Write) (keys []string) {
-		for _, w := range writes {
-			keys = append(keys, string(w.Key))
-		}
-		return keys
-	}
-	require.Equal(t, []string{"key-3", "key-4", "new-2"}, keys(r.Writes))
-	require.Equal(t, []string{"key-1", "key-2", "key-5", "new-1"}, keys(r.Moved))
+	require.Equal(t, []string{"key-3", "key-4", "new-2"}, keysOf(r.Writes))
+	require.Equal(t, []string{"key-1", "key-2", "key-5", "key-50", "new-1"}, keysOf(r.Moved))
 }
 
 // Frames that go are no reason to fail: another cut is made. What moved still counts from the first one, which the source is at least as new as.
@@ -260,7 +254,9 @@ func TestAtAPoint(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []int64{50, 50}, r.Cut.Offsets)
 	require.Empty(t, r.Writes)
-	require.Equal(t, cuts, f.asked["cut"])
+	require.Equal(t, []string{"key-0"}, keysOf(r.Moved))
+	require.Equal(t, []int64{51, 50}, r.Later.Offsets)
+	require.Equal(t, cuts+1, f.asked["cut"])
 	source["key-3"] = "lost"
 	f.refuse = func(call string) state.Reason {
 		if call == "since" {

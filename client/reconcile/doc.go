@@ -29,10 +29,15 @@
 //
 // # What moved meanwhile
 //
-// A key that a delta touched since the cut is left alone, whatever the source has (Result.Moved): that delta may be newer than the source, and a
-// stale dump must not overwrite it. It is asked for after the comparison and right before the answer, from what changed since the cut, so a key that
-// was written with the value that it had counts as well. What the delta made the source's row is neither written nor left alone: so who compares again
-// with the cut of a comparison whose writes have been made finds nothing. Where a frame was thinned out meanwhile and another cut was made, it still is the first cut that counts.
+// The cut says what the source can have known. A key that no delta touched since is compared as it was there. One that was touched is right if its row
+// now is what the source has, and is left alone if it is not (Result.Moved), whether it differed at the cut or not: that delta may be newer than the
+// source, and a stale dump must not overwrite it. So the topic's state is the source's now exactly if there are neither Writes nor Moved, and who
+// compares again with the cut of a comparison whose writes have been made finds nothing. A key that was written with the value that it had counts as touched.
+//
+// What was touched is asked for after the comparison and right before the answer. By digest first: if the topic's is the source's now, nothing more is
+// asked for, and else what changed since the cut, with a pass over the source for those keys. Where a frame was thinned out meanwhile and another cut was
+// made, it still is the first cut that counts. Of a key that is the source's at the cut it is not asked in which partition; where others than the
+// partitioner write it, Moved may not name it. Result.Now differs all the same.
 //
 // That look and the caller's write are not one step, and the log knows no conditional put. A producer that writes a key between them is overwritten by
 // what the source had when it was read; so is one whose transaction was open at the look, since nobody sees what is in it: with Config.Settled the

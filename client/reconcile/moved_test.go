@@ -2,10 +2,14 @@ package reconcile
 
 import (
 	"context"
+	"maps"
+	"slices"
+	"strconv"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
 
 	"github.com/keyframelog/keyframe/client/plane"
 	"github.com/keyframelog/keyframe/proto/digest"
@@ -79,11 +83,7 @@ func TestWritesThatHaveBeenMade(t *testing.T) {
 	r, err := Compare(testContext(t), cfg, sourceOf(source))
 	require.NoError(t, err)
 	require.Len(t, r.Writes, 5)
-	var offsets []*state.PartitionOffset
-	for p, offset := range r.Cut.Offsets {
-		offsets = append(offsets, &state.PartitionOffset{Partition: int32(p), Offset: offset})
-	}
-	cfg.At = &state.At{Point: &state.At_Offsets{Offsets: &state.PartitionOffsets{Offsets: offsets}}}
+	cfg.At = at(r.Cut)
 	for len(r.Writes) > 0 {
 		all := r.Writes
 		f.apply(all[:1])
@@ -96,14 +96,159 @@ func TestWritesThatHaveBeenMade(t *testing.T) {
 	require.Equal(t, source, union(t, f.state()))
 
 	p := home("new", 2)
-	f.write(1-p, "new", "mine") // by another partitioner, and so once too many
+	f.write(1-p, "new", "mine") // by another partitioner: it has moved there, and is what the source has
 	f.write(p, "new", "-")
-	f.write(p, "key-4", "mine") // which was the source's at the cut
+	r, err = Compare(testContext(t), cfg, sourceOf(source))
+	require.NoError(t, err)
+	require.Empty(t, append(r.Writes, r.Moved...))
+	require.Equal(t, r.Source, r.Now)
+	f.write(p, "new", "mine") // and so once too many
+	f.write(home("key-4", 2), "key-4", "mine")
 	r, err = Compare(testContext(t), cfg, sourceOf(source))
 	require.NoError(t, err)
 	require.Empty(t, r.Writes)
-	require.Len(t, r.Moved, 1)
-	require.Equal(t, "new", string(r.Moved[0].Key))
+	require.Equal(t, []string{"key-4", "new"}, keysOf(r.Moved))
+	require.True(t, r.Moved[1].Duplicate)
+	require.NotEqual(t, r.Source, r.Now)
+}
+
+func at(c Cut) *state.At {
+	var offsets []*state.PartitionOffset
+	for p, offset := range c.Offsets {
+		offsets = append(offsets, &state.PartitionOffset{Partition: int32(p), Offset: offset})
+	}
+	return &state.At{Point: &state.At_Offsets{Offsets: &state.PartitionOffsets{Offsets: offsets}}}
+}
+
+func keysOf(writes []Write) (keys []string) {
+	for _, w := range writes {
+		keys = append(keys, string(w.Key))
+	}
+	return keys
+}
+
+// What was the source's at the cut and was made something else since has moved, though nothing differed at the cut, or all that did was made the
+// source's; so has what nobody had then.
+func TestWhatWasEqualAndMovedSince(t *testing.T) {
+	for _, differed := range []bool{false, true} {
+		f := newFakeTopic(t, 2)
+		source := f.fill(100, false)
+		cfg := f.config(t)
+		first, err := Compare(testContext(t), cfg, sourceOf(source))
+		require.NoError(t, err)
+		cfg.At = at(first.Cut)
+		if differed {
+			source["key-2"] = "3"
+			f.write(home("key-2", 2), "key-2", "3")
+		}
+		r, err := Compare(testContext(t), cfg, sourceOf(source))
+		require.NoError(t, err)
+		require.Empty(t, append(r.Writes, r.Moved...))
+		require.Equal(t, r.Source, r.Now)
+
+		f.write(home("key-1", 2), "key-1", "9")
+		f.write(home("key-3", 2), "key-3", "-")
+		f.write(home("key-4", 2), "key-4", source["key-4"])
+		f.write(home("new", 2), "new", "9")
+		r, err = Compare(testContext(t), cfg, sourceOf(source))
+		require.NoError(t, err)
+		require.Empty(t, r.Writes)
+		require.Equal(t, []string{"key-1", "key-3", "new"}, keysOf(r.Moved))
+		require.Equal(t, entry("key-1", source["key-1"]), r.Moved[0].Source)
+		require.Equal(t, entry("key-1", "9"), r.Moved[0].Log)
+		require.Zero(t, r.Moved[1].Log)
+		require.Zero(t, r.Moved[2].Source)
+		require.NotEqual(t, r.Source, r.Now)
+	}
+}
+
+// Whatever was written before the cut and since: what is found is what differs from the source now, each key as a write or as moved, by whether a delta
+// touched it; and once the writes are made, only what moved differs.
+func TestWhatIsFoundAtAnEarlierCut(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		f := newFakeTopic(t, rapid.IntRange(1, 3).Draw(rt, "partitions"))
+		foreign := rapid.Bool().Draw(rt, "foreign")
+		write := func(key, value string) {
+			p := home(key, len(f.parts))
+			if foreign && rapid.IntRange(0, 3).Draw(rt, "partitioner") == 0 {
+				p = rapid.IntRange(0, len(f.parts)-1).Draw(rt, "partition")
+			}
+			f.write(p, key, value)
+		}
+		key := rapid.Custom(func(rt *rapid.T) string { return "k" + strconv.Itoa(rapid.IntRange(0, 9).Draw(rt, "key")) })
+		value := rapid.SampledFrom([]string{"1", "2", "-"})
+		source := map[string]string{}
+		for range rapid.IntRange(0, 15).Draw(rt, "rows") {
+			k, v := key.Draw(rt, "key"), value.Draw(rt, "value")
+			write(k, v)
+			if source[k] = v; v == "-" {
+				delete(source, k)
+			}
+		}
+		for range rapid.IntRange(0, 3).Draw(rt, "differ") {
+			k, v := key.Draw(rt, "key"), value.Draw(rt, "value")
+			if source[k] = v; v == "-" {
+				delete(source, k)
+			}
+		}
+		for p := range f.parts {
+			f.write(p, "-", "-") // so that each has a frame
+		}
+		cfg := f.config(t)
+		cut, err := cfg.Plane.Cut(testContext(t))
+		require.NoError(rt, err)
+		offsets := make([]int64, len(f.parts))
+		for _, fr := range cut.Frames {
+			offsets[fr.Partition] = fr.Cut
+		}
+		cfg.At = at(Cut{Offsets: offsets})
+		touched := map[string]bool{}
+		for range rapid.IntRange(0, 6).Draw(rt, "since") {
+			k := key.Draw(rt, "key")
+			touched[k] = true
+			write(k, value.Draw(rt, "value"))
+		}
+
+		r, err := Compare(testContext(t), cfg, sourceOf(source))
+		require.NoError(rt, err)
+		differ := differing(f.state(), source)
+		require.Equal(rt, len(differ) == 0, r.Now == r.Source)
+		if len(differ) == 0 {
+			require.Empty(rt, append(r.Writes, r.Moved...))
+		}
+		if foreign {
+			return
+		}
+		var found []string
+		for _, w := range r.Writes {
+			require.False(rt, touched[string(w.Key)])
+			found = append(found, string(w.Key))
+		}
+		for _, w := range r.Moved {
+			require.True(rt, touched[string(w.Key)])
+			found = append(found, string(w.Key))
+		}
+		require.ElementsMatch(rt, differ, found)
+		f.apply(r.Writes)
+		require.ElementsMatch(rt, keysOf(r.Moved), differing(f.state(), source))
+	})
+}
+
+// differing are the keys of which a topic and a source do not have the same row, or the topic more than one.
+func differing(topic []map[string]string, source map[string]string) (keys []string) {
+	rows := map[string][]string{}
+	for _, part := range topic {
+		for key, value := range part {
+			rows[key] = append(rows[key], value)
+		}
+	}
+	for key, value := range source {
+		if !slices.Equal(rows[key], []string{value}) {
+			keys = append(keys, key)
+		}
+		delete(rows, key)
+	}
+	return slices.AppendSeq(keys, maps.Keys(rows))
 }
 
 // Keys that others write after the comparison are named, whether they were written or were equal, unless they have what the source has.
@@ -123,7 +268,7 @@ func TestWhatOthersWriteMeanwhile(t *testing.T) {
 	r, err := Compare(testContext(t), cfg, sourceOf(source))
 	require.NoError(t, err)
 	require.Len(t, r.Writes, 3)
-	require.Len(t, r.Moved, 1)
+	require.Equal(t, []string{"key-3", "moved"}, keysOf(r.Moved))
 	overtaken := func() (all []Write) {
 		t.Helper()
 		later, err := cfg.Plane.Cut(testContext(t))
@@ -136,7 +281,7 @@ func TestWhatOthersWriteMeanwhile(t *testing.T) {
 		return Write{Partition: int32(home(key, 2)), Key: []byte(key), Source: entry(key, source[key]), Log: entry(key, "theirs")}
 	}
 	f.apply(r.Writes)
-	require.Equal(t, []Write{theirs("key-3")}, overtaken())
+	require.Empty(t, overtaken())
 
 	write("key-1", "theirs") // after ours
 	write("key-4", "theirs") // and back
@@ -149,9 +294,9 @@ func TestWhatOthersWriteMeanwhile(t *testing.T) {
 	write("none", "-")
 	gone, again, alien := theirs("key-5"), theirs("key-9"), theirs("others")
 	gone.Log, again.Source, alien.Source = digest.Entry{}, digest.Entry{}, digest.Entry{}
-	require.Equal(t, []Write{theirs("key-1"), theirs("key-3"), gone, again, alien}, overtaken())
+	require.Equal(t, []Write{theirs("key-1"), gone, again, alien}, overtaken())
 
-	for _, key := range []string{"key-1", "key-3", "key-5"} {
+	for _, key := range []string{"key-1", "key-5"} {
 		write(key, source[key])
 	}
 	write("key-9", "-")

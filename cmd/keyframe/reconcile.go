@@ -38,14 +38,14 @@ It prints each such key: + the topic gets it, - it loses it, ~ its value changes
 
 ` + sourceLong + `
 
-A key that a producer writes meanwhile is left alone (? in front of it): its delta is newer than the cut, and may be newer than the dump. Where the dump
-was taken before, make the cut before it: keyframe frames cut TOPIC --name prints what --at takes. Done again with that cut it finds its own deltas.
+` + atLong + ` Done again with the same cut it finds its own
+deltas.
 
 Where a transaction is open it waits for its end, up to two minutes. Where it fails midway it says how many deltas were written; done again, it writes
 the others.
 
-The exit status is 0 if the topic's state is that of the dump now, 1 if others have changed it meanwhile, 2 for trouble; with --dry-run 0 if nothing
-differs, 1 if something does.`,
+The exit status is 0 if the topic's state is that of the dump now, 1 if others have changed it since the cut, 2 for trouble, such as a topic that could
+not be compared; with --dry-run 0 if it is that of the dump, 1 if something differs or was written since the cut.`,
 		Example: `  psql -Atc "select id, row_to_json(u) from users u" -F $'\t' | keyframe reconcile users --dry-run
   keyframe state scan users --format jsonl | keyframe reconcile users-copy`,
 		Args:              sourceArguments,

@@ -56,6 +56,12 @@ func (r *sourceReport) moves(d client.Difference) {
 		nonNil(d.Key), d.Partition, entryOf(d.Here), entryOf(d.Log), true)
 }
 
+// atLong is what a cut means to a dump.
+const atLong = `--at CUT is a cut that was made before the dump was taken: keyframe frames cut TOPIC --name prints one. The dump is compared with the topic's state
+there, and a key that a delta touched since with its row now. Such a key is right if the row is the dump's. If it is not, it was written since the cut:
+its delta may be newer than the dump, and it is left alone and named (? in front of it), whether it differed at the cut or not. The topic is equal if
+nothing differs and nothing is left alone. A cut that is made now means the same.`
+
 func addCutFlag(cmd *cobra.Command, at *string) {
 	cmd.Flags().StringVar(at, "at", "", "compare at a cut that was made before the dump: its name, or P:OFFSET,... of key frames (default: cut now)")
 }
@@ -93,11 +99,7 @@ func (r *sourceReport) compare(ctx context.Context, by *http.Client, source *sou
 	if found.Source.Count == 0 && !r.named {
 		return errors.New("standard input has no rows: name the --dir of a replica or a FILE of rows, or - if it is meant to be empty")
 	}
-	verdict := found.Outcome
-	if r.toHere && verdict == client.Inconclusive { // all that differs is left alone, and the topic is not what the dump is
-		verdict = client.Drifted
-	}
-	return r.end(client.Published{Comparison: found, Verdict: verdict})
+	return r.end(client.Published{Comparison: found, Verdict: found.Outcome})
 }
 
 // flush hands what was printed so far to the reader.
@@ -131,7 +133,7 @@ func (r *sourceReport) end(done client.Published) error {
 	switch {
 	case done.Verdict == client.Equal:
 		return nil
-	case done.Verdict == client.Inconclusive: // all that differs may be newer than the source; or nobody knows
+	case done.Verdict == client.Inconclusive: // nobody knows
 		return exitError(2)
 	}
 	return exitError(1)

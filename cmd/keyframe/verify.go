@@ -29,13 +29,14 @@ values differ; behind the key stand the hashes of the rows, here and in the log.
 where the broker would refuse that, this is said.
 
 Without it, it compares a dump of rows of any system, FILE or standard input, with the topic at a cut that is made before the first line is read, or
-at one that was made before the dump was taken (--at). By digest first, then by difference. A key that was written since the cut is left alone (? in front
-of it), and is no difference. keyframe reconcile writes what differs.
+at an earlier one (--at). By digest first, then by difference. keyframe reconcile writes what differs.
 
 ` + sourceLong + `
 
-The exit status is that of diff(1): 0 if the copy is equal to the log, 1 if it differs, 2 for trouble, such as a position that the log no longer
-knows, or a dump of which nothing differs but keys that were written since the cut.`,
+` + atLong + `
+
+The exit status is that of diff(1): 0 if the copy is equal to the log, 1 if it differs or keys of it were written since the cut, 2 for trouble, such as a
+position that the log no longer knows.`,
 		Example: `  keyframe verify users --dir ./users-replica
   psql -Atc "select id, row_to_json(u) from users u" -F $'\t' | keyframe verify users`,
 		Args:              sourceArguments,

@@ -22,7 +22,8 @@ type CompareConfig struct {
 	StateURL string
 	Topic    string
 	// At is a cut that was made before the source was taken, or offsets that key frames are at. Nil: a cut is made before the source is read. The source is
-	// compared with the topic's state there, and what deltas touched since is looked at as it is now; see Comparison.
+	// compared with the topic's state there, and what deltas touched since is looked at as it is now; see Comparison. Of a source that equals the cut that was
+	// made for it nothing else is looked at.
 	At *state.At
 	// Partitioner is that of the producers: keys that the log does not have belong to its partitions, and a comparison costs less where it is the right
 	// one. Default: Kafka's (murmur2 of the key).

@@ -283,6 +283,10 @@ func (c *comparison) point(cut plane.Cut) Cut {
 func (c *comparison) compare(ctx context.Context) (r Result, err error) {
 	r = Result{Cut: c.point(c.cut), Fold: c.source.kind, Source: c.prints.digest, Log: c.cut.Digest(), Method: ByDigest, of: c}
 	r.Later, r.Now = r.Cut, r.Log
+	if r.Source == r.Log && c.cfg.At == nil { // at a cut that was made for it: what is written from then on is no matter of the source's
+		r.Bytes, r.RoundTrips = c.cost()
+		return r, nil
+	}
 	var writes []Write
 	if r.Source != r.Log {
 		if writes, r.Method, err = c.find(ctx); err != nil {

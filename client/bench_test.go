@@ -58,7 +58,7 @@ func BenchmarkBootstrap(b *testing.B) {
 			require.NoError(b, err)
 			defer s.close()
 			for b.Loop() {
-				body, err := plane.New(cfg.HTTPClient, cfg.StateURL, cfg.Topic).Download(context.Background(), plane.Whole(0, plane.Newest), "", time.Millisecond)
+				body, err := plane.New(cfg.HTTPClient, cfg.StateURL, cfg.Topic).Download(context.Background(), plane.Whole(0, benchRows), "", time.Millisecond)
 				require.NoError(b, err)
 				fr, err := frame.NewReader(body, 0)
 				require.NoError(b, err)

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"iter"
 	"time"
 
@@ -40,11 +39,14 @@ func (p *partition) alone(ctx context.Context, have standing) error {
 	if p.r.plane == nil || p.r.cfg.From == FromEarliest && p.rows() == nil {
 		return p.beginEarliest(ctx)
 	}
-	err := p.beginFrame(ctx, plane.Newest)
-	if errors.Is(err, plane.ErrNoFrame) {
+	l, err := p.listed(ctx)
+	if err != nil {
+		return err
+	}
+	if l.Newest == nil && l.Failure == "" {
 		return p.beginEarliest(ctx)
 	}
-	return err
+	return p.beginListed(ctx, l, l.Newest)
 }
 
 // unfitStored is unfit where anything is known of the log.
@@ -58,13 +60,26 @@ func (p *partition) unfitStored(s rows) (restart, bool) {
 	return unfit(s, *info)
 }
 
-// beginFrame begins with the frame at cut.
-func (p *partition) beginFrame(ctx context.Context, cut int64) error {
-	s, h, _, err := p.fetchFrame(ctx, cut, nil)
+// listed asks what the log holds of the partition, and which frames it keeps.
+func (p *partition) listed(ctx context.Context) (plane.Listing, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	l, err := p.r.plane.Listed(ctx, p.no)
 	if err != nil {
-		return err
+		return l, fmt.Errorf("key frames of partition %d: %w", p.no, err)
 	}
-	return p.adoptFrame(s, h)
+	return l, nil
+}
+
+// beginListed begins with a frame of a list; nil: it has none.
+func (p *partition) beginListed(ctx context.Context, l plane.Listing, f *plane.Frame) error {
+	switch {
+	case f != nil:
+		return p.loadFrame(ctx, *f)
+	case l.Failure != "":
+		return fmt.Errorf("%w: the broker cannot fold partition %d: %s", plane.ErrNoFrame, p.no, l.Failure)
+	}
+	return fmt.Errorf("%w: partition %d", plane.ErrNoFrame, p.no)
 }
 
 // adoptFrame is adopt of what a frame was loaded into.
@@ -83,23 +98,11 @@ func (p *partition) adoptFrame(s rows, h frame.Header) error {
 
 // loadFrame begins with a frame that an answer named, and with no other at its cut.
 func (p *partition) loadFrame(ctx context.Context, f plane.Frame) error {
-	s, h, _, err := p.fetchThis(ctx, f)
+	s, h, _, err := p.fetchFrame(ctx, f)
 	if err != nil {
 		return err
 	}
 	return p.adoptFrame(s, h)
-}
-
-// fetchThis is fetchFrame of one frame, and no other at its cut.
-func (p *partition) fetchThis(ctx context.Context, f plane.Frame) (s rows, h frame.Header, size int64, err error) {
-	s, h, size, err = p.fetchFrame(ctx, f.Cut, &f)
-	if err != nil {
-		return nil, h, size, err
-	}
-	if d, _, err := s.digest(); err != nil || d != f.Digest {
-		return nil, h, size, errors.Join(fmt.Errorf("%w: %d, start %d", plane.ErrFrameChanged, h.Cut, h.Start), err, s.discard())
-	}
-	return s, h, size, nil
 }
 
 // enterLoading lets at most BootstrapParallel partitions in at a time; leave must follow.
@@ -112,24 +115,21 @@ func (p *partition) enterLoading(ctx context.Context) (leave func(), err error) 
 	}
 }
 
-// fetchFrame loads the frame at cut into a state of its own. Where an answer named it, it is held to that from its header on; nil: none did.
-func (p *partition) fetchFrame(ctx context.Context, cut int64, named *plane.Frame) (s rows, h frame.Header, size int64, err error) {
+// fetchFrame loads a frame that an answer named into a state of its own, and no other at its cut: it is held to what was said of it from its header on.
+func (p *partition) fetchFrame(ctx context.Context, f plane.Frame) (s rows, h frame.Header, size int64, err error) {
 	leave, err := p.enterLoading(ctx)
 	if err != nil {
 		return nil, h, 0, err
 	}
 	defer leave()
 	began := p.r.cfg.Now()
-	name, etag := plane.Whole(p.no, cut), ""
-	if named != nil {
-		etag = name.ETag(named.Pub)
-	}
-	body, err := p.r.plane.Download(ctx, name, etag, p.r.cfg.Retry)
+	name := plane.Whole(p.no, f.Cut)
+	body, err := p.r.plane.Download(ctx, name, name.ETag(f.Pub), p.r.cfg.Retry)
 	if err != nil {
 		return nil, h, 0, err
 	}
 	defer body.Close()
-	fr, err := p.readFrame(body, name, named)
+	fr, err := f.Read(body, name)
 	if err != nil {
 		return nil, h, body.At, err
 	}
@@ -137,22 +137,11 @@ func (p *partition) fetchFrame(ctx context.Context, cut int64, named *plane.Fram
 		return nil, h, body.At, err
 	}
 	h = fr.Header()
+	if d, _, err := s.digest(); err != nil || d != f.Digest {
+		return nil, h, body.At, errors.Join(fmt.Errorf("%w: %d, start %d", plane.ErrFrameChanged, h.Cut, h.Start), err, s.discard())
+	}
 	p.log.Info("loaded a key frame", "cut", h.Cut, "bytes", body.At, "took", p.r.cfg.Now().Sub(began).Round(time.Millisecond))
 	return s, h, body.At, nil
-}
-
-func (p *partition) readFrame(body io.Reader, name plane.FrameName, named *plane.Frame) (*frame.Reader, error) {
-	if named != nil {
-		return named.Read(body, name)
-	}
-	fr, err := frame.NewReader(body, 0)
-	if err != nil {
-		return nil, fmt.Errorf("key frame header: %w", err)
-	}
-	if got := fr.Header().Partition; got != p.no {
-		return nil, fmt.Errorf("asked for partition %d, got a frame of partition %d", p.no, got)
-	}
-	return fr, nil
 }
 
 // beginEarliest starts without rows at the log start; where the log is trimmed, with the frame at the delta start offset, which is
@@ -168,20 +157,19 @@ func (p *partition) beginEarliest(ctx context.Context) error {
 	start := topic.starts[p.no]
 	id := identity{TopicID: topic.id, Partition: p.no}
 	if p.r.plane != nil {
-		info, err := p.r.plane.Partition(ctx, p.no)
+		l, err := p.listed(ctx)
 		if err != nil {
-			return fmt.Errorf("incarnation of partition %d: %w", p.no, err)
+			return err
 		}
-		if info.DeltaStart > start {
-			return p.beginFrame(ctx, info.DeltaStart)
+		if l.DeltaStart > start {
+			return p.beginListed(ctx, l, l.First)
 		}
-		if start > info.DeltaStart { // the state is not what lies above the log start alone: rows leave at a cut
-			// Without a frame, whole values will do: what lacks rows below the log start is the log's state from the next cut on.
-			if err := p.beginFrame(ctx, plane.Newest); !errors.Is(err, plane.ErrNoFrame) || !topic.fold.WholeValues() {
-				return err
-			}
+		// Where the log starts higher, the state is not what lies above its start alone: rows leave at a cut. Without a frame, whole values will do:
+		// what lacks rows below the log start is the log's state from the next cut on.
+		if start > l.DeltaStart && (l.Newest != nil || l.Failure != "" || !topic.fold.WholeValues()) {
+			return p.beginListed(ctx, l, l.Newest)
 		}
-		id.TopicID, id.Incarnation = info.TopicID, info.Incarnation
+		id.TopicID, id.Incarnation = l.TopicID, l.Incarnation
 	}
 	s, err := p.r.stores.empty(id, start, topic.fold)
 	if err != nil {

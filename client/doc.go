@@ -49,7 +49,7 @@
 // It is asked again as well when the position is no longer in the log or only rows are left of what followed it. Where rows have expired in a way that
 // the state cannot follow, it is asked without a state. After a drift (Policy Rebootstrap) it is asked for a frame at or above the position to repair
 // with, which is then loaded whole. A state plane of before the handshake answers nothing
-// of this: then the newest frame is loaded, as it is by any replica that has nothing. Without a state plane see below. While it is
+// of this: then the newest frame that it lists is loaded, as it is by any replica that has nothing. Without a state plane see below. While it is
 // down, a stored state is followed as it is.
 //
 // # Transactions

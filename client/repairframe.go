@@ -12,7 +12,7 @@ func (p *partition) repairByFrame(ctx context.Context, c *comparison, why error)
 	f := c.plane.Of
 	p.r.event(Event{Kind: RepairFailed, Partition: p.no, Offset: f.Cut, Err: why})
 	began := p.r.cfg.Now()
-	s, h, size, err := p.fetchThis(ctx, f)
+	s, h, size, err := p.fetchFrame(ctx, f)
 	if err != nil {
 		p.log.Warn("the frame that the state differs from cannot be loaded", "cut", f.Cut, "err", err)
 		return err

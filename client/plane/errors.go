@@ -61,6 +61,12 @@ func CodeOf(err error) connect.Code {
 	return connect.CodeUnavailable
 }
 
+// refuses tells whether the broker itself says that this topic is not for replicas, or this client not admitted.
+func refuses(err error) bool {
+	code := CodeOf(err)
+	return ReasonOf(err) == state.Reason_REASON_NOT_KEY_FRAMED || code == connect.CodeUnauthenticated || code == connect.CodePermissionDenied
+}
+
 // ReasonOf finds the reason that the state plane attaches to its errors.
 func ReasonOf(err error) state.Reason {
 	var ce *connect.Error

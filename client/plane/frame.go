@@ -100,12 +100,9 @@ func (f *Frame) Read(body io.Reader, name FrameName) (*frame.Reader, error) {
 // FrameName names a frame, or what changed in it since an offset.
 type FrameName struct {
 	Partition int32
-	Cut       int64 // Newest: that
+	Cut       int64
 	Since     int64 // -1: the whole frame
 }
-
-// Newest stands for the cut of the newest frame.
-const Newest = -1
 
 // Whole names the whole frame at a cut.
 func Whole(partition int32, cut int64) FrameName { return FrameName{partition, cut, -1} }
@@ -114,10 +111,7 @@ func Whole(partition int32, cut int64) FrameName { return FrameName{partition, c
 func Since(partition int32, cut, since int64) FrameName { return FrameName{partition, cut, since} }
 
 func (n FrameName) path() string {
-	name := "latest"
-	if n.Cut >= 0 {
-		name = strconv.FormatInt(n.Cut, 10)
-	}
+	name := strconv.FormatInt(n.Cut, 10)
 	if n.Since >= 0 {
 		name += "?since=" + strconv.FormatInt(n.Since, 10)
 	}

@@ -77,21 +77,60 @@ func toList(m *state.FramesResponse) ([]Partition, []Frame, error) {
 	return parts, frames, nil
 }
 
-// Partition asks what the log of a partition holds at this moment. Errors: ErrNoPartition, or the call's own.
-func (p *Plane) Partition(ctx context.Context, no int32) (info Partition, err error) {
+// Listing is what the log tells of a partition: what it holds, and frames that it keeps.
+type Listing struct {
+	Partition
+	First  *Frame // the one at the delta start offset, whose rows are what is left of all below it; nil: there is none
+	Newest *Frame // nil: there is none
+}
+
+// Listed asks what the log of a partition holds at this moment. A frame above the last stable offset is not taken for one: it was cut since that was told,
+// or there is none. Errors: ErrNoPartition, ErrRefused, ErrBadAnswer where a frame is of another log, or the call's own.
+func (p *Plane) Listed(ctx context.Context, no int32) (l Listing, err error) {
 	found := false
-	err = p.Frames(ctx, &no, false, func(parts []Partition, _ []Frame) error {
+	err = p.Frames(ctx, &no, false, func(parts []Partition, frames []Frame) error {
 		for _, x := range parts {
 			if x.Partition == no {
-				info, found = x, true
+				l.Partition, found = x, true
 			}
+		}
+		for _, f := range frames {
+			if f.Partition != no {
+				continue
+			}
+			if f.TopicID != l.TopicID || f.Incarnation != l.Incarnation {
+				return fmt.Errorf("%w: frame %d is of another log", ErrBadAnswer, f.Cut)
+			}
+			l.take(f)
 		}
 		return nil
 	})
 	if err == nil && !found {
 		err = fmt.Errorf("%w: %d", ErrNoPartition, no)
 	}
-	return info, err
+	if refuses(err) {
+		err = fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	return l, err
+}
+
+// take takes a frame for one of those that are looked for. At one cut, a higher start supersedes another.
+func (l *Listing) take(f Frame) {
+	if f.Cut > l.LastStable {
+		return
+	}
+	if f.Cut == l.DeltaStart && (l.First == nil || f.Start > l.First.Start) {
+		l.First = &f
+	}
+	if l.Newest == nil || f.Cut > l.Newest.Cut || f.Cut == l.Newest.Cut && f.Start > l.Newest.Start {
+		l.Newest = &f
+	}
+}
+
+// Partition asks what the log of a partition holds at this moment. Errors: Listed's.
+func (p *Plane) Partition(ctx context.Context, no int32) (Partition, error) {
+	l, err := p.Listed(ctx, no)
+	return l.Partition, err
 }
 
 // DigestAt asks for the digest of the state at an offset, and for the log start that it respects. A zero incarnation is any. Errors:

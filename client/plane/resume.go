@@ -48,8 +48,7 @@ func (p *Plane) Resume(ctx context.Context, req *state.ResumeRequest) (Answer, e
 		return toAnswer(req, resp.Msg)
 	case code == connect.CodeUnimplemented:
 		return Answer{}, fmt.Errorf("%w: %w", ErrNoHandshake, err)
-	case ReasonOf(err) == state.Reason_REASON_NOT_KEY_FRAMED, code == connect.CodeInvalidArgument && len(req.Points) == 0,
-		code == connect.CodeUnauthenticated, code == connect.CodePermissionDenied:
+	case refuses(err), code == connect.CodeInvalidArgument && len(req.Points) == 0:
 		return Answer{}, fmt.Errorf("%w: %w", ErrRefused, err)
 	}
 	return Answer{}, err

@@ -25,6 +25,8 @@ var (
 	// ErrRefused is wrapped where the state plane says that asking again will not help: the topic is not key-framed, or the request is
 	// not admitted.
 	ErrRefused = plane.ErrRefused
+	// ErrBarred is wrapped where something in front of the state plane answers a call with HTTP status 401 or 403, which it names. It is asked again.
+	ErrBarred = plane.ErrBarred
 	// ErrUnrepairable is wrapped by the error of an Event RepairRefused: the broker says that what it has is damaged, or that replicas agree with
 	// one another and not with it. What it has must not be spread.
 	ErrUnrepairable = plane.ErrUnrepairable

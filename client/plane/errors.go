@@ -14,6 +14,8 @@ var (
 	// ErrRefused is wrapped where the state plane says that asking again will not help: the topic is not key-framed, or the request is
 	// not admitted. What only looks so because the answer was damaged on its way is not among it, see CodeOf.
 	ErrRefused = errors.New("the state plane refuses this replica")
+	// ErrBarred is wrapped where something in between does not let a call through: HTTP status 401 or 403, and no word of the broker's. It may pass.
+	ErrBarred = errors.New("something in front of the state plane does not let the call through")
 	// ErrNoPartition is wrapped where it does not know a partition.
 	ErrNoPartition = errors.New("the state plane does not know the partition")
 	// ErrNoFrame: the frame is not there, or no longer.
@@ -59,6 +61,15 @@ func CodeOf(err error) connect.Code {
 		return code
 	}
 	return connect.CodeUnavailable
+}
+
+// barred names the call that something in between did not let through.
+func (p *Plane) barred(procedure string, err error) error {
+	code := connect.CodeOf(err)
+	if connect.IsWireError(err) || code != connect.CodeUnauthenticated && code != connect.CodePermissionDenied {
+		return err
+	}
+	return fmt.Errorf("%w: POST %s%s: %w", ErrBarred, p.base, procedure, err)
 }
 
 // refuses tells whether the broker itself says that this topic is not for replicas, or this client not admitted.

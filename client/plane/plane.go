@@ -85,7 +85,7 @@ type Listing struct {
 }
 
 // Listed asks what the log of a partition holds at this moment. A frame above the last stable offset is not taken for one: it was cut since that was told,
-// or there is none. Errors: ErrNoPartition, ErrRefused, ErrBadAnswer where a frame is of another log, or the call's own.
+// or there is none. Errors: ErrNoPartition, ErrRefused, ErrBarred, ErrBadAnswer where a frame is of another log, or the call's own.
 func (p *Plane) Listed(ctx context.Context, no int32) (l Listing, err error) {
 	found := false
 	err = p.Frames(ctx, &no, false, func(parts []Partition, frames []Frame) error {
@@ -111,7 +111,7 @@ func (p *Plane) Listed(ctx context.Context, no int32) (l Listing, err error) {
 	if refuses(err) {
 		err = fmt.Errorf("%w: %w", ErrRefused, err)
 	}
-	return l, err
+	return l, p.barred(stateconnect.StateServiceFramesProcedure, err)
 }
 
 // take takes a frame for one of those that are looked for. At one cut, a higher start supersedes another.

@@ -8,6 +8,7 @@ import (
 	"connectrpc.com/connect"
 
 	"github.com/keyframelog/keyframe/proto/state"
+	"github.com/keyframelog/keyframe/proto/state/stateconnect"
 )
 
 // ReasonError is what the log gave as its reason for having no use for a replica's state, or for ending its lease.
@@ -40,7 +41,7 @@ type Lease struct {
 	Expires time.Time
 }
 
-// Resume asks how a replica becomes current. Errors: ErrNoHandshake, ErrBadAnswer, ErrRefused, or the call's own.
+// Resume asks how a replica becomes current. Errors: ErrNoHandshake, ErrBadAnswer, ErrRefused, ErrBarred, or the call's own.
 func (p *Plane) Resume(ctx context.Context, req *state.ResumeRequest) (Answer, error) {
 	resp, err := p.rpc.Resume(ctx, connect.NewRequest(req))
 	switch code := CodeOf(err); {
@@ -51,7 +52,7 @@ func (p *Plane) Resume(ctx context.Context, req *state.ResumeRequest) (Answer, e
 	case refuses(err), code == connect.CodeInvalidArgument && len(req.Points) == 0:
 		return Answer{}, fmt.Errorf("%w: %w", ErrRefused, err)
 	}
-	return Answer{}, err
+	return Answer{}, p.barred(stateconnect.StateServiceResumeProcedure, err)
 }
 
 // toAnswer checks that an answer has what is needed to carry it out, and is about what was asked.

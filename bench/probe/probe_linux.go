@@ -1,0 +1,131 @@
+package probe
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// clockTicks are those of /proc/PID/stat in a second: USER_HZ, which is 100 on every architecture that Go has Linux for (proc(5)).
+const clockTicks = 100
+
+func (p Process) path(name string) string { return filepath.Join("/proc", strconv.Itoa(p.PID), name) }
+
+// Alive says whether the process is there.
+func (p Process) Alive() bool {
+	_, err := os.Stat(p.path("stat"))
+	return err == nil
+}
+
+// Usage reads what it has used. Errors: ErrNoProcess.
+func (p Process) Usage() (Usage, error) {
+	var u Usage
+	stat, err := os.ReadFile(p.path("stat"))
+	if err != nil {
+		return u, fmt.Errorf("%w: %w", ErrNoProcess, err)
+	}
+	// The name in parentheses may hold anything, blanks as well: the numbers follow the last one.
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	if len(fields) < 13 {
+		return u, fmt.Errorf("probe: %s has %d fields", p.path("stat"), len(fields))
+	}
+	for _, f := range fields[11:13] { // utime, stime
+		ticks, err := strconv.ParseInt(f, 10, 64)
+		if err != nil {
+			return u, fmt.Errorf("probe: %s: %w", p.path("stat"), err)
+		}
+		u.CPU += time.Duration(ticks) * time.Second / clockTicks
+	}
+	if err := p.numbers("status", map[string]*int64{"VmRSS": &u.RSS, "VmHWM": &u.PeakRSS}); err != nil {
+		return u, err
+	}
+	u.RSS, u.PeakRSS = u.RSS<<10, u.PeakRSS<<10
+	if err := p.numbers("io", map[string]*int64{"read_bytes": &u.Read, "write_bytes": &u.Written}); err != nil && !errors.Is(err, os.ErrPermission) {
+		return u, err
+	}
+	return u, nil
+}
+
+// numbers reads lines "name: number ...".
+func (p Process) numbers(file string, into map[string]*int64) error {
+	data, err := os.ReadFile(p.path(file))
+	if err != nil {
+		return fmt.Errorf("probe: %w", err)
+	}
+	for line := range strings.Lines(string(data)) {
+		name, value, _ := strings.Cut(line, ":")
+		fields := strings.Fields(value)
+		to := into[name]
+		if to == nil || len(fields) == 0 {
+			continue
+		}
+		if *to, err = strconv.ParseInt(fields[0], 10, 64); err != nil {
+			return fmt.Errorf("probe: %s: %w", p.path(file), err)
+		}
+	}
+	return nil
+}
+
+// ResetPeak has PeakRSS begin anew. Errors: the system's, where the process belongs to another user.
+func (p Process) ResetPeak() error {
+	return os.WriteFile(p.path("clear_refs"), []byte("5"), 0)
+}
+
+// Command is how the process was started.
+func (p Process) Command() ([]string, error) {
+	line, err := os.ReadFile(p.path("cmdline"))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNoProcess, err)
+	}
+	return strings.Split(strings.TrimRight(string(line), "\x00"), "\x00"), nil
+}
+
+// Listening returns the process that listens on a TCP port. Errors: ErrNoProcess.
+func Listening(port int) (Process, error) {
+	socket, err := listener(port)
+	if err != nil {
+		return Process{}, err
+	}
+	links, err := filepath.Glob("/proc/[0-9]*/fd/*")
+	if err != nil {
+		return Process{}, err
+	}
+	for _, link := range links {
+		if to, err := os.Readlink(link); err == nil && to == socket { // others end meanwhile, or are not ours to see
+			pid, err := strconv.Atoi(strings.Split(link, "/")[2])
+			return Process{pid}, err
+		}
+	}
+	return Process{}, fmt.Errorf("%w: who listens on port %d", ErrNoProcess, port)
+}
+
+// listener is the socket that listens on a port, as links of file descriptors name it.
+func listener(port int) (string, error) {
+	const listen = "0A" // TCP_LISTEN
+	end := fmt.Sprintf(":%04X", port)
+	for _, file := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
+		table, err := os.Open(file)
+		if errors.Is(err, os.ErrNotExist) {
+			continue // no IPv6
+		}
+		if err != nil {
+			return "", fmt.Errorf("probe: %w", err)
+		}
+		lines := bufio.NewScanner(table)
+		for lines.Scan() {
+			if f := strings.Fields(lines.Text()); len(f) > 9 && f[3] == listen && strings.HasSuffix(f[1], end) {
+				return "socket:[" + f[9] + "]", table.Close()
+			}
+		}
+		if err := errors.Join(lines.Err(), table.Close()); err != nil {
+			return "", fmt.Errorf("probe: %w", err)
+		}
+	}
+	return "", fmt.Errorf("%w: nobody listens on port %d", ErrNoProcess, port)
+}

@@ -1,0 +1,27 @@
+//go:build !linux
+
+package probe
+
+// Alive says whether the process is there.
+func (p Process) Alive() bool { return false }
+
+// Usage is not told here.
+func (p Process) Usage() (Usage, error) { return Usage{}, ErrUnsupported }
+
+// ResetPeak cannot be done here.
+func (p Process) ResetPeak() error { return ErrUnsupported }
+
+// Command is not told here.
+func (p Process) Command() ([]string, error) { return nil, ErrUnsupported }
+
+// Listening is not told here.
+func Listening(int) (Process, error) { return Process{}, ErrUnsupported }
+
+// Sync cannot be done here.
+func Sync(string) error { return ErrUnsupported }
+
+// SyncAll cannot be done here.
+func SyncAll() error { return ErrUnsupported }
+
+// DropCaches cannot be done here.
+func DropCaches() error { return ErrUnsupported }

@@ -1,0 +1,134 @@
+package target
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"strconv"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+)
+
+// Flush is what a topic is asked for as to durability, by its flush.messages.
+type Flush string
+
+const (
+	FlushDefault Flush = ""       // what the broker does by itself
+	FlushEach    Flush = "each"   // flush.messages=1: fsync before each acknowledgement
+	FlushSystem  Flush = "system" // flush.messages at its largest: acknowledged once written, the system writes to disk when it likes
+)
+
+// Flushes are all of them.
+func Flushes() []Flush { return []Flush{FlushDefault, FlushEach, FlushSystem} }
+
+// Topic is one that a workload makes for itself.
+type Topic struct {
+	Name       string
+	Partitions int32
+	Flush      Flush
+	Configs    map[string]string // beside flush.messages
+}
+
+// Created is a topic that is there.
+type Created struct {
+	Topic
+	Durability string // what an acknowledgement means, from what the broker says of the topic
+	t          *Target
+}
+
+// Create makes a topic. Errors: what the broker answers; one of that name is there already.
+func (t *Target) Create(ctx context.Context, topic Topic) (*Created, error) {
+	configs := map[string]*string{}
+	for name, value := range topic.Configs {
+		configs[name] = &value
+	}
+	switch each, system := "1", strconv.FormatInt(math.MaxInt64, 10); topic.Flush {
+	case FlushDefault:
+	case FlushEach:
+		configs["flush.messages"] = &each
+	case FlushSystem:
+		configs["flush.messages"] = &system
+	default:
+		return nil, fmt.Errorf("flush %q: each or system", topic.Flush)
+	}
+	answer, err := t.admin.CreateTopic(ctx, topic.Partitions, 1, configs, topic.Name)
+	if err := errors.Join(err, answer.Err); err != nil {
+		return nil, fmt.Errorf("topic %s: %w: %s", topic.Name, err, answer.ErrMessage)
+	}
+	c := &Created{Topic: topic, t: t}
+	if c.Durability, err = t.durability(ctx, topic.Name); err != nil {
+		return nil, errors.Join(err, c.Drop(ctx))
+	}
+	return c, nil
+}
+
+// Drop deletes the topic, also where the run was interrupted.
+func (c *Created) Drop(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), openTimeout)
+	defer cancel()
+	answer, err := c.t.admin.DeleteTopic(ctx, c.Name)
+	return errors.Join(err, answer.Err)
+}
+
+// Alter sets configs of the topic.
+func (c *Created) Alter(ctx context.Context, configs map[string]string) error {
+	var changes []kadm.AlterConfig
+	for name, value := range maps.All(configs) {
+		changes = append(changes, kadm.AlterConfig{Op: kadm.SetConfig, Name: name, Value: &value})
+	}
+	answers, err := c.t.admin.AlterTopicConfigs(ctx, changes, c.Name)
+	for _, a := range answers {
+		err = errors.Join(err, a.Err)
+	}
+	return err
+}
+
+// durability tells in words what the broker's flush.messages and flush.ms of a topic mean.
+func (t *Target) durability(ctx context.Context, topic string) (string, error) {
+	described, err := t.admin.DescribeTopicConfigs(ctx, topic)
+	if err != nil {
+		return "", err
+	}
+	config, err := described.On(topic, nil)
+	if err := errors.Join(err, config.Err); err != nil {
+		return "", fmt.Errorf("configs of %s: %w", topic, err)
+	}
+	messages, ms := int64(math.MaxInt64), int64(math.MaxInt64)
+	for _, c := range config.Configs {
+		n, err := strconv.ParseInt(c.MaybeValue(), 10, 64)
+		switch {
+		case err != nil:
+		case c.Key == "flush.messages":
+			messages = n
+		case c.Key == "flush.ms":
+			ms = n
+		}
+	}
+	switch {
+	case messages <= 1:
+		return "fsync before the acknowledgement", nil
+	case messages == math.MaxInt64 && ms == math.MaxInt64:
+		return "page cache: acknowledged once written, fsync is left to the system", nil
+	}
+	return fmt.Sprintf("acknowledged once written, fsync after %s records or %s ms", told(messages), told(ms)), nil
+}
+
+func told(n int64) string {
+	if n == math.MaxInt64 {
+		return "any number of"
+	}
+	return strconv.FormatInt(n, 10)
+}
+
+// Ends are the log end offsets of the topic's partitions.
+func (c *Created) Ends(ctx context.Context) (map[int32]int64, error) {
+	listed, err := c.t.admin.ListEndOffsets(ctx, c.Name)
+	if err := errors.Join(err, listed.Error()); err != nil {
+		return nil, err
+	}
+	ends := map[int32]int64{}
+	listed.Each(func(o kadm.ListedOffset) { ends[o.Partition] = o.Offset })
+	return ends, nil
+}

@@ -1,94 +1,173 @@
-// Package produce is the workload that fills a topic through the Kafka protocol as fast as one client can: records of one
-// size, spread over the partitions, acknowledged with acks=all.
+// Package produce is the workload that writes: so many producers, flat out or at a rate, for a while.
 //
-//	result, err := produce.Run(ctx, produce.Config{Brokers: addrs, Partitions: 8, RecordBytes: 1024, Duration: 10 * time.Second})
-//	fmt.Println(result.MBPerSecond())
+//	cfg := produce.DefaultConfig()
+//	cfg.Duration = 10 * time.Second
+//	r, err := cfg.Run(ctx, t, bench.Silent)
 //
-// It talks to any Kafka-protocol broker. The topic is created for the run and deleted after it. Values are incompressible, so that
-// a broker or a file system that compresses gains nothing.
+// Its figures: throughput (bytes of keys and values, and records, from the first record to the last acknowledgement), the same once the broker has
+// settled, and what the broker used for it.
 package produce
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"sync/atomic"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/keyframelog/keyframe/bench"
+	"github.com/keyframelog/keyframe/bench/load"
+	"github.com/keyframelog/keyframe/bench/result"
+	"github.com/keyframelog/keyframe/bench/target"
 )
 
-// Config is the workload. Zero fields of sizes are errors, not defaults: a benchmark says what it measures.
+// Config is the workload.
 type Config struct {
-	Brokers     []string
-	Topic       string // created and deleted by Run
-	Partitions  int32
-	RecordBytes int           // size of a record's value
-	Duration    time.Duration // how long records are handed to the client; the flush after it counts as well
-	BatchBytes  int32         // client batch limit; 0: 1 MiB less room for the header, what Kafka's max.message.bytes admits
+	load.Shape
+	load.Producer
+	Topic      string            `json:"topic"` // made and dropped by Run
+	Partitions int32             `json:"partitions"`
+	Configs    map[string]string `json:"configs,omitempty"` // of the topic
+	Flush      target.Flush      `json:"flush"`
+	Producers  int               `json:"producers"`
+	Rate       int64             `json:"rate"` // records a second of all producers together; 0: as fast as they are acknowledged
+	Duration   time.Duration     `json:"duration_ns"`
+	Settle     bool              `json:"settle"` // measure also how long the broker works on afterwards
 }
 
-// Result is what was measured.
-type Result struct {
-	Records int64
-	Bytes   int64         // of values
-	Elapsed time.Duration // from the first record to the last acknowledgement
+// DefaultConfig is one producer of 1 KiB records without keys, flat out.
+func DefaultConfig() Config {
+	return Config{Shape: load.Shape{ValueBytes: 1024}, Producer: load.DefaultProducer(), Topic: "bench-produce", Partitions: 8, Producers: 1, Duration: 30 * time.Second}
 }
 
-// MBPerSecond is in 10^6 bytes of values a second.
-func (r Result) MBPerSecond() float64 { return float64(r.Bytes) / 1e6 / r.Elapsed.Seconds() }
+// Validate refuses what makes no sense.
+func (c Config) Validate() error {
+	switch {
+	case c.Topic == "":
+		return errors.New("the topic has no name")
+	case c.Partitions <= 0 || c.Producers <= 0 || c.Duration <= 0:
+		return errors.New("partitions, producers and duration are above zero")
+	case c.Rate < 0:
+		return fmt.Errorf("a rate of %d", c.Rate)
+	}
+	return errors.Join(c.Shape.Validate(), c.Producer.Validate())
+}
 
-// Run creates the topic, produces, waits for every acknowledgement and deletes the topic. A refused record fails the run.
-func Run(ctx context.Context, cfg Config) (result Result, err error) {
-	if cfg.RecordBytes <= 0 || cfg.Partitions <= 0 || cfg.Duration <= 0 {
-		return result, fmt.Errorf("produce: record size, partitions and duration must be positive: %+v", cfg)
+// Run implements bench.Workload. A record that the broker refuses fails it.
+func (c Config) Run(ctx context.Context, t *target.Target, p bench.Progress) (r *result.Result, err error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
 	}
-	if cfg.BatchBytes == 0 {
-		cfg.BatchBytes = 1_000_000
-	}
-	client, err := kgo.NewClient(kgo.SeedBrokers(cfg.Brokers...), kgo.DefaultProduceTopic(cfg.Topic), kgo.RequiredAcks(kgo.AllISRAcks()),
-		kgo.ProducerBatchCompression(kgo.NoCompression()), kgo.ProducerBatchMaxBytes(cfg.BatchBytes), kgo.MaxBufferedRecords(1<<20),
-		kgo.MaxBufferedBytes(256<<20), kgo.ProducerLinger(5*time.Millisecond), kgo.RecordPartitioner(kgo.RoundRobinPartitioner()))
+	r = result.New("produce", c)
+	topic, err := t.Create(ctx, target.Topic{Name: c.Topic, Partitions: c.Partitions, Flush: c.Flush, Configs: c.Configs})
 	if err != nil {
-		return result, err
+		return nil, err
 	}
-	defer client.Close()
-	admin := kadm.NewClient(client)
-	created, err := admin.CreateTopic(ctx, cfg.Partitions, 1, nil, cfg.Topic)
-	if err := errors.Join(err, created.Err); err != nil {
-		return result, err
+	defer func() { err = errors.Join(err, topic.Drop(ctx)) }()
+	tables, err := c.Tables()
+	if err != nil {
+		return nil, err
 	}
-	defer func() {
-		deleted, deleteErr := admin.DeleteTopic(ctx, cfg.Topic)
-		err = errors.Join(err, deleteErr, deleted.Err)
-	}()
-	return fill(ctx, client, cfg)
-}
-
-func fill(ctx context.Context, client *kgo.Client, cfg Config) (Result, error) {
-	noise := make([]byte, 8<<20+cfg.RecordBytes)
-	rand.NewChaCha8([32]byte{1}).Read(noise)
-	var failed atomic.Pointer[error]
-	done := func(_ *kgo.Record, err error) {
+	clients := make([]*kgo.Client, c.Producers)
+	for i := range clients {
+		if clients[i], err = t.Client(c.Options(c.Topic)...); err != nil {
+			return nil, err
+		}
+		defer clients[i].Close()
+	}
+	meter, err := t.Meter()
+	if err != nil {
+		return nil, err
+	}
+	p.Phase("produce", int64(c.Duration.Seconds()), "s")
+	run := &run{Config: c, tables: tables, began: time.Now(), progress: p}
+	throughput := result.Sample(time.Second, func() float64 { return float64(run.acked.Load()*c.RecordBytes()) / 1e6 })
+	elapsed, err := run.all(ctx, clients)
+	rates := throughput.Rates("acknowledged", "MB/s")
+	if err := errors.Join(err, meter.Stop()); err != nil {
+		return nil, err
+	}
+	records := run.acked.Load()
+	bytes := records * c.RecordBytes()
+	r.Add("throughput", float64(bytes)/1e6/elapsed.Seconds(), "MB/s", result.Higher)
+	r.Add("records", float64(records)/elapsed.Seconds(), "records/s", result.Higher)
+	if c.Settle {
+		p.Phase("settle", 0, "")
+		took, ok, err := t.Settle(ctx)
 		if err != nil {
-			failed.CompareAndSwap(nil, &err)
+			return nil, err
+		}
+		if ok {
+			r.Add("settled throughput", float64(bytes)/1e6/(elapsed+took).Seconds(), "MB/s", result.Higher)
+			r.Add("settling", took.Seconds(), "s", result.Lower)
+			if err := meter.Stop(); err != nil {
+				return nil, err
+			}
 		}
 	}
-	var result Result
-	began := time.Now()
-	for at := 0; failed.Load() == nil && (result.Records%1024 != 0 || time.Since(began) < cfg.Duration); at = (at + 4099) % (8 << 20) {
-		client.Produce(ctx, &kgo.Record{Value: noise[at : at+cfg.RecordBytes]}, done)
-		result.Records++
+	meter.Add(r, bytes)
+	r.Series = append(r.Series, rates)
+	return r.End(t.Describe(topic.Durability)), nil
+}
+
+// run is one that is under way.
+type run struct {
+	Config
+	tables   *load.Tables
+	progress bench.Progress
+	began    time.Time
+	acked    atomic.Int64
+	failed   atomic.Pointer[error]
+}
+
+// all has all producers send, and waits for their acknowledgements. elapsed is until the last.
+func (r *run) all(ctx context.Context, clients []*kgo.Client) (elapsed time.Duration, err error) {
+	all, ctx := errgroup.WithContext(ctx)
+	for i, cl := range clients {
+		all.Go(func() error { return r.send(ctx, cl, i) })
 	}
-	if err := client.Flush(ctx); err != nil {
-		return result, err
+	err = all.Wait()
+	return time.Since(r.began), err
+}
+
+// look is how many records are sent between two looks at the clock.
+const look = 256
+
+func (r *run) send(ctx context.Context, cl *kgo.Client, no int) error {
+	records, sent := r.tables.Records(uint64(no)), int64(0)
+	pace := load.Pace{Began: r.began, Rate: float64(r.Rate) / float64(r.Producers)}
+	for {
+		if sent%look == 0 || r.Rate > 0 {
+			past := time.Since(r.began)
+			if past >= r.Duration || r.failed.Load() != nil {
+				break
+			}
+			if no == 0 {
+				r.progress.At(int64(past.Seconds()))
+			}
+			if err := pace.Wait(ctx, sent); err != nil {
+				return err
+			}
+		}
+		cl.Produce(ctx, records.Next(), r.done)
+		sent++
 	}
-	result.Elapsed = time.Since(began)
-	result.Bytes = result.Records * int64(cfg.RecordBytes)
-	if err := failed.Load(); err != nil {
-		return result, *err
+	if err := cl.Flush(ctx); err != nil {
+		return err
 	}
-	return result, nil
+	if err := r.failed.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+func (r *run) done(_ *kgo.Record, err error) {
+	if err != nil {
+		r.failed.CompareAndSwap(nil, &err)
+		return
+	}
+	r.acked.Add(1)
 }

@@ -1,66 +1,69 @@
-package produce
+package produce_test
 
 import (
-	"fmt"
-	"os"
-	"path/filepath"
-	"slices"
-	"syscall"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/keyframelog/keyframe/broker/process"
+	"github.com/keyframelog/keyframe/bench"
+	"github.com/keyframelog/keyframe/bench/benchtest"
+	"github.com/keyframelog/keyframe/bench/produce"
 )
 
-const (
-	pairs      = 5
-	runSeconds = 8
-)
+func short() produce.Config {
+	cfg := produce.DefaultConfig()
+	cfg.Partitions, cfg.Duration = 2, 300*time.Millisecond
+	return cfg
+}
 
-// BenchmarkProduce fills eight partitions of a broker of our own, in a process of its own, with 1 KiB records, acks=all; every
-// acknowledgement is fsynced. With KEYFRAME_PEER=host:port the same is done to that broker in turn, A B A B, each after a sync of the
-// file systems, and the median of the pairs' ratios is printed:
-//
-//	KEYFRAME_PEER=127.0.0.1:19092 go test -run '^$' -bench Produce -benchtime 1x ./bench/produce
-func BenchmarkProduce(b *testing.B) {
-	binary := filepath.Join(b.TempDir(), "keyframe")
-	require.NoError(b, process.Build(b.Context(), binary))
-	broker, err := process.Start(b.Context(), binary, filepath.Join(b.TempDir(), "data"), process.Options{})
-	require.NoError(b, err)
-	defer func() { require.NoError(b, broker.Stop()) }()
-	ours := broker.Kafka
-	peer := os.Getenv("KEYFRAME_PEER")
-	for range b.N {
-		var rates, ratios []float64
-		for pair := range pairs {
-			a := run(b, ours, pair)
-			rates = append(rates, a)
-			if peer == "" {
-				continue
-			}
-			other := run(b, peer, pair)
-			ratios = append(ratios, a/other)
-			b.Logf("pair %d: ours, fsync before the answer: %.0f MB/s; peer, its own durability: %.0f MB/s; ratio %.2f", pair+1, a, other, a/other)
-		}
-		b.ReportMetric(median(rates), "MB/s")
-		if len(ratios) > 0 {
-			b.ReportMetric(median(ratios), "x-of-peer")
-		}
+func TestFlatOut(t *testing.T) {
+	to, cfg := benchtest.Start(t), short()
+	cfg.Producers, cfg.Keys, cfg.ValueBytes = 2, 100, 50
+	phases := &phases{}
+	r, err := cfg.Run(t.Context(), to, phases)
+	require.NoError(t, err)
+	require.Equal(t, "fsync before the acknowledgement", r.Target.Durability)
+	throughput, _ := r.Figure("throughput")
+	records, _ := r.Figure("records")
+	require.Positive(t, records.Value)
+	require.InEpsilon(t, records.Value*66/1e6, throughput.Value, 1e-9, "keys count as well as values")
+	require.NotZero(t, phases.n.Load())
+	cpu, ok := r.Figure("broker CPU")
+	require.True(t, ok)
+	require.Equal(t, "s/GB", cpu.Unit)
+	again, err := cfg.Run(t.Context(), to, bench.Silent)
+	require.NoError(t, err, "the topic of the first run is gone")
+	require.Equal(t, cfg, again.Config)
+}
+
+// At a rate there are so many records, and no more, whatever the broker could take.
+func TestAtARate(t *testing.T) {
+	cfg := short()
+	cfg.Rate, cfg.Producers, cfg.Linger, cfg.Duration = 1000, 2, 0, time.Second
+	r, err := cfg.Run(t.Context(), benchtest.Start(t), bench.Silent)
+	require.NoError(t, err)
+	records, _ := r.Figure("records")
+	require.LessOrEqual(t, records.Value, 1001.0)
+	require.Positive(t, records.Value)
+}
+
+func TestRefused(t *testing.T) {
+	to := benchtest.Start(t)
+	for _, change := range []func(*produce.Config){
+		func(c *produce.Config) { c.Topic = "" }, func(c *produce.Config) { c.Partitions = 0 }, func(c *produce.Config) { c.Producers = 0 },
+		func(c *produce.Config) { c.Duration = 0 }, func(c *produce.Config) { c.Rate = -1 }, func(c *produce.Config) { c.ValueBytes = 0 },
+		func(c *produce.Config) { c.Acks = "some" }, func(c *produce.Config) { c.Configs = map[string]string{"max.message.bytes": "100"} },
+	} {
+		cfg := short()
+		change(&cfg)
+		_, err := cfg.Run(t.Context(), to, bench.Silent)
+		require.Error(t, err, "%+v", cfg)
 	}
 }
 
-func run(b *testing.B, addr string, pair int) float64 {
-	b.Helper()
-	syscall.Sync() // what the run before left for the kernel to write is not this one's to pay
-	r, err := Run(b.Context(), Config{Brokers: []string{addr}, Topic: fmt.Sprintf("bench-produce-%d-%d", os.Getpid(), pair),
-		Partitions: 8, RecordBytes: 1024, Duration: runSeconds * time.Second})
-	require.NoError(b, err)
-	return r.MBPerSecond()
-}
+type phases struct{ n atomic.Int64 }
 
-func median(v []float64) float64 {
-	v = slices.Sorted(slices.Values(v))
-	return v[len(v)/2]
-}
+func (p *phases) Phase(string, int64, string) { p.n.Add(1) }
+func (p *phases) At(int64)                    {}

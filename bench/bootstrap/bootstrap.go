@@ -1,89 +1,182 @@
-// Package bootstrap is the workload of a replica that comes up: fill a key-framed topic with the state of many keys, cut a key frame,
-// and measure how long a new replica takes from nothing to a verified copy.
+// Package bootstrap is the workload of a consumer that begins with nothing: how long until it holds the state of K keys, after U updates of them.
+//
+//	cfg := bootstrap.DefaultConfig()
+//	cfg.Updates = []int64{1_000_000, 10_000_000, 30_000_000}
+//	r, err := cfg.Run(ctx, t, bench.Silent)
+//
+// A log that is read from its start costs what was ever written, or what its cleaner has left of it; a key frame what there is. Where the target has a
+// state plane the consumer is a replica, verified against the log; else, or if Via says so, it reads the topic into a map as any Kafka client does.
 package bootstrap
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net/http"
-	"sync/atomic"
+	"slices"
 	"time"
 
 	"connectrpc.com/connect"
-	"github.com/twmb/franz-go/pkg/kadm"
-	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/keyframelog/keyframe/client"
+	"github.com/keyframelog/keyframe/bench"
+	"github.com/keyframelog/keyframe/bench/compare"
+	"github.com/keyframelog/keyframe/bench/keyed"
+	"github.com/keyframelog/keyframe/bench/load"
+	"github.com/keyframelog/keyframe/bench/result"
+	"github.com/keyframelog/keyframe/bench/target"
 	"github.com/keyframelog/keyframe/proto/state"
 	"github.com/keyframelog/keyframe/proto/state/stateconnect"
 )
 
+// Via is how the consumer reads.
+type Via string
+
+const (
+	ViaBest  Via = ""      // by key frames where there is a state plane, else as a Kafka client
+	ViaKafka Via = "kafka" // as a Kafka client
+)
+
 // Config is the workload.
 type Config struct {
-	Kafka      string // address
-	State      string // URL
-	Topic      string
-	Partitions int32
-	Keys       int // distinct; 16 bytes each
-	ValueBytes int
+	load.Shape
+	load.Producer
+	Topic      string            `json:"topic"` // made and dropped by Run
+	Partitions int32             `json:"partitions"`
+	Configs    map[string]string `json:"configs,omitempty"` // of the topic, beside cleanup.policy
+	Flush      target.Flush      `json:"flush"`
+	Updates    []int64           `json:"updates"`   // how many there were, in all, each time that it is measured; ascending
+	Consumers  int               `json:"consumers"` // that begin with nothing, each time; the median counts
+	Via        Via               `json:"via"`
+	Cut        bool              `json:"cut"`    // ask for a key frame before, where there is a state plane
+	Settle     bool              `json:"settle"` // wait before until the broker has nothing to do any more
 }
 
-// Fill creates the topic, puts every key once and cuts a key frame of all partitions.
-func Fill(ctx context.Context, cfg Config) error {
-	cl, err := kgo.NewClient(kgo.SeedBrokers(cfg.Kafka), kgo.DefaultProduceTopic(cfg.Topic), kgo.ProducerBatchCompression(kgo.NoCompression()),
-		kgo.MaxBufferedRecords(1<<18))
-	if err != nil {
-		return err
-	}
-	defer cl.Close()
-	policy := "compact"
-	created, err := kadm.NewClient(cl).CreateTopic(ctx, cfg.Partitions, 1, map[string]*string{"cleanup.policy": &policy}, cfg.Topic)
-	if err := errors.Join(err, created.Err); err != nil {
-		return err
-	}
-	noise := make([]byte, 1<<20+cfg.ValueBytes)
-	rand.NewChaCha8([32]byte{1}).Read(noise)
-	var failed atomic.Pointer[error]
-	for i := range cfg.Keys {
-		at := i * 7919 % (1 << 20)
-		cl.Produce(ctx, &kgo.Record{Key: fmt.Appendf(nil, "key-%012d", i), Value: noise[at : at+cfg.ValueBytes]}, func(_ *kgo.Record, err error) {
-			if err != nil {
-				failed.CompareAndSwap(nil, &err)
-			}
-		})
-	}
-	if err := cl.Flush(ctx); err != nil {
-		return err
-	}
-	if err := failed.Load(); err != nil {
-		return *err
-	}
-	_, err = stateconnect.NewStateServiceClient(http.DefaultClient, cfg.State).Cut(ctx, connect.NewRequest(&state.CutRequest{Topic: cfg.Topic}))
-	return err
+// DefaultConfig is a million keys, after a million updates and after five.
+func DefaultConfig() Config {
+	return Config{Shape: load.Shape{ValueBytes: 100, Keys: 1_000_000}, Producer: load.DefaultProducer(), Topic: "bench-bootstrap", Partitions: 8,
+		Updates: []int64{1_000_000, 5_000_000}, Consumers: 3}
 }
 
-// Run opens a replica from the newest frame and returns how long it took until it held every key, verified.
-func Run(ctx context.Context, cfg Config, store client.Store) (took time.Duration, err error) {
-	began := time.Now()
-	r, err := client.OpenReplica(ctx, client.Config{Brokers: []string{cfg.Kafka}, StateURL: cfg.State, Topic: cfg.Topic, Store: store})
+// Validate refuses what makes no sense.
+func (c Config) Validate() error {
+	switch {
+	case c.Topic == "":
+		return errors.New("the topic has no name")
+	case c.Partitions <= 0 || c.Consumers <= 0 || c.Keys <= 0:
+		return errors.New("partitions, consumers and keys are above zero")
+	case len(c.Updates) == 0 || !slices.IsSorted(c.Updates) || c.Updates[0] < c.Keys:
+		return fmt.Errorf("updates %v: ascending, and not fewer than the keys, each of which is written once at least", c.Updates)
+	case c.Via != ViaBest && c.Via != ViaKafka:
+		return fmt.Errorf("via %q: kafka, or nothing", c.Via)
+	}
+	return errors.Join(c.Shape.Validate(), c.Producer.Validate())
+}
+
+// Run implements bench.Workload. A consumer whose state is not what was written fails it.
+func (c Config) Run(ctx context.Context, t *target.Target, p bench.Progress) (r *result.Result, err error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	r = result.New("bootstrap", c)
+	configs := map[string]string{"cleanup.policy": "compact"}
+	for name, value := range c.Configs {
+		configs[name] = value
+	}
+	topic, err := t.Create(ctx, target.Topic{Name: c.Topic, Partitions: c.Partitions, Flush: c.Flush, Configs: configs})
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	took = time.Since(began)
-	defer func() { err = errors.Join(err, r.Close()) }()
-	d, err := r.Digest()
+	defer func() { err = errors.Join(err, topic.Drop(ctx)) }()
+	source, err := keyed.NewSource(t, c.Topic, c.Shape, c.Producer)
 	if err != nil {
-		return took, err
+		return nil, err
 	}
-	if d.Count != int64(cfg.Keys) {
-		return took, fmt.Errorf("the replica holds %d rows of %d", d.Count, cfg.Keys)
+	defer source.Close()
+	meter, err := t.Meter()
+	if err != nil {
+		return nil, err
 	}
-	for _, v := range r.Verify(ctx) {
-		if v.Outcome != client.Equal {
-			return took, fmt.Errorf("partition %d is %s: %s", v.Partition, v.Outcome, v.Reason)
+	p.Phase("every key once", c.Keys, "records")
+	if err := source.Each(ctx, p.At); err != nil {
+		return nil, err
+	}
+	times := result.Series{Name: "bootstrap time against history", XUnit: "updates", YUnit: "s"}
+	var last step
+	for _, updates := range c.Updates {
+		n := updates - source.Sent()
+		p.Phase("updates", n, "records")
+		if err := source.Update(ctx, n, p.At); err != nil {
+			return nil, err
+		}
+		if err := meter.Stop(); err != nil {
+			return nil, err
+		}
+		if last, err = c.measure(ctx, t, topic, source, p); err != nil {
+			return nil, fmt.Errorf("after %d updates: %w", updates, err)
+		}
+		times.X, times.Y = append(times.X, float64(updates)), append(times.Y, last.took.Median)
+	}
+	r.Add("bootstrap", last.took.Median, "s", result.Lower)
+	r.Add("records read", float64(last.cost.Records), "records", result.Lower)
+	r.Add("received", float64(last.cost.Bytes)/1e6, "MB", result.Lower)
+	r.Add("slowest", last.took.Max, "s", result.Lower)
+	if n := len(c.Updates); n > 1 {
+		r.Add("growth of the time", times.Y[n-1]/times.Y[0], "x", result.Lower)
+	}
+	meter.AddAs(r, "while writing, ", c.Updates[len(c.Updates)-1]*c.RecordBytes())
+	r.Series = append(r.Series, times)
+	return r.End(t.Describe(topic.Durability)), nil
+}
+
+// step is what was measured after so many updates.
+type step struct {
+	took compare.Spread // s
+	cost keyed.Cost     // of one consumer
+}
+
+func (c Config) measure(ctx context.Context, t *target.Target, topic *target.Created, source *keyed.Source, p bench.Progress) (s step, err error) {
+	if c.Settle {
+		p.Phase("settle", 0, "")
+		if _, _, err := t.Settle(ctx); err != nil {
+			return s, err
 		}
 	}
-	return took, nil
+	if c.Cut && t.StateURL != "" {
+		p.Phase("cut", 0, "")
+		plane := stateconnect.NewStateServiceClient(http.DefaultClient, t.StateURL)
+		if _, err := plane.Cut(ctx, connect.NewRequest(&state.CutRequest{Topic: c.Topic})); err != nil {
+			return s, err
+		}
+	}
+	ends, err := topic.Ends(ctx)
+	if err != nil {
+		return s, err
+	}
+	want := source.Digest()
+	var took []float64
+	p.Phase("bootstrap", int64(c.Consumers), "consumers")
+	for i := range c.Consumers {
+		var f keyed.Follower
+		if c.Via == ViaKafka || t.StateURL == "" {
+			f = keyed.NewConsumer(t, c.Topic)
+		} else if f, err = keyed.NewReplica(t, c.Topic, ""); err != nil {
+			return s, err
+		}
+		began := time.Now()
+		if err := f.CatchUp(ctx, ends); err != nil {
+			return s, errors.Join(err, f.Close())
+		}
+		took = append(took, time.Since(began).Seconds())
+		got, err := f.Digest()
+		if err == nil && got != want {
+			err = fmt.Errorf("a state of %d rows is not the one of %d that was written", got.Count, want.Count)
+		}
+		s.cost = f.Cost()
+		if err := errors.Join(err, f.Close()); err != nil {
+			return s, err
+		}
+		p.At(int64(i + 1))
+	}
+	s.took = compare.SpreadOf(took)
+	return s, nil
 }

@@ -1,42 +1,49 @@
-package bootstrap
+package bootstrap_test
 
 import (
-	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/keyframelog/keyframe/broker/process"
-	"github.com/keyframelog/keyframe/client"
+	"github.com/keyframelog/keyframe/bench"
+	"github.com/keyframelog/keyframe/bench/benchtest"
+	"github.com/keyframelog/keyframe/bench/bootstrap"
 )
 
-// BenchmarkBootstrap brings up replicas of 1 M rows of 16 + 100 bytes, the broker on the same machine in a process of its own:
-//
-//	go test -run '^$' -bench Bootstrap -benchtime 5x ./bench/bootstrap
-func BenchmarkBootstrap(b *testing.B) {
-	binary := filepath.Join(b.TempDir(), "keyframe")
-	require.NoError(b, process.Build(b.Context(), binary))
-	broker, err := process.Start(b.Context(), binary, filepath.Join(b.TempDir(), "data"), process.Options{})
-	require.NoError(b, err)
-	defer func() { require.NoError(b, broker.Stop()) }()
-	for _, partitions := range []int32{1, 4} {
-		cfg := Config{Kafka: broker.Kafka, State: broker.State, Topic: "bootstrap", Partitions: partitions, Keys: 1_000_000, ValueBytes: 100}
-		cfg.Topic += map[int32]string{1: "-1", 4: "-4"}[partitions]
-		require.NoError(b, Fill(b.Context(), cfg))
-		name := map[int32]string{1: "partitions=1", 4: "partitions=4"}[partitions]
-		b.Run(name+"/memory", func(b *testing.B) { measure(b, cfg, func() client.Store { return client.Memory() }) })
-		b.Run(name+"/pebble", func(b *testing.B) {
-			measure(b, cfg, func() client.Store { return client.Dir(filepath.Join(b.TempDir(), "replica")) })
-		})
+func small() bootstrap.Config {
+	cfg := bootstrap.DefaultConfig()
+	cfg.Keys, cfg.ValueBytes, cfg.Partitions, cfg.Consumers, cfg.Updates = 500, 20, 2, 2, []int64{500, 4000}
+	return cfg
+}
+
+// By a key frame a consumer gets each key once, however many updates there were; as a Kafka client every record that is kept.
+func TestBothWaysEndInTheStateThatWasWritten(t *testing.T) {
+	to := benchtest.Start(t)
+	for via, records := range map[bootstrap.Via]float64{bootstrap.ViaBest: 500, bootstrap.ViaKafka: 4000} {
+		cfg := small()
+		cfg.Via, cfg.Cut = via, via == bootstrap.ViaBest
+		r, err := cfg.Run(t.Context(), to, bench.Silent)
+		require.NoError(t, err)
+		require.Equal(t, "bootstrap", r.Figures[0].Name)
+		require.Positive(t, r.Figures[0].Value)
+		read, _ := r.Figure("records read")
+		require.Equal(t, records, read.Value, "%q", via)
+		received, _ := r.Figure("received")
+		require.Greater(t, received.Value*1e6, records*36, "keys and values at least")
+		require.Equal(t, []float64{500, 4000}, r.Series[0].X)
 	}
 }
 
-func measure(b *testing.B, cfg Config, store func() client.Store) {
-	var seconds float64
-	for range b.N {
-		took, err := Run(b.Context(), cfg, store())
-		require.NoError(b, err)
-		seconds += took.Seconds()
+func TestRefused(t *testing.T) {
+	to := benchtest.Start(t)
+	for _, change := range []func(*bootstrap.Config){
+		func(c *bootstrap.Config) { c.Topic = "" }, func(c *bootstrap.Config) { c.Partitions = 0 }, func(c *bootstrap.Config) { c.Keys = 0 },
+		func(c *bootstrap.Config) { c.Updates = nil }, func(c *bootstrap.Config) { c.Updates = []int64{10} }, func(c *bootstrap.Config) { c.Updates = []int64{4000, 500} },
+		func(c *bootstrap.Config) { c.Consumers = 0 }, func(c *bootstrap.Config) { c.Via = "magic" }, func(c *bootstrap.Config) { c.Configs = map[string]string{"x": "y"} },
+	} {
+		cfg := small()
+		change(&cfg)
+		_, err := cfg.Run(t.Context(), to, bench.Silent)
+		require.Error(t, err, "%+v", cfg)
 	}
-	b.ReportMetric(float64(cfg.Keys)*float64(b.N)/seconds, "rows/s")
 }

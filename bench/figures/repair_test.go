@@ -10,7 +10,9 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/keyframelog/keyframe/bench/bootstrap"
+	"github.com/keyframelog/keyframe/bench/keyed"
+	records "github.com/keyframelog/keyframe/bench/load"
+	"github.com/keyframelog/keyframe/bench/target"
 	"github.com/keyframelog/keyframe/client"
 )
 
@@ -45,9 +47,16 @@ func newWorld(t testing.TB, rows int) *world { return fill(t, startNode(t, ""), 
 
 func fill(t testing.TB, n *node, rows int) *world {
 	w := &world{node: n, rows: rows, noise: rand.NewChaCha8([32]byte{2})}
-	require.NoError(t, bootstrap.Fill(t.Context(), bootstrap.Config{
-		Kafka: w.kafka, State: "http://" + w.state, Topic: topicName, Partitions: 1, Keys: rows, ValueBytes: valueSize,
-	}))
+	to, err := target.Open(t.Context(), target.Config{Brokers: []string{w.kafka}, StateURL: "http://" + w.state})
+	require.NoError(t, err)
+	defer to.Close()
+	_, err = to.Create(t.Context(), target.Topic{Name: topicName, Partitions: 1, Configs: map[string]string{"cleanup.policy": "compact"}})
+	require.NoError(t, err)
+	source, err := keyed.NewSource(to, topicName, records.Shape{Keys: int64(rows), ValueBytes: valueSize}, records.DefaultProducer())
+	require.NoError(t, err)
+	defer source.Close()
+	require.NoError(t, source.Each(t.Context(), func(int64) {}))
+	w.cut(topicName)
 	w.producer = w.kafkaClient(kgo.DefaultProduceTopic(topicName), kgo.ProducerBatchCompression(kgo.NoCompression()), kgo.MaxBufferedRecords(1<<18))
 	w.next = w.partitions(topicName)[0].LastStableOffset
 	return w

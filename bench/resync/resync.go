@@ -1,0 +1,178 @@
+// Package resync is the workload of a consumer that was away: it held the state, slept through many updates of few keys, and is to hold it again.
+//
+//	cfg := resync.DefaultConfig()
+//	r, err := cfg.Run(ctx, t, bench.Silent)
+//
+// Who goes on reading the log reads all of it; a replica whose position was trimmed gets what changed, each key once. Its figures: the time until it is
+// current again, and what it received for that. What it holds in the end is compared with what was written.
+package resync
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"time"
+
+	"connectrpc.com/connect"
+
+	"github.com/keyframelog/keyframe/bench"
+	"github.com/keyframelog/keyframe/bench/bootstrap"
+	"github.com/keyframelog/keyframe/bench/keyed"
+	"github.com/keyframelog/keyframe/bench/load"
+	"github.com/keyframelog/keyframe/bench/result"
+	"github.com/keyframelog/keyframe/bench/target"
+	"github.com/keyframelog/keyframe/proto/state"
+	"github.com/keyframelog/keyframe/proto/state/stateconnect"
+)
+
+// Config is the workload.
+type Config struct {
+	load.Shape
+	load.Producer
+	Topic      string            `json:"topic"` // made and dropped by Run
+	Partitions int32             `json:"partitions"`
+	Configs    map[string]string `json:"configs,omitempty"` // of the topic, beside cleanup.policy
+	Flush      target.Flush      `json:"flush"`
+	Updates    int64             `json:"updates"` // that it sleeps through
+	Changed    int64             `json:"changed"` // keys among which they are
+	Via        bootstrap.Via     `json:"via"`
+	Settle     bool              `json:"settle"` // wait before it wakes until the broker has nothing to do any more
+}
+
+// DefaultConfig is a million keys, of which 20,000 change in a million updates.
+func DefaultConfig() Config {
+	return Config{Shape: load.Shape{ValueBytes: 100, Keys: 1_000_000}, Producer: load.DefaultProducer(), Topic: "bench-resync", Partitions: 8,
+		Updates: 1_000_000, Changed: 20_000}
+}
+
+// Validate refuses what makes no sense.
+func (c Config) Validate() error {
+	switch {
+	case c.Topic == "":
+		return errors.New("the topic has no name")
+	case c.Partitions <= 0 || c.Updates <= 0:
+		return errors.New("partitions and updates are above zero")
+	case c.Changed <= 0 || c.Changed > c.Keys:
+		return fmt.Errorf("from 1 to %d keys change, not %d", c.Keys, c.Changed)
+	case c.Via != bootstrap.ViaBest && c.Via != bootstrap.ViaKafka:
+		return fmt.Errorf("via %q: kafka, or nothing", c.Via)
+	}
+	return errors.Join(c.Shape.Validate(), c.Producer.Validate())
+}
+
+// Run implements bench.Workload. A consumer whose state is not what was written fails it.
+func (c Config) Run(ctx context.Context, t *target.Target, p bench.Progress) (r *result.Result, err error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	r = result.New("resync", c)
+	configs := map[string]string{"cleanup.policy": "compact"}
+	for name, value := range c.Configs {
+		configs[name] = value
+	}
+	topic, err := t.Create(ctx, target.Topic{Name: c.Topic, Partitions: c.Partitions, Flush: c.Flush, Configs: configs})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, topic.Drop(ctx)) }()
+	source, err := keyed.NewSource(t, c.Topic, c.Shape, c.Producer)
+	if err != nil {
+		return nil, err
+	}
+	defer source.Close()
+	follower, done, err := c.follower(t)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, follower.Close(), done()) }()
+
+	p.Phase("every key once", c.Keys, "records")
+	if err := source.Each(ctx, p.At); err != nil {
+		return nil, err
+	}
+	p.Phase("first copy", 0, "")
+	if _, err := c.catchUp(ctx, topic, follower, source); err != nil {
+		return nil, fmt.Errorf("the first copy: %w", err)
+	}
+	if err := follower.Close(); err != nil {
+		return nil, err
+	}
+	p.Phase("asleep", c.Updates, "records")
+	if err := source.UpdateSome(ctx, c.Updates, c.Changed, p.At); err != nil {
+		return nil, err
+	}
+	if err := c.wait(ctx, t, p); err != nil {
+		return nil, err
+	}
+	before := follower.Cost()
+	meter, err := t.Meter()
+	if err != nil {
+		return nil, err
+	}
+	p.Phase("awake", 0, "")
+	took, err := c.catchUp(ctx, topic, follower, source)
+	if err != nil {
+		return nil, err
+	}
+	cost := follower.Cost().Sub(before)
+	if err := meter.Stop(); err != nil {
+		return nil, err
+	}
+	r.Add("resync", took.Seconds(), "s", result.Lower)
+	r.Add("received", float64(cost.Bytes)/1e6, "MB", result.Lower)
+	r.Add("records read", float64(cost.Records), "records", result.Lower)
+	r.Add("broker CPU", meter.CPU().Seconds(), "s", result.Lower)
+	return r.End(t.Describe(topic.Durability)), nil
+}
+
+// follower keeps its copy where it outlives the sleep. done removes it.
+func (c Config) follower(t *target.Target) (f keyed.Follower, done func() error, err error) {
+	if c.Via == bootstrap.ViaKafka || t.StateURL == "" {
+		return keyed.NewConsumer(t, c.Topic), func() error { return nil }, nil
+	}
+	dir, err := os.MkdirTemp("", "keyframe-resync-")
+	if err != nil {
+		return nil, nil, err
+	}
+	done = func() error { return os.RemoveAll(dir) }
+	if f, err = keyed.NewReplica(t, c.Topic, dir); err != nil {
+		return nil, nil, errors.Join(err, done())
+	}
+	return f, done, nil
+}
+
+// catchUp makes the copy current, and compares it with what was written, which is not in the time that it took.
+func (c Config) catchUp(ctx context.Context, topic *target.Created, f keyed.Follower, source *keyed.Source) (took time.Duration, err error) {
+	ends, err := topic.Ends(ctx)
+	if err != nil {
+		return 0, err
+	}
+	began := time.Now()
+	if err := f.CatchUp(ctx, ends); err != nil {
+		return 0, err
+	}
+	took = time.Since(began)
+	got, err := f.Digest()
+	if want := source.Digest(); err == nil && got != want {
+		err = fmt.Errorf("a state of %d rows is not the one of %d that was written", got.Count, want.Count)
+	}
+	return took, err
+}
+
+// wait lets the broker do what it does with what was written.
+func (c Config) wait(ctx context.Context, t *target.Target, p bench.Progress) error {
+	if t.StateURL != "" {
+		plane := stateconnect.NewStateServiceClient(http.DefaultClient, t.StateURL)
+		if _, err := plane.Cut(ctx, connect.NewRequest(&state.CutRequest{Topic: c.Topic})); err != nil {
+			return err
+		}
+	}
+	if !c.Settle {
+		return nil
+	}
+	p.Phase("settle", 0, "")
+	_, _, err := t.Settle(ctx)
+	return err
+}

@@ -1,0 +1,187 @@
+package report
+
+import (
+	"bytes"
+	"fmt"
+	"image/color"
+	"math"
+	"strconv"
+
+	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/plotter"
+	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
+	"gonum.org/v1/plot/vg/vgsvg"
+
+	"github.com/keyframelog/keyframe/bench/result"
+)
+
+// run is one of those that are drawn into one plot.
+type run struct {
+	name string
+	side int // 0 or 1
+	no   int // of its pair
+	*result.Result
+}
+
+type drawing struct {
+	title string
+	svg   []byte
+}
+
+// colors are those of the two sides: told apart by who sees no red or no green, too.
+var colors = []color.Color{color.RGBA{0x00, 0x6d, 0xb0, 0xff}, color.RGBA{0xd9, 0x5f, 0x02, 0xff}}
+
+const (
+	width  = 22 * vg.Centimeter
+	height = 9 * vg.Centimeter
+	margin = 0.5 * vg.Centimeter
+)
+
+// drawAll makes a plot of each series that the runs have, by its name, and one of each latency.
+func drawAll(runs []run) (out []drawing, err error) {
+	for i, s := range runs[0].Series {
+		p := newPlot(s.Name, s.XUnit, s.YUnit)
+		p.Y.Min = 0
+		p.X.Tick.Marker, p.Y.Tick.Marker = plot.TickerFunc(evenTicks), plot.TickerFunc(evenTicks)
+		for _, r := range runs {
+			if i < len(r.Series) && r.Series[i].Name == s.Name {
+				if err := addLine(p, r, points(r.Series[i].X, r.Series[i].Y)); err != nil {
+					return nil, err
+				}
+			}
+		}
+		d, err := render(p, s.Name)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, d)
+	}
+	for i, l := range runs[0].Latency {
+		d, err := drawLatency(runs, i, l.Name+" percentiles")
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, d)
+	}
+	return out, nil
+}
+
+// drawLatency draws percentiles so that each further nine has the same room: what is rare is what matters.
+func drawLatency(runs []run, i int, name string) (drawing, error) {
+	p := newPlot(name, "percentile", "ms")
+	p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: -1}
+	p.X.Tick.Marker = plot.ConstantTicks{{Value: 0, Label: "0"}, {Value: 1, Label: "90"}, {Value: 2, Label: "99"}, {Value: 3, Label: "99.9"}, {Value: 4, Label: "99.99"}, {Value: 5, Label: "99.999"}}
+	for _, r := range runs {
+		if i >= len(r.Latency) {
+			continue
+		}
+		var x, y []float64
+		for _, q := range r.Latency[i].Distribution {
+			if q.Percent < 100 && q.Ms > 0 {
+				x, y = append(x, -math.Log10(1-q.Percent/100)), append(y, q.Ms)
+			}
+		}
+		if err := addLine(p, r, points(x, y)); err != nil {
+			return drawing{}, err
+		}
+	}
+	return render(p, name)
+}
+
+func newPlot(title, x, y string) *plot.Plot {
+	p := plot.New()
+	p.Title.Text, p.X.Label.Text, p.Y.Label.Text = title, x, y
+	p.Title.Padding = vg.Points(6)
+	for _, style := range []*draw.TextStyle{&p.Title.TextStyle, &p.X.Label.TextStyle, &p.Y.Label.TextStyle, &p.X.Tick.Label, &p.Y.Tick.Label, &p.Legend.TextStyle} {
+		style.Font.Variant = "Sans"
+	}
+	p.Legend.Top, p.Legend.Padding = true, vg.Points(3)
+	grid := plotter.NewGrid()
+	grid.Vertical.Color, grid.Horizontal.Color = color.Gray{0xe6}, color.Gray{0xe6}
+	p.Add(grid)
+	return p
+}
+
+// addLine draws one run; the first of a side stands in the legend.
+func addLine(p *plot.Plot, r run, xy plotter.XYs) error {
+	if len(xy) == 0 {
+		return nil
+	}
+	line, marks, err := plotter.NewLinePoints(xy)
+	if err != nil {
+		return fmt.Errorf("%s: %w", p.Title.Text, err)
+	}
+	line.Color, line.Width = colors[r.side], vg.Points(1.2)
+	marks.Color, marks.Radius, marks.Shape = colors[r.side], vg.Points(1.5), draw.CircleGlyph{}
+	p.Add(line)
+	if len(xy) <= 12 {
+		p.Add(marks)
+	}
+	if r.no == 0 {
+		p.Legend.Add(r.name, line)
+	}
+	return nil
+}
+
+func points(x, y []float64) plotter.XYs {
+	out := make(plotter.XYs, 0, len(x))
+	for i := range min(len(x), len(y)) {
+		if !math.IsNaN(y[i]) && !math.IsInf(y[i], 0) {
+			out = append(out, plotter.XY{X: x[i], Y: y[i]})
+		}
+	}
+	return out
+}
+
+// evenTicks are some six, at round numbers.
+func evenTicks(least, most float64) (ticks []plot.Tick) {
+	step := math.Pow(10, math.Floor(math.Log10((most-least)/6)))
+	for _, more := range []float64{2, 2.5, 2} { // 1, 2, 5, 10
+		if (most-least)/step > 7 {
+			step *= more
+		}
+	}
+	for i := math.Ceil(least / step); i*step <= most; i++ {
+		ticks = append(ticks, plot.Tick{Value: i * step, Label: tickLabel(i * step)})
+	}
+	return ticks
+}
+
+// tickLabel writes large numbers short.
+func tickLabel(v float64) string {
+	for _, unit := range []struct {
+		of   float64
+		name string
+	}{{1e9, "G"}, {1e6, "M"}, {1e3, "k"}} {
+		if math.Abs(v) >= 10*unit.of || math.Abs(v) >= unit.of && unit.of > 1e3 {
+			return strconv.FormatFloat(v/unit.of, 'f', -1, 64) + unit.name
+		}
+	}
+	return strconv.FormatFloat(v, 'g', 4, 64)
+}
+
+// headroom is what the legend takes above the lines.
+const headroom = 1.2
+
+func render(p *plot.Plot, title string) (drawing, error) {
+	p.Y.Max *= headroom
+	if p.Y.Max <= p.Y.Min { // a line at zero
+		p.Y.Max = p.Y.Min + 1
+	}
+	if _, log := p.Y.Scale.(plot.LogScale); log {
+		p.Y.Max *= 2
+	}
+	c := vgsvg.New(width, height)
+	p.Draw(draw.Crop(draw.New(c), 0, -margin, 0, -margin))
+	var svg bytes.Buffer
+	if _, err := c.WriteTo(&svg); err != nil {
+		return drawing{}, err
+	}
+	// Inside a page an SVG begins with its element.
+	data := svg.Bytes()
+	if i := bytes.Index(data, []byte("<svg")); i > 0 {
+		data = data[i:]
+	}
+	return drawing{title, data}, nil
+}

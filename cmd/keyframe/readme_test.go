@@ -50,7 +50,7 @@ func TestReadmeCommands(t *testing.T) {
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	for _, want := range []string{"alice", "apples", `{"name":"A","tags":{"y":2}}`, "equal, 1 row,", `"caughtUp":[0]`, "no problem found",
-		"1 delta written; equal", "every fault was found and put right", "~ alice  online -> offline", `{"key":"bob","partition":0,"before":{"value":"away"`, `"value":"b25saW5l"`} {
+		"1 delta written; equal", "every fault was found and put right", "produce on keyframe: Keyframe", "~ alice  online -> offline", `{"key":"bob","partition":0,"before":{"value":"away"`, `"value":"b25saW5l"`} {
 		require.Contains(t, string(out), want)
 	}
 }

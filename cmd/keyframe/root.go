@@ -47,6 +47,7 @@ Settings: flags, then KEYFRAME_* variables, then the YAML file of --config. "key
 		newConfigCommand(),
 		newDemoCommand(),
 		newDrillCommand(),
+		newBenchCommand(),
 	)
 	return root
 }

@@ -1,0 +1,98 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/keyframelog/keyframe/bench"
+	"github.com/keyframelog/keyframe/bench/compare"
+	"github.com/keyframelog/keyframe/bench/report"
+	"github.com/keyframelog/keyframe/bench/target"
+)
+
+// newWorkloadCommand runs a workload against one broker.
+func newWorkloadCommand(b benchmark) *cobra.Command {
+	var (
+		runs int
+		dir  string
+	)
+	cmd := b.command(func(cmd *cobra.Command, c *config, w bench.Workload) error {
+		if runs < 1 {
+			return fmt.Errorf("--runs %d: one at least", runs)
+		}
+		return measured(cmd, c, dir, func(ctx context.Context, p bench.Progress) (found report.Data, err error) {
+			t, err := openTarget(ctx, c, target.Config{})
+			if err != nil {
+				return found, err
+			}
+			defer t.Close()
+			for range runs {
+				r, err := w.Run(ctx, t, p)
+				if err != nil {
+					return found, err
+				}
+				found.Results = append(found.Results, r)
+			}
+			return found, nil
+		})
+	})
+	declareReport(cmd, &dir)
+	cmd.Flags().IntVar(&runs, "runs", 1, "how often it is measured")
+	return cmd
+}
+
+// newCompareWorkloadCommand runs a workload against two.
+func newCompareWorkloadCommand(b benchmark) *cobra.Command {
+	var (
+		peer  target.Config
+		pairs int
+		dir   string
+	)
+	b.example = ""
+	cmd := b.command(func(cmd *cobra.Command, c *config, w bench.Workload) error {
+		if len(peer.Brokers) == 0 {
+			return errors.New("--peer is missing: the address of the other broker")
+		}
+		return measured(cmd, c, dir, func(ctx context.Context, p bench.Progress) (found report.Data, err error) {
+			ours, err := openTarget(ctx, c, target.Config{})
+			if err != nil {
+				return found, err
+			}
+			defer ours.Close()
+			theirs, err := target.Open(ctx, peer)
+			if err != nil {
+				return found, err
+			}
+			defer theirs.Close()
+			compared, err := compare.Run(ctx, compare.Side{Target: ours, Workload: w}, compare.Side{Target: theirs, Workload: w}, pairs, p)
+			if err == nil {
+				found.Comparisons = append(found.Comparisons, compared)
+			}
+			return found, err
+		})
+	})
+	declareReport(cmd, &dir)
+	cmd.Flags().StringSliceVar(&peer.Brokers, "peer", nil, "Kafka-protocol address of the other broker")
+	cmd.Flags().StringVar(&peer.StateURL, "peer-state-url", "", "state plane of the other broker, if it has one")
+	cmd.Flags().StringVar(&peer.Name, "peer-name", "", "what the other broker is called (default: what it says)")
+	cmd.Flags().IntVar(&pairs, "pairs", 5, "how often each is measured")
+	return cmd
+}
+
+func declareReport(cmd *cobra.Command, dir *string) {
+	cmd.Flags().StringVar(dir, "report", "", "directory for a report: one page that stands alone, plots and everything that was measured")
+	must(cmd.MarkFlagDirname("report"))
+}
+
+// openTarget opens the broker of the settings, with its state plane if there is one: the default one counts where it answers and is not contradicted by
+// other brokers than the default.
+func openTarget(ctx context.Context, c *config, cfg target.Config) (*target.Target, error) {
+	cfg.Brokers, cfg.StateURL = brokerList(c), c.str("state-url")
+	if c.source("state-url") == "default" && (c.source("brokers") != "default" || !target.HasStatePlane(ctx, cfg.StateURL)) {
+		cfg.StateURL = ""
+	}
+	return target.Open(ctx, cfg)
+}

@@ -9,7 +9,7 @@ export CGO_ENABLED ?= 0
 ADDR    ?=
 RUN     ?= .
 
-.PHONY: build demo test race conformance bench figures generate lint cross interop
+.PHONY: build demo test race conformance bench bench-peer figures generate lint cross interop
 
 build:
 	$(GO) build -o bin/keyframe ./cmd/keyframe
@@ -31,6 +31,10 @@ conformance:
 
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+# Keyframe beside Apache Kafka, row by row, into bench/README.md; hours. ONLY=pattern of rows, PAIRS=how often, REPORT=directory for plots and raw data.
+bench-peer:
+	@$(GO) run ./bench/suite -only "$(ONLY)" -pairs $(or $(PAIRS),5) -report "$(REPORT)"
 
 # What is promised of replicas, measured and beside its bound; ONLY=repair|wake|check|upkeep|alarm|reconnect|scrub for some of it.
 figures:

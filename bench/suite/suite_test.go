@@ -1,0 +1,66 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/keyframelog/keyframe/bench/compare"
+	"github.com/keyframelog/keyframe/bench/result"
+)
+
+func pair(a, b, cpuA, cpuB float64) compare.Pair {
+	run := func(name string, mbps, cpu float64) *result.Result {
+		r := result.New("produce", nil)
+		r.Add("throughput", mbps, "MB/s", result.Higher)
+		r.Add("broker CPU", cpu, "s/GB", result.Lower)
+		return r.End(result.Target{Name: name, Command: []string{"/somewhere/" + name}})
+	}
+	return compare.Pair{A: run("keyframe", a, cpuA), B: run("kafka", b, cpuB)}
+}
+
+func TestWhatCostsLessIsTimesBetter(t *testing.T) {
+	r := row{name: "x", title: "produce", aims: []aim{{"throughput", 1.2}, {"broker CPU", atMost(0.5)}, {"nowhere", 1}}}
+	m := r.judge(compare.Of([]compare.Pair{pair(130, 100, 1, 4), pair(120, 100, 2, 4), pair(150, 100, 1, 2)}))
+	require.Len(t, m.Lines, 2, "what was not measured is not told")
+	require.InDelta(t, 1.3, m.Lines[0].Times.Median, 1e-9)
+	require.InDelta(t, 2, m.Lines[1].Times.Median, 1e-9)
+	require.True(t, m.kept())
+	require.Empty(t, m.A.Command, "paths of the machine stay there")
+	require.False(t, r.judge(compare.Of([]compare.Pair{pair(110, 100, 1, 4)})).kept())
+	require.False(t, r.judge(compare.Of([]compare.Pair{pair(130, 100, 3, 4)})).kept())
+}
+
+// A run of some rows leaves what was measured of the others, and the text around the table.
+func TestRowsAreKept(t *testing.T) {
+	dir := t.TempDir()
+	file, readme := filepath.Join(dir, "table.json"), filepath.Join(dir, "README.md")
+	require.NoError(t, os.WriteFile(readme, []byte("before\n"+begin+"\nold\n"+end+"\nafter\n"), 0o644))
+	all := rows()
+	for _, r := range []row{all[1], all[0]} {
+		table, err := readTable(file)
+		require.NoError(t, err)
+		r.aims = []aim{{"throughput", 1.2}}
+		table.put(r.judge(compare.Of([]compare.Pair{pair(100, 100, 1, 1)})))
+		require.NoError(t, table.write(file, readme))
+	}
+	text, err := os.ReadFile(readme)
+	require.NoError(t, err)
+	require.Regexp(t, `(?s)^before\n`+begin+`\n\| workload.*produce 1 KiB.*\*\*missed\*\*.*produce 100 B.*`+end+`\nafter\n$`, string(text))
+	require.NotContains(t, string(text), "old")
+	require.NoError(t, os.WriteFile(readme, []byte("no marks"), 0o644))
+	table, err := readTable(file)
+	require.NoError(t, err)
+	require.ErrorContains(t, table.write(file, readme), "no place for the table")
+}
+
+func TestRowsHaveNamesOfTheirOwn(t *testing.T) {
+	seen := map[string]bool{}
+	for _, r := range rows() {
+		require.False(t, seen[r.name], r.name)
+		seen[r.name] = true
+		require.NotEmpty(t, r.aims, r.name)
+	}
+}

@@ -38,38 +38,33 @@ const (
 
 // Config is the workload.
 type Config struct {
+	target.Topic
 	load.Shape
 	load.Producer
-	Topic      string            `json:"topic"` // made and dropped by Run
-	Partitions int32             `json:"partitions"`
-	Configs    map[string]string `json:"configs,omitempty"` // of the topic, beside cleanup.policy
-	Flush      target.Flush      `json:"flush"`
-	Updates    []int64           `json:"updates"`   // how many there were, in all, each time that it is measured; ascending
-	Consumers  int               `json:"consumers"` // that begin with nothing, each time; the median counts
-	Via        Via               `json:"via"`
-	Cut        bool              `json:"cut"`    // ask for a key frame before, where there is a state plane
-	Settle     bool              `json:"settle"` // wait before until the broker has nothing to do any more
+	Updates   []int64 `json:"updates"`   // how many there were, in all, each time that it is measured; ascending
+	Consumers int     `json:"consumers"` // that begin with nothing, each time; the median counts
+	Via       Via     `json:"via"`
+	Cut       bool    `json:"cut"`    // ask for a key frame before, where there is a state plane
+	Settle    bool    `json:"settle"` // wait before until the broker has nothing to do any more
 }
 
 // DefaultConfig is a million keys, after a million updates and after five.
 func DefaultConfig() Config {
-	return Config{Shape: load.Shape{ValueBytes: 100, Keys: 1_000_000}, Producer: load.DefaultProducer(), Topic: "bench-bootstrap", Partitions: 8,
+	return Config{Shape: load.Shape{ValueBytes: 100, Keys: 1_000_000}, Producer: load.DefaultProducer(), Topic: target.Topic{Name: "bench-bootstrap", Partitions: 8},
 		Updates: []int64{1_000_000, 5_000_000}, Consumers: 3}
 }
 
 // Validate refuses what makes no sense.
 func (c Config) Validate() error {
 	switch {
-	case c.Topic == "":
-		return errors.New("the topic has no name")
-	case c.Partitions <= 0 || c.Consumers <= 0 || c.Keys <= 0:
-		return errors.New("partitions, consumers and keys are above zero")
+	case c.Consumers <= 0 || c.Keys <= 0:
+		return errors.New("consumers and keys are above zero")
 	case len(c.Updates) == 0 || !slices.IsSorted(c.Updates) || c.Updates[0] < c.Keys:
 		return fmt.Errorf("updates %v: ascending, and not fewer than the keys, each of which is written once at least", c.Updates)
 	case c.Via != ViaBest && c.Via != ViaKafka:
 		return fmt.Errorf("via %q: kafka, or nothing", c.Via)
 	}
-	return errors.Join(c.Shape.Validate(), c.Producer.Validate())
+	return errors.Join(c.Topic.Validate(), c.Shape.Validate(), c.Producer.Validate())
 }
 
 // Run implements bench.Workload. A consumer whose state is not what was written fails it.
@@ -78,16 +73,12 @@ func (c Config) Run(ctx context.Context, t *target.Target, p bench.Progress) (r 
 		return nil, err
 	}
 	r = result.New("bootstrap", c)
-	configs := map[string]string{"cleanup.policy": "compact"}
-	for name, value := range c.Configs {
-		configs[name] = value
-	}
-	topic, err := t.Create(ctx, target.Topic{Name: c.Topic, Partitions: c.Partitions, Flush: c.Flush, Configs: configs})
+	topic, err := t.Create(ctx, c.Compacted())
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, topic.Drop(ctx)) }()
-	source, err := keyed.NewSource(t, c.Topic, c.Shape, c.Producer)
+	source, err := keyed.NewSource(t, c.Name, c.Shape, c.Producer)
 	if err != nil {
 		return nil, err
 	}
@@ -144,7 +135,7 @@ func (c Config) measure(ctx context.Context, t *target.Target, topic *target.Cre
 	if c.Cut && t.StateURL != "" {
 		p.Phase("cut", 0, "")
 		plane := stateconnect.NewStateServiceClient(http.DefaultClient, t.StateURL)
-		if _, err := plane.Cut(ctx, connect.NewRequest(&state.CutRequest{Topic: c.Topic})); err != nil {
+		if _, err := plane.Cut(ctx, connect.NewRequest(&state.CutRequest{Topic: c.Name})); err != nil {
 			return s, err
 		}
 	}
@@ -158,8 +149,8 @@ func (c Config) measure(ctx context.Context, t *target.Target, topic *target.Cre
 	for i := range c.Consumers {
 		var f keyed.Follower
 		if c.Via == ViaKafka || t.StateURL == "" {
-			f = keyed.NewConsumer(t, c.Topic)
-		} else if f, err = keyed.NewReplica(t, c.Topic, ""); err != nil {
+			f = keyed.NewConsumer(t, c.Name)
+		} else if f, err = keyed.NewReplica(t, c.Name, ""); err != nil {
 			return s, err
 		}
 		began := time.Now()

@@ -37,7 +37,7 @@ func TestBothWaysEndInTheStateThatWasWritten(t *testing.T) {
 func TestRefused(t *testing.T) {
 	to := benchtest.Start(t)
 	for _, change := range []func(*bootstrap.Config){
-		func(c *bootstrap.Config) { c.Topic = "" }, func(c *bootstrap.Config) { c.Partitions = 0 }, func(c *bootstrap.Config) { c.Keys = 0 },
+		func(c *bootstrap.Config) { c.Name = "" }, func(c *bootstrap.Config) { c.Partitions = 0 }, func(c *bootstrap.Config) { c.Keys = 0 },
 		func(c *bootstrap.Config) { c.Updates = nil }, func(c *bootstrap.Config) { c.Updates = []int64{10} }, func(c *bootstrap.Config) { c.Updates = []int64{4000, 500} },
 		func(c *bootstrap.Config) { c.Consumers = 0 }, func(c *bootstrap.Config) { c.Via = "magic" }, func(c *bootstrap.Config) { c.Configs = map[string]string{"x": "y"} },
 	} {

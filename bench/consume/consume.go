@@ -26,32 +26,25 @@ import (
 
 // Config is the workload.
 type Config struct {
+	target.Topic
 	load.Shape
 	load.Producer
-	Topic      string            `json:"topic"` // made and dropped by Run
-	Partitions int32             `json:"partitions"`
-	Configs    map[string]string `json:"configs,omitempty"` // of the topic
-	Flush      target.Flush      `json:"flush"`
-	Bytes      int64             `json:"bytes"` // of keys and values, that are read
-	Cold       bool              `json:"cold"`  // read from disk as well: the page cache of this machine is dropped, which root may
+	Bytes int64 `json:"bytes"` // of keys and values, that are read
+	Cold  bool  `json:"cold"`  // read from disk as well: the page cache of this machine is dropped, which root may
 }
 
 // DefaultConfig is 1 GB of 1 KiB records.
 func DefaultConfig() Config {
-	return Config{Shape: load.Shape{ValueBytes: 1024}, Producer: load.DefaultProducer(), Topic: "bench-consume", Partitions: 8, Bytes: 1_000_000_000}
+	return Config{Shape: load.Shape{ValueBytes: 1024}, Producer: load.DefaultProducer(), Topic: target.Topic{Name: "bench-consume", Partitions: 8}, Bytes: 1_000_000_000}
 }
 
 // Validate refuses what makes no sense.
 func (c Config) Validate() error {
 	switch {
-	case c.Topic == "":
-		return errors.New("the topic has no name")
-	case c.Partitions <= 0:
-		return errors.New("partitions are above zero")
 	case c.Bytes < c.RecordBytes():
 		return fmt.Errorf("%d bytes are less than one record", c.Bytes)
 	}
-	return errors.Join(c.Shape.Validate(), c.Producer.Validate())
+	return errors.Join(c.Topic.Validate(), c.Shape.Validate(), c.Producer.Validate())
 }
 
 // Run implements bench.Workload. A record too few or too many fails it.
@@ -60,7 +53,7 @@ func (c Config) Run(ctx context.Context, t *target.Target, p bench.Progress) (r 
 		return nil, err
 	}
 	r = result.New("consume", c)
-	topic, err := t.Create(ctx, target.Topic{Name: c.Topic, Partitions: c.Partitions, Flush: c.Flush, Configs: c.Configs})
+	topic, err := t.Create(ctx, c.Topic)
 	if err != nil {
 		return nil, err
 	}
@@ -101,7 +94,7 @@ func (c Config) fill(ctx context.Context, t *target.Target, n int64, p bench.Pro
 	if err != nil {
 		return err
 	}
-	cl, err := t.Client(c.Options(c.Topic)...)
+	cl, err := t.Client(c.Options(c.Name)...)
 	if err != nil {
 		return err
 	}
@@ -113,7 +106,7 @@ func (c Config) fill(ctx context.Context, t *target.Target, n int64, p bench.Pro
 
 // read reads everything once, with a client of its own.
 func (c Config) read(ctx context.Context, t *target.Target, r *result.Result, name string, ends load.Ends, want int64, p bench.Progress) error {
-	cl, err := t.Client(load.ConsumerOptions(kgo.ConsumeTopics(c.Topic))...)
+	cl, err := t.Client(load.ConsumerOptions(kgo.ConsumeTopics(c.Name))...)
 	if err != nil {
 		return err
 	}

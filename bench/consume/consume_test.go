@@ -31,7 +31,7 @@ func TestEverythingIsRead(t *testing.T) {
 func TestRefused(t *testing.T) {
 	to := benchtest.Start(t)
 	for _, change := range []func(*consume.Config){
-		func(c *consume.Config) { c.Topic = "" }, func(c *consume.Config) { c.Partitions = 0 }, func(c *consume.Config) { c.Bytes = 100 },
+		func(c *consume.Config) { c.Name = "" }, func(c *consume.Config) { c.Partitions = 0 }, func(c *consume.Config) { c.Bytes = 100 },
 		func(c *consume.Config) { c.ValueBytes = 0 }, func(c *consume.Config) { c.Configs = map[string]string{"max.message.bytes": "10"} },
 	} {
 		cfg := consume.DefaultConfig()

@@ -28,29 +28,24 @@ import (
 
 // Config is the workload.
 type Config struct {
+	target.Topic
 	load.Shape
 	load.Producer
-	Topic      string            `json:"topic"` // made and dropped by Run
-	Partitions int32             `json:"partitions"`
-	Configs    map[string]string `json:"configs,omitempty"` // of the topic, beside cleanup.policy
-	Flush      target.Flush      `json:"flush"`
-	Updates    int64             `json:"updates"`
+	Updates int64 `json:"updates"`
 }
 
 // DefaultConfig is two million updates of a million keys.
 func DefaultConfig() Config {
-	return Config{Shape: load.Shape{ValueBytes: 100, Keys: 1_000_000}, Producer: load.DefaultProducer(), Topic: "bench-fold", Partitions: 8, Updates: 2_000_000}
+	return Config{Shape: load.Shape{ValueBytes: 100, Keys: 1_000_000}, Producer: load.DefaultProducer(), Topic: target.Topic{Name: "bench-fold", Partitions: 8}, Updates: 2_000_000}
 }
 
 // Validate refuses what makes no sense.
 func (c Config) Validate() error {
 	switch {
-	case c.Topic == "":
-		return errors.New("the topic has no name")
-	case c.Partitions <= 0 || c.Updates <= 0 || c.Keys <= 0:
-		return errors.New("partitions, updates and keys are above zero")
+	case c.Updates <= 0 || c.Keys <= 0:
+		return errors.New("updates and keys are above zero")
 	}
-	return errors.Join(c.Shape.Validate(), c.Producer.Validate())
+	return errors.Join(c.Topic.Validate(), c.Shape.Validate(), c.Producer.Validate())
 }
 
 // Run implements bench.Workload.
@@ -59,16 +54,12 @@ func (c Config) Run(ctx context.Context, t *target.Target, p bench.Progress) (r 
 		return nil, err
 	}
 	r = result.New("fold", c)
-	configs := map[string]string{"cleanup.policy": "compact"}
-	for name, value := range c.Configs {
-		configs[name] = value
-	}
-	topic, err := t.Create(ctx, target.Topic{Name: c.Topic, Partitions: c.Partitions, Flush: c.Flush, Configs: configs})
+	topic, err := t.Create(ctx, c.Compacted())
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, topic.Drop(ctx)) }()
-	source, err := keyed.NewSource(t, c.Topic, c.Shape, c.Producer)
+	source, err := keyed.NewSource(t, c.Name, c.Shape, c.Producer)
 	if err != nil {
 		return nil, err
 	}
@@ -124,7 +115,7 @@ func (c Config) current(ctx context.Context, t *target.Target, r *result.Result,
 		r.Add("frame age", time.Since(time.UnixMilli(frame.CutTimeMs)).Seconds(), "s", result.Lower)
 	}
 	began = time.Now()
-	if _, err := plane.Cut(ctx, connect.NewRequest(&state.CutRequest{Topic: c.Topic})); err != nil {
+	if _, err := plane.Cut(ctx, connect.NewRequest(&state.CutRequest{Topic: c.Name})); err != nil {
 		return err
 	}
 	r.Add("next frame cut in", time.Since(began).Seconds(), "s", result.Lower)
@@ -160,7 +151,7 @@ func (c Config) folded(ctx context.Context, plane stateconnect.StateServiceClien
 }
 
 func (c Config) look(ctx context.Context, plane stateconnect.StateServiceClient, ends load.Ends) (frames []*state.Frame, behind int64, err error) {
-	stream, err := plane.Frames(ctx, connect.NewRequest(&state.FramesRequest{Topic: c.Topic}))
+	stream, err := plane.Frames(ctx, connect.NewRequest(&state.FramesRequest{Topic: c.Name}))
 	if err != nil {
 		return nil, 0, err
 	}

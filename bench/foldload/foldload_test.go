@@ -30,7 +30,7 @@ func TestTheStateIsCurrentInTheEnd(t *testing.T) {
 func TestRefused(t *testing.T) {
 	to := benchtest.Start(t)
 	for _, change := range []func(*foldload.Config){
-		func(c *foldload.Config) { c.Topic = "" }, func(c *foldload.Config) { c.Partitions = 0 }, func(c *foldload.Config) { c.Keys = 0 },
+		func(c *foldload.Config) { c.Name = "" }, func(c *foldload.Config) { c.Partitions = 0 }, func(c *foldload.Config) { c.Keys = 0 },
 		func(c *foldload.Config) { c.Updates = 0 }, func(c *foldload.Config) { c.ValueBytes = 0 }, func(c *foldload.Config) { c.Configs = map[string]string{"x": "y"} },
 	} {
 		cfg := small()

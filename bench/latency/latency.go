@@ -27,20 +27,17 @@ import (
 
 // Config is the workload.
 type Config struct {
+	target.Topic
 	load.Shape
 	load.Producer
-	Topic      string            `json:"topic"` // made and dropped by Run
-	Partitions int32             `json:"partitions"`
-	Configs    map[string]string `json:"configs,omitempty"` // of the topic
-	Flush      target.Flush      `json:"flush"`
-	Rate       int64             `json:"rate"`      // records a second
-	Warmup     time.Duration     `json:"warmup_ns"` // at the beginning, not counted
-	Duration   time.Duration     `json:"duration_ns"`
+	Rate     int64         `json:"rate"`      // records a second
+	Warmup   time.Duration `json:"warmup_ns"` // at the beginning, not counted
+	Duration time.Duration `json:"duration_ns"`
 }
 
 // DefaultConfig is 20,000 records of 1 KiB a second, each sent at once.
 func DefaultConfig() Config {
-	c := Config{Shape: load.Shape{ValueBytes: 1024}, Producer: load.DefaultProducer(), Topic: "bench-latency", Partitions: 8, Rate: 20_000,
+	c := Config{Shape: load.Shape{ValueBytes: 1024}, Producer: load.DefaultProducer(), Topic: target.Topic{Name: "bench-latency", Partitions: 8}, Rate: 20_000,
 		Warmup: 3 * time.Second, Duration: 20 * time.Second}
 	c.Linger = 0
 	return c
@@ -52,10 +49,8 @@ const stampBytes = 8
 // Validate refuses what makes no sense.
 func (c Config) Validate() error {
 	switch {
-	case c.Topic == "":
-		return errors.New("the topic has no name")
-	case c.Partitions <= 0 || c.Duration <= 0 || c.Rate <= 0:
-		return errors.New("partitions, duration and rate are above zero")
+	case c.Duration <= 0 || c.Rate <= 0:
+		return errors.New("duration and rate are above zero")
 	case c.Warmup < 0:
 		return fmt.Errorf("a warm-up of %s", c.Warmup)
 	case c.ValueBytes < stampBytes:
@@ -63,7 +58,7 @@ func (c Config) Validate() error {
 	case c.Acks == "0":
 		return errors.New("acks 0 is no promise whose keeping could be measured")
 	}
-	return errors.Join(c.Shape.Validate(), c.Producer.Validate())
+	return errors.Join(c.Topic.Validate(), c.Shape.Validate(), c.Producer.Validate())
 }
 
 // records is how many are sent.
@@ -78,7 +73,7 @@ func (c Config) Run(ctx context.Context, t *target.Target, p bench.Progress) (r 
 		return nil, err
 	}
 	r = result.New("latency", c)
-	topic, err := t.Create(ctx, target.Topic{Name: c.Topic, Partitions: c.Partitions, Flush: c.Flush, Configs: c.Configs})
+	topic, err := t.Create(ctx, c.Topic)
 	if err != nil {
 		return nil, err
 	}
@@ -87,12 +82,12 @@ func (c Config) Run(ctx context.Context, t *target.Target, p bench.Progress) (r 
 	if err != nil {
 		return nil, err
 	}
-	producer, err := t.Client(c.Options(c.Topic)...)
+	producer, err := t.Client(c.Options(c.Name)...)
 	if err != nil {
 		return nil, err
 	}
 	defer producer.Close()
-	consumer, err := t.Client(load.ConsumerOptions(kgo.ConsumeTopics(c.Topic))...)
+	consumer, err := t.Client(load.ConsumerOptions(kgo.ConsumeTopics(c.Name))...)
 	if err != nil {
 		return nil, err
 	}

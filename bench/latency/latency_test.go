@@ -31,7 +31,7 @@ func TestEveryRecordIsTimed(t *testing.T) {
 func TestRefused(t *testing.T) {
 	to := benchtest.Start(t)
 	for _, change := range []func(*latency.Config){
-		func(c *latency.Config) { c.Topic = "" }, func(c *latency.Config) { c.Partitions = 0 }, func(c *latency.Config) { c.Rate = 0 },
+		func(c *latency.Config) { c.Name = "" }, func(c *latency.Config) { c.Partitions = 0 }, func(c *latency.Config) { c.Rate = 0 },
 		func(c *latency.Config) { c.Duration = 0 }, func(c *latency.Config) { c.Warmup = -1 }, func(c *latency.Config) { c.ValueBytes = 7 },
 		func(c *latency.Config) { c.Acks = "0" }, func(c *latency.Config) { c.Configs = map[string]string{"max.message.bytes": "100"} },
 	} {

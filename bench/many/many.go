@@ -25,34 +25,29 @@ import (
 
 // Config is the workload.
 type Config struct {
+	target.Topic
 	load.Shape
-	Topic      string            `json:"topic"` // made and dropped by Run
-	Partitions int32             `json:"partitions"`
-	Configs    map[string]string `json:"configs,omitempty"` // of the topic
-	Flush      target.Flush      `json:"flush"`
-	Clients    int               `json:"clients"` // that share the partitions; each has a connection of its own
-	Acks       string            `json:"acks"`
-	Duration   time.Duration     `json:"duration_ns"`
+	Clients  int           `json:"clients"` // that share the partitions; each has a connection of its own
+	Acks     string        `json:"acks"`
+	Duration time.Duration `json:"duration_ns"`
 }
 
 // DefaultConfig is 100 partitions of one client, with records of 100 bytes.
 func DefaultConfig() Config {
-	return Config{Shape: load.Shape{ValueBytes: 100}, Topic: "bench-many", Partitions: 100, Clients: 1, Acks: "all", Duration: 10 * time.Second}
+	return Config{Shape: load.Shape{ValueBytes: 100}, Topic: target.Topic{Name: "bench-many", Partitions: 100}, Clients: 1, Acks: "all", Duration: 10 * time.Second}
 }
 
 // Validate refuses what makes no sense.
 func (c Config) Validate() error {
 	switch {
-	case c.Topic == "":
-		return errors.New("the topic has no name")
-	case c.Partitions <= 0 || c.Duration <= 0:
-		return errors.New("partitions and duration are above zero")
+	case c.Duration <= 0:
+		return errors.New("the duration is above zero")
 	case c.Clients <= 0 || c.Clients > int(c.Partitions):
 		return fmt.Errorf("from 1 to %d clients, one for each partition", c.Partitions)
 	case c.Keys != 0:
 		return errors.New("these records have no keys: each goes to the partition that is free")
 	}
-	return errors.Join(c.Shape.Validate(), c.producer().Validate())
+	return errors.Join(c.Topic.Validate(), c.Shape.Validate(), c.producer().Validate())
 }
 
 // producer sends each record at once.
@@ -68,7 +63,7 @@ func (c Config) Run(ctx context.Context, t *target.Target, p bench.Progress) (r 
 		return nil, err
 	}
 	r = result.New("many", c)
-	topic, err := t.Create(ctx, target.Topic{Name: c.Topic, Partitions: c.Partitions, Flush: c.Flush, Configs: c.Configs})
+	topic, err := t.Create(ctx, c.Topic)
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +74,7 @@ func (c Config) Run(ctx context.Context, t *target.Target, p bench.Progress) (r 
 	}
 	writers := make([]*writer, c.Clients)
 	for i := range writers {
-		cl, err := t.Client(append(c.producer().Options(c.Topic), kgo.RecordPartitioner(kgo.ManualPartitioner()))...)
+		cl, err := t.Client(append(c.producer().Options(c.Name), kgo.RecordPartitioner(kgo.ManualPartitioner()))...)
 		if err != nil {
 			return nil, err
 		}

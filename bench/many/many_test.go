@@ -22,13 +22,13 @@ func TestOneInFlightOnEach(t *testing.T) {
 	require.GreaterOrEqual(t, r.Latency[0].Count, int64(20), "each partition had one at least")
 	topics, err := to.Admin().ListTopics(t.Context())
 	require.NoError(t, err)
-	require.NotContains(t, kadm.TopicDetails(topics).Names(), cfg.Topic, "it is dropped")
+	require.NotContains(t, kadm.TopicDetails(topics).Names(), cfg.Name, "it is dropped")
 }
 
 func TestRefused(t *testing.T) {
 	to := benchtest.Start(t)
 	for _, change := range []func(*many.Config){
-		func(c *many.Config) { c.Topic = "" }, func(c *many.Config) { c.Partitions = 0 }, func(c *many.Config) { c.Clients = 0 },
+		func(c *many.Config) { c.Name = "" }, func(c *many.Config) { c.Partitions = 0 }, func(c *many.Config) { c.Clients = 0 },
 		func(c *many.Config) { c.Clients = 3 }, func(c *many.Config) { c.Duration = 0 }, func(c *many.Config) { c.Keys = 5 },
 		func(c *many.Config) { c.Acks = "2" }, func(c *many.Config) { c.Configs = map[string]string{"max.message.bytes": "10"} },
 	} {

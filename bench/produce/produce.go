@@ -26,34 +26,29 @@ import (
 
 // Config is the workload.
 type Config struct {
+	target.Topic
 	load.Shape
 	load.Producer
-	Topic      string            `json:"topic"` // made and dropped by Run
-	Partitions int32             `json:"partitions"`
-	Configs    map[string]string `json:"configs,omitempty"` // of the topic
-	Flush      target.Flush      `json:"flush"`
-	Producers  int               `json:"producers"`
-	Rate       int64             `json:"rate"` // records a second of all producers together; 0: as fast as they are acknowledged
-	Duration   time.Duration     `json:"duration_ns"`
-	Settle     bool              `json:"settle"` // measure also how long the broker works on afterwards
+	Producers int           `json:"producers"`
+	Rate      int64         `json:"rate"` // records a second of all producers together; 0: as fast as they are acknowledged
+	Duration  time.Duration `json:"duration_ns"`
+	Settle    bool          `json:"settle"` // measure also how long the broker works on afterwards
 }
 
 // DefaultConfig is one producer of 1 KiB records without keys, flat out.
 func DefaultConfig() Config {
-	return Config{Shape: load.Shape{ValueBytes: 1024}, Producer: load.DefaultProducer(), Topic: "bench-produce", Partitions: 8, Producers: 1, Duration: 30 * time.Second}
+	return Config{Shape: load.Shape{ValueBytes: 1024}, Producer: load.DefaultProducer(), Topic: target.Topic{Name: "bench-produce", Partitions: 8}, Producers: 1, Duration: 30 * time.Second}
 }
 
 // Validate refuses what makes no sense.
 func (c Config) Validate() error {
 	switch {
-	case c.Topic == "":
-		return errors.New("the topic has no name")
-	case c.Partitions <= 0 || c.Producers <= 0 || c.Duration <= 0:
-		return errors.New("partitions, producers and duration are above zero")
+	case c.Producers <= 0 || c.Duration <= 0:
+		return errors.New("producers and duration are above zero")
 	case c.Rate < 0:
 		return fmt.Errorf("a rate of %d", c.Rate)
 	}
-	return errors.Join(c.Shape.Validate(), c.Producer.Validate())
+	return errors.Join(c.Topic.Validate(), c.Shape.Validate(), c.Producer.Validate())
 }
 
 // Run implements bench.Workload. A record that the broker refuses fails it.
@@ -62,7 +57,7 @@ func (c Config) Run(ctx context.Context, t *target.Target, p bench.Progress) (r 
 		return nil, err
 	}
 	r = result.New("produce", c)
-	topic, err := t.Create(ctx, target.Topic{Name: c.Topic, Partitions: c.Partitions, Flush: c.Flush, Configs: c.Configs})
+	topic, err := t.Create(ctx, c.Topic)
 	if err != nil {
 		return nil, err
 	}
@@ -73,7 +68,7 @@ func (c Config) Run(ctx context.Context, t *target.Target, p bench.Progress) (r 
 	}
 	clients := make([]*kgo.Client, c.Producers)
 	for i := range clients {
-		if clients[i], err = t.Client(c.Options(c.Topic)...); err != nil {
+		if clients[i], err = t.Client(c.Options(c.Name)...); err != nil {
 			return nil, err
 		}
 		defer clients[i].Close()

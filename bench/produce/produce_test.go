@@ -52,7 +52,7 @@ func TestAtARate(t *testing.T) {
 func TestRefused(t *testing.T) {
 	to := benchtest.Start(t)
 	for _, change := range []func(*produce.Config){
-		func(c *produce.Config) { c.Topic = "" }, func(c *produce.Config) { c.Partitions = 0 }, func(c *produce.Config) { c.Producers = 0 },
+		func(c *produce.Config) { c.Name = "" }, func(c *produce.Config) { c.Partitions = 0 }, func(c *produce.Config) { c.Producers = 0 },
 		func(c *produce.Config) { c.Duration = 0 }, func(c *produce.Config) { c.Rate = -1 }, func(c *produce.Config) { c.ValueBytes = 0 },
 		func(c *produce.Config) { c.Acks = "some" }, func(c *produce.Config) { c.Configs = map[string]string{"max.message.bytes": "100"} },
 	} {

@@ -29,37 +29,32 @@ import (
 
 // Config is the workload.
 type Config struct {
+	target.Topic
 	load.Shape
 	load.Producer
-	Topic      string            `json:"topic"` // made and dropped by Run
-	Partitions int32             `json:"partitions"`
-	Configs    map[string]string `json:"configs,omitempty"` // of the topic, beside cleanup.policy
-	Flush      target.Flush      `json:"flush"`
-	Updates    int64             `json:"updates"` // that it sleeps through
-	Changed    int64             `json:"changed"` // keys among which they are
-	Via        bootstrap.Via     `json:"via"`
-	Settle     bool              `json:"settle"` // wait before it wakes until the broker has nothing to do any more
+	Updates int64         `json:"updates"` // that it sleeps through
+	Changed int64         `json:"changed"` // keys among which they are
+	Via     bootstrap.Via `json:"via"`
+	Settle  bool          `json:"settle"` // wait before it wakes until the broker has nothing to do any more
 }
 
 // DefaultConfig is a million keys, of which 20,000 change in a million updates.
 func DefaultConfig() Config {
-	return Config{Shape: load.Shape{ValueBytes: 100, Keys: 1_000_000}, Producer: load.DefaultProducer(), Topic: "bench-resync", Partitions: 8,
+	return Config{Shape: load.Shape{ValueBytes: 100, Keys: 1_000_000}, Producer: load.DefaultProducer(), Topic: target.Topic{Name: "bench-resync", Partitions: 8},
 		Updates: 1_000_000, Changed: 20_000}
 }
 
 // Validate refuses what makes no sense.
 func (c Config) Validate() error {
 	switch {
-	case c.Topic == "":
-		return errors.New("the topic has no name")
-	case c.Partitions <= 0 || c.Updates <= 0:
-		return errors.New("partitions and updates are above zero")
+	case c.Updates <= 0:
+		return errors.New("updates are above zero")
 	case c.Changed <= 0 || c.Changed > c.Keys:
 		return fmt.Errorf("from 1 to %d keys change, not %d", c.Keys, c.Changed)
 	case c.Via != bootstrap.ViaBest && c.Via != bootstrap.ViaKafka:
 		return fmt.Errorf("via %q: kafka, or nothing", c.Via)
 	}
-	return errors.Join(c.Shape.Validate(), c.Producer.Validate())
+	return errors.Join(c.Topic.Validate(), c.Shape.Validate(), c.Producer.Validate())
 }
 
 // Run implements bench.Workload. A consumer whose state is not what was written fails it.
@@ -68,16 +63,12 @@ func (c Config) Run(ctx context.Context, t *target.Target, p bench.Progress) (r 
 		return nil, err
 	}
 	r = result.New("resync", c)
-	configs := map[string]string{"cleanup.policy": "compact"}
-	for name, value := range c.Configs {
-		configs[name] = value
-	}
-	topic, err := t.Create(ctx, target.Topic{Name: c.Topic, Partitions: c.Partitions, Flush: c.Flush, Configs: configs})
+	topic, err := t.Create(ctx, c.Compacted())
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, topic.Drop(ctx)) }()
-	source, err := keyed.NewSource(t, c.Topic, c.Shape, c.Producer)
+	source, err := keyed.NewSource(t, c.Name, c.Shape, c.Producer)
 	if err != nil {
 		return nil, err
 	}
@@ -130,14 +121,14 @@ func (c Config) Run(ctx context.Context, t *target.Target, p bench.Progress) (r 
 // follower keeps its copy where it outlives the sleep. done removes it.
 func (c Config) follower(t *target.Target) (f keyed.Follower, done func() error, err error) {
 	if c.Via == bootstrap.ViaKafka || t.StateURL == "" {
-		return keyed.NewConsumer(t, c.Topic), func() error { return nil }, nil
+		return keyed.NewConsumer(t, c.Name), func() error { return nil }, nil
 	}
 	dir, err := os.MkdirTemp("", "keyframe-resync-")
 	if err != nil {
 		return nil, nil, err
 	}
 	done = func() error { return os.RemoveAll(dir) }
-	if f, err = keyed.NewReplica(t, c.Topic, dir); err != nil {
+	if f, err = keyed.NewReplica(t, c.Name, dir); err != nil {
 		return nil, nil, errors.Join(err, done())
 	}
 	return f, done, nil
@@ -165,7 +156,7 @@ func (c Config) catchUp(ctx context.Context, topic *target.Created, f keyed.Foll
 func (c Config) wait(ctx context.Context, t *target.Target, p bench.Progress) error {
 	if t.StateURL != "" {
 		plane := stateconnect.NewStateServiceClient(http.DefaultClient, t.StateURL)
-		if _, err := plane.Cut(ctx, connect.NewRequest(&state.CutRequest{Topic: c.Topic})); err != nil {
+		if _, err := plane.Cut(ctx, connect.NewRequest(&state.CutRequest{Topic: c.Name})); err != nil {
 			return err
 		}
 	}

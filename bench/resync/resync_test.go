@@ -37,7 +37,7 @@ func TestBothWaysAreCurrentAgain(t *testing.T) {
 func TestRefused(t *testing.T) {
 	to := benchtest.Start(t)
 	for _, change := range []func(*resync.Config){
-		func(c *resync.Config) { c.Topic = "" }, func(c *resync.Config) { c.Partitions = 0 }, func(c *resync.Config) { c.Updates = 0 },
+		func(c *resync.Config) { c.Name = "" }, func(c *resync.Config) { c.Partitions = 0 }, func(c *resync.Config) { c.Updates = 0 },
 		func(c *resync.Config) { c.Changed = 0 }, func(c *resync.Config) { c.Changed = 1001 }, func(c *resync.Config) { c.Via = "magic" },
 		func(c *resync.Config) { c.ValueBytes = 0 }, func(c *resync.Config) { c.Configs = map[string]string{"x": "y"} },
 	} {

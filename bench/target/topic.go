@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"slices"
 	"strconv"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -23,12 +24,33 @@ const (
 // Flushes are all of them.
 func Flushes() []Flush { return []Flush{FlushDefault, FlushEach, FlushSystem} }
 
-// Topic is one that a workload makes for itself.
+// Topic is one that a workload makes for itself, and drops. A workload's Config embeds it.
 type Topic struct {
-	Name       string
-	Partitions int32
-	Flush      Flush
-	Configs    map[string]string // beside flush.messages
+	Name       string            `json:"topic"`
+	Partitions int32             `json:"partitions"`
+	Flush      Flush             `json:"flush"`
+	Configs    map[string]string `json:"configs,omitempty"` // beside flush.messages
+}
+
+// Validate refuses what cannot be made.
+func (t Topic) Validate() error {
+	switch {
+	case t.Name == "":
+		return errors.New("the topic has no name")
+	case t.Partitions <= 0:
+		return errors.New("partitions are above zero")
+	case !slices.Contains(Flushes(), t.Flush):
+		return fmt.Errorf("flush %q: each or system", t.Flush)
+	}
+	return nil
+}
+
+// Compacted is the same topic with the last value of each key kept, whatever else its configs say.
+func (t Topic) Compacted() Topic {
+	configs := map[string]string{"cleanup.policy": "compact"}
+	maps.Copy(configs, t.Configs)
+	t.Configs = configs
+	return t
 }
 
 // Created is a topic that is there.
@@ -40,18 +62,18 @@ type Created struct {
 
 // Create makes a topic. Errors: what the broker answers; one of that name is there already.
 func (t *Target) Create(ctx context.Context, topic Topic) (*Created, error) {
+	if err := topic.Validate(); err != nil {
+		return nil, err
+	}
 	configs := map[string]*string{}
 	for name, value := range topic.Configs {
 		configs[name] = &value
 	}
 	switch each, system := "1", strconv.FormatInt(math.MaxInt64, 10); topic.Flush {
-	case FlushDefault:
 	case FlushEach:
 		configs["flush.messages"] = &each
 	case FlushSystem:
 		configs["flush.messages"] = &system
-	default:
-		return nil, fmt.Errorf("flush %q: each or system", topic.Flush)
 	}
 	answer, err := t.admin.CreateTopic(ctx, topic.Partitions, 1, configs, topic.Name)
 	if err := errors.Join(err, answer.Err); err != nil {

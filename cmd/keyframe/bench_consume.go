@@ -17,16 +17,15 @@ from disk as well, for which the page cache of this machine is dropped (root may
   keyframe bench compare consume --peer localhost:19092`,
 		declare: func(flags *pflag.FlagSet) func() (bench.Workload, error) {
 			cfg := consume.DefaultConfig()
-			topic := declareTopic(flags, &cfg.Topic, &cfg.Partitions, &cfg.Flush)
+			topic := declareTopic(flags, &cfg.Topic)
 			declareShape(flags, &cfg.Shape)
 			declareProducer(flags, &cfg.Producer)
 			bytes := byteSize(cfg.Bytes)
 			flags.Var(&bytes, "bytes", "bytes of keys and values that are read")
 			flags.BoolVar(&cfg.Cold, "cold", false, "read from disk as well")
 			return func() (bench.Workload, error) {
-				var err error
-				cfg.Configs, err = topic()
 				cfg.Bytes = int64(bytes)
+				err := topic()
 				return cfg, err
 			}
 		},

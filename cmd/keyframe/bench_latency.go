@@ -17,15 +17,14 @@ until it was acknowledged. A broker that holds up the sender is blamed for what 
   keyframe bench compare latency --peer localhost:19092`,
 		declare: func(flags *pflag.FlagSet) func() (bench.Workload, error) {
 			cfg := latency.DefaultConfig()
-			topic := declareTopic(flags, &cfg.Topic, &cfg.Partitions, &cfg.Flush)
+			topic := declareTopic(flags, &cfg.Topic)
 			declareShape(flags, &cfg.Shape)
 			declareProducer(flags, &cfg.Producer)
 			flags.Int64Var(&cfg.Rate, "rate", cfg.Rate, "records a second")
 			flags.DurationVar(&cfg.Warmup, "warmup", cfg.Warmup, "at the beginning, not counted")
 			flags.DurationVar(&cfg.Duration, "duration", cfg.Duration, "how long records are sent and counted")
 			return func() (bench.Workload, error) {
-				var err error
-				cfg.Configs, err = topic()
+				err := topic()
 				return cfg, err
 			}
 		},

@@ -17,14 +17,13 @@ durable for many small writers at once.`,
   keyframe bench compare many --peer localhost:19092 --flush each`,
 		declare: func(flags *pflag.FlagSet) func() (bench.Workload, error) {
 			cfg := many.DefaultConfig()
-			topic := declareTopic(flags, &cfg.Topic, &cfg.Partitions, &cfg.Flush)
+			topic := declareTopic(flags, &cfg.Topic)
 			flags.IntVar(&cfg.ValueBytes, "value-bytes", cfg.ValueBytes, "bytes of a value")
 			flags.IntVar(&cfg.Clients, "clients", cfg.Clients, "clients that share the partitions, over connections of their own")
 			flags.StringVar(&cfg.Acks, "acks", cfg.Acks, "acknowledgements to wait for: all, 1 or 0")
 			flags.DurationVar(&cfg.Duration, "duration", cfg.Duration, "how long records are sent")
 			return func() (bench.Workload, error) {
-				var err error
-				cfg.Configs, err = topic()
+				err := topic()
 				return cfg, err
 			}
 		},

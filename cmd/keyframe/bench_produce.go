@@ -19,7 +19,7 @@ broker used for them. Values are incompressible.`,
   keyframe bench compare produce --peer localhost:19092 --settle`,
 		declare: func(flags *pflag.FlagSet) func() (bench.Workload, error) {
 			cfg := produce.DefaultConfig()
-			topic := declareTopic(flags, &cfg.Topic, &cfg.Partitions, &cfg.Flush)
+			topic := declareTopic(flags, &cfg.Topic)
 			declareShape(flags, &cfg.Shape)
 			declareProducer(flags, &cfg.Producer)
 			flags.IntVar(&cfg.Producers, "producers", cfg.Producers, "clients that write, each over connections of its own")
@@ -27,8 +27,7 @@ broker used for them. Values are incompressible.`,
 			flags.DurationVar(&cfg.Duration, "duration", cfg.Duration, "how long records are sent")
 			flags.BoolVar(&cfg.Settle, "settle", false, "wait until the broker has settled, and tell what that makes of the throughput")
 			return func() (bench.Workload, error) {
-				var err error
-				cfg.Configs, err = topic()
+				err := topic()
 				return cfg, err
 			}
 		},
@@ -36,23 +35,23 @@ broker used for them. Values are incompressible.`,
 	}
 }
 
-// declareTopic adds the flags of the topic that a workload makes for itself. configs are what --topic-config says, once flags were read.
-func declareTopic(flags *pflag.FlagSet, name *string, partitions *int32, flush *target.Flush) (configs func() (map[string]string, error)) {
-	flags.StringVar(name, "topic", *name, "topic that is made for it, and deleted afterwards")
-	flags.Int32Var(partitions, "partitions", *partitions, "partitions of the topic")
-	flags.StringVar((*string)(flush), "flush", string(*flush), "durability that is asked for: each (fsync before each acknowledgement) or system (left to the system); default: as the broker does")
+// declareTopic adds the flags of the topic that a workload makes for itself. read takes up what --topic-config says, once flags were read.
+func declareTopic(flags *pflag.FlagSet, topic *target.Topic) (read func() error) {
+	flags.StringVar(&topic.Name, "topic", topic.Name, "topic that is made for it, and deleted afterwards")
+	flags.Int32Var(&topic.Partitions, "partitions", topic.Partitions, "partitions of the topic")
+	flags.StringVar((*string)(&topic.Flush), "flush", "", "durability that is asked for: each (fsync before each acknowledgement) or system (left to the system); default: as the broker does")
 	var pairs []string
 	flags.StringArrayVar(&pairs, "topic-config", nil, "config of the topic, NAME=VALUE (repeatable)")
-	return func() (map[string]string, error) {
-		configs := map[string]string{}
+	return func() error {
+		topic.Configs = map[string]string{}
 		for _, pair := range pairs {
 			name, value, err := splitPair(pair, "--topic-config")
 			if err != nil {
-				return nil, err
+				return err
 			}
-			configs[name] = value
+			topic.Configs[name] = value
 		}
-		return configs, nil
+		return nil
 	}
 }
 

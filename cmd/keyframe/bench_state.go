@@ -20,7 +20,7 @@ with what was written. --updates 1000000,10000000 measures after each of these: 
   keyframe bench compare bootstrap --peer localhost:19092 --settle`,
 		declare: func(flags *pflag.FlagSet) func() (bench.Workload, error) {
 			cfg := bootstrap.DefaultConfig()
-			topic := declareTopic(flags, &cfg.Topic, &cfg.Partitions, &cfg.Flush)
+			topic := declareTopic(flags, &cfg.Topic)
 			declareShape(flags, &cfg.Shape)
 			declareProducer(flags, &cfg.Producer)
 			flags.Int64SliceVar(&cfg.Updates, "updates", cfg.Updates, "records that were written in all, each time that it is measured")
@@ -28,8 +28,7 @@ with what was written. --updates 1000000,10000000 measures after each of these: 
 			flags.BoolVar(&cfg.Cut, "cut", false, "cut a key frame before it is measured, where there is a state plane")
 			declareVia(flags, &cfg.Via, &cfg.Settle)
 			return func() (bench.Workload, error) {
-				var err error
-				cfg.Configs, err = topic()
+				err := topic()
 				return cfg, err
 			}
 		},
@@ -48,15 +47,14 @@ holds is compared with what was written.`,
   keyframe bench compare resync --peer localhost:19092`,
 		declare: func(flags *pflag.FlagSet) func() (bench.Workload, error) {
 			cfg := resync.DefaultConfig()
-			topic := declareTopic(flags, &cfg.Topic, &cfg.Partitions, &cfg.Flush)
+			topic := declareTopic(flags, &cfg.Topic)
 			declareShape(flags, &cfg.Shape)
 			declareProducer(flags, &cfg.Producer)
 			flags.Int64Var(&cfg.Updates, "updates", cfg.Updates, "records that are written while it is away")
 			flags.Int64Var(&cfg.Changed, "changed", cfg.Changed, "keys among which they are")
 			declareVia(flags, &cfg.Via, &cfg.Settle)
 			return func() (bench.Workload, error) {
-				var err error
-				cfg.Configs, err = topic()
+				err := topic()
 				return cfg, err
 			}
 		},
@@ -74,13 +72,12 @@ after the last acknowledgement everything is folded. Of a broker without a state
   keyframe bench compare fold --peer localhost:19092`,
 		declare: func(flags *pflag.FlagSet) func() (bench.Workload, error) {
 			cfg := foldload.DefaultConfig()
-			topic := declareTopic(flags, &cfg.Topic, &cfg.Partitions, &cfg.Flush)
+			topic := declareTopic(flags, &cfg.Topic)
 			declareShape(flags, &cfg.Shape)
 			declareProducer(flags, &cfg.Producer)
 			flags.Int64Var(&cfg.Updates, "updates", cfg.Updates, "records that are written")
 			return func() (bench.Workload, error) {
-				var err error
-				cfg.Configs, err = topic()
+				err := topic()
 				return cfg, err
 			}
 		},

@@ -69,7 +69,7 @@ func TestWrongBenchFlags(t *testing.T) {
 		"bench compare produce":                               "--peer is missing",
 		"bench produce --runs 0":                              "--runs 0: one at least",
 		"bench produce --acks 3":                              `acks "3": all, 1 or 0`,
-		"bench produce --partitions 0":                        "partitions, producers and duration are above zero",
+		"bench produce --partitions 0":                        "partitions are above zero",
 		"bench produce --topic-config x":                      "write NAME=VALUE",
 		"bench produce --flush sometimes":                     `flush "sometimes": each or system`,
 		"bench produce --format xml":                          "use table, json or jsonl",

@@ -118,14 +118,17 @@ type run struct {
 	failed   atomic.Pointer[error]
 }
 
-// all has all producers send, and waits for their acknowledgements. elapsed is until the last.
+// all has all producers send, and waits for their acknowledgements. elapsed is until the last, and at a rate the whole time at the least.
 func (r *run) all(ctx context.Context, clients []*kgo.Client) (elapsed time.Duration, err error) {
 	all, ctx := errgroup.WithContext(ctx)
 	for i, cl := range clients {
 		all.Go(func() error { return r.send(ctx, cl, i) })
 	}
 	err = all.Wait()
-	return time.Since(r.began), err
+	if elapsed = time.Since(r.began); r.Rate > 0 {
+		elapsed = max(elapsed, r.Duration)
+	}
+	return elapsed, err
 }
 
 // look is how many records are sent between two looks at the clock.
@@ -137,7 +140,7 @@ func (r *run) send(ctx context.Context, cl *kgo.Client, no int) error {
 	for {
 		if sent%look == 0 || r.Rate > 0 {
 			past := time.Since(r.began)
-			if past >= r.Duration || r.failed.Load() != nil {
+			if past >= r.Duration || pace.Due(sent).Sub(r.began) >= r.Duration || r.failed.Load() != nil {
 				break
 			}
 			if no == 0 {

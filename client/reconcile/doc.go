@@ -21,7 +21,8 @@
 //
 // Then the source is ranged over again for the rows that differ. What was found is proved before it is returned: the log's digest, less the rows that go, and
 // with those that come, is the source's; a way that does not lead there leads to the next one. The second pass must have the digest of the first
-// (ErrSourceChanged). Beside the 16 bytes a row, what differs is in memory, with its values. A way that fails costs another pass.
+// (ErrSourceChanged). Beside the 16 bytes a row, what differs is in memory, with its values, and the key of every row that a
+// delta touched since the cut, about 190 bytes each. A way that fails costs another pass.
 //
 // A key belongs to no partition by itself. One that the log has is written to the partition where its row is; one that is new, to that of the
 // partitioner. Where the same key is live in several partitions, the row in the partition that the partitioner names stays and the others go

@@ -34,11 +34,11 @@ bench:
 
 # Keyframe beside Apache Kafka, row by row, into bench/README.md; hours. ONLY=pattern of rows, PAIRS=how often, REPORT=directory for plots and raw data.
 bench-peer:
-	@$(GO) run ./bench/suite -only "$(ONLY)" -pairs $(or $(PAIRS),5) -report "$(REPORT)"
+	@$(GO) run ./bench/suite -only '$(value ONLY)' -pairs $(or $(PAIRS),5) -report "$(REPORT)"
 
 # What is promised of replicas, measured and beside its bound; ONLY=repair|wake|check|upkeep|alarm|reconnect|scrub for some of it.
 figures:
-	@$(GO) run ./bench/figures -only "$(ONLY)"
+	@$(GO) run ./bench/figures -only '$(value ONLY)'
 
 # Generated code is committed; this reproduces it.
 generate:

@@ -91,8 +91,8 @@ func (c Config) Run(ctx context.Context, t *target.Target, p bench.Progress) (r 
 	if err := source.Each(ctx, p.At); err != nil {
 		return nil, err
 	}
-	times := result.Series{Name: "bootstrap time against history", XUnit: "updates", YUnit: "s"}
-	var last step
+	times := result.Series{Name: "bootstrap time against history length", XUnit: "updates", YUnit: "s"}
+	var steps []step
 	for _, updates := range c.Updates {
 		n := updates - source.Sent()
 		p.Phase("updates", n, "records")
@@ -102,17 +102,25 @@ func (c Config) Run(ctx context.Context, t *target.Target, p bench.Progress) (r 
 		if err := meter.Stop(); err != nil {
 			return nil, err
 		}
-		if last, err = c.measure(ctx, t, topic, source, p); err != nil {
+		s, err := c.measure(ctx, t, topic, source, p)
+		if err != nil {
 			return nil, fmt.Errorf("after %d updates: %w", updates, err)
 		}
-		times.X, times.Y = append(times.X, float64(updates)), append(times.Y, last.took.Median)
+		steps = append(steps, s)
+		times.X, times.Y = append(times.X, float64(updates)), append(times.Y, s.took.Median)
 	}
+	last := steps[len(steps)-1]
 	r.Add("bootstrap", last.took.Median, "s", result.Lower)
 	r.Add("records read", float64(last.cost.Records), "records", result.Lower)
 	r.Add("received", float64(last.cost.Bytes)/1e6, "MB", result.Lower)
 	r.Add("slowest", last.took.Max, "s", result.Lower)
-	if n := len(c.Updates); n > 1 {
+	if n := len(steps); n > 1 {
 		r.Add("growth of the time", times.Y[n-1]/times.Y[0], "x", result.Lower)
+		for i, s := range steps {
+			after := " after " + result.Count(c.Updates[i]) + " updates"
+			r.Add("bootstrap"+after, s.took.Median, "s", result.Lower)
+			r.Add("records read"+after, float64(s.cost.Records), "records", result.Lower)
+		}
 	}
 	meter.AddAs(r, "while writing, ", c.Updates[len(c.Updates)-1]*c.RecordBytes())
 	r.Series = append(r.Series, times)

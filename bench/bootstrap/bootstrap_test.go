@@ -31,6 +31,11 @@ func TestBothWaysEndInTheStateThatWasWritten(t *testing.T) {
 		received, _ := r.Figure("received")
 		require.Greater(t, received.Value*1e6, records*36, "keys and values at least")
 		require.Equal(t, []float64{500, 4000}, r.Series[0].X)
+		first, ok := r.Figure("records read after 500 updates")
+		require.True(t, ok, "each step has its figures")
+		require.Equal(t, 500.0, first.Value)
+		last, _ := r.Figure("bootstrap after 4k updates")
+		require.Equal(t, r.Figures[0].Value, last.Value)
 	}
 }
 

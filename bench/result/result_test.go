@@ -38,6 +38,12 @@ func TestPercentiles(t *testing.T) {
 	require.Zero(t, a.Latency("").Count)
 }
 
+func TestCountIsExact(t *testing.T) {
+	for n, want := range map[int64]string{0: "0", 999: "999", 1000: "1k", 1234: "1234", 10_000: "10k", 1_500_000: "1500k", 30_000_000: "30M", 2_000_000_000: "2G"} {
+		require.Equal(t, want, Count(n))
+	}
+}
+
 func TestSamplerMakesRates(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var n atomic.Int64

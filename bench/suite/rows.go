@@ -18,12 +18,19 @@ type row struct {
 	kafka        setup
 	ours, theirs bench.Workload
 	aims         []aim
+	bounds       []bound
 }
 
 // aim is what a figure is to reach: so many times better than the peer's, the least; or none, and it is told.
 type aim struct {
 	figure string
 	times  float64
+}
+
+// bound is what a figure of ours is to be at most, whatever the peer's.
+type bound struct {
+	figure string
+	most   float64
 }
 
 // setup is how the peer is started.
@@ -88,5 +95,5 @@ func rows() []row {
 	read := consume.DefaultConfig()
 	read.Bytes, read.Cold = 4_000_000_000, true
 	add("catch-up", "catch-up read of 4 GB, 1 KiB", read, read, aim{"warm throughput", 1}, aim{"warm broker CPU", 0}, aim{"cold throughput", 1})
-	return out
+	return append(out, stateRows()...)
 }

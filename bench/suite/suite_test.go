@@ -33,6 +33,18 @@ func TestWhatCostsLessIsTimesBetter(t *testing.T) {
 	require.False(t, r.judge(compare.Of([]compare.Pair{pair(130, 100, 3, 4)})).kept())
 }
 
+// What ours is to be at most stands beside what it is to be in times the peer's; either may be missed.
+func TestBoundsOfOurs(t *testing.T) {
+	r := row{name: "x", title: "produce", aims: []aim{{"throughput", 1}}, bounds: []bound{{"throughput", 500}, {"broker CPU", 2}, {"nowhere", 1}}}
+	m := r.judge(compare.Of([]compare.Pair{pair(130, 100, 2, 1)}))
+	require.True(t, m.kept())
+	require.Len(t, m.Lines, 2)
+	require.Equal(t, ">= 1.00, <= 500 MB/s", m.Lines[0].aim())
+	require.Equal(t, "<= 2.00 s/GB", m.Lines[1].aim())
+	require.False(t, r.judge(compare.Of([]compare.Pair{pair(501, 100, 2, 1)})).kept())
+	require.False(t, r.judge(compare.Of([]compare.Pair{pair(130, 100, 2.1, 1)})).kept())
+}
+
 // A run of some rows leaves what was measured of the others, and the text around the table.
 func TestRowsAreKept(t *testing.T) {
 	dir := t.TempDir()

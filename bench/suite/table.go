@@ -43,10 +43,11 @@ type line struct {
 	A      compare.Spread `json:"a"`
 	B      compare.Spread `json:"b"`
 	Times  compare.Spread `json:"times"` // better
-	Aim    float64        `json:"aim,omitempty"`
+	Aim    float64        `json:"aim,omitempty"`  // Times at least
+	Most   float64        `json:"most,omitempty"` // A at most
 }
 
-func (l line) kept() bool { return l.Times.Median >= l.Aim }
+func (l line) kept() bool { return l.Times.Median >= l.Aim && (l.Most == 0 || l.A.Median <= l.Most) }
 
 // judge holds a comparison against what is to be reached.
 func (r row) judge(c *compare.Comparison) measured {
@@ -55,8 +56,19 @@ func (r row) judge(c *compare.Comparison) measured {
 	m.A.Command, m.B.Command = nil, nil // paths of this machine
 	for _, a := range r.aims {
 		if f, ok := c.Figure(a.figure); ok {
-			m.Lines = append(m.Lines, line{f.Name, f.Unit, f.Better, f.A, f.B, f.Times(), a.times})
+			m.Lines = append(m.Lines, line{f.Name, f.Unit, f.Better, f.A, f.B, f.Times(), a.times, 0})
 		}
+	}
+	for _, b := range r.bounds {
+		f, ok := c.Figure(b.figure)
+		if !ok {
+			continue
+		}
+		i := slices.IndexFunc(m.Lines, func(l line) bool { return l.Figure == b.figure })
+		if i < 0 {
+			i, m.Lines = len(m.Lines), append(m.Lines, line{f.Name, f.Unit, f.Better, f.A, f.B, f.Times(), 0, 0})
+		}
+		m.Lines[i].Most = b.most
 	}
 	return m
 }
@@ -76,10 +88,14 @@ func (m measured) print(to io.Writer) {
 }
 
 func (l line) aim() string {
-	if l.Aim == 0 {
-		return ""
+	var parts []string
+	if l.Aim > 0 {
+		parts = append(parts, ">= "+report.Ratio(l.Aim))
 	}
-	return ">= " + report.Ratio(l.Aim)
+	if l.Most > 0 {
+		parts = append(parts, "<= "+report.Quantity(l.Most)+" "+l.Unit)
+	}
+	return strings.Join(parts, ", ")
 }
 
 func (l line) verdict() string {

@@ -8,6 +8,7 @@
 package compare
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -70,15 +71,16 @@ func Run(ctx context.Context, a, b Side, pairs int, p bench.Progress) (*Comparis
 		var pair Pair
 		for _, side := range []struct {
 			Side
-			to **result.Result
-		}{{a, &pair.A}, {b, &pair.B}} {
+			name string
+			to   **result.Result
+		}{{a, cmp.Or(a.Target.Name, "A"), &pair.A}, {b, cmp.Or(b.Target.Name, "B"), &pair.B}} {
 			// What the run before left for the system to write is not this one's to pay.
 			if err := probe.SyncAll(); err != nil && !errors.Is(err, probe.ErrUnsupported) {
 				return nil, err
 			}
-			r, err := side.Workload.Run(ctx, side.Target, numbered{p, fmt.Sprintf("%d/%d %s: ", i+1, pairs, side.Target.Name)})
+			r, err := side.Workload.Run(ctx, side.Target, numbered{p, fmt.Sprintf("%d/%d %s: ", i+1, pairs, side.name)})
 			if err != nil {
-				return nil, fmt.Errorf("%s, pair %d: %w", side.Target.Name, i+1, err)
+				return nil, fmt.Errorf("%s, pair %d: %w", side.name, i+1, err)
 			}
 			*side.to = r
 		}

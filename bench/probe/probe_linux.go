@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // clockTicks are those of /proc/PID/stat in a second: USER_HZ, which is 100 on every architecture that Go has Linux for (proc(5)).
@@ -17,25 +19,59 @@ const clockTicks = 100
 
 func (p Process) path(name string) string { return filepath.Join("/proc", strconv.Itoa(p.PID), name) }
 
-// Alive says whether the process is there.
+// Fields of /proc/PID/stat, counted from the one behind the name (proc(5)).
+const (
+	statState   = 0
+	statUser    = 11
+	statKernel  = 12
+	statStarted = 19
+)
+
+// stat is what /proc/PID/stat has behind the name. Errors: ErrNoProcess.
+func (p Process) stat() ([]string, error) {
+	stat, err := os.ReadFile(p.path("stat"))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNoProcess, err)
+	}
+	// The name in parentheses may hold anything, blanks as well: the numbers follow the last one.
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	if len(fields) <= statStarted {
+		return nil, fmt.Errorf("probe: %s has %d fields", p.path("stat"), len(fields))
+	}
+	return fields, nil
+}
+
+// Alive says whether the process is there, and has not ended: one that its parent has not waited for yet has.
 func (p Process) Alive() bool {
-	_, err := os.Stat(p.path("stat"))
-	return err == nil
+	fields, err := p.stat()
+	return err == nil && fields[statState] != "Z" && fields[statState] != "X"
+}
+
+// Began is when it was started, to 10 ms; it may have been later by these. Errors: ErrNoProcess.
+func (p Process) Began() (time.Time, error) {
+	fields, err := p.stat()
+	if err != nil {
+		return time.Time{}, err
+	}
+	ticks, err := strconv.ParseInt(fields[statStarted], 10, 64)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("probe: %s: %w", p.path("stat"), err)
+	}
+	var sinceBoot unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &sinceBoot); err != nil {
+		return time.Time{}, fmt.Errorf("probe: %w", err)
+	}
+	return time.Now().Add(time.Duration(ticks)*time.Second/clockTicks - time.Duration(sinceBoot.Nano())), nil
 }
 
 // Usage reads what it has used. Errors: ErrNoProcess.
 func (p Process) Usage() (Usage, error) {
 	var u Usage
-	stat, err := os.ReadFile(p.path("stat"))
+	fields, err := p.stat()
 	if err != nil {
-		return u, fmt.Errorf("%w: %w", ErrNoProcess, err)
+		return u, err
 	}
-	// The name in parentheses may hold anything, blanks as well: the numbers follow the last one.
-	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
-	if len(fields) < 13 {
-		return u, fmt.Errorf("probe: %s has %d fields", p.path("stat"), len(fields))
-	}
-	for _, f := range fields[11:13] { // utime, stime
+	for _, f := range fields[statUser : statKernel+1] {
 		ticks, err := strconv.ParseInt(f, 10, 64)
 		if err != nil {
 			return u, fmt.Errorf("probe: %s: %w", p.path("stat"), err)

@@ -2,8 +2,13 @@
 
 package probe
 
+import "time"
+
 // Alive says whether the process is there.
 func (p Process) Alive() bool { return false }
+
+// Began is not told here.
+func (p Process) Began() (time.Time, error) { return time.Time{}, ErrUnsupported }
 
 // Usage is not told here.
 func (p Process) Usage() (Usage, error) { return Usage{}, ErrUnsupported }

@@ -61,6 +61,22 @@ func TestAProcessThatIsGone(t *testing.T) {
 	require.ErrorIs(t, err, ErrNoProcess)
 }
 
+func TestWhenAProcessBegan(t *testing.T) {
+	before := time.Now()
+	cmd := exec.CommandContext(t.Context(), "sleep", "600")
+	require.NoError(t, cmd.Start())
+	p := Process{cmd.Process.Pid}
+	began, err := p.Began()
+	require.NoError(t, err)
+	require.WithinRange(t, began, before.Add(-20*time.Millisecond), time.Now())
+	require.True(t, p.Alive())
+	require.NoError(t, cmd.Process.Kill())
+	require.Error(t, cmd.Wait())
+	require.False(t, p.Alive())
+	_, err = p.Began()
+	require.ErrorIs(t, err, ErrNoProcess)
+}
+
 // A process that sleeps is quiet. How long one that works is waited for, the context says.
 func TestQuiet(t *testing.T) {
 	cmd := exec.CommandContext(t.Context(), "sleep", "600")

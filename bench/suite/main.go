@@ -19,6 +19,8 @@ import (
 
 	"github.com/keyframelog/keyframe/bench"
 	"github.com/keyframelog/keyframe/bench/compare"
+	"github.com/keyframelog/keyframe/bench/footprint"
+	"github.com/keyframelog/keyframe/bench/launch"
 	"github.com/keyframelog/keyframe/bench/report"
 )
 
@@ -64,7 +66,7 @@ func run(ctx context.Context, o options) (kept bool, err error) {
 		return false, err
 	}
 	servers := &servers{dir: o.dir}
-	defer func() { err = errors.Join(err, servers.stop(context.WithoutCancel(ctx))) }()
+	defer func() { err = errors.Join(err, servers.stop()) }()
 	kept = true
 	var data report.Data
 	for _, r := range rows() {
@@ -104,6 +106,9 @@ func names() (list []string) {
 
 // compare runs a row, with the servers that it needs.
 func (s *servers) compare(ctx context.Context, r row, pairs int) (*compare.Comparison, error) {
+	if r.starts {
+		return s.compareStarted(ctx, r, pairs)
+	}
 	ours, err := s.keyframe(ctx)
 	if err != nil {
 		return nil, err
@@ -114,4 +119,20 @@ func (s *servers) compare(ctx context.Context, r row, pairs int) (*compare.Compa
 	}
 	fmt.Fprintf(os.Stderr, "%s: %d pairs\n", r.name, pairs)
 	return compare.Run(ctx, compare.Side{Target: ours, Workload: r.ours}, compare.Side{Target: theirs, Workload: r.theirs}, pairs, bench.Silent)
+}
+
+// compareStarted runs a row that starts its brokers itself.
+func (s *servers) compareStarted(ctx context.Context, r row, pairs int) (*compare.Comparison, error) {
+	if err := s.stop(); err != nil {
+		return nil, err
+	}
+	binary, err := s.build(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ours, theirs := r.ours.(footprint.Config), r.theirs.(footprint.Config)
+	ours.Dir, theirs.Dir = s.dir, s.dir
+	fmt.Fprintf(os.Stderr, "%s: %d pairs\n", r.name, pairs)
+	return compare.Run(ctx, compare.Side{Target: footprint.Target("keyframe"), Workload: ours.StartedBy(launch.Keyframe(binary))},
+		compare.Side{Target: footprint.Target("kafka"), Workload: theirs.StartedBy(kafkaCommand(r.kafka))}, pairs, bench.Silent)
 }

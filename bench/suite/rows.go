@@ -5,6 +5,7 @@ import (
 
 	"github.com/keyframelog/keyframe/bench"
 	"github.com/keyframelog/keyframe/bench/consume"
+	"github.com/keyframelog/keyframe/bench/footprint"
 	"github.com/keyframelog/keyframe/bench/latency"
 	"github.com/keyframelog/keyframe/bench/many"
 	"github.com/keyframelog/keyframe/bench/produce"
@@ -16,6 +17,7 @@ type row struct {
 	name         string // of -only
 	title        string
 	kafka        setup
+	starts       bool // the workload starts its brokers itself: no others run meanwhile
 	ours, theirs bench.Workload
 	aims         []aim
 	bounds       []bound
@@ -43,6 +45,16 @@ const (
 
 // Bound to what a figure may cost in place of how many times better it is: at most so much of the peer's.
 func atMost(ratio float64) float64 { return 1 / ratio }
+
+// footprintRow is about what a broker needs.
+func footprintRow() row {
+	cfg := footprint.DefaultConfig()
+	cfg.Starts, cfg.Idle, cfg.Bytes = 5, 30*time.Second, 1_000_000_000
+	return row{
+		name: "footprint", title: "start on an empty directory; idle RSS after 30 s; 1 GB of 1 KiB records", starts: true, ours: cfg, theirs: cfg,
+		aims: []aim{{"start", 20}, {"idle RSS", 6}, {"loaded RSS", 0}, {"disk per byte", 0}, {"start with data", 0}, {"start after kill -9", 0}},
+	}
+}
 
 // rows are all, in the order of the table.
 func rows() []row {
@@ -95,5 +107,5 @@ func rows() []row {
 	read := consume.DefaultConfig()
 	read.Bytes, read.Cold = 4_000_000_000, true
 	add("catch-up", "catch-up read of 4 GB, 1 KiB", read, read, aim{"warm throughput", 1}, aim{"warm broker CPU", 0}, aim{"cold throughput", 1})
-	return append(out, stateRows()...)
+	return append(append(out, stateRows()...), footprintRow())
 }

@@ -3,20 +3,15 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strconv"
 
+	"github.com/keyframelog/keyframe/bench/launch"
 	"github.com/keyframelog/keyframe/bench/target"
 	"github.com/keyframelog/keyframe/broker/process"
 )
 
-const (
-	kafkaScript = "bench/peers/kafka/kafka.sh"
-	kafkaPort   = 31092
-)
+const kafkaScript = "bench/peers/kafka/kafka.sh"
 
 // kafkaSettings are beside what the script sets. What a row has deleted is to leave the disk before the next.
 func kafkaSettings(s setup) []string {
@@ -27,13 +22,35 @@ func kafkaSettings(s setup) []string {
 	return settings
 }
 
+// kafkaCommand starts the peer so.
+func kafkaCommand(as setup) launch.Command {
+	c := launch.Command{kafkaScript, "up", "--port", "{port}", "--dir", "{dir}"}
+	for _, setting := range kafkaSettings(as) {
+		c = append(c, "--set", setting)
+	}
+	return c
+}
+
 // servers are the brokers that run: one of ours, and one of the peer's.
 type servers struct {
-	dir   string
-	ours  *process.Broker
-	own   *target.Target
-	peer  *target.Target
-	setup setup // of the peer
+	dir    string
+	built  bool // the binary is there
+	ours   *process.Broker
+	own    *target.Target
+	theirs *launch.Broker
+	peer   *target.Target
+	setup  setup // of the peer
+}
+
+// build makes the binary, once.
+func (s *servers) build(ctx context.Context) (string, error) {
+	binary := filepath.Join(s.dir, "keyframe")
+	if s.built {
+		return binary, nil
+	}
+	err := process.Build(ctx, binary)
+	s.built = err == nil
+	return binary, err
 }
 
 // keyframe returns ours, and starts it if it does not run.
@@ -41,11 +58,10 @@ func (s *servers) keyframe(ctx context.Context) (*target.Target, error) {
 	if s.own != nil {
 		return s.own, nil
 	}
-	binary := filepath.Join(s.dir, "keyframe")
-	if err := process.Build(ctx, binary); err != nil {
+	binary, err := s.build(ctx)
+	if err != nil {
 		return nil, err
 	}
-	var err error
 	if s.ours, err = process.Start(ctx, binary, filepath.Join(s.dir, "keyframe-data"), process.Options{}); err != nil {
 		return nil, err
 	}
@@ -58,50 +74,45 @@ func (s *servers) kafka(ctx context.Context, as setup) (*target.Target, error) {
 	if s.peer != nil && s.setup == as {
 		return s.peer, nil
 	}
-	if err := s.stopKafka(ctx); err != nil {
+	if err := s.stopKafka(); err != nil {
 		return nil, err
 	}
-	args := []string{"up", "--port", strconv.Itoa(kafkaPort), "--dir", s.kafkaDir(as)}
-	for _, setting := range kafkaSettings(as) {
-		args = append(args, "--set", setting)
+	dir := filepath.Join(s.dir, "kafka-data-"+string(as))
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
 	}
-	if err := script(ctx, args...); err != nil {
+	var err error
+	if s.theirs, err = launch.Start(ctx, kafkaCommand(as), dir); err != nil {
 		return nil, err
 	}
 	s.setup = as
-	var err error
-	s.peer, err = target.Open(ctx, target.Config{Name: "kafka", Brokers: []string{fmt.Sprintf("localhost:%d", kafkaPort)}})
+	s.peer, err = s.theirs.Open(ctx)
 	return s.peer, err
 }
 
-func (s *servers) kafkaDir(as setup) string { return filepath.Join(s.dir, "kafka-data-"+string(as)) }
-
-func (s *servers) stopKafka(ctx context.Context) error {
-	if s.peer == nil {
+func (s *servers) stopKafka() error {
+	if s.peer != nil {
+		s.peer.Close()
+		s.peer = nil
+	}
+	if s.theirs == nil {
 		return nil
 	}
-	s.peer.Close()
-	s.peer = nil
-	return script(ctx, "down", "--dir", s.kafkaDir(s.setup))
+	b := s.theirs
+	s.theirs = nil
+	return b.Stop()
 }
 
-// stop ends all.
-func (s *servers) stop(ctx context.Context) error {
-	err := s.stopKafka(ctx)
+// stop ends all; what is asked for next is started anew.
+func (s *servers) stop() error {
+	err := s.stopKafka()
 	if s.own != nil {
 		s.own.Close()
+		s.own = nil
 	}
 	if s.ours != nil {
 		err = errors.Join(err, s.ours.Stop())
+		s.ours = nil
 	}
 	return err
-}
-
-func script(ctx context.Context, args ...string) error {
-	cmd := exec.CommandContext(ctx, kafkaScript, args...)
-	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
-	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("%s %s: %w", kafkaScript, args[0], err)
-	}
-	return nil
 }

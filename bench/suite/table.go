@@ -42,7 +42,7 @@ type line struct {
 	Better result.Better  `json:"better"`
 	A      compare.Spread `json:"a"`
 	B      compare.Spread `json:"b"`
-	Times  compare.Spread `json:"times"` // better
+	Times  compare.Spread `json:"times"`          // better
 	Aim    float64        `json:"aim,omitempty"`  // Times at least
 	Most   float64        `json:"most,omitempty"` // A at most
 }

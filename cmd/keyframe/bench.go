@@ -13,11 +13,13 @@ type benchmark struct {
 	// declare adds the flags, and returns what they have made of the config once they were read.
 	declare func(*pflag.FlagSet) func() (bench.Workload, error)
 	words   map[string][]string // values of flags that take one of a few
+	starts  bool                // it starts its brokers itself, and is a startedBy
 }
 
 // benchmarks are all workloads, in the order of the help.
 func benchmarks() []benchmark {
-	return []benchmark{produceBenchmark(), consumeBenchmark(), latencyBenchmark(), manyBenchmark(), bootstrapBenchmark(), resyncBenchmark(), foldBenchmark()}
+	return []benchmark{produceBenchmark(), consumeBenchmark(), latencyBenchmark(), manyBenchmark(), bootstrapBenchmark(), resyncBenchmark(), foldBenchmark(),
+		footprintBenchmark()}
 }
 
 func newBenchCommand() *cobra.Command {
@@ -50,6 +52,9 @@ func (b benchmark) command(run func(*cobra.Command, *config, bench.Workload) err
 	for flag, words := range b.words {
 		completeFlag(cmd, flag, words...)
 	}
-	addSettings(cmd, "brokers", "state-url", "format")
+	if !b.starts {
+		addSettings(cmd, "brokers", "state-url")
+	}
+	addSettings(cmd, "format")
 	return cmd
 }

@@ -2,12 +2,14 @@ package main
 
 import (
 	"encoding/json"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/keyframelog/keyframe/bench/benchtest"
 	"github.com/keyframelog/keyframe/bench/report"
 )
 
@@ -22,8 +24,12 @@ func small() map[string][]string {
 		"bootstrap": append(keyed, "--updates", "200,1000", "--consumers", "1", "--cut"),
 		"resync":    append(keyed, "--updates", "1000", "--changed", "20"),
 		"fold":      append(keyed, "--updates", "1000"),
+		"footprint": {"--bytes", "1MiB", "--partitions", "2", "--starts", "1", "--idle", "1ms"},
 	}
 }
+
+// TestMain: a workload that starts a broker starts this binary, which is one then.
+func TestMain(m *testing.M) { os.Exit(benchtest.Main(m)) }
 
 func TestEveryWorkloadRuns(t *testing.T) {
 	n := startNode(t)
@@ -62,11 +68,24 @@ func TestCompare(t *testing.T) {
 	require.Equal(t, []string{"KEYFRAME", "OTHER", "A/B", "MIN", "MAX", "PAIRS"}, strings.Fields(header))
 }
 
+// Of a workload that starts its brokers itself the other one is a command, too.
+func TestCompareBrokersThatAreStarted(t *testing.T) {
+	args := append([]string{"bench", "compare", "footprint", "--pairs", "1", "--peer-name", "other"}, small()["footprint"]...)
+	out, err := command(t, "", append(args, "--peer-start", strings.Join(benchtest.Command(), " "))...)
+	require.NoError(t, err, out)
+	require.Contains(t, out, "footprint, 1 pairs A B A B\nA  keyframe: Keyframe; fsync")
+	require.Contains(t, out, "\nB  other: Keyframe; fsync")
+	_, err = command(t, "", args...)
+	require.ErrorContains(t, err, "--peer-start is missing")
+}
+
 func TestWrongBenchFlags(t *testing.T) {
 	n := startNode(t)
 	for args, want := range map[string]string{
 		"bench produc":                                        `did you mean "produce"?`,
 		"bench compare produce":                               "--peer is missing",
+		"bench footprint --start sleep":                       `"sleep", has no {dir} in it`,
+		"bench footprint --brokers x":                         "unknown flag --brokers",
 		"bench produce --runs 0":                              "--runs 0: one at least",
 		"bench produce --acks 3":                              `acks "3": all, 1 or 0`,
 		"bench produce --partitions 0":                        "partitions are above zero",

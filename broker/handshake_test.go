@@ -3,7 +3,6 @@ package broker
 import (
 	"context"
 	"fmt"
-	"maps"
 	"strconv"
 	"sync"
 	"testing"
@@ -80,8 +79,8 @@ func TestReplicaResumes(t *testing.T) {
 	l = b.ledger(t, nil)
 	l.add(0, change{"z", 1})
 	f = b.replica(t, store, &third)
-	defer func() { require.NoError(t, f.Close()) }()
 	require.Equal(t, map[string]int{"z": 1}, l.state(f))
+	require.NoError(t, f.Close())
 	var why *client.ReasonError
 	third.mu.Lock()
 	defer third.mu.Unlock()
@@ -113,11 +112,11 @@ func TestReplicaCatchesUp(t *testing.T) {
 		_, err := b.keyframer.Cut(t.Context(), "ledger")
 		require.NoError(t, err)
 		return l.p.Bounds().DeltaStart > at
-	}, 30*time.Second, 10*time.Millisecond)
+	}, guard, 10*time.Millisecond)
 	l.add(0, change{"k2", 1})
 	f = b.replica(t, store, &second)
-	defer func() { require.NoError(t, f.Close()) }()
-	require.Equal(t, maps.Clone(l.committed), l.state(f))
+	require.Equal(t, l.committed, l.state(f))
+	require.NoError(t, f.Close()) // what happened is told by then, and not by when it can be seen
 	require.Equal(t, 1, second.count(client.CaughtUp), "%v", &second)
 	require.Zero(t, second.count(client.Bootstrapped), "%v", &second)
 }

@@ -87,7 +87,7 @@ func benchPartition(b *testing.B, encoded []byte, cfg Config) (*partition, rows)
 	state, err := r.stores.load(0, fr)
 	require.NoError(b, err)
 	p := newPartition(r, 0)
-	require.NoError(b, p.adopt(state, 0, Bootstrapped))
+	require.NoError(b, p.adopt(state, 0, Event{Kind: Bootstrapped}))
 	p.attach(p.generation)
 	return p, state
 }

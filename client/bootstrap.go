@@ -30,7 +30,7 @@ func (p *partition) alone(ctx context.Context, have standing) error {
 	if have.rows != nil && !have.shown {
 		if why, bad := p.unfitStored(have.rows); !bad {
 			p.askNow()
-			return p.adopt(have.rows, 0, Resumed)
+			return p.adopt(have.rows, 0, Event{Kind: Resumed})
 		} else if !p.told {
 			p.told = true
 			p.r.event(Event{Kind: why.event, Partition: p.no, Offset: have.rows.position(), Err: why.err})
@@ -86,14 +86,20 @@ func (p *partition) beginListed(ctx context.Context, l plane.Listing, f *plane.F
 func (p *partition) adoptFrame(s rows, h frame.Header) error {
 	d, at, err := s.digest()
 	if err == nil {
-		err = p.adopt(s, h.Start, Bootstrapped)
-	}
-	if err == nil {
-		p.mu.Lock()
-		p.verifiedLocked(point{at, d, h.Start})
-		p.mu.Unlock()
+		proved := point{at, d, h.Start}
+		if err = p.adopt(s, h.Start, Event{Kind: Bootstrapped, proved: &proved}); err == nil {
+			p.proved(proved)
+		}
 	}
 	return err
+}
+
+// proved notes that the state that came from the log was the log's at a cut.
+func (p *partition) proved(at point) {
+	p.lastNamed.Store(nil)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.verifiedLocked(at)
 }
 
 // loadFrame begins with a frame that an answer named, and with no other at its cut.
@@ -180,21 +186,21 @@ func (p *partition) beginEarliest(ctx context.Context) error {
 			return errors.Join(err, s.discard())
 		}
 	}
-	return p.adopt(s, start, Bootstrapped)
+	return p.adopt(s, start, Event{Kind: Bootstrapped})
 }
 
 // adopt makes s the partition's state, and lets it be followed.
-func (p *partition) adopt(s rows, start int64, kind EventKind) error {
-	if err := p.show(s, start, kind); err != nil {
+func (p *partition) adopt(s rows, start int64, is Event) error {
+	if err := p.show(s, start, is); err != nil {
 		return err
 	}
 	p.follow()
 	return nil
 }
 
-// show makes s the partition's state, at once for all readers; watchers see the difference to the former one. Nothing is applied meanwhile, so
-// that the difference is found without the lock.
-func (p *partition) show(s rows, start int64, kind EventKind) error {
+// show makes s the partition's state, at once for all readers; watchers see the difference to the former one; is says how it came, and is told. Nothing is
+// applied meanwhile, so that the difference is found without the lock.
+func (p *partition) show(s rows, start int64, is Event) error {
 	d, at, err := s.digest()
 	incarnation := s.identity().Incarnation
 	if err == nil {
@@ -225,7 +231,8 @@ func (p *partition) show(s rows, start int64, kind EventKind) error {
 	p.current.Store(&s)
 	p.start.Store(start)
 	p.mu.Unlock()
-	p.r.event(Event{Kind: kind, Partition: p.no, Offset: at, Rows: d.Count})
+	is.Partition, is.Offset, is.Rows = p.no, at, d.Count
+	p.r.event(is)
 	if old == nil {
 		p.awaitTold(0) // before anybody goes on who waits for the state
 		close(p.ready)

@@ -145,10 +145,10 @@
 // # What it reports
 //
 // A replica with a state plane tells the broker how it is doing: its name, its process, and what it has drawn when it was opened, which tells it from another
-// of that name, such as one on a copy of its directory; positions, the latest verdict with the digest here, the latest
-// repair; after each of these, as often as the broker asks, and when it closes. So the broker knows every replica, and can tell a
-// replica that is wrong from one of several that are right where it is wrong itself. Nothing waits for that, and a broker that does
-// not answer changes nothing. keyframe replica list prints it.
+// of that name, such as one on a copy of its directory; positions, the latest verdict with the digest here (a state that was loaded and held to the log's
+// digest is equal there, whatever was said of the one before), the latest repair; after each of these, as often as the broker asks, and when it closes. So
+// the broker knows every replica, and can tell a replica that is wrong from one of several that are right where it is wrong itself. Nothing waits for that,
+// and a broker that does not answer changes nothing. keyframe replica list prints it.
 //
 // # What it proves
 //

@@ -104,6 +104,8 @@ type Event struct {
 	Repair    *RepairResult // what was done, for Repaired
 	Err       error
 	Time      time.Time
+
+	proved *point // of a state that came from the log: its digest there was held to the log's; nil: it was not
 }
 
 // Change is one change of the state, as a watcher sees it.

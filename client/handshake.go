@@ -225,7 +225,7 @@ func (p *partition) carryOut(ctx context.Context, a plane.Answer, have *standing
 		return p.goOn(*have)
 	case state.Answer_ANSWER_DELTA:
 		if !have.shown {
-			if err := p.show(s, 0, Resumed); err != nil {
+			if err := p.show(s, 0, Event{Kind: Resumed}); err != nil {
 				return err
 			}
 			have.shown = true
@@ -298,7 +298,7 @@ func (p *partition) reset(a plane.Answer, s rows) {
 func (p *partition) goOn(have standing) error {
 	p.askNow()
 	if !have.shown {
-		return p.show(have.rows, 0, Resumed)
+		return p.show(have.rows, 0, Event{Kind: Resumed})
 	}
 	p.r.event(Event{Kind: Resumed, Partition: p.no, Offset: have.rows.position()})
 	return nil
@@ -314,5 +314,5 @@ func (p *partition) beginEmpty(a plane.Answer) error {
 	if err != nil {
 		return err
 	}
-	return p.show(s, a.From, Bootstrapped)
+	return p.show(s, a.From, Event{Kind: Bootstrapped})
 }

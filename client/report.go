@@ -127,16 +127,10 @@ func (w *reporter) event(e Event) {
 	defer w.mu.Unlock()
 	x := w.partLocked(e.Partition)
 	switch e.Kind {
-	case Bootstrapped:
+	case Bootstrapped, CaughtUp:
 		x.Phase = state.PhaseFollowing
-		x.Bootstraps++
-		if e.Rows > 0 { // they are those of a frame, whose digest was verified
-			x.Verified, x.VerifiedMs = e.Offset, e.Time.UnixMilli()
-		}
-	case CaughtUp:
-		x.Phase = state.PhaseFollowing
-		x.Bootstraps++ // some of its rows are the log's now, whatever they were before
-		x.Verified, x.VerifiedMs = e.Offset, e.Time.UnixMilli()
+		x.Bootstraps++ // all of its rows are the log's now, or some, whatever they were before
+		replaced(x, e)
 	case Resumed:
 		x.Phase = state.PhaseFollowing
 		if known && x.VerifiedMs == 0 {
@@ -171,6 +165,16 @@ func (w *reporter) event(e Event) {
 		return
 	}
 	w.addLocked(x)
+}
+
+// replaced takes that the state is another one than that which was compared: it is equal to the log where it was held to it, or not compared yet.
+func replaced(x *state.ReplicaPartition, e Event) {
+	x.Outcome, x.Reason, x.Compared, x.ComparedMs, x.Verified, x.VerifiedMs = 0, "", nil, 0, 0, 0
+	if at := e.proved; at != nil {
+		sum, ms := at.digest.Sum.Bytes(), e.Time.UnixMilli()
+		x.Outcome, x.ComparedMs, x.Verified, x.VerifiedMs = state.Outcome_OUTCOME_EQUAL, ms, at.offset, ms
+		x.Compared = &state.Point{Offset: at.offset, Count: at.digest.Count, Sum: sum[:], Start: at.start}
+	}
 }
 
 // addLocked queues what is to be told of a partition as it is now.

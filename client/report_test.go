@@ -15,6 +15,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/stretchr/testify/require"
 
+	"github.com/keyframelog/keyframe/proto/digest"
 	"github.com/keyframelog/keyframe/proto/fold"
 	"github.com/keyframelog/keyframe/proto/state"
 )
@@ -156,7 +157,8 @@ func TestEachOpenedReplicaIsAnInstance(t *testing.T) {
 	}
 }
 
-// A drift is told with the digest here and why, before whatever is done about it; what a scrub finds in the rows is no verdict on the log.
+// A drift is told with the digest here and why, before whatever is done about it, and no longer once the log's own rows are in its place, held to the log's
+// digest; what a scrub finds in the rows is no verdict on the log.
 func TestDriftIsReported(t *testing.T) {
 	for policy, phase := range map[Policy]string{Report: "following", Halt: "halted", Rebootstrap: "following"} {
 		t.Run(fmt.Sprint(policy), func(t *testing.T) {
@@ -176,17 +178,19 @@ func TestDriftIsReported(t *testing.T) {
 			x := g.awaitTold("the drift", func(x *state.ReplicaPartition) bool { return x.Outcome == state.Outcome_OUTCOME_DRIFTED })
 			require.Equal(t, []int64{cut, 1, 1}, []int64{x.Compared.Offset, x.Compared.Count, x.Verified})
 			require.Contains(t, x.Reason, "1 row here, 2 in the log")
-			want := int64(1)
+			outcome, rows, bootstraps := state.Outcome_OUTCOME_DRIFTED, int64(1), int64(1)
 			if policy == Rebootstrap {
-				want = 2
+				outcome, rows, bootstraps = state.Outcome_OUTCOME_EQUAL, 2, 2
 			}
-			g.awaitTold("what came of it", func(x *state.ReplicaPartition) bool {
-				return x.Outcome == state.Outcome_OUTCOME_DRIFTED && x.Phase == phase && x.Bootstraps == want
+			x = g.awaitTold("what came of it", func(x *state.ReplicaPartition) bool {
+				return x.Outcome == outcome && x.Phase == phase && x.Bootstraps == bootstraps
 			})
+			require.Equal(t, []int64{cut, rows}, []int64{x.Compared.Offset, x.Compared.Count})
+			require.Equal(t, policy == Rebootstrap, x.Verified == cut && x.Reason == "")
 			require.Equal(t, Equal, g.r.Scrub(context.Background())[0].Outcome)
 			require.NoError(t, g.r.Close())
 			parts := g.plane.parts()
-			require.Equal(t, state.Outcome_OUTCOME_DRIFTED, parts[len(parts)-1].Outcome)
+			require.Equal(t, outcome, parts[len(parts)-1].Outcome)
 			require.Equal(t, policy != Halt, g.plane.got[len(g.plane.got)-1].Leaving, "one that has stopped is to be seen in the list")
 		})
 	}
@@ -355,15 +359,24 @@ func TestDriftIsToldBeforeItIsUndone(t *testing.T) {
 	}
 }
 
-// Whatever is loaded from the log's own rows is told: a state that is equal for it is no witness.
+// Whatever is loaded from the log's own rows is told: a state that is equal for it is no witness. What was said of the state before is said no longer: it is
+// equal where it was held to the log's digest, also without rows, and else nothing is known of it.
 func TestLoadsAreReported(t *testing.T) {
 	w := newReporter(&Replica{cfg: Config{}.withDefaults()})
-	w.event(Event{Kind: Bootstrapped, Offset: 5, Rows: 3})
-	w.event(Event{Kind: CaughtUp, Offset: 7, Rows: 1})
+	w.verdict(Verdict{At: 4, Outcome: Drifted, Reason: "another value"})
+	w.event(Event{Kind: Bootstrapped, Offset: 5, Rows: 3, proved: &point{offset: 5, start: 2, digest: digest.Digest{Count: 3}}})
+	w.event(Event{Kind: CaughtUp, Offset: 7, Rows: 1, proved: &point{offset: 7, start: 2, digest: digest.Digest{Count: 4}}})
 	w.event(Event{Kind: Resumed, Offset: 7})
+	w.verdict(Verdict{At: 8, Outcome: Drifted, Reason: "another value"})
+	w.event(Event{Kind: Bootstrapped, Offset: 9, proved: &point{offset: 9, start: 9}})
+	w.verdict(Verdict{At: 9, Outcome: Drifted, Reason: "another value"})
+	w.event(Event{Kind: Bootstrapped})
 	parts, _ := w.take(false)
-	for i, want := range [][]int64{{1, 5}, {2, 7}, {2, 7}} {
-		require.Equal(t, want, []int64{parts[i].Bootstraps, parts[i].Verified})
+	for i, want := range [][]int64{{0, 0, 2, 4, 0, 0}, {1, 5, 1, 5, 3, 2}, {2, 7, 1, 7, 4, 2}, {2, 7, 1, 7, 4, 2}, {2, 7, 2, 8, 0, 0}, {3, 9, 1, 9, 0, 9}, {3, 9, 2, 9, 0, 0}, {4, 0, 0, 0, 0, 0}} {
+		x := parts[i]
+		require.Equal(t, want, []int64{x.Bootstraps, x.Verified, int64(x.Outcome), x.Compared.GetOffset(), x.Compared.GetCount(), x.Compared.GetStart()}, i)
+		require.Equal(t, x.Outcome == state.Outcome_OUTCOME_DRIFTED, x.Reason != "", i)
+		require.Equal(t, x.Outcome != 0, x.ComparedMs != 0, i)
 	}
 }
 

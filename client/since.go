@@ -44,11 +44,10 @@ func (p *partition) catchUp(ctx context.Context, a plane.Answer, s rows, unprove
 		p.r.event(Event{Kind: Resumed, Partition: p.no, Offset: a.Frame.Cut})
 		return nil
 	}
-	p.mu.Lock()
-	p.verifiedLocked(point{a.Frame.Cut, a.Frame.Digest, a.Frame.Start})
-	p.mu.Unlock()
+	proved := point{a.Frame.Cut, a.Frame.Digest, a.Frame.Start}
+	p.proved(proved)
 	p.log.Info("loaded what changed", "since", a.Since, "cut", a.Frame.Cut, "rows", changes, "bytes", body.At,
 		"took", p.r.cfg.Now().Sub(began).Round(time.Millisecond))
-	p.r.event(Event{Kind: CaughtUp, Partition: p.no, Offset: a.Frame.Cut, Rows: changes})
+	p.r.event(Event{Kind: CaughtUp, Partition: p.no, Offset: a.Frame.Cut, Rows: changes, proved: &proved})
 	return nil
 }

@@ -167,7 +167,9 @@ func TestDeltaOnADriftedState(t *testing.T) {
 					g.await("repaired", func() bool { _, repaired := g.saw(Repaired); return repaired })
 					g.requireState(0)
 				case Rebootstrap:
-					g.awaitTold("a new state", func(x *state.ReplicaPartition) bool { return x.Bootstraps == 2 })
+					g.awaitTold("a new state, which is equal", func(x *state.ReplicaPartition) bool {
+						return x.Bootstraps == 2 && x.Outcome == state.Outcome_OUTCOME_EQUAL && x.Compared.Offset == cut
+					})
 					g.requireState(0)
 				}
 				require.Equal(t, []state.Answer{state.Answer_ANSWER_FRAME, state.Answer_ANSWER_DELTA}, a.all()[:2])

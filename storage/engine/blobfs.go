@@ -3,7 +3,10 @@ package engine
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"strings"
+	"sync"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/sstable"
@@ -15,10 +18,26 @@ import (
 
 // blobFS refuses to open a blob file that Pebble 2.1.7 would find damaged as it opens it: that is where it panics (reportCorruption
 // does not know blob files), in a compaction too, where nobody can recover from it. An error that is none of its own is given to
-// the reader or the compaction.
+// the reader or the compaction. New ones it writes with a blobWriter.
 type blobFS struct {
 	vfs.FS
 	damaged func(pebble.DataCorruptionInfo)
+	log     *slog.Logger
+
+	pieces    sync.Pool   // of a blobWriter
+	pageCache atomic.Bool // the file system takes no direct writes
+}
+
+func newBlobFS(fs vfs.FS, log *slog.Logger, damaged func(pebble.DataCorruptionInfo)) *blobFS {
+	return &blobFS{FS: fs, damaged: damaged, log: log, pieces: sync.Pool{New: newPiece}}
+}
+
+func (fs *blobFS) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
+	f, err := fs.FS.Create(name, category)
+	if err != nil || !strings.HasSuffix(name, ".blob") {
+		return f, err
+	}
+	return fs.newWriter(f), nil
 }
 
 func (fs *blobFS) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
@@ -30,7 +49,11 @@ func (fs *blobFS) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
 	} else if err != nil {
 		return nil, err
 	}
-	return fs.FS.Open(name, opts...)
+	f, err := fs.FS.Open(name, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return &blobReader{File: f}, nil
 }
 
 func (fs *blobFS) refuse(err *damage.Error) error {

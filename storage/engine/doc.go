@@ -23,6 +23,13 @@
 // (ErrKind): each drops the tables that it knows nothing of. OpenReadOnly looks into the directory of either and changes
 // nothing.
 //
+// # Blob files
+//
+// The values of the log are written twice: to the WAL, and at a flush to a blob file. Blob files are written past the system's page cache (O_DIRECT) where
+// the file system takes that, in pieces of 1 MiB: to take up new pages for them cost half of the CPU time of a produced byte. So what
+// leaves the tail cache of package log comes from the device when it is first read, with a read-ahead of 2 MiB for each reader, and from the page
+// cache after that. A file system that takes no direct writes is said in the log, once, and everything goes through the page cache there.
+//
 // # Failures
 //
 // A failed sync ends in Config.Fatal, once: what is durable is unknown then, and a repeated fsync may report success for

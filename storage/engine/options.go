@@ -105,7 +105,7 @@ func (d *Dir) open(name string, opts *pebble.Options) (*pebble.DB, error) {
 // Compact that belongs to them is package log's.
 func (d *Dir) logOptions() *pebble.Options {
 	o := d.baseOptions(&d.logStats, "log")
-	o.FS = &blobFS{FS: o.FS, damaged: o.EventListener.DataCorruption} // a pointer: Pebble compares file systems
+	o.FS = newBlobFS(o.FS, d.cfg.Logger.With("db", "log"), o.EventListener.DataCorruption) // a pointer: Pebble compares file systems
 	o.MemTableSize = uint64(d.cfg.MemTableBytes)
 	o.MemTableStopWritesThreshold = 4
 	o.L0CompactionThreshold = 4

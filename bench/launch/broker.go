@@ -17,8 +17,9 @@ import (
 )
 
 const (
-	startMax = 2 * time.Minute
-	stopMax  = time.Minute
+	startMax  = 2 * time.Minute
+	stopMax   = time.Minute
+	unlistMax = 10 * time.Second
 	// grain is how often it is looked for what no event tells: whether a port is listened on, whether another's child has ended.
 	grain = time.Millisecond
 )
@@ -162,11 +163,21 @@ func (b *Broker) Kill() {
 // killGroup ends whatever the command has started; nothing is left of it if that fails.
 func (b *Broker) killGroup() { _ = syscall.Kill(-b.cmd.Process.Pid, syscall.SIGKILL) }
 
-// gone waits until the process is, which need not be a child of this one.
+// gone waits until the process is, which need not be a child of this one. Who starts it again may look in the system's list: whoever is its parent has
+// a moment to take it out.
 func (b *Broker) gone(most time.Duration) bool {
+	ended := until(most, func() bool { return !b.Process.Alive() })
+	if ended {
+		until(unlistMax, func() bool { return !b.Process.Known() })
+	}
+	return ended
+}
+
+// until waits for something that no event tells. It returns false where that has not come in time.
+func until(most time.Duration, is func() bool) bool {
 	tick := time.NewTicker(grain)
 	defer tick.Stop()
-	for began := time.Now(); b.Process.Alive(); <-tick.C {
+	for began := time.Now(); !is(); <-tick.C {
 		if time.Since(began) > most {
 			return false
 		}

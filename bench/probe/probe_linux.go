@@ -47,6 +47,12 @@ func (p Process) Alive() bool {
 	return err == nil && fields[statState] != "Z" && fields[statState] != "X"
 }
 
+// Known says whether the system still has it in its list, alive or not.
+func (p Process) Known() bool {
+	_, err := p.stat()
+	return err == nil
+}
+
 // Began is when it was started, to 10 ms; it may have been later by these. Errors: ErrNoProcess.
 func (p Process) Began() (time.Time, error) {
 	fields, err := p.stat()

@@ -7,6 +7,9 @@ import "time"
 // Alive says whether the process is there.
 func (p Process) Alive() bool { return false }
 
+// Known says whether the system still has it in its list.
+func (p Process) Known() bool { return false }
+
 // Began is not told here.
 func (p Process) Began() (time.Time, error) { return time.Time{}, ErrUnsupported }
 

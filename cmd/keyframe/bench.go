@@ -34,7 +34,9 @@ func newBenchCommand() *cobra.Command {
 // command is what the two forms of a workload share.
 func (b benchmark) command(run func(*cobra.Command, *config, bench.Workload) error) *cobra.Command {
 	cmd := &cobra.Command{Use: b.name, Short: b.short, Long: b.long, Example: b.example, Args: arguments()}
-	read := b.declare(cmd.Flags())
+	read, own := b.declare(cmd.Flags()), map[string]bool{}
+	cmd.Flags().VisitAll(func(f *pflag.Flag) { own[f.Name] = f.Value.Type() != "string" && f.Value.Type() != "bool" })
+	declareAgainst(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		c, err := loadConfig(cmd)
 		if err != nil {
@@ -43,7 +45,7 @@ func (b benchmark) command(run func(*cobra.Command, *config, bench.Workload) err
 		if err := checkFormat(c); err != nil {
 			return err
 		}
-		w, err := read()
+		w, err := readAgainst(cmd.Flags(), own, read)
 		if err != nil {
 			return err
 		}

@@ -70,7 +70,7 @@ func newCompareWorkloadCommand(b benchmark) *cobra.Command {
 	b.example = ""
 	cmd := b.command(func(cmd *cobra.Command, c *config, w bench.Workload) error {
 		return measured(cmd, c, dir, func(ctx context.Context, p bench.Progress) (found report.Data, err error) {
-			ours, theirs, done, err := peer.sides(ctx, c, w)
+			ours, theirs, done, err := peer.sides(ctx, c, b, w)
 			if err != nil {
 				return found, err
 			}
@@ -95,12 +95,12 @@ func newCompareWorkloadCommand(b benchmark) *cobra.Command {
 }
 
 // sides are the two that are compared. done closes what was opened.
-func (o other) sides(ctx context.Context, c *config, w bench.Workload) (ours, theirs compare.Side, done func(), err error) {
-	if s, ok := w.(startedBy); ok {
+func (o other) sides(ctx context.Context, c *config, b benchmark, w bench.Workload) (ours, theirs compare.Side, done func(), err error) {
+	if b.starts {
 		if o.start == "" {
 			return ours, theirs, nil, errors.New("--peer-start is missing: the command that starts the other broker")
 		}
-		ours, theirs = compare.Side{Target: footprint.Target(""), Workload: w}, compare.Side{Target: footprint.Target(o.Name), Workload: s.StartedBy(launch.Parse(o.start))}
+		ours, theirs = compare.Side{Target: footprint.Target(""), Workload: w}, compare.Side{Target: footprint.Target(o.Name), Workload: w.(startedBy).StartedBy(launch.Parse(o.start))}
 		return ours, theirs, func() {}, nil
 	}
 	if len(o.Brokers) == 0 {

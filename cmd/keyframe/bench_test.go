@@ -68,6 +68,18 @@ func TestCompare(t *testing.T) {
 	require.Equal(t, []string{"KEYFRAME", "OTHER", "A/B", "MIN", "MAX", "PAIRS"}, strings.Fields(header))
 }
 
+// The same workload with more and more of something says how its figures grow; so do two brokers side by side.
+func TestAgainst(t *testing.T) {
+	n := startNode(t)
+	out := n.run(t, "", append([]string{"bench", "fold", "--against", "updates=500,1000"}, small()["fold"]...)...)
+	require.Contains(t, out, "fold against updates on keyframe")
+	for _, figure := range []string{"growth of records ", "records at updates 500 ", "records at updates 1k "} {
+		require.Contains(t, out, figure)
+	}
+	out = n.run(t, "", append([]string{"bench", "compare", "bootstrap", "--against", "updates=200,400", "--pairs", "1", "--peer", n.kafka}, small()["bootstrap"]...)...)
+	require.Contains(t, out, "records read at updates 400 ")
+}
+
 // Of a workload that starts its brokers itself the other one is a command, too.
 func TestCompareBrokersThatAreStarted(t *testing.T) {
 	args := append([]string{"bench", "compare", "footprint", "--pairs", "1", "--peer-name", "other"}, small()["footprint"]...)
@@ -85,6 +97,11 @@ func TestWrongBenchFlags(t *testing.T) {
 		"bench produc":                                        `did you mean "produce"?`,
 		"bench compare produce":                               "--peer is missing",
 		"bench footprint --start sleep":                       `"sleep", has no {dir} in it`,
+		"bench fold --against keys":                           "write NAME=VALUE",
+		"bench fold --against topic=1,2":                      "no flag of the workload that has a number",
+		"bench fold --against runs=1,2":                       "no flag of the workload that has a number",
+		"bench fold --against keys=1,x":                       `"x" is no size`,
+		"bench fold --against keys=2":                         "two steps at least",
 		"bench footprint --brokers x":                         "unknown flag --brokers",
 		"bench produce --runs 0":                              "--runs 0: one at least",
 		"bench produce --acks 3":                              `acks "3": all, 1 or 0`,

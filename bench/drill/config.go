@@ -16,6 +16,10 @@ type Config struct {
 	Keys       int // of each topic, 16 bytes each
 	ValueBytes int // of a value that is not a counter
 	Deltas     int // between a fault and the key frame that finds it, at least
+	Replicas   int // of each topic, one of which is lied to; the others are to be equal at every key frame
+	// Broker is whose topics they are, which are deleted afterwards; zero: the drill starts one of its own.
+	Broker Broker
+	Prefix string // of the topics' names
 	// Dir is where the drill makes its temporary directory; empty: the system's.
 	Dir string
 	// OnDrift is the replicas' policy.
@@ -25,6 +29,12 @@ type Config struct {
 	Found   func(Finding)
 	// Logger is the broker's; nil: it is silent.
 	Logger *slog.Logger
+}
+
+// Broker is one that runs.
+type Broker struct {
+	Kafka string // host:port
+	State string // URL of the state plane
 }
 
 // Setup is what a drill begins with.
@@ -39,7 +49,7 @@ var ErrConfig = errors.New("invalid drill")
 
 // DefaultConfig has all faults at a size at which their cost can be told from a whole frame's.
 func DefaultConfig() Config {
-	return Config{Faults: Faults(), Keys: 100_000, ValueBytes: 100, Deltas: 1000, OnDrift: client.Repair}
+	return Config{Faults: Faults(), Keys: 100_000, ValueBytes: 100, Deltas: 1000, Replicas: 2, OnDrift: client.Repair}
 }
 
 // The bounds of a drill's Config.
@@ -47,6 +57,7 @@ const (
 	KeysMin, KeysMax             = 100, 10_000_000
 	ValueBytesMin, ValueBytesMax = 16, 64 << 10
 	DeltasMin                    = 30
+	ReplicasMin, ReplicasMax     = 2, 1000
 )
 
 // Validate names what cannot be.
@@ -62,6 +73,8 @@ func (c *Config) Validate() error {
 		return fmt.Errorf("%w: values of %d bytes, want %d to %d", ErrConfig, c.ValueBytes, ValueBytesMin, ValueBytesMax)
 	case c.Deltas < DeltasMin || c.Deltas > c.Keys/2:
 		return fmt.Errorf("%w: %d deltas, want %d to half the number of keys, %d", ErrConfig, c.Deltas, DeltasMin, c.Keys/2)
+	case c.Replicas < ReplicasMin || c.Replicas > ReplicasMax:
+		return fmt.Errorf("%w: %d replicas of a topic, want %d to %d", ErrConfig, c.Replicas, ReplicasMin, ReplicasMax)
 	}
 	return nil
 }

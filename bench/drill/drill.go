@@ -3,6 +3,7 @@ package drill
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -14,9 +15,9 @@ const (
 	countersTopic = "counters"
 )
 
-// drill is one run.
-type drill struct {
-	cfg      *Config
+// Drill is one that is set up: its broker serves, its topics are filled and its replicas follow. It is for one goroutine.
+type Drill struct {
+	cfg      Config
 	s        *stage
 	rows     *field // nil: no fault needs it
 	counters *field
@@ -25,23 +26,17 @@ type drill struct {
 // Run sets up a broker with its replicas, lets the faults happen one after the other, and takes everything down again, also where ctx ends
 // before. The error says that the drill could not go on; what became of the faults is in the report alone.
 func Run(ctx context.Context, cfg Config) (report Report, err error) {
-	if err := cfg.Validate(); err != nil {
-		return report, err
-	}
 	began := time.Now()
-	d := &drill{cfg: &cfg}
-	if d.s, err = openStage(ctx, &cfg); err != nil {
+	d, err := Open(ctx, cfg)
+	if err != nil {
 		return report, err
 	}
-	defer func() { err = errors.Join(err, d.s.close()) }()
-	if err := d.fill(ctx, began); err != nil {
-		return report, err
-	}
+	defer func() { err = errors.Join(err, d.Close()) }()
 	for _, fault := range Faults() {
 		if !slices.Contains(cfg.Faults, fault) {
 			continue
 		}
-		found, err := d.run(ctx, fault)
+		found, err := d.Inject(ctx, fault, 1)
 		if err != nil {
 			return report, err
 		}
@@ -50,26 +45,41 @@ func Run(ctx context.Context, cfg Config) (report Report, err error) {
 			cfg.Found(found)
 		}
 	}
-	for _, f := range d.fields() {
-		end, err := f.settle(ctx)
-		if err != nil {
-			return report, err
-		}
-		report.Ends = append(report.Ends, end)
+	if report.Ends, err = d.Settle(ctx); err != nil {
+		return report, err
 	}
 	report.Took = time.Since(began)
 	return report, nil
 }
 
+// Open sets up what the faults of a config need. Errors: ErrConfig; whatever keeps it from being set up, of which nothing is left then.
+func Open(ctx context.Context, cfg Config) (_ *Drill, err error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	began := time.Now()
+	d := &Drill{cfg: cfg}
+	if d.s, err = openStage(ctx, &d.cfg); err != nil {
+		return nil, err
+	}
+	if err := d.fill(ctx, began); err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	return d, nil
+}
+
+// Close takes everything down.
+func (d *Drill) Close() error { return d.s.close() }
+
 // fill opens the topics that the faults need.
-func (d *drill) fill(ctx context.Context, began time.Time) (err error) {
+func (d *Drill) fill(ctx context.Context, began time.Time) (err error) {
 	if slices.ContainsFunc(d.cfg.Faults, func(f Fault) bool { return f != Doubled }) {
-		if d.rows, err = openField(ctx, d.s, d.cfg, rowsTopic, fold.LastValue); err != nil {
+		if d.rows, err = openField(ctx, d.s, &d.cfg, d.cfg.Prefix+rowsTopic, fold.LastValue); err != nil {
 			return err
 		}
 	}
 	if slices.Contains(d.cfg.Faults, Doubled) {
-		if d.counters, err = openField(ctx, d.s, d.cfg, countersTopic, fold.Counter); err != nil {
+		if d.counters, err = openField(ctx, d.s, &d.cfg, d.cfg.Prefix+countersTopic, fold.Counter); err != nil {
 			return err
 		}
 	}
@@ -83,20 +93,29 @@ func (d *drill) fill(ctx context.Context, began time.Time) (err error) {
 	return nil
 }
 
-func (d *drill) fields() []*field {
+func (d *Drill) fields() []*field {
 	return slices.DeleteFunc([]*field{d.rows, d.counters}, func(f *field) bool { return f == nil })
 }
 
-func (d *drill) run(ctx context.Context, fault Fault) (Finding, error) {
+// Inject lets one fault of the config happen, and follows it until it is found, and repaired where replicas repair themselves. So many keys are
+// harmed by what is lost, mutated or doubled; the others have a size of their own. It may be called again, with any fault. Errors: ErrConfig; whatever
+// keeps it from being followed.
+func (d *Drill) Inject(ctx context.Context, fault Fault, harmed int) (Finding, error) {
+	if !slices.Contains(d.cfg.Faults, fault) {
+		return Finding{}, fmt.Errorf("%w: the drill is not set up for %q", ErrConfig, fault)
+	}
+	if harmed < 1 || harmed > d.cfg.Keys/2 {
+		return Finding{}, fmt.Errorf("%w: %d keys are harmed, want 1 to half of %d", ErrConfig, harmed, d.cfg.Keys)
+	}
 	switch fault {
 	case Lost:
-		return d.rows.lose(ctx)
+		return d.rows.lose(ctx, harmed)
 	case LostBatch:
 		return d.rows.loseBatch(ctx)
 	case Doubled:
-		return d.counters.double(ctx)
+		return d.counters.double(ctx, harmed)
 	case Mutated:
-		return d.rows.mutate(ctx)
+		return d.rows.mutate(ctx, harmed)
 	case BeforeLog:
 		return d.rows.loseBeforeLog(ctx)
 	case Flipped:
@@ -104,4 +123,16 @@ func (d *drill) run(ctx context.Context, fault Fault) (Finding, error) {
 	default:
 		return d.rows.sleep(ctx)
 	}
+}
+
+// Settle cuts a last key frame of each topic, and compares all copies there.
+func (d *Drill) Settle(ctx context.Context) (ends []End, err error) {
+	for _, f := range d.fields() {
+		end, err := f.settle(ctx)
+		if err != nil {
+			return nil, err
+		}
+		ends = append(ends, end)
+	}
+	return ends, nil
 }

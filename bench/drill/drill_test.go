@@ -6,8 +6,11 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
 	"go.uber.org/goleak"
 
+	"github.com/keyframelog/keyframe/broker"
 	"github.com/keyframelog/keyframe/client"
 )
 
@@ -98,6 +101,53 @@ func TestEveryFaultIsFoundAndPutRight(t *testing.T) {
 	require.True(t, report.OK())
 }
 
+// On a broker that is another's, faults of many keys, in any order and more than once, are found and put right beside replicas that see none; in the end
+// no topic is left there.
+func TestFaultsOfManyKeysOnAnothersBroker(t *testing.T) {
+	b := broker.DefaultConfig()
+	b.DataDir, b.KafkaAddr, b.StateAddr = t.TempDir(), "127.0.0.1:0", "127.0.0.1:0"
+	node, err := broker.Start(t.Context(), b)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, node.Close()) }()
+	cfg := small(t, Lost, Doubled, Mutated)
+	cfg.Keys, cfg.ValueBytes, cfg.Replicas, cfg.Prefix = 20_000, 200, 3, "theirs-"
+	cfg.Broker = Broker{Kafka: node.KafkaAddr().String(), State: "http://" + node.StateAddr().String()}
+	d, err := Open(t.Context(), cfg)
+	require.NoError(t, err)
+	for _, harmed := range []int{3000, 1} { // of several batches
+		for _, fault := range []Fault{Mutated, Doubled, Lost} {
+			f, err := d.Inject(t.Context(), fault, harmed)
+			require.NoError(t, err)
+			require.True(t, f.OK(), "%+v", f)
+			require.EqualValues(t, harmed, f.Keys)
+			require.Positive(t, f.AfterCut)
+			require.Positive(t, f.RoundTrips)
+		}
+	}
+	_, err = d.Inject(t.Context(), Asleep, 1)
+	require.ErrorIs(t, err, ErrConfig)
+	_, err = d.Inject(t.Context(), Lost, 10_001)
+	require.ErrorIs(t, err, ErrConfig)
+	ends, err := d.Settle(t.Context())
+	require.NoError(t, err)
+	for _, end := range ends {
+		require.Empty(t, end.Wrong)
+		require.Equal(t, 3, end.Replicas)
+	}
+	require.Equal(t, cfg.Broker.Kafka, d.s.kafkaAddr())
+	listed, err := d.s.admin.ListTopics(t.Context())
+	require.NoError(t, err)
+	require.ElementsMatch(t, []string{"theirs-rows", "theirs-counters"}, listed.Names())
+	require.NoError(t, d.Close())
+	kafka, err := kgo.NewClient(kgo.SeedBrokers(cfg.Broker.Kafka))
+	require.NoError(t, err)
+	defer kafka.Close()
+	listed, err = kadm.NewClient(kafka).ListTopics(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, listed.Names())
+	requireNothingLeft(t, cfg)
+}
+
 // Replicas that only report are found wrong, and are wrong to the end: so the drill can fail.
 func TestReplicasThatDoNotRepairFail(t *testing.T) {
 	cfg := small(t, Lost, Doubled)
@@ -145,6 +195,8 @@ func TestConfigIsChecked(t *testing.T) {
 		"small values":  func(c *Config) { c.ValueBytes = ValueBytesMin - 1 },
 		"large values":  func(c *Config) { c.ValueBytes = ValueBytesMax + 1 },
 		"few deltas":    func(c *Config) { c.Deltas = DeltasMin - 1 },
+		"few replicas":  func(c *Config) { c.Replicas = 1 },
+		"many replicas": func(c *Config) { c.Replicas = ReplicasMax + 1 },
 		"many deltas":   func(c *Config) { c.Deltas = c.Keys/2 + 1 },
 	} {
 		cfg := small(t)

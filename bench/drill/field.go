@@ -36,6 +36,7 @@ type field struct {
 
 	drilled   *subject // its tail comes through the proxy
 	untouched *subject
+	beside    []*subject // untouched as well
 	others    []*subject // that came for a fault, and stayed
 }
 
@@ -59,7 +60,10 @@ func openField(ctx context.Context, s *stage, cfg *Config, topic string, kind fo
 		return nil, err
 	}
 	f.drilled, f.untouched = f.subject(s.proxy.Addr(), client.Memory()), f.subject(s.kafkaAddr(), client.Memory())
-	for _, x := range []*subject{f.drilled, f.untouched} {
+	for range cfg.Replicas - 2 {
+		f.beside = append(f.beside, f.subject(s.kafkaAddr(), client.Memory()))
+	}
+	for _, x := range append([]*subject{f.drilled, f.untouched}, f.beside...) {
 		if err := x.open(ctx); err != nil {
 			return nil, err
 		}
@@ -197,7 +201,8 @@ func (f *field) digest() (d digest.Digest) {
 
 // settle cuts a last key frame and compares all copies there.
 func (f *field) settle(ctx context.Context) (end End, err error) {
-	subjects := append([]*subject{f.untouched, f.drilled}, f.others...)
+	told := append([]*subject{f.untouched}, f.beside...) // the truth
+	subjects := append(append(slices.Clone(told), f.drilled), f.others...)
 	marks := make([]int, len(subjects))
 	for i, x := range subjects {
 		marks[i] = x.mark()
@@ -220,6 +225,11 @@ func (f *field) settle(ctx context.Context) (end End, err error) {
 		}
 		if wrong := x.matches(end.Log); v.verdict.Outcome != client.Equal || wrong != "" {
 			end.Wrong = append(end.Wrong, fmt.Sprintf("a replica is %s: %s", v.verdict.Outcome, wrong))
+		}
+	}
+	for _, x := range told {
+		if v := x.falseAlarm(); v != nil {
+			end.Wrong = append(end.Wrong, fmt.Sprintf("a replica that was told the truth was %s at %d: %s", v.Outcome, v.At, v.Reason))
 		}
 	}
 	return end, nil

@@ -45,6 +45,7 @@ type Finding struct {
 	Detected bool
 	At       int64         // the offset at which it was found
 	After    time.Duration // from the fault to the verdict
+	AfterCut time.Duration // from asking for a key frame to the verdict; 0: none was needed
 	By       Means
 
 	Repaired   bool
@@ -54,6 +55,7 @@ type Finding struct {
 	Keys       int64         // that were found to differ, or to have changed; with the method frame: all, since none is known to be right
 	Exact      bool          // these are the harmed ones, and no others; of a block that cannot be read: the harmed one is among them, and right again
 	Bytes      int64         // of the repair, on the wire
+	RoundTrips int           // of the repair; 0: they are not told
 	WholeFrame int64         // bytes of a whole key frame of the topic, on the wire
 }
 

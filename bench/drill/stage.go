@@ -24,7 +24,8 @@ import (
 // stage is where a drill happens: a directory, a broker in it, and a proxy in front of it.
 type stage struct {
 	dir   string
-	node  *broker.Broker
+	at    Broker
+	drops bool // it leaves no topic: the broker is another's
 	proxy *proxy.Proxy
 	kafka *kgo.Client // directly
 	admin *kadm.Client
@@ -45,16 +46,11 @@ func openStage(ctx context.Context, cfg *Config) (_ *stage, err error) {
 		return nil, err
 	}
 	s.opened(func() error { return os.RemoveAll(s.dir) })
-	b := broker.DefaultConfig()
-	b.DataDir, b.KafkaAddr, b.StateAddr = filepath.Join(s.dir, "data"), "127.0.0.1:0", "127.0.0.1:0"
-	b.Logger = cfg.Logger
-	if b.Logger == nil {
-		b.Logger = slog.New(slog.DiscardHandler)
+	if s.at, s.drops = cfg.Broker, cfg.Broker != (Broker{}); !s.drops {
+		if err := s.startBroker(ctx, cfg); err != nil {
+			return nil, err
+		}
 	}
-	if s.node, err = broker.Start(ctx, b); err != nil {
-		return nil, err
-	}
-	s.opened(s.node.Close)
 	if s.proxy, err = proxy.Start(s.kafkaAddr()); err != nil {
 		return nil, err
 	}
@@ -69,6 +65,23 @@ func openStage(ctx context.Context, cfg *Config) (_ *stage, err error) {
 	return s, nil
 }
 
+// startBroker starts one in the directory.
+func (s *stage) startBroker(ctx context.Context, cfg *Config) error {
+	b := broker.DefaultConfig()
+	b.DataDir, b.KafkaAddr, b.StateAddr = filepath.Join(s.dir, "data"), "127.0.0.1:0", "127.0.0.1:0"
+	b.Logger = cfg.Logger
+	if b.Logger == nil {
+		b.Logger = slog.New(slog.DiscardHandler)
+	}
+	node, err := broker.Start(ctx, b)
+	if err != nil {
+		return err
+	}
+	s.opened(node.Close)
+	s.at = Broker{Kafka: node.KafkaAddr().String(), State: "http://" + node.StateAddr().String()}
+	return nil
+}
+
 func (s *stage) opened(closer func() error) { s.closers = append(s.closers, closer) }
 
 // close ends everything, and leaves no file.
@@ -81,14 +94,28 @@ func (s *stage) close() error {
 	return errors.Join(errs...)
 }
 
-func (s *stage) kafkaAddr() string { return s.node.KafkaAddr().String() }
-func (s *stage) stateURL() string  { return "http://" + s.node.StateAddr().String() }
+func (s *stage) kafkaAddr() string { return s.at.Kafka }
+func (s *stage) stateURL() string  { return s.at.State }
 
 func (s *stage) createTopic(ctx context.Context, topic, fold string) error {
 	policy := "compact"
 	r, err := s.admin.CreateTopic(ctx, 1, 1, map[string]*string{"cleanup.policy": &policy, "keyframe.fold": &fold}, topic)
 	if err := errors.Join(err, r.Err); err != nil {
 		return fmt.Errorf("create topic %s: %w", topic, err)
+	}
+	if s.drops {
+		s.opened(func() error { return s.drop(context.WithoutCancel(ctx), topic) })
+	}
+	return nil
+}
+
+// drop deletes a topic.
+func (s *stage) drop(ctx context.Context, topic string) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	r, err := s.admin.DeleteTopic(ctx, topic)
+	if err := errors.Join(err, r.Err); err != nil {
+		return fmt.Errorf("delete topic %s: %w", topic, err)
 	}
 	return nil
 }

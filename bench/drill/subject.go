@@ -93,6 +93,18 @@ func (s *subject) differing() map[string]bool {
 	return keys
 }
 
+// falseAlarm is the first verdict that says of a replica that was told the truth that it differs; nil: there is none.
+func (s *subject) falseAlarm() *client.Verdict {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, n := range s.notes {
+		if n.verdict != nil && n.verdict.Outcome == client.Drifted {
+			return n.verdict
+		}
+	}
+	return nil
+}
+
 // await returns the first note from a mark on that is what is waited for, and where it stands.
 func (s *subject) await(ctx context.Context, what string, from int, is func(note) bool) (note, int, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)

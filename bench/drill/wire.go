@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -22,58 +23,69 @@ type plan struct {
 // batchHarmed is which batch of a round is: others come before and behind it, so that nothing is missing at an end.
 const batchHarmed = batchesBetween / 2
 
-// lose takes a record out of the middle of a batch.
-func (f *field) lose(ctx context.Context) (Finding, error) {
-	return f.roundWith(ctx, func(first int64, n int) plan {
-		at := first + int64(n/2)
-		return plan{fault: Lost, at: at, inject: proxy.Lose(f.topic, 0, at, at+1)}
-	}, func(b *sent) []string { return b.keys[len(b.keys)/2 : len(b.keys)/2+1] })
+// lose takes so many records out of the middle.
+func (f *field) lose(ctx context.Context, harmed int) (Finding, error) {
+	return f.roundWith(ctx, harmed+2, func(first int64, n int) (p plan, from, to int) {
+		from = (n - harmed) / 2
+		at := first + int64(from)
+		return plan{fault: Lost, at: at, inject: proxy.Lose(f.topic, 0, at, at+int64(harmed))}, from, from + harmed
+	})
 }
 
 // loseBatch takes a batch out as a whole.
 func (f *field) loseBatch(ctx context.Context) (Finding, error) {
-	return f.roundWith(ctx, func(first int64, n int) plan {
-		return plan{fault: LostBatch, at: first, inject: proxy.Lose(f.topic, 0, first, first+int64(n))}
-	}, func(b *sent) []string { return b.keys })
+	return f.roundWith(ctx, 0, func(first int64, n int) (p plan, from, to int) {
+		return plan{fault: LostBatch, at: first, inject: proxy.Lose(f.topic, 0, first, first+int64(n))}, 0, n
+	})
 }
 
-// mutate changes a bit of a value.
-func (f *field) mutate(ctx context.Context) (Finding, error) {
-	return f.roundWith(ctx, func(first int64, n int) plan {
-		at := first + int64(n/2)
-		return plan{fault: Mutated, at: at, inject: proxy.Change(f.topic, 0, at, func(value []byte) []byte {
+// mutate changes a bit of so many values.
+func (f *field) mutate(ctx context.Context, harmed int) (Finding, error) {
+	return f.roundWith(ctx, harmed+2, func(first int64, n int) (p plan, from, to int) {
+		from = (n - harmed) / 2
+		at := first + int64(from)
+		return plan{fault: Mutated, at: at, inject: proxy.Change(f.topic, 0, at, at+int64(harmed), func(value []byte) []byte {
 			value[len(value)/2] ^= 1
 			return value
-		})}
-	}, func(b *sent) []string { return b.keys[len(b.keys)/2 : len(b.keys)/2+1] })
+		})}, from, from + harmed
+	})
 }
 
-// roundWith makes a round of deltas, one batch of which is harmed: plan says how, from the offset that its first record will have.
-func (f *field) roundWith(ctx context.Context, make func(first int64, n int) plan, harmed func(*sent) []string) (Finding, error) {
+// roundWith makes a round of deltas, a part of which, of one batch or of so many deltas, is harmed: plan says how, from the offset that its first will
+// have, and which of its keys are.
+func (f *field) roundWith(ctx context.Context, deltas int, make func(first int64, n int) (p plan, from, to int)) (Finding, error) {
 	mark := f.drilled.mark()
 	var p plan
 	for i, n := range f.between() {
-		if i == batchHarmed {
-			first, err := f.s.end(ctx, f.topic)
-			if err != nil {
+		if i != batchHarmed {
+			if _, err := f.produceBatch(ctx, n); err != nil {
 				return Finding{}, err
 			}
-			p = make(first, n)
-			f.s.proxy.Inject(p.inject)
+			continue
 		}
-		b, err := f.produceBatch(ctx, n)
+		first, err := f.s.end(ctx, f.topic)
 		if err != nil {
 			return Finding{}, err
 		}
-		if i == batchHarmed {
-			p.harmed = harmed(&b)
+		n = max(n, deltas)
+		var from, to int
+		p, from, to = make(first, n)
+		f.s.proxy.Inject(p.inject)
+		batches, err := f.produce(ctx, n)
+		if err != nil {
+			return Finding{}, err
 		}
+		var keys []string
+		for _, b := range batches {
+			keys = append(keys, b.keys...)
+		}
+		p.harmed = keys[from:to]
 	}
 	return f.follow(ctx, mark, &p)
 }
 
-// double sends a delta in a transaction that is aborted, as a program does that could not go on, and again in one that is not.
-func (f *field) double(ctx context.Context) (Finding, error) {
+// double sends so many deltas in a transaction that is aborted, as a program does that could not go on, and again in one that is not.
+func (f *field) double(ctx context.Context, harmed int) (Finding, error) {
 	mark := f.drilled.mark()
 	between := f.between()
 	for _, n := range between[:batchHarmed] {
@@ -81,7 +93,10 @@ func (f *field) double(ctx context.Context) (Finding, error) {
 			return Finding{}, err
 		}
 	}
-	p := plan{fault: Doubled, harmed: []string{f.nextKey()}}
+	p := plan{fault: Doubled}
+	for range harmed {
+		p.harmed = append(p.harmed, f.nextKey())
+	}
 	if err := f.sendTwice(ctx, &p); err != nil {
 		return Finding{}, err
 	}
@@ -93,7 +108,7 @@ func (f *field) double(ctx context.Context) (Finding, error) {
 	return f.follow(ctx, mark, &p)
 }
 
-// sendTwice sends the plan's delta, aborts it, and sends it again.
+// sendTwice sends the plan's deltas, aborts them, and sends them again.
 func (f *field) sendTwice(ctx context.Context, p *plan) (err error) {
 	if p.at, err = f.s.end(ctx, f.topic); err != nil {
 		return err
@@ -106,12 +121,18 @@ func (f *field) sendTwice(ctx context.Context, p *plan) (err error) {
 	}
 	defer producer.Close()
 	const n = 1
-	f.add(p.harmed[0], n)
+	for _, key := range p.harmed {
+		f.add(key, n)
+	}
 	for _, end := range []kgo.TransactionEndTry{kgo.TryAbort, kgo.TryCommit} {
 		if err := producer.Client().BeginTransaction(); err != nil {
 			return err
 		}
-		if _, err := f.send(ctx, producer, []*kgo.Record{producer.Add([]byte(p.harmed[0]), n)}); err != nil {
+		var records []*kgo.Record
+		for _, key := range p.harmed {
+			records = append(records, producer.Add([]byte(key), n))
+		}
+		if _, err := f.send(ctx, producer, records); err != nil {
 			return err
 		}
 		if err := producer.Client().EndTransaction(ctx, end); err != nil {
@@ -124,6 +145,7 @@ func (f *field) sendTwice(ctx context.Context, p *plan) (err error) {
 // follow waits for the fault, has a key frame cut, and looks what the drilled replica makes of it.
 func (f *field) follow(ctx context.Context, mark int, p *plan) (Finding, error) {
 	found := Finding{Fault: p.fault, Topic: f.topic, Injected: p.at, Harmed: int64(len(p.harmed)), By: ByKeyFrame}
+	asked := time.Now()
 	frame, err := f.s.cut(ctx, f.topic)
 	if err != nil {
 		return found, err
@@ -135,7 +157,7 @@ func (f *field) follow(ctx context.Context, mark int, p *plan) (Finding, error) 
 	if err != nil {
 		return found, err
 	}
-	found.At, found.After = told.verdict.At, told.at.Sub(p.inject.Time())
+	found.At, found.After, found.AfterCut = told.verdict.At, told.at.Sub(p.inject.Time()), told.at.Sub(asked)
 	if found.Detected = told.verdict.Outcome == client.Drifted; found.Detected {
 		err = f.awaitRepair(ctx, f.drilled, &found, told, at)
 	}
@@ -171,6 +193,7 @@ func (f *field) awaitRepair(ctx context.Context, x *subject, found *Finding, tol
 	}
 	r := done.event.Repair
 	found.In, found.Bytes, found.Keys, found.Method = done.at.Sub(told.at), done.bytes-told.bytes, r.Keys, r.Method
+	found.RoundTrips = r.RoundTrips
 	if r.Method == client.ByFrame {
 		found.Keys = int64(len(f.state)) // all of them come anew, and which of them differed is not told
 	}

@@ -22,7 +22,7 @@
 // same offsets again is told the same lie.
 //
 //   - Lose takes records out of a batch, or the batch as a whole where all of its offsets are lost.
-//   - Change gives a record another value.
+//   - Change gives records other values.
 //   - HideAbort leaves out that a transaction was aborted, as a reader without isolation does not know: what was sent again in
 //     another transaction is applied twice.
 //   - Swallow acknowledges one produce request that the broker never sees.

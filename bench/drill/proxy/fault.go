@@ -61,16 +61,16 @@ func Lose(topic string, partition int32, from, to int64) *Fault {
 	return f
 }
 
-// Change gives the record at an offset another value.
-func Change(topic string, partition int32, offset int64, change func(value []byte) []byte) *Fault {
+// Change gives the records with offsets in [from, to) other values.
+func Change(topic string, partition int32, from, to int64, change func(value []byte) []byte) *Fault {
 	f := newFault(topic, partition)
 	f.fetched = func(p *kmsg.FetchResponseTopicPartition) (bool, error) {
 		return editBatches(p, func(b batch.Batch) (batch.Batch, bool, error) {
-			if offset < b.BaseOffset() || offset > b.LastOffset() || b.IsControl() {
+			if b.LastOffset() < from || b.BaseOffset() >= to || b.IsControl() {
 				return b, false, nil
 			}
 			return rebuild(b, func(r *batch.Record) bool {
-				if r.Offset == offset {
+				if from <= r.Offset && r.Offset < to {
 					r.Value = change(slices.Clone(r.Value))
 				}
 				return true

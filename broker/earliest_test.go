@@ -74,11 +74,7 @@ func TestEarliestBesideATrimmer(t *testing.T) {
 		r, err := client.OpenReplica(t.Context(), client.Config{
 			Brokers: []string{b.KafkaAddr().String()}, StateURL: "http://" + b.StateAddr().String(), Topic: "ledger", Store: store,
 			From: client.FromEarliest, KafkaOptions: []kgo.Opt{kgo.Dialer(g.dial), kgo.FetchMaxBytes(1), kgo.FetchMaxPartitionBytes(1)},
-			OnEvent: func(e client.Event) {
-				s.mu.Lock()
-				defer s.mu.Unlock()
-				s.events = append(s.events, e)
-			},
+			OnEvent: s.event,
 			OnVerdict: func(v client.Verdict) {
 				if v.Outcome == client.Drifted {
 					t.Errorf("%+v", v)
@@ -99,8 +95,10 @@ func TestEarliestBesideATrimmer(t *testing.T) {
 			overtaken := s.count(client.OutOfRange)
 			g.lift()
 			require.Equal(t, l.committed, l.state(&follower{Replica: r}))
+			current := func() int { return s.count(client.CaughtUp) + s.count(client.Bootstrapped) - 1 }
+			s.await(t, func() bool { return current() >= round })
+			require.Equal(t, round, current(), "%v", &s)
 			require.Equal(t, overtaken+1, s.count(client.OutOfRange), "%v", &s)
-			require.Equal(t, round, s.count(client.CaughtUp)+s.count(client.Bootstrapped)-1, "%v", &s)
 		}
 		require.Equal(t, client.Equal, r.Verify(t.Context())[0].Outcome)
 	})

@@ -14,10 +14,42 @@ import (
 	"github.com/keyframelog/keyframe/proto/state"
 )
 
-// told are a replica's events.
+// told are a replica's events. They come in order, but not by when what they tell of can be seen: Close returns when all are told.
 type told struct {
 	mu     sync.Mutex
 	events []client.Event
+	more   chan struct{} // closed by the next; nil while nobody waits
+}
+
+func (s *told) event(e client.Event) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.events = append(s.events, e)
+	if s.more != nil {
+		close(s.more)
+		s.more = nil
+	}
+}
+
+// await waits until cond holds, which it asks after each event.
+func (s *told) await(t *testing.T, cond func() bool) {
+	t.Helper()
+	for late := time.After(guard); ; {
+		s.mu.Lock()
+		if s.more == nil {
+			s.more = make(chan struct{})
+		}
+		more := s.more
+		s.mu.Unlock()
+		if cond() {
+			return
+		}
+		select {
+		case <-more:
+		case <-late:
+			require.FailNow(t, "it was not told", "%v", s)
+		}
+	}
 }
 
 func (s *told) count(kind client.EventKind) (n int) {
@@ -42,12 +74,7 @@ func (b *Broker) replica(t *testing.T, store client.Store, s *told) *follower {
 	ctx, cancel := context.WithTimeout(t.Context(), guard)
 	defer cancel()
 	r, err := client.OpenReplica(ctx, client.Config{
-		Brokers: []string{b.KafkaAddr().String()}, StateURL: "http://" + b.StateAddr().String(), Topic: "ledger", Store: store,
-		OnEvent: func(e client.Event) {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			s.events = append(s.events, e)
-		},
+		Brokers: []string{b.KafkaAddr().String()}, StateURL: "http://" + b.StateAddr().String(), Topic: "ledger", Store: store, OnEvent: s.event,
 	})
 	require.NoError(t, err)
 	return &follower{Replica: r}
@@ -116,7 +143,7 @@ func TestReplicaCatchesUp(t *testing.T) {
 	l.add(0, change{"k2", 1})
 	f = b.replica(t, store, &second)
 	require.Equal(t, l.committed, l.state(f))
-	require.NoError(t, f.Close()) // what happened is told by then, and not by when it can be seen
+	require.NoError(t, f.Close())
 	require.Equal(t, 1, second.count(client.CaughtUp), "%v", &second)
 	require.Zero(t, second.count(client.Bootstrapped), "%v", &second)
 }

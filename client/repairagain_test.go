@@ -16,9 +16,15 @@ import (
 )
 
 // outage is a state plane that is away at times.
-type outage struct{ down atomic.Bool }
+type outage struct {
+	down   atomic.Bool
+	begins atomic.Pointer[string] // with a call to what ends so
+}
 
 func (o *outage) RoundTrip(r *http.Request) (*http.Response, error) {
+	if call := o.begins.Load(); call != nil && strings.HasSuffix(r.URL.Path, *call) && o.begins.CompareAndSwap(call, nil) {
+		o.down.Store(true)
+	}
 	if o.down.Load() {
 		return nil, errors.New("connection refused")
 	}
@@ -30,14 +36,9 @@ func TestRepairWaitsForABrokerThatIsAway(t *testing.T) {
 	g := newDriftRig(t, 500, Memory())
 	names, out := g.names(), &outage{}
 	g.cfg.HTTPClient = &http.Client{Transport: out}
-	said := g.cfg.OnEvent
-	g.cfg.OnEvent = func(e Event) {
-		if said(e); e.Kind == DriftFound {
-			out.down.Store(true)
-		}
-	}
 	g.start()
-	frames := g.plane.tries.Load()
+	frames, call := g.plane.tries.Load(), "/Sketch"
+	out.begins.Store(&call)
 	g.drift(10)
 	g.await("a second attempt has failed", func() bool { return g.count(RepairFailed) > 1 })
 	out.down.Store(false)

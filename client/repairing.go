@@ -77,6 +77,7 @@ func (p *partition) repair(ctx context.Context, why restart) (kept bool) {
 			}
 		}
 		c := p.comparison(p.rows(), *o.frame)
+		c.patience = p.patience()
 		c.names = &namer{p: p}
 		err := p.repairAt(ctx, c, o.rehash)
 		if errors.Is(err, plane.ErrNoFrame) && turn < repairTurns {
@@ -102,6 +103,15 @@ func (p *partition) repair(ctx context.Context, why restart) (kept bool) {
 		}
 		return ctx.Err() != nil || plane.Away(err) && p.unrepaired(err, why, asOf)
 	}
+}
+
+// patience is that of a repair with a broker that is busy. Nothing is applied meanwhile, so what came to nothing before is not waited for again: it
+// is tried, and the state is followed on.
+func (p *partition) patience() *plane.Patience {
+	if p.unmended > 0 {
+		return plane.NoPatience(p.r.cfg.Retry, p.r.cfg.Now)
+	}
+	return plane.NewPatience(p.r.cfg.Retry, p.r.cfg.Now)
 }
 
 // reindexed makes what leads to the rows anew where that is what is wrong, and all rows are as they were applied: whatever the log has. Else false.
@@ -138,7 +148,7 @@ func (p *partition) seek(ctx context.Context, o *repairOrder) (goOn bool, err er
 	s := p.rows()
 	at := s.position()
 	var a plane.Answer
-	patience := plane.NewPatience(p.r.cfg.Retry, p.r.cfg.Now)
+	patience := p.patience()
 	for _, naming := range []bool{false, true} { // in a dispute what differs is named at least
 		var own error // of our rows: they do not become readable by asking again
 		err = patience.Call(ctx, func(ctx context.Context) (err error) {

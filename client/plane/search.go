@@ -38,6 +38,11 @@ func NewPatience(retry time.Duration, now func() time.Time) *Patience {
 	return &Patience{retry, now, now().Add(patience)}
 }
 
+// NoPatience begins a search that does not wait for a busy broker before that has answered.
+func NoPatience(retry time.Duration, now func() time.Time) *Patience {
+	return &Patience{retry, now, now()}
+}
+
 // Call makes a call; its error is one of ClassifyRepair's.
 func (a *Patience) Call(ctx context.Context, fn func(context.Context) error) error {
 	for try := 1; ; try++ {

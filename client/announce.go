@@ -47,6 +47,10 @@ func (p *partition) announce(f plane.Frame) {
 			p.askNow() // passed, and no longer known: compare where we are
 		}
 	}
+	if len(verdicts) > 0 {
+		p.checks.Add(1)
+		defer p.checked()
+	}
 	p.mu.Unlock()
 	p.publishAnd(why, verdicts)
 }

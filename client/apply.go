@@ -48,6 +48,10 @@ func (p *partition) apply(ctx context.Context, seg segment) {
 	if err != nil {
 		p.restartLocked(p.unapplied(err))
 	}
+	if len(verdicts) > 0 {
+		p.checks.Add(1)
+		defer p.checked()
+	}
 	p.mu.Unlock()
 	p.moved.notify()
 	p.r.changed.notify()

@@ -39,7 +39,8 @@ const (
 	// Report publishes the verdict (log, event, metric callback), names the keys that differ if it has not named them before, and goes on.
 	Report
 	// Halt publishes the verdict, stops following the partition and names the keys that differ; Err tells why, and (ErrDisputed) whether replicas agree
-	// against the broker.
+	// against the broker. Stopped is told when the keys of other partitions that are about to be compared are named too, which takes half a minute at most
+	// but for the naming.
 	Halt
 	// Rebootstrap publishes the verdict, names the keys that differ, and loads a key frame at or above the position anew, but none while replicas agree
 	// against the broker.
@@ -106,6 +107,7 @@ type Config struct {
 	// with Memory, 5,000 with Dir, which is about 1 % of a core. Negative: none.
 	ScrubRate  int
 	scrubPause time.Duration // between two passes; a minute
+	haltWait   time.Duration // see haltWait
 
 	// Retry is the first pause after a failed call; it doubles, up to 64 times itself at most; that of a report, up to 5 s. Default 100 ms.
 	Retry time.Duration
@@ -142,6 +144,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.CommitInterval, 5*time.Second)
 	setDefault(&c.Retry, 100*time.Millisecond)
 	setDefault(&c.scrubPause, time.Minute)
+	setDefault(&c.haltWait, haltWait)
 	if c.Store.dir == "" {
 		setDefault(&c.ScrubRate, 40_000)
 	}

@@ -118,6 +118,8 @@ func (p *partition) become(ctx context.Context, have *standing) error {
 	if err := p.carryOut(ctx, a, have); err != nil {
 		return err
 	}
+	p.checks.Add(1) // else it would be followed for a moment as if nothing were due
+	defer p.checked()
 	p.follow()
 	if have.judged || have.rows != nil && a.Kind == state.Answer_ANSWER_REPAIR && a.Frame != nil { // it goes on with its own rows
 		have.judged = false

@@ -50,6 +50,8 @@ type partition struct {
 
 	lastNamed atomic.Pointer[naming] // nil: no keys that differ were named since we were equal
 
+	checks atomic.Int64 // comparisons that were asked for or are under way, and verdicts that are not acted upon yet
+
 	mu sync.Mutex
 	// Guarded by mu, which is held while a segment is applied.
 	following bool
@@ -66,6 +68,7 @@ type partition struct {
 	info                 *plane.Partition
 	gathering            *gathering // what is read while there is no state to follow; nil mostly
 	watched              bool       // somebody watches, or did: history is recorded
+	unnamed              bool       // the state differs, and in which keys is still to be said
 	settled              int        // how often the log said that it is not disputed
 	refused              *restart   // what came to nothing, and is to be tried again; nil: nothing did
 	err                  error
@@ -86,6 +89,11 @@ type restart struct {
 // wrong tells whether the state is not, or was not, what the log has: what watchers were told of it is not to be built on.
 func (why restart) wrong() bool {
 	return errors.Is(why.err, ErrDrifted) || errors.Is(why.err, ErrCorrupt) || errors.Is(why.err, errDiverged)
+}
+
+// names tells whether the keys that differ are to be named, and nothing else is done about them: a repair names them itself.
+func (why restart) names() bool {
+	return (why.event == DriftFound || why.event == CorruptionFound) && why.repair == nil
 }
 
 func newPartition(r *Replica, no int32) *partition {
@@ -160,13 +168,14 @@ func (p *partition) run(ctx context.Context) {
 			p.r.reporter.await(ctx)
 		}
 		p.distrust(why)
-		if (why.event == DriftFound || why.event == CorruptionFound) && why.repair == nil { // else the repair names them
+		if why.names() {
 			p.nameFor(ctx, why.drift)
 		}
 		if why.halt {
-			p.stop(ctx, p.orDisputed(ctx, why.err))
+			p.halt(ctx, p.orDisputed(ctx, why.err))
 			return
 		}
+		p.namedAll()
 		if why.repair == nil { // else it may hold the frame that the state is repaired with
 			p.letGo()
 		}
@@ -205,15 +214,12 @@ func (p *partition) wait(ctx context.Context) (restart, bool) {
 			continue
 		case <-p.ask:
 		case <-again.C:
+			p.checks.Add(1)
 		}
-		if p.awaitTold(toldBehind); len(p.restart) > 0 {
-			continue // what is about to be replaced is not judged
-		}
-		v := p.compareNow(ctx)
-		if ctx.Err() != nil {
+		v, ok := p.check(ctx)
+		if !ok {
 			continue
 		}
-		p.publish(v)
 		if again.Stop(); v.Outcome == Error {
 			again.Reset(p.r.cfg.Retry << min(failed, 5))
 			failed++
@@ -223,15 +229,34 @@ func (p *partition) wait(ctx context.Context) (restart, bool) {
 	}
 }
 
-func (p *partition) stop(ctx context.Context, err error) {
+// check compares at the own position, and makes known and acts upon what has come of it; false: it did not come to that.
+func (p *partition) check(ctx context.Context) (v Verdict, ok bool) {
+	defer p.checked()
+	if p.awaitTold(toldBehind); len(p.restart) > 0 {
+		return v, false // what is about to be replaced is not judged
+	}
+	if v = p.compareNow(ctx); ctx.Err() != nil {
+		return v, false
+	}
+	p.publish(v)
+	return v, true
+}
+
+// fail notes why the partition is no longer followed.
+func (p *partition) fail(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		err = ErrClosed
 	}
 	err = &PartitionError{Topic: p.r.cfg.Topic, Partition: p.no, Offset: p.position().Offset, Err: err}
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.err = err
-	p.mu.Unlock()
-	if ctx.Err() == nil {
+	return err
+}
+
+// stop ends what could not become a state to be followed.
+func (p *partition) stop(ctx context.Context, err error) {
+	if err = p.fail(ctx, err); ctx.Err() == nil {
 		p.r.event(Event{Kind: Stopped, Partition: p.no, Offset: p.position().Offset, Err: err})
 	}
 }
@@ -253,12 +278,14 @@ func (p *partition) restartLocked(why restart) {
 	p.following = false
 	select {
 	case p.restart <- why:
+		p.unnamed = p.unnamed || why.names()
 	default:
 	}
 }
 
 // forgetRestartLocked drops a reason that was one for the former state, or for this one before it was put right. That the topic has grown stays true.
 func (p *partition) forgetRestartLocked() {
+	p.unnamed = false
 	select {
 	case why := <-p.restart:
 		if why.event == TopicGrew {
@@ -268,10 +295,13 @@ func (p *partition) forgetRestartLocked() {
 	}
 }
 
+// askNow asks for a comparison at the own position, unless one is asked for already.
 func (p *partition) askNow() {
+	p.checks.Add(1)
 	select {
 	case p.ask <- struct{}{}:
 	default:
+		p.checked()
 	}
 }
 
@@ -290,6 +320,7 @@ func (p *partition) followLocked() {
 	p.following = len(p.restart) == 0
 	p.recallLocked(s)
 	p.generation++
+	p.r.halting.moved.notify()
 }
 
 func (p *partition) unfollow() {

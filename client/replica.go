@@ -38,6 +38,7 @@ type Replica struct {
 	closed  error
 
 	callbacks callbacks
+	halting   halting
 
 	mu sync.Mutex
 	// Guarded by mu.
@@ -163,7 +164,9 @@ func (r *Replica) awaitReady(ctx context.Context) error {
 		select {
 		case <-p.ready:
 		case <-p.stopped:
-			return p.failure()
+			if p.rows() == nil { // else it has halted since
+				return p.failure()
+			}
 		case <-ctx.Done():
 			r.mu.Lock()
 			defer r.mu.Unlock()
@@ -303,6 +306,8 @@ func (r *Replica) Verify(ctx context.Context) []Verdict {
 	for i, no := range r.numbers {
 		all.Go(func() {
 			p := r.partitions[no]
+			p.checks.Add(1)
+			defer p.checked()
 			out[i] = p.compareNow(ctx)
 			p.publish(out[i])
 		})

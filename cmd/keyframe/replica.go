@@ -40,7 +40,8 @@ func newReplicaRunCommand() *cobra.Command {
 		Long: `Bootstraps from the newest key frame, follows the log, and compares its digest with the log's at every key frame. A directory
 keeps rows, position and digest in one commit, so that the next run goes on where this one ended. Keys that differ from the log's are
 named, each of them with the hash of its row here and in the log, and made what the log has; they stay as they are where replicas agree
-with one another and not with the broker, until somebody has settled who is right (keyframe replica list).
+with one another and not with the broker, until somebody has settled who is right (keyframe replica list). With --on-drift halt a partition that differs
+is no longer followed, and the command ends once every other one has been compared at each key frame that is known by then; all keys that differ are named.
 
 Where a directory's tables are damaged beyond that, DIR/table is set aside as DIR/table.damaged (one is kept), and what
 cannot be read of it is loaded from a key frame; with --on-drift report or halt they are left as they are, and that is the error.
@@ -204,7 +205,11 @@ func endOffsets(ctx context.Context, c *config, do, topic string) (map[int32]int
 
 func followReplica(ctx context.Context, replica *client.Replica, ends map[int32]int64, flags replicaFlags, log *replicaLog, began time.Time) error {
 	for p, end := range ends {
-		if err := replica.WaitFor(ctx, p, end); err != nil {
+		err := replica.WaitFor(ctx, p, end)
+		if err != nil && ctx.Err() == nil {
+			err = cmp.Or(replica.Err(), err) // of all that have ended by now
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -233,7 +238,7 @@ func followReplica(ctx context.Context, replica *client.Replica, ends map[int32]
 var errNotEqual = errors.New("are not proved equal to the log")
 
 // verifyNow compares every partition, which prints the verdicts as those at frames; only equal passes. What differs is put right first, where
-// the policy is to do so; where it is to halt, the keys have been named when it returns.
+// the policy is to do so; else the keys have been named, of all partitions, when it returns.
 func verifyNow(ctx context.Context, replica *client.Replica, log *replicaLog) error {
 	for {
 		log.expectAnswers(false)
@@ -249,7 +254,7 @@ func verifyNow(ctx context.Context, replica *client.Replica, log *replicaLog) er
 		if failed == 0 {
 			return nil
 		}
-		if replica.Err() != nil || len(drifted) == 0 || !log.putRight(ctx, drifted) {
+		if len(drifted) == 0 || !log.putRight(ctx, drifted) {
 			return cmp.Or(replica.Err(), fmt.Errorf("%d partition(s) %w", failed, errNotEqual))
 		}
 	}

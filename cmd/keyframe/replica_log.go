@@ -94,22 +94,19 @@ func (l *replicaLog) reopened() {
 	l.printLocked("opening the directory again, to set aside what is damaged")
 }
 
-// putRight waits until something has come of each of these partitions, which differ. False: one stays as it is.
+// putRight waits until something has come of each of these partitions, which differ: until then not all of their keys may be named. False: one
+// stays as it is.
 func (l *replicaLog) putRight(ctx context.Context, drifted []int32) bool {
 	for {
-		missing := false
+		missing, all := false, true
 		l.mu.Lock()
 		for _, p := range drifted {
 			again, ok := l.answers[p]
-			if ok && !again {
-				l.mu.Unlock()
-				return false
-			}
-			missing = missing || !ok
+			missing, all = missing || !ok, all && again
 		}
 		l.mu.Unlock()
 		if !missing {
-			return true
+			return all
 		}
 		select {
 		case <-ctx.Done():

@@ -43,7 +43,8 @@ type CompareConfig struct {
 }
 
 // Comparison is how a source's state and a topic's compare at a cut, and in the keys that deltas touched since. Such a key is right if its row now is the
-// source's, and has moved if it is not. Any other key is as it was at the cut.
+// source's, and has moved if it is not. Any other key is as it was at the cut, or its row has expired since (retention, DeleteRecords): then it differs if
+// the source has it, and is to be put again.
 type Comparison struct {
 	Topic string
 	// Outcome is Equal if every key is what the source has: was at the cut and was not touched since, or is now. Drifted if rows differ, or keys have moved.
@@ -54,10 +55,10 @@ type Comparison struct {
 	Offsets    []int64
 	Consistent bool          // false: an open transaction held a partition's cut below its end, or one that was made to look at what moved
 	Source     digest.Digest // its Count is the number of rows
-	Log        digest.Digest
+	Log        digest.Digest // at Cut
 	Method     Method
-	// Rows of the log that differ: to be put, to be deleted (those of keys that are live in another partition as well among them); and keys that have moved
-	// and are left alone.
+	// Rows that differ: to be put, to be deleted (those of keys that are live in another partition as well among them); and keys that have moved and are
+	// left alone.
 	Puts, Deletes, Duplicates, Moved int64
 	Bytes                            int64 // received
 	RoundTrips                       int
@@ -68,8 +69,8 @@ const ByDigest = Method(reconcile.ByDigest)
 
 // Compare compares a source's full state with a topic, and changes nothing. Of a row of the source Key and Value are read; they come in any order,
 // each key once. It is ranged over once for its digest, which takes 16 bytes of memory a row, and again, only if something differs, for the rows that do,
-// and if keys were touched since the cut, for those; rows that are refused, and ways to compare that fail, may cost another time. See package
-// client/reconcile for how it compares.
+// and if keys were touched since the cut, for those; rows that have expired since, rows that are refused, and ways to compare that fail, may cost another
+// time. See package client/reconcile for how it compares.
 //
 // Errors: *reconcile.DuplicateKeyError, *reconcile.RowError, reconcile.ErrSourceChanged, reconcile.ErrNotACut, reconcile.ErrTooOld; ErrUnrepairable where
 // the broker's own rows are in doubt; ErrConfig; the source's and the calls'.
@@ -109,11 +110,12 @@ func compared(topic string, r reconcile.Result) Comparison {
 	return c
 }
 
-// othersWrote says that keys were left alone, or where none is known that the topic's state is another one all the same.
+// othersWrote says that keys were left alone, or where none is known that the topic's state is another one all the same, as where rows expire while others
+// are written.
 func othersWrote(moved int64, source, now digest.Digest) string {
 	switch moved {
 	case 0:
-		return "others have written since the cut: " + differs(source, now)
+		return "rows were written or have expired since it was compared: " + differs(source, now)
 	case 1:
 		return "1 key was written by others since the cut, and left alone"
 	}
@@ -130,7 +132,7 @@ func (cfg *CompareConfig) tell(c Comparison, r reconcile.Result) {
 	}
 	for _, w := range r.Writes {
 		if cfg.OnDifference != nil {
-			cfg.OnDifference(asDifference(w, r.Cut.Offsets[w.Partition]))
+			cfg.OnDifference(asDifference(w, r.Later.Offsets[w.Partition]))
 		}
 	}
 	for _, w := range r.Moved {

@@ -52,6 +52,8 @@ type Write struct {
 	Source, Log digest.Entry
 	// Duplicate: the key is live in another partition too, and this row goes.
 	Duplicate bool
+
+	stays int32 // of a duplicate that is to be written: the partition where the key's row stays
 }
 
 // Result is what a comparison found.
@@ -60,7 +62,9 @@ type Result struct {
 	Fold        fold.Kind     // of the topic
 	Source, Log digest.Digest // of the source, of the topic at the cut
 	Method      Method
-	Writes      []Write // by key; what makes the topic's state at the cut the source's, but for keys that deltas touched since
+	// Writes are, by key, what makes the topic's state at Later the source's, but for keys that deltas touched since the cut. A row that has expired since
+	// is put again.
+	Writes []Write
 	// Moved are, by key and one for each, the keys that deltas touched since the cut and that are not what the source has: nothing of them is to be written.
 	// Log is the row at Later; they have no Value.
 	Moved []Write
@@ -81,7 +85,7 @@ type Cut struct {
 	Offsets    []int64
 }
 
-// cutTries is how often another cut is made because a frame was thinned out, or superseded, while it was compared.
+// cutTries is how often another cut is compared with: because a frame was thinned out, or superseded, meanwhile, or because rows have expired.
 const cutTries = 3
 
 // comparison is one call of Compare.
@@ -92,10 +96,12 @@ type comparison struct {
 	source   *reader
 	prints   prints
 
+	first  plane.Cut
+	since  []int64 // its offsets: what was touched from there on has moved
 	cut    plane.Cut
 	frames []*plane.Repair // by partition; nil: it never had a record
-	first  []int64         // offsets of the first cut: what was touched from there on has moved
 	past   []*plane.Repair // of former cuts: they cost, too
+	later  plane.Cut       // of the last look at what moved
 
 	bytes int64
 	trips int
@@ -125,19 +131,26 @@ func Compare(ctx context.Context, cfg Config, source Source) (Result, error) {
 	if err := c.takeCut(ctx, kept); err != nil {
 		return Result{}, err
 	}
-	c.first = c.offsets(c.cut)
+	c.first, c.since = c.cut, c.offsets(c.cut)
 	c.source = newReader(source, kind)
 	if c.prints, err = c.source.read(ctx, len(c.topic), c.home); err != nil {
 		return Result{}, err
 	}
 	for try := 0; ; try++ {
 		c.patience = plane.NewPatience(cfg.Retry, cfg.Now) // the source may have taken long
-		r, err := c.compare(ctx)
-		if err == nil || try == cutTries || !errors.Is(err, plane.ErrNoFrame) && !errors.Is(err, plane.ErrFrameChanged) {
+		r, explained, err := c.compare(ctx)
+		gone := errors.Is(err, plane.ErrNoFrame) || errors.Is(err, plane.ErrFrameChanged)
+		switch {
+		case try == cutTries || err == nil && explained || err != nil && !gone:
 			return r, err
+		case gone:
+			cfg.Logger.Info("reconcile: a key frame is gone, another cut is made", "err", err)
+			err = c.makeCut(ctx)
+		default:
+			cfg.Logger.Debug("reconcile: what moved does not explain what the topic is now, and it is compared as it is now")
+			err = c.use(c.later)
 		}
-		cfg.Logger.Info("reconcile: a key frame is gone, another cut is made", "err", err)
-		if err := c.makeCut(ctx); err != nil {
+		if err != nil {
 			return Result{}, err
 		}
 	}
@@ -279,32 +292,31 @@ func (c *comparison) point(cut plane.Cut) Cut {
 	return Cut{cut.Name, cut.Consistent, c.offsets(cut)}
 }
 
-// compare compares with the frames of the cut.
-func (c *comparison) compare(ctx context.Context) (r Result, err error) {
-	r = Result{Cut: c.point(c.cut), Fold: c.source.kind, Source: c.prints.digest, Log: c.cut.Digest(), Method: ByDigest, of: c}
-	r.Later, r.Now = r.Cut, r.Log
-	if r.Source == r.Log && c.cfg.At == nil { // at a cut that was made for it: what is written from then on is no matter of the source's
+// compare compares with the frames of the cut. It tells whether what was found explains what the topic is at the last look.
+func (c *comparison) compare(ctx context.Context) (r Result, explained bool, err error) {
+	r = Result{Cut: c.point(c.first), Fold: c.source.kind, Source: c.prints.digest, Log: c.first.Digest(), Method: ByDigest, of: c}
+	r.Later, r.Now = c.point(c.cut), c.cut.Digest()
+	if r.Source == r.Now && c.cfg.At == nil { // at a cut that was made for it: what is written from then on is no matter of the source's
 		r.Bytes, r.RoundTrips = c.cost()
-		return r, nil
+		return r, true, nil
 	}
 	var writes []Write
-	if r.Source != r.Log {
+	if r.Source != r.Now {
 		if writes, r.Method, err = c.find(ctx); err != nil {
-			return Result{}, err
+			return Result{}, false, err
 		}
 	}
-	var later plane.Cut
-	r.Writes, r.Moved, later, err = c.leaveMoved(ctx, writes)
+	r.Writes, r.Moved, explained, err = c.leaveMoved(ctx, writes)
 	switch {
 	case err == nil:
-		r.Later, r.Now = c.point(later), later.Digest()
+		r.Later, r.Now = c.point(c.later), c.later.Digest()
 	case len(writes) == 0:
-		return Result{}, err
+		return Result{}, false, err
 	default:
 		r.Writes = writes
 	}
 	r.Bytes, r.RoundTrips = c.cost()
-	return r, err
+	return r, explained, err
 }
 
 func (c *comparison) cost() (bytes int64, trips int) {

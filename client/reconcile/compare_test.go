@@ -111,7 +111,7 @@ func TestWritesMakeTheLogTheSource(t *testing.T) {
 
 func newFakeTopicParts(partitions int) (parts []*fakePart) {
 	for i := range partitions {
-		parts = append(parts, &fakePart{incarnation: [16]byte{byte(i + 1)}, rows: map[string]fakeRow{}, taken: map[int64][]fakeRow{}})
+		parts = append(parts, &fakePart{incarnation: [16]byte{byte(i + 1)}, rows: map[string]fakeRow{}, taken: map[int64][]fakeRow{}, starts: map[int64]int64{}})
 	}
 	return parts
 }

@@ -51,9 +51,10 @@ type fakeTopic struct {
 
 type fakePart struct {
 	incarnation [16]byte
-	end         int64
+	start, end  int64
 	rows        map[string]fakeRow // tombstones too
 	taken       map[int64][]fakeRow
+	starts      map[int64]int64 // of those
 }
 
 type fakeRow struct {
@@ -65,7 +66,7 @@ type fakeRow struct {
 func newFakeTopic(t testing.TB, partitions int) *fakeTopic {
 	f := &fakeTopic{asked: map[string]int{}}
 	for i := range partitions {
-		f.parts = append(f.parts, &fakePart{incarnation: [16]byte{byte(i + 1)}, rows: map[string]fakeRow{}, taken: map[int64][]fakeRow{}})
+		f.parts = append(f.parts, &fakePart{incarnation: [16]byte{byte(i + 1)}, rows: map[string]fakeRow{}, taken: map[int64][]fakeRow{}, starts: map[int64]int64{}})
 	}
 	mux := http.NewServeMux()
 	mux.Handle(stateconnect.NewStateServiceHandler(f))
@@ -83,6 +84,15 @@ func (f *fakeTopic) write(partition int, key, value string) {
 	p := f.parts[partition]
 	p.rows[key] = fakeRow{key, value, p.end, value == "-"}
 	p.end++
+}
+
+// expire moves the log start of a partition: rows below are gone.
+func (f *fakeTopic) expire(partition int, start int64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	p := f.parts[partition]
+	p.start = start
+	maps.DeleteFunc(p.rows, func(_ string, row fakeRow) bool { return row.offset < start })
 }
 
 // state is the live rows of each partition.
@@ -147,7 +157,7 @@ func live(rows []fakeRow) (d digest.Digest) {
 func (f *fakeTopic) frameLocked(no int32, cut int64) *state.Frame {
 	p := f.parts[no]
 	d := live(p.taken[cut])
-	id := digest.FrameID{TopicID: [16]byte{9}, Partition: no, Incarnation: p.incarnation, Cut: cut}
+	id := digest.FrameID{TopicID: [16]byte{9}, Partition: no, Incarnation: p.incarnation, Cut: cut, Start: p.starts[cut]}
 	pub, sum := d.Pub(id), d.Sum.Bytes()
 	bytes := 0
 	for _, row := range p.taken[cut] {
@@ -156,7 +166,8 @@ func (f *fakeTopic) frameLocked(no int32, cut int64) *state.Frame {
 		}
 	}
 	return &state.Frame{
-		Partition: no, TopicId: id.TopicID[:], Incarnation: p.incarnation[:], Cut: cut, Pub: pub[:], Sum: sum[:], Count: d.Count, Bytes: int64(bytes),
+		Partition: no, TopicId: id.TopicID[:], Incarnation: p.incarnation[:], Cut: cut, Start: id.Start, Pub: pub[:], Sum: sum[:], Count: d.Count,
+		Bytes: int64(bytes),
 	}
 }
 
@@ -189,7 +200,7 @@ func (f *fakeTopic) Cut(context.Context, *connect.Request[state.CutRequest]) (*c
 		if p.end == 0 {
 			continue
 		}
-		p.taken[p.end] = slices.Collect(maps.Values(p.rows))
+		p.taken[p.end], p.starts[p.end] = slices.Collect(maps.Values(p.rows)), p.start
 		m.Frames = append(m.Frames, f.frameLocked(int32(i), p.end))
 	}
 	return connect.NewResponse(m), nil
@@ -324,7 +335,7 @@ func (f *fakeTopic) serveFrame(w http.ResponseWriter, r *http.Request) {
 func encode(b *bytes.Buffer, fr plane.Frame, since int64, rows []fakeRow) error {
 	slices.SortFunc(rows, func(a, b fakeRow) int { return int(a.offset - b.offset) })
 	w := frame.NewWriter(b, frame.Header{
-		TopicID: fr.TopicID, Partition: fr.Partition, Incarnation: fr.Incarnation, Cut: fr.Cut, Since: since, Fold: fold.LastValue,
+		TopicID: fr.TopicID, Partition: fr.Partition, Incarnation: fr.Incarnation, Cut: fr.Cut, Start: fr.Start, Since: since, Fold: fold.LastValue,
 	})
 	n := uint64(0)
 	for _, row := range rows {

@@ -80,7 +80,7 @@ func decide(writes []Write, row sourceRow, logs []logRow, home int32) []Write {
 	}
 	for _, l := range logs {
 		if l.partition != stays.partition {
-			writes = append(writes, Write{Partition: l.partition, Key: row.key, Log: l.entry, Duplicate: true})
+			writes = append(writes, Write{Partition: l.partition, Key: row.key, Log: l.entry, Duplicate: true, stays: stays.partition})
 		}
 	}
 	return writes
@@ -90,15 +90,20 @@ func decide(writes []Write, row sourceRow, logs []logRow, home int32) []Write {
 func (c *comparison) prove(writes []Write) error {
 	d := c.cut.Digest()
 	for _, w := range writes {
-		if w.Log != (digest.Entry{}) {
-			d.Sub(w.Log)
-		}
-		if w.Source != (digest.Entry{}) {
-			d.Add(w.Source)
-		}
+		replace(&d, w.Log, w.Source)
 	}
 	if d != c.prints.digest {
 		return fmt.Errorf("%w: %d rows and not %d, or other ones", ErrUnproved, d.Count, c.prints.digest.Count)
 	}
 	return nil
+}
+
+// replace puts one row in the place of another in a digest; zero: there is none.
+func replace(d *digest.Digest, old, row digest.Entry) {
+	if old != (digest.Entry{}) {
+		d.Sub(old)
+	}
+	if row != (digest.Entry{}) {
+		d.Add(row)
+	}
 }

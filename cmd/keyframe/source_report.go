@@ -59,8 +59,9 @@ func (r *sourceReport) moves(d client.Difference) {
 // atLong is what a cut means to a dump.
 const atLong = `--at CUT is a cut that was made before the dump was taken: keyframe frames cut TOPIC --name prints one. The dump is compared with the topic's state
 there, and a key that a delta touched since with its row now. Such a key is right if the row is the dump's. If it is not, it was written since the cut:
-its delta may be newer than the dump, and it is left alone and named (? in front of it), whether it differed at the cut or not. The topic is equal if
-nothing differs and nothing is left alone. A cut that is made now means the same.`
+its delta may be newer than the dump, and it is left alone and named (? in front of it), whether it differed at the cut or not. A row of the dump that has
+expired since (retention, DeleteRecords) nobody wrote: the topic lacks it, and it differs. The topic is equal if nothing differs and nothing is left
+alone. A cut that is made now means the same.`
 
 func addCutFlag(cmd *cobra.Command, at *string) {
 	cmd.Flags().StringVar(at, "at", "", "compare at a cut that was made before the dump: its name, or P:OFFSET,... of key frames (default: cut now)")

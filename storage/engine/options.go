@@ -101,16 +101,17 @@ func (d *Dir) open(name string, opts *pebble.Options) (*pebble.DB, error) {
 
 // logOptions: batches are large, written once in offset order and dropped from the front. Values go to blob files, so that
 // compaction moves keys only (write amplification 2 instead of 6), and nothing is compressed: batches are already, by
-// their producers. The value separation numbers and the range delete delay are what gives space back after a trim; the
+// their producers. Pebble counts the blobs that a table refers to as its size, so tables and levels are four times as large as
+// where tables have the values: a table of 64 MiB so counted was a file of 2 KB, and compactions made four of them for each flush. The value separation numbers and the range delete delay are what gives space back after a trim; the
 // Compact that belongs to them is package log's.
 func (d *Dir) logOptions() *pebble.Options {
 	o := d.baseOptions(&d.logStats, "log")
 	o.FS = newBlobFS(o.FS, d.cfg.Logger.With("db", "log"), o.EventListener.DataCorruption) // a pointer: Pebble compares file systems
 	o.MemTableSize = uint64(d.cfg.MemTableBytes)
 	o.MemTableStopWritesThreshold = 4
-	o.L0CompactionThreshold = 4
+	o.L0CompactionThreshold = 8
 	o.L0StopWritesThreshold = 64
-	o.LBaseMaxBytes = 256 << 20
+	o.LBaseMaxBytes = 1 << 30
 	o.FlushSplitBytes = math.MaxInt64
 	o.CompactionConcurrencyRange = func() (int, int) { return 1, 2 }
 	o.FlushDelayDeleteRange = time.Second
@@ -124,7 +125,7 @@ func (d *Dir) logOptions() *pebble.Options {
 	}
 	o.Experimental.ValueSeparationPolicy = func() pebble.ValueSeparationPolicy { return policy }
 	for i := range o.TargetFileSizes {
-		o.TargetFileSizes[i] = 64 << 20
+		o.TargetFileSizes[i] = 256 << 20
 	}
 	for i := range o.Levels {
 		o.Levels[i].BlockSize = 64 << 10

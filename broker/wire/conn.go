@@ -238,7 +238,7 @@ func (c *Conn) readBody(in *bufio.Reader, size int, arriving *arrival) ([]byte, 
 			return nil, err
 		}
 		deadline = deadline.Add(waited)
-		b := make([]byte, grown)
+		b := uncleared(grown)
 		copy(b, frame)
 		if err := c.fill(in, b[have:], deadline); err != nil {
 			return nil, err

@@ -40,6 +40,7 @@ type Broker struct {
 // Setup is what a drill begins with.
 type Setup struct {
 	KafkaAddr string
+	Topics    []string
 	Rows      int64 // of all topics
 	Took      time.Duration
 }

@@ -84,11 +84,13 @@ func (d *Drill) fill(ctx context.Context, began time.Time) (err error) {
 		}
 	}
 	if d.cfg.Started != nil {
-		rows := int64(0)
+		setup := Setup{KafkaAddr: d.s.kafkaAddr()}
 		for _, f := range d.fields() {
-			rows += int64(len(f.state))
+			setup.Topics = append(setup.Topics, f.topic)
+			setup.Rows += int64(len(f.state))
 		}
-		d.cfg.Started(Setup{KafkaAddr: d.s.kafkaAddr(), Rows: rows, Took: time.Since(began)})
+		setup.Took = time.Since(began)
+		d.cfg.Started(setup)
 	}
 	return nil
 }

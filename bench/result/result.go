@@ -53,6 +53,7 @@ type Figure struct {
 // Series is a quantity over time, or over another.
 type Series struct {
 	Name  string    `json:"name"`
+	Plot  string    `json:"plot,omitempty"` // into which it is drawn, with others of that plot; "": one of its own
 	X     []float64 `json:"x"`
 	Y     []float64 `json:"y"`
 	XUnit string    `json:"x_unit"`

@@ -80,7 +80,7 @@ func (t *Target) Create(ctx context.Context, topic Topic) (*Created, error) {
 		return nil, fmt.Errorf("topic %s: %w: %s", topic.Name, err, answer.ErrMessage)
 	}
 	c := &Created{Topic: topic, t: t}
-	if c.Durability, err = t.durability(ctx, topic.Name); err != nil {
+	if c.Durability, err = t.Durability(ctx, topic.Name); err != nil {
 		return nil, errors.Join(err, c.Drop(ctx))
 	}
 	return c, nil
@@ -107,8 +107,8 @@ func (c *Created) Alter(ctx context.Context, configs map[string]string) error {
 	return err
 }
 
-// durability tells in words what the broker's flush.messages and flush.ms of a topic mean.
-func (t *Target) durability(ctx context.Context, topic string) (string, error) {
+// Durability tells in words what the broker's flush.messages and flush.ms of a topic mean.
+func (t *Target) Durability(ctx context.Context, topic string) (string, error) {
 	described, err := t.admin.DescribeTopicConfigs(ctx, topic)
 	if err != nil {
 		return "", err

@@ -24,6 +24,7 @@ func small() map[string][]string {
 		"bootstrap": append(keyed, "--updates", "200,1000", "--consumers", "1", "--cut"),
 		"resync":    append(keyed, "--updates", "1000", "--changed", "20"),
 		"fold":      append(keyed, "--updates", "1000"),
+		"drift":     {"--keys", "1000", "--deltas", "30", "--differing", "1,50", "--faults", "lost,doubled"},
 		"footprint": {"--bytes", "1MiB", "--partitions", "2", "--starts", "1", "--idle", "1ms"},
 	}
 }
@@ -97,6 +98,8 @@ func TestWrongBenchFlags(t *testing.T) {
 		"bench produc":                                        `did you mean "produce"?`,
 		"bench compare produce":                               "--peer is missing",
 		"bench footprint --start sleep":                       `"sleep", has no {dir} in it`,
+		"bench drift --faults fire":                           "faults [fire]: there are [lost doubled mutated]",
+		"bench drift --differing 1,60000":                     "from 1 to half of 100000 keys",
 		"bench fold --against keys":                           "write NAME=VALUE",
 		"bench fold --against topic=1,2":                      "no flag of the workload that has a number",
 		"bench fold --against runs=1,2":                       "no flag of the workload that has a number",

@@ -20,9 +20,14 @@ import (
 	"github.com/keyframelog/keyframe/proto/digest"
 )
 
+// Fill sends so many records in their order, and waits until all are acknowledged; it counts them as they are. progress is told how many were sent, now
+// and then. Errors: that of the first record that was refused.
+type Fill func(ctx context.Context, n int64, next func(i int64) *kgo.Record, acked *atomic.Int64, progress func(sent int64)) error
+
 // Source writes records of a fixed set of keys, and knows what state they amount to: the last value of each key.
 type Source struct {
-	cl      *kgo.Client
+	send    Fill
+	close   func()
 	records *load.Records
 	keys    int64
 	last    [][]byte // value of each key; nil: it was never written
@@ -32,6 +37,23 @@ type Source struct {
 
 // NewSource opens a producer. One writes a topic alone, else it does not know the state.
 func NewSource(t *target.Target, topic string, shape load.Shape, p load.Producer) (*Source, error) {
+	cl, err := t.Client(p.Options(topic)...)
+	if err != nil {
+		return nil, err
+	}
+	s, err := SourceTo(shape, func(ctx context.Context, n int64, next func(int64) *kgo.Record, acked *atomic.Int64, progress func(int64)) error {
+		return load.Fill(ctx, cl, n, next, acked, progress)
+	})
+	if err != nil {
+		cl.Close()
+		return nil, err
+	}
+	s.close = cl.Close
+	return s, nil
+}
+
+// SourceTo writes to whatever takes records.
+func SourceTo(shape load.Shape, send Fill) (*Source, error) {
 	if shape.Keys <= 0 {
 		return nil, errors.New("a state has keys")
 	}
@@ -39,15 +61,11 @@ func NewSource(t *target.Target, topic string, shape load.Shape, p load.Producer
 	if err != nil {
 		return nil, err
 	}
-	cl, err := t.Client(p.Options(topic)...)
-	if err != nil {
-		return nil, err
-	}
-	return &Source{cl: cl, records: tables.Records(1), keys: shape.Keys, last: make([][]byte, shape.Keys)}, nil
+	return &Source{send: send, close: func() {}, records: tables.Records(1), keys: shape.Keys, last: make([][]byte, shape.Keys)}, nil
 }
 
 // Close ends the producer.
-func (s *Source) Close() { s.cl.Close() }
+func (s *Source) Close() { s.close() }
 
 // Each writes every key once, and waits for the acknowledgements.
 func (s *Source) Each(ctx context.Context, progress func(int64)) error {
@@ -66,7 +84,7 @@ func (s *Source) UpdateSome(ctx context.Context, n, keys int64, progress func(in
 
 func (s *Source) fill(ctx context.Context, n int64, key func(int64) int64, progress func(int64)) error {
 	s.sent += n
-	return load.Fill(ctx, s.cl, n, func(i int64) *kgo.Record {
+	return s.send(ctx, n, func(i int64) *kgo.Record {
 		k := key(i)
 		r := s.records.Of(k)
 		s.last[k] = r.Value

@@ -65,13 +65,21 @@ func (t *Target) Settle(ctx context.Context) (took time.Duration, ok bool, err e
 	if t.Process == nil {
 		return 0, false, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, settleMax)
-	defer cancel()
-	began := time.Now()
 	dir, err := t.DataDir(ctx)
 	if err != nil {
 		return 0, false, err
 	}
+	return t.SettleIn(ctx, dir)
+}
+
+// SettleIn is Settle of a broker that is known to keep its data in a directory.
+func (t *Target) SettleIn(ctx context.Context, dir string) (took time.Duration, ok bool, err error) {
+	if t.Process == nil {
+		return 0, false, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, settleMax)
+	defer cancel()
+	began := time.Now()
 	if err := probe.Sync(dir); err != nil {
 		return 0, false, err
 	}

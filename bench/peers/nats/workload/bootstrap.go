@@ -1,0 +1,131 @@
+package workload
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/keyframelog/keyframe/bench"
+	"github.com/keyframelog/keyframe/bench/compare"
+	"github.com/keyframelog/keyframe/bench/keyed"
+	"github.com/keyframelog/keyframe/bench/load"
+	"github.com/keyframelog/keyframe/bench/peers/nats/kv"
+	"github.com/keyframelog/keyframe/bench/result"
+)
+
+// Bootstrap is the workload of a client that begins with nothing: how long until it holds all of the bucket.
+type Bootstrap struct {
+	Bucket
+	load.Shape
+	Updates   []int64 `json:"updates"`   // how many puts there were, in all, each time that it is measured; ascending
+	Consumers int     `json:"consumers"` // that begin with nothing, each time and each way; the median counts
+	Via       kv.Via  `json:"via"`
+}
+
+// DefaultBootstrap is a million keys, after a million puts and after five.
+func DefaultBootstrap() Bootstrap {
+	return Bootstrap{Bucket: Bucket{Name: "bench-bootstrap"}, Shape: load.Shape{ValueBytes: 100, Keys: 1_000_000}, Updates: []int64{1_000_000, 5_000_000}, Consumers: 3}
+}
+
+// Validate refuses what makes no sense.
+func (c Bootstrap) Validate() error {
+	switch {
+	case c.Consumers <= 0 || c.Keys <= 0:
+		return errors.New("consumers and keys are above zero")
+	case len(c.Updates) == 0 || !slices.IsSorted(c.Updates) || c.Updates[0] < c.Keys:
+		return fmt.Errorf("updates %v: ascending, and not fewer than the keys, each of which is put once at least", c.Updates)
+	case !slices.Contains(kv.Vias(), c.Via):
+		return fmt.Errorf("via %q: watch, consumer or nothing", c.Via)
+	}
+	return errors.Join(c.Bucket.Validate(), c.Shape.Validate())
+}
+
+// Run implements Workload. A client that does not hold what was put fails it.
+func (c Bootstrap) Run(ctx context.Context, p Peer, progress bench.Progress) (r *result.Result, err error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	r = result.New("bootstrap", c)
+	bucket, source, err := c.begin(ctx, p, c.Shape)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, bucket.Drop(ctx)) }()
+	meter, err := p.Target.Meter()
+	if err != nil {
+		return nil, err
+	}
+	progress.Phase("every key once", c.Keys, "records")
+	if err := source.Each(ctx, progress.At); err != nil {
+		return nil, err
+	}
+	times := result.Series{Name: "bootstrap time against history", XUnit: "updates", YUnit: "s"}
+	var last step
+	for _, updates := range c.Updates {
+		n := updates - source.Sent()
+		progress.Phase("updates", n, "records")
+		if err := source.Update(ctx, n, progress.At); err != nil {
+			return nil, err
+		}
+		if err := errors.Join(stored(ctx, bucket, source), meter.Stop()); err != nil {
+			return nil, err
+		}
+		if last, err = c.measure(ctx, bucket, source, progress); err != nil {
+			return nil, fmt.Errorf("after %d updates: %w", updates, err)
+		}
+		times.X, times.Y = append(times.X, float64(updates)), append(times.Y, last.took.Median)
+	}
+	r.Add("bootstrap", last.took.Median, "s", result.Lower)
+	r.Add("records read", float64(last.cost.Records), "records", result.Lower)
+	r.Add("received", float64(last.cost.Bytes)/1e6, "MB", result.Lower)
+	r.Add("slowest", last.took.Max, "s", result.Lower)
+	for _, via := range c.Via.Each() {
+		r.Add("by "+string(via), last.by[via].Median, "s", result.Lower)
+	}
+	if n := len(c.Updates); n > 1 {
+		r.Add("growth of the time", times.Y[n-1]/times.Y[0], "x", result.Lower)
+	}
+	meter.AddAs(r, "while writing, ", c.Updates[len(c.Updates)-1]*c.RecordBytes())
+	r.Series = append(r.Series, times)
+	return c.end(r, p), nil
+}
+
+// step is what was measured after so many updates.
+type step struct {
+	took compare.Spread // s, of the faster way
+	cost keyed.Cost     // of one client
+	by   map[kv.Via]compare.Spread
+}
+
+func (c Bootstrap) measure(ctx context.Context, bucket *kv.Bucket, source *keyed.Source, progress bench.Progress) (s step, err error) {
+	ends, err := bucket.Ends(ctx)
+	if err != nil {
+		return s, err
+	}
+	want, took, cost := source.Digest(), map[kv.Via][]float64{}, map[kv.Via]keyed.Cost{}
+	progress.Phase("bootstrap", int64(c.Consumers), "consumers")
+	for i := range c.Consumers {
+		for _, via := range c.Via.Each() {
+			f, began := bucket.Follow(via), time.Now()
+			if err := f.CatchUp(ctx, ends); err != nil {
+				return s, fmt.Errorf("by %s: %w", via, err)
+			}
+			took[via] = append(took[via], time.Since(began).Seconds())
+			if got, err := f.Digest(); err != nil || got != want {
+				return s, errors.Join(err, fmt.Errorf("by %s: a state of %d rows is not the one of %d that was put", via, got.Count, want.Count))
+			}
+			cost[via] = f.Cost()
+		}
+		progress.At(int64(i + 1))
+	}
+	s.by = map[kv.Via]compare.Spread{}
+	for _, via := range c.Via.Each() {
+		s.by[via] = compare.SpreadOf(took[via])
+		if s.took.Median == 0 || s.by[via].Median < s.took.Median {
+			s.took, s.cost = s.by[via], cost[via]
+		}
+	}
+	return s, nil
+}

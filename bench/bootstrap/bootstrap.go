@@ -91,8 +91,7 @@ func (c Config) Run(ctx context.Context, t *target.Target, p bench.Progress) (r 
 	if err := source.Each(ctx, p.At); err != nil {
 		return nil, err
 	}
-	times := result.Series{Name: "bootstrap time against history length", XUnit: "updates", YUnit: "s"}
-	var steps []step
+	var steps []Step
 	for _, updates := range c.Updates {
 		n := updates - source.Sent()
 		p.Phase("updates", n, "records")
@@ -106,34 +105,15 @@ func (c Config) Run(ctx context.Context, t *target.Target, p bench.Progress) (r 
 		if err != nil {
 			return nil, fmt.Errorf("after %d updates: %w", updates, err)
 		}
+		s.Updates = updates
 		steps = append(steps, s)
-		times.X, times.Y = append(times.X, float64(updates)), append(times.Y, s.took.Median)
 	}
-	last := steps[len(steps)-1]
-	r.Add("bootstrap", last.took.Median, "s", result.Lower)
-	r.Add("records read", float64(last.cost.Records), "records", result.Lower)
-	r.Add("received", float64(last.cost.Bytes)/1e6, "MB", result.Lower)
-	r.Add("slowest", last.took.Max, "s", result.Lower)
-	if n := len(steps); n > 1 {
-		r.Add("growth of the time", times.Y[n-1]/times.Y[0], "x", result.Lower)
-		for i, s := range steps {
-			after := " after " + result.Count(c.Updates[i]) + " updates"
-			r.Add("bootstrap"+after, s.took.Median, "s", result.Lower)
-			r.Add("records read"+after, float64(s.cost.Records), "records", result.Lower)
-		}
-	}
+	AddSteps(r, steps)
 	meter.AddAs(r, "while writing, ", c.Updates[len(c.Updates)-1]*c.RecordBytes())
-	r.Series = append(r.Series, times)
 	return r.End(t.Describe(topic.Durability)), nil
 }
 
-// step is what was measured after so many updates.
-type step struct {
-	took compare.Spread // s
-	cost keyed.Cost     // of one consumer
-}
-
-func (c Config) measure(ctx context.Context, t *target.Target, topic *target.Created, source *keyed.Source, p bench.Progress) (s step, err error) {
+func (c Config) measure(ctx context.Context, t *target.Target, topic *target.Created, source *keyed.Source, p bench.Progress) (s Step, err error) {
 	if c.Settle {
 		p.Phase("settle", 0, "")
 		if _, _, err := t.Settle(ctx); err != nil {
@@ -170,12 +150,12 @@ func (c Config) measure(ctx context.Context, t *target.Target, topic *target.Cre
 		if err == nil && got != want {
 			err = fmt.Errorf("a state of %d rows is not the one of %d that was written", got.Count, want.Count)
 		}
-		s.cost = f.Cost()
+		s.Cost = f.Cost()
 		if err := errors.Join(err, f.Close()); err != nil {
 			return s, err
 		}
 		p.At(int64(i + 1))
 	}
-	s.took = compare.SpreadOf(took)
+	s.Took = compare.SpreadOf(took)
 	return s, nil
 }

@@ -3,7 +3,8 @@
 //
 //	go run ./bench/suite [-only PATTERN] [-pairs N] [-report DIR] [-dir DIR]
 //
-// Rows that are not run keep what was measured before. Apache Kafka is fetched and started by bench/peers/kafka/kafka.sh, which needs Java 17 and Maven.
+// Rows that are not run keep what was measured before. Apache Kafka is fetched and started by bench/peers/kafka/kafka.sh, which needs Java 17 and Maven;
+// NATS JetStream is part of bench/peers/nats, a Go module of its own.
 // It exits with 1 if something that was measured is not as it is to be.
 package main
 
@@ -108,6 +109,9 @@ func names() (list []string) {
 func (s *servers) compare(ctx context.Context, r row, pairs int) (*compare.Comparison, error) {
 	if r.starts {
 		return s.compareStarted(ctx, r, pairs)
+	}
+	if theirs, ok := r.theirs.(jetstream); ok {
+		return s.compareJetstream(ctx, r, theirs, pairs)
 	}
 	ours, err := s.keyframe(ctx)
 	if err != nil {

@@ -107,5 +107,5 @@ func rows() []row {
 	read := consume.DefaultConfig()
 	read.Bytes, read.Cold = 4_000_000_000, true
 	add("catch-up", "catch-up read of 4 GB, 1 KiB", read, read, aim{"warm throughput", 1}, aim{"warm broker CPU", 0}, aim{"cold throughput", 1})
-	return append(append(out, stateRows()...), footprintRow())
+	return append(append(append(out, stateRows()...), jetstreamRows()...), footprintRow())
 }

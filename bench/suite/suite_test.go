@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"testing"
@@ -74,5 +75,24 @@ func TestRowsHaveNamesOfTheirOwn(t *testing.T) {
 		require.False(t, seen[r.name], r.name)
 		seen[r.name] = true
 		require.NotEmpty(t, r.aims, r.name)
+	}
+}
+
+// A peer that is a program says what it measured; one that fails, or says something else, is an error.
+func TestAPeerThatIsAProgram(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "result.json")
+	data, err := json.Marshal(pair(1, 2, 3, 4).B)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(file, data, 0o644))
+	r, err := jetstream{program: "cat", args: []string{file}}.Run(t.Context(), nil, nil)
+	require.NoError(t, err)
+	throughput, _ := r.Figure("throughput")
+	require.Equal(t, 2.0, throughput.Value)
+	_, err = jetstream{program: "false"}.Run(t.Context(), nil, nil)
+	require.ErrorContains(t, err, "exit status 1")
+	_, err = jetstream{program: "true"}.Run(t.Context(), nil, nil)
+	require.ErrorContains(t, err, "printed no result")
+	for _, r := range jetstreamRows() {
+		require.NoError(t, r.ours.(interface{ Validate() error }).Validate(), r.name)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/keyframelog/keyframe/bench"
+	"github.com/keyframelog/keyframe/bench/bootstrap"
 	"github.com/keyframelog/keyframe/bench/compare"
 	"github.com/keyframelog/keyframe/bench/keyed"
 	"github.com/keyframelog/keyframe/bench/load"
@@ -61,8 +62,8 @@ func (c Bootstrap) Run(ctx context.Context, p Peer, progress bench.Progress) (r 
 	if err := source.Each(ctx, progress.At); err != nil {
 		return nil, err
 	}
-	times := result.Series{Name: "bootstrap time against history", XUnit: "updates", YUnit: "s"}
-	var last step
+	var steps []bootstrap.Step
+	var ways map[kv.Via]compare.Spread // of the last step
 	for _, updates := range c.Updates {
 		n := updates - source.Sent()
 		progress.Phase("updates", n, "records")
@@ -72,37 +73,26 @@ func (c Bootstrap) Run(ctx context.Context, p Peer, progress bench.Progress) (r 
 		if err := errors.Join(stored(ctx, bucket, source), meter.Stop()); err != nil {
 			return nil, err
 		}
-		if last, err = c.measure(ctx, bucket, source, progress); err != nil {
+		var s bootstrap.Step
+		if s, ways, err = c.measure(ctx, bucket, source, progress); err != nil {
 			return nil, fmt.Errorf("after %d updates: %w", updates, err)
 		}
-		times.X, times.Y = append(times.X, float64(updates)), append(times.Y, last.took.Median)
+		s.Updates = updates
+		steps = append(steps, s)
 	}
-	r.Add("bootstrap", last.took.Median, "s", result.Lower)
-	r.Add("records read", float64(last.cost.Records), "records", result.Lower)
-	r.Add("received", float64(last.cost.Bytes)/1e6, "MB", result.Lower)
-	r.Add("slowest", last.took.Max, "s", result.Lower)
+	bootstrap.AddSteps(r, steps)
 	for _, via := range c.Via.Each() {
-		r.Add("by "+string(via), last.by[via].Median, "s", result.Lower)
-	}
-	if n := len(c.Updates); n > 1 {
-		r.Add("growth of the time", times.Y[n-1]/times.Y[0], "x", result.Lower)
+		r.Add("by "+string(via), ways[via].Median, "s", result.Lower)
 	}
 	meter.AddAs(r, "while writing, ", c.Updates[len(c.Updates)-1]*c.RecordBytes())
-	r.Series = append(r.Series, times)
 	return c.end(r, p), nil
 }
 
-// step is what was measured after so many updates.
-type step struct {
-	took compare.Spread // s, of the faster way
-	cost keyed.Cost     // of one client
-	by   map[kv.Via]compare.Spread
-}
-
-func (c Bootstrap) measure(ctx context.Context, bucket *kv.Bucket, source *keyed.Source, progress bench.Progress) (s step, err error) {
+// measure has clients bootstrap, by each way in turn. s is of the way that was faster.
+func (c Bootstrap) measure(ctx context.Context, bucket *kv.Bucket, source *keyed.Source, progress bench.Progress) (s bootstrap.Step, ways map[kv.Via]compare.Spread, err error) {
 	ends, err := bucket.Ends(ctx)
 	if err != nil {
-		return s, err
+		return s, nil, err
 	}
 	want, took, cost := source.Digest(), map[kv.Via][]float64{}, map[kv.Via]keyed.Cost{}
 	progress.Phase("bootstrap", int64(c.Consumers), "consumers")
@@ -110,22 +100,22 @@ func (c Bootstrap) measure(ctx context.Context, bucket *kv.Bucket, source *keyed
 		for _, via := range c.Via.Each() {
 			f, began := bucket.Follow(via), time.Now()
 			if err := f.CatchUp(ctx, ends); err != nil {
-				return s, fmt.Errorf("by %s: %w", via, err)
+				return s, nil, fmt.Errorf("by %s: %w", via, err)
 			}
 			took[via] = append(took[via], time.Since(began).Seconds())
 			if got, err := f.Digest(); err != nil || got != want {
-				return s, errors.Join(err, fmt.Errorf("by %s: a state of %d rows is not the one of %d that was put", via, got.Count, want.Count))
+				return s, nil, errors.Join(err, fmt.Errorf("by %s: a state of %d rows is not the one of %d that was put", via, got.Count, want.Count))
 			}
 			cost[via] = f.Cost()
 		}
 		progress.At(int64(i + 1))
 	}
-	s.by = map[kv.Via]compare.Spread{}
+	ways = map[kv.Via]compare.Spread{}
 	for _, via := range c.Via.Each() {
-		s.by[via] = compare.SpreadOf(took[via])
-		if s.took.Median == 0 || s.by[via].Median < s.took.Median {
-			s.took, s.cost = s.by[via], cost[via]
+		ways[via] = compare.SpreadOf(took[via])
+		if s.Took.Median == 0 || ways[via].Median < s.Took.Median {
+			s.Took, s.Cost = ways[via], cost[via]
 		}
 	}
-	return s, nil
+	return s, ways, nil
 }

@@ -51,6 +51,7 @@ func TestBootstrapReadsEachKeyOnce(t *testing.T) {
 			require.Equal(t, 500.0, figure(t, r, "records read"))
 			require.Greater(t, figure(t, r, "received")*1e6, 500*36.0, "keys and values at least")
 			require.Equal(t, []float64{500, 4000}, r.Series[0].X)
+			require.Equal(t, 500.0, figure(t, r, "records read after 4k updates"), "each step has its figures")
 			fastest := figure(t, r, "slowest")
 			for _, way := range via.Each() {
 				fastest = min(fastest, figure(t, r, "by "+string(way)))

@@ -73,6 +73,9 @@ func (p *partition) listed(ctx context.Context) (plane.Listing, error) {
 
 // beginListed begins with a frame of a list; nil: it has none.
 func (p *partition) beginListed(ctx context.Context, l plane.Listing, f *plane.Frame) error {
+	if err := p.mayTakePlace(l.Partition, f, false); err != nil {
+		return err
+	}
 	switch {
 	case f != nil:
 		return p.loadFrame(ctx, *f)

@@ -36,11 +36,13 @@ const (
 	// of the difference; then it follows on. Each of these keys is logged and handed to OnDifference, also where replicas agree against the broker,
 	// which repairs nobody until that is settled: then they are left as they are.
 	Repair Policy = iota
-	// Report publishes the verdict (log, event, metric callback), names the keys that differ if it has not named them before, and goes on.
+	// Report publishes the verdict (log, event, metric callback), names the keys that differ if it has not named them before, and goes on. Where the log does
+	// not go on from the state, a frame takes its place as with Repair.
 	Report
 	// Halt publishes the verdict, stops following the partition and names the keys that differ; Err tells why, and (ErrDisputed) whether replicas agree
 	// against the broker. Stopped is told when the keys of other partitions that are about to be compared are named too, which takes half a minute at most
-	// but for the naming.
+	// but for the naming. A Dir remembers that: where the log has only a whole frame for it when it is opened again, with Halt, it stays as it is
+	// (*ReplaceRefusedError) until it is equal, or was opened with another policy.
 	Halt
 	// Rebootstrap publishes the verdict, names the keys that differ, and loads a key frame at or above the position anew, but none while replicas agree
 	// against the broker.

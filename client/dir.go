@@ -322,3 +322,24 @@ func (s *dirStores) keepVerified(partition int32, cuts []verifiedCut) error {
 	}
 	return s.replaceLocked(s.state.with(p))
 }
+
+func (s *dirStores) haltedAt(partition int32) int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if i := s.state.find(partition); i >= 0 {
+		return s.state.Partitions[i].Halted
+	}
+	return 0
+}
+
+func (s *dirStores) keepHalted(partition int32, at int64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := s.state.find(partition)
+	if i < 0 || s.state.Partitions[i].Halted == at {
+		return nil
+	}
+	p := s.state.Partitions[i]
+	p.Halted = at
+	return s.replaceLocked(s.state.with(p))
+}

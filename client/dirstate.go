@@ -47,6 +47,8 @@ type dirPartition struct {
 	Verified []dirPoint `json:"verified,omitempty"`
 	// Distrusted is the highest offset at which nobody resumes to watch; 0: none.
 	Distrusted int64 `json:"distrusted,omitempty"`
+	// Halted is the offset at which the state was found to differ from the log when that ended following; 0: it was not, or is equal again.
+	Halted int64 `json:"halted,omitempty"`
 	// Lost: the table was damaged and set aside; there is no state.
 	Lost bool `json:"lost,omitempty"`
 }
@@ -192,8 +194,8 @@ func decodeDirState(b []byte) (s dirState, err error) {
 		if _, err2 := p.cuts(); err != nil || err2 != nil {
 			return s, errors.Join(err, err2)
 		}
-		if p.Distrusted < 0 {
-			return s, fmt.Errorf("%s, partition %d: distrusted up to %d", dirStateFile, p.Partition, p.Distrusted)
+		if p.Distrusted < 0 || p.Halted < 0 {
+			return s, fmt.Errorf("%s, partition %d: distrusted up to %d, halted at %d", dirStateFile, p.Partition, p.Distrusted, p.Halted)
 		}
 	}
 	s.Version = dirStateVersion // version 1 has no name and no verified cuts

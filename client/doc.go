@@ -26,6 +26,7 @@
 //   - FRAME: load the whole frame and go on from its cut.
 //   - REPAIR: a point differs from what the log was there. The log is followed on, and what differs is dealt with at the frame's cut or, where
 //     no frame lies above the position, where a comparison there finds it. Where the log does not reach back to the position, the frame is loaded.
+//     In place of a state that must stay (see below) no frame is.
 //   - RESET: the state is of no use: it is of another incarnation, from another branch of the log, or from above its end. The Event has the log's
 //     reason (*ReasonError). The frame that comes along is loaded, or the log is asked once more, without a state.
 //
@@ -107,8 +108,12 @@
 // others; every frame says again that it differs, until one can be repaired from. While replicas agree against the broker it still tells what differs: the
 // keys are named as in step 3, once for each set of them, and left as they are. When that is settled the stream of frames says so, and
 // what was refused is asked for again at once. Who would rather stop has the policy Halt. The same goes for the
-// policy Rebootstrap: while replicas agree against the broker, its frames take the place of no state because of a difference. They are loaded where
-// there is nothing better: by who has no state, and in place of one that the log does not go on from, which would only grow older.
+// policy Rebootstrap: while replicas agree against the broker, its frames are loaded by who has no state, and take the place of none.
+//
+// A state that the log does not go on from, because what was deleted since is no longer known, would only grow older: the newest frame takes its place, and
+// whether it differed is not known any more. Not where more is known of it (*ReplaceRefusedError): while replicas agree against the broker the partition stops,
+// or does not open, whatever the policy, and the state stays as it is until that is settled; and with the policy Halt, where the state was found to differ,
+// before it was closed or now. A state that differs, was reported (Report) and is not disputed is replaced.
 //
 // Whatever the policy, the keys that differ are named, all of them: what names them is a log. The partition stands still meanwhile, and nobody else
 // waits for who logs slowly. Where nothing is repaired they are found as VerifyDir finds them, at the position, without a key frame there, and
@@ -225,6 +230,8 @@
 //	    sum       64 hexadecimal digits
 //	    time_ms   number, when that was first found, since the epoch; may be missing: not known
 //	  lost        true: the table was set aside, and there is no state; may be missing: false
+//	  halted      number: the offset at which the state was found to differ from the log when that ended following (policy Halt), until it is
+//	              equal to the log there or above; may be missing: it was not
 //	  distrusted  number: up to this offset, itself included, nobody resumes to watch; may be missing: none
 //
 // It is never torn: it is written under another name (replica.json.tmp), synced, renamed, and the directory is synced. The tables hold topic id,

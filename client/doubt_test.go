@@ -55,25 +55,6 @@ func TestNoWholeFrameFromADisputedBroker(t *testing.T) {
 	})
 }
 
-// A broker's word is taken where there is no other: by who has no state, and by whose state the log no longer goes on from.
-func TestADisputedBrokerIsFollowed(t *testing.T) {
-	eachStore(t, func(t *testing.T, store func() Store) {
-		g := newRig(t, fold.LastValue, 1)
-		g.cfg.Store = store()
-		disputed := func(string) state.Reason { return state.Reason_REASON_DISPUTED }
-		g.plane.repair.refuse.Store(&disputed)
-		g.lagging()
-		g.overwrite("b")
-		g.overwrite("c")
-		g.log.trim(0)
-		g.log.expire(0)
-		g.tail.release()
-		g.requireState(0)
-		require.Equal(t, 2, g.count(Bootstrapped))
-		require.Zero(t, g.count(RepairRefused))
-	})
-}
-
 // watched is what a watcher of the only partition was told, and where it is.
 func (g *rig) watched(from Positions, end int64) *mirror {
 	g.t.Helper()

@@ -121,6 +121,7 @@ func (f *fakePlane) Resume(ctx context.Context, req *connect.Request[state.Resum
 	if m == nil {
 		return nil, refuse(connect.CodeNotFound, state.Reason_REASON_UNKNOWN_PARTITION)
 	}
+	m.Partition.Disputed = f.repair.turns.Load()%2 == 1
 	if alter := f.alter.Load(); alter != nil {
 		(*alter)(req.Msg, m)
 	}

@@ -20,14 +20,14 @@ type halting struct {
 
 // halt ends following for good. It says so once nothing is due in any other partition any more.
 func (p *partition) halt(ctx context.Context, why error) {
-	err := p.fail(ctx, why)
+	failed := p.fail(ctx, why)
 	if ctx.Err() != nil {
 		return
 	}
 	p.r.reporter.event(Event{Kind: Stopped, Partition: p.no})
 	p.r.halting.moved.notify()
 	p.r.awaitChecks(ctx)
-	p.r.event(Event{Kind: Stopped, Partition: p.no, Offset: p.position().Offset, Err: err})
+	p.r.event(Event{Kind: Stopped, Partition: p.no, Offset: failed.Offset, Err: failed})
 }
 
 // awaitChecks returns when every partition has halted, or has been compared at each key frame that is known of it now, and those keys of it are

@@ -49,16 +49,24 @@ func (p *partition) establish(ctx context.Context, why restart) error {
 		return err
 	}
 	stored, asOf := have, p.beginRepair()
+	if p.unseen = nil; !have.shown {
+		p.unseen = have.rows
+	}
 	for try := 0; ; try++ {
 		p.awaitTold(toldBehind)
 		err := p.become(ctx, &have)
 		if err == nil {
+			p.unseen = nil
 			p.dropUnseen(stored)
 			return nil
 		}
 		p.letGo()
 		if have.doubted && errors.Is(err, ErrUnrepairable) && p.unrepaired(err, why, asOf) {
 			return nil
+		}
+		var refused *ReplaceRefusedError
+		if errors.As(err, &refused) {
+			return err
 		}
 		p.failed(ctx, err)
 		if errors.Is(err, ErrRefused) || errors.Is(err, ErrPartitions) {
@@ -222,6 +230,9 @@ func (p *partition) carryOut(ctx context.Context, a plane.Answer, have *standing
 	switch a.Kind {
 	case state.Answer_ANSWER_CONTINUE:
 		if s == nil {
+			if err := p.mayTakePlace(a.Info, nil, false); err != nil {
+				return err
+			}
 			return p.beginEmpty(a)
 		}
 		return p.goOn(*have)
@@ -253,16 +264,28 @@ func (p *partition) carryOut(ctx context.Context, a plane.Answer, have *standing
 			return p.goOn(*have) // what differs is dealt with at the frame's cut, or where the comparison at the position finds it
 		}
 		if s != nil {
-			p.nameReplaced(ctx, s)
+			if p.r.cfg.OnDrift == Halt {
+				p.keepHalted(s.position())
+			}
+			refused := p.mayTakePlace(a.Info, a.Frame, true)
+			if p.nameTaken(ctx, s, refused); refused != nil {
+				return refused
+			}
 		}
 		have.rows, have.shown = nil, false // the frame makes it right
 	case state.Answer_ANSWER_FRAME:
+		if err := p.mayTakePlace(a.Info, a.Frame, false); err != nil {
+			return err
+		}
 		if s != nil && !have.shown {
 			p.r.event(Event{Kind: OutOfRange, Partition: p.no, Offset: s.position(), Err: fmt.Errorf("%w: %s", errOutOfRange, a.Reason.Why)})
 		}
 	}
 	if a.Frame == nil {
 		return errAskAgain
+	}
+	if err := p.mayTakePlace(a.Info, a.Frame, false); err != nil {
+		return err
 	}
 	return p.loadFrame(ctx, *a.Frame)
 }

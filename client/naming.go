@@ -102,12 +102,6 @@ func (p *partition) nameDifferences(ctx context.Context, s rows) {
 	}
 }
 
-// nameReplaced names the keys of a state that differs from the log, before a whole key frame takes its place.
-func (p *partition) nameReplaced(ctx context.Context, s rows) {
-	p.log.Error("the state differs from the log: a whole key frame takes its place", "offset", s.position())
-	p.nameDifferences(ctx, s)
-}
-
 // findDifferences hands the keys that differ to a namer.
 func (p *partition) findDifferences(ctx context.Context, s rows, n *namer) error {
 	c := &dirCopy{rows: s, no: p.no, at: s.position(), start: max(s.logStart(), p.start.Load())}

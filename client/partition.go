@@ -37,6 +37,7 @@ type partition struct {
 	// Of run's goroutine.
 	replaced bool          // the topic was created anew, and may have other partitions now
 	told     bool          // that the stored state is of no use
+	unseen   rows          // the stored state, while nobody has seen it
 	lease    *keeper       // nil: none is kept
 	unmended int           // how many repairs in a row came to nothing, though another may not
 	retry    time.Duration // after which one is tried again; 0: none is due
@@ -168,6 +169,9 @@ func (p *partition) run(ctx context.Context) {
 			p.r.reporter.await(ctx)
 		}
 		p.distrust(why)
+		if why.halt && errors.Is(why.err, ErrDrifted) {
+			p.keepHalted(why.drift.At)
+		}
 		if why.names() {
 			p.nameFor(ctx, why.drift)
 		}
@@ -242,22 +246,26 @@ func (p *partition) check(ctx context.Context) (v Verdict, ok bool) {
 	return v, true
 }
 
-// fail notes why the partition is no longer followed.
-func (p *partition) fail(ctx context.Context, err error) error {
+// fail notes why, and where, the partition is no longer followed.
+func (p *partition) fail(ctx context.Context, err error) *PartitionError {
 	if ctx.Err() != nil {
 		err = ErrClosed
 	}
-	err = &PartitionError{Topic: p.r.cfg.Topic, Partition: p.no, Offset: p.position().Offset, Err: err}
+	at := p.position().Offset
+	if s := p.atStake(); p.rows() == nil && s != nil {
+		at = s.position()
+	}
+	failed := &PartitionError{Topic: p.r.cfg.Topic, Partition: p.no, Offset: at, Err: err}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.err = err
-	return err
+	p.err = failed
+	return failed
 }
 
 // stop ends what could not become a state to be followed.
 func (p *partition) stop(ctx context.Context, err error) {
-	if err = p.fail(ctx, err); ctx.Err() == nil {
-		p.r.event(Event{Kind: Stopped, Partition: p.no, Offset: p.position().Offset, Err: err})
+	if failed := p.fail(ctx, err); ctx.Err() == nil {
+		p.r.event(Event{Kind: Stopped, Partition: p.no, Offset: failed.Offset, Err: failed})
 	}
 }
 

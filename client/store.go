@@ -29,6 +29,10 @@ type stores interface {
 	keepVerified(partition int32, cuts []verifiedCut) error
 	// distrusted is what the stored state of a partition was remembered with.
 	distrusted(partition int32) int64
+	// haltedAt is the offset at which the stored state of a partition was found to differ from the log when that ended following; 0: it was not, or is equal
+	// again, or another has taken its place. keepHalted stores it.
+	haltedAt(partition int32) int64
+	keepHalted(partition int32, at int64) error
 	close() error
 }
 
@@ -101,6 +105,8 @@ func (m *memoryStores) name() string                   { return "" }
 func (m *memoryStores) verified(int32) ([]verifiedCut, error)   { return nil, nil }
 func (m *memoryStores) keepVerified(int32, []verifiedCut) error { return nil }
 func (m *memoryStores) distrusted(int32) int64                  { return 0 }
+func (m *memoryStores) haltedAt(int32) int64                    { return 0 }
+func (m *memoryStores) keepHalted(int32, int64) error           { return nil }
 
 func (m *memoryStores) load(_ int32, fr *frame.Reader) (rows, error) {
 	t, _, err := memory.LoadFrom(fr, m.cfg)

@@ -238,6 +238,7 @@ func (p *partition) pauseIfBehind() {
 func (p *partition) tell(v Verdict) {
 	if v.Outcome == Equal && !v.Scrub {
 		p.lastNamed.Store(nil)
+		p.equalAt(v.At)
 	}
 	p.r.publishVerdict(v)
 }

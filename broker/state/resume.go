@@ -87,6 +87,7 @@ func (s *service) resumeOnce(t *keyframer.Topic, p *keyframer.Partition, q *resu
 		return nil, nil, err
 	}
 	answer.Partition = partitionOf(t, p)
+	answer.Partition.Disputed = s.cfg.Replicas.Disputed(t.ID, p.Index) // who has a copy must know before it loads another
 	if granted != nil {
 		answer.Lease = leaseMessage(granted)
 	}

@@ -242,8 +242,15 @@ func TestRepairCutsOneFrame(t *testing.T) {
 	got, err = n.resume(naming)
 	require.NoError(t, err, "to tell what differs is none either")
 	require.EqualValues(t, 101, got.Frame.Cut)
-	_, err = n.resume(held(at, 50))
+	require.True(t, got.Partition.Disputed)
+	got, err = n.resume(held(at, 50))
 	require.NoError(t, err, "to follow is no repair")
+	require.True(t, got.Partition.Disputed, "who would load a frame in place of what he has must know")
+	_, err = n.client.ClearDispute(context.Background(), connect.NewRequest(&api.ClearDisputeRequest{Topic: topicName}))
+	require.NoError(t, err)
+	got, err = n.resume(held(at, 50))
+	require.NoError(t, err)
+	require.False(t, got.Partition.Disputed)
 }
 
 // folds is how many folds ended with a result.

@@ -34,7 +34,7 @@ type Partition struct {
 	LogStart, DeltaStart int64
 	Horizon, LastStable  int64
 	Fold, Failure        string
-	Disputed             bool // of what Frames tells: replicas agree with one another and not with the broker
+	Disputed             bool // of what Frames and Resume tell: replicas agree with one another and not with the broker
 }
 
 func toPartition(x *state.Partition) (Partition, error) {

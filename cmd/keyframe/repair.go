@@ -29,7 +29,8 @@ rows of the keys that differ; rows that disk or memory has changed are found and
 verify prints it, then what it cost; at the end the copy is proved equal to the log.
 
 Where replicas agree with one another and not with the broker (keyframe replica list), or its rows are damaged, nothing is repaired from it: the keys are
-printed, and the copy stays as it is.
+printed, and the copy stays as it is. So it does where it lies so far back that the log has only a whole key frame for it; which of its keys differ is not known
+then, and the exit status is 2. Else that key frame takes its place, also where the copy is of a replica that has halted.
 
 Where the tables are damaged beyond that, DIR/table is set aside as DIR/table.damaged (one is kept), and a key frame is loaded of each partition of which
 not all rows can be read from there.
@@ -84,7 +85,10 @@ func repairDir(cmd *cobra.Command, c *config, topic string, flags repairFlags) e
 	defer cancel()
 	err = repairNow(ctx, c, cfg, log)
 	verdict := client.Equal
+	var refused *client.ReplaceRefusedError
 	switch {
+	case errors.As(err, &refused):
+		return errors.Join(adviseRefused(topic, flags.dir, err), p.flush())
 	case err != nil && cmd.Context().Err() != nil:
 		return errors.Join(cmd.Context().Err(), p.flush())
 	case err != nil && ctx.Err() != nil:

@@ -43,6 +43,10 @@ named, each of them with the hash of its row here and in the log, and made what 
 with one another and not with the broker, until somebody has settled who is right (keyframe replica list). With --on-drift halt a partition that differs
 is no longer followed, and the command ends once every other one has been compared at each key frame that is known by then; all keys that differ are named.
 
+A copy that lies so far back that the log no longer knows what was deleted since is replaced by the newest key frame, and whether it differed is not known
+any more. It is not, and the command fails, while replicas agree with one another and not with the broker; and with --on-drift halt, where it halted
+before because the copy differed: another --on-drift, or keyframe repair, replaces it.
+
 Where a directory's tables are damaged beyond that, DIR/table is set aside as DIR/table.damaged (one is kept), and what
 cannot be read of it is loaded from a key frame; with --on-drift report or halt they are left as they are, and that is the error.
 
@@ -64,7 +68,7 @@ end is "equal".`,
 	cmd.Flags().StringVar(&flags.dir, "dir", "", "keep the copy in this directory (default: in memory)")
 	cmd.Flags().StringVar(&flags.name, "name", "", "what the replica is called in keyframe replica list (default: of host and process, or as in --dir)")
 	cmd.Flags().StringVar(&flags.from, "from", "frame", "start a new copy from the newest key frame, or from earliest")
-	cmd.Flags().StringVar(&flags.policy, "on-drift", "repair", "repair what differs, report, halt or rebootstrap")
+	cmd.Flags().StringVar(&flags.policy, "on-drift", "repair", "what becomes of keys that differ, once they are named: repair them, report and go on, halt and leave the copy as it is, or rebootstrap from a key frame")
 	cmd.Flags().BoolVarP(&flags.exit, "exit", "e", false, "stop at the end, after verifying")
 	cmd.Flags().DurationVar(&flags.timeout, "timeout", 5*time.Minute, "with --exit: fail after this long")
 	cmd.Flags().DurationVar(&flags.interval, "interval", 10*time.Second, "how often the position is printed while following")
@@ -159,9 +163,12 @@ func (f replicaFlags) reopens(err error) bool {
 
 // ended tells an interruption, which is the normal way to end following, and the end of --timeout from a failure.
 func (f replicaFlags) ended(command, bounded context.Context, topic string, err error) error {
+	var refused *client.ReplaceRefusedError
 	switch {
 	case err == nil:
 		return nil
+	case errors.As(err, &refused):
+		return adviseRefused(topic, f.dir, err)
 	case command.Err() != nil && f.exit:
 		return command.Err()
 	case command.Err() != nil:
@@ -175,6 +182,14 @@ func (f replicaFlags) ended(command, bounded context.Context, topic string, err 
 		return fmt.Errorf("not verified within %s (--timeout): %w", f.timeout, err)
 	}
 	return err
+}
+
+// adviseRefused says what to do about a copy that stays as it is where the log has only a key frame for it.
+func adviseRefused(topic, dir string, err error) error {
+	if errors.Is(err, client.ErrDisputed) {
+		return fmt.Errorf("%w\n  To go on: keyframe replica list %s says how to settle that. To give the copy up: remove %s", err, topic, cmp.Or(dir, "it"))
+	}
+	return fmt.Errorf("%w\n  To go on: keyframe repair %s --dir %s, or another --on-drift, has the key frame take its place", err, topic, cmp.Or(dir, "DIR"))
 }
 
 // adviseDir says what to do about a directory that is damaged: not what to do about a broker's, which is the only copy there is.

@@ -1334,7 +1334,7 @@ type Partition struct {
 	Horizon int64 `protobuf:"varint,10,opt,name=horizon,proto3" json:"horizon,omitempty"`
 	// Not empty: this partition cannot be folded, and why.
 	Failure string `protobuf:"bytes,11,opt,name=failure,proto3" json:"failure,omitempty"`
-	// In answers of Frames: replicas agree with one another and not with the broker, and nothing is repaired from the partition.
+	// In answers of Frames and Resume: replicas agree with one another and not with the broker, and nothing is repaired from the partition.
 	Disputed      bool `protobuf:"varint,12,opt,name=disputed,proto3" json:"disputed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

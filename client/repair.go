@@ -18,6 +18,7 @@ const (
 	BySketch Method = state.MethodSketch // cells of a set sketch, at the cost of the difference
 	ByTags   Method = state.MethodTags   // 8 bytes for each row of the log
 	ByDelta  Method = state.MethodDelta  // what has changed since the position, each key once; nothing else differed
+	ByLog    Method = "log"              // of a RepairCost: what follows in the log overwrites the keys that differ, and nothing else is received
 	ByFrame  Method = state.MethodFrame  // the whole key frame was loaded
 )
 

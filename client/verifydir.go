@@ -30,15 +30,6 @@ type DirVerdict struct {
 	Repair RepairCost
 }
 
-// RepairCost is what putting a copy right is expected to cost.
-type RepairCost struct {
-	Method     Method
-	Keys       int64
-	Bytes      int64 // to be received
-	FrameBytes int64 // of keys and values of a whole key frame, in place of which that is
-	Refused    error // why the broker would give nothing to repair from (plane.ErrUnrepairable); nil: it would
-}
-
 // VerifyDir compares the directory of a replica that is not open (Config.Store is a Dir) with the log, at the directory's own position, and
 // changes nothing in it; Brokers are not needed. There is a verdict for each partition that the topic or the directory has, ascending. A partition
 // that cannot be compared has the outcome Inconclusive or Error, and the reason. Errors: ErrConfig; ErrDir for what is not a replica's directory
@@ -182,9 +173,8 @@ const verifyTries = 4
 
 func (v *dirVerifier) verify(ctx context.Context, no int32, log logInfo) DirVerdict {
 	d := v.verdict(ctx, no, log)
-	wrong := d.Outcome == Drifted && d.At == d.Position || d.Outcome == Error && d.Cause != 0 // else a frame takes its place
-	if wrong && log.info != nil && log.info.Disputed && d.Repair.Refused == nil {
-		d.Repair.Refused = plane.ErrDisputed
+	if log.info != nil && (d.Outcome == Drifted || d.Outcome == Error && d.Cause != 0) {
+		d.Repair = d.Repair.refusedIn(log)
 	}
 	return d
 }
@@ -196,6 +186,7 @@ func (v *dirVerifier) verdict(ctx context.Context, no int32, log logInfo) DirVer
 	case err != nil:
 		return d.is(Error, "the stored state cannot be opened", err)
 	case !ok:
+		d.Repair = costOfWhole(log)
 		return d.is(Inconclusive, "the directory has no state of this partition", nil)
 	}
 	c := &dirCopy{rows: s, no: no, at: s.position(), start: s.logStart()}
@@ -239,6 +230,7 @@ func (v *dirVerifier) unopened(ctx context.Context, no int32, log logInfo) DirVe
 	d := DirVerdict{Verdict: Verdict{Topic: v.cfg.Topic, Partition: no, Time: v.cfg.Now()}}
 	i := v.stores.state.find(no)
 	if i < 0 || v.stores.state.Partitions[i].Lost {
+		d.Repair = costOfWhole(log)
 		return d.is(Inconclusive, "the directory has no state of this partition", nil)
 	}
 	d.Cause, d.Repair = LocalCorruption, RepairCost{Method: ByFrame, Bytes: newest(log.frames).Bytes, FrameBytes: newest(log.frames).Bytes}
@@ -256,25 +248,6 @@ func newest(frames []plane.Frame) (best plane.Frame) {
 		}
 	}
 	return best
-}
-
-// costOfUnread estimates what it takes to bring back rows that cannot be read: the whole key frame, unless it is known which they are.
-func costOfUnread(ctx context.Context, s rows, frameBytes int64) RepairCost {
-	if d, ok := s.(*dirRows); ok {
-		if d.t.Reindexable(ctx) == nil {
-			return RepairCost{Method: ByRows, FrameBytes: frameBytes}
-		}
-	}
-	count, lost := int64(0), int64(0)
-	_, _, err := s.salvage(func([]byte, digest.Entry) { count++ }, func([]byte, digest.Entry) { lost++ })
-	if err != nil || lost == 0 {
-		return RepairCost{Method: ByFrame, Bytes: frameBytes, FrameBytes: frameBytes}
-	}
-	size := frameBytes
-	if d, ok := s.(*dirRows); ok { // it has as much, whether the log has a frame now or not
-		size = d.t.Bytes()
-	}
-	return RepairCost{Method: ByIndex, Keys: lost, Bytes: size * lost / (count + lost), FrameBytes: frameBytes}
 }
 
 func (d DirVerdict) is(o Outcome, reason string, err error) DirVerdict {

@@ -56,7 +56,18 @@ func TestVerifyDirFindsExactlyWhatDrifted(t *testing.T) {
 		if len(want) > 0 {
 			require.Equal(t, Drifted, d.Outcome)
 			require.Equal(t, LogicalDrift, d.Cause)
-			require.EqualValues(t, len(want), d.Repair.Keys)
+			switch cost := d.Repair; cost.Method {
+			case ByFrame:
+				require.EqualValues(t, len(want), cost.Keys)
+			case ByLog:
+				require.Zero(t, cost.Keys)
+				require.Zero(t, cost.Bytes)
+			default:
+				require.Contains(t, []Method{BySketch, ByTags}, cost.Method)
+				require.Positive(t, cost.Keys)
+				require.LessOrEqual(t, cost.Keys, int64(len(want)))
+				require.Positive(t, cost.Bytes)
+			}
 		} else {
 			require.Equal(t, Equal, d.Outcome)
 		}
@@ -155,6 +166,19 @@ func TestVerifyDirInADispute(t *testing.T) {
 	require.Equal(t, BySketch, d.Repair.Method)
 	require.ErrorIs(t, d.Repair.Refused, ErrUnrepairable)
 	require.Zero(t, g.plane.past.scans.Load())
+
+	g.log.append(0, "k0008", "3")
+	g.log.cut(0)
+	g.log.trim(0)
+	d = g.verify()
+	require.Equal(t, Drifted, d.Outcome)
+	require.EqualValues(t, 3001, d.At)
+	require.ErrorIs(t, d.Repair.Refused, ErrDisputed, "where the position is gone as well")
+	g.log.expire(0)
+	d = g.verify()
+	require.Equal(t, Inconclusive, d.Outcome)
+	require.Equal(t, ByFrame, d.Repair.Method)
+	require.ErrorIs(t, d.Repair.Refused, ErrDisputed, "and what was deleted since")
 
 	g.plane.dispute(false)
 	require.NoError(t, g.verify().Repair.Refused)

@@ -17,8 +17,7 @@ import (
 func (v *dirVerifier) compareAbove(ctx context.Context, d DirVerdict, c *dirCopy, log logInfo) (DirVerdict, error) {
 	if log.info.Horizon > c.at {
 		why := fmt.Sprintf("position %d is no longer in the log, nor what was deleted below %d", c.at, log.info.Horizon)
-		whole := newest(log.frames).Bytes
-		d.Repair = RepairCost{Method: ByFrame, Bytes: whole, FrameBytes: whole}
+		d.Repair = costOfWhole(log).refusedIn(log)
 		return d.is(Inconclusive, why, plane.ErrNotComparable), nil
 	}
 	f, err := lowestAbove(log.frames, c.at), error(nil)
@@ -58,7 +57,7 @@ func (v *dirVerifier) compareAbove(ctx context.Context, d DirVerdict, c *dirCopy
 		d.Repair.Method = ByRehash
 		return d.is(Drifted, gone+"; the digest that is kept of the rows is not theirs", nil), nil
 	}
-	return v.find(ctx, d.is(Drifted, gone+"; "+differs(ours, f.Digest), nil), here, *f)
+	return v.find(ctx, d.is(Drifted, gone+"; "+differs(ours, f.Digest), nil), here, *f, true)
 }
 
 func lowestAbove(frames []plane.Frame, at int64) (lowest *plane.Frame) {
@@ -100,25 +99,27 @@ func (v *dirVerifier) since(ctx context.Context, c *dirCopy, f plane.Frame) (mov
 	return moved, body.At, nil
 }
 
-// find finds the keys that differ, and proves that it is these: with the log's rows in their place the copy has the log's digest.
-func (v *dirVerifier) find(ctx context.Context, d DirVerdict, here *carried, f plane.Frame) (DirVerdict, error) {
+// find finds the keys that differ, and proves that it is these: with the log's rows in their place the copy has the log's digest. there: f is the frame that
+// a repair is made at.
+func (v *dirVerifier) find(ctx context.Context, d DirVerdict, here *carried, f plane.Frame, there bool) (DirVerdict, error) {
 	keys, cost, err := v.findBySketch(ctx, here, f)
 	proof := newProof(v, d, keys)
 	switch {
 	case err == nil && proof.holds():
 		proof.handOver()
+		cost = here.repairCost(keys, cost, f, there)
 	case err == nil || ctx.Err() == nil && (!otherwise(err) || errors.Is(err, plane.ErrUnrepairable)):
 		if errors.Is(err, plane.ErrUnrepairable) {
 			cost.Refused = err
 		}
-		cost.Method, cost.Bytes = ByFrame, f.Bytes
+		cost.Method, cost.Bytes, cost.FrameBytes = ByFrame, f.Bytes, f.Bytes
 		proof = newProof(v, d, nil)
 		err = v.findOneByOne(ctx, here, f, proof)
+		cost.Keys = proof.n
 	}
 	if err == nil && !proof.holds() {
 		err = fmt.Errorf("%w: more keys differ than the %d that were found", errMovedOn, proof.n)
 	}
-	cost.FrameBytes, cost.Keys = f.Bytes, proof.n
 	d.Differs, d.Repair = proof.keys, cost
 	if err != nil && !movedOn(err) {
 		d.Differs, d.Unnamed = nil, err

@@ -29,6 +29,12 @@ func movedOn(err error) bool {
 // compare compares a copy with the log at the copy's position. The error is that of a call, or errMovedOn; a verdict of Drifted beside it stands.
 func (v *dirVerifier) compare(ctx context.Context, d DirVerdict, c *dirCopy, log logInfo) (DirVerdict, error) {
 	if why, err := c.foreign(log); err != nil {
+		switch {
+		case errors.Is(err, plane.ErrOtherIncarnation):
+			d.Repair = costOfWhole(log)
+		case log.info != nil && c.at > log.info.LastStable && log.info.Failure == "":
+			d.Repair = costOfWhole(log).refusedIn(log)
+		}
 		return d.is(Inconclusive, why, err), nil
 	}
 	logs, start, err := v.digestAt(ctx, c)
@@ -59,8 +65,10 @@ func (v *dirVerifier) compare(ctx context.Context, d DirVerdict, c *dirCopy, log
 	}
 	d.Cause = c.cause()
 	d = d.is(Drifted, differs(ours, logs), nil)
-	f := nearest(log.frames, c.at)
+	f, last := nearest(log.frames, c.at), newest(log.frames)
+	there := f.Cut >= c.at && f.Cut == last.Cut // the one to be repaired at
 	if len(log.frames) == 0 {
+		there = true
 		if f, err = v.cutAbove(ctx, c); err != nil {
 			return d, err
 		}
@@ -69,7 +77,12 @@ func (v *dirVerifier) compare(ctx context.Context, d DirVerdict, c *dirCopy, log
 	if here.moved, err = v.between(ctx, c, f.Cut); err != nil {
 		return d, err
 	}
-	return v.find(ctx, d, here, f)
+	if end := log.info.LastStable; f.Cut < c.at && c.at < end {
+		if here.later, err = v.between(ctx, c, end); err != nil {
+			v.cfg.Logger.Warn("what the log has overwritten since is not known: a repair may cost less", "partition", c.no, "err", err)
+		}
+	}
+	return v.find(ctx, d, here, f, there)
 }
 
 func (v *dirVerifier) digestAt(ctx context.Context, c *dirCopy) (logs digest.Digest, start int64, err error) {

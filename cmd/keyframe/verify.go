@@ -202,6 +202,8 @@ func (r *dirReport) costOf(v client.DirVerdict) error {
 	case client.ByDelta:
 		text = fmt.Sprintf("partition %d: a repair takes the %s that changed since, about %s; a whole key frame has %d",
 			v.Partition, counted(cost.Keys, "key"), counted(cost.Bytes, "byte"), cost.FrameBytes)
+	case client.ByLog:
+		text = fmt.Sprintf("partition %d: a repair follows the log, which has overwritten what differs, and takes nothing else", v.Partition)
 	case client.ByRehash:
 		text = fmt.Sprintf("partition %d: a repair takes nothing but to store the digest of the rows", v.Partition)
 	case client.ByRows:

@@ -1,0 +1,123 @@
+package client
+
+import (
+	"context"
+
+	"github.com/keyframelog/keyframe/client/plane"
+	"github.com/keyframelog/keyframe/proto/digest"
+	"github.com/keyframelog/keyframe/proto/sketch"
+)
+
+// RepairCost is what putting a copy right is expected to cost.
+type RepairCost struct {
+	Method     Method
+	Keys       int64 // to be put right, without those that differ and that what follows in the log overwrites, as far as that is known
+	Bytes      int64 // to be received
+	FrameBytes int64 // of keys and values of a whole key frame, in place of which that is
+	Refused    error // why the broker would give nothing to repair from (plane.ErrUnrepairable); nil: it would
+}
+
+const (
+	cellBytes   = 13 // of a cell of a sketch; of one of many rows it is one more
+	manyRows    = 1 << 14
+	answerBytes = 135 // of an answer with cells, beside these
+	rowOverhead = 16  // of a row that is fetched, beside its key and value
+)
+
+// costOfWhole is that of loading the newest frame in place of a copy; zero where there is none.
+func costOfWhole(log logInfo) RepairCost {
+	if len(log.frames) == 0 {
+		return RepairCost{}
+	}
+	whole := newest(log.frames).Bytes
+	return RepairCost{Method: ByFrame, Bytes: whole, FrameBytes: whole}
+}
+
+// refusedIn is a cost of what is refused in a dispute.
+func (c RepairCost) refusedIn(log logInfo) RepairCost {
+	if log.info.Disputed && c.Refused == nil {
+		c.Refused = plane.ErrDisputed
+	}
+	return c
+}
+
+// repairCost is what it costs to put right the keys that differ at the position. spent is what it took to find them with a frame; there: a repair takes
+// the same frame. Else it is made at one above the position, where those differ that nothing has overwritten by then.
+func (c *carried) repairCost(keys []Difference, spent RepairCost, f plane.Frame, there bool) RepairCost {
+	left, moved := make([]Difference, 0, len(keys)), 0
+	for _, k := range keys {
+		_, is := c.moved[string(k.Key)]
+		_, over := c.later[string(k.Key)]
+		if is && !c.blind {
+			over = over || c.cut > c.from
+			moved++
+		}
+		if over && c.kind().WholeValues() {
+			continue
+		}
+		left = append(left, k)
+	}
+	cost := spent
+	switch {
+	case len(left) == 0 && len(keys) > 0:
+		cost.Method, cost.Bytes = ByLog, 0
+	case spent.Method != ByFrame && (moved > 0 || !there):
+		cost = estimate(left, f)
+	}
+	cost.Keys, cost.FrameBytes, cost.Refused = int64(len(left)), f.Bytes, spent.Refused
+	return cost
+}
+
+// estimate is what a repair takes for keys that differ from a frame that is about as another one: how many cells tell them does not depend on the rows that
+// are equal.
+func estimate(keys []Difference, f plane.Frame) RepairCost {
+	var theirs, ours []uint64
+	for _, k := range keys {
+		if k.Log != (digest.Entry{}) {
+			theirs = append(theirs, plane.TagOf(k.Log))
+		}
+		if k.Here != (digest.Entry{}) {
+			ours = append(ours, plane.TagOf(k.Here))
+		}
+	}
+	count, fetched := max(f.Digest.Count, 1), int64(len(theirs))
+	if fetched > max(fewKeys, count/2) {
+		return RepairCost{Method: ByFrame, Bytes: f.Bytes}
+	}
+	size := int64(cellBytes)
+	if count > manyRows {
+		size++
+	}
+	cost := RepairCost{Method: BySketch, Bytes: fetched * (f.Bytes/count + rowOverhead)}
+	d, e := sketch.NewDecoder(ours), sketch.NewEncoder(theirs)
+	for n := d.More(); n > 0; n = d.More() {
+		if done := int64(d.Cells()); done > 0 && size*(done+int64(n)) > 8*count {
+			cost.Method, cost.Bytes = ByTags, cost.Bytes+8*count
+			break
+		}
+		if _, err := d.Add(e.Next(nil, n)); err != nil {
+			return RepairCost{Method: ByFrame, Bytes: f.Bytes}
+		}
+		cost.Bytes += answerBytes + size*int64(n)
+	}
+	return cost
+}
+
+// costOfUnread estimates what it takes to bring back rows that cannot be read: the whole key frame, unless it is known which they are.
+func costOfUnread(ctx context.Context, s rows, frameBytes int64) RepairCost {
+	if d, ok := s.(*dirRows); ok {
+		if d.t.Reindexable(ctx) == nil {
+			return RepairCost{Method: ByRows, FrameBytes: frameBytes}
+		}
+	}
+	count, lost := int64(0), int64(0)
+	_, _, err := s.salvage(func([]byte, digest.Entry) { count++ }, func([]byte, digest.Entry) { lost++ })
+	if err != nil || lost == 0 {
+		return RepairCost{Method: ByFrame, Bytes: frameBytes, FrameBytes: frameBytes}
+	}
+	size := frameBytes
+	if d, ok := s.(*dirRows); ok { // it has as much, whether the log has a frame now or not
+		size = d.t.Bytes()
+	}
+	return RepairCost{Method: ByIndex, Keys: lost, Bytes: size * lost / (count + lost), FrameBytes: frameBytes}
+}

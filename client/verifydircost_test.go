@@ -1,0 +1,159 @@
+package client
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/keyframelog/keyframe/proto/fold"
+	"github.com/keyframelog/keyframe/proto/frame"
+)
+
+// repair repairs the directory, and returns what it took; a zero Method: nothing.
+func (g *dirRig) repair(t *testing.T) (done RepairResult) {
+	t.Helper()
+	var mu sync.Mutex
+	cfg := g.cfg
+	cfg.Brokers, cfg.ScrubRate = []string{"fake"}, -1
+	cfg.OnEvent = func(e Event) {
+		mu.Lock()
+		defer mu.Unlock()
+		if e.Kind == Repaired {
+			done = *e.Repair
+		}
+	}
+	r, err := openReplica(testContext(t), cfg.withDefaults(), newFakeTail(g.log))
+	require.NoError(t, err)
+	g.log.mu.Lock()
+	end := g.log.parts[0].end
+	g.log.mu.Unlock()
+	require.NoError(t, r.WaitFor(testContext(t), 0, end))
+	require.Eventually(t, func() bool { return r.Verify(testContext(t))[0].Outcome == Equal }, guard, 1)
+	require.NoError(t, r.Close())
+	mu.Lock()
+	defer mu.Unlock()
+	return done
+}
+
+// What a repair is said to take is what it takes then: where the copy stands at a key frame, above the last one, or below, whatever has come since. The keys
+// that differ are among those that the log changed between the frame and the position.
+func TestVerifyDirSaysWhatARepairTakes(t *testing.T) {
+	const rows, drifted = 2000, 40
+	key := func(i int) string { return fmt.Sprintf("k%04d", i) }
+	others := func(g *dirRig) { g.log.append(0, key(1500), "o", key(1501), "o", key(1502), "o") }
+	over := func(g *dirRig, n int) {
+		for i := range n {
+			g.log.append(0, key(i), "over")
+		}
+	}
+	nothing := func(*dirRig) {}
+	for name, c := range map[string]struct {
+		since func(g *dirRig)
+		keys  int64
+	}{
+		"the log ends there":                     {nothing, drifted},
+		"a frame there":                          {func(g *dirRig) { g.log.cut(0) }, drifted},
+		"others changed since":                   {others, drifted},
+		"others changed since, and a frame":      {func(g *dirRig) { others(g); g.log.cut(0) }, drifted},
+		"some were overwritten since":            {func(g *dirRig) { over(g, 10) }, drifted - 10},
+		"all were overwritten since":             {func(g *dirRig) { over(g, drifted) }, 0},
+		"some were overwritten since, and frame": {func(g *dirRig) { over(g, 10); g.log.cut(0) }, drifted - 10},
+		"all were overwritten since, and frame":  {func(g *dirRig) { over(g, drifted); g.log.cut(0) }, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := newDirRig(t, fold.LastValue)
+			for i := range rows {
+				g.log.append(0, key(i), strings.Repeat("v", 100))
+			}
+			g.log.cut(0)
+			for i := range drifted {
+				g.log.append(0, key(i), strings.Repeat("w", 100))
+			}
+			position := g.log.parts[0].end
+			copied := g.at(position)
+			for i := range drifted {
+				copied[key(i)] = frame.Row{Key: []byte(key(i)), Value: []byte("wrong"), Offset: copied[key(i)].Offset}
+			}
+			g.store(copied, position, 0)
+			c.since(g)
+			d := g.verify()
+			require.Equal(t, Drifted, d.Outcome)
+			require.Len(t, d.Differs, drifted)
+			require.Equal(t, c.keys, d.Repair.Keys)
+			require.Positive(t, d.Repair.FrameBytes)
+			done := g.repair(t)
+			require.Equal(t, c.keys, done.Keys)
+			if c.keys == 0 {
+				require.Equal(t, ByLog, d.Repair.Method)
+				require.Zero(t, d.Repair.Bytes)
+				require.Zero(t, done.Bytes)
+				return
+			}
+			require.Equal(t, done.Method, d.Repair.Method)
+			require.InEpsilon(t, done.Bytes, d.Repair.Bytes, 0.05)
+		})
+	}
+}
+
+// A counter is wrong after what follows as well, and a row that was lost costs no row of ours.
+func TestVerifyDirSaysWhatARepairOfCountersTakes(t *testing.T) {
+	for _, cut := range []bool{false, true} {
+		g := newDirRig(t, fold.Counter)
+		for i := range 500 {
+			g.log.append(0, fmt.Sprint("k", i), "1")
+		}
+		g.log.cut(0)
+		g.log.append(0, "k1", "1", "k2", "1", "k3", "1")
+		position := g.log.parts[0].end
+		copied := g.at(position)
+		for _, key := range []string{"k1", "k2"} {
+			copied[key] = frame.Row{Key: []byte(key), Value: []byte("7"), Offset: copied[key].Offset}
+		}
+		delete(copied, "k400")
+		g.store(copied, position, 0)
+		g.log.append(0, "k1", "1", "k5", "1")
+		if cut {
+			g.log.cut(0)
+		}
+		d := g.verify()
+		require.Len(t, d.Differs, 3)
+		done := g.repair(t)
+		require.Equal(t, BySketch, d.Repair.Method)
+		require.Equal(t, done.Method, d.Repair.Method)
+		require.Equal(t, done.Keys, d.Repair.Keys)
+		require.InEpsilon(t, done.Bytes, d.Repair.Bytes, 0.05)
+	}
+}
+
+// Where the log goes on from no copy, it is a whole frame that is loaded: beyond its end, of another log, without a copy of the partition.
+func TestVerifyDirSaysThatAFrameIsLoaded(t *testing.T) {
+	for name, c := range map[string]struct {
+		change  func(g *dirRig)
+		refused bool // in a dispute
+	}{
+		"beyond the end":      {func(g *dirRig) { g.log.cutOff(0, 2); g.log.cut(0) }, true},
+		"another incarnation": {func(g *dirRig) { g.log.create(2, 1); g.log.append(0, "x", "1"); g.log.cut(0) }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := newDirRig(t, fold.LastValue)
+			g.log.append(0, "a", "1", "b", "1", "c", "1")
+			g.store(g.at(3), 3, 0)
+			g.log.append(0, "d", "1")
+			c.change(g)
+			for _, disputed := range []bool{false, true} {
+				if disputed {
+					g.plane.dispute(true)
+				}
+				d := g.verify()
+				require.Equal(t, Inconclusive, d.Outcome)
+				require.Equal(t, ByFrame, d.Repair.Method)
+				require.Positive(t, d.Repair.Bytes)
+				require.Equal(t, d.Repair.FrameBytes, d.Repair.Bytes)
+				require.Equal(t, disputed && c.refused, d.Repair.Refused != nil)
+			}
+		})
+	}
+}

@@ -26,9 +26,9 @@ func TestMain(m *testing.M) {
 func TestEveryWorkloadRuns(t *testing.T) {
 	keyed := "--keys 300 --value-bytes 20 --updates "
 	for args, first := range map[string]string{
-		"produce --keys 300 --value-bytes 20 --duration 100ms --settle": "throughput",
-		"bootstrap " + keyed + "300,1000 --consumers 1 --sync async":    "bootstrap",
-		"resync " + keyed + "1000 --changed 20 --publish async":         "resync",
+		"produce --keys 300 --value-bytes 20 --duration 100ms":       "throughput",
+		"bootstrap " + keyed + "300,1000 --consumers 1 --sync async": "bootstrap",
+		"resync " + keyed + "1000 --changed 20 --publish async":      "resync",
 	} {
 		dir, out := t.TempDir(), &bytes.Buffer{}
 		require.NoError(t, run(t.Context(), append(strings.Fields(args), "--dir", dir), nil, out, io.Discard), args)
@@ -43,6 +43,18 @@ func TestEveryWorkloadRuns(t *testing.T) {
 		require.NoError(t, err)
 		require.Empty(t, left)
 	}
+}
+
+// What the README of the benchmarks shows is what there is.
+func TestTheCommandOfTheReadme(t *testing.T) {
+	text, err := os.ReadFile("../../README.md")
+	require.NoError(t, err)
+	_, command, ok := strings.Cut(string(text), "cd bench/peers/nats && go run . ")
+	require.True(t, ok)
+	command, _, _ = strings.Cut(command, "\n")
+	out := &bytes.Buffer{}
+	require.NoError(t, run(t.Context(), append(strings.Fields(command), "--dir", t.TempDir()), nil, out, io.Discard))
+	require.Contains(t, out.String(), `"bootstrap after 100k updates"`)
 }
 
 func TestWrongArguments(t *testing.T) {

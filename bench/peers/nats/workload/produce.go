@@ -58,8 +58,8 @@ func (c Produce) Run(ctx context.Context, p Peer, progress bench.Progress) (r *r
 	progress.Phase("produce", int64(c.Duration.Seconds()), "s")
 	var acked atomic.Int64
 	throughput := result.Sample(time.Second, func() float64 { return float64(acked.Load()*c.RecordBytes()) / 1e6 })
-	began := time.Now()
-	err = bucket.Put(ctx, c.Publish, c.until(began.Add(c.Duration), tables.Records(1)), &acked)
+	began := time.Now() // the first record, once it is connected
+	err = bucket.Put(ctx, c.Publish, c.forDuration(&began, tables.Records(1)), &acked)
 	elapsed, rates := time.Since(began), throughput.Rates("acknowledged", "MB/s")
 	if err := errors.Join(err, meter.Stop()); err != nil {
 		return nil, err
@@ -96,10 +96,13 @@ func (c Produce) Run(ctx context.Context, p Peer, progress bench.Progress) (r *r
 // lookEvery is how many records are made between two looks at the clock.
 const lookEvery = 256
 
-// until has records until a time.
-func (c Produce) until(end time.Time, records *load.Records) kv.Next {
+// forDuration has records for a while, and tells when it began.
+func (c Produce) forDuration(began *time.Time, records *load.Records) kv.Next {
 	return func(i int64) *kgo.Record {
-		if i%lookEvery == 0 && !time.Now().Before(end) {
+		switch {
+		case i == 0:
+			*began = time.Now()
+		case i%lookEvery == 0 && time.Since(*began) >= c.Duration:
 			return nil
 		}
 		return records.Next()

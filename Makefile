@@ -9,7 +9,7 @@ export CGO_ENABLED ?= 0
 ADDR    ?=
 RUN     ?= .
 
-.PHONY: build demo test race conformance bench bench-peer figures generate lint cross interop
+.PHONY: build demo test race conformance bench bench-peer peers figures generate lint cross interop
 
 build:
 	$(GO) build -o bin/keyframe ./cmd/keyframe
@@ -32,9 +32,15 @@ conformance:
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
-# Keyframe beside Apache Kafka, row by row, into bench/README.md; hours. ONLY=pattern of rows, PAIRS=how often, REPORT=directory for plots and raw data.
+# Keyframe beside Apache Kafka and JetStream KV, row by row, into bench/README.md; hours. ONLY=pattern of rows, PAIRS=how often, REPORT=directory for plots and raw data.
 bench-peer:
 	@$(GO) run ./bench/suite -only '$(value ONLY)' -pairs $(or $(PAIRS),5) -report "$(REPORT)"
+
+# The peers that are Go modules of their own, which `./...` leaves out: vet, staticcheck and tests.
+peers:
+	@cd bench/peers/nats && if $(GO) mod download; then \
+	  $(GO) vet ./... && $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2 -checks inherit,-ST1005 ./... && $(GO) test ./...; \
+	else echo "SKIPPED LOUDLY: the modules of bench/peers/nats cannot be had"; fi
 
 # What is promised of replicas, measured and beside its bound; ONLY=repair|wake|check|upkeep|alarm|reconnect|scrub for some of it.
 figures:

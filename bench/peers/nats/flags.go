@@ -77,7 +77,7 @@ func declareSync(f *flag.FlagSet, sync *server.Sync) {
 
 func declareBucket(f *flag.FlagSet, b *workload.Bucket, s *load.Shape) {
 	declareSync(f, &b.Sync)
-	f.StringVar((*string)(&b.Publish), "publish", "", "async: each message is acknowledged by itself (default: fast-ingest batches)")
+	f.StringVar((*string)(&b.Publish), "publish", "", "fast, atomic (batches) or async (each message is acknowledged by itself); default: fast, with --sync always atomic")
 	f.IntVar(&s.ValueBytes, "value-bytes", s.ValueBytes, "bytes of each value")
 	f.Int64Var(&s.Keys, "keys", s.Keys, "distinct keys")
 }

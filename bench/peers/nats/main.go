@@ -5,7 +5,7 @@
 //	go run . bootstrap [--keys N] [--value-bytes N] [--updates N,N,...] [--consumers N] [--via watch|consumer]
 //	go run . resync    [--keys N] [--value-bytes N] [--updates N] [--changed N] [--via watch|consumer]
 //
-// each with [--sync always|async] [--publish async] [--dir DIR]. It is a module of its own, so that ours does not need the server.
+// each with [--sync always|async] [--publish fast|atomic|async] [--dir DIR]. It is a module of its own, so that ours does not need the server.
 package main
 
 import (

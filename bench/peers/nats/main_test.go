@@ -59,19 +59,20 @@ func TestTheCommandOfTheReadme(t *testing.T) {
 
 func TestWrongArguments(t *testing.T) {
 	for args, want := range map[string]string{
-		"":                            "produce, bootstrap or resync",
-		"consume":                     `"consume"`,
-		"produce now":                 `no "now"`,
-		"produce --keys 0":            "above zero",
-		"produce --sync sometimes":    `sync "sometimes"`,
-		"produce --publish slow":      `publish "slow"`,
-		"bootstrap --via x":           `via "x"`,
-		"bootstrap --updates 5,x":     `"x"`,
-		"bootstrap --value-bytes 0":   "a value has",
-		"bootstrap --updates 5":       "ascending, and not fewer than the keys",
-		"bootstrap --consumers 0":     "above zero",
-		"resync --changed 2 --keys 1": "from 1 to 1 keys change",
-		"resync --updates 0":          "above zero",
+		"":                                      "produce, bootstrap or resync",
+		"consume":                               `"consume"`,
+		"produce now":                           `no "now"`,
+		"produce --keys 0":                      "above zero",
+		"produce --sync sometimes":              `sync "sometimes"`,
+		"produce --publish slow":                `publish "slow"`,
+		"produce --publish atomic --sync async": "not with sync async",
+		"bootstrap --via x":                     `via "x"`,
+		"bootstrap --updates 5,x":               `"x"`,
+		"bootstrap --value-bytes 0":             "a value has",
+		"bootstrap --updates 5":                 "ascending, and not fewer than the keys",
+		"bootstrap --consumers 0":               "above zero",
+		"resync --changed 2 --keys 1":           "from 1 to 1 keys change",
+		"resync --updates 0":                    "above zero",
 	} {
 		require.ErrorContains(t, run(t.Context(), append(strings.Fields(args), flagsOf(t, args)...), nil, io.Discard, io.Discard), want, args)
 	}

@@ -26,18 +26,19 @@ const dropMax = time.Minute
 // Bucket is one that is there.
 type Bucket struct {
 	url, name string
+	sync      server.Sync
 	nc        *nats.Conn
 	js        jetstream.JetStream
 }
 
 // Create makes a bucket as clients do, in files, with one value kept of each key, and allows batches to be published to it.
 func Create(ctx context.Context, url, name string, sync server.Sync) (b *Bucket, err error) {
-	b = &Bucket{url: url, name: name}
+	b = &Bucket{url: url, name: name, sync: sync}
 	if b.nc, err = nats.Connect(url); err != nil {
 		return nil, err
 	}
 	if b.js, err = jetstream.New(b.nc); err == nil {
-		err = b.create(ctx, sync)
+		err = b.create(ctx)
 	}
 	if err != nil {
 		b.nc.Close()
@@ -46,7 +47,7 @@ func Create(ctx context.Context, url, name string, sync server.Sync) (b *Bucket,
 	return b, nil
 }
 
-func (b *Bucket) create(ctx context.Context, sync server.Sync) error {
+func (b *Bucket) create(ctx context.Context) error {
 	if _, err := b.js.CreateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: b.name, History: 1, Storage: jetstream.FileStorage}); err != nil {
 		return err
 	}
@@ -56,7 +57,8 @@ func (b *Bucket) create(ctx context.Context, sync server.Sync) error {
 	}
 	cfg := stream.CachedInfo().Config
 	cfg.AllowBatchPublish = true
-	if sync != server.SyncAsync {
+	if b.sync != server.SyncAsync {
+		cfg.AllowAtomicPublish = true
 		_, err = b.js.UpdateStream(ctx, cfg)
 		return err
 	}

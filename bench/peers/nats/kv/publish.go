@@ -12,21 +12,25 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/keyframelog/keyframe/bench/keyed"
+	"github.com/keyframelog/keyframe/bench/peers/nats/server"
 )
 
 // Publish is how records are put. A client's Put waits for each; these do not.
 type Publish string
 
 const (
-	PublishFast  Publish = ""      // by fast-ingest batches, whose messages are acknowledged some at a time
-	PublishAsync Publish = "async" // each message acknowledged by itself, 4,000 in flight
+	PublishBest   Publish = ""       // fast; atomic where the server syncs before it acknowledges: a batch shares its syncs
+	PublishFast   Publish = "fast"   // a fast-ingest batch without end, whose messages are acknowledged some at a time
+	PublishAtomic Publish = "atomic" // batches of 1,000 that are stored whole or not, one after the other; not with SyncAsync
+	PublishAsync  Publish = "async"  // each message acknowledged by itself, 4,000 in flight
 )
 
 // Publishes are all of them.
-func Publishes() []Publish { return []Publish{PublishFast, PublishAsync} }
+func Publishes() []Publish { return []Publish{PublishBest, PublishFast, PublishAtomic, PublishAsync} }
 
 const (
 	asyncPending = 4000
+	atomicMax    = 1000        // messages of a batch, as the server allows
 	stallMax     = time.Minute // how long an acknowledgement may take
 	look         = 1024        // how many records are sent between two looks at whether to go on
 )
@@ -42,8 +46,14 @@ func (b *Bucket) Put(ctx context.Context, how Publish, next Next, acked *atomic.
 		return err
 	}
 	defer nc.Close()
-	if how == PublishAsync {
+	if how == PublishBest && b.sync == server.SyncAlways {
+		how = PublishAtomic
+	}
+	switch how {
+	case PublishAsync:
 		return b.putAsync(ctx, nc, next, acked)
+	case PublishAtomic:
+		return b.putAtomic(ctx, nc, next, acked)
 	}
 	return b.putFast(ctx, nc, next, acked)
 }
@@ -117,6 +127,48 @@ func (b *Bucket) putFast(ctx context.Context, nc *nats.Conn, next Next, acked *a
 	}
 	acked.Store(before + sent)
 	return nil
+}
+
+// putAtomic commits a batch with its last message, so that one is held back until it is known whether another follows.
+func (b *Bucket) putAtomic(ctx context.Context, nc *nats.Conn, next Next, acked *atomic.Int64) error {
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return err
+	}
+	var (
+		batch jetstreamext.BatchPublisher
+		held  *nats.Msg
+	)
+	commit := func() error {
+		ctx, cancel := context.WithTimeout(ctx, stallMax)
+		defer cancel()
+		done, err := batch.CommitMsg(ctx, held)
+		if err != nil {
+			return err
+		}
+		acked.Add(int64(done.BatchSize))
+		batch, held = nil, nil
+		return nil
+	}
+	_, err = b.each(ctx, next, func(subject string, value []byte, _ int64) (err error) {
+		if batch == nil {
+			batch, err = jetstreamext.NewBatchPublisher(js, jetstreamext.BatchFlowControl{AckTimeout: stallMax})
+		} else {
+			err = batch.AddMsg(held)
+		}
+		if err != nil {
+			return err
+		}
+		held = &nats.Msg{Subject: subject, Data: value}
+		if batch.Size() == atomicMax-1 {
+			return commit()
+		}
+		return nil
+	})
+	if batch != nil && err == nil {
+		err = commit()
+	}
+	return err
 }
 
 func (b *Bucket) putAsync(ctx context.Context, nc *nats.Conn, next Next, acked *atomic.Int64) error {

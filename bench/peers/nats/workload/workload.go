@@ -65,7 +65,9 @@ func (b Bucket) Validate() error {
 	case !slices.Contains(server.Syncs(), b.Sync):
 		return fmt.Errorf("sync %q: always, async or nothing", b.Sync)
 	case !slices.Contains(kv.Publishes(), b.Publish):
-		return fmt.Errorf("publish %q: async or nothing", b.Publish)
+		return fmt.Errorf("publish %q: fast, atomic, async or nothing", b.Publish)
+	case b.Publish == kv.PublishAtomic && b.Sync == server.SyncAsync:
+		return errors.New("publish atomic: not with sync async, the server does not allow it")
 	}
 	return nil
 }

@@ -46,10 +46,10 @@ func FuzzConnection(f *testing.F) {
 		client, server := net.Pipe()
 		s.ServeConn(server)
 		go io.Copy(io.Discard, client)
-		client.SetDeadline(time.Now().Add(5 * time.Second))
+		client.SetDeadline(time.Now().Add(time.Minute))
 		client.Write(in)
 		client.Close()
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		if err := s.Close(ctx); err != nil {
 			t.Fatal(err)

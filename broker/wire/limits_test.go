@@ -57,38 +57,56 @@ func TestForeignProtocolsAreNamed(t *testing.T) {
 }
 
 func TestIdleConnectionIsClosed(t *testing.T) {
-	s := start(t, Config{Handler: echo, IdleTimeout: 30 * time.Millisecond})
-	c := s.dial(t)
-	send(t, c, 1, heartbeat("g"))
-	receive(t, c)
-	requireClosed(t, c)
+	synctest.Test(t, func(t *testing.T) {
+		s := New(Config{Handler: echo, IdleTimeout: time.Minute})
+		c, server := net.Pipe()
+		s.ServeConn(server)
+		<-time.After(50 * time.Second)
+		started := time.Now()
+		go c.Write(frameOf(1, heartbeat("g")))
+		receive(t, c)
+		requireClosed(t, c)
+		require.Equal(t, time.Minute, time.Since(started), "since the last request")
+		require.NoError(t, s.Close(t.Context()))
+	})
 }
 
 func TestWaitingConnectionIsNotIdle(t *testing.T) {
-	gate := make(chan struct{})
-	s := start(t, Config{IdleTimeout: 20 * time.Millisecond, Handler: handlerFunc(func(_ context.Context, r *Request) Response {
-		return Later(func(ctx context.Context) Message {
-			select {
-			case <-gate:
-			case <-ctx.Done():
-			}
-			return answer(r)
-		})
-	})})
-	c := s.dial(t)
-	send(t, c, 1, heartbeat("g"))
-	time.AfterFunc(100*time.Millisecond, func() { close(gate) })
-	id, _ := receive(t, c)
-	require.Equal(t, int32(1), id)
+	synctest.Test(t, func(t *testing.T) {
+		s := New(Config{IdleTimeout: time.Minute, Handler: handlerFunc(func(_ context.Context, r *Request) Response {
+			return Later(func(ctx context.Context) Message {
+				select {
+				case <-time.After(5 * time.Minute):
+				case <-ctx.Done():
+				}
+				return answer(r)
+			})
+		})})
+		c, server := net.Pipe()
+		s.ServeConn(server)
+		started := time.Now()
+		go c.Write(frameOf(1, heartbeat("g")))
+		id, _ := receive(t, c)
+		require.Equal(t, int32(1), id)
+		require.Equal(t, 5*time.Minute, time.Since(started))
+		require.NoError(t, c.Close())
+		require.NoError(t, s.Close(t.Context()))
+	})
 }
 
 func TestStalledFrameIsCut(t *testing.T) {
-	s := start(t, Config{Handler: echo, ReadTimeout: 30 * time.Millisecond})
-	c := s.dial(t)
-	frame := frameOf(1, heartbeat("g"))
-	_, err := c.Write(frame[:len(frame)-1])
-	require.NoError(t, err)
-	requireClosed(t, c)
+	synctest.Test(t, func(t *testing.T) {
+		s := New(Config{Handler: echo, ReadTimeout: 10 * time.Second})
+		c, server := net.Pipe()
+		s.ServeConn(server)
+		frame := frameOf(1, heartbeat("g"))
+		started := time.Now()
+		_, err := c.Write(frame[:len(frame)-1])
+		require.NoError(t, err)
+		requireClosed(t, c)
+		require.Equal(t, 10*time.Second, time.Since(started).Truncate(time.Second))
+		require.NoError(t, s.Close(t.Context()))
+	})
 }
 
 func TestAnnouncedBytesAreNotAllocated(t *testing.T) {

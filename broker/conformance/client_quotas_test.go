@@ -44,7 +44,7 @@ func setQuota(t *testing.T, key string, value float64, typesAndNames ...string) 
 	e := tryAlter(c, 1, quotaEntity(typesAndNames...), quotaOf(key, value))
 	raw.RequireCode(t, 0, e.ErrorCode, e.ErrorMessage)
 	t.Cleanup(func() { tryAlter(start(t).Dial(t), 1, quotaEntity(typesAndNames...), quotaOf(key, 0)) })
-	require.Eventually(t, func() bool { return describeQuotas(c, 1, typesAndNames...)[key] == value }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return describeQuotas(c, 1, typesAndNames...)[key] == value }, time.Minute, time.Millisecond)
 }
 
 // describeQuotas returns the quotas of exactly one entity.
@@ -76,7 +76,7 @@ func TestClientQuotasAreSetAndRemoved(t *testing.T) {
 		entity := []string{"user", name, "client-id", ""}
 		is := func(want map[string]float64) {
 			t.Helper()
-			require.Eventually(t, func() bool { return fmt.Sprint(describeQuotas(c, version, entity...)) == fmt.Sprint(want) }, 10*time.Second, time.Millisecond)
+			require.Eventually(t, func() bool { return fmt.Sprint(describeQuotas(c, version, entity...)) == fmt.Sprint(want) }, time.Minute, time.Millisecond)
 		}
 		e := tryAlter(c, version, quotaEntity(entity...), quotaOf("producer_byte_rate", 1000), quotaOf("request_percentage", 12.5))
 		raw.RequireCode(t, 0, e.ErrorCode, e.ErrorMessage)
@@ -285,7 +285,7 @@ func TestFetchIsAnsweredEmptyAndThenThrottled(t *testing.T) {
 		require.Eventually(t, func() bool {
 			resp = s.Fetch(nil)
 			return len(resp.Topics) == 1
-		}, 10*time.Second, time.Millisecond)
+		}, time.Minute, time.Millisecond)
 		require.Zero(t, resp.ThrottleMillis)
 		require.NotEmpty(t, resp.Topics[0].Partitions[0].RecordBatches)
 	}
@@ -335,7 +335,7 @@ func TestChangesOfTopicsAreThrottled(t *testing.T) {
 			require.Zero(t, throttle, "one that finds a token may take more")
 		}
 		return code != 0
-	}, 10*time.Second, 10*time.Millisecond)
+	}, time.Minute, 10*time.Millisecond)
 	require.Equal(t, int16(89), code)
 	require.Greater(t, throttle, int32(10_000))
 	code, throttle = create(5, 1)

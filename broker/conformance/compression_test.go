@@ -150,6 +150,6 @@ func TestCompressionChanges(t *testing.T) {
 	require.Eventually(t, func() bool {
 		offset := raw.MustProduce(c, tp, manyRecords()...)
 		return raw.BatchesOf(c, raw.FetchAt(c, tp, offset).RecordBatches)[0].Attributes == 4
-	}, 10*time.Second, 5*time.Millisecond)
+	}, time.Minute, 5*time.Millisecond)
 	require.Zero(t, raw.BatchesOf(c, raw.FetchAt(c, tp, 0).RecordBatches)[0].Attributes)
 }

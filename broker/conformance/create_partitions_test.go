@@ -39,7 +39,7 @@ func growTo(name string, count int32, assignment ...[]int32) kmsg.CreatePartitio
 // requirePartitions waits until a topic has its partitions and all of them can be used.
 func requirePartitions(c *raw.Conn, tp raw.Topic, n int) {
 	c.T.Helper()
-	require.Eventually(c.T, func() bool { return len(raw.DescribeTopic(c, tp.Name).Partitions) == n && raw.CanRead(c, tp) }, 10*time.Second, time.Millisecond)
+	require.Eventually(c.T, func() bool { return len(raw.DescribeTopic(c, tp.Name).Partitions) == n && raw.CanRead(c, tp) }, time.Minute, time.Millisecond)
 	require.Equal(c.T, tp.ID, raw.DescribeTopic(c, tp.Name).TopicID, "it is the same topic")
 }
 
@@ -147,6 +147,6 @@ func TestCreatePartitionsWhileASessionWaits(t *testing.T) {
 				}
 			}
 			return false
-		}, 10*time.Second, time.Millisecond)
+		}, time.Minute, time.Millisecond)
 	})
 }

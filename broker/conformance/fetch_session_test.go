@@ -181,7 +181,7 @@ func TestFetchSessionOfATopicThatIsReplaced(t *testing.T) {
 			require.Equal(t, codes[0], firstCode(s.Fetch(nil)), "v%d", version)
 		}
 		raw.CreateNamed(c, tp.Name, 1)
-		require.Eventually(t, func() bool { return firstCode(s.Fetch(nil)) == codes[1] }, 10*time.Second, time.Millisecond, "v%d", version)
+		require.Eventually(t, func() bool { return firstCode(s.Fetch(nil)) == codes[1] }, time.Minute, time.Millisecond, "v%d", version)
 		if codes[1] == 0 {
 			require.Empty(t, s.Fetch(nil).Topics)
 		} else {
@@ -204,7 +204,7 @@ func TestFetchSessionOfUnknownTopics(t *testing.T) {
 		s.Fetch(raw.At(known, 0, 0))
 		if version == 12 {
 			raw.CreateNamed(c, tp.Name, 1)
-			require.Eventually(t, func() bool { return firstCode(s.Fetch(nil)) == 0 }, 10*time.Second, time.Millisecond)
+			require.Eventually(t, func() bool { return firstCode(s.Fetch(nil)) == 0 }, time.Minute, time.Millisecond)
 			require.Empty(t, s.Fetch(nil).Topics)
 		}
 	}
@@ -222,7 +222,7 @@ func deleteTopic(c *raw.Conn, tp raw.Topic) {
 	req := kmsg.NewPtrDeleteTopicsRequest()
 	req.Version, req.TimeoutMillis, req.TopicNames = 5, 10_000, []string{tp.Name}
 	require.Zero(c.T, raw.Do[*kmsg.DeleteTopicsResponse](c, req).Topics[0].ErrorCode)
-	require.Eventually(c.T, func() bool { return raw.DescribeTopic(c, tp.Name).ErrorCode == 3 }, 10*time.Second, time.Millisecond)
+	require.Eventually(c.T, func() bool { return raw.DescribeTopic(c, tp.Name).ErrorCode == 3 }, time.Minute, time.Millisecond)
 }
 
 // TestFetchSessionWakes: what comes while a request waits ends its wait, whichever partition it is for.

@@ -51,7 +51,7 @@ func eventuallyConfig(c *raw.Conn, kind kmsg.ConfigResourceType, name, config, v
 		}
 		got = fmt.Sprintf("%q from %s", *r.Configs[0].Value, r.Configs[0].Source)
 		return *r.Configs[0].Value == value && r.Configs[0].Source == source
-	}, 10*time.Second, 5*time.Millisecond, "%s of %s should be %q, is %s", config, name, value, (*lazy)(&got))
+	}, time.Minute, 5*time.Millisecond, "%s of %s should be %q, is %s", config, name, value, (*lazy)(&got))
 }
 
 // lazy is printed as it is in the end.

@@ -39,7 +39,7 @@ func TestListConfigResources(t *testing.T) {
 		require.Equal(t, []string{"1"}, all[int8(ofBroker)])
 		require.Equal(t, []string{"1"}, all[int8(ofLogger)])
 		return contains(all[int8(ofTopic)], tp.Name) && contains(all[int8(ofGroup)], group) && contains(all[int8(ofMetrics)], metrics)
-	}, 10*time.Second, 5*time.Millisecond)
+	}, time.Minute, 5*time.Millisecond)
 	some, code := configResources(c, 1, int8(ofGroup), int8(ofBroker))
 	require.Zero(t, code)
 	require.Len(t, some, 2)

@@ -122,9 +122,9 @@ func TestMetadataCreatesTopicsWhereAllowed(t *testing.T) {
 	require.Eventually(t, func() bool {
 		mt := raw.Metadata(c, 8, true, name).Topics[0]
 		return mt.ErrorCode == 0 && len(mt.Partitions) == 1
-	}, 10*time.Second, time.Millisecond)
+	}, time.Minute, time.Millisecond)
 	before4 := raw.TopicName(t)
-	require.Eventually(t, func() bool { return raw.Metadata(c, 1, false, before4).Topics[0].ErrorCode == 0 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return raw.Metadata(c, 1, false, before4).Topics[0].ErrorCode == 0 }, time.Minute, time.Millisecond)
 }
 
 func TestMetadataAuthorizedOperations(t *testing.T) {

@@ -39,7 +39,7 @@ func TestProduceAcks0HasNoAnswer(t *testing.T) {
 	req.Acks = 0
 	c.Send(req)
 	raw.Do[*kmsg.ApiVersionsResponse](c, apiVersionsRequest(3)) // do checks that this answer is the next
-	require.Eventually(t, func() bool { return raw.ListOffset(c, tp, 0, -1).Offset == 1 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return raw.ListOffset(c, tp, 0, -1).Offset == 1 }, time.Minute, time.Millisecond)
 }
 
 func TestProduceAcks0ErrorCloses(t *testing.T) {

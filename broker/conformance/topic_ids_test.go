@@ -18,7 +18,7 @@ func TestRecreatedTopicHasAnotherID(t *testing.T) {
 	old := raw.CreateTopic(c, 1)
 	raw.MustProduce(c, old, raw.KV("a", "1"))
 	require.Zero(t, deleteTopics(c, 6, raw.Topic{ID: old.ID})[0].ErrorCode)
-	require.Eventually(t, func() bool { return raw.DescribeTopic(c, old.Name).ErrorCode == 3 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return raw.DescribeTopic(c, old.Name).ErrorCode == 3 }, time.Minute, time.Millisecond)
 	again := raw.CreateNamed(c, old.Name, 1)
 	require.NotEqual(t, old.ID, again.ID)
 	require.NotZero(t, again.ID)

@@ -51,7 +51,7 @@ func (p *transactor) init() *transactor {
 		require.Zero(p.T, resp.ErrorCode)
 		p.became(resp.ProducerID, resp.ProducerEpoch)
 		return true
-	}, 20*time.Second, 5*time.Millisecond)
+	}, time.Minute, 5*time.Millisecond)
 	return p
 }
 
@@ -93,7 +93,7 @@ func (p *transactor) produce(t raw.Topic, partition int32, records ...raw.Record
 		raw.RequireCode(p.T, 0, answer.ErrorCode, answer.ErrorMessage)
 		offset = answer.BaseOffset
 		return true
-	}, 20*time.Second, 5*time.Millisecond)
+	}, time.Minute, 5*time.Millisecond)
 	return offset
 }
 
@@ -144,7 +144,7 @@ func (p *transactor) add(t raw.Topic, partitions ...int32) {
 			require.Zero(p.T, code)
 		}
 		return true
-	}, 20*time.Second, 5*time.Millisecond)
+	}, time.Minute, 5*time.Millisecond)
 }
 
 func (p *transactor) tryEnd(version int16, commit bool) *kmsg.EndTxnResponse {
@@ -210,7 +210,7 @@ func awaitState(c *raw.Conn, txn, state string) kmsg.DescribeTransactionsRespons
 	require.Eventually(c.T, func() bool {
 		d = describeTxn(c, txn)
 		return d.State == state
-	}, 30*time.Second, 5*time.Millisecond, "want state %s", state)
+	}, time.Minute, 5*time.Millisecond, "want state %s", state)
 	return d
 }
 
@@ -253,6 +253,6 @@ func awaitMarkers(c *raw.Conn, t raw.Topic, partition int32, n int) (list []mark
 	require.Eventually(c.T, func() bool {
 		list = markers(c, t, partition)
 		return len(list) >= n
-	}, 20*time.Second, 5*time.Millisecond)
+	}, time.Minute, 5*time.Millisecond)
 	return list
 }

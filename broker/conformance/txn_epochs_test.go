@@ -102,7 +102,7 @@ func TestTxnInitAbortsAndFences(t *testing.T) {
 	require.Eventually(t, func() bool {
 		resp := now.tryInit(4, now.id, now.epoch)
 		return resp.ErrorCode == 0 && resp.ProducerEpoch == now.epoch+1
-	}, 20*time.Second, 5*time.Millisecond)
+	}, time.Minute, 5*time.Millisecond)
 }
 
 // While a transaction is open, a producer that recovers is known by its id: whichever epoch it names, the transaction is aborted, and only

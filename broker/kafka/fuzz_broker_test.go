@@ -118,7 +118,7 @@ func (f *fuzzed) begin(t testing.TB) {
 		in, _ := f.b.registry.Get(f.topic.Name)
 		f.transactions.Add(transaction, reply.Producer, []txn.Partition{{Topic: in.Name, Ordinal: in.Partition(0).Ordinal}})
 		return true
-	}, 10*time.Second, time.Millisecond)
+	}, time.Minute, time.Millisecond)
 }
 
 // join makes groups of one member, who has its assignment.

@@ -135,5 +135,5 @@ func RequireCode(t testing.TB, want, got int16, message *string) {
 // Eventually repeats a request until its answer is as it should be.
 func Eventually(t testing.TB, ok func() bool) {
 	t.Helper()
-	require.Eventually(t, ok, 20*time.Second, 5*time.Millisecond)
+	require.Eventually(t, ok, time.Minute, 5*time.Millisecond)
 }

@@ -48,6 +48,6 @@ func NewProducerID(c *Conn) int64 {
 	require.Eventually(c.T, func() bool { // Kafka starts its coordinator when it is first asked
 		resp = Do[*kmsg.InitProducerIDResponse](c, req)
 		return resp.ErrorCode == 0
-	}, 20*time.Second, 10*time.Millisecond)
+	}, time.Minute, 10*time.Millisecond)
 	return resp.ProducerID
 }

@@ -45,7 +45,7 @@ func CreateNamed(c *Conn, name string, partitions int32, configs ...string) Topi
 			}
 		}
 		return mt.ErrorCode == 0 && len(mt.Partitions) == int(max(partitions, 1)) && CanRead(c, made)
-	}, 10*time.Second, time.Millisecond)
+	}, time.Minute, time.Millisecond)
 	return made
 }
 

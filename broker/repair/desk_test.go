@@ -471,7 +471,7 @@ func TestClose(t *testing.T) {
 			f.Release()
 		}
 		return errors.Is(err, repair.ErrClosed)
-	}, 10*time.Second, time.Millisecond)
+	}, time.Minute, time.Millisecond)
 	w.gate.Store(nil)
 	goesOn.Store(true)
 	close(g.open)

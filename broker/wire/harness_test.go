@@ -56,7 +56,7 @@ func start(t *testing.T, cfg Config) *testServer {
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(l) }()
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		s.Close(ctx)
 		require.ErrorIs(t, <-served, ErrServerClosed)
@@ -69,7 +69,7 @@ func (s *testServer) dial(t *testing.T) net.Conn {
 	c, err := net.Dial("tcp", s.addr)
 	require.NoError(t, err)
 	t.Cleanup(func() { c.Close() })
-	require.NoError(t, c.SetDeadline(time.Now().Add(20*time.Second)))
+	require.NoError(t, c.SetDeadline(time.Now().Add(time.Minute)))
 	return c
 }
 
@@ -108,5 +108,5 @@ func answer(r *Request) Message {
 
 func eventually(t *testing.T, what string, f func() bool) {
 	t.Helper()
-	require.Eventually(t, f, 10*time.Second, time.Millisecond, what)
+	require.Eventually(t, f, time.Minute, time.Millisecond, what)
 }

@@ -125,7 +125,7 @@ func (n *node) listed(t *testing.T, want ...string) string {
 		out = regexp.MustCompile(`\b\d+s ago`).ReplaceAllString(out, "AGO")
 		out = regexp.MustCompile(` +`).ReplaceAllString(trailing.ReplaceAllString(out, "\n"), " ")
 		return !slices.ContainsFunc(want, func(w string) bool { return !strings.Contains(out, w) })
-	}, 30*time.Second, 10*time.Millisecond)
+	}, time.Minute, 10*time.Millisecond)
 	require.True(t, found, "%q in\n%s", want, out)
 	return out
 }

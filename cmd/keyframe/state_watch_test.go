@@ -26,7 +26,7 @@ func TestStateWatch(t *testing.T) {
 	go func() { ended <- root.ExecuteContext(ctx) }()
 	has := func(text string) {
 		t.Helper()
-		require.Eventually(t, func() bool { return strings.Contains(printed.String(), text) }, 20*time.Second, 5*time.Millisecond, "%s", &printed)
+		require.Eventually(t, func() bool { return strings.Contains(printed.String(), text) }, time.Minute, 5*time.Millisecond, "%s", &printed)
 	}
 	has("a1")
 	n.run(t, "a1\tthree\nb\tfour\n", "produce", "w", "--partition", "0")

@@ -138,7 +138,7 @@ func TestReplicaListAndSettle(t *testing.T) {
 	n.run(t, "", "frames", "cut", "users")
 	right := n.openReplica(t, "right")
 	require.Equal(t, `TOPIC REPLICA HOST PARTITION POSITION LAG VERIFIED VERDICT LAST REPAIR REPORTED
-users right HOST 0 1 0 1, AGO none none AGO
+users right HOST 0 1 0 1, AGO equal none AGO
 `, n.listed(t, " 1, AGO"))
 
 	wrong := []*client.Replica{n.openReplica(t, "wrong-1", kgo.WithHooks(mutate{"x"})), n.openReplica(t, "wrong-2", kgo.WithHooks(mutate{"x"}))}

@@ -98,6 +98,9 @@ func (r *Replica) runTail(ctx context.Context) {
 		for {
 			pollCtx := r.carryOut(ctx)
 			segments, err := r.tail.poll(pollCtx)
+			if ctx.Err() != nil {
+				return nil
+			}
 			var all sync.WaitGroup
 			for _, byPartition := range group(segments) {
 				all.Go(func() {
@@ -109,9 +112,6 @@ func (r *Replica) runTail(ctx context.Context) {
 				})
 			}
 			all.Wait()
-			if ctx.Err() != nil {
-				return nil
-			}
 			if err != nil && !errors.Is(err, context.Canceled) {
 				return err
 			}

@@ -42,6 +42,7 @@ type tail interface {
 	// assign begins to read at offset. epoch is the leader epoch of what lies before it; -1: not known.
 	assign(partition int32, offset int64, epoch int32)
 	remove(partition int32)
+	// poll returns what has come, also where ctx has ended or there is an error: it does not come again.
 	poll(ctx context.Context) ([]segment, error)
 	close()
 }
@@ -61,6 +62,7 @@ const fetchWait = 250 * time.Millisecond
 // kafkaTail is the tail on franz-go: assigned partitions, committed records only, never an offset reset.
 type kafkaTail struct {
 	cl       *kgo.Client
+	fetch    func(context.Context) kgo.Fetches // cl's PollFetches
 	topic    string
 	split    bool // segments end where offsets are missing
 	assigned map[int32]bool
@@ -85,7 +87,7 @@ func newKafkaTail(cfg *Config) (*kafkaTail, error) {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	// Without a state plane each place where offsets are missing is looked at.
-	return &kafkaTail{cl: cl, topic: cfg.Topic, split: cfg.StateURL == "", assigned: map[int32]bool{}}, nil
+	return &kafkaTail{cl: cl, fetch: cl.PollFetches, topic: cfg.Topic, split: cfg.StateURL == "", assigned: map[int32]bool{}}, nil
 }
 
 // assign has franz-go ask first where the epoch ended, if it is known, so that a log that parted from what was read is found
@@ -112,13 +114,11 @@ func (k *kafkaTail) close() {
 }
 
 func (k *kafkaTail) poll(ctx context.Context) ([]segment, error) {
-	fetches := k.cl.PollFetches(ctx)
+	fetches := k.fetch(ctx)
 	if fetches.IsClientClosed() {
 		return nil, ErrClosed
 	}
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
+	// Whatever came counts, though ctx may have ended since: franz-go goes on behind it. That nothing came before ctx ended is an error within.
 	var out []segment
 	var failed, replaced error
 	fetches.EachPartition(func(p kgo.FetchTopicPartition) {

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"context"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -29,6 +30,21 @@ func TestSegments(t *testing.T) {
 	require.Len(t, out, 2)
 	require.Equal(t, []int64{3, 6, 8, 9}, []int64{out[0].first, out[0].next, out[1].first, out[1].next})
 	require.False(t, out[0].gaps || out[1].gaps)
+}
+
+// What has come when a poll is to end, as another partition is to be read too, does not come again: it is not thrown away.
+func TestAPollThatEndsKeepsWhatCame(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	k := &kafkaTail{topic: "t", fetch: func(context.Context) kgo.Fetches {
+		defer cancel()
+		records := []*kgo.Record{{Offset: 7, Key: []byte("k")}, {Offset: 8, Key: []byte("k")}}
+		return kgo.Fetches{{Topics: []kgo.FetchTopic{{Topic: "t", Partitions: []kgo.FetchPartition{{Partition: 1, Records: records}}}}}}
+	}}
+	out, err := k.poll(ctx)
+	require.NoError(t, err)
+	require.Len(t, out, 1)
+	require.Equal(t, []int64{1, 7, 9}, []int64{int64(out[0].partition), out[0].first, out[0].next})
+	require.Len(t, out[0].records, 2)
 }
 
 // Of what ends reading, the loss of what was read is told apart: others may have been told of it.

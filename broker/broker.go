@@ -130,7 +130,7 @@ func (b *Broker) openStorage(context.Context) (err error) {
 	if b.epoch, err = b.catalog.BeginEpoch(); err != nil {
 		return err
 	}
-	b.log, err = log.Open(log.Config{DB: logDB, Now: c.Now, Logger: c.Logger, Reserve: b.dir.Reserve(), Fatal: b.dir.Fatal, LeaderEpoch: b.epoch,
+	b.log, err = log.Open(log.Config{DB: logDB, Now: c.Now, Logger: c.Logger, Reserve: b.dir.Reserve(), Blobs: b.dir, Fatal: b.dir.Fatal, LeaderEpoch: b.epoch,
 		TailBytes: cacheBytes(c.TailCacheBytes)})
 	if err != nil {
 		return err

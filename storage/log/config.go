@@ -22,6 +22,9 @@ type Config struct {
 	// Reserve is asked before each append. Default: everything is admitted.
 	Reserve Admission
 
+	// Blobs lets long reads of what is on disk by Pebble and its block cache. Default: they go through Pebble, like short ones.
+	Blobs BlobFiles
+
 	// Fatal is called once, when a sync failed: what is durable is unknown then, so the process has to stop
 	// (fsyncgate: a second fsync would report success for pages that the first one lost). Default: panic.
 	Fatal func(msg string)

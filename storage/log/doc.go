@@ -49,6 +49,12 @@
 // is returned; damage is a *CorruptError with the offset. An iterator lives for one call and for at most maxBytes, because
 // an open iterator keeps everything that it can see on disk.
 //
+// Locate finds a Run of batches from their keys alone, so that whoever sends it knows how long it is before a byte of it is read. Run.Each then reads it,
+// a chunk of 1 MiB (or one batch that is larger) at a time: that is all the memory that it takes, however long the run. A run of 256 KiB and more is read
+// from the blob files themselves (package blobfile), once and in their order, past Pebble's block cache, which would copy it and throw out
+// what others want. Where that does not find the very batch that was appended, Pebble reads it, and says what is wrong. Chunks are used again as soon as Each's
+// visitor has returned; under the race detector they are cleared then, so that a reader that keeps one is found.
+//
 // # Trimming
 //
 // SetLogStart moves log start and delta start, HideBelow only the log start: what it hides from consumers is still there to be folded.

@@ -81,7 +81,7 @@ func tryOpenNode(t testing.TB, c nodeConfig) (_ *node, err error) {
 	if n.cat, err = catalog.Open(db, c.clock.Now, random); err != nil {
 		return nil, err
 	}
-	c.log.DB, c.log.Now, c.log.Fatal = db, c.clock.Now, dir.Fatal
+	c.log.DB, c.log.Blobs, c.log.Now, c.log.Fatal = db, dir, c.clock.Now, dir.Fatal
 	if c.log.LeaderEpoch, err = n.cat.BeginEpoch(); err != nil {
 		return nil, err
 	}

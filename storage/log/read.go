@@ -3,6 +3,7 @@ package log
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -11,55 +12,55 @@ import (
 	"github.com/keyframelog/keyframe/storage/keys"
 )
 
-// Read appends the raw batches of [from, end) to dst: whole batches, the first one contains from, at least one and then
-// no more than maxBytes. end is cut to the high watermark; with nothing to read dst comes back as it was and next is from.
-// next is the offset after the last batch.
-//
-// Errors: *OffsetRangeError outside [log start, log end], ErrTrimmed below the delta start, *CorruptError, ErrClosed.
+// Read appends the raw batches that Locate finds to dst. next is the offset after the last batch. Errors are Locate's; of batches behind the first that are damaged,
+// the next Read tells.
 func (p *Partition) Read(from, end int64, maxBytes int, dst []byte) (out []byte, next int64, err error) {
-	var room [64]batch.Batch
-	if err := p.hidden(from); err != nil {
-		return dst, from, err
-	}
-	list, end, hit, err := p.fromTail(from, end, maxBytes, room[:0])
+	r, err := p.Locate(from, end, maxBytes)
 	if err != nil {
 		return dst, from, err
 	}
-	if hit {
-		next = from
-		size := 0
-		for _, b := range list {
-			size += len(b)
-		}
-		if cap(dst)-len(dst) < size {
-			dst = append(make([]byte, 0, len(dst)+size), dst...)
-		}
-		for _, b := range list {
-			dst = append(dst, b...)
-			next = b.NextOffset()
-		}
-		return dst, next, nil
-	}
-	next = from
-	err = p.fromDisk(from, end, maxBytes, func(b batch.Batch) {
-		dst = append(dst, b...)
-		next = b.NextOffset()
-	})
+	defer r.Close()
+	dst = slices.Grow(dst, r.Len())
+	next, err = r.read(from, func(b batch.Batch) { dst = append(dst, b...) })
 	return dst, next, err
 }
 
 // Batches is Read for readers in the process: at the tail the batches are the log's own slices and must not be changed.
 // Bounds, limits and errors are Read's, but that the log start hides nothing (HideBelow): what is gone is ErrTrimmed, whatever the log start is. An empty
 // result means that there is nothing to read.
-func (p *Partition) Batches(from, end int64, maxBytes int) ([]batch.Batch, error) {
-	list, end, hit, err := p.fromTail(from, end, maxBytes, nil)
-	if err != nil || hit {
-		return list, err
+func (p *Partition) Batches(from, end int64, maxBytes int) (list []batch.Batch, err error) {
+	r, err := p.locate(from, end, maxBytes)
+	if err != nil {
+		return nil, err
 	}
-	err = p.fromDisk(from, end, maxBytes, func(b batch.Batch) {
-		list = append(list, append(batch.Batch(nil), b...))
-	})
+	defer r.Close()
+	if r.spots == nil {
+		return r.kept, nil
+	}
+	_, err = r.read(from, func(b batch.Batch) { list = append(list, append(batch.Batch(nil), b...)) })
 	return list, err
+}
+
+// read calls visit for the batches, and returns where the last one ends. An error comes only when there was none.
+func (r *Run) read(from int64, visit func(batch.Batch)) (next int64, err error) {
+	next = from
+	err = r.Each(func(pieces [][]byte) error {
+		for _, rest := range pieces {
+			for len(rest) > 0 {
+				b, more, err := batch.Split(rest)
+				if err != nil {
+					return err
+				}
+				visit(b)
+				next, rest = b.NextOffset(), more
+			}
+		}
+		return nil
+	})
+	if next > from {
+		return next, nil
+	}
+	return next, err
 }
 
 // fromTail checks the range and serves it from memory if it can: hit. The end comes back cut to the high watermark.
@@ -133,16 +134,21 @@ func (p *Partition) fromDisk(from, end int64, maxBytes int, visit func(batch.Bat
 	if err == nil || next > from {
 		return nil
 	}
+	return p.why(from, err)
+}
+
+// why tells what an error of the batch at an offset comes from, and remembers damage.
+func (p *Partition) why(offset int64, err error) error {
 	p.mu.Lock()
 	start, closed := p.state.bounds.DeltaStart, p.closed
 	p.mu.Unlock()
 	switch { // while we were on our way
 	case closed:
 		return p.wrap(ErrClosed)
-	case from < start:
-		return p.trimmed(from, start)
+	case offset < start:
+		return p.trimmed(offset, start)
 	}
-	p.rememberDamage(from, err)
+	p.rememberDamage(offset, err)
 	return err
 }
 
@@ -158,6 +164,26 @@ func (p *Partition) knownDamage(offset int64) error {
 		return nil
 	}
 	return d.err
+}
+
+// notedDamage is where damage was found, also what is to be looked at again.
+func (p *Partition) notedDamage() map[int64]bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.damaged) == 0 {
+		return nil
+	}
+	noted := make(map[int64]bool, len(p.damaged))
+	for offset := range p.damaged {
+		noted[offset] = true
+	}
+	return noted
+}
+
+func (p *Partition) highWatermark() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.state.bounds.HighWatermark
 }
 
 func (p *Partition) rememberDamage(offset int64, err error) {
@@ -183,7 +209,7 @@ func (p *Partition) walk(it *pebble.Iterator, from, end int64, maxBytes int, vis
 			return next, p.corrupt(next, err)
 		}
 		if first := size == 0; b.NextOffset() <= next || b.BaseOffset() > next || !first && b.BaseOffset() != next {
-			return next, p.corrupt(next, fmt.Errorf("found batch [%d, %d) instead", b.BaseOffset(), b.NextOffset()))
+			return next, p.corrupt(next, foundInstead(b))
 		}
 		if size += len(b); next > from && size > maxBytes {
 			return next, nil

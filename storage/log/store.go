@@ -20,6 +20,7 @@ type Store struct {
 	committer *committer
 	compactor *compactor
 	tail      *tail
+	chunks    chunks
 	stats     stats
 
 	mu         sync.Mutex

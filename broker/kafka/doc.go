@@ -10,7 +10,8 @@
 // proto/guard, because no request is decoded that guard has not walked.
 //
 // fetch.go and its neighbours are more than one API's file: what a fetch reads (rows below the delta start offset, batches, aborted
-// transactions), how it waits without polling, what it may hold in memory, and the fetch sessions of KIP-227, which belong to no connection
+// transactions), how it waits without polling, what it may hold in memory (rows, and of what is on disk one chunk of 1 MiB, or one larger batch, for each
+// connection that is being answered; FetchOutstandingMax for all of them), and the fetch sessions of KIP-227, which belong to no connection
 // and whose number and memory are bounded. throttle.go asks package quota how long a client has to be left alone.
 //
 // The broker is a cluster of one: node 1 is controller, coordinator, leader and only replica of everything.

@@ -44,8 +44,8 @@ type fetching struct {
 	asked      []*fetchPartition // in the order of the request
 	partitions []*fetchPartition // the same in the order in which they are served
 	held       int64             // bytes counted in h.fetching
-	buffers    []*[]byte         // of the answers' records, given back when the response is out
-	spare      *[]byte           // one of them whose records did not fit: the next read takes it
+	buffers    []*[]byte         // of the answers' rows, given back when the response is out
+	spare      *[]byte           // one of them whose rows were not given: the next read takes it
 }
 
 // fetchTopic is a topic as a request names it.
@@ -67,6 +67,7 @@ type fetchPartition struct {
 	available int   // of them, at most PartitionMaxBytes
 	skipped   bool  // had records, but the response was full
 	answer    kmsg.FetchResponseTopicPartition
+	records   records // of the answer
 }
 
 // newFetch finds the partitions of a request: all of them are in it, or its session knows the rest.
@@ -154,12 +155,12 @@ func (f *fetching) read(ctx context.Context) wire.Message {
 		fp.answer = emptyAnswer(fp.req.Partition)
 		room := f.reserve(min(budget, int(fp.req.PartitionMaxBytes)))
 		f.readPartition(ctx, fp, room, empty)
-		n := len(fp.answer.RecordBatches)
-		f.hold(n - room)
+		n := fp.records.len()
+		f.hold(fp.records.held() - room)
 		budget -= n
 		empty = empty && n == 0
 	}
-	resp := &fetchResponse{f.req.ResponseKind().(*kmsg.FetchResponse), 0}
+	resp := &fetchResponse{FetchResponse: f.req.ResponseKind().(*kmsg.FetchResponse)}
 	if f.throttleFetch(f.responseSize(), f.h.cfg.Now().Sub(began)) {
 		return f.nothing(resp)
 	}
@@ -181,7 +182,8 @@ func (f *fetching) read(ctx context.Context) wire.Message {
 			last++
 		}
 		resp.Topics[last].Partitions = append(resp.Topics[last].Partitions, fp.answer)
-		resp.records += len(fp.answer.RecordBatches)
+		resp.records = append(resp.records, fp.records)
+		resp.bytes += fp.records.len()
 	}
 	return resp
 }
@@ -202,23 +204,7 @@ func (f *fetching) nothing(resp *fetchResponse) wire.Message {
 func (f *fetching) responseSize() (size int) {
 	const other = 64
 	for _, fp := range f.partitions {
-		size += other + len(fp.answer.RecordBatches)
-	}
-	return size
-}
-
-// fetchResponse is a wire.Sized message.
-type fetchResponse struct {
-	*kmsg.FetchResponse
-	records int // bytes, of all partitions
-}
-
-// SizeHint implements wire.Sized.
-func (r *fetchResponse) SizeHint() int {
-	const other = 128 // of a topic and of a partition, beside name and records
-	size := other + r.records
-	for i := range r.Topics {
-		size += other + len(r.Topics[i].Topic) + other*len(r.Topics[i].Partitions)
+		size += other + fp.records.len()
 	}
 	return size
 }
@@ -257,12 +243,12 @@ func (f *fetching) hold(n int) {
 	f.h.fetching.Add(int64(n))
 }
 
-// fetchBuffers hold the records of a partition's answer until they are encoded; a partition's usual limit is 1 MiB.
+// fetchBuffers hold the rows of a partition's answer until they are sent; a partition's usual limit is 1 MiB.
 var fetchBuffers = sync.Pool{New: func() any { return new([]byte) }}
 
 const fetchBufferKeepBytes = 2 << 20
 
-// buffer returns an empty buffer for one partition's records.
+// buffer returns an empty buffer for one partition's rows.
 func (f *fetching) buffer() *[]byte {
 	b := f.spare
 	if f.spare = nil; b == nil {
@@ -282,7 +268,23 @@ func (f *fetching) release() {
 			fetchBuffers.Put(b)
 		}
 	}
-	f.buffers = nil
+	f.buffers, f.spare = nil, nil
+	for _, fp := range f.partitions {
+		if fp.records.run != nil {
+			fp.records.run.Close()
+		}
+	}
+}
+
+// drop gives back what the records of a partition hold: they are not given.
+func (f *fetching) drop(fp *fetchPartition) {
+	if fp.records.run != nil {
+		fp.records.run.Close()
+	}
+	if fp.records.buffer != nil {
+		f.spare = fp.records.buffer
+	}
+	fp.records = records{}
 }
 
 func emptyAnswer(partition int32) kmsg.FetchResponseTopicPartition {
@@ -290,6 +292,5 @@ func emptyAnswer(partition int32) kmsg.FetchResponseTopicPartition {
 	a.Partition = partition
 	a.HighWatermark, a.LastStableOffset, a.LogStartOffset = -1, -1, -1
 	a.PreferredReadReplica = -1
-	a.RecordBatches = []byte{}
 	return a
 }

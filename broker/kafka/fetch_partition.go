@@ -31,28 +31,23 @@ func (f *fetching) readPartition(ctx context.Context, fp *fetchPartition, budget
 		fp.skipped = true
 		return
 	}
-	buf := f.buffer()
-	records, raw, next, err := f.readRecords(ctx, fp, b, end, max(limit, 0), *buf)
-	if cap(records) > cap(*buf) {
-		*buf = records
+	raw, next, err := f.readRecords(ctx, fp, b, end, max(limit, 0))
+	if err == nil && fp.records.len() > limit && !first {
+		fp.skipped = true // one batch alone is larger than what is left
+		f.drop(fp)
+		return
+	}
+	if err == nil {
+		err = f.listAborted(fp, raw, next)
+		if errors.Is(err, log.ErrTrimmed) {
+			f.drop(fp)
+			return // they are rows now: the next fetch gets those
+		}
 	}
 	if err != nil {
 		f.fail(fp, err)
 		return
 	}
-	if len(records) > limit && !first {
-		fp.skipped = true // one batch alone is larger than what is left
-		f.spare = buf
-		return
-	}
-	if err := f.listAborted(fp, raw, next); errors.Is(err, log.ErrTrimmed) {
-		f.spare = buf
-		return // they are rows now: the next fetch gets those
-	} else if err != nil {
-		f.fail(fp, err)
-		return
-	}
-	fp.answer.RecordBatches = records
 	f.sent(fp, b, next)
 }
 
@@ -125,37 +120,56 @@ func (f *fetching) diverges(fp *fetchPartition) (known, diverges bool) {
 // end is the first offset that the client may not see.
 func (f *fetching) end(b log.Bounds) int64 { return visibleEnd(b, f.req.IsolationLevel) }
 
-// readRecords appends to records: rows below the delta start offset and raw batches from there on, which begin at raw. next is the end of
+// readRecords finds the partition's records: rows below the delta start offset and raw batches from there on, which begin at raw. next is the end of
 // what they hold. Trimming may move the delta start offset in between; then the offset is among the rows now.
-func (f *fetching) readRecords(ctx context.Context, fp *fetchPartition, b log.Bounds, end int64, limit int, records []byte) (_ []byte, raw, next int64, err error) {
+func (f *fetching) readRecords(ctx context.Context, fp *fetchPartition, b log.Bounds, end int64, limit int) (raw, next int64, err error) {
 	const attempts = 3
-	from := fp.req.FetchOffset
+	from, r := fp.req.FetchOffset, &fp.records
 	for range attempts {
 		if from < b.DeltaStart {
-			if f.h.cfg.Rows == nil {
-				return nil, from, from, log.ErrTrimmed
+			if from, err = f.readRows(ctx, fp, from, limit-len(r.rows)); err != nil {
+				return from, from, err
 			}
-			ctx := keyframer.WithSession(ctx, sessionOf(f.conn))
-			if records, from, err = f.h.cfg.Rows.Rows(ctx, fp.t, fp.p, from, limit, records); err != nil {
-				return nil, from, from, err
-			}
-			if from < b.DeltaStart || len(records) > 0 && len(records) >= limit || from >= end {
-				return records, from, from, nil
+			if from < b.DeltaStart || len(r.rows) > 0 && len(r.rows) >= limit || from >= end {
+				return from, from, nil
 			}
 		}
-		before := len(records)
-		grown, next, err := fp.p.Log.Read(from, end, limit-before, records)
+		run, err := fp.p.Log.Locate(from, end, limit-len(r.rows))
 		switch {
-		case before > 0 && (err != nil || len(grown) > limit):
-			return records[:before], from, from, nil // there are rows to give; the rest comes next time
+		case len(r.rows) > 0 && err == nil && len(r.rows)+run.Len() > limit:
+			run.Close()
+			return from, from, nil // there are rows to give; the rest comes next time
+		case len(r.rows) > 0 && err != nil:
+			return from, from, nil
 		case err == nil:
-			return grown, from, next, nil
+			r.run, r.failed = run, func(err error) { f.report(fp, err) }
+			return from, run.Next(), nil
 		case !errors.Is(err, log.ErrTrimmed):
-			return nil, from, from, err
+			return from, from, err
 		}
 		b = fp.p.Log.Bounds()
 	}
-	return nil, from, from, log.ErrTrimmed
+	return from, from, log.ErrTrimmed
+}
+
+// readRows adds rows, and returns the offset to go on from.
+func (f *fetching) readRows(ctx context.Context, fp *fetchPartition, from int64, limit int) (next int64, err error) {
+	if f.h.cfg.Rows == nil {
+		return from, log.ErrTrimmed
+	}
+	buf := f.buffer()
+	ctx = keyframer.WithSession(ctx, sessionOf(f.conn))
+	rows, next, err := f.h.cfg.Rows.Rows(ctx, fp.t, fp.p, from, limit, *buf)
+	if cap(rows) > cap(*buf) {
+		*buf = rows
+	}
+	if err != nil {
+		return from, err
+	}
+	if fp.records.rows, fp.records.buffer = rows, buf; len(rows) == 0 {
+		f.drop(fp)
+	}
+	return next, nil
 }
 
 // sent notes an answer of a key-framed topic in the connection's session: a consumer that reads from the start may fall among the
@@ -169,8 +183,13 @@ func (f *fetching) sent(fp *fetchPartition, b log.Bounds, next int64) {
 func (f *fetching) fail(fp *fetchPartition, err error) {
 	code := codeOf(err)
 	if code != offsetOutOfRange {
-		f.h.cfg.Logger.Error("fetch failed", "topic", fp.t.Name, "partition", fp.req.Partition, "offset", fp.req.FetchOffset, "error", err)
+		f.report(fp, err)
 	}
+	f.drop(fp)
 	fp.answer = emptyAnswer(fp.req.Partition)
 	fp.answer.ErrorCode = code
+}
+
+func (f *fetching) report(fp *fetchPartition, err error) {
+	f.h.cfg.Logger.Error("fetch failed", "topic", fp.t.Name, "partition", fp.req.Partition, "offset", fp.req.FetchOffset, "error", err)
 }

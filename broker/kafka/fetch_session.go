@@ -362,7 +362,7 @@ func (s *fetchSession) answered(f *fetching) ([]*fetchPartition, int16) {
 // told notes an answer, and says whether it has something that the client does not know.
 func (sp *sessionPartition) told(fp *fetchPartition) bool {
 	a := &fp.answer
-	changed := len(a.RecordBatches) > 0 || a.ErrorCode != none || a.DivergingEpoch.Epoch >= 0 ||
+	changed := fp.records.len() > 0 || a.ErrorCode != none || a.DivergingEpoch.Epoch >= 0 ||
 		a.HighWatermark != sp.highWatermark || a.LogStartOffset != sp.logStart
 	sp.highWatermark, sp.logStart = a.HighWatermark, a.LogStartOffset // -1 with an error: when it is over, that is news
 	return changed

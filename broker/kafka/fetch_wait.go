@@ -83,14 +83,16 @@ func (f *fetching) count(fp *fetchPartition, need int) (int, bool) {
 	}
 	limit := int(fp.req.PartitionMaxBytes)
 	for fp.counted < end && fp.available < limit {
-		batches, err := fp.p.Log.Batches(fp.counted, end, limit-fp.available)
-		if err != nil || len(batches) == 0 {
+		run, err := fp.p.Log.Locate(fp.counted, end, limit-fp.available)
+		if err != nil {
 			return 0, false
 		}
-		for _, b := range batches {
-			fp.available += len(b)
-			fp.counted = b.NextOffset()
+		n := run.Len()
+		fp.counted = run.Next()
+		if run.Close(); n == 0 {
+			return 0, false
 		}
+		fp.available += n
 	}
 	return fp.available, true
 }

@@ -47,7 +47,7 @@ type Config struct {
 	NoAutoCreate bool // auto.create.topics.enable=false
 
 	FetchMaxBytes        int   // of one response; default 55 MiB (Kafka's fetch.max.bytes)
-	FetchOutstandingMax  int64 // bytes of fetched records not sent yet, over all connections; default 128 MiB. Above it a response carries one batch
+	FetchOutstandingMax  int64 // memory of fetched records not sent yet, over all connections; default 128 MiB. Above it a response carries one batch
 	MaxDecompressedBytes int   // of one batch; default 64 MiB
 
 	FetchSessions     int   // at most; default 1,000 (Kafka's max.incremental.fetch.session.cache.slots), negative: none

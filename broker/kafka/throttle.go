@@ -53,7 +53,7 @@ func (h *Handler) throttle(r *wire.Request, m wire.Message, worked time.Duration
 	q, c := h.cfg.Quotas, clientOf(r)
 	records := 0
 	if f, ok := m.(*fetchResponse); ok {
-		records = f.records
+		records = f.bytes
 	} else {
 		if r.Key == keyProduce {
 			h.overQuota(r, quota.Produce, q.Record(quota.Produce, c, float64(r.Bytes)))

@@ -25,6 +25,9 @@
 // connection and no later answer sent (KIP-219). A connection that Config.Admit refuses (KIP-612) is closed when its wait is over, so that its peer does not
 // come again at once.
 //
+// An answer that is not all in memory (Spliced: what a fetch reads from disk) is sent as its parts, each read when it is its turn: a connection holds one
+// piece of it, not all. Its length goes out first, so what cannot be read then ends the connection.
+//
 // What a peer can make the server hold is bounded: the bytes and the number of requests in work per connection, the bytes of the answers
 // that are ready before it takes the earlier ones, the bytes of requests of all connections together, and those of frames that have not come whole (the reader stops reading: TCP pushes back), the
 // size of a frame, the number of connections, and the time a frame may take to arrive, an answer to be taken and a connection

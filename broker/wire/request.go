@@ -33,9 +33,25 @@ type Message interface {
 	AppendTo(dst []byte) []byte
 }
 
-// Sized is a Message that knows about how long it will be. A large one is encoded into memory of that size, not into a buffer
-// that grows with it.
-type Sized interface{ SizeHint() int }
+// Spliced is a Message that is not all in memory: a fetch of what is on disk. It is sent as its parts, in their order, each of which is read when
+// those before it are on their way. AppendTo is not called.
+type Spliced interface {
+	Message
+	Parts() []Part
+}
+
+// Part is what AppendTo would append, a piece of it.
+type Part struct {
+	Head []byte
+	Body Body // follows Head; nil: nothing does
+}
+
+// Body is bytes that need not be in memory yet. As their number has been sent before they are read, an error in between ends the connection.
+type Body interface {
+	Len() int
+	// Each calls visit with all of them, in pieces that are only valid during the call.
+	Each(visit func(pieces [][]byte) error) error
+}
 
 // Response is a handler's answer. Exactly one of Message, Finish, None and Close is set; Done goes with any.
 type Response struct {

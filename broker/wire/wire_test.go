@@ -221,23 +221,3 @@ func TestResponseHeaderOfApiVersionsIsNeverFlexible(t *testing.T) {
 	again.Version = 3
 	require.NoError(t, again.ReadFrom(frame[8:]))
 }
-
-// sized says how long it is.
-type sized struct {
-	*kmsg.HeartbeatResponse
-	room int // that was there to encode into
-}
-
-func (s *sized) SizeHint() int { return 10_000 }
-
-func (s *sized) AppendTo(dst []byte) []byte {
-	s.room = cap(dst)
-	return s.HeartbeatResponse.AppendTo(dst)
-}
-
-func TestSizedMessageIsEncodedInOnePiece(t *testing.T) {
-	m := &sized{HeartbeatResponse: kmsg.NewPtrHeartbeatResponse()}
-	_, err := appendResponse(nil, 1, m)
-	require.NoError(t, err)
-	require.GreaterOrEqual(t, m.room, 10_000)
-}

@@ -2,15 +2,17 @@ package wire
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
+	"net"
 	"sync"
 	"time"
 )
 
-// buffers are for encoding responses; kept only up to bufferKeepBytes, so that one large fetch does not stay in memory.
+// buffers are for encoding responses; kept only up to bufferKeepBytes, so that one large answer does not stay in memory.
 var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
 const bufferKeepBytes = 2 << 20
@@ -42,14 +44,14 @@ func (c *Conn) prepare(p *pending) {
 		return
 	}
 	p.response.Message = nil
-	if _, ok := m.(Sized); ok {
-		p.ready, p.err = appendResponse(nil, p.r.CorrelationID, m)
-	} else {
-		p.err = encoded(p.r.CorrelationID, m, func(frame []byte) error {
-			p.ready = bytes.Clone(frame)
-			return nil
-		})
+	if _, ok := m.(Spliced); ok {
+		p.response.Finish = func(context.Context) Message { return m }
+		return
 	}
+	p.err = encoded(p.r.CorrelationID, m, func(frame []byte) error {
+		p.ready = bytes.Clone(frame)
+		return nil
+	})
 	c.window.answered(len(p.ready))
 }
 
@@ -63,17 +65,21 @@ func (c *Conn) answer(p pending) error {
 	if err := c.ctx.Err(); err != nil {
 		return err
 	}
+	if spliced, ok := m.(Spliced); ok {
+		c.s.metrics.request(p.r, c.s.cfg.Now())
+		return c.splice(p.r.CorrelationID, spliced)
+	}
 	if m != nil {
 		return encoded(p.r.CorrelationID, m, func(frame []byte) error {
 			c.s.metrics.request(p.r, c.s.cfg.Now())
-			return c.write(frame)
+			return c.write([][]byte{frame})
 		})
 	}
 	if p.err != nil {
 		return p.err
 	}
 	c.s.metrics.request(p.r, c.s.cfg.Now())
-	return c.write(p.ready)
+	return c.write([][]byte{p.ready})
 }
 
 // encoded encodes a response into a buffer that use may have for as long as it runs.
@@ -93,38 +99,104 @@ func encoded(correlationID int32, m Message, use func(frame []byte) error) error
 
 // appendResponse encodes a whole response frame.
 func appendResponse(dst []byte, correlationID int32, m Message) ([]byte, error) {
-	if sized, ok := m.(Sized); ok && cap(dst)-len(dst) < sized.SizeHint() {
-		dst = append(make([]byte, 0, len(dst)+sized.SizeHint()), dst...)
-	}
 	start := len(dst)
+	dst = m.AppendTo(appendHeader(dst, correlationID, m))
+	return dst, setSize(dst[start:], len(dst)-start, m)
+}
+
+// appendHeader encodes what comes before a response's body, without the frame's size.
+func appendHeader(dst []byte, correlationID int32, m Message) []byte {
 	dst = append(dst, 0, 0, 0, 0)
 	dst = binary.BigEndian.AppendUint32(dst, uint32(correlationID))
 	if m.IsFlexible() && m.Key() != keyApiVersions {
 		dst = append(dst, 0) // no tags
 	}
-	dst = m.AppendTo(dst)
-	size := len(dst) - start - 4
-	if size > math.MaxInt32 {
-		return dst, fmt.Errorf("response of %d bytes to API key %d does not fit a frame", size, m.Key())
-	}
-	binary.BigEndian.PutUint32(dst[start:], uint32(size))
-	return dst, nil
+	return dst
 }
 
-// write sends b; every MiB has to be taken within the write timeout.
-func (c *Conn) write(b []byte) error {
+// setSize writes the size of a frame of n bytes, that included, to its start.
+func setSize(frame []byte, n int, m Message) error {
+	if n -= 4; n > math.MaxInt32 {
+		return fmt.Errorf("response of %d bytes to API key %d does not fit a frame", n, m.Key())
+	}
+	binary.BigEndian.PutUint32(frame, uint32(n))
+	return nil
+}
+
+// splice sends a message part by part.
+func (c *Conn) splice(correlationID int32, m Spliced) error {
+	parts := m.Parts()
+	head := appendHeader(nil, correlationID, m)
+	size := len(head)
+	for _, p := range parts {
+		if size += len(p.Head); p.Body != nil {
+			size += p.Body.Len()
+		}
+	}
+	if err := setSize(head, size, m); err != nil {
+		return err
+	}
+	waiting := [][]byte{head} // what is small goes out with what follows it
+	for _, p := range parts {
+		if waiting = append(waiting, p.Head); p.Body == nil {
+			continue
+		}
+		left := p.Body.Len()
+		err := p.Body.Each(func(pieces [][]byte) error {
+			for _, b := range pieces {
+				left -= len(b)
+			}
+			if left < 0 {
+				return errSplice
+			}
+			err := c.write(append(waiting, pieces...))
+			waiting = waiting[:0]
+			return err
+		})
+		if err == nil && left != 0 {
+			err = errSplice
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return c.write(waiting)
+}
+
+var errSplice = errors.New("a part of a response is not as long as it said")
+
+// write sends the buffers, and changes them; every MiB has to be taken within the write timeout.
+func (c *Conn) write(buffers [][]byte) error {
 	const piece = 1 << 20
-	for len(b) > 0 {
-		n := min(len(b), piece)
+	var group [][]byte
+	for {
+		if group, buffers = cut(group[:0], buffers, piece); len(group) == 0 {
+			return nil
+		}
 		if err := c.nc.SetWriteDeadline(time.Now().Add(c.s.cfg.WriteTimeout)); err != nil {
 			return err
 		}
-		n, err := c.nc.Write(b[:n])
+		v := net.Buffers(group)
+		n, err := v.WriteTo(c.nc)
 		c.s.metrics.bytesOut.Add(float64(n))
 		if err != nil {
 			return err
 		}
-		b = b[n:]
 	}
-	return nil
+}
+
+// cut moves up to n bytes from the buffers to first, no empty ones.
+func cut(first, buffers [][]byte, n int) (_, rest [][]byte) {
+	for n > 0 && len(buffers) > 0 {
+		b := buffers[0]
+		take := min(len(b), n)
+		if take > 0 {
+			first = append(first, b[:take])
+			n -= take
+		}
+		if buffers[0] = b[take:]; len(buffers[0]) == 0 {
+			buffers = buffers[1:]
+		}
+	}
+	return first, buffers
 }

@@ -1,16 +1,20 @@
 package broker_test
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
 	"io"
 	"net"
+	"os"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/keyframelog/keyframe/broker"
@@ -53,6 +57,54 @@ func TestCatchUpReadersGetWhatWasProduced(t *testing.T) {
 	for err := range failed {
 		require.NoError(t, err)
 	}
+}
+
+// Damage behind good batches of a long answer, whose length was sent already, ends the connection; the next one gets what lies before it, and then the error.
+func TestDamageInALongAnswer(t *testing.T) {
+	const batches, size, bad = 40, 16_000, 30
+	dir := t.TempDir() + "/data"
+	config := func(c *broker.Config) { c.DataDir, c.TailCacheBytes = dir, 0 }
+	value := func(i int) []byte { return fill(make([]byte, size), uint64(i)) }
+	var tp raw.Topic
+	t.Run("produce", func(t *testing.T) {
+		c := startBroker(t, config).Dial(t)
+		tp = raw.CreateTopic(c, 1)
+		for i := range batches {
+			raw.MustProduce(c, tp, raw.KV("k", string(value(i))))
+		}
+	})
+	t.Run("flush", func(t *testing.T) { startBroker(t, config) })
+	damageBlob(t, dir, value(bad))
+	b := startBroker(t, config)
+	ask := func(offset int64) *kmsg.FetchRequest {
+		req := raw.FetchFrom(tp, offset, 12)
+		req.Topics[0].Partitions[0].PartitionMaxBytes = 8 << 20
+		return req
+	}
+	c := b.Dial(t)
+	c.Send(ask(0))
+	_, _, err := c.TryReceive(ask(0))
+	require.Error(t, err, "what was promised cannot be sent")
+	c = b.Dial(t)
+	require.Len(t, raw.BatchesOf(c, raw.FetchAs(c, ask(0)).RecordBatches), bad)
+	require.Equal(t, kerr.KafkaStorageError.Code, raw.FetchAs(c, ask(bad)).ErrorCode)
+	require.Len(t, raw.BatchesOf(c, raw.FetchAs(c, ask(0)).RecordBatches), bad, "and it goes on")
+}
+
+// damageBlob changes a bit in the middle of a value.
+func damageBlob(t *testing.T, dir string, value []byte) {
+	paths, err := filepath.Glob(dir + "/log/*.blob")
+	require.NoError(t, err)
+	for _, path := range paths {
+		b, err := os.ReadFile(path)
+		require.NoError(t, err)
+		if at := bytes.Index(b, value); at >= 0 {
+			b[at+len(value)/2] ^= 1
+			require.NoError(t, os.WriteFile(path, b, 0o600))
+			return
+		}
+	}
+	require.Fail(t, "no blob file has it")
 }
 
 func fill(b []byte, seed uint64) []byte {

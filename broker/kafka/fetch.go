@@ -156,7 +156,7 @@ func (f *fetching) read(ctx context.Context) wire.Message {
 		room := f.reserve(min(budget, int(fp.req.PartitionMaxBytes)))
 		f.readPartition(ctx, fp, room, empty)
 		n := fp.records.len()
-		f.hold(fp.records.held() - room)
+		f.hold(fp.records.held() - room) // a chunk for each run, though one is read after the other: that bounds the files that runs hold open, too
 		budget -= n
 		empty = empty && n == 0
 	}

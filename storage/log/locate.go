@@ -14,8 +14,12 @@ type BlobFiles interface {
 	OpenBlob(number uint64) (*blobfile.File, error)
 }
 
-// spotsMax bounds a run of small batches.
-const spotsMax = 4096
+const (
+	spotsMax = 4096 // of a run: small batches
+	// filesMax bounds the files that a run holds open; what it has in more of them is read through Pebble. Where a partition has little in each, the
+	// blocks are others', too, and the block cache is the place for them.
+	filesMax = 16
+)
 
 // Locate finds the raw batches of [from, end): whole batches, the first one contains from, at least one and then no more than maxBytes. end
 // is cut to the high watermark; with nothing to read the run is empty and its Next is from. The caller closes the run.
@@ -119,6 +123,9 @@ func (r *Run) open(number uint64) *blobfile.File {
 		if r.files[i].number == number {
 			return r.files[i].file
 		}
+	}
+	if len(r.files) == filesMax {
+		return nil
 	}
 	f, err := r.p.store.cfg.Blobs.OpenBlob(number)
 	if err != nil {

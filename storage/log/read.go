@@ -132,6 +132,7 @@ func (p *Partition) fromDisk(from, end int64, maxBytes int, visit func(batch.Bat
 		err = p.corrupt(next, cerr)
 	}
 	if err == nil || next > from {
+		p.forgetDamage(from)
 		return nil
 	}
 	return p.why(from, err)
@@ -156,14 +157,17 @@ func (p *Partition) knownDamage(offset int64) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	d, ok := p.damaged[offset]
-	if !ok {
-		return nil
-	}
-	if p.store.cfg.Now().UnixMilli() >= d.untilMs {
-		delete(p.damaged, offset)
-		return nil
+	if !ok || p.store.cfg.Now().UnixMilli() >= d.untilMs {
+		return nil // to be looked at again
 	}
 	return d.err
+}
+
+// forgetDamage is called when what was found damaged could be read.
+func (p *Partition) forgetDamage(offset int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.damaged, offset)
 }
 
 // notedDamage is where damage was found, also what is to be looked at again.

@@ -163,14 +163,15 @@ func TestDamageInARun(t *testing.T) {
 	p := n.parts[0]
 	var want []batch.Batch
 	for range 50 { // small blocks: for each damaged one Pebble looks for the one flipped bit
-		want = append(want, written(t, p, 6000, 6000)...)
+		want = append(want, written(t, p, 12_000, 12_000)...)
 	}
-	const bad = 61
+	const bad = 25
 	flip(t, fs, want[bad])
 	var corrupt *CorruptError
 	end := p.Bounds().HighWatermark
 	r, err := p.Locate(0, end, 64<<20)
 	require.NoError(t, err)
+	require.Len(t, r.files, filesMax, "the rest is Pebble's to read")
 	var got []byte
 	err = r.Each(func(pieces [][]byte) error { got = append(got, bytes.Join(pieces, nil)...); return nil })
 	require.ErrorAs(t, err, &corrupt)

@@ -92,33 +92,28 @@ func (r *Run) find(from, end int64, maxBytes int) bool {
 			}
 		}
 		r.bytes += size
-		r.spots = append(r.spots, r.spotOf(base, size, value))
+		s := spot{base: base, bytes: size}
+		s.at, _ = blobfile.LocationOf(value)
+		r.spots = append(r.spots, s)
 	}
 	n := len(r.spots)
 	if n == 0 || it.Error() != nil {
 		return false
 	}
 	r.spots[n-1].next, r.next = last, last
-	return r.spots[0].next > from
-}
-
-// spotOf is where the value of an iterator is, which keeps its file from being deleted.
-func (r *Run) spotOf(base int64, bytes int, v pebble.LazyValue) spot {
-	s := spot{base: base, bytes: bytes}
-	at, ok := blobfile.LocationOf(v)
-	if !ok || r.p.store.cfg.Blobs == nil {
-		return s
-	}
-	if f := r.open(at.File); f != nil {
-		if s.block, ok = f.Extent(at.Block); ok {
-			s.file, s.value = f, at.Value
+	if r.bytes >= streamBytes && p.store.cfg.Blobs != nil {
+		for i := range r.spots {
+			r.spots[i].file = r.open(r.spots[i].at.File) // which the iterator keeps from being deleted
 		}
 	}
-	return s
+	return r.spots[0].next > from
 }
 
 // open returns the file with a number; nil: it cannot be read directly.
 func (r *Run) open(number uint64) *blobfile.File {
+	if number == 0 {
+		return nil // the value is in no blob file
+	}
 	for i := len(r.files) - 1; i >= 0; i-- {
 		if r.files[i].number == number {
 			return r.files[i].file

@@ -21,10 +21,11 @@ type Run struct {
 type spot struct {
 	base, next int64
 	bytes      int
-	file       *blobfile.File // nil: Pebble knows
-	block      blobfile.Extent
-	value      uint32 // in the block
+	at         blobfile.Location
+	file       *blobfile.File // nil: Pebble reads it
 }
+
+const spotBytes = 48
 
 type openFile struct {
 	number uint64
@@ -46,7 +47,7 @@ func (r *Run) Held() int {
 	for _, s := range r.spots {
 		most = max(most, s.bytes)
 	}
-	return min(r.bytes, max(most, chunkBytes))
+	return min(r.bytes, max(most, chunkBytes)) + spotBytes*len(r.spots)
 }
 
 // Close gives back what the run holds. Closing twice does nothing.
@@ -120,14 +121,19 @@ func (r *Run) fill(c *chunk, spots []spot, pieces [][]byte) (n int, _ [][]byte, 
 			used, n = used+len(b), n+1
 			continue
 		}
-		block := c.room(used, s.block.Length)
+		extent, ok := s.file.Extent(s.at.Block)
+		if !ok {
+			s.file = nil
+			continue
+		}
+		block := c.room(used, extent.Length)
 		if block == nil {
 			break
 		}
 		good := 0
-		if s.file.Read(s.block, block) == nil {
-			for ; n < len(spots) && spots[n].file == s.file && spots[n].block == s.block; n, good = n+1, good+1 {
-				from, to, ok := blobfile.Find(block, spots[n].value)
+		if s.file.Read(extent, block) == nil {
+			for ; n < len(spots) && spots[n].isBeside(s); n, good = n+1, good+1 {
+				from, to, ok := blobfile.Find(block, spots[n].at.Value)
 				if !ok || spots[n].check(block[from:to]) != nil {
 					break
 				}
@@ -137,11 +143,16 @@ func (r *Run) fill(c *chunk, spots []spot, pieces [][]byte) (n int, _ [][]byte, 
 		if good > 0 {
 			used += len(block)
 		}
-		if n < len(spots) && spots[n].block == s.block && spots[n].file == s.file {
+		if n < len(spots) && spots[n].isBeside(s) {
 			spots[n].file = nil // Pebble is asked: it says what is wrong, or has it elsewhere
 		}
 	}
 	return n, pieces, nil
+}
+
+// isBeside says whether two batches are in the same block, and to be read with it.
+func (s *spot) isBeside(other *spot) bool {
+	return s.file != nil && s.file == other.file && s.at.Block == other.at.Block
 }
 
 // check says whether b is the batch that was appended here.

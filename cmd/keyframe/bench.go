@@ -19,7 +19,7 @@ type benchmark struct {
 // benchmarks are all workloads, in the order of the help.
 func benchmarks() []benchmark {
 	return []benchmark{produceBenchmark(), consumeBenchmark(), latencyBenchmark(), manyBenchmark(), bootstrapBenchmark(), resyncBenchmark(), foldBenchmark(),
-		driftBenchmark(), footprintBenchmark()}
+		driftBenchmark(), footprintBenchmark(), soakBenchmark()}
 }
 
 func newBenchCommand() *cobra.Command {

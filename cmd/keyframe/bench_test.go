@@ -25,6 +25,7 @@ func small() map[string][]string {
 		"resync":    append(keyed, "--updates", "1000", "--changed", "20"),
 		"fold":      append(keyed, "--updates", "1000"),
 		"drift":     {"--keys", "1000", "--deltas", "30", "--differing", "1,50", "--faults", "lost,doubled"},
+		"soak":      append(keyed, "--rate", "500", "--duration", "400ms", "--interval", "200ms"),
 		"footprint": {"--bytes", "1MiB", "--partitions", "2", "--starts", "1", "--idle", "1ms"},
 	}
 }

@@ -38,20 +38,10 @@ const (
 	margin = 0.5 * vg.Centimeter
 )
 
-// drawAll makes a plot of each series that the runs have, by its name, and one of each latency.
+// drawAll makes the plots of all series that the runs have, and one of each latency.
 func drawAll(runs []run) (out []drawing, err error) {
-	for i, s := range runs[0].Series {
-		p := newPlot(s.Name, s.XUnit, s.YUnit)
-		p.Y.Min = 0
-		p.X.Tick.Marker, p.Y.Tick.Marker = plot.TickerFunc(evenTicks), plot.TickerFunc(evenTicks)
-		for _, r := range runs {
-			if i < len(r.Series) && r.Series[i].Name == s.Name {
-				if err := addLine(p, r, points(r.Series[i].X, r.Series[i].Y)); err != nil {
-					return nil, err
-				}
-			}
-		}
-		d, err := render(p, s.Name)
+	for _, lines := range linesOf(runs) {
+		d, err := drawLines(lines)
 		if err != nil {
 			return nil, err
 		}
@@ -82,7 +72,7 @@ func drawLatency(runs []run, i int, name string) (drawing, error) {
 				x, y = append(x, -math.Log10(1-q.Percent/100)), append(y, q.Ms)
 			}
 		}
-		if err := addLine(p, r, points(x, y)); err != nil {
+		if err := addLine(p, line{run: r, name: r.name}, points(x, y)); err != nil {
 			return drawing{}, err
 		}
 	}
@@ -103,23 +93,23 @@ func newPlot(title, x, y string) *plot.Plot {
 	return p
 }
 
-// addLine draws one run; the first of a side stands in the legend.
-func addLine(p *plot.Plot, r run, xy plotter.XYs) error {
+// addLine draws one line; the first of a side stands in the legend.
+func addLine(p *plot.Plot, l line, xy plotter.XYs) error {
 	if len(xy) == 0 {
 		return nil
 	}
-	line, marks, err := plotter.NewLinePoints(xy)
+	drawn, marks, err := plotter.NewLinePoints(xy)
 	if err != nil {
 		return fmt.Errorf("%s: %w", p.Title.Text, err)
 	}
-	line.Color, line.Width = colors[r.side], vg.Points(1.2)
-	marks.Color, marks.Radius, marks.Shape = colors[r.side], vg.Points(1.5), draw.CircleGlyph{}
-	p.Add(line)
+	drawn.Color, drawn.Width, drawn.Dashes = colors[l.side], vg.Points(1.2), dashes(l.kind)
+	marks.Color, marks.Radius, marks.Shape = colors[l.side], vg.Points(1.5), draw.CircleGlyph{}
+	p.Add(drawn)
 	if len(xy) <= 12 {
 		p.Add(marks)
 	}
-	if r.no == 0 {
-		p.Legend.Add(r.name, line)
+	if l.no == 0 {
+		p.Legend.Add(l.name, drawn)
 	}
 	return nil
 }
@@ -171,6 +161,9 @@ func render(p *plot.Plot, title string) (drawing, error) {
 	}
 	if _, log := p.Y.Scale.(plot.LogScale); log {
 		p.Y.Max *= 2
+		if p.Y.Max < 4*p.Y.Min { // what is flat is to look so
+			p.Y.Min, p.Y.Max = p.Y.Min/4, p.Y.Max*4
+		}
 	}
 	c := vgsvg.New(width, height)
 	p.Draw(draw.Crop(draw.New(c), 0, -margin, 0, -margin))

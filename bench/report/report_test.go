@@ -88,6 +88,42 @@ func TestPlotsArePicturesOfTheirOwn(t *testing.T) {
 	}
 }
 
+// Series of one plot share it and are told apart; steps of what there is more and more of stand as far apart as they are times each other, and
+// are named.
+func TestStepsAndSharedPlots(t *testing.T) {
+	steps := func(name string, factor float64) *result.Result {
+		r := result.New("bootstrap", nil)
+		r.Add("bootstrap", 1, "s", result.Lower)
+		x := []float64{10_000, 100_000, 1_000_000}
+		r.Series = []result.Series{
+			{Name: "bootstrap time against history length", X: x, Y: []float64{1, 10 * factor, 100 * factor}, XUnit: "updates", YUnit: "s"},
+			{Name: "repair", Plot: "cost against state size", X: x, Y: []float64{1, 1, 1}, XUnit: "keys", YUnit: "times the first step"},
+			{Name: "detected", Plot: "cost against state size", X: x, Y: []float64{1, 2, 3}, XUnit: "keys", YUnit: "times the first step"},
+		}
+		return r.End(result.Target{Name: name})
+	}
+	dir := t.TempDir()
+	require.NoError(t, report.Write(dir, report.Data{Comparisons: []*compare.Comparison{compare.Of([]compare.Pair{{A: steps("keyframe", 0.1), B: steps("kafka", 1)}})}}))
+	plots, err := filepath.Glob(filepath.Join(dir, "*.svg"))
+	require.NoError(t, err)
+	require.Len(t, plots, 2)
+	text := func(part string) string {
+		data, err := os.ReadFile(filepath.Join(dir, "c1-bootstrap-"+part+".svg"))
+		require.NoError(t, err)
+		return string(data)
+	}
+	history, cost := text("bootstrap-time-against-history-length"), text("cost-against-state-size")
+	for _, tick := range []string{">10k<", ">100k<", ">1M<"} {
+		require.Contains(t, history, tick)
+		require.Contains(t, cost, tick)
+	}
+	for _, name := range []string{"keyframe: repair", "keyframe: detected", "kafka: repair", "kafka: detected"} {
+		require.Contains(t, cost, name)
+	}
+	require.Contains(t, cost, "stroke-dasharray", "the second of a side is dashed")
+	require.NotContains(t, history, "keyframe: ", "a plot of one series is about nothing else")
+}
+
 func TestNumbers(t *testing.T) {
 	for v, want := range map[float64]string{0: "0.00", 1.234: "1.23", 12.34: "12.3", 123.4: "123", 1234.6: "1,235", 2100000: "2,100,000", -1500: "-1,500"} {
 		require.Equal(t, want, report.Quantity(v))

@@ -85,10 +85,35 @@ func (c Config) Run(ctx context.Context, t *target.Target, p bench.Progress) (*r
 		for i, step := range c.Steps {
 			out.Add(f.Name+" at "+c.at(step), s.Y[i], f.Unit, f.Better)
 		}
-		s.Name += " against " + c.Against
+		if f.Better == result.Lower && s.Y[0] != 0 {
+			out.Series = append(out.Series, c.growth(s))
+		}
+	}
+	for _, s := range values {
+		s.Name += " against " + c.axis()
 		out.Series = append(out.Series, s)
 	}
 	return out.End(last.Target), nil
+}
+
+// growth is a cost in times the first step's, to be drawn with the others.
+func (c Config) growth(s result.Series) result.Series {
+	g := result.Series{Name: s.Name, Plot: "cost against " + c.axis(), X: s.X, XUnit: s.XUnit, YUnit: "times the first step"}
+	for _, y := range s.Y {
+		g.Y = append(g.Y, y/s.Y[0])
+	}
+	return g
+}
+
+// axis is what there is more and more of, in words.
+func (c Config) axis() string {
+	switch c.Against {
+	case "keys":
+		return "state size"
+	case "updates":
+		return "history length"
+	}
+	return c.Against
 }
 
 // at is a step in words.

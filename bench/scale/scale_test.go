@@ -57,7 +57,13 @@ func TestHowFiguresGrow(t *testing.T) {
 		figure("cost at keys 10", 20, "ms"), figure("cost at keys 100", 200, "ms"), figure("cost at keys 1k", 2000, "ms"),
 		figure("flat at keys 10", 3, "MB"), figure("flat at keys 100", 3, "MB"), figure("flat at keys 1k", 3, "MB"),
 	}, r.Figures)
-	require.Equal(t, result.Series{Name: "cost against keys", X: []float64{10, 100, 1000}, Y: []float64{20, 200, 2000}, XUnit: "keys", YUnit: "ms"}, r.Series[0])
+	steps := []float64{10, 100, 1000}
+	require.Equal(t, []result.Series{
+		{Name: "cost", Plot: "cost against state size", X: steps, Y: []float64{1, 10, 100}, XUnit: "keys", YUnit: "times the first step"},
+		{Name: "flat", Plot: "cost against state size", X: steps, Y: []float64{1, 1, 1}, XUnit: "keys", YUnit: "times the first step"},
+		{Name: "cost against state size", X: steps, Y: []float64{20, 200, 2000}, XUnit: "keys", YUnit: "ms"},
+		{Name: "flat against state size", X: steps, Y: []float64{3, 3, 3}, XUnit: "keys", YUnit: "MB"},
+	}, r.Series)
 	require.Equal(t, "x", r.Target.Name)
 }
 

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"image/color"
 	"math"
 	"slices"
 
@@ -14,8 +15,9 @@ import (
 type line struct {
 	run
 	result.Series
-	name string // in the legend
-	kind int    // which of the plot's series it is
+	name  string // in the legend
+	color color.Color
+	dash  []vg.Length
 }
 
 // linesOf are the lines of each plot, in the order in which the first run has them: a series has a plot of its own, or shares one.
@@ -26,6 +28,7 @@ func linesOf(runs []run) (plots [][]line) {
 		}
 		return s.Name
 	}
+	sides := slices.ContainsFunc(runs, func(r run) bool { return r.side > 0 })
 	at := map[string]int{}
 	for _, s := range runs[0].Series {
 		if _, ok := at[title(s)]; !ok {
@@ -40,10 +43,14 @@ func linesOf(runs []run) (plots [][]line) {
 			if !ok {
 				continue // the first run has none to compare it with
 			}
-			l := line{run: r, Series: s, name: r.name, kind: kinds[s.Plot]}
-			if s.Plot != "" {
-				l.name += ": " + s.Name
+			l := line{run: r, Series: s, name: r.name, color: colors[r.side]}
+			if kind := kinds[s.Plot]; s.Plot != "" {
 				kinds[s.Plot]++
+				if l.name = s.Name; sides {
+					l.name, l.dash = r.name+": "+s.Name, dashes[kind%len(dashes)]
+				} else {
+					l.color = colors[kind%len(colors)]
+				}
 			}
 			l.Series.Name = title(s)
 			plots[i] = append(plots[i], l)
@@ -52,11 +59,8 @@ func linesOf(runs []run) (plots [][]line) {
 	return plots
 }
 
-// dashes tell the series of a plot apart.
-func dashes(kind int) []vg.Length {
-	patterns := [][]vg.Length{nil, {6, 3}, {2, 2}, {8, 3, 2, 3}, {12, 4}, {1, 3}, {10, 3, 2, 3, 2, 3}}
-	return patterns[kind%len(patterns)]
-}
+// dashes tell the series of a plot apart where colors tell the sides apart.
+var dashes = [][]vg.Length{nil, {6, 3}, {2, 2}, {8, 3, 2, 3}, {12, 4}, {1, 3}, {10, 3, 2, 3, 2, 3}}
 
 // Spans from which on an axis is drawn in powers: steps of what there is more and more of, and values that would lie on the axis.
 const (

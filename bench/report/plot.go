@@ -29,13 +29,18 @@ type drawing struct {
 	svg   []byte
 }
 
-// colors are those of the two sides: told apart by who sees no red or no green, too.
-var colors = []color.Color{color.RGBA{0x00, 0x6d, 0xb0, 0xff}, color.RGBA{0xd9, 0x5f, 0x02, 0xff}}
+// colors are those of the two sides, and where there is one, of its series: told apart by who sees no red or no green, too (Okabe and Ito).
+var colors = []color.Color{
+	color.RGBA{0x00, 0x6d, 0xb0, 0xff}, color.RGBA{0xd9, 0x5f, 0x02, 0xff}, color.RGBA{0x00, 0x9e, 0x73, 0xff}, color.RGBA{0xcc, 0x79, 0xa7, 0xff},
+	color.RGBA{0xe6, 0x9f, 0x00, 0xff}, color.RGBA{0x56, 0xb4, 0xe9, 0xff}, color.RGBA{0x00, 0x00, 0x00, 0xff}, color.RGBA{0x88, 0x88, 0x88, 0xff},
+}
 
 const (
 	width  = 22 * vg.Centimeter
 	height = 9 * vg.Centimeter
 	margin = 0.5 * vg.Centimeter
+
+	legendWidth = 6 * vg.Centimeter
 )
 
 // drawAll makes the plots of all series that the runs have, and one of each latency.
@@ -72,7 +77,7 @@ func drawLatency(runs []run, i int, name string) (drawing, error) {
 				x, y = append(x, -math.Log10(1-q.Percent/100)), append(y, q.Ms)
 			}
 		}
-		if err := addLine(p, line{run: r, name: r.name}, points(x, y)); err != nil {
+		if err := addLine(p, line{run: r, name: r.name, color: colors[r.side]}, points(x, y)); err != nil {
 			return drawing{}, err
 		}
 	}
@@ -86,7 +91,7 @@ func newPlot(title, x, y string) *plot.Plot {
 	for _, style := range []*draw.TextStyle{&p.Title.TextStyle, &p.X.Label.TextStyle, &p.Y.Label.TextStyle, &p.X.Tick.Label, &p.Y.Tick.Label, &p.Legend.TextStyle} {
 		style.Font.Variant = "Sans"
 	}
-	p.Legend.Top, p.Legend.Padding = true, vg.Points(3)
+	p.Legend.Top, p.Legend.Left, p.Legend.Padding = true, true, vg.Points(3)
 	grid := plotter.NewGrid()
 	grid.Vertical.Color, grid.Horizontal.Color = color.Gray{0xe6}, color.Gray{0xe6}
 	p.Add(grid)
@@ -102,8 +107,8 @@ func addLine(p *plot.Plot, l line, xy plotter.XYs) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", p.Title.Text, err)
 	}
-	drawn.Color, drawn.Width, drawn.Dashes = colors[l.side], vg.Points(1.2), dashes(l.kind)
-	marks.Color, marks.Radius, marks.Shape = colors[l.side], vg.Points(1.5), draw.CircleGlyph{}
+	drawn.Color, drawn.Width, drawn.Dashes = l.color, vg.Points(1.2), l.dash
+	marks.Color, marks.Radius, marks.Shape = l.color, vg.Points(1.5), draw.CircleGlyph{}
 	p.Add(drawn)
 	if len(xy) <= 12 {
 		p.Add(marks)
@@ -151,8 +156,8 @@ func tickLabel(v float64) string {
 	return strconv.FormatFloat(v, 'g', 4, 64)
 }
 
-// headroom is what the legend takes above the lines.
-const headroom = 1.2
+// headroom is what lies above the highest value.
+const headroom = 1.05
 
 func render(p *plot.Plot, title string) (drawing, error) {
 	p.Y.Max *= headroom
@@ -166,7 +171,11 @@ func render(p *plot.Plot, title string) (drawing, error) {
 		}
 	}
 	c := vgsvg.New(width, height)
-	p.Draw(draw.Crop(draw.New(c), 0, -margin, 0, -margin))
+	// The legend stands beside the lines, where it hides none. Its texts begin at one edge: how long they are a browser's font decides.
+	legend, all := p.Legend, draw.New(c)
+	p.Legend = plot.NewLegend()
+	p.Draw(draw.Crop(all, 0, -legendWidth, 0, -margin))
+	legend.Draw(draw.Crop(all, width-legendWidth+margin, 0, 0, -2*margin))
 	var svg bytes.Buffer
 	if _, err := c.WriteTo(&svg); err != nil {
 		return drawing{}, err

@@ -109,7 +109,7 @@ type plotted struct {
 func newPage(d Data) (*page, error) {
 	p := &page{Title: "Benchmark"}
 	for i, c := range d.Comparisons {
-		s, err := comparisonSection(c, fmt.Sprintf("c%d-%s", i+1, c.Workload))
+		s, err := comparisonSection(c, fmt.Sprintf("c%d-%s", i+1, fileName(c.Workload)))
 		if err != nil {
 			return nil, err
 		}
@@ -118,7 +118,7 @@ func newPage(d Data) (*page, error) {
 		p.Machine = c.Pairs[0].A.Machine
 	}
 	for i, r := range d.Results {
-		s, err := resultSection(r, fmt.Sprintf("r%d-%s", i+1, r.Workload))
+		s, err := resultSection(r, fmt.Sprintf("r%d-%s", i+1, fileName(r.Workload)))
 		if err != nil {
 			return nil, err
 		}
@@ -183,11 +183,14 @@ func (s *section) finish(runs []run) error {
 		return fmt.Errorf("%s: %w", s.Title, err)
 	}
 	for _, p := range plots {
-		name := s.Anchor + "-" + strings.Map(fileRune, p.title) + ".svg"
+		name := s.Anchor + "-" + fileName(p.title) + ".svg"
 		s.Plots = append(s.Plots, plotted{name, template.HTML(p.svg)}) //nolint:gosec // our own drawing, whose texts its writer escapes
 	}
 	return nil
 }
+
+// fileName is what a name becomes in those of files and links.
+func fileName(s string) string { return strings.Map(fileRune, strings.ToLower(s)) }
 
 func fileRune(r rune) rune {
 	if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {

@@ -44,8 +44,8 @@ type Config struct {
 	Updates   []int64 `json:"updates"`   // how many there were, in all, each time that it is measured; ascending
 	Consumers int     `json:"consumers"` // that begin with nothing, each time; the median counts
 	Via       Via     `json:"via"`
-	Cut       bool    `json:"cut"`    // ask for a key frame before, where there is a state plane
-	Settle    bool    `json:"settle"` // wait before until the broker has nothing to do any more
+	Cut       bool    `json:"cut"`    // ask for a key frame before, where there is a state plane; for a Kafka client before the last 1,000 updates, too
+	Settle    bool    `json:"settle"` // wait then until the broker has nothing to do any more
 }
 
 // DefaultConfig is a million keys, after a million updates and after five.
@@ -95,13 +95,14 @@ func (c Config) Run(ctx context.Context, t *target.Target, p bench.Progress) (r 
 	for _, updates := range c.Updates {
 		n := updates - source.Sent()
 		p.Phase("updates", n, "records")
-		if err := source.Update(ctx, n, p.At); err != nil {
+		behind := c.behindCut(t, n)
+		if err := source.Update(ctx, n-behind, p.At); err != nil {
 			return nil, err
 		}
 		if err := meter.Stop(); err != nil {
 			return nil, err
 		}
-		s, err := c.measure(ctx, t, topic, source, p)
+		s, err := c.measure(ctx, t, topic, source, behind, p)
 		if err != nil {
 			return nil, fmt.Errorf("after %d updates: %w", updates, err)
 		}
@@ -113,19 +114,48 @@ func (c Config) Run(ctx context.Context, t *target.Target, p bench.Progress) (r 
 	return r.End(t.Describe(topic.Durability)), nil
 }
 
-func (c Config) measure(ctx context.Context, t *target.Target, topic *target.Created, source *keyed.Source, p bench.Progress) (s Step, err error) {
-	if c.Settle {
-		p.Phase("settle", 0, "")
-		if _, _, err := t.Settle(ctx); err != nil {
-			return s, err
-		}
+// behindCut is how many of n updates come after the key frame that is asked for: some where a Kafka client is to read it, since a log keeps its last batch
+// and is trimmed to no frame above that, which is looked at when the next one is cut.
+func (c Config) behindCut(t *target.Target, n int64) int64 {
+	const some = 1000
+	if c.Cut && c.Via == ViaKafka && t.StateURL != "" {
+		return min(n, some)
 	}
+	return 0
+}
+
+// cut asks for a key frame, writes so many updates more, with another frame behind them, and settles, each where that is asked for.
+func (c Config) cut(ctx context.Context, t *target.Target, source *keyed.Source, behind int64, p bench.Progress) error {
 	if c.Cut && t.StateURL != "" {
 		p.Phase("cut", 0, "")
-		plane := stateconnect.NewStateServiceClient(http.DefaultClient, t.StateURL)
-		if _, err := plane.Cut(ctx, connect.NewRequest(&state.CutRequest{Topic: c.Name})); err != nil {
-			return s, err
+		ask := func() error {
+			plane := stateconnect.NewStateServiceClient(http.DefaultClient, t.StateURL)
+			_, err := plane.Cut(ctx, connect.NewRequest(&state.CutRequest{Topic: c.Name}))
+			return err
 		}
+		if err := ask(); err != nil {
+			return err
+		}
+		if behind > 0 {
+			if err := source.Update(ctx, behind, p.At); err != nil {
+				return err
+			}
+			if err := ask(); err != nil {
+				return err
+			}
+		}
+	}
+	if !c.Settle {
+		return nil
+	}
+	p.Phase("settle", 0, "")
+	_, _, err := t.Settle(ctx)
+	return err
+}
+
+func (c Config) measure(ctx context.Context, t *target.Target, topic *target.Created, source *keyed.Source, behind int64, p bench.Progress) (s Step, err error) {
+	if err := c.cut(ctx, t, source, behind, p); err != nil {
+		return s, err
 	}
 	ends, err := topic.Ends(ctx)
 	if err != nil {

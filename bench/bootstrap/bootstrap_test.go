@@ -39,6 +39,17 @@ func TestBothWaysEndInTheStateThatWasWritten(t *testing.T) {
 	}
 }
 
+// A log that keeps no raw delta longer than it must gives a Kafka client each key once, and what came after the cut.
+func TestAKafkaClientAfterACut(t *testing.T) {
+	cfg := small()
+	cfg.Updates, cfg.Via, cfg.Cut, cfg.Settle, cfg.Configs = []int64{20_000}, bootstrap.ViaKafka, true, true, map[string]string{"keyframe.delta.retention.ms": "0"}
+	r, err := cfg.Run(t.Context(), benchtest.Start(t), bench.Silent)
+	require.NoError(t, err)
+	read, _ := r.Figure("records read")
+	require.GreaterOrEqual(t, read.Value, 500.0)
+	require.LessOrEqual(t, read.Value, 500.0+1000)
+}
+
 func TestRefused(t *testing.T) {
 	to := benchtest.Start(t)
 	for _, change := range []func(*bootstrap.Config){

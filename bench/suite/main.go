@@ -134,9 +134,7 @@ func (s *servers) compareStarted(ctx context.Context, r row, pairs int) (*compar
 	if err != nil {
 		return nil, err
 	}
-	ours, theirs := r.ours.(footprint.Config), r.theirs.(footprint.Config)
-	ours.Dir, theirs.Dir = s.dir, s.dir
 	fmt.Fprintf(os.Stderr, "%s: %d pairs\n", r.name, pairs)
-	return compare.Run(ctx, compare.Side{Target: footprint.Target("keyframe"), Workload: ours.StartedBy(launch.Keyframe(binary))},
-		compare.Side{Target: footprint.Target("kafka"), Workload: theirs.StartedBy(kafkaCommand(r.kafka))}, pairs, bench.Silent)
+	return compare.Run(ctx, compare.Side{Target: footprint.Target("keyframe"), Workload: startedIn(r.ours, s.dir, launch.Keyframe(binary))},
+		compare.Side{Target: footprint.Target("kafka"), Workload: startedIn(r.theirs, s.dir, kafkaCommand(r.kafka))}, pairs, bench.Silent)
 }

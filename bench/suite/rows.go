@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"time"
 
 	"github.com/keyframelog/keyframe/bench"
@@ -107,5 +108,5 @@ func rows() []row {
 	read := consume.DefaultConfig()
 	read.Bytes, read.Cold = 4_000_000_000, true
 	add("catch-up", "catch-up read of 4 GB, 1 KiB", read, read, aim{"warm throughput", 1}, aim{"warm broker CPU", 0}, aim{"cold throughput", 1})
-	return append(append(append(out, stateRows()...), jetstreamRows()...), footprintRow())
+	return slices.Concat(out, stateRows(), jetstreamRows(), []row{footprintRow()}, scaleRows())
 }

@@ -1,15 +1,22 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/keyframelog/keyframe/bench"
 	"github.com/keyframelog/keyframe/bench/compare"
+	"github.com/keyframelog/keyframe/bench/footprint"
+	"github.com/keyframelog/keyframe/bench/launch"
 	"github.com/keyframelog/keyframe/bench/result"
+	"github.com/keyframelog/keyframe/bench/scale"
+	"github.com/keyframelog/keyframe/bench/target"
 )
 
 func pair(a, b, cpuA, cpuB float64) compare.Pair {
@@ -67,6 +74,64 @@ func TestRowsAreKept(t *testing.T) {
 	table, err := readTable(file)
 	require.NoError(t, err)
 	require.ErrorContains(t, table.write(file, readme), "no place for the table")
+}
+
+// What a scaling row tells and bounds its runs have: the names of figures are made in two places.
+func TestScalingRowsTellFiguresThatThereAre(t *testing.T) {
+	for _, r := range scaleRows() {
+		w, ok := r.ours.(scale.Config)
+		if !ok {
+			continue
+		}
+		small := scale.Config{Against: w.Against}
+		for _, s := range w.Steps {
+			small.Steps = append(small.Steps, scale.Step{At: s.At, Workload: figuresOf(r)})
+		}
+		got, err := small.Run(t.Context(), nil, bench.Silent)
+		require.NoError(t, err)
+		for _, a := range r.aims {
+			_, ok := got.Figure(a.figure)
+			require.True(t, ok, "%s: %s", r.name, a.figure)
+		}
+		for _, b := range r.bounds {
+			_, ok := got.Figure(b.figure)
+			require.True(t, ok, "%s: %s", r.name, b.figure)
+		}
+	}
+}
+
+// figuresOf is a workload that has the figures whose growth a row tells.
+type figuresOf row
+
+func (f figuresOf) Run(context.Context, *target.Target, bench.Progress) (*result.Result, error) {
+	r := result.New("figures", nil)
+	for _, a := range f.aims {
+		if name, ok := strings.CutPrefix(a.figure, "growth of "); ok {
+			r.Add(name, 1, "", result.Lower)
+		}
+	}
+	return r, nil
+}
+
+// A row that starts its brokers itself starts them by the command of its side, at every step.
+func TestStartedIn(t *testing.T) {
+	command := launch.Parse("other {dir} {port}")
+	for _, r := range rows() {
+		if !r.starts {
+			continue
+		}
+		started := []bench.Workload{startedIn(r.ours, "here", command)}
+		if w, ok := started[0].(scale.Config); ok {
+			started = nil
+			for _, s := range w.Steps {
+				started = append(started, s.Workload)
+			}
+		}
+		for _, w := range started {
+			require.Equal(t, command, w.(footprint.Config).Start)
+			require.Equal(t, "here", w.(footprint.Config).Dir)
+		}
+	}
 }
 
 func TestRowsHaveNamesOfTheirOwn(t *testing.T) {

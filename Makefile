@@ -32,9 +32,10 @@ conformance:
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
-# Keyframe beside Apache Kafka and JetStream KV, row by row, into bench/README.md; hours. ONLY=pattern of rows, PAIRS=how often, REPORT=directory for plots and raw data.
+# Keyframe beside Apache Kafka and JetStream KV, row by row, into bench/README.md; hours. ONLY=pattern of rows, PAIRS=how often,
+# REPORT=directory for plots and raw data; QUICK=1: a hundredth of each row, to see that it runs, written nowhere.
 bench-peer:
-	@$(GO) run ./bench/suite -only '$(value ONLY)' -pairs $(or $(PAIRS),5) -report "$(REPORT)"
+	@$(GO) run ./bench/suite -only '$(value ONLY)' -pairs $(or $(PAIRS),5) -report "$(REPORT)" $(if $(QUICK),-quick)
 
 # The peers that are Go modules of their own, which `./...` leaves out: vet, staticcheck and tests.
 peers:

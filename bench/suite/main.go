@@ -1,7 +1,7 @@
 // Suite compares Keyframe with its peers, row by row of one table: it starts both on this machine, runs them in turn, A B A B, and writes what came of
 // it into bench/README.md, beside what is to be reached.
 //
-//	go run ./bench/suite [-only PATTERN] [-pairs N] [-report DIR] [-dir DIR]
+//	go run ./bench/suite [-only PATTERN] [-pairs N] [-report DIR] [-dir DIR] [-quick]
 //
 // Rows that are not run keep what was measured before. Apache Kafka is fetched and started by bench/peers/kafka/kafka.sh, which needs Java 17 and Maven;
 // NATS JetStream is part of bench/peers/nats, a Go module of its own.
@@ -30,6 +30,7 @@ type options struct {
 	pairs  int
 	report string // directory; "": none
 	dir    string // for data of the brokers; "": a temporary one
+	quick  bool   // a hundredth of each row, which is written nowhere
 }
 
 func main() {
@@ -38,6 +39,7 @@ func main() {
 	flag.IntVar(&o.pairs, "pairs", 5, "how often each side of a row is run")
 	flag.StringVar(&o.report, "report", "", "directory for a report with all that was measured")
 	flag.StringVar(&o.dir, "dir", "", "directory for the data of the brokers (default: a temporary one)")
+	flag.BoolVar(&o.quick, "quick", false, "run each row with a hundredth of its data, to see that it runs; its figures are printed, and written nowhere else")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -74,14 +76,21 @@ func run(ctx context.Context, o options) (kept bool, err error) {
 		if !o.only.MatchString(r.name) {
 			continue
 		}
+		if o.quick {
+			r = r.quick()
+		}
 		c, err := servers.compare(ctx, r, o.pairs)
 		if err != nil {
 			return false, fmt.Errorf("%s: %w", r.name, err)
 		}
+		data.Comparisons = append(data.Comparisons, c)
+		if o.quick {
+			printQuick(os.Stdout, r, c)
+			continue
+		}
 		measured := r.judge(c)
 		measured.print(os.Stdout)
 		kept = kept && measured.kept()
-		data.Comparisons = append(data.Comparisons, c)
 		table.put(measured)
 		if err := table.write(tableFile, readmeFile); err != nil {
 			return false, err

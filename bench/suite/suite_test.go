@@ -134,6 +134,29 @@ func TestStartedIn(t *testing.T) {
 	}
 }
 
+// A quick row makes sense as the whole one does.
+func TestQuickRowsAreValid(t *testing.T) {
+	var valid func(w bench.Workload)
+	valid = func(w bench.Workload) {
+		switch w := w.(type) {
+		case scale.Config:
+			for _, s := range w.Steps {
+				valid(s.Workload)
+			}
+		case footprint.Config:
+			require.NoError(t, w.StartedBy(launch.Keyframe("keyframe")).(footprint.Config).Validate())
+		case interface{ Validate() error }:
+			require.NoError(t, w.Validate())
+		}
+	}
+	for _, r := range rows() {
+		for _, r := range []row{r, r.quick()} {
+			valid(r.ours)
+			valid(r.theirs)
+		}
+	}
+}
+
 func TestRowsHaveNamesOfTheirOwn(t *testing.T) {
 	seen := map[string]bool{}
 	for _, r := range rows() {

@@ -12,11 +12,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 	"time"
-
-	"connectrpc.com/connect"
 
 	"github.com/keyframelog/keyframe/bench"
 	"github.com/keyframelog/keyframe/bench/compare"
@@ -24,8 +21,6 @@ import (
 	"github.com/keyframelog/keyframe/bench/load"
 	"github.com/keyframelog/keyframe/bench/result"
 	"github.com/keyframelog/keyframe/bench/target"
-	"github.com/keyframelog/keyframe/proto/state"
-	"github.com/keyframelog/keyframe/proto/state/stateconnect"
 )
 
 // Via is how the consumer reads.
@@ -114,12 +109,10 @@ func (c Config) Run(ctx context.Context, t *target.Target, p bench.Progress) (r 
 	return r.End(t.Describe(topic.Durability)), nil
 }
 
-// behindCut is how many of n updates come after the key frame that is asked for: some where a Kafka client is to read it, since a log keeps its last batch
-// and is trimmed to no frame above that, which is looked at when the next one is cut.
+// behindCut is how many of n updates come after the key frame that is asked for: some where a Kafka client is to read it.
 func (c Config) behindCut(t *target.Target, n int64) int64 {
-	const some = 1000
 	if c.Cut && c.Via == ViaKafka && t.StateURL != "" {
-		return min(n, some)
+		return min(n, keyed.BehindCut)
 	}
 	return 0
 }
@@ -128,19 +121,14 @@ func (c Config) behindCut(t *target.Target, n int64) int64 {
 func (c Config) cut(ctx context.Context, t *target.Target, source *keyed.Source, behind int64, p bench.Progress) error {
 	if c.Cut && t.StateURL != "" {
 		p.Phase("cut", 0, "")
-		ask := func() error {
-			plane := stateconnect.NewStateServiceClient(http.DefaultClient, t.StateURL)
-			_, err := plane.Cut(ctx, connect.NewRequest(&state.CutRequest{Topic: c.Name}))
-			return err
-		}
-		if err := ask(); err != nil {
+		if err := keyed.Cut(ctx, t, c.Name); err != nil {
 			return err
 		}
 		if behind > 0 {
 			if err := source.Update(ctx, behind, p.At); err != nil {
 				return err
 			}
-			if err := ask(); err != nil {
+			if err := keyed.Cut(ctx, t, c.Name); err != nil {
 				return err
 			}
 		}

@@ -151,7 +151,11 @@ func NewReplica(t *target.Target, topic, dir string) (Follower, error) {
 	r := &replica{wire: &wire{}}
 	r.cfg = client.Config{Brokers: t.Brokers, StateURL: t.StateURL, Topic: topic, Store: client.Memory(), OnDrift: client.Halt,
 		HTTPClient: &http.Client{Transport: &http.Transport{DialContext: r.wire.dial}}, KafkaOptions: []kgo.Opt{kgo.WithHooks(r.wire)},
-		OnEvent: func(e client.Event) { r.rows.Add(e.Rows) }}
+		OnEvent: func(e client.Event) {
+			if e.Kind == client.Bootstrapped || e.Kind == client.CaughtUp { // one that is resumed says what it has
+				r.rows.Add(e.Rows)
+			}
+		}}
 	if dir != "" {
 		r.cfg.Store = client.Dir(dir)
 	}

@@ -11,11 +11,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"os"
 	"time"
-
-	"connectrpc.com/connect"
 
 	"github.com/keyframelog/keyframe/bench"
 	"github.com/keyframelog/keyframe/bench/bootstrap"
@@ -23,8 +20,6 @@ import (
 	"github.com/keyframelog/keyframe/bench/load"
 	"github.com/keyframelog/keyframe/bench/result"
 	"github.com/keyframelog/keyframe/bench/target"
-	"github.com/keyframelog/keyframe/proto/state"
-	"github.com/keyframelog/keyframe/proto/state/stateconnect"
 )
 
 // Config is the workload.
@@ -91,11 +86,14 @@ func (c Config) Run(ctx context.Context, t *target.Target, p bench.Progress) (r 
 		return nil, err
 	}
 	p.Phase("asleep", c.Updates, "records")
-	if err := source.UpdateSome(ctx, c.Updates, c.Changed, p.At); err != nil {
+	if err := c.goOn(ctx, t, source, p); err != nil {
 		return nil, err
 	}
-	if err := c.wait(ctx, t, p); err != nil {
-		return nil, err
+	if c.Settle {
+		p.Phase("settle", 0, "")
+		if _, _, err := t.Settle(ctx); err != nil {
+			return nil, err
+		}
 	}
 	before := follower.Cost()
 	meter, err := t.Meter()
@@ -152,18 +150,20 @@ func (c Config) catchUp(ctx context.Context, topic *target.Created, f keyed.Foll
 	return took, err
 }
 
-// wait lets the broker do what it does with what was written.
-func (c Config) wait(ctx context.Context, t *target.Target, p bench.Progress) error {
-	if t.StateURL != "" {
-		plane := stateconnect.NewStateServiceClient(http.DefaultClient, t.StateURL)
-		if _, err := plane.Cut(ctx, connect.NewRequest(&state.CutRequest{Topic: c.Name})); err != nil {
+// goOn writes the updates. Where there are key frames two are cut: before the last of them, and behind, so that a log that keeps no raw delta longer
+// than it must is trimmed above where the follower was.
+func (c Config) goOn(ctx context.Context, t *target.Target, source *keyed.Source, p bench.Progress) error {
+	if t.StateURL == "" {
+		return source.UpdateSome(ctx, c.Updates, c.Changed, p.At)
+	}
+	behind := min(c.Updates, keyed.BehindCut)
+	for _, n := range []int64{c.Updates - behind, behind} {
+		if err := source.UpdateSome(ctx, n, c.Changed, p.At); err != nil {
+			return err
+		}
+		if err := keyed.Cut(ctx, t, c.Name); err != nil {
 			return err
 		}
 	}
-	if !c.Settle {
-		return nil
-	}
-	p.Phase("settle", 0, "")
-	_, _, err := t.Settle(ctx)
-	return err
+	return nil
 }

@@ -34,6 +34,18 @@ func TestBothWaysAreCurrentAgain(t *testing.T) {
 	}
 }
 
+// Where the log was trimmed meanwhile a replica gets each key that has changed once, whatever the number of updates, and what came after the cut.
+func TestOfATrimmedLogWhatHasChanged(t *testing.T) {
+	cfg := small()
+	cfg.Updates, cfg.Settle, cfg.Configs = 100_000, true, map[string]string{"keyframe.delta.retention.ms": "0"}
+	r, err := cfg.Run(t.Context(), benchtest.Start(t), bench.Silent)
+	require.NoError(t, err)
+	received, _ := r.Figure("received")
+	require.Less(t, received.Value*1e6, 100_000.0*36/10, "an update has 36 bytes")
+	read, _ := r.Figure("records read")
+	require.Equal(t, 50.0, read.Value)
+}
+
 func TestRefused(t *testing.T) {
 	to := benchtest.Start(t)
 	for _, change := range []func(*resync.Config){

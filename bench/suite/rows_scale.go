@@ -60,7 +60,7 @@ func scaleRows() []row {
 	away := func(configs map[string]string) func(n int64) bench.Workload {
 		return func(n int64) bench.Workload {
 			cfg := resync.DefaultConfig()
-			cfg.Updates, cfg.Configs = n, configs
+			cfg.Updates, cfg.Configs, cfg.Settle = n, configs, configs != nil
 			return cfg
 		}
 	}

@@ -20,7 +20,7 @@ func stateRows() []row {
 	away := resync.DefaultConfig()
 	away.Updates = 5_000_000
 	trimmedAway := away
-	trimmedAway.Configs = trimmed()
+	trimmedAway.Configs, trimmedAway.Settle = trimmed(), true
 	fold := foldload.DefaultConfig()
 	fold.Updates = 10_000_000
 	return []row{

@@ -1,6 +1,8 @@
 package target_test
 
 import (
+	"context"
+	"errors"
 	"os"
 	"testing"
 
@@ -9,6 +11,26 @@ import (
 	"github.com/keyframelog/keyframe/bench/benchtest"
 	"github.com/keyframelog/keyframe/bench/target"
 )
+
+// A broker of Kafka's knows a topic a moment after it was made; one that nobody makes is waited for as long as the context says.
+func TestATopicIsWaitedFor(t *testing.T) {
+	to := benchtest.Start(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := to.Known(ctx, "later")
+	require.Error(t, err)
+	told := make(chan string, 1)
+	go func() {
+		durability, err := to.Known(t.Context(), "later")
+		if err != nil {
+			durability = err.Error()
+		}
+		told <- durability
+	}()
+	answer, err := to.Admin().CreateTopic(t.Context(), 1, 1, nil, "later")
+	require.NoError(t, errors.Join(err, answer.Err))
+	require.Equal(t, "fsync before the acknowledgement", <-told)
+}
 
 // What an acknowledgement means is told by the broker, not by what it was asked for.
 func TestDurabilityIsTold(t *testing.T) {

@@ -8,8 +8,10 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 )
 
 // Flush is what a topic is asked for as to durability, by its flush.messages.
@@ -80,10 +82,30 @@ func (t *Target) Create(ctx context.Context, topic Topic) (*Created, error) {
 		return nil, fmt.Errorf("topic %s: %w: %s", topic.Name, err, answer.ErrMessage)
 	}
 	c := &Created{Topic: topic, t: t}
-	if c.Durability, err = t.Durability(ctx, topic.Name); err != nil {
+	if c.Durability, err = t.known(ctx, topic.Name); err != nil {
 		return nil, errors.Join(err, c.Drop(ctx))
 	}
 	return c, nil
+}
+
+// knownEvery is how often it is asked whether a broker knows a topic that its controller has made.
+const knownEvery = 5 * time.Millisecond
+
+// known is Durability of a topic that was made just now: a broker of Kafka's hears of it a moment after the answer to who made it.
+func (t *Target) known(ctx context.Context, topic string) (durability string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, openTimeout)
+	defer cancel()
+	for {
+		durability, err = t.Durability(ctx, topic)
+		if !errors.Is(err, kerr.UnknownTopicOrPartition) {
+			return durability, err
+		}
+		select {
+		case <-ctx.Done():
+			return "", err
+		case <-time.After(knownEvery):
+		}
+	}
 }
 
 // Drop deletes the topic, also where the run was interrupted.

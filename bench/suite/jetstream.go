@@ -76,7 +76,7 @@ func jetstreamRows() []row {
 	state := bootstrap.DefaultConfig()
 	state.Updates, state.Cut = []int64{1_000_000, 10_000_000}, true
 	away := resync.DefaultConfig()
-	away.Updates, away.Configs = 5_000_000, trimmed()
+	away.Updates, away.Configs, away.Settle = 5_000_000, trimmed(), true
 	puts := func(more ...string) jetstream {
 		return jetstream{args: append([]string{"produce", "--duration", put.Duration.String(), "--settle"}, more...)}
 	}

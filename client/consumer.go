@@ -20,7 +20,11 @@ type ConsumerConfig struct {
 
 // Consumer reads records: on a key-framed topic below the delta start offset a record a row, above it the deltas. For the state
 // itself use a Replica.
-type Consumer struct{ cl *kgo.Client }
+type Consumer struct {
+	cl      *kgo.Client
+	left    []*kgo.Record // fetched, and not yet dealt with
+	yielded bool          // the first of them was
+}
 
 // NewConsumer connects lazily: an error is one of the configuration.
 func NewConsumer(cfg ConsumerConfig) (*Consumer, error) {
@@ -38,7 +42,7 @@ func NewConsumer(cfg ConsumerConfig) (*Consumer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
-	return &Consumer{cl}, nil
+	return &Consumer{cl: cl}, nil
 }
 
 // Client is the franz-go client beneath.
@@ -49,38 +53,48 @@ func (c *Consumer) Close() { c.cl.CloseAllowingRebalance() }
 
 // Records yields records as they come, until ctx ends, the consumer is closed, or the caller breaks the loop. A record counts as
 // dealt with when the next one is asked for: only then may a group commit it. Errors of single partitions are yielded
-// between records, and the loop may go on.
+// between records, and the loop may go on. Called again it goes on behind the last record that it yielded; until then, or Close, a group
+// that has given out records waits for them before it shares its partitions anew, for as long as its rebalance timeout.
 func (c *Consumer) Records(ctx context.Context) iter.Seq2[*kgo.Record, error] {
 	return func(yield func(*kgo.Record, error) bool) {
 		for {
+			if !c.yieldLeft(yield) {
+				return
+			}
+			c.cl.AllowRebalance()
 			fetches := c.cl.PollFetches(ctx)
 			if fetches.IsClientClosed() {
 				return
 			}
+			c.left = fetches.Records()
 			if err := ctx.Err(); err != nil {
+				if len(c.left) == 0 {
+					c.cl.AllowRebalance()
+				}
 				yield(nil, err)
 				return
 			}
-			goOn := c.yieldAll(fetches, yield)
-			c.cl.AllowRebalance()
-			if !goOn {
-				return
+			for _, e := range fetches.Errors() {
+				if !yield(nil, &PartitionError{Topic: e.Topic, Partition: e.Partition, Offset: -1, Err: e.Err}) {
+					return
+				}
 			}
 		}
 	}
 }
 
-func (c *Consumer) yieldAll(fetches kgo.Fetches, yield func(*kgo.Record, error) bool) bool {
-	for _, e := range fetches.Errors() {
-		if !yield(nil, &PartitionError{Topic: e.Topic, Partition: e.Partition, Offset: -1, Err: e.Err}) {
+// yieldLeft yields what is left of what was fetched; false: the caller breaks the loop.
+func (c *Consumer) yieldLeft(yield func(*kgo.Record, error) bool) bool {
+	for {
+		if c.yielded {
+			c.cl.MarkCommitRecords(c.left[0])
+			c.left, c.yielded = c.left[1:], false
+		}
+		if len(c.left) == 0 {
+			return true
+		}
+		if c.yielded = true; !yield(c.left[0], nil) {
 			return false
 		}
 	}
-	for r := range fetches.RecordsAll() {
-		if !yield(r, nil) {
-			return false
-		}
-		c.cl.MarkCommitRecords(r)
-	}
-	return true
 }

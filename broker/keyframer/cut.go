@@ -2,14 +2,14 @@ package keyframer
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
-	"slices"
+	"hash/crc32"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/keyframelog/keyframe/storage/log"
 	"github.com/keyframelog/keyframe/storage/table"
 )
 
@@ -170,52 +170,53 @@ func (t *Topic) result(partitions []*Partition, targets []int64, consistent bool
 		c.Frames = append(c.Frames, PartitionFrame{Partition: p, Frame: f})
 	}
 	if len(c.Frames) > 0 { // an empty topic has no cut that could be named
-		c.Name = cutName{timeMs: c.TimeMs, frames: framesAt(c.Frames, c.TimeMs)}.String()
+		c.Name = cutName{timeMs: c.TimeMs, sum: sumOfCuts(c.Frames)}.String()
 	}
 	return c, nil
 }
 
-func framesAt(frames []PartitionFrame, timeMs int64) (n int) {
+// sumOfCuts is the CRC-32C of the frames' partitions (4 bytes each) and cuts (8), big-endian, by partition.
+func sumOfCuts(frames []PartitionFrame) uint32 {
+	var b []byte
 	for _, f := range frames {
-		if f.CutTimeMs == timeMs {
-			n++
-		}
+		b = binary.BigEndian.AppendUint32(b, uint32(f.Partition.Index))
+		b = binary.BigEndian.AppendUint64(b, uint64(f.Cut))
 	}
-	return n
+	return crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli))
 }
 
-// cutName is a cut's time, and how many partitions got a frame then: the others had not changed since an older one. The
-// number tells those from partitions whose frame was dropped since.
+// cutName is a cut's time, and the sum of where it cut which partition: those that had not changed since an older frame have none of that time,
+// and a frame that was dropped since must not be mistaken for one that never was.
 type cutName struct {
 	timeMs int64
-	frames int
+	sum    uint32
 }
 
 // cutLayout is the first part of a cut's name, in UTC.
 const cutLayout = "cut-20060102T150405.000Z"
 
 func (n cutName) String() string {
-	return time.UnixMilli(n.timeMs).UTC().Format(cutLayout) + "-" + strconv.Itoa(n.frames)
+	return fmt.Sprintf("%s-%08x", time.UnixMilli(n.timeMs).UTC().Format(cutLayout), n.sum)
 }
 
 func parseCutName(s string) (n cutName, ok bool) {
 	i := strings.LastIndexByte(s, '-')
-	if i < 0 {
+	if i < 0 || len(s)-i != 9 {
 		return n, false
 	}
 	at, err := time.Parse(cutLayout, s[:i])
-	frames, err2 := strconv.ParseUint(s[i+1:], 10, 31)
-	return cutName{timeMs: at.UnixMilli(), frames: int(frames)}, err == nil && err2 == nil
+	sum, err2 := strconv.ParseUint(s[i+1:], 16, 32)
+	return cutName{timeMs: at.UnixMilli(), sum: uint32(sum)}, err == nil && err2 == nil
 }
 
-// IsCutName says whether a text has the form of a cut's name: cut-20060102T150405.000Z-2.
+// IsCutName says whether a text has the form of a cut's name: cut-20060102T150405.000Z-1a2b3c4d.
 func IsCutName(s string) bool {
 	_, ok := parseCutName(s)
 	return ok
 }
 
 // otherCut is what a cut is that has a name, and not all of its frames.
-const otherCut = "it is of another topic, or older than the key frames that are kept"
+const otherCut = "it is of another topic, or one of its key frames is not kept any more"
 
 // Resolve returns the offset of each partition, in the order of Partitions, at a named cut; 0 for one that came later. ErrUnknownCut if there was no
 // such cut, or if one of its frames was dropped since.
@@ -226,51 +227,24 @@ func (t *Topic) Resolve(name string) ([]int64, error) {
 	}
 	partitions := t.Partitions()
 	offsets := make([]int64, len(partitions))
-	found := 0
+	var frames []PartitionFrame
 	for i, p := range partitions {
-		exact, err := p.resolve(n.timeMs, &offsets[i])
+		tab, err := p.Table()
 		if err != nil {
 			return nil, fmt.Errorf("%w: %s of %s: %w", ErrUnknownCut, name, t.Name, err)
 		}
-		if exact {
-			found++
+		f := table.Frame{}
+		for _, older := range tab.Frames() {
+			if older.CutTimeMs <= n.timeMs {
+				f = older
+			}
+		}
+		if offsets[i] = f.Cut; f.Cut > 0 {
+			frames = append(frames, PartitionFrame{Partition: p, Frame: f})
 		}
 	}
-	if found != n.frames || found == 0 && slices.ContainsFunc(offsets, func(o int64) bool { return o > 0 }) {
-		return nil, fmt.Errorf("%w: %s of %s: %d of its %d key frames are there: %s", ErrUnknownCut, name, t.Name, found, n.frames, otherCut)
+	if len(frames) == 0 || sumOfCuts(frames) != n.sum {
+		return nil, fmt.Errorf("%w: %s of %s: %s", ErrUnknownCut, name, t.Name, otherCut)
 	}
 	return offsets, nil
-}
-
-// resolve finds where the partition was cut at a time: at a frame of that very time, else, if nothing was appended since,
-// at the newest frame before it.
-func (p *Partition) resolve(atMs int64, offset *int64) (exact bool, err error) {
-	tab, err := p.Table()
-	if err != nil {
-		return false, err
-	}
-	newest := table.Frame{}
-	for _, f := range tab.Frames() {
-		if f.CutTimeMs <= atMs {
-			newest = f
-		}
-	}
-	*offset = newest.Cut
-	if newest.CutTimeMs == atMs && newest.Cut > 0 {
-		return true, nil
-	}
-	if p.log.Bounds().LastStable == newest.Cut {
-		return false, nil
-	}
-	end, err := p.log.OffsetAtAppendTime(atMs - 1) // what came with the cut's time came behind it, or has a frame of that time
-	if errors.Is(err, log.ErrNoTime) {             // storage knows the partition by a number of its own
-		return false, fmt.Errorf("the log of partition %d no longer reaches back to that time", p.Index)
-	}
-	if err != nil {
-		return false, fmt.Errorf("partition %d: %w", p.Index, err)
-	}
-	if end > newest.Cut {
-		return false, fmt.Errorf("partition %d has no key frame of it: %s", p.Index, otherCut)
-	}
-	return false, nil
 }

@@ -52,26 +52,37 @@ func TestCutOfAllPartitions(t *testing.T) {
 
 	third := n.cut()
 	require.Equal(t, second.Name, third.Name, "nothing has changed")
-	_, err = topic.Resolve("cut-20200101T000000.000Z-1")
+	_, err = topic.Resolve("cut-20200101T000000.000Z-00000001")
 	require.ErrorIs(t, err, keyframer.ErrUnknownCut)
 	_, err = topic.Resolve("nonsense")
 	require.ErrorIs(t, err, keyframer.ErrUnknownCut)
 }
 
-// A cut of before what a log still has is refused in the words of who named it.
-func TestCutNameOfBeforeTheLog(t *testing.T) {
+// A partition whose frame lies below what was on its way when the topic was cut is in the cut with that frame, whatever came of the others.
+func TestCutNameWithRecordsUnderWay(t *testing.T) {
 	n := newNode(t, keyframer.Config{})
 	logs := n.add(fold.LastValue, calm(), 2)
-	for range 2 {
-		logs[1].Append(memlog.Put("a", "1"))
-		n.clock.advance(time.Second)
-	}
+	logs[0].Append(memlog.Put("a", "1"))
+	logs[1].Append(memlog.Put("b", "1"))
 	n.cut()
-	require.NoError(t, logs[1].TrimTo(t.Context(), 1))
+	n.clock.advance(time.Second)
+	logs[0].Append(memlog.Put("a", "2"))
+	logs[1].Hold(true)
+	logs[1].Append(memlog.Put("b", "2")) // before the cut, and not yet to be read
+	n.clock.advance(time.Second)
+	c := n.cut()
+	logs[1].Hold(false)
+	n.applied()
 	topic, _ := n.k.Topic(topicName)
-	_, err := topic.Resolve("cut-19700101T000000.001Z-1")
-	require.ErrorIs(t, err, keyframer.ErrUnknownCut)
-	require.EqualError(t, err, "there is no such cut: cut-19700101T000000.001Z-1 of files: the log of partition 1 no longer reaches back to that time")
+	at, err := topic.Resolve(c.Name)
+	require.NoError(t, err)
+	require.Equal(t, []int64{2, 1}, at)
+
+	n.clock.advance(time.Second)
+	n.cut()
+	require.NoError(t, n.table(1).Trim(t.Context(), 2))
+	_, err = topic.Resolve(c.Name)
+	require.EqualError(t, err, "there is no such cut: "+c.Name+" of files: it is of another topic, or one of its key frames is not kept any more")
 }
 
 // A frame that came behind a cut is never taken for the cut's, also where the clock lags behind the times of cuts and the partition
@@ -91,8 +102,9 @@ func TestCutNameWithAClockThatLags(t *testing.T) {
 	logs[1].Append(memlog.Put("b", "2"))
 	n.eventually("a frame behind the cut", func() bool { return len(cuts(n.table(1))) == 2 })
 	topic, _ := n.k.Topic(topicName)
-	_, err := topic.Resolve(c.Name)
-	require.ErrorIs(t, err, keyframer.ErrUnknownCut, "by its append time the record may have come before the cut")
+	at, err := topic.Resolve(c.Name)
+	require.NoError(t, err)
+	require.Equal(t, []int64{3, 1}, at)
 }
 
 // A cut may find a partition at work on a frame of the same offset, whose time is earlier. The partition's next frame does not get

@@ -328,7 +328,7 @@ func TestReconcileRefuses(t *testing.T) {
 		"no such input":           {"u", "a\t1\n", []string{"--input", "csv"}, "--input"},
 		"no frame":                {"u", "a\t1\n", []string{"--at", "0:1"}, "frames cut u"},
 		"another topic's cut": {"u", "a\t1\n", []string{"--at", foreign}, "there is no such cut: " + foreign +
-			" of u: partition 0 has no key frame of it: it is of another topic, or older than the key frames that are kept\n  keyframe frames list u shows"},
+			" of u: it is of another topic, or one of its key frames is not kept any more\n  keyframe frames list u shows"},
 		"no topic": {"nope", "a\t1\n", nil, "topic"},
 		"no file":  {"u", "", []string{filepath.Join(t.TempDir(), "nope")}, "nope"},
 	} {

@@ -122,7 +122,8 @@
 // With the policy Halt a partition that differs is no longer followed, at once; the Event Stopped, and what waits for its end, comes once nothing is due in
 // any other partition: every one has been compared at the key frames that are known when it halts, for which the log is asked, or has halted itself. So who
 // closes the replica then has been told every key of every partition, and Err has the reasons of them all. A partition of which nothing is due, since no
-// frame lies above its position, is not waited for, and none longer than half a minute, but for keys that are being named. Close ends the wait.
+// frame lies above its position, is not waited for, and none longer than half a minute, but for keys that are being named. Close ends the wait. Whatever
+// else a partition stops for, whatever the policy, is told in the same way.
 //
 // What happens to a partition is told by a goroutine that follows no log and holds no lock, in order, so that callbacks may call the replica. Config says
 // what they may wait for.

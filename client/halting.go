@@ -18,7 +18,7 @@ type halting struct {
 	over chan struct{} // closed when the wait that is under way is over; nil: none is. Guarded by mu
 }
 
-// halt ends following for good. It says so once nothing is due in any other partition any more.
+// halt ends following for good, or that there is to be a state to be followed. It says so once nothing is due in any other partition any more.
 func (p *partition) halt(ctx context.Context, why error) {
 	failed := p.fail(ctx, why)
 	if ctx.Err() != nil {
@@ -112,11 +112,12 @@ func (p *partition) due(upTo int64, late bool) bool {
 	return len(p.pending) > 0 && p.pending[0].Cut <= upTo
 }
 
-// namedAll notes that what is known to differ has been named.
-func (p *partition) namedAll() {
+// setUnnamed notes whether the state is known to differ, and in which keys is still to be said.
+func (p *partition) setUnnamed(unnamed bool) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.unnamed = false
+	p.unnamed = unnamed
+	p.mu.Unlock()
+	p.r.halting.moved.notify()
 }
 
 // checked notes that a check has ended that was counted in checks: what has come of it is known, and what follows from it has begun.

@@ -101,11 +101,15 @@ func (g *haltRig) requireEnded(keys []string, partitions ...int32) {
 	require.Equal(g.t, partitions, failed(g.why))
 }
 
-// failed are the partitions that an error names as drifted.
+// failed are the partitions that an error names.
 func failed(err error) (out []int32) {
-	joined, _ := err.(interface{ Unwrap() []error })
-	for _, err := range joined.Unwrap() {
-		out = append(out, err.(*PartitionError).Partition)
+	switch e := err.(type) {
+	case *PartitionError:
+		out = append(out, e.Partition)
+	case interface{ Unwrap() []error }:
+		for _, err := range e.Unwrap() {
+			out = append(out, failed(err)...)
+		}
 	}
 	return out
 }
@@ -265,4 +269,135 @@ func TestOpenBesideAHaltedPartition(t *testing.T) {
 		require.ErrorIs(t, r.Err(), ErrDrifted)
 		require.NoError(t, r.WaitFor(testContext(t), 0, g.log.append(0, "goes", "on")))
 	}
+}
+
+// refuse has the log go on from nothing that a partition has, and the key frame that it has is not to take the place of that.
+func (g *haltRig) refuse(p int32) {
+	for range 2 {
+		g.log.append(p, "later", "1")
+		g.log.cut(p)
+	}
+	g.log.trim(p)
+	g.log.expire(p)
+}
+
+// A partition in the place of whose copy no frame may come ends as one that halts: it says so when the keys of the others are named.
+func TestARefusedPartitionWaitsForTheOthers(t *testing.T) {
+	for name, wait := range map[string]time.Duration{"in time": time.Hour, "late": time.Nanosecond} {
+		t.Run(name, func(t *testing.T) {
+			eachStore(t, func(t *testing.T, store func() Store) {
+				g := newHaltRig(t, 2, store())
+				g.cfg.haltWait = wait
+				naming, held := make(chan struct{}), make(chan struct{})
+				once, release := sync.Once{}, sync.OnceFunc(func() { close(held) })
+				g.name = func(Difference) {
+					once.Do(func() { close(naming) })
+					<-held
+				}
+				g.open()
+				t.Cleanup(release)
+				g.drift(0)
+				g.log.cut(0)
+				<-naming
+				g.plane.dispute(true)
+				g.tail.hold()
+				g.refuse(1)
+				g.tail.release()
+				g.awaitHalted(1)
+				require.Zero(t, g.happened(Stopped), "partition 0 is being named")
+				release()
+				g.requireEnded([]string{"a0", "c0"}, 0, 1)
+				var refused *ReplaceRefusedError
+				require.ErrorAs(t, g.r.partitions[1].failure(), &refused)
+			})
+		})
+	}
+}
+
+// Who waits for a partition goes on at once when that ends by being refused.
+func TestARefusedPartitionIsNotWaitedFor(t *testing.T) {
+	g := newHaltRig(t, 2, Memory())
+	asked, held := make(chan struct{}), make(chan struct{})
+	once, release := sync.Once{}, sync.OnceFunc(func() { close(held) })
+	alter := func(req *state.ResumeRequest, _ *state.ResumeResponse) {
+		if req.Partition == 1 {
+			once.Do(func() { close(asked) })
+			<-held
+		}
+	}
+	g.open()
+	t.Cleanup(release)
+	g.plane.alter.Store(&alter)
+	g.plane.dispute(true)
+	g.tail.hold()
+	g.refuse(1)
+	g.tail.release()
+	<-asked
+	g.drift(0)
+	g.log.cut(0)
+	g.awaitHalted(0)
+	require.Zero(t, g.happened(Stopped), "partition 1 is being loaded")
+	release()
+	g.requireEnded([]string{"a0", "c0"}, 0, 1)
+}
+
+// A directory that does not open because one of its partitions is refused has had the keys named of another that nobody has compared before, at each start.
+func TestKeysAreNamedBesideARefusedPartition(t *testing.T) {
+	g := newHaltRig(t, 2, DirFS(vfs.NewMem(), "replica"))
+	g.open()
+	g.drift(1)
+	g.log.cut(1)
+	g.requireEnded([]string{"a1", "c1"}, 1)
+	g.drift(0)
+	require.NoError(t, g.r.Close())
+	g.log.cut(0)
+	g.refuse(1)
+	for range 2 {
+		g.keys = nil
+		_, err := openReplica(testContext(t), g.cfg.withDefaults(), g.tail)
+		require.Equal(t, []int32{0, 1}, failed(err))
+		var refused *ReplaceRefusedError
+		require.ErrorAs(t, err, &refused)
+		require.ElementsMatch(t, []string{"a0", "c0"}, g.keys)
+	}
+}
+
+// The keys of a copy that is refused because it is found to differ are waited for as well, however long they take.
+func TestARefusedPartitionIsNamed(t *testing.T) {
+	g := newHaltRig(t, 2, DirFS(vfs.NewMem(), "replica"))
+	g.cfg.haltWait = time.Nanosecond
+	naming, held := make(chan struct{}), make(chan struct{})
+	once, release := sync.Once{}, sync.OnceFunc(func() { close(held) })
+	g.name = func(d Difference) {
+		if d.Partition == 1 {
+			once.Do(func() { close(naming) })
+			<-held
+		}
+	}
+	alter := func(req *state.ResumeRequest, m *state.ResumeResponse) {
+		if req.RepairAt == nil {
+			m.Answer, m.Partition.DeltaStartOffset = state.Answer_ANSWER_REPAIR, 1<<40
+		}
+	}
+	g.open()
+	t.Cleanup(release)
+	g.drift(1)
+	g.plane.alter.Store(&alter)
+	g.tail.hold()
+	for range 2 {
+		g.log.append(1, "later", "1")
+		g.log.cut(1)
+	}
+	g.log.trim(1)
+	g.tail.release()
+	<-naming
+	g.drift(0)
+	g.log.cut(0)
+	g.awaitHalted(0)
+	require.True(t, g.r.partitions[1].due(0, true), "it is being named")
+	require.Zero(t, g.happened(Stopped))
+	release()
+	g.requireEnded([]string{"a0", "a1", "c0", "c1"}, 0, 1)
+	var refused *ReplaceRefusedError
+	require.ErrorAs(t, g.r.partitions[1].failure(), &refused)
 }

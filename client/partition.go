@@ -145,7 +145,7 @@ func (p *partition) run(ctx context.Context) {
 			p.holds() // a lease that the frame came with has served: it ends where the log did
 		default:
 			if err := p.establish(ctx, why); err != nil {
-				p.stop(ctx, err)
+				p.halt(ctx, err)
 				return
 			}
 		}
@@ -179,7 +179,7 @@ func (p *partition) run(ctx context.Context) {
 			p.halt(ctx, p.orDisputed(ctx, why.err))
 			return
 		}
-		p.namedAll()
+		p.setUnnamed(false)
 		if why.repair == nil { // else it may hold the frame that the state is repaired with
 			p.letGo()
 		}
@@ -260,13 +260,6 @@ func (p *partition) fail(ctx context.Context, err error) *PartitionError {
 	defer p.mu.Unlock()
 	p.err = failed
 	return failed
-}
-
-// stop ends what could not become a state to be followed.
-func (p *partition) stop(ctx context.Context, err error) {
-	if failed := p.fail(ctx, err); ctx.Err() == nil {
-		p.r.event(Event{Kind: Stopped, Partition: p.no, Offset: failed.Offset, Err: failed})
-	}
 }
 
 func (p *partition) failure() error {

@@ -75,7 +75,11 @@ func (p *partition) nameTaken(ctx context.Context, s rows, refused error) {
 	} else {
 		p.log.Error("the state differs from the log, and stays as it is", "offset", s.position(), "why", refused)
 	}
+	p.setUnnamed(true)
 	p.nameDifferences(ctx, s)
+	if refused == nil { // else it halts next
+		p.setUnnamed(false)
+	}
 }
 
 // keepHalted stores that the policy ended following since the state differed at an offset: no frame takes its place unasked, after a restart either.

@@ -57,7 +57,8 @@ type order struct {
 }
 
 // OpenReplica opens, bootstraps and follows. It returns once every partition has a state: that of a key frame, that of the
-// directory, or none at the log's start; WaitFor waits for a later offset. ctx bounds the opening only.
+// directory, or none at the log's start; WaitFor waits for a later offset. Where one cannot have any, the error joins those of all partitions that have
+// stopped. ctx bounds the opening only.
 func OpenReplica(ctx context.Context, cfg Config) (*Replica, error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.Validate(); err != nil {
@@ -165,12 +166,12 @@ func (r *Replica) awaitReady(ctx context.Context) error {
 		case <-p.ready:
 		case <-p.stopped:
 			if p.rows() == nil { // else it has halted since
-				return p.failure()
+				return r.Err()
 			}
 		case <-ctx.Done():
 			r.mu.Lock()
 			defer r.mu.Unlock()
-			return fmt.Errorf("topic %s partition %d has no state yet: %w", r.cfg.Topic, no, errors.Join(ctx.Err(), r.failures[no]))
+			return fmt.Errorf("topic %s partition %d has no state yet: %w", r.cfg.Topic, no, errors.Join(ctx.Err(), r.failures[no], r.Err()))
 		}
 	}
 	return nil

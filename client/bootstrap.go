@@ -97,9 +97,9 @@ func (p *partition) adoptFrame(s rows, h frame.Header) error {
 	return err
 }
 
-// proved notes that the state that came from the log was the log's at a cut.
+// proved notes that the state that came from the log, or was brought to a cut by what has changed, was the log's there.
 func (p *partition) proved(at point) {
-	p.lastNamed.Store(nil)
+	p.equalAt(at.offset)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.verifiedLocked(at)

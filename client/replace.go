@@ -89,8 +89,9 @@ func (p *partition) keepHalted(at int64) {
 	}
 }
 
-// equalAt ends what keepHalted stored of an offset that is not above one at which the state is equal to the log.
+// equalAt notes that the state is equal to the log at an offset: what was named of it is over, and what keepHalted stored of an offset that is not above.
 func (p *partition) equalAt(at int64) {
+	p.lastNamed.Store(nil)
 	if found := p.r.stores.haltedAt(p.no); found > 0 && found <= at {
 		p.keepHalted(0)
 	}

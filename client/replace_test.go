@@ -224,6 +224,28 @@ func TestACopyThatIsEqualAgainIsReplaced(t *testing.T) {
 	}
 }
 
+// So it is when what has changed in the log brings it to the log's state, which is proved, though nobody compares them afterwards.
+func TestACopyThatHasCaughtUpIsReplaced(t *testing.T) {
+	g := newDriftRig(t, 4, DirFS(vfs.NewMem(), "replica"))
+	g.only = true
+	g.halted()
+	for i := range 4 {
+		g.log.append(0, fmt.Sprintf("k%09d", i), "x")
+	}
+	g.log.cut(0)
+	g.log.trim(0)
+	g.plane.silent.Store(true)
+	g.forget()
+	g.open()
+	g.requireState(0)
+	g.await("it has caught up", func() bool { return g.count(CaughtUp) == 1 })
+	require.Zero(t, g.r.stores.haltedAt(0))
+	require.NoError(t, g.r.Close())
+	g.below()
+	g.open()
+	g.requireState(0)
+}
+
 // A copy that is found to differ only when the log no longer goes on from it stays as it is too where the policy is to halt, after another start as well.
 func TestHaltWhereAPointDiffers(t *testing.T) {
 	g := newRig(t, fold.LastValue, 1)

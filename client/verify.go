@@ -237,7 +237,6 @@ func (p *partition) pauseIfBehind() {
 // tell makes a verdict known and does nothing about it. Not to be called with mu held.
 func (p *partition) tell(v Verdict) {
 	if v.Outcome == Equal && !v.Scrub {
-		p.lastNamed.Store(nil)
 		p.equalAt(v.At)
 	}
 	p.r.publishVerdict(v)

@@ -61,8 +61,12 @@ func (p *partition) verifiedHere(s rows, at point) {
 	}
 }
 
-// keepVerified stores what verifiedLocked noted. The state does not depend on it: what is not stored is not asked about after a restart.
+// keepVerified stores what verifiedLocked noted. The state does not depend on it: what is not stored is not asked about after a restart. Of a stored state that
+// was never shown nothing was noted, and what is stored stays.
 func (p *partition) keepVerified() {
+	if p.rows() == nil {
+		return
+	}
 	p.mu.Lock()
 	points := slices.Clone(p.verified)
 	p.mu.Unlock()

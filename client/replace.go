@@ -18,6 +18,8 @@ type ReplaceRefusedError struct {
 	Position int64 // of the copy: everything below it is applied
 	Frame    int64 // the cut of the key frame; -1: of none in particular
 	Why      error
+
+	differs bool // that the copy differs is known, whatever Why is
 }
 
 func (e *ReplaceRefusedError) Error() string {
@@ -53,6 +55,7 @@ func (p *partition) mayTakePlace(info plane.Partition, f *plane.Frame, differs b
 		e.Frame = f.Cut
 	}
 	found := p.r.stores.haltedAt(p.no)
+	e.differs = differs || found > 0
 	switch {
 	case info.Disputed:
 		e.Why = plane.ErrDisputed

@@ -110,6 +110,11 @@ func reasonOf(v Verdict) string {
 	if v.Err != nil {
 		reason += ": " + v.Err.Error()
 	}
+	return clipped(reason)
+}
+
+// clipped is as much of a reason as is told.
+func clipped(reason string) string {
 	return strings.ToValidUTF8(reason[:min(len(reason), reasonBytesMax)], "")
 }
 
@@ -123,6 +128,7 @@ func (w *reporter) event(e Event) {
 	if p := w.r.partitions[e.Partition]; p != nil && e.Kind == Resumed {
 		verified, known = p.lastVerified()
 	}
+	kept := w.keptCopy(e)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	x := w.partLocked(e.Partition)
@@ -161,6 +167,7 @@ func (w *reporter) event(e Event) {
 		x.Phase = state.PhaseFollowing // unless a frame is loaded, which is told next
 	case Stopped:
 		x.Phase = state.PhaseHalted
+		kept.into(x)
 	default:
 		return
 	}
@@ -408,9 +415,10 @@ func (w *reporter) halted() bool {
 	return false
 }
 
-// leave tells what is still to be told, and that the replica closes. Not to a broker that did not answer the last time: it will forget us.
+// leave tells what is still to be told, and that the replica closes. Not to a broker that did not answer the last time: it will forget us. But why a
+// partition has halted is to be found, also where the replica closes at once.
 func (w *reporter) leave() {
-	if !w.told {
+	if !w.told && !w.halted() {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), leaveTime)

@@ -165,7 +165,13 @@ func catchUp(addr string, tp raw.Topic, sums map[int32][]uint32, slow bool) erro
 				return fmt.Errorf("partition %d: error %d", p.Partition, p.ErrorCode)
 			}
 			for b := p.RecordBatches; len(b) > 0; {
-				size := 12 + int(binary.BigEndian.Uint32(b[8:]))
+				size := len(b)
+				if len(b) > 61 {
+					size = 12 + int(binary.BigEndian.Uint32(b[8:]))
+				}
+				if size > len(b) || size <= 61 {
+					return fmt.Errorf("partition %d: no whole batch at offset %d", p.Partition, next[p.Partition])
+				}
 				if base := int64(binary.BigEndian.Uint64(b)); base != next[p.Partition] {
 					return fmt.Errorf("partition %d: offset %d instead of %d", p.Partition, base, next[p.Partition])
 				}

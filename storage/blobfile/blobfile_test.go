@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -107,38 +108,33 @@ func TestRewrittenFileIsRefused(t *testing.T) {
 	require.ErrorIs(t, err, ErrRewritten)
 }
 
-// Whatever a file has become, opening and reading it is an error, or gives bytes: which ones, its reader judges.
-func FuzzDamagedFile(f *testing.F) {
-	fs := vfs.NewMem()
-	db, _ := database(f, fs, []int{600, 700, 800, 70_000, 1000})
-	require.NoError(f, db.Close())
-	names, err := fs.List("/db")
-	require.NoError(f, err)
-	for _, name := range names {
-		if strings.HasSuffix(name, ".blob") {
-			file, err := fs.Open("/db/" + name)
-			require.NoError(f, err)
-			info, err := file.Stat()
-			require.NoError(f, err)
-			b := make([]byte, info.Size())
-			_, err = file.ReadAt(b, 0)
-			require.NoError(f, err)
-			f.Add(b, uint32(1), uint32(0), byte(0))
-			f.Add(b, uint32(len(b)-20), uint32(0), byte(1))
-			f.Add(b, uint32(8), uint32(2), byte(0xff))
-		}
-	}
-	f.Fuzz(func(t *testing.T, b []byte, at, value uint32, flip byte) {
-		if len(b) == 0 {
-			return
-		}
-		b = bytes.Clone(b)
-		b[int(at)%len(b)] ^= flip
+// A block of whatever bytes has its values inside of it, or none.
+func FuzzFind(f *testing.F) {
+	b := blobBytes(f)
+	f.Add(b[:2*len(b)/3], uint32(1))
+	f.Add([]byte{1, 1, 0, 1, 0, 0, 0, 3, 12, 0, 0, 0, 4, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0, 1, 2, 3, 4}, uint32(0))
+	f.Fuzz(func(t *testing.T, b []byte, value uint32) {
 		if from, to, ok := Find(b, value); ok {
 			require.LessOrEqual(t, 0, from)
 			require.LessOrEqual(t, from, to)
 			require.LessOrEqual(t, to, len(b))
 		}
+	})
+}
+
+// Whatever a file has become, opening and reading it is an error, or gives bytes: which ones, its reader judges.
+func FuzzDamagedFile(f *testing.F) {
+	b := blobBytes(f)
+	for _, back := range []int{1, 10, 20, 40, 60, 80} {
+		f.Add(b, uint32(len(b)-back), byte(1))
+	}
+	f.Add(b, uint32(1), byte(0))
+	f.Fuzz(func(t *testing.T, b []byte, at uint32, flip byte) {
+		if len(b) == 0 {
+			return
+		}
+		b = bytes.Clone(b)
+		b[int(at)%len(b)] ^= flip
 		fs := vfs.NewMem()
 		w, err := fs.Create("f", vfs.WriteCategoryUnspecified)
 		require.NoError(t, err)
@@ -150,15 +146,37 @@ func FuzzDamagedFile(f *testing.F) {
 			return
 		}
 		defer file.Close()
-		for id := uint32(0); ; id++ {
+		for id := range uint32(100) {
 			e, ok := file.Extent(id)
 			if !ok {
 				return
 			}
 			block := make([]byte, min(e.Length, 1<<20))
 			if file.Read(e, block) == nil {
-				Find(block, value)
+				Find(block, 0)
 			}
 		}
 	})
+}
+
+// blobBytes are those of a small blob file.
+func blobBytes(f *testing.F) []byte {
+	fs := vfs.NewMem()
+	db, _ := database(f, fs, []int{600, 700, 800})
+	require.NoError(f, db.Close())
+	names, err := fs.List("/db")
+	require.NoError(f, err)
+	for _, name := range names {
+		if !strings.HasSuffix(name, ".blob") {
+			continue
+		}
+		file, err := fs.Open("/db/" + name)
+		require.NoError(f, err)
+		b, err := io.ReadAll(file)
+		require.NoError(f, err)
+		require.NoError(f, file.Close())
+		return b
+	}
+	require.Fail(f, "no blob file")
+	return nil
 }

@@ -38,12 +38,19 @@ func (f *field) flip(ctx context.Context) (found Finding, err error) {
 		return found, fmt.Errorf("topic %s: the replica shows a wrong row of key %q", f.topic, key)
 	}
 	x.Scrub(ctx)
-	told, at, err := x.await(ctx, "what the scrub finds", mark, func(n note) bool { return n.verdict != nil && errors.Is(n.verdict.Err, client.ErrCorrupt) })
+	told, at, err := x.await(ctx, "what the scrub finds, or the opening", mark, note.corrupt)
 	if err != nil {
 		return found, err
 	}
-	found.At, found.After, found.Detected = told.verdict.At, told.at.Sub(flipped), true
-	if err := f.awaitRepair(ctx, x, &found, told, at); err != nil {
+	found.After, found.Detected = told.at.Sub(flipped), true
+	aside := told.event != nil
+	if aside {
+		err = f.awaitReplaced(ctx, x, &found, told, at)
+	} else {
+		found.At = told.verdict.At
+		err = f.awaitRepair(ctx, x, &found, told, at)
+	}
+	if err != nil {
 		return found, err
 	}
 	named := x.differing()
@@ -52,8 +59,26 @@ func (f *field) flip(ctx context.Context) (found Finding, err error) {
 		return found, err
 	}
 	now, ok, err := x.Get(ctx, []byte(key))
-	found.Exact = ok && bytes.Equal(now.Value, row.Value) && named[key] && int64(len(named)) == found.Keys
+	found.Exact = ok && bytes.Equal(now.Value, row.Value) && (aside || named[key] && int64(len(named)) == found.Keys)
 	return found, err
+}
+
+// corrupt tells whether a note says that stored rows are not what was applied: the verdict of a scrub, or the event of who could not even open them.
+func (n note) corrupt() bool {
+	return n.verdict != nil && errors.Is(n.verdict.Err, client.ErrCorrupt) || n.event != nil && n.event.Kind == client.CorruptionFound
+}
+
+// awaitReplaced measures how a table that could not be opened is replaced: where there are so few rows that all of them are in the block with the bit, it is
+// set aside, and a whole key frame is loaded, whatever the policy that lets it be opened at all.
+func (f *field) awaitReplaced(ctx context.Context, x *subject, found *Finding, told note, from int) error {
+	done, _, err := x.awaitEvent(ctx, from, client.Bootstrapped)
+	if err != nil {
+		return err
+	}
+	found.At, found.In, found.Method = done.event.Offset, done.at.Sub(told.at), client.ByFrame
+	found.Keys, found.Bytes = done.event.Rows, done.bytes-told.bytes
+	found.WholeFrame, err = f.s.wholeFrame(ctx, f.topic, done.event.Offset)
+	return err
 }
 
 // anyRow returns a row of the replica whose value is in its files as it is, once the replica is at the log's end.

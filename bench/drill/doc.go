@@ -25,7 +25,7 @@
 // catching up; of a program that compares its state with the log, those of its connections to both planes. Beside it stands what a whole key frame
 // takes, which is downloaded over such a connection too. Which keys differed is what the replica names (OnDifference); it is held to those that were
 // harmed. Of a block with a bit that has flipped no row can be read, so all that were in it are named: about 256 of the default size, however many
-// there are.
+// there are. Where the topic is so small that its table has one block, the table cannot be opened: it is set aside, and a whole key frame is loaded.
 //
 // The second proof of a repair is the next key frame, which is cut after each fault. At the end of the drill all replicas, those that were
 // broken and those that were not, have the digest of the log and of the state that was produced.

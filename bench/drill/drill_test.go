@@ -42,6 +42,25 @@ func requireNothingLeft(t *testing.T, cfg Config) {
 	require.Empty(t, left)
 }
 
+// The smallest topics are drilled too: where all rows are in the block with the flipped bit, the replica finds it when it is opened, and loads a key frame.
+func TestSmallestTopics(t *testing.T) {
+	for _, keys := range []int{KeysMin, 201, 300} {
+		cfg := small(t, Flipped)
+		cfg.Keys, cfg.Deltas = keys, keys/2
+		report := run(t, cfg)
+		require.True(t, report.OK(), "%d keys: %+v", keys, report)
+		f := report.Findings[0]
+		require.Equal(t, ByChecksum, f.By)
+		require.Positive(t, f.After)
+		require.Positive(t, f.In)
+		require.Positive(t, f.Bytes)
+		if keys == KeysMin {
+			require.Equal(t, client.ByFrame, f.Method)
+			require.EqualValues(t, keys, f.Keys)
+		}
+	}
+}
+
 // Each fault is found by what it should be found by, at the next key frame at the latest; the keys that differ are those that were harmed, and
 // no others; what is moved for it is little beside a whole frame, where it can be.
 func TestEveryFaultIsFoundAndPutRight(t *testing.T) {

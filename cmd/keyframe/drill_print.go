@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/keyframelog/keyframe/bench/drill"
+	"github.com/keyframelog/keyframe/client"
 )
 
 // faultTold is what people are told about a fault.
@@ -21,6 +22,9 @@ type faultTold struct {
 	what  string // what happened
 	why   string // and how it came out
 }
+
+// flippedByFrame is how a flipped bit comes out in a table so small that opening it reads the block.
+const flippedByFrame = "Its table could not be opened any more, and was set aside: a whole key frame was loaded."
 
 func faultsTold() map[drill.Fault]faultTold {
 	return map[drill.Fault]faultTold{
@@ -69,6 +73,9 @@ func printDrill(out io.Writer, report *drill.Report) error {
 	fmt.Fprintf(out, "\n%s\n", lines[0])
 	for i, line := range lines[1:] {
 		f := told[report.Findings[i].Fault]
+		if report.Findings[i].Fault == drill.Flipped && report.Findings[i].Method == client.ByFrame {
+			f.why = flippedByFrame
+		}
 		fmt.Fprintf(out, "%s\n    %s\n    %s\n", line, f.what, f.why)
 	}
 	fmt.Fprint(out, "\nAt and found at are offsets; after: from the fault to the verdict; bytes: of the repair, on the wire,\n"+

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 
 	"github.com/stretchr/testify/require"
@@ -87,6 +88,23 @@ func (x *modelTable) checkView(t fatal, cut int64, want oracleState, since int64
 	require.NoError(t, err)
 	defer v.Close()
 	x.compareView(t, v, want, since)
+	if cut != table.Current {
+		x.checkRowsSince(t, v, max(since, v.Horizon()))
+	}
+}
+
+// checkRowsSince holds the bound to the rows that there are.
+func (x *modelTable) checkRowsSince(t fatal, v *table.View, since int64) {
+	n := int64(0)
+	for _, err := range v.Offsets(since, true) {
+		require.NoError(t, err)
+		n++
+	}
+	for _, limit := range []int64{0, n, n + 3, math.MaxInt64 / 2} {
+		atMost, err := x.t.RowsSince(background, v.End(), since, limit)
+		require.NoError(t, err)
+		require.GreaterOrEqual(t, atMost, n, "since %d at %d, limit %d", since, v.End(), limit)
+	}
 }
 
 func (x *modelTable) compareView(t fatal, v *table.View, want oracleState, since int64) {

@@ -169,8 +169,9 @@ func (db *DB) register(t *Table) *Table {
 }
 
 func newTable(db *DB, ordinal uint32, m *meta) *Table {
-	t := &Table{db: db, ordinal: ordinal, id: m.id, limits: db.cfg.Limits, writer: make(chan struct{}, 1)}
+	t := &Table{db: db, ordinal: ordinal, id: m.id, limits: db.cfg.Limits, writer: make(chan struct{}, 1), counter: make(chan struct{}, 1)}
 	t.writer <- struct{}{}
+	t.counter <- struct{}{}
 	t.state.Store(m)
 	return t
 }

@@ -40,8 +40,10 @@ type Table struct {
 	limits  Limits
 	writer  chan struct{} // holds one token while nobody writes
 	dropped atomic.Bool
-	state   atomic.Pointer[meta] // what the last commit stored; never modified
-	holds   atomic.Uint64        // odd while an ingest is under way, see DB.hold
+	state   atomic.Pointer[meta]   // what the last commit stored; never modified
+	holds   atomic.Uint64          // odd while an ingest is under way, see DB.hold
+	counter chan struct{}          // holds one token while nobody counts, see RowsSince
+	counted atomic.Pointer[census] // of the frame that was counted last
 	reading sync.RWMutex
 	// guarded by reading
 	past *pebble.Iterator // while an ingest is under way: what was before, for readers to clone

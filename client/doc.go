@@ -21,8 +21,10 @@
 // applied, and up to 16 points, each an offset with the digest of the state there and the log start that it respects. The position comes first,
 // then the latest cuts at which the state was equal to the log; a Dir has both after a restart. The answer is one of
 //
-//   - CONTINUE: everything from the position on is in the log. Without a state and without any frame: begin empty.
-//   - DELTA: load what changed since the position, each key once, deletions included, and go on from the cut. It is applied as one.
+//   - CONTINUE: everything from the position on is in the log, and is read. Without a state and without any frame: begin empty.
+//   - DELTA: load what changed since the position, each key once, deletions included, and go on from the cut. It is applied as one. So it is where the
+//     log does not reach back to the position, and where it does, but has thousands of deltas more than there are rows that changed. Then nobody
+//     sees the deltas between, those who watch neither: who needs each of them reads the topic (Consumer).
 //   - FRAME: load the whole frame and go on from its cut.
 //   - REPAIR: a point differs from what the log was there. The log is followed on, and what differs is dealt with at the frame's cut or, where
 //     no frame lies above the position, where a comparison there finds it. Where the log does not reach back to the position, the frame is loaded.

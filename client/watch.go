@@ -16,7 +16,7 @@ const watchBatch = 256
 // reader that resumes from further back, or fell behind, first gets what changed since: each key once, as it is now, in no
 // particular order, deletions included; all of these but the last carry the old position in Next. A new state (new
 // bootstrap) comes as the difference between the states, keys that vanished as deletions. On a Dir store a key that changed several times within one
-// fetch comes once.
+// fetch comes once, and on any one that changed while the replica was away, where it was given what changed in place of the log.
 //
 // A position above the replica's own is waited for, since the replica may well be behind who saved it, as after a restart with an older state: nothing of
 // that partition comes before the replica is there, and nothing below. WaitFor tells how far it is. One above the log's end in the same incarnation is

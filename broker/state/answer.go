@@ -36,6 +36,7 @@ type resumption struct {
 	epoch       int32   // -1: not known
 	repairs     bool
 	repairAt    int64
+	weighed     weighed // see weigh
 }
 
 func (q *resumption) position() int64 { return q.points[0].offset }
@@ -48,9 +49,10 @@ type resumed struct {
 	from, since         int64
 	frame               *table.Frame // nil: none, and no lease
 	heldFrom, heldSince int64        // of the lease
+	orFollow            bool         // the log has everything from the position on, too
 }
 
-// decide finds the answer: O(1) in rows, from what is retained. epochEnd is that of the log.
+// decide finds the answer: O(1) in rows, from what is retained and what was weighed. epochEnd is that of the log.
 func (q *resumption) decide(r *keyframer.Retained, epochEnd func(int32) (int32, int64)) (resumed, error) {
 	if !q.hasState {
 		return q.whole(r, api.Answer_ANSWER_FRAME, 0, "there is no state yet")
@@ -81,7 +83,7 @@ func (q *resumption) decide(r *keyframer.Retained, epochEnd func(int32) (int32, 
 		return resumed{answer: api.Answer_ANSWER_REPAIR, from: position, since: position,
 			why: fmt.Sprintf("the state at %d differs from the log's, and no key frame lies above the position: ask with repair_at", at)}, nil
 	case position >= first:
-		return resumed{answer: api.Answer_ANSWER_CONTINUE, from: position, why: "the log has everything from the position on"}, nil
+		return q.follow(r), nil
 	case position < r.Horizon:
 		return q.belowHorizon(r)
 	}
@@ -89,8 +91,24 @@ func (q *resumption) decide(r *keyframer.Retained, epochEnd func(int32) (int32, 
 	if !ok || sound.Cut < first {
 		return resumed{}, missing(r, first)
 	}
-	return resumed{answer: api.Answer_ANSWER_DELTA, from: sound.Cut, since: position, frame: &sound, heldFrom: sound.Cut, heldSince: position,
-		why: fmt.Sprintf("the position %d lies below the first delta that is left, %d", position, first)}, nil
+	return q.delta(sound, fmt.Sprintf("the position %d lies below the first delta that is left, %d", position, first)), nil
+}
+
+// delta is what changed since the position, up to a frame.
+func (q *resumption) delta(f table.Frame, why string) resumed {
+	position := q.position()
+	return resumed{answer: api.Answer_ANSWER_DELTA, from: f.Cut, since: position, frame: &f, heldFrom: f.Cut, heldSince: position, why: why}
+}
+
+// follow is the log, which reaches back to the position, or what it comes to where that is much less.
+func (q *resumption) follow(r *keyframer.Retained) resumed {
+	position := q.position()
+	if f, ok := q.shortcut(r); ok && f.Cut == q.weighed.cut && q.weighed.rows <= rowsMax(f.Cut-position) {
+		a := q.delta(f, fmt.Sprintf("the log has %d offsets from the position %d to %d, which come to %d rows at most", f.Cut-position, position, f.Cut, q.weighed.rows))
+		a.orFollow = true
+		return a
+	}
+	return resumed{answer: api.Answer_ANSWER_CONTINUE, from: position, why: "the log has everything from the position on"}
 }
 
 // missing is why there is no frame to load at or above the first offset that the log has deltas of.

@@ -106,3 +106,47 @@ func TestDecide(t *testing.T) {
 		require.Equal(t, x.want, is, name)
 	}
 }
+
+// Where the log reaches back to the position, it is followed unless what changed is much less: four deltas for each row, beyond the first 8,192.
+func TestDecideWhatIsMuchLess(t *testing.T) {
+	const cut, since, deltas = 50_000, 1000, 49_000
+	const rowsMost = (deltas - 8192) / 4
+	for name, x := range map[string]struct {
+		position int64
+		weighed  weighed
+		change   func(*keyframer.Retained, *resumption)
+		delta    bool
+	}{
+		"few rows":                 {position: since, weighed: weighed{cut, 10}, delta: true},
+		"as many as may be":        {position: since, weighed: weighed{cut, rowsMost}, delta: true},
+		"one too many":             {position: since, weighed: weighed{cut, rowsMost + 1}},
+		"a short absence":          {position: cut - 8192, weighed: weighed{cut, 0}},
+		"the shortest that counts": {position: cut - 8193, weighed: weighed{cut, 0}, delta: true},
+		"nothing is known":         {position: since, weighed: weighed{-1, 0}},
+		"of another frame":         {position: since, weighed: weighed{cut - 1, 10}},
+		"at the first delta":       {position: since, weighed: weighed{cut, 10}, change: func(r *keyframer.Retained, _ *resumption) { r.Bounds.DeltaStart = since }, delta: true},
+		"at the horizon":           {position: since, weighed: weighed{cut, 10}, change: func(r *keyframer.Retained, _ *resumption) { r.Horizon = since }, delta: true},
+		"below the horizon":        {position: since, weighed: weighed{cut, 10}, change: func(r *keyframer.Retained, _ *resumption) { r.Horizon = since + 1 }},
+		"no frame":                 {position: since, weighed: weighed{cut, 10}, change: func(r *keyframer.Retained, _ *resumption) { r.Frames = nil }},
+	} {
+		r := &keyframer.Retained{Bounds: log.Bounds{LastStable: cut + 100}, Frames: []table.Frame{{Cut: 500}, {Cut: cut}}, Folded: table.Frame{Cut: cut}}
+		q := &resumption{hasState: true, sameLog: true, points: []point{{offset: x.position, digest: digestFrom(1)}}, epoch: -1, weighed: x.weighed}
+		if x.change != nil {
+			x.change(r, q)
+		}
+		got, err := q.decide(r, anyEpoch)
+		require.NoError(t, err, name)
+		require.Equal(t, x.delta, got.orFollow, name)
+		if !x.delta {
+			require.Equal(t, resumed{answer: api.Answer_ANSWER_CONTINUE, from: x.position, why: got.why}, got, name)
+			continue
+		}
+		frame := r.Frames[1]
+		require.Equal(t, resumed{answer: api.Answer_ANSWER_DELTA, from: cut, since: x.position, frame: &frame, heldFrom: cut, heldSince: x.position,
+			orFollow: true, why: got.why}, got, name)
+		require.NotEmpty(t, got.why)
+	}
+}
+
+// anyEpoch ends nowhere.
+func anyEpoch(int32) (int32, int64) { return -1, -1 }

@@ -34,6 +34,11 @@
 // differs (REPAIR), or begin anew for a reason (RESET). It compares the newest of the replica's points that is known here without a fold: a
 // retained frame's, or that of the table where it is folded to. Whatever names a frame comes with a lease (package lease), granted
 // in the moment in which the frame is looked up, and durable before the answer. RenewLease looks each time whether what the lease names is there.
+//
+// What changed is also the answer where the log does reach back to the position, but has at least four deltas for each row of it, beyond the first 8,192: a
+// replica that slept through many updates of few keys reads these keys and not the updates. The number of rows is bounded before (Table.RowsSince: one count
+// for a frame, whoever asks). Where all leases are out, or the rows cannot be counted, the log is followed.
+//
 // A repair wants a frame at or above the position: it is the one thing that Resume cuts for, one frame for all who ask.
 //
 // # Reads

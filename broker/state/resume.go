@@ -20,7 +20,8 @@ const (
 	resumeTries = 10
 )
 
-// Resume implements the call. It folds nothing, and cuts nothing but the frame that a repair is to be made at.
+// Resume implements the call. It folds nothing, cuts nothing but the frame that a repair is to be made at, and reads a table only to weigh what changed
+// against a long way through the log.
 func (s *service) Resume(ctx context.Context, req *connect.Request[api.ResumeRequest]) (*connect.Response[api.ResumeResponse], error) {
 	m := req.Msg
 	q, err := parseResume(m)
@@ -38,6 +39,9 @@ func (s *service) Resume(ctx context.Context, req *connect.Request[api.ResumeReq
 	q.sameLog = q.incarnation == p.Incarnation
 	if q.repairs && !m.Naming && s.cfg.Replicas.Disputed(t.ID, p.Index) {
 		return nil, refuseAt(api.Reason_REASON_DISPUTED, t, p, q.repairAt, "partition %d: %w", p.Index, repair.ErrDisputed)
+	}
+	if err := s.weigh(ctx, p, q); err != nil {
+		return nil, describe(t, p, err)
 	}
 	for try := 0; ; try++ {
 		answer, granted, err := s.resumeOnce(t, p, q)
@@ -75,12 +79,15 @@ func (s *service) resumeOnce(t *keyframer.Topic, p *keyframer.Partition, q *resu
 		if a.frame == nil {
 			return nil
 		}
-		answer.Frame = frameOf(t, p, tab, *a.frame)
 		l, err := s.cfg.Leases.Grant(lease.Terms{
 			Topic: t.Name, TopicID: t.ID, Partition: p.Index, Incarnation: p.Incarnation, Replica: q.replica, Instance: q.instance,
 			Cut: a.frame.Cut, Since: a.heldSince, From: a.heldFrom,
 		})
-		granted = &l
+		if errors.Is(err, lease.ErrTooMany) && a.orFollow {
+			answer = &api.ResumeResponse{Answer: api.Answer_ANSWER_CONTINUE, Why: "the log has everything from the position on, and all leases are out", From: q.position()}
+			return nil
+		}
+		answer.Frame, granted = frameOf(t, p, tab, *a.frame), &l
 		return leaseError(t.Name, p, err)
 	})
 	if err != nil {

@@ -32,7 +32,8 @@ const (
 	Answer_ANSWER_UNSPECIFIED Answer = 0
 	// Everything from the position on is in the log: follow it from there. Without a state: begin empty at from.
 	Answer_ANSWER_CONTINUE Answer = 1
-	// Load what changed since the position (GET .../frames/{cut}?since={since}), then follow the log from the cut.
+	// Load what changed since the position (GET .../frames/{cut}?since={since}), then follow the log from the cut. The log may have everything from the
+	// position on too: this is answered as well where what changed is much less than the deltas that led to it.
 	Answer_ANSWER_DELTA Answer = 2
 	// Load the frame (GET .../frames/{cut}), then follow the log from the cut.
 	Answer_ANSWER_FRAME Answer = 3

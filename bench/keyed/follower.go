@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -32,7 +33,7 @@ type Follower interface {
 
 // Cost is what was received.
 type Cost struct {
-	Records int64 // of Kafka's fetches, and rows of key frames
+	Records int64 // of Kafka's fetches, and rows of key frames and of what changed since a position
 	Bytes   int64 // in both directions, headers included
 }
 
@@ -137,10 +138,14 @@ func (c *consumer) Close() error { return nil }
 
 // replica is a Follower by key frames.
 type replica struct {
-	cfg  client.Config
-	wire *wire
-	rows atomic.Int64
-	r    *client.Replica
+	cfg     client.Config
+	wire    *wire
+	records atomic.Int64
+	r       *client.Replica
+
+	mu   sync.Mutex
+	told map[int32]time.Time // by partition, of the latest verdict that was told; guarded by mu
+	more chan struct{}       // closed with the next one; guarded by mu
 }
 
 // NewReplica keeps the copy in a directory, or in memory if there is none. Errors: the target has no state plane.
@@ -148,18 +153,52 @@ func NewReplica(t *target.Target, topic, dir string) (Follower, error) {
 	if t.StateURL == "" {
 		return nil, fmt.Errorf("%s has no state plane", t.Name)
 	}
-	r := &replica{wire: &wire{}}
+	r := &replica{wire: &wire{}, told: map[int32]time.Time{}, more: make(chan struct{})}
 	r.cfg = client.Config{Brokers: t.Brokers, StateURL: t.StateURL, Topic: topic, Store: client.Memory(), OnDrift: client.Halt,
-		HTTPClient: &http.Client{Transport: &http.Transport{DialContext: r.wire.dial}}, KafkaOptions: []kgo.Opt{kgo.WithHooks(r.wire)},
-		OnEvent: func(e client.Event) {
-			if e.Kind == client.Bootstrapped || e.Kind == client.CaughtUp { // one that is resumed says what it has
-				r.rows.Add(e.Rows)
-			}
-		}}
+		HTTPClient: &http.Client{Transport: &http.Transport{DialContext: r.wire.dial}}, KafkaOptions: []kgo.Opt{kgo.WithHooks(r.wire, fetched{&r.records})},
+		OnEvent: r.event, OnVerdict: r.verdict}
 	if dir != "" {
 		r.cfg.Store = client.Dir(dir)
 	}
 	return r, nil
+}
+
+// fetched counts the records of Kafka's fetches.
+type fetched struct{ n *atomic.Int64 }
+
+// OnFetchRecordBuffered implements kgo.HookFetchRecordBuffered.
+func (f fetched) OnFetchRecordBuffered(*kgo.Record) { f.n.Add(1) }
+
+// event counts the rows that were loaded; those of other events were there before.
+func (r *replica) event(e client.Event) {
+	if e.Kind == client.Bootstrapped || e.Kind == client.CaughtUp {
+		r.records.Add(e.Rows)
+	}
+}
+
+func (r *replica) verdict(v client.Verdict) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.told[v.Partition] = v.Time
+	close(r.more)
+	r.more = make(chan struct{})
+}
+
+// counted waits until a verdict was told: what happened to its partition before is told, and so counted, then.
+func (r *replica) counted(ctx context.Context, v client.Verdict) error {
+	for {
+		r.mu.Lock()
+		there, more := !r.told[v.Partition].Before(v.Time), r.more
+		r.mu.Unlock()
+		if there {
+			return nil
+		}
+		select {
+		case <-more:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 func (r *replica) CatchUp(ctx context.Context, ends load.Ends) (err error) {
@@ -177,6 +216,9 @@ func (r *replica) CatchUp(ctx context.Context, ends load.Ends) (err error) {
 		if v.Outcome != client.Equal {
 			return fmt.Errorf("partition %d is %s: %s", v.Partition, v.Outcome, v.Reason)
 		}
+		if err := r.counted(ctx, v); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -188,7 +230,7 @@ func (r *replica) Digest() (digest.Digest, error) {
 	return r.r.Digest()
 }
 
-func (r *replica) Cost() Cost { return Cost{r.rows.Load(), r.wire.bytes.Load()} }
+func (r *replica) Cost() Cost { return Cost{r.records.Load(), r.wire.bytes.Load()} }
 
 func (r *replica) Close() error {
 	if r.r == nil {

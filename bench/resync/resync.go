@@ -3,8 +3,8 @@
 //	cfg := resync.DefaultConfig()
 //	r, err := cfg.Run(ctx, t, bench.Silent)
 //
-// Who goes on reading the log reads all of it; a replica whose position was trimmed gets what changed, each key once. Its figures: the time until it is
-// current again, and what it received for that. What it holds in the end is compared with what was written.
+// Who goes on reading the log reads all of it; a replica gets what changed, each key once, where its position was trimmed or that is much less than the
+// log has. Its figures: the time until it is current again, and what it received for that. What it holds in the end is compared with what was written.
 package resync
 
 import (

@@ -18,7 +18,6 @@ type carried struct {
 	start int64 // of the log at the position: rows whose last delta lies below it have left
 	cut   int64
 	moved map[string]move
-	later map[string]move // what the log did above the position, where the cut lies below it, as far as that is known
 	// blind: what the log had at the position is not known any more, the start is that of the frame, and keys that have moved are not judged.
 	blind bool
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -317,4 +318,30 @@ func TestWrongFindingsAreNotLogged(t *testing.T) {
 			require.Equal(t, logged(before, g.log.stateAt(0, cut)), said.take())
 		})
 	}
+}
+
+// diffs counts how often the log is asked for what differs between two points.
+type diffs struct{ asked atomic.Int64 }
+
+func (c *diffs) RoundTrip(r *http.Request) (*http.Response, error) {
+	if strings.HasSuffix(r.URL.Path, "/Diff") {
+		c.asked.Add(1)
+	}
+	return http.DefaultTransport.RoundTrip(r)
+}
+
+// To name keys nothing is asked for that only tells what a repair would cost: what the log has done since to the keys that differ.
+func TestNamingAsksForNoCost(t *testing.T) {
+	g := newHaltRig(t, 1, DirFS(vfs.NewMem(), "replica"))
+	g.open()
+	g.drift(0)
+	require.NoError(t, g.r.Close())
+	g.tail.hold()
+	t.Cleanup(g.tail.release)
+	g.log.append(0, "later", "1")
+	var count diffs
+	g.cfg.HTTPClient = &http.Client{Transport: &count}
+	g.open()
+	g.requireEnded([]string{"a0", "c0"}, 0)
+	require.EqualValues(t, 1, count.asked.Load(), "from the frame below the position")
 }

@@ -14,7 +14,7 @@ type RepairCost struct {
 	Keys       int64 // to be put right, without those that differ and that what follows in the log overwrites, as far as that is known
 	Bytes      int64 // to be received
 	FrameBytes int64 // of keys and values of a whole key frame, in place of which that is
-	Refused    error // why the broker would give nothing to repair from (plane.ErrUnrepairable); nil: it would
+	Refused    error // why the broker would give nothing to repair from (plane.ErrUnrepairable); nil: it would, or is not asked
 }
 
 const (
@@ -35,19 +35,43 @@ func costOfWhole(log logInfo) RepairCost {
 
 // refusedIn is a cost of what is refused in a dispute.
 func (c RepairCost) refusedIn(log logInfo) RepairCost {
-	if log.info.Disputed && c.Refused == nil {
+	asked := c.Method != ByLog && c.Method != ByRows
+	if asked && log.info.Disputed && c.Refused == nil {
 		c.Refused = plane.ErrDisputed
 	}
 	return c
 }
 
-// repairCost is what it costs to put right the keys that differ at the position. spent is what it took to find them with a frame; there: a repair takes
-// the same frame. Else it is made at one above the position, where those differ that nothing has overwritten by then.
-func (c *carried) repairCost(keys []Difference, spent RepairCost, f plane.Frame, there bool) RepairCost {
+// overwritten tells of the keys that differ which the log has changed between the position and the cut that a repair is made at, where that is not the one
+// of the frame.
+func (v *dirVerifier) overwritten(ctx context.Context, here *carried, keys []Difference, f plane.Frame, mendAt int64) map[string]bool {
+	if mendAt == f.Cut || mendAt == here.from {
+		return nil
+	}
+	over := make(map[string]bool, len(keys))
+	for _, k := range keys {
+		over[string(k.Key)] = false
+	}
+	if err := v.call(ctx, func(ctx context.Context) error {
+		return v.plane.Diff(ctx, f.Partition, f.Incarnation, here.from, mendAt, func(x plane.Changed) error {
+			if _, differs := over[string(x.Key)]; differs {
+				over[string(x.Key)] = true
+			}
+			return nil
+		})
+	}); err != nil {
+		v.cfg.Logger.Warn("what the log has overwritten since is not known: a repair may cost less", "partition", f.Partition, "err", err)
+	}
+	return over
+}
+
+// repairCost is what it costs to put right the keys that differ at the position. spent is what it took to find them with a frame. A repair is made at a cut
+// at or above the position, of the same frame or another, where those differ that nothing has overwritten by then.
+func (c *carried) repairCost(keys []Difference, overwritten map[string]bool, spent RepairCost, f plane.Frame, mendAt int64) RepairCost {
 	left, moved := make([]Difference, 0, len(keys)), 0
 	for _, k := range keys {
 		_, is := c.moved[string(k.Key)]
-		_, over := c.later[string(k.Key)]
+		over := overwritten[string(k.Key)]
 		if is && !c.blind {
 			over = over || c.cut > c.from
 			moved++
@@ -61,7 +85,7 @@ func (c *carried) repairCost(keys []Difference, spent RepairCost, f plane.Frame,
 	switch {
 	case len(left) == 0 && len(keys) > 0:
 		cost.Method, cost.Bytes = ByLog, 0
-	case spent.Method != ByFrame && (moved > 0 || !there):
+	case spent.Method != ByFrame && (moved > 0 || mendAt != f.Cut):
 		cost = estimate(left, f)
 	}
 	cost.Keys, cost.FrameBytes, cost.Refused = int64(len(left)), f.Bytes, spent.Refused

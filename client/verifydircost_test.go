@@ -2,8 +2,11 @@ package client
 
 import (
 	"fmt"
+	"io"
+	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -44,6 +47,11 @@ func TestVerifyDirSaysWhatARepairTakes(t *testing.T) {
 	const rows, drifted = 2000, 40
 	key := func(i int) string { return fmt.Sprintf("k%04d", i) }
 	others := func(g *dirRig) { g.log.append(0, key(1500), "o", key(1501), "o", key(1502), "o") }
+	manyOthers := func(g *dirRig) {
+		for i := range 2 * drifted {
+			g.log.append(0, key(1000+i), "o")
+		}
+	}
 	over := func(g *dirRig, n int) {
 		for i := range n {
 			g.log.append(0, key(i), "over")
@@ -62,6 +70,13 @@ func TestVerifyDirSaysWhatARepairTakes(t *testing.T) {
 		"all were overwritten since":             {func(g *dirRig) { over(g, drifted) }, 0},
 		"some were overwritten since, and frame": {func(g *dirRig) { over(g, 10); g.log.cut(0) }, drifted - 10},
 		"all were overwritten since, and frame":  {func(g *dirRig) { over(g, drifted); g.log.cut(0) }, 0},
+		// What is nearest to a copy is not what it is repaired with.
+		"a frame there, and a later one":                {func(g *dirRig) { g.log.cut(0); others(g); g.log.cut(0) }, drifted},
+		"a frame there, some overwritten since, frame":  {func(g *dirRig) { g.log.cut(0); over(g, 10); g.log.cut(0) }, drifted - 10},
+		"a frame there, all overwritten since, frame":   {func(g *dirRig) { g.log.cut(0); over(g, drifted); g.log.cut(0) }, 0},
+		"a frame there, some overwritten above it":      {func(g *dirRig) { g.log.cut(0); over(g, 10) }, drifted},
+		"frames above, some overwritten between them":   {func(g *dirRig) { others(g); g.log.cut(0); over(g, 10); g.log.cut(0); over(g, 20) }, drifted},
+		"a frame far above, more overwritten behind it": {func(g *dirRig) { over(g, 10); manyOthers(g); g.log.cut(0); over(g, 20) }, drifted - 10},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := newDirRig(t, fold.LastValue)
@@ -156,4 +171,92 @@ func TestVerifyDirSaysThatAFrameIsLoaded(t *testing.T) {
 			}
 		})
 	}
+}
+
+// received counts the bytes of bodies.
+type received struct{ bytes atomic.Int64 }
+
+func (c *received) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := http.DefaultTransport.RoundTrip(r)
+	if err == nil && !strings.HasSuffix(r.URL.Path, "Report") {
+		resp.Body = &receivedBody{resp.Body, c}
+	}
+	return resp, err
+}
+
+type receivedBody struct {
+	io.ReadCloser
+	of *received
+}
+
+func (b *receivedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.of.bytes.Add(int64(n))
+	return n, err
+}
+
+// Where the position is no longer in the log, what has changed since is received too: twice where what is kept of the copy tells that it came to nothing.
+func TestVerifyDirSaysWhatARepairBehindTheTrimTakes(t *testing.T) {
+	g := newDirRig(t, fold.LastValue)
+	for i := range 2000 {
+		g.log.append(0, fmt.Sprintf("k%04d", i), strings.Repeat("v", 100))
+	}
+	position := g.log.cut(0)
+	copied := g.at(position)
+	copied["k0001"] = frame.Row{Key: []byte("k0001"), Value: []byte("wrong"), Offset: copied["k0001"].Offset}
+	g.store(copied, position, 0)
+	for i := range 1000 {
+		g.log.append(0, fmt.Sprintf("k%04d", 1000+i), fmt.Sprintf("w%0100d", i*7919))
+	}
+	g.log.cut(0)
+	g.log.trim(0)
+	d := g.verify()
+	require.Len(t, d.Differs, 1)
+	require.Equal(t, BySketch, d.Repair.Method)
+	var count received
+	g.cfg.HTTPClient = &http.Client{Transport: &count}
+	done := g.repair(t)
+	require.Equal(t, done.Keys, d.Repair.Keys)
+	require.InEpsilon(t, count.bytes.Load(), d.Repair.Bytes, 0.05)
+}
+
+// What takes nothing from the broker is not refused in a dispute: the log overwrites it.
+func TestVerifyDirSaysThatTheLogIsNotRefused(t *testing.T) {
+	g := newDirRig(t, fold.LastValue)
+	for i := range 100 {
+		g.log.append(0, fmt.Sprint("k", i), "1")
+	}
+	g.log.cut(0)
+	position := g.log.append(0, "k1", "2")
+	copied := g.at(position)
+	copied["k1"] = frame.Row{Key: []byte("k1"), Value: []byte("wrong"), Offset: copied["k1"].Offset}
+	g.store(copied, position, 0)
+	g.plane.dispute(true)
+	require.ErrorIs(t, g.verify().Repair.Refused, ErrDisputed)
+	g.log.append(0, "k1", "3")
+	g.log.cut(0)
+	d := g.verify()
+	require.Equal(t, ByLog, d.Repair.Method)
+	require.NoError(t, d.Repair.Refused)
+	require.Zero(t, g.repair(t).Method)
+}
+
+// Memory does not grow with how much the log has changed since: only the keys that differ are looked for among that.
+func TestVerifyDirKeepsWhatDiffersAlone(t *testing.T) {
+	g := newDirRig(t, fold.LastValue)
+	g.log.append(0, "a", "1", "b", "1", "c", "1")
+	g.log.cut(0)
+	position := g.log.append(0, "b", "2")
+	copied := g.at(position)
+	copied["a"] = frame.Row{Key: []byte("a"), Value: []byte("wrong"), Offset: copied["a"].Offset}
+	g.store(copied, position, 0)
+	g.log.append(0, "a", "2", "c", "2", "d", "2")
+	v, err := newDirVerifier(g.cfg)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, v.stores.close()) }()
+	logs, err := v.logs(dirContext(t), nil)
+	require.NoError(t, err)
+	f := newest(logs[0].frames)
+	over := v.overwritten(dirContext(t), &carried{from: position}, []Difference{{Key: []byte("a")}, {Key: []byte("b")}}, f, logs[0].info.LastStable)
+	require.Equal(t, map[string]bool{"a": true, "b": false}, over)
 }

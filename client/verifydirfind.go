@@ -53,11 +53,19 @@ func (v *dirVerifier) compareAbove(ctx context.Context, d DirVerdict, c *dirCopy
 		return d.is(Inconclusive, fmt.Sprintf("%s; rows below %d have expired since, and deltas may have been folded without them", gone, f.Start), nil), nil
 	}
 	d.Cause = c.cause()
+	received := since.Bytes
+	if c.keptAt(ours) != f.Digest {
+		received *= 2 // that it leads to another state than the log's is known when it has been received, and then that is judged
+	}
 	if ours == f.Digest {
-		d.Repair.Method = ByRehash
+		d.Repair = RepairCost{Method: ByRehash, Bytes: received, FrameBytes: f.Bytes}
 		return d.is(Drifted, gone+"; the digest that is kept of the rows is not theirs", nil), nil
 	}
-	return v.find(ctx, d.is(Drifted, gone+"; "+differs(ours, f.Digest), nil), here, *f, true)
+	d, err = v.find(ctx, d.is(Drifted, gone+"; "+differs(ours, f.Digest), nil), here, *f, f.Cut)
+	if d.Repair.Method != "" {
+		d.Repair.Bytes += received
+	}
+	return d, err
 }
 
 func lowestAbove(frames []plane.Frame, at int64) (lowest *plane.Frame) {
@@ -99,15 +107,23 @@ func (v *dirVerifier) since(ctx context.Context, c *dirCopy, f plane.Frame) (mov
 	return moved, body.At, nil
 }
 
-// find finds the keys that differ, and proves that it is these: with the log's rows in their place the copy has the log's digest. there: f is the frame that
-// a repair is made at.
-func (v *dirVerifier) find(ctx context.Context, d DirVerdict, here *carried, f plane.Frame, there bool) (DirVerdict, error) {
+// keptAt is the digest that a copy would keep where its stored rows would have another one.
+func (c *dirCopy) keptAt(stored digest.Digest) digest.Digest {
+	stored.Merge(c.kept)
+	return gapBetween(stored, c.stored)
+}
+
+// find finds the keys that differ, and proves that it is these: with the log's rows in their place the copy has the log's digest. mendAt: the cut that a
+// repair is made at.
+func (v *dirVerifier) find(ctx context.Context, d DirVerdict, here *carried, f plane.Frame, mendAt int64) (DirVerdict, error) {
 	keys, cost, err := v.findBySketch(ctx, here, f)
 	proof := newProof(v, d, keys)
 	switch {
 	case err == nil && proof.holds():
+		if v.differ == nil { // else nobody is told
+			cost = here.repairCost(keys, v.overwritten(ctx, here, keys, f, mendAt), cost, f, mendAt)
+		}
 		proof.handOver()
-		cost = here.repairCost(keys, cost, f, there)
 	case err == nil || ctx.Err() == nil && (!otherwise(err) || errors.Is(err, plane.ErrUnrepairable)):
 		if errors.Is(err, plane.ErrUnrepairable) {
 			cost.Refused = err

@@ -65,24 +65,23 @@ func (v *dirVerifier) compare(ctx context.Context, d DirVerdict, c *dirCopy, log
 	}
 	d.Cause = c.cause()
 	d = d.is(Drifted, differs(ours, logs), nil)
-	f, last := nearest(log.frames, c.at), newest(log.frames)
-	there := f.Cut >= c.at && f.Cut == last.Cut // the one to be repaired at
+	f, mendAt := nearest(log.frames, c.at), log.info.LastStable // where a frame is cut for a repair that finds none
+	if above := lowestAbove(log.frames, c.at+1); above != nil {
+		mendAt = above.Cut // the first that it comes by
+	} else if f.Cut == c.at {
+		mendAt = c.at
+	}
 	if len(log.frames) == 0 {
-		there = true
 		if f, err = v.cutAbove(ctx, c); err != nil {
 			return d, err
 		}
+		mendAt = f.Cut
 	}
 	here.cut = f.Cut
 	if here.moved, err = v.between(ctx, c, f.Cut); err != nil {
 		return d, err
 	}
-	if end := log.info.LastStable; f.Cut < c.at && c.at < end {
-		if here.later, err = v.between(ctx, c, end); err != nil {
-			v.cfg.Logger.Warn("what the log has overwritten since is not known: a repair may cost less", "partition", c.no, "err", err)
-		}
-	}
-	return v.find(ctx, d, here, f, there)
+	return v.find(ctx, d, here, f, mendAt)
 }
 
 func (v *dirVerifier) digestAt(ctx context.Context, c *dirCopy) (logs digest.Digest, start int64, err error) {

@@ -206,6 +206,9 @@ func (r *dirReport) costOf(v client.DirVerdict) error {
 		text = fmt.Sprintf("partition %d: a repair follows the log, which has overwritten what differs, and takes nothing else", v.Partition)
 	case client.ByRehash:
 		text = fmt.Sprintf("partition %d: a repair takes nothing but to store the digest of the rows", v.Partition)
+		if cost.Bytes > 0 {
+			text += fmt.Sprintf(", and to load what changed since, about %s", counted(cost.Bytes, "byte"))
+		}
 	case client.ByRows:
 		text = fmt.Sprintf("partition %d: a repair receives nothing: all rows can be read, and what leads to them is made anew", v.Partition)
 	}

@@ -42,7 +42,7 @@ const (
 	// Halt publishes the verdict, stops following the partition and names the keys that differ; Err tells why, and (ErrDisputed) whether replicas agree
 	// against the broker. Stopped is told when the keys of other partitions that are about to be compared are named too, which takes half a minute at most
 	// but for the naming. A Dir remembers that: where the log has only a whole frame for it when it is opened again, with Halt, it stays as it is
-	// (*ReplaceRefusedError) until it is equal, or was opened with another policy.
+	// (*ReplaceRefusedError) until it is equal, or a frame has taken its place with another policy.
 	Halt
 	// Rebootstrap publishes the verdict, names the keys that differ, and loads a key frame at or above the position anew, but none while replicas agree
 	// against the broker.

@@ -165,6 +165,10 @@ func (p *partition) beginEarliest(ctx context.Context) error {
 	}
 	start := topic.starts[p.no]
 	id := identity{TopicID: topic.id, Partition: p.no}
+	info := plane.Partition{TopicID: topic.id}
+	if old := p.atStake(); old != nil {
+		info.Incarnation = old.identity().Incarnation // without a state plane nobody tells of another
+	}
 	if p.r.plane != nil {
 		l, err := p.listed(ctx)
 		if err != nil {
@@ -178,7 +182,10 @@ func (p *partition) beginEarliest(ctx context.Context) error {
 		if start > l.DeltaStart && (l.Newest != nil || l.Failure != "" || !topic.fold.WholeValues()) {
 			return p.beginListed(ctx, l, l.Newest)
 		}
-		id.TopicID, id.Incarnation = l.TopicID, l.Incarnation
+		id.TopicID, id.Incarnation, info = l.TopicID, l.Incarnation, l.Partition
+	}
+	if err := p.mayTakePlace(info, nil, false); err != nil {
+		return err
 	}
 	s, err := p.r.stores.empty(id, start, topic.fold)
 	if err != nil {

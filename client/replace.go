@@ -8,12 +8,13 @@ import (
 	"github.com/keyframelog/keyframe/client/plane"
 )
 
-// ReplaceRefusedError ends a partition that the log has only a whole key frame for, where that must not take the place of the copy. The copy stays as it is.
+// ReplaceRefusedError ends a partition that the log has only a whole key frame for, or what it still holds, where that must not take the place of the copy. The
+// copy stays as it is.
 // Why wraps
 //
 //   - ErrDisputed: replicas agree with one another and not with the broker, so that the copy may be the better one, whatever the policy. When that is
 //     settled (keyframe replica settle) the replica goes on once it is opened again. Who gives the copy up removes its directory;
-//   - ErrDrifted: the copy differs from the log, and the policy is Halt. With any other policy the frame takes its place, as with keyframe repair --dir.
+//   - ErrDrifted: the copy differs from the log, and the policy is Halt. With any other policy it takes its place, as with keyframe repair --dir.
 type ReplaceRefusedError struct {
 	Position int64 // of the copy: everything below it is applied
 	Frame    int64 // the cut of the key frame; -1: of none in particular
@@ -23,7 +24,7 @@ type ReplaceRefusedError struct {
 }
 
 func (e *ReplaceRefusedError) Error() string {
-	which, then := "a whole key frame", "open it with another policy than Halt, or repair it, and the frame takes its place"
+	which, then := "another state", "open it with another policy than Halt, or repair it, and that takes its place"
 	if e.Frame >= 0 {
 		which = fmt.Sprintf("the whole key frame at %d", e.Frame)
 	}

@@ -191,6 +191,26 @@ func TestNoFrameInPlaceOfACopyThatHalted(t *testing.T) {
 	}
 }
 
+// Without a state plane, too, it stays as it is: what the log still holds does not take its place.
+func TestNothingInPlaceOfACopyThatHaltedWithoutAPlane(t *testing.T) {
+	g := newDriftRig(t, 500, DirFS(vfs.NewMem(), "replica"))
+	at := g.halted()
+	want := g.onDisk()
+	g.below()
+	g.cfg.StateURL, g.cfg.From = "", FromEarliest
+	g.forget()
+	g.open()
+	g.await("the end", func() bool { return g.count(Stopped) == 1 })
+	var refused *ReplaceRefusedError
+	require.ErrorAs(t, g.r.Err(), &refused)
+	require.Equal(t, at, g.r.stores.haltedAt(0))
+	require.NoError(t, g.r.Close())
+	require.Equal(t, want, g.onDisk())
+	g.cfg.OnDrift = Report
+	g.open()
+	g.requireState(0)
+}
+
 // That a copy differed is over when it is equal to the log at its position, or above: repaired, or by what followed in the log.
 func TestACopyThatIsEqualAgainIsReplaced(t *testing.T) {
 	for name, policy := range map[string]Policy{"repaired": Repair, "overwritten": Report} {

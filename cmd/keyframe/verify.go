@@ -192,7 +192,7 @@ func (r *dirReport) costOf(v client.DirVerdict) error {
 		return nil
 	}
 	r.cost.Keys, r.cost.Bytes, r.cost.FrameBytes = r.cost.Keys+cost.Keys, r.cost.Bytes+cost.Bytes, r.cost.FrameBytes+cost.FrameBytes
-	text := fmt.Sprintf("partition %d: a repair takes about %d bytes for %d keys by %s; a whole key frame has %d", v.Partition, cost.Bytes, cost.Keys, cost.Method, cost.FrameBytes)
+	text := fmt.Sprintf("partition %d: a repair takes about %d bytes for %s by %s; a whole key frame has %d", v.Partition, cost.Bytes, counted(cost.Keys, "key"), cost.Method, cost.FrameBytes)
 	switch cost.Method {
 	case client.ByFrame:
 		text = fmt.Sprintf("partition %d: a repair loads a whole key frame", v.Partition)

@@ -341,7 +341,10 @@ func TestNamingAsksForNoCost(t *testing.T) {
 	g.log.append(0, "later", "1")
 	var count diffs
 	g.cfg.HTTPClient = &http.Client{Transport: &count}
-	g.open()
-	g.requireEnded([]string{"a0", "c0"}, 0)
+	r, err := openReplica(testContext(t), g.cfg.withDefaults(), g.tail)
+	require.NoError(t, err)
+	<-g.ended
+	require.Equal(t, []string{"a0", "c0"}, g.named)
+	require.NoError(t, r.Close())
 	require.EqualValues(t, 1, count.asked.Load(), "from the frame below the position")
 }

@@ -169,6 +169,9 @@
 // whether the stored rows are still what was applied. So does a pass in the background, at Config.ScrubRate, over all rows of a partition
 // after the other: a row that memory or disk changed is the Event CorruptionFound, whatever the log says, and is repaired as a drift is, or as
 // else the Policy says (Report reports it once). In memory the rows are summed up and the sum compared; on disk each row is compared with its index entry.
+// The digest that is compared with the log is kept beside the rows. So once rows are known to be corrupt, a comparison that finds it equal is the verdict
+// error, with ErrCorrupt, until they were repaired, another state took their place, or all rows, hashed anew, are what was applied. That they are corrupt is
+// known as long as the replica is open.
 //
 // # What a producer has said
 //

@@ -50,6 +50,7 @@ type partition struct {
 	repairs atomic.Int64                 // how many there were
 
 	lastNamed atomic.Pointer[naming] // nil: no keys that differ were named since we were equal
+	rotten    atomic.Pointer[rotten] // nil: no row is known to be rotten
 
 	checks atomic.Int64 // comparisons that were asked for or are under way, and verdicts that are not acted upon yet
 
@@ -224,7 +225,7 @@ func (p *partition) wait(ctx context.Context) (restart, bool) {
 		if !ok {
 			continue
 		}
-		if again.Stop(); v.Outcome == Error {
+		if again.Stop(); v.Outcome == Error && !errors.Is(v.Err, ErrCorrupt) { // which no other comparison would say better
 			again.Reset(p.r.cfg.Retry << min(failed, 5))
 			failed++
 		} else {

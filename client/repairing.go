@@ -124,6 +124,7 @@ func (p *partition) reindexed() bool {
 	if !done {
 		return false
 	}
+	p.rotten.Store(nil)
 	p.mend(RepairResult{Cut: s.position(), Cause: LocalCorruption, Method: ByRows}, began)
 	p.askNow()
 	return true
@@ -207,15 +208,15 @@ func (p *partition) seek(ctx context.Context, o *repairOrder) (goOn bool, err er
 func (p *partition) repairAt(ctx context.Context, c *comparison, told bool) error {
 	began, f := p.r.cfg.Now(), c.plane.Of
 	if err := c.rehash(); err != nil {
-		p.r.event(Event{Kind: CorruptionFound, Partition: p.no, Offset: f.Cut, Err: fmt.Errorf("%w: they cannot be read: %w", ErrCorrupt, err)})
+		p.corruption(c.s, f.Cut, fmt.Errorf("%w: they cannot be read: %w", ErrCorrupt, err))
 		return err
 	}
 	switch n := len(c.lost); {
 	case told:
 	case n > 0:
-		p.r.event(Event{Kind: CorruptionFound, Partition: p.no, Offset: f.Cut, Err: fmt.Errorf("%w: %d of them cannot be read", ErrCorrupt, n)})
+		p.corruption(c.s, f.Cut, fmt.Errorf("%w: %d of them cannot be read", ErrCorrupt, n))
 	case c.stored != c.kept:
-		p.r.event(Event{Kind: CorruptionFound, Partition: p.no, Offset: f.Cut, Err: fmt.Errorf("%w: %s", ErrCorrupt, differs(c.stored, c.kept))})
+		p.corruption(c.s, f.Cut, fmt.Errorf("%w: %s", ErrCorrupt, differs(c.stored, c.kept)))
 	}
 	done := RepairResult{Cut: f.Cut, Cause: c.cause()}
 	d, method, err := c.mend(ctx, p.patch)
@@ -240,6 +241,7 @@ func (p *partition) patch(c *comparison, d findings) error {
 	if err := c.s.patch(d.puts, d.deletes, c.plane.Of.Digest); err != nil {
 		return err
 	}
+	p.rotten.Store(nil)
 	if c.s.perRecord() || p.watched {
 		p.history.replace(p.way(d, c.s.identity(), position), position, position)
 	} // else the first watcher begins the history

@@ -124,9 +124,11 @@ func (w *reporter) event(e Event) {
 		return
 	}
 	var verified verifiedCut // of a state that was stored, or is followed on
-	known := false
-	if p := w.r.partitions[e.Partition]; p != nil && e.Kind == Resumed {
-		verified, known = p.lastVerified()
+	known, rotten := false, false
+	if p := w.r.partitions[e.Partition]; p != nil {
+		if rotten = p.rot() != nil; e.Kind == Resumed {
+			verified, known = p.lastVerified()
+		}
 	}
 	kept := w.keptCopy(e)
 	w.mu.Lock()
@@ -165,6 +167,11 @@ func (w *reporter) event(e Event) {
 		x.Phase = state.PhaseFollowing
 	case RepairFailed:
 		x.Phase = state.PhaseFollowing // unless a frame is loaded, which is told next
+	case CorruptionFound:
+		if !rotten {
+			return // what took the place of it is told
+		}
+		rottenIn(x, e)
 	case Stopped:
 		x.Phase = state.PhaseHalted
 		kept.into(x)

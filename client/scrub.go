@@ -26,21 +26,16 @@ type scrubbed struct {
 
 // runScrub hashes the rows of one partition after the other at the configured rate, and begins anew after a pause.
 func (r *Replica) runScrub(ctx context.Context) {
-	told := map[int32]rows{}
 	for r.cfg.ScrubRate > 0 && plane.Wait(ctx, r.cfg.scrubPause) == nil {
-		r.scrubAll(ctx, told)
+		r.scrubAll(ctx)
 	}
 }
 
-// scrubAll is one pass over each partition. told are states that stay as they are, so that once is enough.
-func (r *Replica) scrubAll(ctx context.Context, told map[int32]rows) {
+// scrubAll is one pass over each partition.
+func (r *Replica) scrubAll(ctx context.Context) {
 	for _, no := range r.numbers {
-		p := r.partitions[no]
-		if !p.followed() || told[no] != nil && p.rows() == told[no] {
-			continue // what is being repaired or replaced need not be told again
-		}
-		if s := p.scrubOnce(ctx); r.cfg.OnDrift == Report {
-			told[no] = s
+		if p := r.partitions[no]; p.followed() { // what is being repaired or replaced need not be told again
+			p.scrubOnce(ctx)
 		}
 	}
 }
@@ -57,7 +52,7 @@ func (p *partition) scrubOnce(ctx context.Context) (corrupt rows) {
 	if s == nil {
 		return nil
 	}
-	pass := s.scrubPass()
+	pass, was := s.scrubPass(), p.rotten.Load()
 	for p.rows() == s {
 		n, found, done, err := pass(scrubRows)
 		switch {
@@ -67,9 +62,12 @@ func (p *partition) scrubOnce(ctx context.Context) (corrupt rows) {
 			}
 			return nil
 		case found.damage != nil:
-			p.corrupted(s, found)
+			if p.r.cfg.OnDrift != Report || p.rot() == nil { // such rows stay: it was told
+				p.corrupted(s, found)
+			}
 			return s
 		case done:
+			p.sound(was)
 			return nil
 		}
 		if plane.Wait(ctx, time.Duration(n)*time.Second/time.Duration(p.r.cfg.ScrubRate)) != nil {
@@ -81,7 +79,7 @@ func (p *partition) scrubOnce(ctx context.Context) (corrupt rows) {
 
 // scrub hashes all rows at once, and does what the policy says if they are not what was applied.
 func (p *partition) scrub() Verdict {
-	s := p.rows()
+	s, was := p.rows(), p.rotten.Load()
 	stored, kept, at, err := s.scrub()
 	switch {
 	case errors.Is(err, table.ErrCorrupt):
@@ -92,6 +90,8 @@ func (p *partition) scrub() Verdict {
 	v := p.verdict(at, Equal, stored, kept, "", nil)
 	if err != nil {
 		v.Outcome, v.Reason, v.Err = Error, "the rows cannot be read", err
+	} else {
+		p.sound(was)
 	}
 	v.Scrub = true
 	p.tell(v)
@@ -103,6 +103,7 @@ func (p *partition) corrupted(s rows, found scrubbed) Verdict {
 	v := p.verdict(found.at, Drifted, found.stored, found.kept, ErrCorrupt.Error(), found.damage)
 	v.Scrub = true
 	if p.rows() == s { // else it is gone already
+		p.rotted(s, v.Err)
 		p.tell(v)
 		p.act(restart{event: CorruptionFound, err: v.Err}, v, repairOrder{rehash: true})
 	}

@@ -153,11 +153,10 @@ func TestScrubTellsOnce(t *testing.T) {
 		row, _, err := r.Get(testContext(t), []byte("a"))
 		require.NoError(t, err)
 		row.Value[0] ^= 1
-		told := map[int32]rows{}
-		r.scrubAll(testContext(t), told)
+		r.scrubAll(testContext(t))
 		g.await("the corruption", func() bool { _, ok := g.saw(CorruptionFound); return ok })
 		for range 3 {
-			r.scrubAll(testContext(t), told)
+			r.scrubAll(testContext(t))
 		}
 		require.Equal(t, want, g.outcomes()[Drifted], "%v", policy)
 		require.NoError(t, r.Close())

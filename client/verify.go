@@ -22,7 +22,9 @@ func (p *partition) judgeLocked(f plane.Frame, ours digest.Digest) Verdict {
 	switch {
 	case ours == f.Digest:
 		p.start.Store(max(f.Start, p.start.Load())) // without rows of ours that it passes
-		p.verifiedLocked(point{f.Cut, ours, f.Start})
+		if p.rot() == nil {
+			p.verifiedLocked(point{f.Cut, ours, f.Start})
+		}
 		return p.verdict(f.Cut, Equal, ours, f.Digest, "", nil)
 	case f.Start != p.start.Load():
 		// Retention took rows out of the frame that no record tells us of: we need the frame.
@@ -195,8 +197,10 @@ func (p *partition) compareNow(ctx context.Context) Verdict {
 	case ours != logs:
 		return is(Drifted, logs, differs(ours, logs), nil)
 	}
-	p.verifiedHere(s, point{at, ours, start})
-	return is(Equal, logs, "", nil)
+	if p.rot() == nil {
+		p.verifiedHere(s, point{at, ours, start})
+	}
+	return p.judged(is(Equal, logs, "", nil))
 }
 
 // publish tells of verdicts, and acts on drift as the policy says. Not to be called with mu held.
@@ -236,6 +240,7 @@ func (p *partition) pauseIfBehind() {
 
 // tell makes a verdict known and does nothing about it. Not to be called with mu held.
 func (p *partition) tell(v Verdict) {
+	v = p.judged(v)
 	if v.Outcome == Equal && !v.Scrub {
 		p.equalAt(v.At)
 	}

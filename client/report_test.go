@@ -336,11 +336,11 @@ func TestDriftIsToldBeforeItIsUndone(t *testing.T) {
 				return b
 			}
 			g.plane.fault.Store(&fault)
-			var early atomic.Bool
+			var early, said atomic.Bool
 			before := func(m *state.ReportRequest) {
 				if slices.ContainsFunc(m.Partitions, func(x *state.ReplicaPartition) bool {
 					return x.Outcome == state.Outcome_OUTCOME_DRIFTED && x.Bootstraps == 1
-				}) {
+				}) && !said.Swap(true) { // what else is told of it may come while the frame does
 					select {
 					case <-loaded:
 						early.Store(true)

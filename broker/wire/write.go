@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"net"
 	"sync"
 	"time"
 )
@@ -176,8 +175,7 @@ func (c *Conn) write(buffers [][]byte) error {
 		if err := c.nc.SetWriteDeadline(time.Now().Add(c.s.cfg.WriteTimeout)); err != nil {
 			return err
 		}
-		v := net.Buffers(group)
-		n, err := v.WriteTo(c.nc)
+		n, err := writeVector(c.nc, group)
 		c.s.metrics.bytesOut.Add(float64(n))
 		if err != nil {
 			return err

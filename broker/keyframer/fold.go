@@ -92,7 +92,7 @@ func (p *Partition) folded(fold table.Fold, err error) {
 	case stopped != nil || errors.Is(err, ErrClosed):
 		return
 	case ofOneTable(err):
-		p.fail(p.Damaged(err))
+		p.failFor(err)
 		return
 	default:
 		p.logger.Error("a fold failed and is tried again", "end", fold.End, "attempt", retries, "error", err)

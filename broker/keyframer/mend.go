@@ -17,10 +17,24 @@ func isDamage(err error) bool {
 // Damaged is told what a read of the partition's rows has failed with, and returns it. Where rows are damaged on disk, it is dealt with as if a
 // scrub had found them, and the error is ErrDamaged, and says what is done about it.
 func (p *Partition) Damaged(err error) error {
+	said := p.describe(err)
+	if isDamage(err) && !errors.Is(err, ErrDamaged) {
+		p.k.rot(p, err)
+	}
+	return said
+}
+
+// failFor ends folding for an error, and then has damage dealt with: who waits for a fold is told why it failed, and not that the topic is opened again.
+func (p *Partition) failFor(err error) {
+	p.fail(p.describe(err))
+	_ = p.Damaged(err)
+}
+
+// describe says of damage that it is ErrDamaged, and what is done about it.
+func (p *Partition) describe(err error) error {
 	if !isDamage(err) || errors.Is(err, ErrDamaged) {
 		return err
 	}
-	p.k.rot(p, err)
 	advice := "its log no longer has them: its operator runs keyframe check, and restores them from a backup"
 	switch {
 	case p.unmendable.Load():

@@ -27,7 +27,7 @@ func (p *Partition) step(ctx context.Context) (again bool, wakeMs int64) {
 			return false, 0 // the partition is about to be removed, or the process stops
 		}
 		if err != nil {
-			p.fail(p.Damaged(err))
+			p.failFor(err)
 		}
 		return err == nil, 0
 	case doFold:

@@ -63,28 +63,24 @@ func (c Config) Validate() error {
 }
 
 // Run implements bench.Workload. A consumer whose state is not what was written fails it.
-func (c Config) Run(ctx context.Context, t *target.Target, p bench.Progress) (r *result.Result, err error) {
-	if err := c.Validate(); err != nil {
-		return nil, err
-	}
-	r = result.New("bootstrap", c)
-	topic, err := t.Create(ctx, c.Compacted())
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, topic.Drop(ctx)) }()
+func (c Config) Run(ctx context.Context, t *target.Target, p bench.Progress) (*result.Result, error) {
+	return t.Measure(ctx, "bootstrap", c, c.Compacted(), func(topic *target.Created, r *result.Result) error { return c.on(ctx, t, topic, r, p) })
+}
+
+// on is the run on its topic.
+func (c Config) on(ctx context.Context, t *target.Target, topic *target.Created, r *result.Result, p bench.Progress) error {
 	source, err := keyed.NewSource(t, c.Name, c.Shape, c.Producer)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer source.Close()
 	meter, err := t.Meter()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	p.Phase("every key once", c.Keys, "records")
 	if err := source.Each(ctx, p.At); err != nil {
-		return nil, err
+		return err
 	}
 	var steps []Step
 	for _, updates := range c.Updates {
@@ -92,21 +88,21 @@ func (c Config) Run(ctx context.Context, t *target.Target, p bench.Progress) (r 
 		p.Phase("updates", n, "records")
 		behind := c.behindCut(t, n)
 		if err := source.Update(ctx, n-behind, p.At); err != nil {
-			return nil, err
+			return err
 		}
 		if err := meter.Stop(); err != nil {
-			return nil, err
+			return err
 		}
 		s, err := c.measure(ctx, t, topic, source, behind, p)
 		if err != nil {
-			return nil, fmt.Errorf("after %d updates: %w", updates, err)
+			return fmt.Errorf("after %d updates: %w", updates, err)
 		}
 		s.Updates = updates
 		steps = append(steps, s)
 	}
 	AddSteps(r, steps)
 	meter.AddAs(r, "while writing, ", c.Updates[len(c.Updates)-1]*c.RecordBytes())
-	return r.End(t.Describe(topic.Durability)), nil
+	return nil
 }
 
 // behindCut is how many of n updates come after the key frame that is asked for: some where a Kafka client is to read it.

@@ -48,26 +48,22 @@ func (c Config) Validate() error {
 }
 
 // Run implements bench.Workload. A record too few or too many fails it.
-func (c Config) Run(ctx context.Context, t *target.Target, p bench.Progress) (r *result.Result, err error) {
-	if err := c.Validate(); err != nil {
-		return nil, err
-	}
-	r = result.New("consume", c)
-	topic, err := t.Create(ctx, c.Topic)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, topic.Drop(ctx)) }()
+func (c Config) Run(ctx context.Context, t *target.Target, p bench.Progress) (*result.Result, error) {
+	return t.Measure(ctx, "consume", c, c.Topic, func(topic *target.Created, r *result.Result) error { return c.on(ctx, t, topic, r, p) })
+}
+
+// on is the run on its topic.
+func (c Config) on(ctx context.Context, t *target.Target, topic *target.Created, r *result.Result, p bench.Progress) error {
 	n := c.Bytes / c.RecordBytes()
 	if err := c.fill(ctx, t, n, p); err != nil {
-		return nil, err
+		return err
 	}
 	if _, _, err := t.Settle(ctx); err != nil {
-		return nil, err
+		return err
 	}
 	ends, err := topic.Ends(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for _, reading := range []struct {
 		name string
@@ -78,15 +74,15 @@ func (c Config) Run(ctx context.Context, t *target.Target, p bench.Progress) (r 
 		}
 		if reading.cold {
 			if err := probe.DropCaches(); err != nil {
-				return nil, err
+				return err
 			}
 		}
 		p.Phase(reading.name, n, "records")
 		if err := c.read(ctx, t, r, reading.name, ends, n, p); err != nil {
-			return nil, fmt.Errorf("%s: %w", reading.name, err)
+			return fmt.Errorf("%s: %w", reading.name, err)
 		}
 	}
-	return r.End(t.Describe(topic.Durability)), nil
+	return nil
 }
 
 func (c Config) fill(ctx context.Context, t *target.Target, n int64, p bench.Progress) error {

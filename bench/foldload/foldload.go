@@ -49,47 +49,43 @@ func (c Config) Validate() error {
 }
 
 // Run implements bench.Workload.
-func (c Config) Run(ctx context.Context, t *target.Target, p bench.Progress) (r *result.Result, err error) {
-	if err := c.Validate(); err != nil {
-		return nil, err
-	}
-	r = result.New("fold", c)
-	topic, err := t.Create(ctx, c.Compacted())
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, topic.Drop(ctx)) }()
+func (c Config) Run(ctx context.Context, t *target.Target, p bench.Progress) (*result.Result, error) {
+	return t.Measure(ctx, "fold", c, c.Compacted(), func(topic *target.Created, r *result.Result) error { return c.on(ctx, t, topic, r, p) })
+}
+
+// on is the run on its topic.
+func (c Config) on(ctx context.Context, t *target.Target, topic *target.Created, r *result.Result, p bench.Progress) error {
 	source, err := keyed.NewSource(t, c.Name, c.Shape, c.Producer)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer source.Close()
 	meter, err := t.Meter()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	p.Phase("updates", c.Updates, "records")
 	rates := result.Sample(time.Second, func() float64 { return float64(source.Acked()) })
 	began := time.Now()
 	if err := source.Update(ctx, c.Updates, p.At); err != nil {
-		return nil, err
+		return err
 	}
 	took := time.Since(began)
 	series := rates.Rates("acknowledged", "records/s")
 	r.Add("records", float64(c.Updates)/took.Seconds(), "records/s", result.Higher)
 	p.Phase("until it is current", 0, "")
 	if err := c.current(ctx, t, r, topic); err != nil {
-		return nil, err
+		return err
 	}
 	if err := meter.Stop(); err != nil {
-		return nil, err
+		return err
 	}
 	if t.Process != nil {
 		r.Add("broker CPU per record", float64(meter.CPU().Microseconds())/float64(c.Updates), "us", result.Lower)
 	}
 	meter.Add(r, c.Updates*c.RecordBytes())
 	r.Series = append(r.Series, series)
-	return r.End(t.Describe(topic.Durability)), nil
+	return nil
 }
 
 // current waits until the state is that of the log's end.

@@ -68,36 +68,32 @@ func (c Config) records() int64 { return int64((c.Warmup + c.Duration).Seconds()
 const late = 30 * time.Second
 
 // Run implements bench.Workload. A record that is refused, or does not come, fails it.
-func (c Config) Run(ctx context.Context, t *target.Target, p bench.Progress) (r *result.Result, err error) {
-	if err := c.Validate(); err != nil {
-		return nil, err
-	}
-	r = result.New("latency", c)
-	topic, err := t.Create(ctx, c.Topic)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, topic.Drop(ctx)) }()
+func (c Config) Run(ctx context.Context, t *target.Target, p bench.Progress) (*result.Result, error) {
+	return t.Measure(ctx, "latency", c, c.Topic, func(_ *target.Created, r *result.Result) error { return c.on(ctx, t, r, p) })
+}
+
+// on is the run on its topic.
+func (c Config) on(ctx context.Context, t *target.Target, r *result.Result, p bench.Progress) error {
 	tables, err := c.Tables()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	producer, err := t.Client(c.Options(c.Name)...)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer producer.Close()
 	consumer, err := t.Client(load.ConsumerOptions(kgo.ConsumeTopics(c.Name))...)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer consumer.Close()
 	if err := c.join(ctx, producer, consumer, tables); err != nil {
-		return nil, err
+		return err
 	}
 	meter, err := t.Meter()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	began := time.Now()
 	run := &run{Config: c, began: began, counts: began.Add(c.Warmup), acked: result.NewHistogram(), arrived: result.NewHistogram()}
@@ -108,20 +104,20 @@ func (c Config) Run(ctx context.Context, t *target.Target, p bench.Progress) (r 
 	p.Phase("at a rate", int64((c.Warmup + c.Duration).Seconds()), "s")
 	if err := run.send(ctx, producer, tables.Records(1), p); err != nil {
 		stop()
-		return nil, errors.Join(err, <-arrived)
+		return errors.Join(err, <-arrived)
 	}
 	elapsed := time.Since(began)
 	deadline := time.AfterFunc(late, stop)
 	err = <-arrived
 	deadline.Stop()
 	if err := errors.Join(err, meter.Stop()); err != nil {
-		return nil, fmt.Errorf("%d of %d records have come: %w", run.got.Load(), c.records(), err)
+		return fmt.Errorf("%d of %d records have come: %w", run.got.Load(), c.records(), err)
 	}
 	r.Latencies(run.arrived.Latency("end to end"))
 	r.Latencies(run.acked.Latency("acknowledged"))
 	r.Add("rate", float64(c.records())/elapsed.Seconds(), "records/s", "")
 	meter.Add(r, c.records()*c.RecordBytes())
-	return r.End(t.Describe(topic.Durability)), nil
+	return nil
 }
 
 // join sends a record, and returns when the consumer has it: nothing is measured before both are there.

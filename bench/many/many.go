@@ -58,35 +58,31 @@ func (c Config) producer() load.Producer {
 }
 
 // Run implements bench.Workload. A record that the broker refuses fails it.
-func (c Config) Run(ctx context.Context, t *target.Target, p bench.Progress) (r *result.Result, err error) {
-	if err := c.Validate(); err != nil {
-		return nil, err
-	}
-	r = result.New("many", c)
-	topic, err := t.Create(ctx, c.Topic)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, topic.Drop(ctx)) }()
+func (c Config) Run(ctx context.Context, t *target.Target, p bench.Progress) (*result.Result, error) {
+	return t.Measure(ctx, "many", c, c.Topic, func(_ *target.Created, r *result.Result) error { return c.on(ctx, t, r, p) })
+}
+
+// on is the run on its topic.
+func (c Config) on(ctx context.Context, t *target.Target, r *result.Result, p bench.Progress) (err error) {
 	tables, err := c.Tables()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	writers := make([]*writer, c.Clients)
 	for i := range writers {
 		cl, err := t.Client(append(c.producer().Options(c.Name), kgo.RecordPartitioner(kgo.ManualPartitioner()))...)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		defer cl.Close()
 		writers[i] = &writer{cl: cl, records: tables.Records(uint64(i)), took: result.NewHistogram()}
 	}
 	if err := c.warm(ctx, writers); err != nil {
-		return nil, err
+		return err
 	}
 	meter, err := t.Meter()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	p.Phase(fmt.Sprintf("%d partitions", c.Partitions), int64(c.Duration.Seconds()), "s")
 	began := time.Now()
@@ -103,7 +99,7 @@ func (c Config) Run(ctx context.Context, t *target.Target, p bench.Progress) (r 
 	}
 	elapsed := time.Since(began)
 	if err := errors.Join(err, ctx.Err(), meter.Stop()); err != nil {
-		return nil, err
+		return err
 	}
 	took := result.NewHistogram()
 	for _, w := range writers {
@@ -113,7 +109,7 @@ func (c Config) Run(ctx context.Context, t *target.Target, p bench.Progress) (r 
 	r.Latencies(took.Latency("acknowledged"))
 	r.Add("broker CPU per record", float64(meter.CPU().Microseconds())/float64(max(sent, 1)), "us", result.Lower)
 	meter.Add(r, 0)
-	return r.End(t.Describe(topic.Durability)), nil
+	return nil
 }
 
 // warm sends one record to every partition, so that connections and logs are open.

@@ -52,30 +52,26 @@ func (c Config) Validate() error {
 }
 
 // Run implements bench.Workload. A record that the broker refuses fails it.
-func (c Config) Run(ctx context.Context, t *target.Target, p bench.Progress) (r *result.Result, err error) {
-	if err := c.Validate(); err != nil {
-		return nil, err
-	}
-	r = result.New("produce", c)
-	topic, err := t.Create(ctx, c.Topic)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, topic.Drop(ctx)) }()
+func (c Config) Run(ctx context.Context, t *target.Target, p bench.Progress) (*result.Result, error) {
+	return t.Measure(ctx, "produce", c, c.Topic, func(_ *target.Created, r *result.Result) error { return c.on(ctx, t, r, p) })
+}
+
+// on is the run on its topic.
+func (c Config) on(ctx context.Context, t *target.Target, r *result.Result, p bench.Progress) error {
 	tables, err := c.Tables()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	clients := make([]*kgo.Client, c.Producers)
 	for i := range clients {
 		if clients[i], err = t.Client(c.Options(c.Name)...); err != nil {
-			return nil, err
+			return err
 		}
 		defer clients[i].Close()
 	}
 	meter, err := t.Meter()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	p.Phase("produce", int64(c.Duration.Seconds()), "s")
 	run := &run{Config: c, tables: tables, began: time.Now(), progress: p}
@@ -83,7 +79,7 @@ func (c Config) Run(ctx context.Context, t *target.Target, p bench.Progress) (r 
 	elapsed, err := run.all(ctx, clients)
 	rates := throughput.Rates("acknowledged", "MB/s")
 	if err := errors.Join(err, meter.Stop()); err != nil {
-		return nil, err
+		return err
 	}
 	records := run.acked.Load()
 	bytes := records * c.RecordBytes()
@@ -93,19 +89,19 @@ func (c Config) Run(ctx context.Context, t *target.Target, p bench.Progress) (r 
 		p.Phase("settle", 0, "")
 		took, ok, err := t.Settle(ctx)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if ok {
 			r.Add("settled throughput", float64(bytes)/1e6/(elapsed+took).Seconds(), "MB/s", result.Higher)
 			r.Add("settling", took.Seconds(), "s", result.Lower)
 			if err := meter.Stop(); err != nil {
-				return nil, err
+				return err
 			}
 		}
 	}
 	meter.Add(r, bytes)
 	r.Series = append(r.Series, rates)
-	return r.End(t.Describe(topic.Durability)), nil
+	return nil
 }
 
 // run is one that is under way.

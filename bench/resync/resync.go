@@ -53,67 +53,63 @@ func (c Config) Validate() error {
 }
 
 // Run implements bench.Workload. A consumer whose state is not what was written fails it.
-func (c Config) Run(ctx context.Context, t *target.Target, p bench.Progress) (r *result.Result, err error) {
-	if err := c.Validate(); err != nil {
-		return nil, err
-	}
-	r = result.New("resync", c)
-	topic, err := t.Create(ctx, c.Compacted())
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, topic.Drop(ctx)) }()
+func (c Config) Run(ctx context.Context, t *target.Target, p bench.Progress) (*result.Result, error) {
+	return t.Measure(ctx, "resync", c, c.Compacted(), func(topic *target.Created, r *result.Result) error { return c.on(ctx, t, topic, r, p) })
+}
+
+// on is the run on its topic.
+func (c Config) on(ctx context.Context, t *target.Target, topic *target.Created, r *result.Result, p bench.Progress) (err error) {
 	source, err := keyed.NewSource(t, c.Name, c.Shape, c.Producer)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer source.Close()
 	follower, done, err := c.follower(t)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer func() { err = errors.Join(err, follower.Close(), done()) }()
 
 	p.Phase("every key once", c.Keys, "records")
 	if err := source.Each(ctx, p.At); err != nil {
-		return nil, err
+		return err
 	}
 	p.Phase("first copy", 0, "")
 	if _, err := c.catchUp(ctx, topic, follower, source); err != nil {
-		return nil, fmt.Errorf("the first copy: %w", err)
+		return fmt.Errorf("the first copy: %w", err)
 	}
 	if err := follower.Close(); err != nil {
-		return nil, err
+		return err
 	}
 	p.Phase("asleep", c.Updates, "records")
 	if err := c.goOn(ctx, t, source, p); err != nil {
-		return nil, err
+		return err
 	}
 	if c.Settle {
 		p.Phase("settle", 0, "")
 		if _, _, err := t.Settle(ctx); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	before := follower.Cost()
 	meter, err := t.Meter()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	p.Phase("awake", 0, "")
 	took, err := c.catchUp(ctx, topic, follower, source)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	cost := follower.Cost().Sub(before)
 	if err := meter.Stop(); err != nil {
-		return nil, err
+		return err
 	}
 	r.Add("resync", took.Seconds(), "s", result.Lower)
 	r.Add("received", float64(cost.Bytes)/1e6, "MB", result.Lower)
 	r.Add("records read", float64(cost.Records), "records", result.Lower)
 	r.Add("broker CPU", meter.CPU().Seconds(), "s", result.Lower)
-	return r.End(t.Describe(topic.Durability)), nil
+	return nil
 }
 
 // follower keeps its copy where it outlives the sleep. done removes it.

@@ -63,36 +63,32 @@ func (c Config) records() int64 { return int64(c.Duration.Seconds() * float64(c.
 const late = time.Minute
 
 // Run implements bench.Workload.
-func (c Config) Run(ctx context.Context, t *target.Target, p bench.Progress) (r *result.Result, err error) {
-	if err := c.Validate(); err != nil {
-		return nil, err
-	}
-	r = result.New("soak", c)
-	topic, err := t.Create(ctx, c.Compacted())
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, topic.Drop(ctx)) }()
+func (c Config) Run(ctx context.Context, t *target.Target, p bench.Progress) (*result.Result, error) {
+	return t.Measure(ctx, "soak", c, c.Compacted(), func(topic *target.Created, r *result.Result) error { return c.on(ctx, t, topic, r, p) })
+}
+
+// on is the run on its topic.
+func (c Config) on(ctx context.Context, t *target.Target, topic *target.Created, r *result.Result, p bench.Progress) (err error) {
 	run, err := c.open(ctx, t)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer func() { err = errors.Join(err, run.close()) }()
 	meter, err := t.Meter()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	p.Phase("at a rate", int64(c.Duration.Seconds()), "s")
 	if err := run.all(ctx, p); err != nil {
-		return nil, err
+		return err
 	}
 	elapsed := max(time.Since(run.began), c.Duration)
 	if err := meter.Stop(); err != nil {
-		return nil, err
+		return err
 	}
 	p.Phase("compare", 0, "")
 	if err := run.compare(ctx, topic); err != nil {
-		return nil, err
+		return err
 	}
 	r.Add("records", float64(c.records())/elapsed.Seconds(), "records/s", result.Higher)
 	r.Latencies(run.arrived.all.Latency("end to end"))
@@ -103,5 +99,5 @@ func (c Config) Run(ctx context.Context, t *target.Target, p bench.Progress) (r 
 	if n, ok := run.state.equal(); ok {
 		r.Add("times equal to the log", float64(n), "", "") // as many as key frames were cut
 	}
-	return r.End(t.Describe(topic.Durability)), nil
+	return nil
 }

@@ -9,7 +9,7 @@ import (
 func Quantity(v float64) string {
 	switch a := math.Abs(v); {
 	case a >= 1000:
-		return grouped(strconv.FormatFloat(math.Round(v), 'f', 0, 64))
+		return Grouped(int64(math.Round(v)))
 	case a >= 100:
 		return strconv.FormatFloat(v, 'f', 0, 64)
 	case a >= 10:
@@ -18,7 +18,9 @@ func Quantity(v float64) string {
 	return strconv.FormatFloat(v, 'f', 2, 64)
 }
 
-func grouped(digits string) string {
+// Grouped writes a number in groups of three digits: 1,234,567.
+func Grouped(n int64) string {
+	digits := strconv.FormatInt(n, 10)
 	var out []byte
 	for i := range digits {
 		if left := len(digits) - i; i > 0 && left%3 == 0 && digits[i-1] != '-' {
@@ -33,7 +35,7 @@ func grouped(digits string) string {
 func Ratio(v float64) string {
 	switch {
 	case v >= 100:
-		return grouped(strconv.FormatFloat(v, 'f', 0, 64))
+		return Grouped(int64(math.Round(v)))
 	case v >= 10:
 		return strconv.FormatFloat(v, 'f', 1, 64)
 	case v >= 0.1:

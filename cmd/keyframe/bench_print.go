@@ -17,6 +17,9 @@ import (
 	"github.com/keyframelog/keyframe/bench/result"
 )
 
+// grouped is a number for eyes: 1,234,567.
+var grouped = report.Grouped
+
 // measured runs something that is measured, shows how far it is, prints what it found, and writes the report if one is wanted.
 func measured(cmd *cobra.Command, c *config, dir string, run func(context.Context, bench.Progress) (report.Data, error)) error {
 	ctx, out, stop := whileRead(cmd.Context(), cmd.OutOrStdout())

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strconv"
 	"strings"
 	"time"
 
@@ -151,19 +150,6 @@ func encodeDrill(cmd *cobra.Command, c *config, format string, report *drill.Rep
 		return err
 	}
 	return errors.Join(out.row(report.OK(), report.Took.Microseconds(), faults, topics), out.close())
-}
-
-// grouped is a number for eyes: 1,234,567.
-func grouped(n int64) string {
-	digits := strconv.FormatInt(n, 10)
-	var out []byte
-	for i := range digits {
-		if left := len(digits) - i; i > 0 && left%3 == 0 && digits[i-1] != '-' {
-			out = append(out, ',')
-		}
-		out = append(out, digits[i])
-	}
-	return string(out)
 }
 
 // took is a duration for eyes, in three digits or so.

@@ -175,6 +175,33 @@ func TestHaltingAsksForFrames(t *testing.T) {
 	g.requireEnded([]string{"a0", "a1", "c0", "c1"}, 0, 1)
 }
 
+// A comparison at a partition's own position that is under way counts, though no frame is known that would call for it.
+func TestHaltingWaitsForAComparison(t *testing.T) {
+	g := newHaltRig(t, 2, Memory())
+	g.open()
+	g.drift(0)
+	g.drift(1)
+	asked, held := make(chan struct{}), make(chan struct{})
+	release := sync.OnceFunc(func() { close(held) })
+	t.Cleanup(release)
+	before := func() {
+		close(asked)
+		<-held
+	}
+	g.plane.before.Store(&before)
+	g.r.partitions[1].askNow()
+	<-asked
+	g.log.cut(0)
+	g.awaitHalted(0)
+	select {
+	case <-g.ended:
+		t.Fatal("partition 1 is being compared")
+	case <-time.After(50 * time.Millisecond): // who does not wait has ended sooner
+	}
+	release()
+	g.requireEnded([]string{"a0", "a1", "c0", "c1"}, 0, 1)
+}
+
 // A partition that has not reached the cut of a frame that is known is waited for, until it has; for so long, or until the replica closes.
 func TestHaltingWaitsForCuts(t *testing.T) {
 	behind := func(t *testing.T, wait time.Duration) *haltRig {

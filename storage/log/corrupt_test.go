@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -70,6 +71,9 @@ func filesOf(t *testing.T, fs vfs.FS, suffix string) (paths []string) {
 	for _, name := range names {
 		path := fs.PathJoin("/data/log", name)
 		info, err := fs.Stat(path)
+		if errors.Is(err, os.ErrNotExist) {
+			continue // it was deleted meanwhile
+		}
 		require.NoError(t, err)
 		if strings.HasSuffix(name, suffix) && info.Size() > 0 {
 			paths = append(paths, path)

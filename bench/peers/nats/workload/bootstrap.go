@@ -44,23 +44,23 @@ func (c Bootstrap) Validate() error {
 }
 
 // Run implements Workload. A client that does not hold what was put fails it.
-func (c Bootstrap) Run(ctx context.Context, p Peer, progress bench.Progress) (r *result.Result, err error) {
-	if err := c.Validate(); err != nil {
-		return nil, err
-	}
-	r = result.New("bootstrap", c)
-	bucket, source, err := c.begin(ctx, p, c.Shape)
+func (c Bootstrap) Run(ctx context.Context, p Peer, progress bench.Progress) (*result.Result, error) {
+	return c.run(ctx, p, "bootstrap", c, func(bucket *kv.Bucket, r *result.Result) error { return c.on(ctx, p, bucket, r, progress) })
+}
+
+// on is the run on its bucket.
+func (c Bootstrap) on(ctx context.Context, p Peer, bucket *kv.Bucket, r *result.Result, progress bench.Progress) error {
+	source, err := keyed.SourceTo(c.Shape, bucket.Fill(c.Publish))
 	if err != nil {
-		return nil, err
+		return err
 	}
-	defer func() { err = errors.Join(err, bucket.Drop(ctx)) }()
 	meter, err := p.Target.Meter()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	progress.Phase("every key once", c.Keys, "records")
 	if err := source.Each(ctx, progress.At); err != nil {
-		return nil, err
+		return err
 	}
 	var steps []bootstrap.Step
 	var ways map[kv.Via]compare.Spread // of the last step
@@ -68,14 +68,14 @@ func (c Bootstrap) Run(ctx context.Context, p Peer, progress bench.Progress) (r 
 		n := updates - source.Sent()
 		progress.Phase("updates", n, "records")
 		if err := source.Update(ctx, n, progress.At); err != nil {
-			return nil, err
+			return err
 		}
 		if err := errors.Join(stored(ctx, bucket, source), meter.Stop()); err != nil {
-			return nil, err
+			return err
 		}
 		var s bootstrap.Step
 		if s, ways, err = c.measure(ctx, bucket, source, progress); err != nil {
-			return nil, fmt.Errorf("after %d updates: %w", updates, err)
+			return fmt.Errorf("after %d updates: %w", updates, err)
 		}
 		s.Updates = updates
 		steps = append(steps, s)
@@ -85,7 +85,7 @@ func (c Bootstrap) Run(ctx context.Context, p Peer, progress bench.Progress) (r 
 		r.Add("by "+string(via), ways[via].Median, "s", result.Lower)
 	}
 	meter.AddAs(r, "while writing, ", c.Updates[len(c.Updates)-1]*c.RecordBytes())
-	return c.end(r, p), nil
+	return nil
 }
 
 // measure has clients bootstrap, by each way in turn. s is of the way that was faster.

@@ -37,23 +37,19 @@ func (c Produce) Validate() error {
 }
 
 // Run implements Workload. A put that the server refuses, or acknowledges and does not have, fails it.
-func (c Produce) Run(ctx context.Context, p Peer, progress bench.Progress) (r *result.Result, err error) {
-	if err := c.Validate(); err != nil {
-		return nil, err
-	}
-	r = result.New("produce", c)
+func (c Produce) Run(ctx context.Context, p Peer, progress bench.Progress) (*result.Result, error) {
+	return c.run(ctx, p, "produce", c, func(bucket *kv.Bucket, r *result.Result) error { return c.on(ctx, p, bucket, r, progress) })
+}
+
+// on is the run on its bucket.
+func (c Produce) on(ctx context.Context, p Peer, bucket *kv.Bucket, r *result.Result, progress bench.Progress) error {
 	tables, err := c.Tables()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	bucket, err := kv.Create(ctx, p.URL, c.Name, c.Sync)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, bucket.Drop(ctx)) }()
 	meter, err := p.Target.Meter()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	progress.Phase("produce", int64(c.Duration.Seconds()), "s")
 	var acked atomic.Int64
@@ -62,14 +58,14 @@ func (c Produce) Run(ctx context.Context, p Peer, progress bench.Progress) (r *r
 	err = bucket.Put(ctx, c.Publish, c.forDuration(&began, tables.Records(1)), &acked)
 	elapsed, rates := time.Since(began), throughput.Rates("acknowledged", "MB/s")
 	if err := errors.Join(err, meter.Stop()); err != nil {
-		return nil, err
+		return err
 	}
 	_, put, err := bucket.Stored(ctx)
 	if err == nil && int64(put) != acked.Load() {
 		err = fmt.Errorf("%d puts were acknowledged, the bucket has had %d", acked.Load(), put)
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
 	bytes := acked.Load() * c.RecordBytes()
 	r.Add("throughput", float64(bytes)/1e6/elapsed.Seconds(), "MB/s", result.Higher)
@@ -78,19 +74,19 @@ func (c Produce) Run(ctx context.Context, p Peer, progress bench.Progress) (r *r
 		progress.Phase("settle", 0, "")
 		took, ok, err := p.Target.SettleIn(ctx, p.Dir)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if ok {
 			r.Add("settled throughput", float64(bytes)/1e6/(elapsed+took).Seconds(), "MB/s", result.Higher)
 			r.Add("settling", took.Seconds(), "s", result.Lower)
 		}
 		if err := meter.Stop(); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	meter.Add(r, bytes)
 	r.Series = append(r.Series, rates)
-	return c.end(r, p), nil
+	return nil
 }
 
 // lookEvery is how many records are made between two looks at the clock.

@@ -42,40 +42,40 @@ func (c Resync) Validate() error {
 }
 
 // Run implements Workload. A client that does not hold what was put fails it.
-func (c Resync) Run(ctx context.Context, p Peer, progress bench.Progress) (r *result.Result, err error) {
-	if err := c.Validate(); err != nil {
-		return nil, err
-	}
-	r = result.New("resync", c)
-	bucket, source, err := c.begin(ctx, p, c.Shape)
+func (c Resync) Run(ctx context.Context, p Peer, progress bench.Progress) (*result.Result, error) {
+	return c.run(ctx, p, "resync", c, func(bucket *kv.Bucket, r *result.Result) error { return c.on(ctx, p, bucket, r, progress) })
+}
+
+// on is the run on its bucket.
+func (c Resync) on(ctx context.Context, p Peer, bucket *kv.Bucket, r *result.Result, progress bench.Progress) error {
+	source, err := keyed.SourceTo(c.Shape, bucket.Fill(c.Publish))
 	if err != nil {
-		return nil, err
+		return err
 	}
-	defer func() { err = errors.Join(err, bucket.Drop(ctx)) }()
 	progress.Phase("every key once", c.Keys, "records")
 	if err := source.Each(ctx, progress.At); err != nil {
-		return nil, err
+		return err
 	}
 	progress.Phase("first copy", 0, "")
 	var clients []*asleep
 	for _, via := range c.Via.Each() {
 		a := &asleep{via: via, Follower: bucket.Follow(via)}
 		if err := a.wake(ctx, p, bucket, source); err != nil {
-			return nil, fmt.Errorf("the first copy: %w", err)
+			return fmt.Errorf("the first copy: %w", err)
 		}
 		clients = append(clients, a)
 	}
 	progress.Phase("asleep", c.Updates, "records")
 	if err := source.UpdateSome(ctx, c.Updates, c.Changed, progress.At); err != nil {
-		return nil, err
+		return err
 	}
 	if err := stored(ctx, bucket, source); err != nil {
-		return nil, err
+		return err
 	}
 	progress.Phase("awake", 0, "")
 	for _, a := range clients {
 		if err := a.wake(ctx, p, bucket, source); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	best := slices.MinFunc(clients, func(a, b *asleep) int { return int(a.took - b.took) })
@@ -86,7 +86,7 @@ func (c Resync) Run(ctx context.Context, p Peer, progress bench.Progress) (r *re
 	for _, a := range clients {
 		r.Add("by "+string(a.via), a.took.Seconds(), "s", result.Lower)
 	}
-	return c.end(r, p), nil
+	return nil
 }
 
 // asleep is a client that wakes now and then.

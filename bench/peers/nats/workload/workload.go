@@ -13,7 +13,6 @@ import (
 
 	"github.com/keyframelog/keyframe/bench"
 	"github.com/keyframelog/keyframe/bench/keyed"
-	"github.com/keyframelog/keyframe/bench/load"
 	"github.com/keyframelog/keyframe/bench/peers/nats/kv"
 	"github.com/keyframelog/keyframe/bench/peers/nats/server"
 	"github.com/keyframelog/keyframe/bench/result"
@@ -72,17 +71,24 @@ func (b Bucket) Validate() error {
 	return nil
 }
 
-// begin makes the bucket, and who writes it.
-func (b Bucket) begin(ctx context.Context, p Peer, shape load.Shape) (*kv.Bucket, *keyed.Source, error) {
+// run has a workload measured on a bucket of its own, which is dropped afterwards, also where that was interrupted. workload is its name, and cfg what it was
+// configured with.
+func (b Bucket) run(ctx context.Context, p Peer, workload string, cfg interface{ Validate() error }, on func(*kv.Bucket, *result.Result) error) (
+	r *result.Result, err error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	r = result.New(workload, cfg)
+	r.Machine.Client = clientVersion()
 	bucket, err := kv.Create(ctx, p.URL, b.Name, b.Sync)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	source, err := keyed.SourceTo(shape, bucket.Fill(b.Publish))
-	if err != nil {
-		return nil, nil, errors.Join(err, bucket.Drop(ctx))
+	defer func() { err = errors.Join(err, bucket.Drop(ctx)) }()
+	if err := on(bucket, r); err != nil {
+		return nil, err
 	}
-	return bucket, source, nil
+	return r.End(p.Target.Describe(b.Sync.Durability())), nil
 }
 
 // stored holds what the bucket has against what was acknowledged: a put that is lost or doubled fails the run.
@@ -95,10 +101,4 @@ func stored(ctx context.Context, bucket *kv.Bucket, source *keyed.Source) error 
 		return fmt.Errorf("%d puts of %d keys were acknowledged, the bucket has had %d and holds %d", source.Acked(), keys, put, held)
 	}
 	return nil
-}
-
-// end says what the result is of.
-func (b Bucket) end(r *result.Result, p Peer) *result.Result {
-	r.Machine.Client = clientVersion()
-	return r.End(p.Target.Describe(b.Sync.Durability()))
 }

@@ -138,7 +138,9 @@ func (w *reporter) event(e Event) {
 	case Bootstrapped, CaughtUp:
 		x.Phase = state.PhaseFollowing
 		x.Bootstraps++ // all of its rows are the log's now, or some, whatever they were before
-		replaced(x, e)
+		if !rotten || e.Kind == Bootstrapped {
+			replaced(x, e)
+		}
 	case Resumed:
 		x.Phase = state.PhaseFollowing
 		if known && x.VerifiedMs == 0 {

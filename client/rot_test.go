@@ -31,7 +31,7 @@ func rotsInMemory(t *testing.T, policy Policy) (g *rig, flip func()) {
 	return g, flip
 }
 
-// requireRotten requires that no comparison says that the replica is equal, in the program and to the broker.
+// requireRotten requires that the replica is wrong by every comparison, in the program and as the broker is told, ever since it was first.
 func (g *rig) requireRotten() {
 	g.t.Helper()
 	v := g.r.Verify(testContext(g.t))[0]
@@ -42,7 +42,7 @@ func (g *rig) requireRotten() {
 		if parts[i].Outcome == state.Outcome_OUTCOME_ERROR {
 			require.Contains(g.t, parts[i].Reason, ErrCorrupt.Error())
 			for _, x := range parts[i:] {
-				require.NotEqual(g.t, state.Outcome_OUTCOME_EQUAL, x.Outcome)
+				require.Equal(g.t, state.Outcome_OUTCOME_ERROR, x.Outcome)
 			}
 			break
 		}
@@ -70,6 +70,25 @@ func TestRottenRowsAreNotEqual(t *testing.T) {
 	g.awaitTold("that it is equal", func(x *state.ReplicaPartition) bool {
 		return x.Outcome == state.Outcome_OUTCOME_EQUAL && x.Compared.Offset == cut
 	})
+}
+
+// Nor is one that then catches up, its position having been trimmed: what came is the log's, and what was rotten is still there.
+func TestRottenRowsAreNotEqualOnceCaughtUp(t *testing.T) {
+	g, _ := rotsInMemory(t, Report)
+	awaitFollowing(t, g.r.partitions[0])
+	before, _ := g.r.partitions[0].lastVerified()
+	g.log.append(0, "x", "1")
+	require.NoError(t, g.r.WaitFor(testContext(t), 0, 4))
+	g.tail.hold()
+	g.log.append(0, "c", "1", "c", "-")
+	g.log.cut(0)
+	g.log.trim(0)
+	g.tail.release()
+	g.await("what changed", func() bool { return g.count(CaughtUp) == 1 })
+	g.awaitTold("that it has caught up", func(x *state.ReplicaPartition) bool { return x.Bootstraps == 2 })
+	g.requireRotten()
+	now, _ := g.r.partitions[0].lastVerified()
+	require.Equal(t, before, now, "nothing was verified since")
 }
 
 // Nor is one that has halted because of them.

@@ -44,10 +44,14 @@ func (p *partition) catchUp(ctx context.Context, a plane.Answer, s rows, unprove
 		p.r.event(Event{Kind: Resumed, Partition: p.no, Offset: a.Frame.Cut})
 		return nil
 	}
-	proved := point{a.Frame.Cut, a.Frame.Digest, a.Frame.Start}
-	p.proved(proved)
+	proved := &point{a.Frame.Cut, a.Frame.Digest, a.Frame.Start}
+	if p.rot() == nil {
+		p.proved(*proved)
+	} else {
+		proved = nil // the digest, which is kept beside the rows, has proved nothing of those that are rotten
+	}
 	p.log.Info("loaded what changed", "since", a.Since, "cut", a.Frame.Cut, "rows", changes, "bytes", body.At,
 		"took", p.r.cfg.Now().Sub(began).Round(time.Millisecond))
-	p.r.event(Event{Kind: CaughtUp, Partition: p.no, Offset: a.Frame.Cut, Rows: changes, proved: &proved})
+	p.r.event(Event{Kind: CaughtUp, Partition: p.no, Offset: a.Frame.Cut, Rows: changes, proved: proved})
 	return nil
 }

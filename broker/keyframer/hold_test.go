@@ -154,7 +154,7 @@ func TestTombstonesThatAreHeldDoNotExpire(t *testing.T) {
 	settings.DeltaRetentionMs, settings.DeleteRetentionMs = 0, 0
 	n.clock.advance(time.Millisecond)
 	n.settle(settings)
-	n.eventually("trimmed", func() bool { return l.Bounds().DeltaStart == 40 && cuts(n.table(0))[0] == 40 })
+	n.eventually("trimmed", func() bool { return l.Bounds().DeltaStart == 40 && n.metric("keyframe_trims_total") == 1 }) // in both halves: the table has its time
 	n.clock.advance(time.Hour)
 	n.settle(settings)
 	n.eventually("the others expire", func() bool { return n.table(0).Horizon() == 30 })
@@ -202,7 +202,7 @@ func TestRetainedIsRetained(t *testing.T) {
 		}
 	})
 	p := n.partition(0)
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for i := 0; i < 300 || l.Bounds().DeltaStart <= 3 && time.Now().Before(deadline); i++ { // until there was a trim beside it
 		var held table.Frame
 		require.NoError(t, p.Retain(func(r keyframer.Retained) error {

@@ -338,9 +338,10 @@ func TestRepairFromAFrameThatWasSuperseded(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, former.Pub, f.Pub)
 
-	changed := n.changed()
+	topic, ok := n.k.Topic(topicName)
+	require.True(t, ok)
 	require.NoError(t, n.logs[0].HideBelow(t.Context(), 1))
-	<-changed
+	n.eventually(topic, func(f *api.Frame) bool { return f.Start == 1 })
 	f, tags, err := n.tags(&api.TagsRequest{Cut: 2})
 	require.NoError(t, err)
 	require.NotEqual(t, former.Pub, f.Pub)
@@ -350,11 +351,4 @@ func TestRepairFromAFrameThatWasSuperseded(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, rows, 1)
 	require.Equal(t, packed(tagOf("a", "1")), unknown)
-}
-
-// changed is closed when the topic's frames change.
-func (n *node) changed() <-chan struct{} {
-	topic, ok := n.k.Topic(topicName)
-	require.True(n.t, ok)
-	return topic.Changed()
 }

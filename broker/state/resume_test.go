@@ -13,7 +13,6 @@ import (
 	"connectrpc.com/connect"
 	"github.com/stretchr/testify/require"
 
-	"github.com/keyframelog/keyframe/broker/deadline"
 	"github.com/keyframelog/keyframe/broker/keyframer"
 	"github.com/keyframelog/keyframe/broker/keyframer/memlog"
 	"github.com/keyframelog/keyframe/proto/digest"
@@ -54,18 +53,25 @@ func held(at []model, offsets ...int64) *api.ResumeRequest {
 	return m
 }
 
-// trimTo makes the keyframer trim all it can, and waits for the delta start offset of each partition. It takes two seconds of the clock, however long
-// it waits: a lease that is not revoked is held on.
+// trimTo makes the keyframer trim all it can, and waits for the delta start offset of each partition, and for its table. It takes two seconds of the
+// clock, however long it waits: a lease that is not revoked is held on.
 func (n *node) trimTo(deltaStart int64, settings keyframer.Settings) {
 	n.t.Helper()
 	settings.DeltaRetentionMs = 0
 	n.clock.ms.Add(2000)
-	changed := make(chan struct{}, 1)
-	for _, l := range n.logs {
-		defer l.Watch(func() { deadline.Wake(changed) })()
-	}
+	topic, ok := n.k.Topic(topicName)
+	require.True(n.t, ok)
 	require.NoError(n.t, n.k.Configure(topicName, settings))
-	for late := time.After(time.Minute); slices.ContainsFunc(n.logs, func(l *memlog.Log) bool { return l.Bounds().DeltaStart < deltaStart }); {
+	behind := func(p *keyframer.Partition) bool {
+		tab, err := p.Table()
+		require.NoError(n.t, err)
+		return p.Bounds().DeltaStart < deltaStart || tab.Frames()[0].Cut < deltaStart
+	}
+	for late := time.After(time.Minute); ; {
+		changed := topic.Changed()
+		if !slices.ContainsFunc(topic.Partitions(), behind) {
+			return
+		}
 		select {
 		case <-changed:
 		case <-late:

@@ -199,59 +199,63 @@ func other(c *raw.Conn) *raw.Conn {
 	return o
 }
 
-// requireMuted says that the connection was throttled just now: its next request has no answer before the time is over.
-func requireMuted(c *raw.Conn, answered time.Time, throttleMillis int32) {
+// requireMuted says that the connection is mute after a request that was throttled: the next one has no answer before the time is over. It
+// counts from when the request was sent: between the broker, who counts from its answer on, and us there may be any time.
+func requireMuted(c *raw.Conn, sent time.Time, throttleMillis int32) {
 	c.T.Helper()
 	require.Positive(c.T, throttleMillis)
 	raw.Do[*kmsg.ApiVersionsResponse](c, kmsg.NewPtrApiVersionsRequest())
-	require.GreaterOrEqual(c.T, time.Since(answered)+50*time.Millisecond, time.Duration(throttleMillis)*time.Millisecond)
+	require.GreaterOrEqual(c.T, time.Since(sent)+50*time.Millisecond, time.Duration(throttleMillis)*time.Millisecond)
+}
+
+// throttledProduce is a client that may produce so many bytes a second, and its request, of more than it may in ten seconds.
+func throttledProduce(t *testing.T, version int16, rate float64) (*raw.Conn, raw.Topic, *kmsg.ProduceRequest) {
+	t.Helper()
+	c := throttledClient(t)
+	tp := raw.CreateTopic(c, 1)
+	setQuota(t, "producer_byte_rate", rate, "client-id", c.Client)
+	return c, tp, raw.ProduceTo(tp, 0, version, raw.Seal(raw.NewBatch(raw.KV("a", string(make([]byte, 105_000))))))
 }
 
 // TestProduceIsAnsweredAndThenThrottled (KIP-219): the batch is in the log, the answer comes at once, and then the connection is mute.
 func TestProduceIsAnsweredAndThenThrottled(t *testing.T) {
 	t.Parallel()
 	for _, version := range []int16{3, 9, 13} {
-		c := throttledClient(t)
-		tp := raw.CreateTopic(c, 1)
-		setQuota(t, "producer_byte_rate", 10_000, "client-id", c.Client)
-		req := raw.ProduceTo(tp, 0, version, raw.Seal(raw.NewBatch(raw.KV("a", string(make([]byte, 105_000))))))
+		c, tp, req := throttledProduce(t, version, 10_000)
 		sent := time.Now()
 		resp := raw.Do[*kmsg.ProduceResponse](c, req)
-		answered := time.Now()
 		p := resp.Topics[0].Partitions[0]
 		raw.RequireCode(t, 0, p.ErrorCode, p.ErrorMessage)
 		// 105 KB over ten seconds are half a second too much.
 		require.InDelta(t, 530, resp.ThrottleMillis, 100)
-		require.Less(t, answered.Sub(sent), time.Duration(resp.ThrottleMillis)*time.Millisecond)
-		requireMuted(c, answered, resp.ThrottleMillis)
+		requireMuted(c, sent, resp.ThrottleMillis)
 		require.Equal(t, int64(1), raw.ListOffset(c, tp, 0, -1).Offset)
+
+		// An answer that waited, too, would come when the connection has long timed out.
+		c, _, req = throttledProduce(t, version, 100)
+		require.Greater(t, raw.Do[*kmsg.ProduceResponse](c, req).ThrottleMillis, int32(1_000_000))
 	}
 }
 
 // TestPipelinedRequestsAreThrottled: what was sent behind the request waits, too.
 func TestPipelinedRequestsAreThrottled(t *testing.T) {
 	t.Parallel()
-	c := throttledClient(t)
-	tp := raw.CreateTopic(c, 1)
-	setQuota(t, "producer_byte_rate", 10_000, "client-id", c.Client)
-	first, second := raw.ProduceTo(tp, 0, 9, raw.Seal(raw.NewBatch(raw.KV("a", string(make([]byte, 105_000)))))), kmsg.NewPtrApiVersionsRequest()
+	c, _, first := throttledProduce(t, 9, 10_000)
+	second := kmsg.NewPtrApiVersionsRequest()
+	sent := time.Now()
 	c.Send(first)
 	c.Send(second)
 	resp, _ := c.Receive(first)
-	answered := time.Now()
 	throttle := resp.(*kmsg.ProduceResponse).ThrottleMillis
 	require.Positive(t, throttle)
 	c.Receive(second)
-	require.GreaterOrEqual(t, time.Since(answered)+50*time.Millisecond, time.Duration(throttle)*time.Millisecond)
+	require.GreaterOrEqual(t, time.Since(sent)+50*time.Millisecond, time.Duration(throttle)*time.Millisecond)
 }
 
 // TestProduceWithoutAnswerIsThrottled: the client is not told, and its connection is mute all the same.
 func TestProduceWithoutAnswerIsThrottled(t *testing.T) {
 	t.Parallel()
-	c := throttledClient(t)
-	tp := raw.CreateTopic(c, 1)
-	setQuota(t, "producer_byte_rate", 10_000, "client-id", c.Client)
-	req := raw.ProduceTo(tp, 0, 9, raw.Seal(raw.NewBatch(raw.KV("a", string(make([]byte, 105_000))))))
+	c, _, req := throttledProduce(t, 9, 10_000)
 	req.Acks = 0
 	sent := time.Now()
 	c.Send(req)
@@ -267,20 +271,24 @@ func TestFetchIsAnsweredEmptyAndThenThrottled(t *testing.T) {
 		tp := raw.CreateTopic(c, 1)
 		raw.MustProduce(c, tp, raw.KV("a", string(make([]byte, 55_000))))
 		setQuota(t, "consumer_byte_rate", 10_000, "client-id", c.Client)
+		began := time.Now()
 		s, full := raw.BeginSession(c, version, tp, 0, 0)
 		require.Zero(t, full.ThrottleMillis)
 		require.NotEmpty(t, full.Topics[0].Partitions[0].RecordBatches)
-		resp := s.Fetch(nil) // the same again
-		answered := time.Now()
+		sent := time.Now()
+		resp := s.Fetch(nil) // the same again: 110 KB in ten seconds, and in what went of an eleventh meanwhile
 		require.Empty(t, resp.Topics)
 		require.Equal(t, s.ID, resp.SessionID)
-		require.InDelta(t, 1000, resp.ThrottleMillis, 200)
-		requireMuted(c, answered, resp.ThrottleMillis)
+		require.Positive(t, resp.ThrottleMillis)
+		require.GreaterOrEqual(t, int64(resp.ThrottleMillis), 1000-time.Since(began).Milliseconds())
+		require.LessOrEqual(t, resp.ThrottleMillis, int32(1200))
+		requireMuted(c, sent, resp.ThrottleMillis)
 
 		resp = raw.Do[*kmsg.FetchResponse](other(c), raw.FetchFrom(tp, 0, version)) // without a session
 		require.Zero(t, resp.ErrorCode)
 		require.Empty(t, resp.Topics)
-		require.InDelta(t, 1000, resp.ThrottleMillis, 300, "what was not given does not count")
+		require.Positive(t, resp.ThrottleMillis)
+		require.LessOrEqual(t, resp.ThrottleMillis, int32(1200), "what was not given does not count")
 		setQuota(t, "consumer_byte_rate", 1e9, "client-id", c.Client)
 		require.Eventually(t, func() bool {
 			resp = s.Fetch(nil)
@@ -295,7 +303,7 @@ func TestFetchIsAnsweredEmptyAndThenThrottled(t *testing.T) {
 func TestRequestsAreThrottledByTheirTime(t *testing.T) {
 	t.Parallel()
 	c := throttledClient(t)
-	setQuota(t, "request_percentage", 0.00001, "client-id", c.Client)
+	setQuota(t, "request_percentage", 1e-9, "client-id", c.Client)
 	for _, req := range []kmsg.Request{
 		&kmsg.ApiVersionsRequest{Version: 2},
 		&kmsg.MetadataRequest{Version: 12, Topics: []kmsg.MetadataRequestTopic{}},
@@ -303,16 +311,18 @@ func TestRequestsAreThrottledByTheirTime(t *testing.T) {
 		&kmsg.HeartbeatRequest{Version: 4, Group: "g", MemberID: "m"},
 		&kmsg.DescribeClientQuotasRequest{Version: 1, Strict: true},
 	} {
-		c := other(c)
-		sent := time.Now()
-		resp := raw.Do[kmsg.Response](c, req)
-		answered := time.Now()
-		throttle, _ := resp.(kmsg.ThrottleResponse).Throttle()
-		require.InDelta(t, 1000, throttle, 999, "%T", req)
-		require.Less(t, answered.Sub(sent), 900*time.Millisecond)
-		if req.Key() == 18 {
-			requireMuted(c, answered, throttle)
-		}
+		require.Eventually(t, func() bool { // an answer may be slow for other reasons; one that waited, too, is never faster
+			c := other(c)
+			sent := time.Now()
+			resp := raw.Do[kmsg.Response](c, req)
+			took := time.Since(sent)
+			throttle, _ := resp.(kmsg.ThrottleResponse).Throttle()
+			require.InDelta(t, 1000, throttle, 999, "%T", req)
+			if req.Key() == 18 {
+				requireMuted(c, sent, throttle)
+			}
+			return took < time.Duration(throttle)*time.Millisecond
+		}, time.Minute, time.Millisecond, "%T", req)
 	}
 }
 
@@ -327,7 +337,7 @@ func TestChangesOfTopicsAreThrottled(t *testing.T) {
 		return resp.Topics[0].ErrorCode, resp.ThrottleMillis
 	}
 	tp := raw.CreateTopic(c, 2)
-	setQuota(t, "controller_mutation_rate", 1, "client-id", c.Client)
+	setQuota(t, "controller_mutation_rate", 0.1, "client-id", c.Client)
 	var code int16
 	var throttle int32
 	require.Eventually(t, func() bool { // the controller may know it a little later
@@ -337,7 +347,7 @@ func TestChangesOfTopicsAreThrottled(t *testing.T) {
 		return code != 0
 	}, time.Minute, 10*time.Millisecond)
 	require.Equal(t, int16(89), code)
-	require.Greater(t, throttle, int32(10_000))
+	require.Greater(t, throttle, int32(100_000))
 	code, throttle = create(5, 1)
 	require.Zero(t, code)
 	require.Positive(t, throttle)
@@ -366,7 +376,7 @@ func TestConnectionsOfAnAddressAreThrottled(t *testing.T) {
 		nc, err := dialer.Dial("tcp", start(t).Addr)
 		require.NoError(t, err)
 		c := &raw.Conn{T: t, Conn: nc}
-		require.NoError(t, c.SetDeadline(time.Now().Add(10*time.Second)))
+		require.NoError(t, c.SetDeadline(time.Now().Add(time.Minute)))
 		req := kmsg.NewPtrApiVersionsRequest()
 		c.Send(req)
 		if _, _, err := c.TryReceive(req); err != nil {

@@ -234,23 +234,19 @@ func TestFetchSessionWakes(t *testing.T) {
 	s.Fetch(nil) // all of them are idle now
 	for p := range int32(3) {
 		req := s.Request()
-		req.MaxWaitMillis = 30_000
+		req.MaxWaitMillis = forever
 		c.Send(req)
-		started := time.Now()
 		produceOn(producer, tp, p, raw.KV("a", "1"))
 		resp, _ := c.Receive(req)
-		require.Less(t, time.Since(started), 10*time.Second)
 		require.Equal(t, []int32{p}, raw.PartitionsIn(resp.(*kmsg.FetchResponse)))
 		s.Epoch++
 		s.Fetch(raw.At(tp, p, 1))
 	}
 	req := s.Request()
-	req.MaxWaitMillis = 30_000
+	req.MaxWaitMillis = forever
 	c.Send(req)
-	started := time.Now()
 	deleteTopic(producer, tp)
 	resp, _ := c.Receive(req)
-	require.Less(t, time.Since(started), 10*time.Second)
 	require.NotZero(t, firstCode(resp.(*kmsg.FetchResponse)))
 }
 
@@ -262,14 +258,12 @@ func TestFetchSessionWaitsForMinBytes(t *testing.T) {
 	s, _ := raw.BeginSession(c, 12, tp, 0, 0, 1)
 	s.Fetch(nil)
 	req := s.Request()
-	req.MaxWaitMillis, req.MinBytes = 30_000, 20_000
+	req.MaxWaitMillis, req.MinBytes = forever, 20_000
 	c.Send(req)
 	big := raw.KV("a", string(make([]byte, 15_000)))
 	produceOn(producer, tp, 0, big)
 	produceOn(producer, tp, 1, big)
-	started := time.Now()
 	resp, _ := c.Receive(req)
-	require.Less(t, time.Since(started), 10*time.Second)
 	require.ElementsMatch(t, []int32{0, 1}, raw.PartitionsIn(resp.(*kmsg.FetchResponse)))
 }
 

@@ -103,17 +103,18 @@ func TestFetchMaxBytesHoldsAcrossPartitions(t *testing.T) {
 	require.Len(t, read(25_000), 2)
 }
 
+// forever is longer than a connection of a test lives: whoever has an answer did not wait for so long.
+const forever = 600_000
+
 func TestFetchWaitsForData(t *testing.T) {
 	b := start(t)
 	c, producer := b.Dial(t), b.Dial(t)
 	tp := raw.CreateTopic(c, 1)
 	req := raw.FetchFrom(tp, 0, 12)
-	req.MaxWaitMillis = 30_000
+	req.MaxWaitMillis = forever
 	c.Send(req)
-	started := time.Now()
 	raw.MustProduce(producer, tp, raw.KV("a", "1"))
 	resp, _ := c.Receive(req)
-	require.Less(t, time.Since(started), 10*time.Second)
 	require.Len(t, raw.BatchesOf(c, resp.(*kmsg.FetchResponse).Topics[0].Partitions[0].RecordBatches), 1)
 }
 
@@ -123,7 +124,7 @@ func TestFetchWaitsForMinBytes(t *testing.T) {
 	tp := raw.CreateTopic(c, 2)
 	one := raw.Seal(raw.NewBatch(raw.KV("a", string(make([]byte, 100)))))
 	req := raw.FetchFrom(tp, 0, 12)
-	req.MaxWaitMillis, req.MinBytes = 30_000, int32(3*len(one))
+	req.MaxWaitMillis, req.MinBytes = forever, int32(3*len(one))
 	req.Topics[0].Partitions = append(req.Topics[0].Partitions, raw.FetchPartition(1, 0))
 	c.Send(req)
 	for i := range int32(4) { // two into each partition: together enough, alone not
@@ -154,11 +155,9 @@ func TestFetchErrorsAnswerAtOnce(t *testing.T) {
 	c := start(t).Dial(t)
 	tp := raw.CreateTopic(c, 2)
 	req := raw.FetchFrom(tp, 0, 12)
-	req.MaxWaitMillis = 30_000
+	req.MaxWaitMillis = forever
 	req.Topics[0].Partitions = append(req.Topics[0].Partitions, raw.FetchPartition(1, 77))
-	started := time.Now()
 	resp := raw.Do[*kmsg.FetchResponse](c, req)
-	require.Less(t, time.Since(started), 10*time.Second)
 	for _, p := range resp.Topics[0].Partitions {
 		require.Equal(t, map[int32]int16{0: 0, 1: 1}[p.Partition], p.ErrorCode)
 	}
@@ -244,7 +243,7 @@ func TestFetchTellsWhereLogsPart(t *testing.T) {
 	}
 	for version := int16(12); version <= 18; version++ {
 		req := raw.FetchFrom(tp, 7, version)
-		req.MaxWaitMillis = 30_000 // there is nothing to wait for
+		req.MaxWaitMillis = forever // there is nothing to wait for
 		req.Topics[0].Partitions[0].LastFetchedEpoch = epoch
 		parted(raw.FetchAs(c, req))
 		req.SessionEpoch = 0
@@ -265,12 +264,10 @@ func TestFetchEndsWithItsTopic(t *testing.T) {
 		c, other := b.Dial(t), b.Dial(t)
 		tp := raw.CreateTopic(c, 1)
 		req := raw.FetchFrom(tp, 0, version)
-		req.MaxWaitMillis = 30_000
+		req.MaxWaitMillis = forever
 		c.Send(req)
-		started := time.Now()
 		deleteTopic(other, tp)
 		resp, _ := c.Receive(req)
-		require.Less(t, time.Since(started), 10*time.Second)
 		require.Contains(t, codes, firstCode(resp.(*kmsg.FetchResponse)), "v%d", version)
 	}
 }

@@ -2,7 +2,6 @@ package conformance_test
 
 import (
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -19,14 +18,12 @@ func TestFetchIsWokenByTheMarker(t *testing.T) {
 	p.produce(tp, 0, raw.KV("a", "1"), raw.KV("b", "2"))
 	require.Empty(t, stable(c, tp, 0, 0).RecordBatches)
 	req := raw.FetchFrom(tp, 0, 12)
-	req.IsolationLevel, req.MaxWaitMillis, req.MinBytes = 1, 60_000, 1
-	started := time.Now()
+	req.IsolationLevel, req.MaxWaitMillis, req.MinBytes = 1, forever, 1
 	c.Send(req)
 	p.end(true)
 	resp, _ := c.Receive(req)
 	answer := resp.(*kmsg.FetchResponse).Topics[0].Partitions[0]
 	require.NotEmpty(t, raw.BatchesOf(c, answer.RecordBatches))
-	require.Less(t, time.Since(started), 30*time.Second)
 }
 
 // A fetch in the middle, or at the marker, of an aborted transaction is told of it; one behind the marker is not. How far

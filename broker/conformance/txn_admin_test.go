@@ -30,7 +30,7 @@ func TestTxnDescribe(t *testing.T) {
 	p.produce(tp, 1, raw.KV("k", "v"))
 	d = describeTxn(c, p.txn)
 	require.Equal(t, "Ongoing", d.State)
-	require.InDelta(t, before, d.StartTimestamp, 10_000)
+	require.InDelta(t, before, d.StartTimestamp, 60_000)
 	require.Len(t, d.Topics, 1)
 	require.Equal(t, tp.Name, d.Topics[0].Topic)
 	require.Equal(t, []int32{1}, d.Topics[0].Partitions)
@@ -135,7 +135,7 @@ func TestDescribeProducers(t *testing.T) {
 	require.Equal(t, int32(2), a.LastSequence)
 	require.Equal(t, int64(1), a.CurrentTxnStartOffset)
 	require.Equal(t, int32(-1), a.CoordinatorEpoch)
-	require.InDelta(t, time.Now().UnixMilli(), a.LastTimestamp, 10_000)
+	require.InDelta(t, time.Now().UnixMilli(), a.LastTimestamp, 60_000)
 	p.end(true)
 	awaitMarkers(c, tp, 0, 1)
 	a = producers(tp.Name, 0).ActiveProducers[0]

@@ -231,8 +231,7 @@ func TestTxnTimeout(t *testing.T) {
 func TestTxnEpochsUsedUp(t *testing.T) {
 	const lastEpoch = 32766
 	b := start(t)
-	c := b.Dial(t)
-	tp := raw.CreateTopic(c, 1)
+	tp := raw.CreateTopic(b.Dial(t), 1)
 	p := b.transactor(t, raw.TopicName(t)).init()
 	useUp := func() {
 		t.Helper()
@@ -259,7 +258,7 @@ func TestTxnEpochsUsedUp(t *testing.T) {
 	}
 	require.NoError(t, p.SetDeadline(time.Now().Add(5*time.Minute)))
 	useUp()
-	old := *p
+	c, old := b.Dial(t), *p // only now: that took its time
 	old.Conn = b.Dial(t)
 	p.produce(tp, 0, raw.KV("k", "v"))
 	p.end(true)

@@ -4,12 +4,15 @@ import (
 	"encoding/binary"
 	"log/slog"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/keyframelog/keyframe/broker/raw"
 )
 
 // announce sends a frame's size and its first bytes.
@@ -38,61 +41,96 @@ func TestAnnouncedBytesTakeNoBudget(t *testing.T) {
 // TestHalfArrivedFramesFinish: more frames than there is room for have come half; each comes whole all the same, and what
 // they leave behind is nothing.
 func TestHalfArrivedFramesFinish(t *testing.T) {
-	const n, size = 8, 30_000
-	s := start(t, Config{Handler: echo, MaxRequestBytes: 4 * size})
-	frame := frameOf(1, heartbeat(strings.Repeat("g", size)))
-	var conns []net.Conn
-	for range n {
-		c := s.dial(t)
-		_, err := c.Write(frame[:len(frame)/2])
-		require.NoError(t, err)
-		conns = append(conns, c)
-	}
-	held := func() (int64, bool) {
-		s.arriving.mu.Lock()
-		defer s.arriving.mu.Unlock()
-		return s.arriving.held, s.arriving.beyond != nil
-	}
-	eventually(t, "the room is taken", func() bool { _, beyond := held(); return beyond })
-	now, _ := held()
-	require.LessOrEqual(t, now, int64(size+len(frame)), "the room, and one frame beyond it")
+	synctest.Test(t, func(t *testing.T) { // in which no time passes: who holds room may not stall
+		const n, size = 8, 30_000
+		s := New(Config{Handler: echo, MaxRequestBytes: 4 * size})
+		frame := frameOf(1, heartbeat(strings.Repeat("g", size)))
+		var halves []*half
+		for range n {
+			halves = append(halves, s.sendHalf(frame))
+		}
+		held := func() (int64, bool) {
+			s.arriving.mu.Lock()
+			defer s.arriving.mu.Unlock()
+			return s.arriving.held, s.arriving.beyond != nil
+		}
+		synctest.Wait()
+		now, beyond := held()
+		require.True(t, beyond, "the room is taken")
+		require.LessOrEqual(t, now, int64(size+len(frame)), "the room, and one frame beyond it")
 
-	small := s.dial(t)
-	send(t, small, 1, heartbeat("g"))
-	receive(t, small)
+		small, server := net.Pipe()
+		s.ServeConn(server)
+		go small.Write(frameOf(1, heartbeat("g")))
+		receive(t, small)
 
-	for i := range conns { // the last first: no order is needed
-		_, err := conns[n-1-i].Write(frame[len(frame)/2:])
-		require.NoError(t, err)
-	}
-	for _, c := range conns {
-		receive(t, c)
-	}
-	now, beyond := held()
-	require.Zero(t, now)
-	require.False(t, beyond)
+		for _, h := range slices.Backward(halves) { // the last first: no order is needed
+			close(h.rest)
+			synctest.Wait()
+		}
+		for _, h := range halves {
+			require.NoError(t, <-h.answered)
+		}
+		now, beyond = held()
+		require.Zero(t, now)
+		require.False(t, beyond)
+		for _, c := range append(halves, &half{Conn: small}) {
+			require.NoError(t, c.Close())
+		}
+		require.NoError(t, s.Close(t.Context()))
+	})
+}
+
+// half is a connection on which half of a frame was sent, as far as there is room for it. The rest follows once rest is closed, and what came of it is told.
+type half struct {
+	net.Conn
+	rest     chan struct{}
+	answered chan error
+}
+
+func (s *Server) sendHalf(frame []byte) *half {
+	client, server := net.Pipe()
+	s.ServeConn(server)
+	h := &half{client, make(chan struct{}), make(chan error, 1)}
+	go func() {
+		_, err := raw.ReadFrame(client)
+		h.answered <- err
+	}()
+	go func() {
+		if _, err := client.Write(frame[:len(frame)/2]); err == nil {
+			<-h.rest
+			client.Write(frame[len(frame)/2:])
+		}
+	}()
+	return h
 }
 
 // TestWaitForRoomEnds with the frame that holds it, and with the server.
 func TestWaitForRoomEnds(t *testing.T) {
-	const size = 30_000
-	s := start(t, Config{Handler: echo, MaxRequestBytes: 4})
-	frame := frameOf(1, heartbeat(strings.Repeat("g", size)))
-	waits := func() bool { s.arriving.mu.Lock(); defer s.arriving.mu.Unlock(); return s.arriving.beyond != nil }
-	first, second, third := s.dial(t), s.dial(t), s.dial(t)
-	for _, c := range []net.Conn{first, second, third} {
-		_, err := c.Write(frame[:size/2])
-		require.NoError(t, err)
-		eventually(t, "one may pass the limit", waits)
-	}
-	first.Close()
-	_, err := second.Write(frame[size/2:])
-	require.NoError(t, err)
-	_, err = third.Write(frame[size/2:])
-	require.NoError(t, err)
-	receive(t, second)
-	receive(t, third)
-	require.False(t, waits())
+	synctest.Test(t, func(t *testing.T) {
+		const size = 30_000
+		s := New(Config{Handler: echo, MaxRequestBytes: 4})
+		frame := frameOf(1, heartbeat(strings.Repeat("g", size)))
+		waits := func() bool { s.arriving.mu.Lock(); defer s.arriving.mu.Unlock(); return s.arriving.beyond != nil }
+		var halves []*half
+		for range 3 {
+			halves = append(halves, s.sendHalf(frame))
+			synctest.Wait()
+			require.True(t, waits(), "one may pass the limit")
+		}
+		first, second, third := halves[0], halves[1], halves[2]
+		require.NoError(t, first.Close())
+		close(first.rest)
+		close(second.rest)
+		close(third.rest)
+		require.Error(t, <-first.answered)
+		require.NoError(t, <-second.answered)
+		require.NoError(t, <-third.answered)
+		require.False(t, waits())
+		require.NoError(t, second.Close())
+		require.NoError(t, third.Close())
+		require.NoError(t, s.Close(t.Context()))
+	})
 }
 
 // TestFrameHasOneTimeLimit: a piece now and then does not keep a frame on its way for hours.

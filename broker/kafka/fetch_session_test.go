@@ -12,6 +12,9 @@ import (
 	"github.com/keyframelog/keyframe/broker/raw"
 )
 
+// forever is longer than a connection of a test lives: whoever has an answer did not wait for so long.
+const forever = 600_000
+
 // TestFetchSessionGoesOnElsewhere: a request that waits is told that its session has gone on without it.
 func TestFetchSessionGoesOnElsewhere(t *testing.T) {
 	b := startOwn(t, options{})
@@ -19,7 +22,7 @@ func TestFetchSessionGoesOnElsewhere(t *testing.T) {
 	tp := raw.CreateTopic(c, 1)
 	s, _ := raw.BeginSession(c, 12, tp, 0, 0)
 	req := s.Request()
-	req.MaxWaitMillis = 30_000
+	req.MaxWaitMillis = forever
 	c.Send(req)
 	s.C, s.Epoch = other, s.Epoch+1
 	require.Eventually(t, func() bool { // c's request is there
@@ -29,9 +32,7 @@ func TestFetchSessionGoesOnElsewhere(t *testing.T) {
 		}
 		return resp.ErrorCode == 0
 	}, time.Minute, time.Millisecond)
-	started := time.Now()
 	resp, _ := c.Receive(req)
-	require.Less(t, time.Since(started), 10*time.Second)
 	require.Equal(t, int16(71), resp.(*kmsg.FetchResponse).ErrorCode)
 	require.Equal(t, s.ID, resp.(*kmsg.FetchResponse).SessionID)
 	s.Fetch(nil)
@@ -181,11 +182,9 @@ func TestFetchSessionIsWokenByTheMarker(t *testing.T) {
 	require.Empty(t, s.Fetch(committed).Topics)
 	waiting := s.Request()
 	committed(waiting)
-	waiting.MaxWaitMillis = 30_000
+	waiting.MaxWaitMillis = forever
 	c.Send(waiting)
-	started := time.Now()
 	x.end(7, true)
 	resp, _ := c.Receive(waiting)
-	require.Less(t, time.Since(started), 10*time.Second)
 	require.Len(t, raw.BatchesOf(c, resp.(*kmsg.FetchResponse).Topics[0].Partitions[0].RecordBatches), 2)
 }

@@ -69,7 +69,7 @@ func TestFetchWakesWhenTheLastStableOffsetMoves(t *testing.T) {
 	require.Empty(t, raw.FetchAs(c, req).RecordBatches)
 	require.Len(t, raw.BatchesOf(c, raw.FetchAt(c, tp, 0).RecordBatches), 2, "everybody else reads on")
 
-	req.MaxWaitMillis, req.MinBytes = 60_000, 1
+	req.MaxWaitMillis, req.MinBytes = forever, 1
 	c.Send(req)
 	x.end(8, false) // 3: behind the last stable offset
 	x.end(7, true)  // 4

@@ -150,7 +150,7 @@ func (f *fuzzed) join(t testing.TB) {
 // ask sends a request that is answered.
 func ask(t testing.TB, f *fuzzed, version int16, req kmsg.Request) kmsg.Response {
 	req.SetVersion(version)
-	resp := fuzzOne(t, f.h, req.Key(), version, req.AppendTo(nil), 10*time.Second)
+	resp := fuzzOne(t, f.h, req.Key(), version, req.AppendTo(nil), time.Minute)
 	require.NotNil(t, resp)
 	return resp
 }

@@ -51,7 +51,7 @@ func TestEveryVersionIsFuzzed(t *testing.T) {
 	n := 0
 	eachSeed(t, func(key, version int16, body []byte) {
 		require.NoError(t, guard.Scan(key, version, body), "%s v%d", kmsg.NameForKey(key), version)
-		resp := fuzzOne(t, broker.h, key, version, broker.real(body), 2*time.Second)
+		resp := fuzzOne(t, broker.h, key, version, broker.real(body), time.Minute)
 		if resp != nil {
 			seen[api{key, version}] = true
 			well[api{key, version}] = well[api{key, version}] || !hasError(reflect.ValueOf(resp).Elem())

@@ -43,7 +43,7 @@ func TestCloseEndsWaitingJoins(t *testing.T) {
 		second.Joined(raw.Do[*kmsg.JoinGroupResponse](second.Conn, second.JoinRequest(9)))
 		second.Send(second.JoinRequest(9))
 		raw.Eventually(t, func() bool { return first.Heartbeat(4) == 27 })
-	}) // its cleanup fails after ten seconds
+	}) // its cleanup fails after a minute
 }
 
 // Two consumers of franz-go share a topic, cooperatively; one goes, the other has it all. Every record is seen.
@@ -56,7 +56,7 @@ func TestConsumersShareATopic(t *testing.T) {
 func testConsumersShareATopic(t *testing.T, balancer kgo.GroupBalancer) {
 	b := startGroups(t)
 	tp := raw.CreateTopic(b.Dial(t), 4)
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	producer, err := kgo.NewClient(kgo.SeedBrokers(b.Addr), kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	require.NoError(t, err)

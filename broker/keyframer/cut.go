@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -170,14 +171,15 @@ func (t *Topic) result(partitions []*Partition, targets []int64, consistent bool
 		c.Frames = append(c.Frames, PartitionFrame{Partition: p, Frame: f})
 	}
 	if len(c.Frames) > 0 { // an empty topic has no cut that could be named
-		c.Name = cutName{timeMs: c.TimeMs, sum: sumOfCuts(c.Frames)}.String()
+		c.Name = cutName{timeMs: c.TimeMs, sum: t.sumOfCuts(c.Frames)}.String()
 	}
 	return c, nil
 }
 
-// sumOfCuts is the CRC-32C of the frames' partitions (4 bytes each) and cuts (8), big-endian, by partition.
-func sumOfCuts(frames []PartitionFrame) uint32 {
-	var b []byte
+// sumOfCuts is the CRC-32C of the topic's id (16 bytes) and its frames' partitions (4 bytes each) and cuts (8), big-endian, by partition. The id
+// keeps topics apart that are written in step.
+func (t *Topic) sumOfCuts(frames []PartitionFrame) uint32 {
+	b := slices.Clone(t.ID[:])
 	for _, f := range frames {
 		b = binary.BigEndian.AppendUint32(b, uint32(f.Partition.Index))
 		b = binary.BigEndian.AppendUint64(b, uint64(f.Cut))
@@ -185,8 +187,8 @@ func sumOfCuts(frames []PartitionFrame) uint32 {
 	return crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli))
 }
 
-// cutName is a cut's time, and the sum of where it cut which partition: those that had not changed since an older frame have none of that time,
-// and a frame that was dropped since must not be mistaken for one that never was.
+// cutName is a cut's time, and the sum of where it cut which partition of which topic: those that had not changed since an older frame have none
+// of that time, and a frame that was dropped since must not be mistaken for one that never was.
 type cutName struct {
 	timeMs int64
 	sum    uint32
@@ -243,7 +245,7 @@ func (t *Topic) Resolve(name string) ([]int64, error) {
 			frames = append(frames, PartitionFrame{Partition: p, Frame: f})
 		}
 	}
-	if len(frames) == 0 || sumOfCuts(frames) != n.sum {
+	if len(frames) == 0 || t.sumOfCuts(frames) != n.sum {
 		return nil, fmt.Errorf("%w: %s of %s: %s", ErrUnknownCut, name, t.Name, otherCut)
 	}
 	return offsets, nil

@@ -58,6 +58,29 @@ func TestCutOfAllPartitions(t *testing.T) {
 	require.ErrorIs(t, err, keyframer.ErrUnknownCut)
 }
 
+// Two topics that are written in step have frames at the same offsets: the name of a cut of one is none of the other's, whose frame is older.
+func TestCutNameOfAnotherTopic(t *testing.T) {
+	n := newNode(t, keyframer.Config{})
+	logs := n.add(fold.LastValue, calm(), 1)
+	other := spec(fold.LastValue, memlog.New(n.clock.Now))
+	other.Name, other.ID, other.Partitions[0].Ordinal = "orders", [16]byte{8}, 2
+	require.NoError(t, n.k.Add(other, calm()))
+	logs[0].Append(memlog.Put("a", "1"))
+	other.Partitions[0].Log.(*memlog.Log).Append(memlog.Put("a", "1"))
+	own := n.cut()
+	n.clock.advance(time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	foreign, err := n.k.Cut(ctx, other.Name)
+	require.NoError(t, err)
+	require.Equal(t, own.Frames[0].Cut, foreign.Frames[0].Cut)
+	topic, _ := n.k.Topic(topicName)
+	_, err = topic.Resolve(foreign.Name)
+	require.ErrorIs(t, err, keyframer.ErrUnknownCut)
+	_, err = topic.Resolve(own.Name)
+	require.NoError(t, err)
+}
+
 // A partition whose frame lies below what was on its way when the topic was cut is in the cut with that frame, whatever came of the others.
 func TestCutNameWithRecordsUnderWay(t *testing.T) {
 	n := newNode(t, keyframer.Config{})

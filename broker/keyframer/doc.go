@@ -89,7 +89,7 @@
 // # Cuts of a whole topic
 //
 // Cut cuts all partitions at their synced ends and stamps all frames with one time, later than every earlier frame's. The
-// name of the cut is that time and a sum of the offsets of all its frames (partitions without changes keep an older one). It is resolved
-// through the frames' times, so that no other state is needed, and the sum says whether those are its frames, whatever was on its way to the disk
-// when it was cut.
+// name of the cut is that time and a sum of the topic and the offsets of all its frames (partitions without changes keep an older one). It is
+// resolved through the frames' times, so that no other state is needed, and the sum says whether those are its frames, whatever was on its way to
+// the disk when it was cut.
 package keyframer

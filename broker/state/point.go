@@ -150,24 +150,30 @@ func (sel selection) byPartition(points []*api.PartitionOffset) (map[int32]int64
 const clocksDiffer = time.Minute
 
 // atTime is where each log stood at a time: the end of what was appended at or before it. A time that is yet to come is refused: the present in its place
-// would look like an answer.
+// would look like an answer. So is one that lies above a last stable offset, where the past would: of those the one that is held back longest is told.
 func (sel selection) atTime(ms int64) ([]int64, error) {
 	if now := sel.now(); ms > now.Add(clocksDiffer).UnixMilli() {
 		return nil, refuse(api.Reason_REASON_ABOVE_LAST_STABLE, &api.ErrorDetail{Topic: sel.topic.Name}, "the time %s is yet to come: it is %s",
 			time.UnixMilli(ms).UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339))
 	}
 	offsets := make([]int64, len(sel.partitions))
+	var longest *unstable
 	for i, p := range sel.partitions {
-		b := p.Bounds()
 		offset, err := p.Log().OffsetAtAppendTime(ms)
 		if errors.Is(err, log.ErrNoTime) {
 			return nil, refuseAt(api.Reason_REASON_BELOW_DELTA_START, sel.topic, p, 0,
-				"the time %s lies before what partition %d still has deltas of; %s", time.UnixMilli(ms).UTC().Format(time.RFC3339Nano), p.Index, sel.readable(p))
+				"the time %s lies before what partition %d still has deltas of; %s", timeText(ms), p.Index, sel.readable(p))
 		}
 		if err != nil {
 			return nil, describe(sel.topic, p, err)
 		}
-		offsets[i] = min(offset, b.LastStable)
+		offsets[i] = offset
+		if u, ok := above(p, offset); ok && (longest == nil || u.sinceMs < longest.sinceMs) {
+			longest = &u
+		}
+	}
+	if longest != nil {
+		return nil, sel.refuseTime(ms, *longest)
 	}
 	return offsets, nil
 }
@@ -200,12 +206,11 @@ func (sel selection) end(at *api.At) ([]int64, error) {
 
 // check says whether the state at an offset is defined: between the delta start offset, whose key frame is the oldest, and the last stable offset.
 func (sel selection) check(p *keyframer.Partition, offset int64) error {
+	if u, ok := above(p, offset); ok {
+		return sel.refuseOffset(u)
+	}
 	b := p.Bounds()
-	switch {
-	case offset > b.LastStable:
-		return refuseAt(api.Reason_REASON_ABOVE_LAST_STABLE, sel.topic, p, offset,
-			"offset %d of partition %d is above the last stable offset %d; %s", offset, p.Index, b.LastStable, sel.readable(p))
-	case offset >= b.DeltaStart:
+	if offset >= b.DeltaStart {
 		return nil
 	}
 	return refuseAt(api.Reason_REASON_BELOW_DELTA_START, sel.topic, p, offset,

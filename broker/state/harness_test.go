@@ -133,7 +133,8 @@ func (n *node) config(metrics prometheus.Registerer) state.Config {
 	require.NoError(n.t, err)
 	desk := repair.NewDesk(repair.Config{Now: n.clock.Now, Metrics: metrics, Disputed: registry.Disputed})
 	n.onStop(func() { require.NoError(n.t, desk.Close()) })
-	return state.Config{Keyframer: n.k, Replicas: registry, Repairs: desk, Leases: n.leases, Metrics: metrics, Now: n.clock.Now}
+	return state.Config{Keyframer: n.k, Replicas: registry, Repairs: desk, Leases: n.leases, Metrics: metrics, Now: n.clock.Now,
+		WaitTimeout: time.Minute, StallTime: time.Minute, Alive: time.Minute}
 }
 
 func (n *node) onStop(fn func()) { n.closers = append(n.closers, fn) }

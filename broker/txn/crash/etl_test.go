@@ -24,7 +24,6 @@ func TestETL(t *testing.T) {
 	n := startNode(t, broker(t))
 	createTopic(t, n.proxy.addr(), "in", etlPartitions)
 	createTopic(t, n.proxy.addr(), "out", etlPartitions)
-	load(t, n.proxy.addr(), records)
 	n.proxy.setFaults(faults{lose: 0.02, delay: 0.05, late: 0.02})
 	began := time.Now()
 	e := &etl{t: t, addr: n.proxy.addr()}
@@ -32,9 +31,12 @@ func TestETL(t *testing.T) {
 		e.start(id)
 	}
 	out := newCounter(t, n.proxy.addr())
-	kills, moves := 0, 0
+	kills, moves, loaded := 0, 0, 0
 	steps := 4 + records/50_000 // between two of them something happens
 	for step := 1; out.total < records; step++ {
+		next := min(records, (step+1)*records/steps) // some are under way when it happens, and some are to come, however fast they arrive
+		load(t, n.proxy.addr(), loaded, next)
+		loaded = next
 		goal := min(records, step*records/steps)
 		out.readUntil(goal)
 		if out.total >= records {
@@ -63,15 +65,15 @@ func TestETL(t *testing.T) {
 	require.Positive(t, moves)
 }
 
-// load writes the records: their numbers, partition by partition.
-func load(t *testing.T, addr string, records int) {
+// load writes records [from, to): their numbers, partition by partition.
+func load(t *testing.T, addr string, from, to int) {
 	t.Helper()
 	cl, err := kgo.NewClient(kgo.SeedBrokers(addr), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.DefaultProduceTopic("in"))
 	require.NoError(t, err)
 	defer cl.Close()
 	var mu sync.Mutex
 	var failed error
-	for i := range records {
+	for i := from; i < to; i++ {
 		r := &kgo.Record{Partition: int32(i % etlPartitions), Value: []byte(strconv.Itoa(i / etlPartitions))}
 		cl.Produce(t.Context(), r, func(_ *kgo.Record, err error) {
 			mu.Lock()

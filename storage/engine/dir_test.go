@@ -178,7 +178,7 @@ func TestEmptyStartIsQuick(t *testing.T) {
 	took := time.Since(start)
 	require.NoError(t, d.Close())
 	t.Logf("%v", took)
-	require.Less(t, took, 30*time.Second) // a guard; the figure is 100 ms, and a disk that others use may take seconds
+	require.Less(t, took, time.Minute) // a guard; the figure is 100 ms, and a disk that others use may take seconds
 }
 
 func TestFatalOnce(t *testing.T) {

@@ -172,6 +172,6 @@ func readAll(t testing.TB, p *Partition, from int64, maxBytes int) (list []batch
 }
 
 const (
-	waitLimit = 30 * time.Second // a guard, ten times what it takes
+	waitLimit = time.Minute // a guard, twenty times what it takes
 	pollEvery = 5 * time.Millisecond
 )

@@ -2,8 +2,11 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"path/filepath"
+	"syscall"
 	"testing"
+	"time"
 
 	"connectrpc.com/connect"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -20,9 +23,15 @@ func startBrokerAgain(t *testing.T) (b *Broker, again func() *Broker) {
 	cfg := DefaultConfig()
 	cfg.DataDir, cfg.KafkaAddr, cfg.StateAddr = filepath.Join(t.TempDir(), "data"), "127.0.0.1:0", "127.0.0.1:0"
 	start := func() {
-		var err error
-		b, err = Start(t.Context(), cfg)
-		require.NoError(t, err)
+		require.Eventually(t, func() bool { // somebody else may have been given the port meanwhile, of those that are anybody's
+			started, err := Start(t.Context(), cfg)
+			if errors.Is(err, syscall.EADDRINUSE) {
+				return false
+			}
+			require.NoError(t, err)
+			b = started
+			return true
+		}, guard, 10*time.Millisecond)
 		cfg.KafkaAddr, cfg.StateAddr = b.KafkaAddr().String(), b.StateAddr().String()
 	}
 	start()

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -55,6 +56,19 @@ func (n *node) try(t *testing.T, stdin string, args ...string) (string, error) {
 	t.Setenv(envName("brokers"), n.kafka)
 	t.Setenv(envName("state-url"), n.state)
 	return command(t, stdin, args...)
+}
+
+// givenUp runs a command line that gives up at its --timeout, with longer and longer ones until it came as far as that it says far: a machine that is
+// busy with something else may need more than the first for that. It returns the timeout too.
+func (n *node) givenUp(t *testing.T, stdin, far string, args ...string) (after, out string, err error) {
+	t.Helper()
+	for d := 300 * time.Millisecond; d < time.Minute; d *= 2 {
+		after = d.String()
+		if out, err = n.try(t, stdin, append(args[:len(args):len(args)], "--timeout", after)...); err != nil && strings.Contains(out+err.Error(), far) {
+			break
+		}
+	}
+	return after, out, err
 }
 
 // lockedBuffer is both streams of a command, which may write to them at the same time.

@@ -3,10 +3,12 @@ package main
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -40,7 +42,7 @@ func TestReadmeCommands(t *testing.T) {
 	}
 	script = "set -eu\ntrap 'kill $(jobs -p) 2>/dev/null; wait' EXIT\n" + script
 
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "bash", "-c", script)
 	cmd.Dir = t.TempDir()
@@ -99,19 +101,23 @@ func shellBlocks(text string) string {
 	return script.String()
 }
 
-// freePorts are ports that nobody listened on a moment ago.
+// freePorts are ports that nobody listened on a moment ago, and that nobody is given who asks for any: systems take those from 32768 up.
 func freePorts(t *testing.T, n int) []string {
 	t.Helper()
 	var ports []string
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		require.NoError(t, err)
+	for range 100 * n {
+		port := strconv.Itoa(15_000 + rand.IntN(17_000))
+		l, err := net.Listen("tcp", "127.0.0.1:"+port)
+		if err != nil {
+			continue // somebody does
+		}
 		defer l.Close() // all are held until the last is chosen
-		_, port, err := net.SplitHostPort(l.Addr().String())
-		require.NoError(t, err)
-		ports = append(ports, port)
+		if ports = append(ports, port); len(ports) == n {
+			return ports
+		}
 	}
-	return ports
+	require.Fail(t, "no ports are free")
+	return nil
 }
 
 func build(t *testing.T, path string) {

@@ -40,9 +40,10 @@ func TestReplicaRunEnds(t *testing.T) {
 	require.NotContains(t, last[len(last)-2], "equal", "the verdict at the end is printed once:\n%s", out)
 
 	p.withhold(kmsg.Fetch)
-	_, err = n.try(t, "", "replica", "run", "framed", "--exit", "--timeout", "500ms")
-	require.ErrorContains(t, err, "not verified within 500ms (--timeout)")
-	require.ErrorContains(t, err, "is at 0, not yet at 1")
+	const far = "is at 0, not yet at 1"
+	after, _, err := n.givenUp(t, "", far, "replica", "run", "framed", "--exit")
+	require.ErrorContains(t, err, "not verified within "+after+" (--timeout)")
+	require.ErrorContains(t, err, far)
 }
 
 // A broker that is away is told once, and once that it is back.

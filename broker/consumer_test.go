@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/keyframelog/keyframe/broker/raw"
@@ -77,5 +79,77 @@ func TestConsumerCommitsWhatWasDealtWith(t *testing.T) {
 		r := consumerOf(t, b, topic, "g")
 		require.Equal(t, want, r.next(len(want)))
 		r.c.Close()
+	}
+}
+
+// What is left when its context has ended comes in the next loop, and none comes when it is closed.
+func TestConsumerEnds(t *testing.T) {
+	b := startBroker(t)
+	topic := raw.CreateTopic(b.Dial(t), 1).Name
+	ten(t, b, topic)
+	r := consumerOf(t, b, topic, "g")
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var values []string
+	for rec, err := range r.c.Records(ctx) {
+		if err != nil {
+			require.ErrorIs(t, err, context.Canceled)
+			values = append(values, "ended")
+			continue
+		}
+		if values = append(values, string(rec.Value)); len(values) == 3 {
+			cancel()
+		}
+	}
+	for _, err := range r.c.Records(ctx) {
+		require.ErrorIs(t, err, context.Canceled)
+		values = append(values, "still")
+	}
+	require.Equal(t, []string{"0", "1", "2", "ended", "still", "3", "4"}, append(values, r.next(2)...))
+	r.c.Close()
+	for range r.c.Records(t.Context()) {
+		require.Fail(t, "nothing comes of a consumer that is closed")
+	}
+}
+
+// Who was told of an error, and has no records to deal with, may break the loop: the group does not wait for it.
+func TestNobodyWaitsForAConsumerWithoutRecords(t *testing.T) {
+	b := startBroker(t)
+	topic := raw.CreateTopic(b.Dial(t), 2).Name
+	cl, err := kgo.NewClient(kgo.SeedBrokers(b.Addr))
+	require.NoError(t, err)
+	defer cl.Close()
+	var beyond kadm.Offsets
+	for p := range int32(2) {
+		beyond.Add(kadm.Offset{Topic: topic, Partition: p, At: 1000, LeaderEpoch: -1})
+	}
+	_, err = kadm.NewClient(cl).CommitOffsets(t.Context(), "g", beyond)
+	require.NoError(t, err)
+	member := func(assigned func(int)) *client.Consumer {
+		c, err := client.NewConsumer(client.ConsumerConfig{Brokers: []string{b.Addr}, Topics: []string{topic}, Group: "g", Options: []kgo.Opt{
+			kgo.ConsumeResetOffset(kgo.NoResetOffset()), kgo.HeartbeatInterval(200 * time.Millisecond), kgo.RebalanceTimeout(2 * time.Minute),
+			kgo.OnPartitionsAssigned(func(_ context.Context, _ *kgo.Client, to map[string][]int32) { assigned(len(to[topic])) }),
+		}})
+		require.NoError(t, err)
+		t.Cleanup(c.Close)
+		return c
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for rec, err := range member(func(int) {}).Records(ctx) {
+		require.Nil(t, rec)
+		require.ErrorIs(t, err, kerr.OffsetOutOfRange)
+		break
+	}
+	in := make(chan struct{}, 1)
+	member(func(n int) {
+		if n > 0 {
+			in <- struct{}{}
+		}
+	})
+	select {
+	case <-in:
+	case <-ctx.Done():
+		require.Fail(t, "the second member is not let in")
 	}
 }

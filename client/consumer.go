@@ -57,25 +57,16 @@ func (c *Consumer) Close() { c.cl.CloseAllowingRebalance() }
 // that has given out records waits for them before it shares its partitions anew, for as long as its rebalance timeout.
 func (c *Consumer) Records(ctx context.Context) iter.Seq2[*kgo.Record, error] {
 	return func(yield func(*kgo.Record, error) bool) {
-		for {
-			if !c.yieldLeft(yield) {
-				return
-			}
+		for c.yieldLeft(ctx, yield) {
 			c.cl.AllowRebalance()
 			fetches := c.cl.PollFetches(ctx)
-			if fetches.IsClientClosed() {
-				return
-			}
 			c.left = fetches.Records()
-			if err := ctx.Err(); err != nil {
-				if len(c.left) == 0 {
-					c.cl.AllowRebalance()
-				}
-				yield(nil, err)
-				return
-			}
 			for _, e := range fetches.Errors() {
+				if c.ended(ctx) {
+					break // else it is of that
+				}
 				if !yield(nil, &PartitionError{Topic: e.Topic, Partition: e.Partition, Offset: -1, Err: e.Err}) {
+					c.waitForNone()
 					return
 				}
 			}
@@ -83,18 +74,37 @@ func (c *Consumer) Records(ctx context.Context) iter.Seq2[*kgo.Record, error] {
 	}
 }
 
-// yieldLeft yields what is left of what was fetched; false: the caller breaks the loop.
-func (c *Consumer) yieldLeft(yield func(*kgo.Record, error) bool) bool {
+// yieldLeft yields what is left of what was fetched; false: the loop is over.
+func (c *Consumer) yieldLeft(ctx context.Context, yield func(*kgo.Record, error) bool) bool {
 	for {
 		if c.yielded {
 			c.cl.MarkCommitRecords(c.left[0])
 			c.left, c.yielded = c.left[1:], false
 		}
-		if len(c.left) == 0 {
+		switch {
+		case c.ended(ctx):
+			c.waitForNone()
+			if c.cl.Context().Err() == nil {
+				yield(nil, ctx.Err())
+			}
+			return false
+		case len(c.left) == 0:
 			return true
 		}
 		if c.yielded = true; !yield(c.left[0], nil) {
 			return false
 		}
+	}
+}
+
+// ended tells whether nothing is to be yielded any more.
+func (c *Consumer) ended(ctx context.Context) bool {
+	return ctx.Err() != nil || c.cl.Context().Err() != nil
+}
+
+// waitForNone lets the group share its partitions anew where the loop ends and no records are left for the next.
+func (c *Consumer) waitForNone() {
+	if len(c.left) == 0 {
+		c.cl.AllowRebalance()
 	}
 }

@@ -15,7 +15,8 @@
 //
 //   - the folder commits the folds of all partitions that wait for it with one table commit, so that they share an ingest
 //     and its fsync; the longer a commit takes, the more share the next one;
-//   - one worker of a second queue thins and trims frames, one partition at a time, since trimming reads a whole frame;
+//   - one worker of a second queue thins and trims frames, one partition at a time, since trimming reads a whole frame; it also settles what was
+//     superseded, once that is an eighth of a table, so that the newest frame is read at the cost of its rows (see table.Settle);
 //   - a clock for each queue wakes partitions whose time has come.
 //
 // # Memory

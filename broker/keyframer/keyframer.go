@@ -92,7 +92,7 @@ type Keyframer struct {
 	cfg     Config
 	metrics *metrics
 	steps   *queue // tail, fold, cut
-	upkeep  *queue // thin, trim, expire: one at a time, since trimming reads a whole frame
+	upkeep  *queue // thin, trim, settle, expire: one at a time, since trimming reads a whole frame
 	folder  *folder
 	memory  *memory
 	mender  *mender

@@ -26,7 +26,7 @@ const (
 	upkeepRetryMs = 5000
 )
 
-// maintain does one step of upkeep: move the log start, thin a frame, trim to a frame, expire tombstones. It runs in one worker at a time, of
+// maintain does one step of upkeep: move the log start, thin a frame, trim to a frame, settle what was superseded, expire tombstones. It runs in one worker at a time, of
 // all partitions.
 func (p *Partition) maintain(ctx context.Context) (again bool, wakeMs int64) {
 	p.mu.Lock()
@@ -83,6 +83,9 @@ func (p *Partition) maintainOnce(ctx context.Context) (again bool, wakeMs int64,
 	if cut := thinTarget(h.frames, settings.Retain, p.holds().cuts); cut >= 0 {
 		return true, 0, p.thin(ctx, cut)
 	}
+	if p.table.SettleDue() { // when frames that do not stay have gone
+		return true, 0, p.settle(ctx)
+	}
 	expireMs, err := p.expire(ctx, settings, nowMs, h.deltaStart)
 	return false, earliest(earliest(trimMs, expireMs), retainMs), err
 }
@@ -109,6 +112,14 @@ func (p *Partition) thin(ctx context.Context, cut int64) error {
 		return fmt.Errorf("thin the frame at %d: %w", cut, err)
 	}
 	p.topic.notify()
+	return nil
+}
+
+// settle keeps the newest frame readable at the cost of its rows.
+func (p *Partition) settle(ctx context.Context) error {
+	if err := p.table.Settle(ctx); err != nil {
+		return fmt.Errorf("settle what was superseded: %w", err)
+	}
 	return nil
 }
 

@@ -5,7 +5,7 @@ import (
 	"math"
 )
 
-// TableSpace is the first byte of a key of the table database: one key space per kind of entry. The two that are as large as the
+// TableSpace is the first byte of a key of the table database: one key space per kind of entry. Those that are as large as the
 // state itself come first and the small ones lie together, so that a fold writes one sstable per large space and one for the rest.
 // Persisted: a value is never reused.
 type TableSpace byte
@@ -13,6 +13,7 @@ type TableSpace byte
 const (
 	TableIndex      TableSpace = 0x10 // ordinal, key                    -> where the key's row is, and its digest entry
 	TableRows       TableSpace = 0x20 // ordinal, offset                 -> the row
+	TablePast       TableSpace = 0x21 // ordinal, era, offset, cut       -> a row that frames up to the one at the cut show, and none behind
 	TableSegments   TableSpace = 0x30 // ordinal, first offset           -> a range of rows and those of them that are dead
 	TableMeta       TableSpace = 0x31 // ordinal                         -> identity, position, digest, frames
 	TableTombstones TableSpace = 0x32 // ordinal, offset                 -> key
@@ -21,11 +22,11 @@ const (
 )
 
 // TableSpaceCount is the number of spaces.
-const TableSpaceCount = 7
+const TableSpaceCount = 8
 
 // TableSpaces lists every space in key order.
 func TableSpaces() [TableSpaceCount]TableSpace {
-	return [TableSpaceCount]TableSpace{TableIndex, TableRows, TableSegments, TableMeta, TableTombstones, TableVectors, TableUndo}
+	return [TableSpaceCount]TableSpace{TableIndex, TableRows, TablePast, TableSegments, TableMeta, TableTombstones, TableVectors, TableUndo}
 }
 
 // TablePrefixLen is the length in bytes of what every key of the table database starts with: space and ordinal.
@@ -60,6 +61,14 @@ func AppendTableOffset(dst []byte, space TableSpace, ordinal uint32, offset int6
 func AppendTableVector(dst []byte, ordinal uint32, end, first int64) []byte {
 	return binary.BigEndian.AppendUint64(AppendTableOffset(dst, TableVectors, ordinal, end), uint64(first))
 }
+
+// AppendTablePast appends the key of a row that was superseded, up to the offset: the cut follows.
+func AppendTablePast(dst []byte, ordinal uint32, era, offset int64) []byte {
+	return binary.BigEndian.AppendUint64(AppendTableOffset(dst, TablePast, ordinal, era), uint64(offset))
+}
+
+// TablePastLen is the length in bytes of what AppendTablePast appends.
+const TablePastLen = TablePrefixLen + 8 + 8
 
 // AppendTableUndo appends the key under which the interval that follows the frame at cut keeps that frame's index entry of key.
 func AppendTableUndo(dst []byte, ordinal uint32, cut int64, key []byte) []byte {

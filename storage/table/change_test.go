@@ -34,7 +34,45 @@ func (c *tableChange) tell(x *modelTable) {
 
 func fewerFrames(x *modelTable) bool { return len(x.t.Frames()) < len(x.frames) }
 
+// settled is a table of frames whose superseded rows are in TablePast, in part, and in segments.
+func settled(t *testing.T, x *modelTable) {
+	require.True(t, x.t.SettleDue())
+	require.NoError(t, x.t.Settle(background))
+	require.False(t, x.t.SettleDue())
+}
+
 var changes = []tableChange{
+	{
+		name: "settle",
+		do: func(t *testing.T, _ *table.DB, x *modelTable) {
+			require.NoError(t, x.t.Settle(background))
+		},
+		done: func(*modelTable) {},
+		was:  func(*modelTable) bool { return false },
+		end:  func(_, x *modelTable) bool { return !x.t.SettleDue() },
+	},
+	{
+		name:    "trim what is settled",
+		prepare: settled,
+		do: func(t *testing.T, _ *table.DB, x *modelTable) {
+			require.NoError(t, x.t.Trim(background, x.newest(2)))
+		},
+		done: func(x *modelTable) { x.trimmed(x.newest(2), 0) },
+		was:  fewerFrames,
+		end:  func(_, x *modelTable) bool { return len(x.t.Frames()) == 2 },
+	},
+	{
+		name:    "thin what is settled",
+		prepare: settled,
+		do: func(t *testing.T, _ *table.DB, x *modelTable) {
+			if cuts := x.cuts(); len(x.t.Frames()) == 5 {
+				require.NoError(t, x.t.Thin(background, cuts[2]))
+			}
+		},
+		done: func(x *modelTable) { delete(x.frames, x.cuts()[2]) },
+		was:  fewerFrames,
+		end:  func(_, x *modelTable) bool { return len(x.t.Frames()) == 4 },
+	},
 	{
 		name: "trim",
 		do: func(t *testing.T, _ *table.DB, x *modelTable) {
@@ -87,4 +125,10 @@ var changes = []tableChange{
 		was: func(x *modelTable) bool { return x.t.Start() > x.o.starts[len(x.o.starts)-1].start },
 		end: func(_, x *modelTable) bool { return x.t.Start() == x.next-20 },
 	},
+}
+
+// newest is the n-th newest cut, or the oldest.
+func (x *modelTable) newest(n int) int64 {
+	cuts := x.cuts()
+	return cuts[max(0, len(cuts)-n)]
 }

@@ -60,6 +60,7 @@ func (x *modelTable) check(t fatal, since int64) {
 		}
 		x.checkDifferences(t, from, table.Current, x.frames[from].state, x.o.state)
 	}
+	x.checkLeft(t)
 	for k := range 31 {
 		key := fmt.Sprintf("k%02d", k)
 		row, ok, err := x.t.Get([]byte(key))
@@ -68,6 +69,57 @@ func (x *modelTable) check(t fatal, since int64) {
 		require.Equal(t, have && !want.dead, ok)
 		if ok {
 			requireRow(t, x.kind, want, row)
+		}
+	}
+}
+
+// checkLeft finds the last row of each key that has none any more since the log start passed it, whatever frame remembers what came before.
+func (x *modelTable) checkLeft(t fatal) {
+	if len(x.o.starts) == 0 {
+		return
+	}
+	v, err := x.t.View(table.Current)
+	require.NoError(t, err)
+	defer v.Close()
+	last := map[string]oracleRow{} // of each key
+	p := newOracle(x.o.kind, x.o.max)
+	starts := x.o.starts
+	for _, d := range x.o.history {
+		for len(starts) > 0 && starts[0].cut <= d.offset {
+			p.expire(starts[0])
+			starts = starts[1:]
+		}
+		p.apply(d)
+		if r, has := p.state[d.key]; has {
+			last[d.key] = r
+		}
+	}
+	cuts := x.cuts()
+	for _, known := range append(cuts, v.End()) { // by who looks
+		start := int64(0) // at that cut
+		for _, s := range x.o.starts {
+			if s.cut <= known {
+				start = s.start
+			}
+		}
+		if !v.LeftSince(start, nil) {
+			continue
+		}
+		left := map[string]oracleRow{}
+		for row, err := range v.Left(start, start, known) {
+			require.NoError(t, err)
+			require.GreaterOrEqual(t, row.Offset, start)
+			require.Less(t, row.Offset, v.Start())
+			left[string(row.Key)] = oracleRow{string(row.Value), row.Tombstone, row.Offset, row.Timestamp, ""}
+		}
+		for k, want := range last {
+			if _, has := x.o.state[k]; has || want.offset < start || want.offset >= v.Start() || x.gone[k] {
+				continue
+			}
+			got, found := left[k]
+			require.True(t, found, "%s at %d, for who knows what is below %d", k, want.offset, known)
+			want.header = ""
+			require.Equal(t, want, got)
 		}
 	}
 }

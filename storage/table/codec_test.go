@@ -38,6 +38,13 @@ func sampleRows() []frame.Row {
 	}
 }
 
+// sampleSegment has three dead rows.
+func sampleSegment(cuts ...int64) *segment {
+	g := &segment{lo: 100, hi: 200, rows: 50}
+	g.setDead([]deadRow{{100, cuts[0]}, {130, cuts[1]}, {199, cuts[2]}})
+	return g
+}
+
 // TestGolden pins the bytes of everything that is stored.
 func TestGolden(t *testing.T) {
 	var b strings.Builder
@@ -51,10 +58,14 @@ func TestGolden(t *testing.T) {
 	m := sampleMeta()
 	m.starts = []StartMove{{Cut: 600, Start: 20}, {Cut: 900, Start: 70000}}
 	put("meta-starts", appendMeta(nil, m))
-	put("segment", appendSegment(nil, &segment{lo: 100, hi: 200, rows: 50, dead: 3, vector: appendOffsets(nil, 100, []int64{100, 130, 199})}))
+	m.past = past{settled: 900, unsettled: uncounted, later: 300, eras: []int64{500, 900}}
+	put("meta-settled", appendMeta(nil, m))
+	put("segment", appendSegment(nil, sampleSegment(gone, gone, gone)))
+	put("segment-settled", appendSegment(nil, sampleSegment(500, gone, 900)))
 	put("vector", seal(appendOffsets([]byte{vectorVersion}, 7, []int64{7, 8, 1000})))
 	put("key-index", keys.AppendTableIndex(nil, 258, []byte("k")))
 	put("key-row", keys.AppendTableOffset(nil, keys.TableRows, 258, 300))
+	put("key-past", appendCut(keys.AppendTablePast(nil, 258, 900, 300), 500))
 	put("key-vector", keys.AppendTableVector(nil, 258, 300, 299))
 	put("key-undo", keys.AppendTableUndo(nil, 258, 300, []byte("k")))
 	const file = "testdata/formats.golden"
@@ -65,6 +76,34 @@ func TestGolden(t *testing.T) {
 	want, err := os.ReadFile(file)
 	require.NoError(t, err)
 	require.Equal(t, string(want), b.String())
+}
+
+// What earlier releases have stored is read: there was no table that was settled, and nobody counted what is not.
+func TestFormerVersions(t *testing.T) {
+	m := sampleMeta()
+	m.past.unsettled = uncounted
+	moved := m.clone()
+	moved.starts = []StartMove{{Cut: 600, Start: 20}, {Cut: 900, Start: 70000}}
+	former := map[byte]*meta{metaPlain: m, metaUnsettled: moved}
+	text, err := os.ReadFile("testdata/former.golden")
+	require.NoError(t, err)
+	for line := range strings.Lines(string(text)) {
+		what, code, _ := strings.Cut(strings.TrimSpace(line), " ")
+		b, err := hex.DecodeString(code)
+		require.NoError(t, err)
+		if what == "segment" {
+			require.EqualValues(t, segmentPlain, b[0])
+			g, err := decodeSegment(1, 100, b)
+			require.NoError(t, err)
+			require.Equal(t, *sampleSegment(gone, gone, gone), g)
+			continue
+		}
+		got, err := decodeMeta(1, b)
+		require.NoError(t, err)
+		require.Equal(t, former[b[0]], got)
+		delete(former, b[0])
+	}
+	require.Empty(t, former)
 }
 
 func TestRoundTrip(t *testing.T) {
@@ -83,10 +122,15 @@ func TestRoundTrip(t *testing.T) {
 	got, err = decodeMeta(1, appendMeta(nil, m))
 	require.NoError(t, err)
 	require.Equal(t, m, got)
-	g := segment{lo: 100, hi: 200, rows: 50, dead: 2, vector: appendOffsets(nil, 100, []int64{100, 130})}
-	s, err := decodeSegment(1, 100, appendSegment(nil, &g))
+	m.past = past{settled: 900, unsettled: 70000, later: 3, eras: []int64{0, 500}}
+	got, err = decodeMeta(1, appendMeta(nil, m))
 	require.NoError(t, err)
-	require.Equal(t, g, s)
+	require.Equal(t, m, got)
+	for _, g := range []*segment{sampleSegment(gone, gone, gone), sampleSegment(900, 0, gone), sampleSegment(500, 500, 500)} {
+		s, err := decodeSegment(1, 100, appendSegment(nil, g))
+		require.NoError(t, err)
+		require.Equal(t, *g, s)
+	}
 }
 
 // A newer version is not damage, and damage is not a newer version.
@@ -158,13 +202,17 @@ func FuzzDecode(f *testing.F) {
 	for _, r := range sampleRows() {
 		f.Add(appendRow(nil, &r))
 	}
-	f.Add(appendSegment(nil, &segment{lo: 1, hi: 9, rows: 2, dead: 1, vector: []byte{3}}))
+	f.Add(appendSegment(nil, sampleSegment(gone, 500, 900)))
 	f.Add(appendEntry(nil, &entry{offset: 1}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		check := func(err error) {
 			require.True(t, err == nil || errors.Is(err, ErrCorrupt) || errors.Is(err, ErrVersion), "%v", err)
 		}
-		for _, sealed := range [][]byte{b, seal(append([]byte{1}, b...))} { // past the checksum too
+		sealed := [][]byte{b} // past the checksum too
+		for version := range byte(metaVersion) {
+			sealed = append(sealed, seal(append([]byte{version + 1}, b...)))
+		}
+		for _, sealed := range sealed {
 			m, err := decodeMeta(1, sealed)
 			check(err)
 			if err == nil {
@@ -174,7 +222,7 @@ func FuzzDecode(f *testing.F) {
 			g, err := decodeSegment(1, 5, sealed)
 			check(err)
 			if err == nil {
-				_, err = g.deadOffsets(1)
+				_, err = g.list(1)
 				check(err)
 			}
 		}

@@ -292,12 +292,15 @@ func (m *meta) replace(keyLen int, old, row *indexed) {
 }
 
 func (j *job) writeVector() error {
-	if len(j.dead) > 0 && j.f.End == j.old.position {
+	own := len(j.dead)
+	if own > 0 && j.f.End == j.old.position {
 		if err := j.joinVector(); err != nil {
 			return err
 		}
 	}
 	slices.Sort(j.dead)
+	newest, ok := j.old.lastCut()
+	j.next.past.supersede(own, j.f.Cut || ok && newest == j.f.End)
 	writeVector(j.s, j.t.ordinal, j.f.End, j.dead)
 	return nil
 }

@@ -50,6 +50,7 @@ type sizes struct {
 	pieceLen    int   // offsets in one stored piece of a deletion vector
 	cleanRows   int64 // of one rewrite
 	smallRows   int64 // segments below are joined, once smallRun of them are neighbours
+	settleRows  int64 // superseded before Settle is due
 	expireRows  int   // tombstones removed by one commit
 	expiryBytes int   // keys that leave at one cut, in memory
 	loadBytes   int   // index entries sorted at a time by Load
@@ -61,7 +62,7 @@ type sizes struct {
 const smallRun = 16
 
 func defaultSizes() sizes {
-	return sizes{windowBytes: 64 << 20, segmentRows: 1 << 16, pieceLen: 4096, cleanRows: 1 << 18, smallRows: 4096, expireRows: 1 << 16, expiryBytes: 256 << 20,
+	return sizes{windowBytes: 64 << 20, segmentRows: 1 << 16, pieceLen: 4096, cleanRows: 1 << 18, smallRows: 4096, settleRows: 4096, expireRows: 1 << 16, expiryBytes: 256 << 20,
 		loadBytes: 128 << 20, streamBytes: 128 << 10, tableBytes: 64 << 20}
 }
 
@@ -268,26 +269,42 @@ func (db *DB) Separable(ordinal uint32) error {
 	return nil
 }
 
-// exciseOrder is in which order the spaces of an ordinal can be excised. A damaged block beside one of them may be the first or the last of the next, which
-// is excised before then.
+// exciseOrder is in which order the spaces of an ordinal can be excised that may have something. A damaged block beside one of them may be the first or the
+// last of the next, which is excised before then.
 func (db *DB) exciseOrder(ordinal uint32) (order []keys.TableSpace, err error) {
-	spaces := keys.TableSpaces()
-	var beside [keys.TableSpaceCount]error
-	var last []keys.TableSpace
-	for i, space := range spaces {
-		start, end := keys.TableSpan(space, ordinal)
-		if beside[i] = db.readableBeside(pebble.KeyRange{Start: start, End: end}); beside[i] == nil {
-			order = append(order, space)
-		} else {
-			last = append(last, space)
-		}
+	type space struct {
+		is     keys.TableSpace
+		beside error
 	}
-	for i, err := range beside {
-		if err != nil && (i == 0 || beside[i-1] != nil) && (i == len(beside)-1 || beside[i+1] != nil) {
-			return nil, err
+	var list []space
+	for _, s := range keys.TableSpaces() {
+		if empty, err := db.emptySpace(s, ordinal); err == nil && empty {
+			continue
+		}
+		start, end := keys.TableSpan(s, ordinal)
+		list = append(list, space{s, db.readableBeside(pebble.KeyRange{Start: start, End: end})})
+	}
+	var last []keys.TableSpace
+	for i, s := range list {
+		switch {
+		case s.beside == nil:
+			order = append(order, s.is)
+		case (i == 0 || list[i-1].beside != nil) && (i == len(list)-1 || list[i+1].beside != nil):
+			return nil, s.beside
+		default:
+			last = append(last, s.is)
 		}
 	}
 	return append(order, last...), nil
+}
+
+func (db *DB) emptySpace(space keys.TableSpace, ordinal uint32) (bool, error) {
+	it, err := iterate(db.cfg.DB, space, ordinal)
+	if err != nil {
+		return false, err
+	}
+	there := it.First()
+	return !there, damage.Join(it.Error(), it.Close())
 }
 
 // dropMeta makes the table dropped: who begins to read t, unless it is nil, sees what was before, or that it is gone.
@@ -308,12 +325,25 @@ func (db *DB) dropMeta(ctx context.Context, ordinal uint32, t *Table) error {
 	return err
 }
 
+// exciseAll removes the spaces in this order; one beside which a block is damaged comes again behind the others, one of which may have had that.
 func (db *DB) exciseAll(ctx context.Context, ordinal uint32, spaces []keys.TableSpace) error {
-	for _, space := range spaces {
-		start, end := keys.TableSpan(space, ordinal)
-		if err := db.excise(ctx, pebble.KeyRange{Start: start, End: end}); err != nil {
-			return fmt.Errorf("table: drop ordinal %d: %w", ordinal, err)
+	for len(spaces) > 0 {
+		var again []keys.TableSpace
+		var failed error
+		for _, space := range spaces {
+			start, end := keys.TableSpan(space, ordinal)
+			err := db.excise(ctx, pebble.KeyRange{Start: start, End: end})
+			if err != nil {
+				failed = fmt.Errorf("table: drop ordinal %d: %w", ordinal, err)
+				if again = append(again, space); !pebble.IsCorruptionError(err) {
+					return failed
+				}
+			}
 		}
+		if len(again) == len(spaces) {
+			return failed
+		}
+		spaces = again
 	}
 	return nil
 }

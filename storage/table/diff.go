@@ -6,7 +6,6 @@ import (
 
 	"github.com/keyframelog/keyframe/proto/frame"
 	"github.com/keyframelog/keyframe/storage/damage"
-	"github.com/keyframelog/keyframe/storage/keys"
 )
 
 // Difference is a key whose rows in two states have different values, or that has a row in one of them alone. It is valid until the next.
@@ -63,13 +62,12 @@ func (v *View) differences(ctx context.Context, to *View, prefix, after []byte, 
 		return false, err
 	}
 	defer func() { err = damage.Join(err, present.close()) }()
-	it, err := v.space(keys.TableRows)
+	rows, err := v.findRows() // of the older one: it finds those of the other too
 	if err != nil {
 		return false, err
 	}
-	defer func() { err = damage.Join(err, it.Close()) }()
-	rows := &walker{it: it, steps: 2}
-	p := differing{before: page{ordinal: v.t.ordinal, rows: rows}, after: page{ordinal: v.t.ordinal, rows: rows}}
+	defer func() { err = damage.Join(err, rows.close()) }()
+	p := differing{before: page{rows: rows}, after: page{rows: rows}}
 	for limit := scanRowsMin; ; limit = min(limit*4, scanRowsMax) {
 		more, err := p.fill(touched, present, limit)
 		if err == nil {

@@ -16,6 +16,19 @@
 // deletion vector. A frame at cut N in offset order is then one scan: the rows below N, less the vectors of the folds that ended at or
 // below N. Rows whose last delta lies in [c, N) are the same scan from c.
 //
+// So that a scan does not pass by all that was ever superseded, Settle takes that out of its way, up to a cut P, once it is an eighth of the table. What
+// the vectors list is noted in segments, which describe ranges of rows: that no frame shows it (it is gone), or the newest retained cut that may show it,
+// the one below the end of the fold that superseded it (it is settled). A segment that is half dead is rewritten: what lives stays, what is settled moves
+// to TablePast, under its offset and that cut. So the rows of the frame at N are those below N in TableRows, less what the segments name by cuts below
+// N and what the vectors up to N list; and, for N below P, those in TablePast below N that are named by N or a cut above. The newest frame is read at the
+// cost of no more than two rows for each that it shows, and an eighth, whatever the history.
+//
+// A row is named by a cut G when no cut between G and the end of the fold is retained, and none will be. So it makes no difference when the frame at G
+// is thinned: any frame that is left lies at or below G, and shows the row if that lies below it, or above the fold. Rows that no frame shows any more for
+// that go when they are rewritten, or with their era: TablePast is written in offset order, range by range, in at most two eras, of which a trim
+// removes the first as a whole when nobody needs a row in it. Keyed by the cut instead, the rows of each rewrite would lie between those of all
+// others, and each would be written again by compactions, and by each thinning.
+//
 // For reads by key, the first touch of a key after a cut keeps the index entry as the frame saw it (an undo entry), under the
 // cut that precedes the interval. A key as of a frame: the first undo entry from the frame's interval on, else the index.
 //
@@ -42,9 +55,10 @@
 //
 // # Crash safety
 //
-// Every commit is one Ingest, a Patch too, so recovery is reading the meta entry. Trim takes three steps, each of which leaves a table that
-// reads the same (see Trim); in the second, rows are replaced by an IngestAndExcise. Load and Drop put their visible step last and first, and
-// Open removes entries of ordinals without a meta entry. What is stored is read back by Verify in one pass, by a Scrub piece by piece.
+// Every commit is one Ingest, a Patch too, so recovery is reading the meta entry. Trim and Settle take several steps, each of which is one Ingest and
+// leaves a table that reads the same: a row goes from TableRows to TablePast in one IngestAndExcise, with the segment that described it. Load and Drop put
+// their visible step last and first, and Open removes entries of ordinals without a meta entry. What is stored is read back by Verify in one pass, by a
+// Scrub piece by piece.
 //
 // # Reading beside ingests
 //
@@ -62,17 +76,24 @@
 //	0x20 offset          row: version 1 and flags (1 = tombstone, 2 = headers) in byte 0; timestamp signed varint, ms; uvarint length,
 //	                     key; with flag 2: uvarint length, header section as in a record batch; value up to the last 4 bytes;
 //	                     CRC-32C of all before, started from the offset's two halves xored
-//	0x30 offset          segment, sealed, version 1: uvarint of end - offset; uvarint rows stored; uvarint dead ones; their offsets as
-//	                     uvarints, each the distance from the one before, the first from the segment's offset. Rows in it that are
-//	                     listed are dead in every frame, and may be missing
-//	0x31                 meta, sealed, version 2 or 3: topic id 16; partition 4; incarnation 16; fold 1; uvarints: position, start, horizon,
+//	0x21 era, offset, cut
+//	                     row that was superseded, as in 0x20: frames at or below cut show it, if they are above offset; 0: no frame does
+//	0x30 offset          segment, sealed, version 2: uvarints: end - offset; rows stored; those that are gone: dead in every frame, they may be
+//	                     missing; those that are settled: dead in frames above their cuts; number of these cuts; the cuts, each the distance
+//	                     from the one before. Then the offsets of gone and settled rows as uvarints, each the distance from the one before,
+//	                     the first from the segment's offset; with cuts, each is followed by the uvarint 0 (gone) or 1 + the place of its
+//	                     cut. Version 1, which is read, has neither settled rows nor cuts, and nothing in their place
+//	0x31                 meta, sealed, version 4: topic id 16; partition 4; incarnation 16; fold 1; uvarints: position, start, horizon,
 //	                     bytes; signed varint leader epoch of the last batch below position, -1 = not known; digest; uvarint number of
 //	                     rejection counters, each a uvarint; uvarint number of frames, each: uvarints cut, start; digest; uvarints
 //	                     bytes, rejected; signed varint time, ms; uvarint number of trims, each: uvarint cut, signed varint time, ms.
-//	                     A digest is the sum (32 bytes) and the uvarint count. Version 3: uvarint number of moves of the log
-//	                     start above the oldest frame, not zero, each: uvarints cut, start
+//	                     A digest is the sum (32 bytes) and the uvarint count. Then uvarint number of moves of the log
+//	                     start above the oldest frame, each: uvarints cut, start; uvarint cut up to which the table is settled, 0 = never; rows
+//	                     superseded up to the newest cut and not settled, signed varint, -1 = not known; uvarint of those behind it; uvarint
+//	                     number of eras, each the distance from the one before as a uvarint. Versions 2 and 3 are read: 3 ends behind the
+//	                     moves, 2 before them
 //	0x32 offset          tombstone: version 1, key
-//	0x33 end, first      piece of a deletion vector, sealed, version 1: offsets as in a segment, the first from first. end is where the
+//	0x33 end, first      piece of a deletion vector, sealed, version 1: offsets as in a segment without cuts, the first from first. end is where the
 //	                     fold ended that superseded them
 //	0x34 cut, key        undo entry: the index entry of key as the frame at cut saw it; empty = the frame has no such key
 //

@@ -141,23 +141,32 @@ func (t *Table) deleteCurrent(s *sink, sorted []tombstone) (gone []int64, err er
 }
 
 // markGone notes ascending offsets as dead in their segments.
-func (t *Table) markGone(s *sink, gone []int64) error {
+func (t *Table) markGone(s *sink, expired []int64) error {
 	it, err := iterate(t.db.cfg.DB, keys.TableSegments, t.ordinal)
 	if err != nil {
 		return err
 	}
-	ok := it.SeekLT(keys.AppendTableOffset(nil, keys.TableSegments, t.ordinal, gone[0]+1))
-	for ; ok && len(gone) > 0 && err == nil; ok = it.Next() {
+	ok := it.SeekLT(keys.AppendTableOffset(nil, keys.TableSegments, t.ordinal, expired[0]+1))
+	for ; ok && len(expired) > 0 && err == nil; ok = it.Next() {
 		var g segment
 		if g, err = t.segmentAt(it); err != nil {
 			break
 		}
-		n, _ := slices.BinarySearch(gone, g.hi)
+		n, _ := slices.BinarySearch(expired, g.hi)
 		if n > 0 {
-			err = g.mark(t.ordinal, gone[:n])
+			err = g.note(t.ordinal, deadRows(expired[:n]), 0)
 			putSegment(s, t.ordinal, &g)
-			gone = gone[n:]
+			expired = expired[n:]
 		}
 	}
 	return damage.Join(err, it.Error(), it.Close())
+}
+
+// deadRows makes rows that are gone of offsets.
+func deadRows(offsets []int64) []deadRow {
+	list := make([]deadRow, len(offsets))
+	for i, o := range offsets {
+		list[i] = deadRow{o, gone}
+	}
+	return list
 }

@@ -252,17 +252,21 @@ func (w *rowWriter) endSegment(hi int64) {
 
 // row reads the row at an offset, which must be that of key. Offsets ascend.
 func (w *walker) row(ordinal uint32, offset int64, key []byte) (frame.Row, error) {
-	w.k = keys.AppendTableOffset(w.k[:0], keys.TableRows, ordinal, offset)
-	found, err := w.find(w.k)
-	if err != nil {
+	v, found, err := w.rowAt(ordinal, offset)
+	switch {
+	case err != nil:
 		return frame.Row{}, fmt.Errorf("table: read row at %d of ordinal %d: %w", offset, ordinal, err)
-	}
-	if !found {
+	case !found:
 		return frame.Row{}, &CorruptError{Ordinal: ordinal, What: "row", Offset: offset, Why: "missing"}
 	}
-	v, err := w.it.ValueAndErr()
-	if err != nil {
-		return frame.Row{}, fmt.Errorf("table: read row at %d of ordinal %d: %w", offset, ordinal, err)
-	}
 	return decodeRowOf(ordinal, offset, key, v)
+}
+
+// rowAt reads what is stored in TableRows at an offset. Offsets ascend.
+func (w *walker) rowAt(ordinal uint32, offset int64) (v []byte, found bool, err error) {
+	w.k = keys.AppendTableOffset(w.k[:0], keys.TableRows, ordinal, offset)
+	if found, err = w.find(w.k); err == nil && found {
+		v, err = w.it.ValueAndErr()
+	}
+	return v, found, err
 }

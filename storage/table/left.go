@@ -21,14 +21,18 @@ func (v *View) Left(start, from, at int64) iter.Seq2[frame.Row, error] {
 	}
 }
 
-// superseded returns up to which fold's end the deletion vectors have what such a reader knows to be superseded, and nothing that left.
-func (v *View) superseded(start, at int64) int64 {
+// superseded is what such a reader knows to be superseded, and nothing that left since.
+func (v *View) superseded(start, at int64) (as standing) {
+	as.folded = -1
 	for _, x := range v.m.starts {
 		if x.Start > start {
-			return min(at, x.Cut-1) // rows may have left at that very cut
+			as.folded = min(at, x.Cut-1) // rows may have left at that very cut
+			break
 		}
 	}
-	return -1
+	known, _ := v.m.greatest(as.folded) // of settled rows it is not known in which fold behind a cut they were superseded
+	as.cut = max(known, v.m.trimmedTo(), 0)
+	return as
 }
 
 // remembers says whether all moves of the log start on from start are remembered: the oldest frame has an earlier one, or nothing was ever forgotten.
@@ -43,10 +47,7 @@ type Moment struct {
 
 // Moment returns the view's. It is comparable.
 func (v *View) Moment() Moment {
-	if n := len(v.m.trims); n > 0 {
-		return Moment{v.m.trims[n-1].cut}
-	}
-	return Moment{-1}
+	return Moment{v.m.trimmedTo()}
 }
 
 // LeftSince says whether Left(start, ...) has all rows that left since the log start was at start: the oldest frame, whose rows are all stored, has

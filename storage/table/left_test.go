@@ -13,8 +13,14 @@ import (
 
 // Who knew the table as of a fold finds the rows that the log start has passed since, while they are all stored, and is told where they are not.
 func TestRowsThatLeft(t *testing.T) {
+	for _, settles := range []bool{false, true} {
+		t.Run(fmt.Sprint("settled: ", settles), func(t *testing.T) { rowsThatLeft(t, settles) })
+	}
+}
+
+func rowsThatLeft(t *testing.T, settles bool) {
 	var clock int64
-	s := openStore(t, vfs.NewMem(), &clock, rowMax, false)
+	s := openStore(t, vfs.NewMem(), &clock, rowMax, settles)
 	var views []*table.View
 	defer func() {
 		for _, v := range views {
@@ -27,6 +33,9 @@ func TestRowsThatLeft(t *testing.T) {
 	commit := func(end, start int64, deltas ...oracleDelta) {
 		t.Helper()
 		require.NoError(t, s.db.Commit(background, []table.Fold{{Table: x, Changes: collapse(deltas), End: end, Cut: true, Start: start}}))
+		if settles {
+			require.NoError(t, x.Settle(background))
+		}
 	}
 	put := func(key string, offset int64) oracleDelta {
 		return oracleDelta{key: key, op: oraclePut, value: "v", offset: offset}
@@ -102,4 +111,26 @@ func TestRowsThatLeft(t *testing.T) {
 	require.EqualValues(t, 1, v.Frames()[0].Start)
 	require.True(t, v.LeftSince(0, nil))
 	require.Equal(t, []string{"a0"}, left(v, 0, 0, 2))
+
+	// So it is where the table was trimmed to that frame before, for who has seen that.
+	require.NoError(t, y.Trim(background, 2))
+	v, err = y.View(table.Current)
+	require.NoError(t, err)
+	views = append(views, v)
+	trimmed = v.Moment()
+	require.NoError(t, s.db.Commit(background, []table.Fold{{Table: y, End: 2, Cut: true, Start: 2}}))
+	require.NoError(t, s.db.Commit(background, []table.Fold{{Table: y, Changes: collapse([]oracleDelta{put("c", 2)}), End: 3, Cut: true, Start: 2}}))
+	if settles {
+		require.NoError(t, y.Settle(background))
+	}
+	v, err = y.View(table.Current)
+	require.NoError(t, err)
+	views = append(views, v)
+	require.True(t, v.LeftSince(1, &trimmed))
+	require.Equal(t, []string{"b1"}, left(v, 1, 0, 2))
+	require.NoError(t, y.Trim(background, 3))
+	v, err = y.View(table.Current)
+	require.NoError(t, err)
+	views = append(views, v)
+	require.Empty(t, left(v, 2, 0, 3))
 }

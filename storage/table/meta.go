@@ -22,6 +22,7 @@ type meta struct {
 	frames   []Frame // ascending cuts
 	trims    []trimmed
 	starts   []StartMove // ascending; those at or below the oldest frame's cut are forgotten
+	past     past
 }
 
 // StartMove is a cut at which the log start offset that the rows respect moved. It is kept where the frame was thinned too: the state
@@ -37,11 +38,12 @@ type trimmed struct {
 }
 
 const (
-	metaVersion  = 3 // with moves of the log start; without any it is written as version 2, which is the same but for them
-	metaPlain    = 2
-	trimsMax     = 64      // remembered; beyond that, every other one is forgotten, which only keeps tombstones longer
-	framesMax    = 1 << 20 // refused at decoding, as are more moves
-	rejectsKinds = len(Rejects{})
+	metaVersion   = 4
+	metaUnsettled = 3       // as 4, before any table was settled: it is read
+	metaPlain     = 2       // as 3, without moves of the log start: it is read
+	trimsMax      = 64      // remembered; beyond that, every other one is forgotten, which only keeps tombstones longer
+	framesMax     = 1 << 20 // refused at decoding, as are more moves
+	rejectsKinds  = len(Rejects{})
 )
 
 // newMeta is what is known of a table into which nothing was folded yet.
@@ -53,6 +55,7 @@ func (m *meta) clone() *meta {
 	c.frames = slices.Clone(m.frames)
 	c.trims = slices.Clone(m.trims)
 	c.starts = slices.Clone(m.starts)
+	c.past.eras = slices.Clone(m.past.eras)
 	return &c
 }
 
@@ -121,11 +124,7 @@ func readDigest(r *reader) (d digest.Digest) {
 }
 
 func appendMeta(b []byte, m *meta) []byte {
-	version := byte(metaVersion)
-	if len(m.starts) == 0 {
-		version = metaPlain
-	}
-	b = append(b, version)
+	b = append(b, metaVersion)
 	b = append(b, m.id.TopicID[:]...)
 	b = binary.BigEndian.AppendUint32(b, uint32(m.id.Partition))
 	b = append(b, m.id.Incarnation[:]...)
@@ -147,13 +146,31 @@ func appendMeta(b []byte, m *meta) []byte {
 	for _, t := range m.trims {
 		b = binary.AppendVarint(binary.AppendUvarint(b, uint64(t.cut)), t.atMs)
 	}
-	if len(m.starts) > 0 {
-		b = binary.AppendUvarint(b, uint64(len(m.starts)))
-		for _, x := range m.starts {
-			b = binary.AppendUvarint(binary.AppendUvarint(b, uint64(x.Cut)), uint64(x.Start))
-		}
+	b = binary.AppendUvarint(b, uint64(len(m.starts)))
+	for _, x := range m.starts {
+		b = binary.AppendUvarint(binary.AppendUvarint(b, uint64(x.Cut)), uint64(x.Start))
 	}
-	return seal(b)
+	return seal(appendPast(b, &m.past))
+}
+
+// greatest returns the newest cut at or below an offset; ok is false where there is none.
+func (m *meta) greatest(offset int64) (cut int64, ok bool) {
+	i, found := m.find(offset)
+	if !found {
+		i--
+	}
+	if i < 0 {
+		return 0, false
+	}
+	return m.frames[i].Cut, true
+}
+
+// trimmedTo is the cut of the newest trim; -1: none is remembered.
+func (m *meta) trimmedTo() int64 {
+	if n := len(m.trims); n > 0 {
+		return m.trims[n-1].cut
+	}
+	return -1
 }
 
 func appendFrame(b []byte, f *Frame) []byte {
@@ -170,8 +187,8 @@ func decodeMeta(ordinal uint32, b []byte) (*meta, error) {
 		return nil, &CorruptError{Ordinal: ordinal, What: "meta", Offset: -1, Why: why}
 	}
 	version := byte(metaVersion)
-	if len(b) > 0 && b[0] == metaPlain {
-		version = metaPlain
+	if len(b) > 0 && (b[0] == metaPlain || b[0] == metaUnsettled) {
+		version = b[0]
 	}
 	b, err := unseal(ordinal, "meta", -1, b, version)
 	if err != nil {
@@ -214,6 +231,10 @@ func decodeMeta(ordinal uint32, b []byte) (*meta, error) {
 		for range n {
 			m.starts = append(m.starts, StartMove{Cut: r.offset(), Start: r.offset()})
 		}
+	}
+	m.past = past{unsettled: uncounted}
+	if version == metaVersion {
+		m.past = readPast(&r)
 	}
 	if r.bad || len(r.b) != 0 {
 		return corrupt("malformed")

@@ -94,6 +94,8 @@ func TestModel(t *testing.T) {
 			"fold":    m.fold,
 			"fold2":   m.fold,
 			"fold3":   m.fold,
+			"settle":  m.settle,
+			"settle2": m.settle,
 			"thin":    m.thin,
 			"trim":    m.trim,
 			"expire":  m.expire,
@@ -307,6 +309,13 @@ func (m *model) thin(t *rapid.T) {
 		require.NoError(t, x.t.Thin(background, c))
 		delete(x.frames, c)
 	}
+}
+
+// settle changes nothing of what any frame shows.
+func (m *model) settle(t *rapid.T) {
+	x := m.pick(t)
+	require.NoError(t, x.t.Settle(background))
+	require.False(t, x.t.SettleDue())
 }
 
 func (m *model) trim(t *rapid.T) {

@@ -7,7 +7,6 @@ import (
 
 	"github.com/keyframelog/keyframe/proto/frame"
 	"github.com/keyframelog/keyframe/storage/damage"
-	"github.com/keyframelog/keyframe/storage/keys"
 )
 
 // markWindow is how many offsets are marked dead or alive at a time: 32 KiB of bits, whatever range a scan covers.
@@ -29,7 +28,7 @@ func (m *marks) dead(offset int64) (bool, error) {
 		}
 		m.lo = offset
 		m.hi = offset + min(markWindow, math.MaxInt64-offset)
-		err := m.list.below(m.hi, func(o int64) {
+		err := m.list.below(m.hi, func(o, _ int64) {
 			if i := o - m.lo; i >= 0 {
 				m.bits[i/64] |= 1 << (i % 64)
 			}
@@ -54,42 +53,43 @@ func (v *View) Offsets(from int64, tombstones bool) iter.Seq2[frame.Row, error] 
 }
 
 func (v *View) offsets(from int64, tombstones bool, fn func(*frame.Row) bool) (stopped bool, err error) {
-	return v.rows(from, v.f.Cut, v.f.Cut, tombstones, fn)
+	return v.rows(from, v.f.Cut, frameAt(v.f.Cut), tombstones, fn)
 }
 
-// rows visits the rows stored in [from, end), less those that folds ending at or below folded superseded.
-func (v *View) rows(from, end, folded int64, tombstones bool, fn func(*frame.Row) bool) (stopped bool, err error) {
+// rows visits the rows stored in [from, end), less those that are superseded.
+func (v *View) rows(from, end int64, superseded standing, tombstones bool, fn func(*frame.Row) bool) (stopped bool, err error) {
 	if from >= end {
 		return false, nil
 	}
-	list, err := newDeadList(v.base, v.t.ordinal, from, folded)
+	list, err := newDeadList(v.base, v.t.ordinal, from, superseded)
 	if err != nil {
 		return false, err
 	}
 	defer func() { err = damage.Join(err, list.close()) }()
-	it, err := v.clone(v.rowsKey(from), v.rowsKey(end))
+	stored, err := v.openRows(from, end, superseded.cut)
 	if err != nil {
 		return false, err
 	}
-	defer func() { err = damage.Join(err, it.Close()) }()
+	defer func() { err = damage.Join(err, stored.close()) }()
 	m := &marks{list: list}
-	for ok := it.First(); ok; ok = it.Next() {
-		offset, good := keys.ParseTableOffset(it.Key()[keys.TablePrefixLen:])
-		if !good {
-			return false, &CorruptError{Ordinal: v.t.ordinal, What: "key", Offset: -1, Why: "malformed"}
-		}
-		dead, err := m.dead(offset)
-		if err != nil {
+	for {
+		s, err := stored.next()
+		if err != nil || s == nil {
 			return false, err
 		}
-		if dead {
-			continue
+		if !s.past {
+			if dead, err := m.dead(s.offset); dead || err != nil {
+				if err != nil {
+					return false, err
+				}
+				continue
+			}
 		}
-		b, err := it.ValueAndErr()
+		b, err := s.it.ValueAndErr()
 		if err != nil {
-			return false, fmt.Errorf("table: read row at %d of ordinal %d: %w", offset, v.t.ordinal, err)
+			return false, fmt.Errorf("table: read row at %d of ordinal %d: %w", s.offset, v.t.ordinal, err)
 		}
-		row, err := decodeRow(v.t.ordinal, offset, b)
+		row, err := decodeRow(v.t.ordinal, s.offset, b)
 		if err != nil {
 			return false, err
 		}
@@ -100,8 +100,4 @@ func (v *View) rows(from, end, folded int64, tombstones bool, fn func(*frame.Row
 			return true, nil
 		}
 	}
-	if err := damage.Of(it.Error()); err != nil {
-		return false, fmt.Errorf("table: read rows of ordinal %d: %w", v.t.ordinal, err)
-	}
-	return false, nil
 }

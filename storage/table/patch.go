@@ -261,20 +261,19 @@ func (p *patcher) between(come []int64) int {
 
 // patch notes that rows of a segment are dead now, and that others came; there says of these which had a row before. One that is
 // listed as dead is counted already, whether it is there or not.
-func (g *segment) patch(ordinal uint32, gone, come []int64, there map[int64]bool) error {
-	dead, err := g.deadOffsets(ordinal)
+func (g *segment) patch(ordinal uint32, went, come []int64, there map[int64]bool) error {
+	dead, err := g.list(ordinal)
 	if err != nil {
 		return err
 	}
 	for _, o := range come {
-		if i, listed := slices.BinarySearch(dead, o); listed {
+		i, listed := slices.BinarySearchFunc(dead, o, func(d deadRow, o int64) int { return cmp.Compare(d.offset, o) })
+		if listed {
 			dead = slices.Delete(dead, i, i+1)
 		} else if !there[o] {
 			g.rows++
 		}
 	}
-	dead = append(dead, gone...)
-	slices.Sort(dead)
-	g.dead, g.vector = int64(len(dead)), appendOffsets(nil, g.lo, dead)
-	return nil
+	g.setDead(dead)
+	return g.note(ordinal, deadRows(went), 0)
 }

@@ -28,9 +28,9 @@ const stretchesMax = 1024
 
 // RowsSince returns how many rows, tombstones included, the frame at cut has at most whose last delta lies at or above since: an upper bound of what
 // View.Offsets(since, true) yields. It is looked at more closely where it is above limit and may not be, and is the number of the rows stored then. It
-// is math.MaxInt64 for a since below what was trimmed to.
+// is math.MaxInt64 for a since below what was trimmed to, and for a frame that was counted after the table was settled beyond it.
 //
-// It costs what the deletion vectors do, about two bytes for a row that was superseded since the last trim, once for a frame; and where it is looked
+// It costs what the segments and deletion vectors do, about two bytes for a row that is stored and dead, once for a frame; and where it is looked
 // at more closely, the reading of limit rows at most. Errors: ErrNoFrame, those of ctx and of reading.
 func (t *Table) RowsSince(ctx context.Context, cut, since, limit int64) (atMost int64, err error) {
 	c, err := t.census(ctx, cut)
@@ -54,7 +54,7 @@ func (t *Table) RowsSince(ctx context.Context, cut, since, limit int64) (atMost 
 		if p.lo >= since || p.above <= limit || rest > limit {
 			return p.above, nil
 		}
-		stored, err := t.stored(since, min(p.hi, cut), limit-rest+1)
+		stored, err := t.stored(cut, since, min(p.hi, cut), limit-rest+1)
 		if rest+stored > limit { // there may be more
 			return p.above, t.damaged(cut, err)
 		}
@@ -63,14 +63,17 @@ func (t *Table) RowsSince(ctx context.Context, cut, since, limit int64) (atMost 
 	return 0, nil
 }
 
-// stored counts the rows stored in [from, end), dead ones included, up to a number.
-func (t *Table) stored(from, end, max int64) (n int64, err error) {
-	base, err := t.snapshot()
+// stored counts the rows stored in [from, end), dead ones included, up to a number; and that number where some that the frame at cut shows may be in
+// TablePast.
+func (t *Table) stored(cut, from, end, max int64) (n int64, err error) {
+	v, err := t.View(Current)
 	if err != nil {
-		return 0, fmt.Errorf("table: %w", err)
+		return 0, err
 	}
-	v := &View{t: t, base: base}
 	defer func() { err = damage.Join(err, v.Close()) }()
+	if len(v.erasFor(cut)) > 0 {
+		return max, nil
+	}
 	it, err := v.clone(v.rowsKey(from), v.rowsKey(end))
 	if err != nil {
 		return 0, err
@@ -117,13 +120,14 @@ func (t *Table) census(ctx context.Context, cut int64) (*census, error) {
 	return c, nil
 }
 
-// census goes through what was written since the last trim.
+// census goes through the segments of what was written since the last trim.
 func (v *View) census(ctx context.Context) (c *census, err error) {
 	c = &census{of: v.f}
-	if n := len(v.m.trims); n > 0 {
-		c.from = min(v.m.trims[n-1].cut, c.of.Cut)
+	c.from = min(max(v.m.trimmedTo(), 0), c.of.Cut)
+	if len(v.erasFor(c.of.Cut)) > 0 {
+		c.from = c.of.Cut // some of its rows may be in TablePast
 	}
-	list, err := newDeadList(v.base, v.t.ordinal, c.from, c.of.Cut)
+	list, err := newDeadList(v.base, v.t.ordinal, c.from, frameAt(c.of.Cut))
 	if err != nil {
 		return nil, err
 	}
@@ -153,7 +157,7 @@ func (v *View) census(ctx context.Context) (c *census, err error) {
 		}
 		p := stretch{lo: max(g.lo, c.from), hi: min(g.hi, c.of.Cut), above: g.rows}
 		// Dead offsets that lie between segments are none of this one's, and those that lie in it below from are not in the list.
-		err = list.below(p.hi, func(o int64) {
+		err = list.below(p.hi, func(o, _ int64) {
 			if o >= p.lo {
 				p.above--
 			}

@@ -194,7 +194,7 @@ func (v *View) besides(spans []Span, end int64, tombstones bool, fn func(*frame.
 	for _, s := range append(slices.Clone(spans), Span{end, end}) {
 		if s.From > from {
 			// The iterator must not go on behind the last row: the next block is the damaged one.
-			_, err := v.rows(from, s.From, v.f.Cut, tombstones, func(r *frame.Row) bool {
+			_, err := v.rows(from, s.From, frameAt(v.f.Cut), tombstones, func(r *frame.Row) bool {
 				stopped = !fn(r)
 				return !stopped && (r.Offset < s.From-1 || s.From == s.To)
 			})

@@ -40,12 +40,12 @@ func (v *View) scan(prefix, after []byte, yield func(frame.Row, error) bool) (st
 		return false, err
 	}
 	defer func() { err = damage.Join(err, merged.close()) }()
-	rows, err := v.iterRows()
+	rows, err := v.findRows()
 	if err != nil {
 		return false, err
 	}
-	defer func() { err = damage.Join(err, rows.it.Close()) }()
-	p := page{ordinal: v.t.ordinal, rows: rows}
+	defer func() { err = damage.Join(err, rows.close()) }()
+	p := page{rows: rows}
 	for limit := scanRowsMin; ; limit = min(limit*4, scanRowsMax) {
 		more, err := p.fill(merged, limit)
 		if err != nil {
@@ -65,19 +65,9 @@ func (v *View) scan(prefix, after []byte, yield func(frame.Row, error) bool) (st
 	}
 }
 
-// iterRows opens a walker over the rows; its iterator is to be closed.
-func (v *View) iterRows() (*walker, error) {
-	it, err := v.space(keys.TableRows)
-	if err != nil {
-		return nil, err
-	}
-	return &walker{it: it, steps: 2}, nil
-}
-
 // page is a run of index entries in key order, and their rows.
 type page struct {
-	ordinal uint32
-	rows    *walker
+	rows    *rowFinder
 	entries []at // offset, place in key order
 	keys    []byte
 	ends    []int
@@ -130,7 +120,7 @@ func (p *page) lookUp() error {
 		if o.i > 0 {
 			begin = p.ends[o.i-1]
 		}
-		r, err := p.rows.row(p.ordinal, o.offset, p.keys[begin:p.ends[o.i]])
+		r, err := p.rows.row(o.offset, p.keys[begin:p.ends[o.i]])
 		if err != nil {
 			return err
 		}

@@ -129,12 +129,12 @@ func (p *rowPass) read(ctx context.Context, v *View, limit int) (piece Piece, er
 		return piece, err
 	}
 	defer func() { err = damage.Join(err, merged.close()) }()
-	it, err := v.iterRows()
+	rows, err := v.findRows()
 	if err != nil {
 		return piece, err
 	}
-	defer func() { err = damage.Join(err, it.it.Close()) }()
-	g := page{ordinal: v.t.ordinal, rows: it, hashed: true}
+	defer func() { err = damage.Join(err, rows.close()) }()
+	g := page{rows: rows, hashed: true}
 	more, err := g.fill(merged, limit)
 	if err == nil {
 		err = g.lookUp()

@@ -46,10 +46,10 @@ const (
 func (db *DB) sink() *sink { return &sink{db: db} }
 
 func spaceIndex(s keys.TableSpace) int {
-	if s <= keys.TableRows {
-		return int(s>>4) - 1
+	if s <= keys.TablePast {
+		return int(s>>4) - 1 + int(s&0xf)
 	}
-	return int(s-keys.TableSegments) + 2
+	return int(s-keys.TableSegments) + 3
 }
 
 func (s *sink) set(space keys.TableSpace, k, v []byte) { s.add(space, opSet, k, v) }

@@ -98,7 +98,7 @@ func (j *job) collectExpired(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = damage.Join(err, base.Close()) }()
-	list, err := newDeadList(base, j.t.ordinal, j.old.start, j.old.position)
+	list, err := newDeadList(base, j.t.ordinal, j.old.start, frameAt(j.old.position))
 	if err != nil {
 		return err
 	}
@@ -224,12 +224,12 @@ func (j *job) joinVector() (err error) {
 		return err
 	}
 	defer func() { err = damage.Join(err, base.Close()) }()
-	list, err := newVectorListOf(base, j.t.ordinal, j.f.End, j.f.End)
+	list, err := newVectorList(base, j.t.ordinal, j.f.End, j.f.End)
 	if err != nil {
 		return err
 	}
 	defer func() { err = damage.Join(err, list.close()) }()
-	if err := list.below(math.MaxInt64, func(o int64) { j.dead = append(j.dead, o) }); err != nil {
+	if err := list.below(math.MaxInt64, func(o, _ int64) { j.dead = append(j.dead, o) }); err != nil {
 		return err
 	}
 	j.s.deleteRange(keys.TableVectors, keys.AppendTableOffset(nil, keys.TableVectors, j.t.ordinal, j.f.End),

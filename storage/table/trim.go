@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/cockroachdb/pebble/v2"
+
 	"github.com/keyframelog/keyframe/storage/damage"
 	"github.com/keyframelog/keyframe/storage/keys"
 )
@@ -12,12 +14,23 @@ import (
 // Trim makes the frame at cut the oldest one. What only older frames had goes, in steps that each leave a table which reads the same:
 //
 //  1. One Ingest: the older frames leave the meta entry, the undo entries of the intervals before the cut and the deletion vectors
-//     up to it are deleted, and the offsets of those vectors, dead for every frame from now on, are noted in their segments.
-//  2. Segments at least half dead are rewritten, each run by one IngestAndExcise. Whoever reads skips dead rows, present or not.
-//  3. One Ingest: the segments are described anew. Before it, they look half dead still, and the next Trim rewrites them again.
+//     up to it are deleted, and the offsets of those vectors, dead for every frame from now on, are noted in their segments, as are those of
+//     settled rows that older frames alone show. Such rows in TablePast leave with their eras.
+//  2. Segments at least half dead are rewritten, as by Settle.
 //
-// Trim(oldest cut) does the second and third step alone, so that a caller who crashed may just call it again.
+// Trim(oldest cut) does the second step alone, so that a caller who crashed may just call it again.
 func (t *Table) Trim(ctx context.Context, cut int64) error {
+	if err := t.trim(ctx, cut); err != nil {
+		return err
+	}
+	if err := t.clean(ctx); err != nil {
+		return fmt.Errorf("table: clean ordinal %d: %w", t.ordinal, err)
+	}
+	return nil
+}
+
+// trim is the first step, if it is to be done.
+func (t *Table) trim(ctx context.Context, cut int64) error {
 	end, err := t.begin(ctx)
 	if err != nil {
 		return err
@@ -33,9 +46,6 @@ func (t *Table) Trim(ctx context.Context, cut int64) error {
 			return fmt.Errorf("table: trim of ordinal %d to %d: %w", t.ordinal, cut, err)
 		}
 	}
-	if err := t.clean(ctx); err != nil {
-		return fmt.Errorf("table: clean ordinal %d: %w", t.ordinal, err)
-	}
 	return nil
 }
 
@@ -44,7 +54,7 @@ func (t *Table) undead(m *meta) bool {
 	return len(m.trims) == 0 || m.trims[len(m.trims)-1].cut < m.frames[0].Cut
 }
 
-// forget is the first step.
+// forget lets go of the frames before the i-th.
 func (t *Table) forget(ctx context.Context, old *meta, i int) error {
 	m := old.clone()
 	m.frames = slices.Delete(m.frames, 0, i)
@@ -53,82 +63,37 @@ func (t *Table) forget(ctx context.Context, old *meta, i int) error {
 	m.remember(trimmed{cut, t.db.cfg.Now().UnixMilli()})
 	s := t.db.sink()
 	defer s.discard()
-	base, err := t.db.cfg.DB.NewIter(nil)
+	x := marking{end: cut, name: func(int64, int64) int64 { return gone }}
+	if m.past.settled > 0 {
+		x.oldest = cut
+	}
+	n, err := t.markDead(s, x)
 	if err != nil {
 		return err
 	}
-	list, err := newVectorList(base, t.ordinal, cut)
-	if err != nil {
-		return damage.Join(err, base.Close())
-	}
-	err = t.markDead(s, list)
-	if err = damage.Join(err, list.close(), base.Close()); err != nil {
-		return err
-	}
-	from, _ := keys.TableSpan(keys.TableVectors, t.ordinal)
-	s.deleteRange(keys.TableVectors, from, keys.AppendTableOffset(nil, keys.TableVectors, t.ordinal, cut+1))
-	from, _ = keys.TableSpan(keys.TableUndo, t.ordinal)
+	excised := t.dropEras(s, m.past.trim(cut, n))
+	from, _ := keys.TableSpan(keys.TableUndo, t.ordinal)
 	s.deleteRange(keys.TableUndo, from, keys.AppendTableOffset(nil, keys.TableUndo, t.ordinal, cut))
 	t.putMeta(s, m)
-	if err := s.commit(ctx, nil, t); err != nil {
+	if err := s.commit(ctx, excised, t); err != nil {
 		return err
 	}
 	t.state.Store(m)
 	return nil
 }
 
-// markDead notes the offsets of the list in their segments. Memory: the dead offsets of one segment.
-func (t *Table) markDead(s *sink, list *deadList) error {
-	it, err := iterate(t.db.cfg.DB, keys.TableSegments, t.ordinal)
-	if err != nil {
-		return err
+// dropEras deletes the first eras of TablePast, by an excise, which leaves nothing to compact, where what lies beside can be read.
+func (t *Table) dropEras(s *sink, eras []int64) (excised *pebble.KeyRange) {
+	if len(eras) == 0 {
+		return nil
 	}
-	var dead []int64
-	for ok := it.First(); ok && len(list.cursors) > 0; ok = it.Next() {
-		g, err := t.segmentAt(it)
-		if err != nil {
-			return damage.Join(err, it.Close())
-		}
-		dead = dead[:0]
-		err = list.below(g.hi, func(o int64) {
-			if o >= g.lo {
-				dead = append(dead, o)
-			}
-		})
-		if err == nil && len(dead) > 0 {
-			err = g.mark(t.ordinal, dead)
-			putSegment(s, t.ordinal, &g)
-		}
-		if err != nil {
-			return damage.Join(err, it.Close())
-		}
+	from, _ := keys.TableSpan(keys.TablePast, t.ordinal)
+	span := &pebble.KeyRange{Start: from, End: keys.AppendTablePast(nil, t.ordinal, eras[len(eras)-1]+1, 0)}
+	if t.db.readableBeside(*span) != nil {
+		s.deleteRange(keys.TablePast, span.Start, span.End)
+		return nil
 	}
-	return damage.Join(it.Error(), it.Close())
-}
-
-// mark adds dead offsets of the segment, in any order.
-func (g *segment) mark(ordinal uint32, dead []int64) error {
-	old, err := g.deadOffsets(ordinal)
-	if err != nil {
-		return err
-	}
-	all := append(old, dead...)
-	slices.Sort(all)
-	all = slices.Compact(all)
-	g.dead = int64(len(all))
-	g.vector = appendOffsets(nil, g.lo, all)
-	return nil
-}
-
-func (g *segment) deadOffsets(ordinal uint32) (list []int64, err error) {
-	o := newOffsets(g.lo, g.vector)
-	for ; o.ok; o.next() {
-		list = append(list, o.at)
-	}
-	if o.bad || int64(len(list)) != g.dead {
-		return nil, &CorruptError{Ordinal: ordinal, What: "segment", Offset: g.lo, Why: "dead offsets malformed"}
-	}
-	return list, nil
+	return span
 }
 
 // Thin drops the frame at cut, between the oldest and the current table. The interval after it joins the one before: of the index

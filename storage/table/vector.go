@@ -41,26 +41,33 @@ type cursor struct {
 	next int64 // the next piece begins at or above
 }
 
+// standing says of which superseded rows a reader knows: those that no frame from cut on shows, if they are settled, and those that folds ending at or
+// below folded superseded. For who reads a frame, both are its cut.
+type standing struct{ cut, folded int64 }
+
+func frameAt(cut int64) standing { return standing{cut, cut} }
+
 // deadList merges all that is dead in a frame, for a reader that goes through the offsets upwards. One iterator serves all vectors.
 type deadList struct {
 	ordinal uint32
+	cut     int64            // of settled rows, those of lower cuts are dead
 	it      *pebble.Iterator // over vectors and segments
 	cursors []*cursor
 	k       []byte
 }
 
-// newDeadList prepares what the frame at cut end has dead at or above from. base is cloned.
-func newDeadList(base *pebble.Iterator, ordinal uint32, from, end int64) (*deadList, error) {
+// newDeadList prepares what is dead at or above from. base is cloned.
+func newDeadList(base *pebble.Iterator, ordinal uint32, from int64, as standing) (*deadList, error) {
 	lower, _ := keys.TableSpan(keys.TableSegments, ordinal)
 	_, upper := keys.TableSpan(keys.TableVectors, ordinal)
 	it, err := base.Clone(pebble.CloneOptions{IterOptions: &pebble.IterOptions{LowerBound: lower, UpperBound: upper}})
 	if err != nil {
 		return nil, fmt.Errorf("table: %w", err)
 	}
-	l := &deadList{ordinal: ordinal, it: it}
+	l := &deadList{ordinal: ordinal, cut: as.cut, it: it}
 	err = l.openSegments(from)
 	if err == nil {
-		err = l.openVectors(from, 0, end)
+		err = l.openVectors(from, 0, as.folded)
 	}
 	if err != nil {
 		return nil, damage.Join(err, it.Close())
@@ -68,13 +75,8 @@ func newDeadList(base *pebble.Iterator, ordinal uint32, from, end int64) (*deadL
 	return l, nil
 }
 
-// newVectorList prepares the vectors up to end alone, without what the segments hold.
-func newVectorList(base *pebble.Iterator, ordinal uint32, end int64) (*deadList, error) {
-	return newVectorListOf(base, ordinal, 0, end)
-}
-
-// newVectorListOf is that for the vectors of folds that ended in [first, end].
-func newVectorListOf(base *pebble.Iterator, ordinal uint32, first, end int64) (*deadList, error) {
+// newVectorList prepares the vectors of folds that ended in [first, end], without what the segments hold.
+func newVectorList(base *pebble.Iterator, ordinal uint32, first, end int64) (*deadList, error) {
 	lower, upper := keys.TableSpan(keys.TableVectors, ordinal)
 	it, err := base.Clone(pebble.CloneOptions{IterOptions: &pebble.IterOptions{LowerBound: lower, UpperBound: upper}})
 	if err != nil {
@@ -222,16 +224,16 @@ func (l *deadList) piece(c *cursor) (found bool, err error) {
 		return true, err
 	}
 	g, err := decodeSegment(l.ordinal, first, c.piece)
-	c.offsets = newOffsets(first, g.vector)
+	c.offsets = newDead(first, g.dead, l.cut)
 	return true, err
 }
 
-// below calls fn for every dead offset below limit that was not passed yet, list by list.
-func (l *deadList) below(limit int64, fn func(offset int64)) error {
+// below calls fn for every dead offset below limit that was not passed yet, list by list. end names the fold that superseded it; -1: the segments have it.
+func (l *deadList) below(limit int64, fn func(offset, end int64)) error {
 	kept := l.cursors[:0]
 	for _, c := range l.cursors {
 		for c.ok && c.at < limit {
-			fn(c.at)
+			fn(c.at, c.end)
 			if err := l.advance(c); err != nil {
 				return err
 			}

@@ -26,6 +26,7 @@ type View struct {
 	f      Frame
 	undo   []int64 // cuts whose intervals follow the frame, ascending
 	point  *pebble.Iterator
+	former *pebble.Iterator // over TablePast
 	k      []byte
 	closed bool
 }
@@ -86,8 +87,10 @@ func (v *View) Close() error {
 	}
 	v.closed = true
 	var err error
-	if v.point != nil {
-		err = v.point.Close()
+	for _, it := range []*pebble.Iterator{v.point, v.former} {
+		if it != nil {
+			err = damage.Join(err, it.Close())
+		}
 	}
 	return damage.Join(err, v.base.Close())
 }
@@ -164,8 +167,7 @@ func (v *View) Last(key []byte) (row frame.Row, ok bool, err error) {
 	if err != nil || !ok {
 		return frame.Row{}, false, err
 	}
-	v.k = keys.AppendTableOffset(v.k[:0], keys.TableRows, v.t.ordinal, e.offset)
-	b, found, err := v.value(v.k)
+	b, found, err := v.stored(e.offset)
 	if err != nil {
 		return row, false, err
 	}
@@ -182,8 +184,7 @@ func (v *View) Row(offset int64) (row frame.Row, ok bool, err error) {
 	if offset < 0 || offset >= v.f.Cut {
 		return row, false, nil
 	}
-	v.k = keys.AppendTableOffset(v.k[:0], keys.TableRows, v.t.ordinal, offset)
-	b, found, err := v.value(v.k)
+	b, found, err := v.stored(offset)
 	if err != nil || !found {
 		return row, false, v.t.damaged(v.f.Cut, damage.Of(err))
 	}
@@ -191,6 +192,15 @@ func (v *View) Row(offset int64) (row frame.Row, ok bool, err error) {
 		return frame.Row{}, false, err
 	}
 	return row, !row.Tombstone, nil
+}
+
+// stored reads the row at an offset.
+func (v *View) stored(offset int64) (b []byte, found bool, err error) {
+	v.k = keys.AppendTableOffset(v.k[:0], keys.TableRows, v.t.ordinal, offset)
+	if b, found, err = v.value(v.k); found || err != nil {
+		return b, found, err
+	}
+	return v.pastRow(offset)
 }
 
 // lookUp finds the key's entry: the first interval after the frame that touched the key kept what the frame saw; if none

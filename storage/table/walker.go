@@ -33,14 +33,19 @@ func newWalker(it *pebble.Iterator, lookups, stored int64) *walker {
 
 // find positions the iterator at k and tells whether it is there. Keys ascend from call to call, until restart.
 func (w *walker) find(k []byte) (bool, error) {
+	there, err := w.reach(k)
+	return there && bytes.Equal(w.it.Key(), k), err
+}
+
+// reach positions the iterator at the first key that is not below k, and tells whether there is one.
+func (w *walker) reach(k []byte) (bool, error) {
 	if w.begun {
 		if !w.valid {
 			return false, damage.Of(w.it.Error())
 		}
 		for i := 0; ; i++ {
-			c := bytes.Compare(w.it.Key(), k)
-			if c >= 0 {
-				return c == 0, nil
+			if bytes.Compare(w.it.Key(), k) >= 0 {
+				return true, nil
 			}
 			if i >= w.steps {
 				break
@@ -54,7 +59,7 @@ func (w *walker) find(k []byte) (bool, error) {
 	if w.valid = w.it.SeekGE(k); !w.valid {
 		return false, damage.Of(w.it.Error())
 	}
-	return bytes.Equal(w.it.Key(), k), nil
+	return true, nil
 }
 
 // restart allows the next key to lie before the last.

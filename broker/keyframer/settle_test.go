@@ -1,0 +1,51 @@
+package keyframer_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/stretchr/testify/require"
+
+	"github.com/keyframelog/keyframe/broker/keyframer"
+	"github.com/keyframelog/keyframe/broker/keyframer/memlog"
+	"github.com/keyframelog/keyframe/proto/fold"
+	"github.com/keyframelog/keyframe/storage/keys"
+)
+
+// What many updates have superseded is not in the way of who reads the newest frame, while an older one still shows it.
+func TestSettlesWhatIsSuperseded(t *testing.T) {
+	const rows = 5000
+	n := newNode(t, keyframer.Config{})
+	l := n.add(fold.LastValue, calm(), 1)[0]
+	for round := range 3 {
+		for i := range rows {
+			l.Append(memlog.Put(fmt.Sprint("k", i), fmt.Sprint(round)))
+		}
+		n.cut()
+	}
+	first := cuts(n.table(0))[0]
+	n.eventually("settled", func() bool { return !n.table(0).SettleDue() && n.inTheWay(1) < 2*rows })
+	_, err := n.table(0).Verify(context.Background(), first)
+	require.NoError(t, err)
+	v, err := n.table(0).View(first)
+	require.NoError(t, err)
+	defer v.Close()
+	row, ok, err := v.Get([]byte("k7"))
+	require.NoError(t, err)
+	require.True(t, ok)
+	require.Equal(t, "0", string(row.Value))
+}
+
+// inTheWay is how many rows a reader of the newest frame passes by or shows.
+func (n *node) inTheWay(ordinal uint32) (rows int) {
+	lower, upper := keys.TableSpan(keys.TableRows, ordinal)
+	it, err := n.pdb.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
+	require.NoError(n.t, err)
+	for ok := it.First(); ok; ok = it.Next() {
+		rows++
+	}
+	require.NoError(n.t, it.Close())
+	return rows
+}

@@ -1,0 +1,174 @@
+package table
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/keyframelog/keyframe/storage/damage"
+	"github.com/keyframelog/keyframe/storage/keys"
+)
+
+// settleShare: one in so many rows, and no fewer than sizes.settleRows, is superseded before Settle is due. A reader of the newest frame passes by them.
+const settleShare = 8
+
+// SettleDue tells whether it is time for Settle.
+func (t *Table) SettleDue() bool {
+	m := t.state.Load()
+	if len(m.frames) == 0 {
+		return false
+	}
+	n := m.past.unsettled
+	return n == uncounted || n >= t.db.sizes.settleRows && n >= m.digest.Count/settleShare
+}
+
+// Settle takes what was superseded up to the newest cut out of the way of whoever reads the newest frame, or the current table: these then read no more
+// than two rows for each that they show, whatever the history. All frames stay as they are.
+//
+//  1. One Ingest: the deletion vectors of the folds up to the cut are deleted, and what they list is noted in the segments instead: each offset under
+//     the newest retained cut below the end of its fold, since just the frames up to that one may show it. Where the log start has moved at a cut to
+//     which was trimmed, what left there stays in its vector: no cut is below, and View.Left has to tell it from what left before the trim.
+//  2. Segments at least half dead are rewritten (see rewriter), each run by one IngestAndExcise: so in all a superseded row is moved once, and with it
+//     one that lives. What is left undone, the next Settle or Trim does.
+func (t *Table) Settle(ctx context.Context) error {
+	if err := t.settle(ctx); err != nil {
+		return fmt.Errorf("table: settle ordinal %d: %w", t.ordinal, err)
+	}
+	if err := t.clean(ctx); err != nil {
+		return fmt.Errorf("table: clean ordinal %d: %w", t.ordinal, err)
+	}
+	return nil
+}
+
+// settle is the first step.
+func (t *Table) settle(ctx context.Context) error {
+	end, err := t.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer end()
+	old := t.state.Load()
+	cut, ok := old.lastCut()
+	if !ok || old.past.unsettled == 0 {
+		return nil
+	}
+	m := old.clone()
+	m.past.settle(cut)
+	s := t.db.sink()
+	defer s.discard()
+	if _, err := t.markDead(s, marking{first: m.trimmedTo() + 1, end: cut, name: m.label}); err != nil {
+		return err
+	}
+	t.putMeta(s, m)
+	if err := s.commit(ctx, nil, t); err != nil {
+		return err
+	}
+	t.state.Store(m)
+	return nil
+}
+
+// label names the row at an offset that the fold ending at end superseded by the newest frame that may show it.
+func (m *meta) label(offset, end int64) (cut int64) {
+	d := deadRow{offset: offset}
+	if cut, ok := m.greatest(end - 1); ok {
+		d.cut = cut
+	}
+	if !m.needs(d) {
+		return gone
+	}
+	return d.cut
+}
+
+// needs tells whether somebody reads a settled row: the newest of the retained frames that it is named by, or View.Left.
+func (m *meta) needs(d deadRow) bool {
+	cut, ok := m.greatest(d.cut)
+	return ok && d.offset < cut || d.offset < m.start
+}
+
+// marking is what becomes of dead rows.
+type marking struct {
+	first  int64 // the vectors of folds that ended in [first, end] go
+	end    int64
+	name   func(offset, end int64) (cut int64) // what their rows are named by in the segments from then on
+	oldest int64                               // settled rows of lower cuts are gone
+}
+
+// markDead notes what vectors list in the segments instead, and returns how many offsets that are. Memory: the dead offsets of one segment.
+func (t *Table) markDead(s *sink, x marking) (n int64, err error) {
+	base, err := t.db.cfg.DB.NewIter(nil)
+	if err != nil {
+		return 0, fmt.Errorf("table: %w", err)
+	}
+	defer func() { err = damage.Join(err, base.Close()) }()
+	list, err := newVectorList(base, t.ordinal, x.first, x.end)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = damage.Join(err, list.close()) }()
+	it, err := iterate(t.db.cfg.DB, keys.TableSegments, t.ordinal)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = damage.Join(err, it.Close()) }()
+	var dead []deadRow
+	for ok := it.First(); ok && (len(list.cursors) > 0 || x.oldest > 0); ok = it.Next() {
+		g, err := t.segmentAt(it)
+		if err != nil {
+			return n, err
+		}
+		dead = dead[:0]
+		stray := int64(gone)
+		err = list.below(g.hi, func(o, end int64) {
+			if dead = append(dead, deadRow{o, x.name(o, end)}); o < g.lo {
+				stray = o
+			}
+		})
+		if err == nil && stray != gone {
+			err = unknownRow(t.ordinal, stray)
+		}
+		n += int64(len(dead))
+		if err == nil && (len(dead) > 0 || len(g.dead.cuts) > 0 && g.dead.cuts[0] < x.oldest) {
+			err = g.note(t.ordinal, dead, x.oldest)
+			putSegment(s, t.ordinal, &g)
+		}
+		if err != nil {
+			return n, err
+		}
+	}
+	if err := damage.Of(it.Error()); err != nil {
+		return n, err
+	}
+	if len(list.cursors) > 0 {
+		return n, unknownRow(t.ordinal, list.cursors[0].at)
+	}
+	s.deleteRange(keys.TableVectors, keys.AppendTableOffset(nil, keys.TableVectors, t.ordinal, x.first),
+		keys.AppendTableOffset(nil, keys.TableVectors, t.ordinal, x.end+1))
+	return n, nil
+}
+
+func unknownRow(ordinal uint32, offset int64) error {
+	return &CorruptError{Ordinal: ordinal, What: "deletion vector", Offset: offset, Why: "lists a row that is in no segment"}
+}
+
+// note adds dead rows, in any order, to those of a segment, of which those of cuts below oldest are gone.
+func (s *segment) note(ordinal uint32, dead []deadRow, oldest int64) error {
+	list, err := s.list(ordinal)
+	if err != nil {
+		return err
+	}
+	slices.SortFunc(dead, func(a, b deadRow) int { return cmp.Compare(a.offset, b.offset) })
+	all := make([]deadRow, 0, len(list)+len(dead))
+	for _, d := range list {
+		n := 0
+		for n < len(dead) && dead[n].offset < d.offset {
+			n++
+		}
+		if all, dead = append(all, dead[:n]...), dead[n:]; d.cut < oldest {
+			d.cut = gone
+		}
+		all = append(all, d)
+	}
+	s.setDead(append(all, dead...))
+	return nil
+}

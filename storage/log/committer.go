@@ -123,8 +123,8 @@ func (c *committer) finish(a *pending) {
 	for x := a; x != nil; x = x.next {
 		x.p.notify() // first, so that whoever was told of its append finds that readers were, too
 	}
+	c.release(a.total) // and that nothing of it is in flight
 	close(a.done.ch)
-	c.release(a.total)
 }
 
 // stop waits until everything that was enqueued is finished. Nothing may be enqueued any more.

@@ -32,8 +32,17 @@ type PartitionFrame struct {
 }
 
 // Cut cuts a key frame of every partition at its synced end. A partition without changes since its newest frame keeps
-// that. Errors: ctx's, ErrUnknownTopic, ErrNotKeyFramed, ErrFailed, ErrClosed.
+// that. The name is for now: thinning takes the frames as any others. Errors: ctx's, ErrUnknownTopic, ErrNotKeyFramed, ErrFailed, ErrClosed.
 func (k *Keyframer) Cut(ctx context.Context, topic string) (Cut, error) {
+	return k.cut(ctx, topic, false)
+}
+
+// CutToKeep is Cut for who keeps the name for later: thinning spares the frames, as far as thinTarget says. Errors: as Cut, and those of the tables.
+func (k *Keyframer) CutToKeep(ctx context.Context, topic string) (Cut, error) {
+	return k.cut(ctx, topic, true)
+}
+
+func (k *Keyframer) cut(ctx context.Context, topic string, keep bool) (Cut, error) {
 	t, ok := k.Topic(topic)
 	if !ok {
 		return Cut{}, fmt.Errorf("%w: %s", ErrUnknownTopic, topic)
@@ -46,7 +55,7 @@ func (k *Keyframer) Cut(ctx context.Context, topic string) (Cut, error) {
 		return Cut{}, err
 	}
 	defer end()
-	return t.cut(ctx)
+	return t.cut(ctx, keep)
 }
 
 // beginCut waits until no other cut of the topic is under way.
@@ -59,7 +68,7 @@ func (t *Topic) beginCut(ctx context.Context) (end func(), err error) {
 	}
 }
 
-func (t *Topic) cut(ctx context.Context) (Cut, error) {
+func (t *Topic) cut(ctx context.Context, keep bool) (Cut, error) {
 	partitions, timeMs, err := t.hold(nil)
 	defer unhold(partitions)
 	if err != nil {
@@ -77,7 +86,27 @@ func (t *Topic) cut(ctx context.Context) (Cut, error) {
 			return Cut{}, err
 		}
 	}
-	return t.result(partitions, targets, consistent)
+	c, err := t.result(partitions, targets, consistent)
+	if err != nil || !keep {
+		return c, err
+	}
+	return c, c.keep(ctx) // while no other cut comes: its frames are the newest, which nothing takes
+}
+
+// keep marks the frames.
+func (c *Cut) keep(ctx context.Context) error {
+	if len(c.Frames) == 0 {
+		return nil
+	}
+	cuts := make(map[*table.Table]int64, len(c.Frames))
+	for i := range c.Frames {
+		f := &c.Frames[i]
+		cuts[f.Partition.table], f.Kept = f.Cut, true
+	}
+	if err := c.Frames[0].Partition.k.cfg.Tables.Keep(ctx, cuts); err != nil {
+		return fmt.Errorf("keep the key frames of cut %s: %w", c.Name, err)
+	}
+	return nil
 }
 
 // hold keeps all partitions, or only one, from cutting on their own until unhold, and from applying more until they are asked. It returns

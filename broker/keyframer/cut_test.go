@@ -216,6 +216,72 @@ func TestCutNameOfADroppedFrameIsRefused(t *testing.T) {
 	require.Equal(t, []int64{1, 1}, at)
 }
 
+// Whoever keeps a cut's name has its frames as long as thinning spares them, over a restart, wherever the cut lies between others: also that of a
+// partition that had nothing to cut. Where later names are kept, the former are as any other cut's.
+func TestCutToKeep(t *testing.T) {
+	n := newNode(t, keyframer.Config{})
+	s := calm()
+	s.Retain, s.IntervalRecords = 6, 1 // two of them are spared
+	logs := n.add(fold.LastValue, s, 2)
+	frame := func() {
+		n.clock.advance(time.Second)
+		logs[0].Append(memlog.Put("a", n.clock.Now().String()))
+		end := logs[0].Bounds().LastStable
+		n.eventually("a frame, and the others thinned", func() bool {
+			at := cuts(n.table(0))
+			return len(at) > 0 && at[len(at)-1] == end && len(at) <= s.Retain+1
+		})
+	}
+	resolve := func(name string) ([]int64, error) {
+		topic, _ := n.k.Topic(topicName)
+		return topic.Resolve(name)
+	}
+	keep := func() string {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		c, err := n.k.CutToKeep(ctx, topicName)
+		require.NoError(t, err)
+		for _, f := range c.Frames {
+			require.True(t, f.Kept)
+		}
+		return c.Name
+	}
+	logs[1].Append(memlog.Put("b", "1"))
+	for range 10 {
+		frame()
+	}
+	first := keep() // its frames are there already
+	want, err := resolve(first)
+	require.NoError(t, err)
+	for range 10 {
+		frame()
+	}
+	logs[1].Append(memlog.Put("b", "2"))
+	second := keep()
+	for range 20 {
+		frame()
+	}
+	n.restart()
+	require.NoError(t, n.k.Add(spec(fold.LastValue, logs...), s))
+	for range 20 {
+		frame()
+	}
+	at, err := resolve(first)
+	require.NoError(t, err)
+	require.Equal(t, want, at)
+	_, err = resolve(second)
+	require.NoError(t, err)
+
+	keep()
+	for range 20 {
+		frame()
+	}
+	_, err = resolve(first)
+	require.ErrorIs(t, err, keyframer.ErrUnknownCut, "the third that is kept")
+	_, err = resolve(second)
+	require.NoError(t, err)
+}
+
 func TestCutHeldBackByAnOpenTransaction(t *testing.T) {
 	n := newNode(t, keyframer.Config{Workers: 1})
 	logs := n.add(fold.LastValue, calm(), 2)

@@ -93,4 +93,7 @@
 // name of the cut is that time and a sum of the topic and the offsets of all its frames (partitions without changes keep an older one). It is
 // resolved through the frames' times, so that no other state is needed, and the sum says whether those are its frames, whatever was on its way to
 // the disk when it was cut.
+//
+// CutToKeep marks the frames in their tables, so that thinning spares them as long as they are the newest that are marked, and fewer than a third
+// of those that stay: a name between two cuts of the interval would be the next to go. Cut, which comparisons use by the hundred, does not.
 package keyframer

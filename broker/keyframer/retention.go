@@ -147,17 +147,23 @@ const innerFramesMin = 1
 
 // thinTarget returns the cut of a frame to drop so that at most retain are left above the oldest one, or -1. The oldest
 // (N1, once something was trimmed) and the newest stay. Among the others the one goes that leaves the shortest gap in
-// time, so that what is left is spread out. Those that are held stay, beyond the number if need be.
+// time, so that what is left is spread out. Those that are held stay, beyond the number if need be; and the newest of those that somebody
+// keeps the name of, as long as they are fewer than a third of all.
 func thinTarget(frames []table.Frame, retain int, held []int64) int64 {
-	if len(frames) <= max(retain, innerFramesMin+1)+1 {
+	retain = max(retain, innerFramesMin+1)
+	if len(frames) <= retain+1 {
 		return -1
 	}
-	best, bestGap := int64(-1), int64(0)
-	for i := 1; i < len(frames)-1; i++ {
-		if slices.Contains(held, frames[i].Cut) {
+	best, bestGap, spared := int64(-1), int64(0), retain/3
+	for i := len(frames) - 1; i > 0; i-- {
+		if frames[i].Kept && spared > 0 {
+			spared--
 			continue
 		}
-		if gap := frames[i+1].CutTimeMs - frames[i-1].CutTimeMs; best < 0 || gap < bestGap {
+		if i == len(frames)-1 || slices.Contains(held, frames[i].Cut) {
+			continue
+		}
+		if gap := frames[i+1].CutTimeMs - frames[i-1].CutTimeMs; best < 0 || gap <= bestGap {
 			best, bestGap = frames[i].Cut, gap
 		}
 	}

@@ -106,14 +106,51 @@ func TestThin(t *testing.T) {
 	require.EqualValues(t, -1, thinTarget(nil, 0, nil))
 }
 
+// The newest frames that somebody keeps the name of are spared while they are fewer than a third; those beyond go as any others.
+func TestThinSparesWhatIsKept(t *testing.T) {
+	keep := func(list []table.Frame, cuts ...int64) []table.Frame {
+		list = slices.Clone(list)
+		for i := range list {
+			list[i].Kept = slices.Contains(cuts, list[i].Cut)
+		}
+		return list
+	}
+	list := frames(100, 1000, 200, 2000, 300, 2100, 400, 5000, 500, 6000)
+	require.EqualValues(t, 200, thinTarget(list, 3, nil))
+	require.EqualValues(t, 300, thinTarget(keep(list, 200), 3, nil))
+	require.EqualValues(t, 200, thinTarget(keep(list, 200, 400), 3, nil), "two are not fewer than a third of four: the older one is as any other")
+	require.EqualValues(t, 200, thinTarget(keep(list, 200, 500), 3, nil), "the newest counts")
+	require.EqualValues(t, 300, thinTarget(keep(list, 100, 200), 3, nil), "the oldest does not")
+	require.EqualValues(t, 400, thinTarget(keep(list, 200), 3, []int64{300}))
+	require.EqualValues(t, 200, thinTarget(keep(list, 200), 2, nil), "of two none")
+
+	// Of 25 frames 8 are spared, however long ago they were cut.
+	list = nil
+	for cut := range int64(1000) {
+		list = append(list, table.Frame{Cut: cut, CutTimeMs: cut, Kept: cut%3 == 1 && cut < 60})
+		if drop := thinTarget(list, 24, nil); drop >= 0 {
+			list = slices.DeleteFunc(list, func(f table.Frame) bool { return f.Cut == drop })
+		}
+	}
+	var kept []int64
+	for _, f := range list {
+		if f.Kept {
+			kept = append(kept, f.Cut)
+		}
+	}
+	require.Len(t, list, 25)
+	require.Equal(t, []int64{37, 40, 43, 46, 49, 52, 55, 58}, kept[max(len(kept)-8, 0):])
+}
+
 // However few frames are kept, under steady writes the retention time moves the delta start offset, and no frame that waits for
-// the sake of a verification waits for ever.
+// the sake of a verification waits for ever; whichever cuts somebody keeps the names of.
 func TestSteadyWritesTrim(t *testing.T) {
-	for _, retain := range []int{1, 2, 3, 24} {
+	for _, x := range [][2]int64{{1, 0}, {2, 0}, {3, 0}, {24, 0}, {1, 1}, {3, 1}, {24, 1}, {3, 2}, {3, 7}, {6, 30}, {24, 7}} {
+		retain, named := int(x[0]), x[1]
 		h := holdings{frames: frames(1, 1)}
 		s := Settings{DeltaRetentionMs: 100, DeltaRetentionBytes: -1, Retain: retain}
 		for now := int64(2); now < 5000; now++ {
-			h.frames = append(h.frames, table.Frame{Cut: now, CutTimeMs: now})
+			h.frames = append(h.frames, table.Frame{Cut: now, CutTimeMs: now, Kept: named > 0 && now%named == 0})
 			h.lastBatch = now
 			cut, _, err := trimTarget(&h, &s, now)
 			require.NoError(t, err)
@@ -125,7 +162,7 @@ func TestSteadyWritesTrim(t *testing.T) {
 				h.frames = slices.DeleteFunc(h.frames, func(f table.Frame) bool { return f.Cut == drop })
 			}
 			if now > 400 {
-				require.Greater(t, h.deltaStart, now-210, "retain %d at %d", retain, now)
+				require.Greater(t, h.deltaStart, now-210, "%v at %d", x, now)
 			}
 		}
 		require.LessOrEqual(t, len(h.frames), max(retain, 2)+1)

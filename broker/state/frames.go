@@ -139,7 +139,11 @@ func (s *service) Cut(ctx context.Context, req *connect.Request[api.CutRequest])
 	if req.Msg.Partition != nil {
 		return s.cutPartition(ctx, t, req.Msg)
 	}
-	cut, err := s.cfg.Keyframer.Cut(ctx, t.Name)
+	cutAll := s.cfg.Keyframer.CutToKeep
+	if req.Msg.Passing {
+		cutAll = s.cfg.Keyframer.Cut
+	}
+	cut, err := cutAll(ctx, t.Name)
 	if err != nil {
 		return nil, describe(t, nil, err)
 	}

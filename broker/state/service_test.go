@@ -143,6 +143,31 @@ func TestStateAtAPoint(t *testing.T) {
 	require.EqualValues(t, 8, first.AsOf[1].Offset)
 }
 
+// Whoever asks for a cut may keep its name, unless the request says that nobody does.
+func TestCutIsKept(t *testing.T) {
+	n := newNode(t, 2, nil)
+	kept := func() (list []bool) {
+		for i := range n.logs {
+			p, err := n.k.Partition(topicName, int32(i))
+			require.NoError(t, err)
+			tab, err := p.Table()
+			require.NoError(t, err)
+			for _, f := range tab.Frames() {
+				list = append(list, f.Kept)
+			}
+		}
+		return list
+	}
+	n.logs[0].Append(memlog.Put("a", "1"))
+	n.logs[1].Append(memlog.Put("b", "1"))
+	passing, err := n.client.Cut(t.Context(), connect.NewRequest(&api.CutRequest{Topic: topicName, Passing: true}))
+	require.NoError(t, err)
+	require.Equal(t, []bool{false, false}, kept())
+	n.logs[0].Append(memlog.Put("a", "2"))
+	require.NotEqual(t, passing.Msg.Name, n.cut().Name)
+	require.Equal(t, []bool{false, true, true}, kept(), "also the frame that was there already")
+}
+
 func TestPointErrors(t *testing.T) {
 	n := newNode(t, 2, nil)
 	for i := range 3 {

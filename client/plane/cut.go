@@ -13,7 +13,7 @@ import (
 
 // Cut is a key frame of every partition of a topic; a partition that never had a record has none.
 type Cut struct {
-	Name       string // usable as a point as long as its frames are kept; empty where nothing was ever committed
+	Name       string // usable as a point as long as its frames are kept, which none is for the name; empty where nothing was ever committed
 	Consistent bool   // false: an open transaction held a partition's cut below its end
 	Frames     []Frame
 	Bytes      int64 // of the answer
@@ -27,9 +27,9 @@ func (c Cut) Digest() (d digest.Digest) {
 	return d
 }
 
-// Cut cuts a key frame of every partition, where one is not there already.
+// Cut cuts a key frame of every partition, where one is not there already, for a comparison: nobody keeps its name for later.
 func (p *Plane) Cut(ctx context.Context) (Cut, error) {
-	resp, err := p.rpc.Cut(ctx, connect.NewRequest(&state.CutRequest{Topic: p.topic}))
+	resp, err := p.rpc.Cut(ctx, connect.NewRequest(&state.CutRequest{Topic: p.topic, Passing: true}))
 	if err != nil {
 		return Cut{}, err
 	}

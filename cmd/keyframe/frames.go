@@ -77,7 +77,11 @@ func newFramesCutCommand() *cobra.Command {
 		Use:   "cut TOPIC",
 		Short: "Cut a key frame of every partition now, and name the cut",
 		Long: `Cuts a key frame of every partition at its synced end, and prints the frames; in JSON each with the name of the cut, and whether it is
-consistent: whether the frames hold whatever was committed anywhere in the topic before anything that they hold.`,
+consistent: whether the frames hold whatever was committed anywhere in the topic before anything that they hold.
+
+The name is good as long as the key frames are kept. They are not thinned out, as others are, while fewer than a third of keyframe.retain, 8 by
+default, were asked for since; and they go when the deltas below them are trimmed: keyframe.delta.retention.ms after the cut, a day by default, or
+when keyframe.delta.retention.bytes of newer ones are there.`,
 		Example: `  cut=$(keyframe frames cut users --name)  # before a dump is taken
   keyframe reconcile users dump.tsv --at "$cut"`,
 		Args:              arguments("TOPIC"),

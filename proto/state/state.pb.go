@@ -1602,8 +1602,11 @@ type CutRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Topic string                 `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
 	// Set: of this partition alone, and one that is there already at or above min_offset will do: many who ask share it.
-	Partition     *int32 `protobuf:"varint,2,opt,name=partition,proto3,oneof" json:"partition,omitempty"`
-	MinOffset     int64  `protobuf:"varint,3,opt,name=min_offset,json=minOffset,proto3" json:"min_offset,omitempty"`
+	Partition *int32 `protobuf:"varint,2,opt,name=partition,proto3,oneof" json:"partition,omitempty"`
+	MinOffset int64  `protobuf:"varint,3,opt,name=min_offset,json=minOffset,proto3" json:"min_offset,omitempty"`
+	// The name is not for later: the frames are thinned out as any others. Unset, they are spared as long as fewer than a third of
+	// keyframe.retain were asked for since.
+	Passing       bool `protobuf:"varint,4,opt,name=passing,proto3" json:"passing,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1659,9 +1662,16 @@ func (x *CutRequest) GetMinOffset() int64 {
 	return 0
 }
 
+func (x *CutRequest) GetPassing() bool {
+	if x != nil {
+		return x.Passing
+	}
+	return false
+}
+
 type CutResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Usable in At.cut as long as its frames are retained. Empty where one partition of several was asked for.
+	// Usable in At.cut as long as its frames are retained: see passing. Empty where one partition of several was asked for.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// False if an open transaction held a partition's cut below its synced end.
 	Consistent bool `protobuf:"varint,2,opt,name=consistent,proto3" json:"consistent,omitempty"`
@@ -4487,13 +4497,14 @@ const file_keyframe_state_v1_state_proto_rawDesc = "" +
 	"\vcut_time_ms\x18\n" +
 	" \x01(\x03R\tcutTimeMs\x12\x1a\n" +
 	"\brejected\x18\v \x01(\x03R\brejected\x12\x12\n" +
-	"\x04fold\x18\f \x01(\tR\x04fold\"r\n" +
+	"\x04fold\x18\f \x01(\tR\x04fold\"\x8c\x01\n" +
 	"\n" +
 	"CutRequest\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\tR\x05topic\x12!\n" +
 	"\tpartition\x18\x02 \x01(\x05H\x00R\tpartition\x88\x01\x01\x12\x1d\n" +
 	"\n" +
-	"min_offset\x18\x03 \x01(\x03R\tminOffsetB\f\n" +
+	"min_offset\x18\x03 \x01(\x03R\tminOffset\x12\x18\n" +
+	"\apassing\x18\x04 \x01(\bR\apassingB\f\n" +
 	"\n" +
 	"_partition\"s\n" +
 	"\vCutResponse\x12\x12\n" +

@@ -58,6 +58,8 @@ func TestGolden(t *testing.T) {
 	m := sampleMeta()
 	m.starts = []StartMove{{Cut: 600, Start: 20}, {Cut: 900, Start: 70000}}
 	put("meta-starts", appendMeta(nil, m))
+	m.frames[1].Kept = true
+	put("meta-kept", appendMeta(nil, m))
 	m.past = past{settled: 900, unsettled: uncounted, later: 300, eras: []int64{500, 900}}
 	put("meta-settled", appendMeta(nil, m))
 	put("segment", appendSegment(nil, sampleSegment(gone, gone, gone)))
@@ -122,6 +124,13 @@ func TestRoundTrip(t *testing.T) {
 	got, err = decodeMeta(1, appendMeta(nil, m))
 	require.NoError(t, err)
 	require.Equal(t, m, got)
+	m.frames[0].Kept = true
+	for _, starts := range [][]StartMove{m.starts, nil} {
+		m.starts = starts
+		got, err = decodeMeta(1, appendMeta(nil, m))
+		require.NoError(t, err)
+		require.Equal(t, m, got)
+	}
 	m.past = past{settled: 900, unsettled: 70000, later: 3, eras: []int64{0, 500}}
 	got, err = decodeMeta(1, appendMeta(nil, m))
 	require.NoError(t, err)
@@ -199,6 +208,9 @@ func TestRowIsNoLargerThanItsDelta(t *testing.T) {
 
 func FuzzDecode(f *testing.F) {
 	f.Add(appendMeta(nil, sampleMeta()))
+	m := sampleMeta()
+	m.frames[0].Kept = true
+	f.Add(appendMeta(nil, m))
 	for _, r := range sampleRows() {
 		f.Add(appendRow(nil, &r))
 	}

@@ -317,7 +317,9 @@ func (j *job) writeMeta() error {
 		m.frames = append(m.frames, m.now(j.f.CutTimeMs))
 	case m.start > j.old.start:
 		f := &m.frames[len(m.frames)-1]
+		kept := f.Kept
 		*f = m.now(f.CutTimeMs) // cuts are named by the time
+		f.Kept = kept
 	}
 	j.t.putMeta(j.s, m)
 	return nil

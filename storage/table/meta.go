@@ -150,6 +150,11 @@ func appendMeta(b []byte, m *meta) []byte {
 	for _, x := range m.starts {
 		b = binary.AppendUvarint(binary.AppendUvarint(b, uint64(x.Cut)), uint64(x.Start))
 	}
+	kept := m.kept()
+	b = binary.AppendUvarint(b, uint64(len(kept)))
+	for _, cut := range kept {
+		b = binary.AppendUvarint(b, uint64(cut))
+	}
 	return seal(appendPast(b, &m.past))
 }
 
@@ -171,6 +176,31 @@ func (m *meta) trimmedTo() int64 {
 		return m.trims[n-1].cut
 	}
 	return -1
+}
+
+// kept are the cuts of the frames that are.
+func (m *meta) kept() (cuts []int64) {
+	for i := range m.frames {
+		if m.frames[i].Kept {
+			cuts = append(cuts, m.frames[i].Cut)
+		}
+	}
+	return cuts
+}
+
+func (m *meta) decodeKept(r *reader) bool {
+	n := r.uvarint()
+	if n > uint64(len(m.frames)) {
+		return false
+	}
+	for range n {
+		i, ok := m.find(r.offset())
+		if !ok || m.frames[i].Kept {
+			return false
+		}
+		m.frames[i].Kept = true
+	}
+	return true
 }
 
 func appendFrame(b []byte, f *Frame) []byte {
@@ -234,6 +264,9 @@ func decodeMeta(ordinal uint32, b []byte) (*meta, error) {
 	}
 	m.past = past{unsettled: uncounted}
 	if version == metaVersion {
+		if !m.decodeKept(&r) {
+			return corrupt("a frame is kept that is none")
+		}
 		m.past = readPast(&r)
 	}
 	if r.bad || len(r.b) != 0 {

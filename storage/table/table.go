@@ -27,6 +27,7 @@ type Frame struct {
 	Bytes     int64 // keys and values of the live rows
 	Rejected  uint64
 	CutTimeMs int64
+	Kept      bool // marked by DB.Keep; a frame that supersedes it is, too
 }
 
 // Rows returns the number of live rows.

@@ -125,9 +125,6 @@ func TestCrashes(t *testing.T) {
 		unwatch := x.log.Watch(func() { cr.promise(x.log.Bounds().HighWatermark) }) // a reader that sees everything at the first moment
 		from := x.log.Bounds().DeltaStart
 		x.work(m, r, cr)
-		if cycle%4 == 0 {
-			x.trimAll(m, r)
-		}
 		unwatch()
 		if x.log.Bounds().DeltaStart > from {
 			trims++
@@ -175,22 +172,6 @@ func (x *core) work(m *model, r *rand.Rand, cr *crasher) {
 	if r.IntN(2) == 0 {
 		x.applied()
 	}
-}
-
-// trimAll lets all deltas become old, and waits until those are trimmed that may be.
-func (x *core) trimAll(m *model, r *rand.Rand) {
-	x.cut()
-	x.append(m, r, 0) // the last batch stays
-	x.clock.advance(time.Hour)
-	require.NoError(x.t, x.k.Configure(topicName, *x.topic().Settings()))
-	x.eventually("all is trimmed that may be", func() bool {
-		b := x.log.Bounds()
-		if b.LastStable <= b.DeltaStart {
-			return true
-		}
-		last, err := x.log.Batches(b.LastStable-1, b.LastStable, 1)
-		return err == nil && !slices.ContainsFunc(cuts(x.table(0)), func(cut int64) bool { return cut > b.DeltaStart && cut <= last[0].BaseOffset() })
-	})
 }
 
 func (x *core) registeredTopic() *topics.Topic {

@@ -2,6 +2,7 @@ package launch
 
 import (
 	"net"
+	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -28,4 +29,18 @@ func TestAnotherProtocol(t *testing.T) {
 	ok, err = asked(t.Context(), l.Addr().String())
 	require.False(t, ok)
 	require.Error(t, err)
+}
+
+// A port that is free is none that somebody else is given before the broker listens.
+func TestFreePortsAreNobodys(t *testing.T) {
+	for range 20 {
+		port, err := freePort()
+		require.NoError(t, err)
+		require.Less(t, port+1, 32768)
+		for _, p := range []int{port, port + 1} {
+			l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(p)))
+			require.NoError(t, err)
+			require.NoError(t, l.Close())
+		}
+	}
 }

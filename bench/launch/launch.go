@@ -12,6 +12,7 @@ package launch
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"slices"
 	"strconv"
@@ -59,20 +60,21 @@ func (c Command) fill(dir string, port int) []string {
 	return out
 }
 
-// freePort returns one of loopback that is free, as is the next.
+// freePort returns one of loopback that is free, as is the next. It is none of those that the system gives to who asks for any, from 32768 on: one of
+// these would be somebody else's by the time at which the broker listens, where much goes on.
 func freePort() (int, error) {
-	const attempts = 100
+	const attempts, first, many = 100, 15_000, 17_000
 	for range attempts {
-		first, err := net.Listen("tcp", "127.0.0.1:0")
+		port := first + rand.IntN(many)
+		one, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 		if err != nil {
-			return 0, err
+			continue // somebody listens there
 		}
-		port := first.Addr().(*net.TCPAddr).Port
 		next, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port+1)))
 		if err == nil {
-			return port, errors.Join(next.Close(), first.Close())
+			return port, errors.Join(next.Close(), one.Close())
 		}
-		if err := first.Close(); err != nil {
+		if err := one.Close(); err != nil {
 			return 0, err
 		}
 	}

@@ -25,10 +25,11 @@
 //
 // # Lag
 //
-// Records from the position that a replica reported to the last stable offset, and for how long the first of them has been there, by the log's index of
-// append times; both as of when somebody asks. So who is stopped falls behind at once, and who keeps up with a log that grows is shown behind by what
-// came since its report. Where the first of the records is no longer kept as a delta, when it came is not known: the time is that of the first that is, and
-// less than the record's own.
+// Offsets from the position that a replica reported to the last stable one, and for how long the first of them has been there, by the log's index of
+// append times; both as of when somebody asks. As in a consumer's lag, records of aborted transactions and markers count: how many of them there are is
+// not known without reading the log from the position on. So who is stopped falls behind at once, and who keeps up with a log that grows is shown behind by what
+// came since its report. Where the first of them is no longer kept as a delta, when it came is not known: the time is that of the first that is, and
+// less than its own.
 //
 // # Disputes
 //

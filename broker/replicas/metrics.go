@@ -70,8 +70,8 @@ func description(name, help string, labels ...string) *prometheus.Desc {
 var (
 	replicaCount = description("", "Replicas that report, by processes.", "topic", "partition")
 	drifted      = description("_drifted", "Replicas whose latest comparison proved that they differ from the log.", "topic", "partition")
-	lagRecords   = description("_lag_records_max", "Records that the replica furthest behind lacks.", "topic", "partition")
-	lagSeconds   = description("_lag_seconds_max", "For how long the first record that a replica lacks has been there, of all replicas the longest.", "topic", "partition")
+	lagRecords   = description("_lag_records_max", "Offsets up to the last stable one that the replica furthest behind lacks, aborted records and the markers of transactions included.", "topic", "partition")
+	lagSeconds   = description("_lag_seconds_max", "For how long the first offset that a replica lacks has been there, of all replicas the longest.", "topic", "partition")
 	disputed     = description("_disputed",
 		"1: replicas agree with one another and not with the broker, and nothing is repaired from the partition; see the log.", "topic", "partition")
 	verdicts      = description("_verdicts_total", "Comparisons that replicas reported, by outcome.", "topic", "partition", "outcome")

@@ -306,10 +306,10 @@ keyframe_replicas_disputed{partition="0",topic="files"} 0
 # HELP keyframe_replicas_drifted Replicas whose latest comparison proved that they differ from the log.
 # TYPE keyframe_replicas_drifted gauge
 keyframe_replicas_drifted{partition="0",topic="files"} 1
-# HELP keyframe_replicas_lag_records_max Records that the replica furthest behind lacks.
+# HELP keyframe_replicas_lag_records_max Offsets up to the last stable one that the replica furthest behind lacks, aborted records and the markers of transactions included.
 # TYPE keyframe_replicas_lag_records_max gauge
 keyframe_replicas_lag_records_max{partition="0",topic="files"} 750
-# HELP keyframe_replicas_lag_seconds_max For how long the first record that a replica lacks has been there, of all replicas the longest.
+# HELP keyframe_replicas_lag_seconds_max For how long the first offset that a replica lacks has been there, of all replicas the longest.
 # TYPE keyframe_replicas_lag_seconds_max gauge
 keyframe_replicas_lag_seconds_max{partition="0",topic="files"} 997.5
 # HELP keyframe_replicas_repaired_bytes_total Bytes that the repairs reported took.

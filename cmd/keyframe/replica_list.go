@@ -17,10 +17,10 @@ func newReplicaListCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list [TOPIC]",
 		Short: "List the replicas that report to the broker: position, lag, verdict and last repair",
-		Long: `Prints what replicas report, one line for each replica and partition: where it is, how many committed records it lacks and for how long
-the first of them has been there, the newest key frame at which it was equal to the log, how its latest comparison ended, and what its last
-repair took. Replicas report as often as the broker asks; one that is silent is forgotten after a few minutes, and so is one that has halted, once
-its process has ended.
+		Long: `Prints what replicas report, one line for each replica and partition: where it is, how many offsets it lacks up to the last stable one
+(as a consumer's lag: aborted records and the markers of transactions count) and for how long the first of them has been there, the newest key
+frame at which it was equal to the log, how its latest comparison ended, and what its last repair took. Replicas report as often as the broker
+asks; one that is silent is forgotten after a few minutes, and so is one that has halted, once its process has ended.
 
 A name is one process's at a time. Where several report under one, as copies of a directory do, each has its lines, with "shared name" beside its
 verdict, and below it says which they are.

@@ -3642,8 +3642,8 @@ type ReplicaPartition struct {
 	Repairs    int64   `protobuf:"varint,11,opt,name=repairs,proto3" json:"repairs,omitempty"`
 	// bootstrapping, following, repairing, halted: for Go, constants from PhaseBootstrapping on.
 	Phase string `protobuf:"bytes,12,opt,name=phase,proto3" json:"phase,omitempty"`
-	// Filled in by the broker: the records from the position that was reported to the last stable offset, and for how long the first of them has been
-	// there; both as of now. So one that keeps up with a log that grows is behind by what came since its report. Where
+	// Filled in by the broker: the offsets from the position that was reported to the last stable one, aborted records and markers included, and for
+	// how long the first of them has been there; both as of now. So one that keeps up with a log that grows is behind by what came since its report. Where
 	// the first of them is no longer there as a delta, lag_ms is of the first that is, and so less than it was; -1 where that is not known.
 	LagRecords int64 `protobuf:"varint,13,opt,name=lag_records,json=lagRecords,proto3" json:"lag_records,omitempty"`
 	LagMs      int64 `protobuf:"varint,14,opt,name=lag_ms,json=lagMs,proto3" json:"lag_ms,omitempty"`

@@ -33,6 +33,9 @@ const stretchesMax = 1024
 // It costs what the segments and deletion vectors do, about two bytes for a row that is stored and dead, once for a frame; and where it is looked
 // at more closely, the reading of limit rows at most. Errors: ErrNoFrame, those of ctx and of reading.
 func (t *Table) RowsSince(ctx context.Context, cut, since, limit int64) (atMost int64, err error) {
+	if err := ctx.Err(); err != nil { // the frame may have been counted
+		return 0, err
+	}
 	c, err := t.census(ctx, cut)
 	if err != nil {
 		return 0, err

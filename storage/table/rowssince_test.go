@@ -75,4 +75,7 @@ func TestRowsSince(t *testing.T) {
 	commit(true, 10, 50)
 	_, err = x.RowsSince(ctx, cut+100, cut, 20)
 	require.ErrorIs(t, err, context.Canceled)
+	require.EqualValues(t, 10, atMost(cut+100, cut+51, 15))
+	_, err = x.RowsSince(ctx, cut+100, cut+51, 15)
+	require.ErrorIs(t, err, context.Canceled, "also where the frame has been counted")
 }

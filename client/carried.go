@@ -20,6 +20,7 @@ type carried struct {
 	moved map[string]move
 	// blind: what the log had at the position is not known any more, the start is that of the frame, and keys that have moved are not judged.
 	blind bool
+	unread
 }
 
 // entries visits the rows at the cut.
@@ -42,13 +43,17 @@ func (c *carried) entries(visit func(key []byte, e digest.Entry)) (sum digest.Di
 	return sum, c.cut, nil
 }
 
-// salvage finds nothing lost: a copy whose rows cannot all be read is not compared.
+// salvage finds nothing lost: rows that cannot be read are compared as they were applied.
 func (c *carried) salvage(visit, _ func(key []byte, e digest.Entry)) (sum digest.Digest, at int64, err error) {
 	return c.entries(visit)
 }
 
 // each visits the rows at the position that the log start has not passed.
 func (c *carried) each(visit func(key []byte, e digest.Entry)) error {
+	if c.of != nil {
+		_, _, err := c.of.salvageFrom(c.start, visit, visit)
+		return err
+	}
 	changed, _, err := c.since(c.start, false)
 	if err != nil {
 		return err
@@ -96,10 +101,15 @@ func (c *carried) differences(atCut []Difference, partition int32) (keys []Diffe
 	return keys, nil
 }
 
-// replace puts the log's row in the place of ours in a digest.
+// replace puts the log's row in the place of ours in a digest, in which those that cannot be read are as they were applied.
 func replace(d *digest.Digest, k Difference) {
-	if k.Here != (digest.Entry{}) {
-		d.Sub(k.Here)
+	if k.LogUnknown {
+		return
+	}
+	for _, ours := range []digest.Entry{k.Here, k.Applied} {
+		if ours != (digest.Entry{}) {
+			d.Sub(ours)
+		}
 	}
 	if k.Log != (digest.Entry{}) {
 		d.Add(k.Log)

@@ -105,12 +105,16 @@ func (c *comparison) resolve(ctx context.Context, theirs, ours []uint64) (findin
 	for key, here := range mine {
 		if _, ok := logs[key]; !ok {
 			d.deletes = append(d.deletes, []byte(key))
-			d.keys = append(d.keys, Difference{Partition: c.no, Cut: c.plane.Of.Cut, Key: []byte(key), Here: here})
+			d.keys = append(d.keys, c.difference(key, here, digest.Entry{}))
 		}
 	}
 	for key, l := range logs {
+		here, ok := mine[key]
+		if !ok && slices.Contains(c.lost, plane.TagOf(l.Entry)) {
+			here = l.Entry // as it was applied
+		}
 		d.puts = append(d.puts, l.Row)
-		d.keys = append(d.keys, Difference{Partition: c.no, Cut: c.plane.Of.Cut, Key: []byte(key), Here: mine[key], Log: l.Entry})
+		d.keys = append(d.keys, c.difference(key, here, l.Entry))
 	}
 	slices.SortFunc(d.puts, func(a, b frame.Row) int { return int(min(max(a.Offset-b.Offset, -1), 1)) })
 	slices.SortFunc(d.deletes, bytes.Compare)
@@ -118,14 +122,19 @@ func (c *comparison) resolve(ctx context.Context, theirs, ours []uint64) (findin
 	return d, nil
 }
 
-// proves tells whether these keys are all that differ: with the log's rows in their place the state has the frame's digest. Rows that cannot be read
-// are counted in it as the log has them.
+// difference is a key whose row is to be replaced: one that differs, or cannot be read.
+func (c *comparison) difference(key string, here, log digest.Entry) Difference {
+	d := Difference{Partition: c.no, Cut: c.plane.Of.Cut, Key: []byte(key), Here: here, Log: log}
+	if here != (digest.Entry{}) && slices.Contains(c.lost, plane.TagOf(here)) {
+		d.Here, d.Applied = digest.Entry{}, here
+	}
+	return d
+}
+
+// proves tells whether these keys are all that differ: with the log's rows in their place the state has the frame's digest.
 func (c *comparison) proves(keys []Difference) bool {
 	is := c.stored
 	for _, k := range keys {
-		if k.Here == (digest.Entry{}) && slices.Contains(c.lost, plane.TagOf(k.Log)) {
-			continue
-		}
 		replace(&is, k)
 	}
 	return is == c.plane.Of.Digest

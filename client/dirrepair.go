@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"slices"
 
 	"github.com/keyframelog/keyframe/proto/delta"
@@ -223,6 +224,11 @@ type lostRows struct {
 
 // salvage remembers what it passed by until the patch that brings it back; while the rows are the same, a second call does not try it again.
 func (d *dirRows) salvage(visit, lost func(key []byte, e digest.Entry)) (kept digest.Digest, at int64, err error) {
+	return d.salvageFrom(0, visit, lost)
+}
+
+// salvageFrom is salvage without the rows whose last delta lies below an offset.
+func (d *dirRows) salvageFrom(from int64, visit, lost func(key []byte, e digest.Entry)) (kept digest.Digest, at int64, err error) {
 	if err := d.s.gate.enter(); err != nil {
 		return kept, at, err
 	}
@@ -235,14 +241,40 @@ func (d *dirRows) salvage(visit, lost func(key []byte, e digest.Entry)) (kept di
 		if d.s.gate.closing.Load() {
 			return ErrClosed
 		}
-		visit(row.Key, h.Entry(row.Key, row.Value))
+		if row.Offset >= from {
+			visit(row.Key, h.Entry(row.Key, row.Value))
+		}
 		return nil
 	}, func(row table.LostRow) error {
-		lost(row.Key, row.Entry)
+		if row.Offset >= from {
+			lost(row.Key, row.Entry)
+		}
 		return nil
 	})
 	if d.lost = (lostRows{}); err == nil {
 		d.lost = lostRows{f, spans}
 	}
 	return f.Digest, f.Cut, err
+}
+
+// appliedByKey yields what was applied of each row whose last delta lies at an offset or above, by key, as the index has it: no row is read.
+func (d *dirRows) appliedByKey(from int64) iter.Seq2[entryOfKey, error] {
+	return func(yield func(entryOfKey, error) bool) {
+		if err := d.s.gate.enter(); err != nil {
+			yield(entryOfKey{}, err)
+			return
+		}
+		defer d.s.gate.leave()
+		all := []table.Span{{From: 0, To: d.t.Position()}} // as if none could be read
+		stopped := false
+		_, _, err := d.t.Salvage(all, nil, func(row table.LostRow) error {
+			if stopped = row.Offset >= from && !yield(entryOfKey{row.Key, row.Entry}, nil); stopped || d.s.gate.closing.Load() {
+				return ErrClosed
+			}
+			return nil
+		})
+		if err != nil && !stopped {
+			yield(entryOfKey{}, err)
+		}
+	}
 }

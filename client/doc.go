@@ -117,7 +117,9 @@
 // or does not open, whatever the policy, and the state stays as it is until that is settled; and with the policy Halt, where the state was found to differ,
 // before it was closed or now. A state that differs, was reported (Report) and is not disputed is replaced.
 //
-// Whatever the policy, the keys that differ are named, all of them: what names them is a log. The partition stands still meanwhile, and nobody else
+// Whatever the policy, the keys that differ are named, all of them: what names them is a log. Of a row on disk that cannot be read the index has what was
+// applied (Difference.Applied), and that is compared with the log as the others are: so a key that has drifted is told from one whose row has rotted,
+// and nothing is said of the log's row that the log has not said. The partition stands still meanwhile, and nobody else
 // waits for who logs slowly. Where nothing is repaired they are found as VerifyDir finds them, at the position, without a key frame there, and
 // also while the broker repairs nobody: once, until other keys differ, or other rows of theirs (KeysNamed).
 //

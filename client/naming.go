@@ -27,7 +27,17 @@ func (n *namer) name(d Difference) {
 	if len(d.Key) > keyLogged {
 		rest = fmt.Sprintf(" and %d bytes more", len(d.Key)-keyLogged)
 	}
-	n.p.log.Error("a key differs from the log", "cut", d.Cut, "key", fmt.Sprintf("%q%s", key, rest), "here", entryName(d.Here), "log", entryName(d.Log))
+	what, here, log := "a key differs from the log", entryName(d.Here), entryName(d.Log)
+	if !d.drifted() {
+		what = "the row of a key cannot be read"
+	}
+	if d.Applied != (digest.Entry{}) {
+		here = fmt.Sprintf("cannot be read, %x was applied", d.Applied[:])
+	}
+	if d.LogUnknown {
+		log = "not known"
+	}
+	n.p.log.Error(what, "cut", d.Cut, "key", fmt.Sprintf("%q%s", key, rest), "here", here, "log", log)
 	if n.p.r.cfg.OnDifference != nil {
 		d.Key = bytes.Clone(d.Key)
 		n.p.r.callbacks.tell(d.Partition, func() { n.p.r.cfg.OnDifference(d) })
@@ -102,30 +112,34 @@ func (p *partition) nameDifferences(ctx context.Context, s rows) {
 	}
 }
 
+// compareCopy compares a copy with the log, and hands on the keys that differ.
+func (p *partition) compareCopy(ctx context.Context, v *dirVerifier, c *dirCopy) (DirVerdict, error) {
+	d := DirVerdict{Verdict: p.verdict(c.at, Inconclusive, c.stored, digest.Digest{}, "", nil)}
+	if p.r.plane == nil {
+		return d, ErrNoStatePlane
+	}
+	logs, err := v.logs(ctx, &p.no)
+	if err != nil {
+		return d, err
+	}
+	return v.compareUntil(ctx, d, c, logs[p.no]), nil
+}
+
 // findDifferences hands the keys that differ to a namer.
 func (p *partition) findDifferences(ctx context.Context, s rows, n *namer) error {
 	c := &dirCopy{rows: s, no: p.no, at: s.position(), start: max(s.logStart(), p.start.Load())}
 	if s != p.rows() {
 		c.start = s.logStart()
 	}
-	kept, _, err := s.salvage(func(_ []byte, e digest.Entry) { c.stored.Add(e) }, func(key []byte, e digest.Entry) {
-		n.name(Difference{Partition: p.no, Cut: c.at, Key: bytes.Clone(key), Log: e}) // what the index has of it is what was applied
-	})
-	switch {
-	case err != nil:
-		return fmt.Errorf("%w: %w", ErrCorrupt, err)
-	case n.n > 0: // what else differs is told when all can be read
-		return nil
-	case p.r.plane == nil:
-		return ErrNoStatePlane
+	_, _, stale := s.digest() // else what was applied last is not stored, and what is stored is compared
+	if err := c.salvage(); err != nil {
+		return errors.Join(stale, fmt.Errorf("%w: %w", ErrCorrupt, err))
 	}
-	c.kept = kept
 	v := &dirVerifier{cfg: p.r.cfg, plane: p.r.plane, name: p.r.name, differ: n.name}
-	logs, err := v.logs(ctx, &p.no)
-	if err != nil {
+	d, err := p.compareCopy(ctx, v, c)
+	if v.nameUnread(d, c); err != nil {
 		return err
 	}
-	d := v.compareUntil(ctx, DirVerdict{Verdict: p.verdict(c.at, 0, c.stored, digest.Digest{}, "", nil)}, c, logs[p.no])
 	switch {
 	case d.Outcome == Equal:
 		return nil

@@ -54,13 +54,23 @@ type RepairResult struct {
 	Time       time.Time // of its end
 }
 
-// Difference is a key whose row here was not the log's.
+// Difference is a key whose row here was not the log's, or cannot be read.
 type Difference struct {
 	Partition int32
 	Cut       int64 // where they were compared
 	Key       []byte
 	// Here and Log are the entries (proto/digest) of the two rows; zero: there is no such row, or it cannot be read.
 	Here, Log digest.Entry
+	// Applied is what was applied of a row on disk that cannot be read, as the index has it; zero: the row can be read, or there is none. Where it is Log, the
+	// row has rotted and nothing else is wrong with it; else the key has drifted as well.
+	Applied digest.Entry
+	// LogUnknown: what the log has of a row that cannot be read is not known, and Log is zero.
+	LogUnknown bool
+}
+
+// drifted tells whether another row was applied than the log's, as far as is known.
+func (d *Difference) drifted() bool {
+	return d.Applied == (digest.Entry{}) || !d.LogUnknown && d.Applied != d.Log
 }
 
 // lastRepair is the latest repair of the partition, and how many there were since the replica was opened.

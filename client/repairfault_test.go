@@ -131,7 +131,7 @@ func TestRepairNamesKeys(t *testing.T) {
 			return digest.Entry{}
 		}
 		for key, d := range found {
-			require.Equal(t, Difference{0, cut, []byte(key), entry(before, key), entry(after, key)}, d)
+			require.Equal(t, Difference{Cut: cut, Key: []byte(key), Here: entry(before, key), Log: entry(after, key)}, d)
 			require.NotEqual(t, d.Here, d.Log)
 		}
 		last, n := g.r.partitions[0].lastRepair()

@@ -19,7 +19,16 @@ func (p *partition) repairByFrame(ctx context.Context, c *comparison, why error)
 	}
 	done := RepairResult{Cut: f.Cut, Cause: c.cause(), Method: ByFrame, Bytes: c.plane.Bytes + size, RoundTrips: c.plane.Trips + 1}
 	if n := c.names; !n.all {
-		err = compareRows(c.s, s, func(key []byte, here, log digest.Entry) { n.name(Difference{p.no, f.Cut, key, here, log}) })
+		old := &dirCopy{rows: c.s}
+		if old.salvage() != nil {
+			old.unread = unread{}
+		}
+		err = compareRows(old, s, func(key []byte, here, log digest.Entry) {
+			n.name(old.marked(Difference{Partition: p.no, Cut: f.Cut, Key: key, Here: here, Log: log}))
+		})
+		for _, d := range old.rest(p.no, f.Cut, func(string) bool { return err != nil }) {
+			n.name(d)
+		}
 	}
 	if done.Keys = c.names.n; err != nil {
 		p.log.Error("the whole key frame is loaded, and the stored rows cannot be read: which other keys differed is not known", "named", done.Keys, "err", err)
@@ -36,10 +45,13 @@ func (p *partition) repairByFrame(ctx context.Context, c *comparison, why error)
 	return nil
 }
 
-// compareRows finds the keys whose rows differ between two states.
-func compareRows(old, now rows, differ func(key []byte, old, now digest.Entry)) error {
+// compareRows finds the keys whose rows differ between two states. Rows of the old one that cannot be read are as they were applied.
+func compareRows(old *dirCopy, now rows, differ func(key []byte, old, now digest.Entry)) error {
 	var h digest.Hasher
 	entryIn := func(s rows, key []byte) (digest.Entry, error) {
+		if e, ok := old.applied[string(key)]; ok && s != now {
+			return e, nil
+		}
 		row, ok, err := s.get(key)
 		if err != nil || !ok {
 			return digest.Entry{}, err
@@ -50,7 +62,7 @@ func compareRows(old, now rows, differ func(key []byte, old, now digest.Entry)) 
 		if err != nil {
 			return err
 		}
-		before, err := entryIn(old, row.Key)
+		before, err := entryIn(old.rows, row.Key)
 		if err != nil {
 			return err
 		}
@@ -58,16 +70,16 @@ func compareRows(old, now rows, differ func(key []byte, old, now digest.Entry)) 
 			differ(row.Key, before, e)
 		}
 	}
-	for row, err := range old.all() {
+	for row, err := range byKey(old.rows, old.unread, 0) {
 		if err != nil {
 			return err
 		}
-		after, err := entryIn(now, row.Key)
+		after, err := entryIn(now, row.key)
 		if err != nil {
 			return err
 		}
 		if after == (digest.Entry{}) {
-			differ(row.Key, h.Entry(row.Key, row.Value), after)
+			differ(row.key, row.e, after)
 		}
 	}
 	return nil

@@ -14,7 +14,7 @@ import (
 
 // DirVerdict is how the copy of one partition in a directory stands to the log.
 type DirVerdict struct {
-	// Verdict is about the stored rows, hashed anew: Ours is their digest. At is where they were compared: their position, or, where that is no
+	// Verdict is about the stored rows, hashed anew: Ours is their digest, those that cannot be read in it as they were applied. At is where they were compared: their position, or, where that is no
 	// longer in the log, the cut of a key frame above it, up to which they were taken by what has changed since. Its Reason says so.
 	Verdict
 	// Position is where the directory goes on: everything below it is applied.
@@ -22,8 +22,9 @@ type DirVerdict struct {
 	// Cause tells of what differs, and of rows that cannot be read (an Outcome of Error), whether the rows are those that were applied; 0: nothing is
 	// wrong with them.
 	Cause Cause
-	// Differs are the keys that differ at At, by key: all of them, unless Unnamed says why they could not be found out. The rows here with these
-	// replaced have the log's digest. Their size bounds the memory that it takes.
+	// Differs are the keys that differ at At, and those of rows that cannot be read, by key: all of them, unless Unnamed says why they could not be found out,
+	// or the Outcome is Error; then those alone that cannot be read. The rows here with these replaced have the log's digest. Their size bounds the memory that
+	// it takes.
 	Differs []Difference
 	Unnamed error
 	// Repair is what it would cost to make the rows the log's. A zero Method: it is not known, or there is nothing to repair.
@@ -166,6 +167,7 @@ type dirCopy struct {
 	no           int32
 	at, start    int64
 	stored, kept digest.Digest // of the rows, hashed anew; maintained while they were applied
+	unread
 }
 
 // verifyTries is how often a partition is compared whose log was trimmed meanwhile.
@@ -194,6 +196,10 @@ func (v *dirVerifier) verdict(ctx context.Context, no int32, log logInfo) DirVer
 	c.kept, _, err = s.entries(func(_ []byte, e digest.Entry) { c.stored.Add(e) })
 	if dir, ok := s.(*dirRows); err == nil && ok {
 		err = dir.t.VerifyIndex(ctx) // else no key may lead to them
+	}
+	if err != nil && c.salvage() == nil && c.of != nil {
+		d.Ours = c.stored
+		return v.unreadIn(ctx, v.compareUntil(ctx, d, c, log), c, log, err)
 	}
 	if err != nil {
 		d.Cause, d.Repair = LocalCorruption, costOfUnread(ctx, s, nearest(log.frames, c.at).Bytes)

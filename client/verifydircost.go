@@ -100,8 +100,10 @@ func estimate(keys []Difference, f plane.Frame) RepairCost {
 		if k.Log != (digest.Entry{}) {
 			theirs = append(theirs, plane.TagOf(k.Log))
 		}
-		if k.Here != (digest.Entry{}) {
-			ours = append(ours, plane.TagOf(k.Here))
+		for _, e := range []digest.Entry{k.Here, k.Applied} {
+			if e != (digest.Entry{}) {
+				ours = append(ours, plane.TagOf(e))
+			}
 		}
 	}
 	count, fetched := max(f.Digest.Count, 1), int64(len(theirs))
@@ -124,6 +126,25 @@ func estimate(keys []Difference, f plane.Frame) RepairCost {
 		}
 		cost.Bytes += answerBytes + size*int64(n)
 	}
+	return cost
+}
+
+// costOfOthers is the cost of a repair that fetches the rows that cannot be read with those that differ, but for those that the log changes until then.
+func (v *dirVerifier) costOfOthers(here *carried, keys []Difference, cost RepairCost, f plane.Frame) RepairCost {
+	others := int64(len(here.applied))
+	for key := range here.applied {
+		if _, moved := here.moved[key]; moved && here.cut > here.from || here.named[key] {
+			others--
+		}
+	}
+	if others == 0 {
+		return cost
+	}
+	if cost.Method == ByLog {
+		cost.Method = ByIndex
+	}
+	cost.Keys += others
+	cost.Bytes += others * (f.Bytes/max(f.Digest.Count, 1) + rowOverhead)
 	return cost
 }
 

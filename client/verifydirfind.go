@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 
 	"github.com/keyframelog/keyframe/client/plane"
 	"github.com/keyframelog/keyframe/proto/digest"
@@ -28,7 +29,7 @@ func (v *dirVerifier) compareAbove(ctx context.Context, d DirVerdict, c *dirCopy
 		}
 		f = &cut
 	}
-	here := &carried{rows: c.rows, from: c.at, start: f.Start, cut: f.Cut, blind: true}
+	here := &carried{rows: c.rows, from: c.at, start: f.Start, cut: f.Cut, blind: true, unread: c.unread}
 	since := RepairCost{Method: ByDelta, FrameBytes: f.Bytes}
 	if here.moved, since.Bytes, err = v.since(ctx, c, *f); err != nil {
 		return d, err
@@ -124,17 +125,25 @@ func (v *dirVerifier) find(ctx context.Context, d DirVerdict, here *carried, f p
 			cost = here.repairCost(keys, v.overwritten(ctx, here, keys, f, mendAt), cost, f, mendAt)
 		}
 		proof.handOver()
+		cost = v.costOfOthers(here, keys, cost, f)
 	case err == nil || ctx.Err() == nil && (!otherwise(err) || errors.Is(err, plane.ErrUnrepairable)):
 		if errors.Is(err, plane.ErrUnrepairable) {
 			cost.Refused = err
 		}
 		cost.Method, cost.Bytes, cost.FrameBytes = ByFrame, f.Bytes, f.Bytes
 		proof = newProof(v, d, nil)
+		clear(here.named)
 		err = v.findOneByOne(ctx, here, f, proof)
 		cost.Keys = proof.n
 	}
 	if err == nil && !proof.holds() {
 		err = fmt.Errorf("%w: more keys differ than the %d that were found", errMovedOn, proof.n)
+	}
+	if err == nil {
+		for _, k := range here.rest(f.Partition, d.At, func(key string) bool { _, moved := here.moved[key]; return moved && here.blind }) {
+			proof.add(k)
+		}
+		slices.SortFunc(proof.keys, compareKeys)
 	}
 	d.Differs, d.Repair = proof.keys, cost
 	if err != nil && !movedOn(err) {
@@ -192,23 +201,26 @@ func (v *dirVerifier) findBySketch(ctx context.Context, here *carried, f plane.F
 		return nil, cost, err
 	}
 	keys, err = here.differences(found.keys, f.Partition)
+	for i, k := range keys {
+		keys[i] = here.marked(k)
+	}
 	return keys, RepairCost{Method: method, Bytes: c.plane.Bytes}, err
 }
 
 // findOneByOne reads the log's state beside the copy, both in key order: at the position, or, where that is not to be had, at the cut.
-func (v *dirVerifier) findOneByOne(ctx context.Context, here *carried, f plane.Frame, all *proof) error {
-	at, moved := here.from, map[string]move(nil)
-	if here.blind {
-		at, moved = here.cut, here.moved
+func (v *dirVerifier) findOneByOne(ctx context.Context, ours *carried, f plane.Frame, all *proof) error {
+	at, moved := ours.from, map[string]move(nil)
+	if ours.blind {
+		at, moved = ours.cut, ours.moved
 	}
 	var last []byte // the key that was found last; a call that breaks off is repeated from the start
 	return v.call(ctx, func(ctx context.Context) error {
-		ours, stop := iter.Pull2(here.byKey(moved))
+		next, stop := iter.Pull2(ours.without(moved))
 		defer stop()
-		m := merge{next: ours, differ: func(key []byte, here, log digest.Entry) {
+		m := merge{next: next, differ: func(key []byte, here, log digest.Entry) {
 			if last == nil || bytes.Compare(key, last) > 0 {
 				last = bytes.Clone(key)
-				all.add(Difference{Partition: f.Partition, Cut: at, Key: last, Here: here, Log: log})
+				all.add(ours.marked(Difference{Partition: f.Partition, Cut: at, Key: last, Here: here, Log: log}))
 			}
 		}}
 		if err := v.plane.Scan(ctx, f.Partition, f.Incarnation, at, func(row frame.Row) error {
@@ -223,11 +235,17 @@ func (v *dirVerifier) findOneByOne(ctx context.Context, here *carried, f plane.F
 	})
 }
 
-// byKey yields the rows that the log start has not passed, in key order, without keys that have moved.
-func (c *carried) byKey(moved map[string]move) iter.Seq2[frame.Row, error] {
-	return func(yield func(frame.Row, error) bool) {
-		for row, err := range c.scan(nil, nil) {
-			if _, ok := moved[string(row.Key)]; err == nil && (ok || row.Offset < c.start) {
+// entryOfKey is a row of ours: its key, and its entry.
+type entryOfKey struct {
+	key []byte
+	e   digest.Entry
+}
+
+// without yields the rows that the log start has not passed, in key order, but for keys that have moved.
+func (c *carried) without(moved map[string]move) iter.Seq2[entryOfKey, error] {
+	return func(yield func(entryOfKey, error) bool) {
+		for row, err := range byKey(c.rows, c.unread, c.start) {
+			if _, ok := moved[string(row.key)]; err == nil && ok {
 				continue
 			}
 			if !yield(row, err) || err != nil {
@@ -237,14 +255,32 @@ func (c *carried) byKey(moved map[string]move) iter.Seq2[frame.Row, error] {
 	}
 }
 
+// byKey yields the rows whose last delta lies at an offset or above, by key.
+func byKey(s rows, u unread, from int64) iter.Seq2[entryOfKey, error] {
+	if u.of != nil {
+		return u.of.appliedByKey(from)
+	}
+	return func(yield func(entryOfKey, error) bool) {
+		var h digest.Hasher
+		for row, err := range s.scan(nil, nil) {
+			if err == nil && row.Offset < from {
+				continue
+			}
+			if !yield(entryOfKey{row.Key, h.Entry(row.Key, row.Value)}, err) {
+				return
+			}
+		}
+	}
+}
+
 // merge goes through the rows of two states beside each other.
 type merge struct {
-	next   func() (frame.Row, error, bool) // ours, by key
+	next   func() (entryOfKey, error, bool) // ours, by key
 	differ func(key []byte, here, log digest.Entry)
 
 	h     digest.Hasher
 	begun bool
-	ours  frame.Row
+	ours  entryOfKey
 	more  bool
 }
 
@@ -261,24 +297,24 @@ func (m *merge) log(row frame.Row) error {
 			return err
 		}
 	}
-	for m.more && bytes.Compare(m.ours.Key, row.Key) < 0 {
+	for m.more && bytes.Compare(m.ours.key, row.Key) < 0 {
 		if err := m.onlyHere(); err != nil {
 			return err
 		}
 	}
 	e := m.h.Entry(row.Key, row.Value)
-	if !m.more || !bytes.Equal(m.ours.Key, row.Key) {
+	if !m.more || !bytes.Equal(m.ours.key, row.Key) {
 		m.differ(row.Key, digest.Entry{}, e)
 		return nil
 	}
-	if here := m.h.Entry(m.ours.Key, m.ours.Value); here != e {
-		m.differ(row.Key, here, e)
+	if m.ours.e != e {
+		m.differ(row.Key, m.ours.e, e)
 	}
 	return m.advance()
 }
 
 func (m *merge) onlyHere() error {
-	m.differ(m.ours.Key, m.h.Entry(m.ours.Key, m.ours.Value), digest.Entry{})
+	m.differ(m.ours.key, m.ours.e, digest.Entry{})
 	return m.advance()
 }
 

@@ -47,7 +47,7 @@ func (v *dirVerifier) compare(ctx context.Context, d DirVerdict, c *dirCopy, log
 	if err != nil {
 		return d, err
 	}
-	here := &carried{rows: c.rows, from: c.at, start: start, cut: c.at}
+	here := &carried{rows: c.rows, from: c.at, start: start, cut: c.at, unread: c.unread}
 	ours := c.stored
 	if start > c.start {
 		if ours, err = here.digestHere(); err != nil {
@@ -105,7 +105,7 @@ func (c *dirCopy) equal(d DirVerdict, start int64) DirVerdict {
 }
 
 func (c *dirCopy) cause() Cause {
-	if c.stored != c.kept {
+	if c.of != nil || c.stored != c.kept {
 		return LocalCorruption
 	}
 	return LogicalDrift

@@ -21,8 +21,8 @@ type differSides struct {
 }
 
 // differPrinter prints keys whose rows differ, by the hashes of the rows, a line each: + KEY  HASH, - KEY  HASH, ~ KEY  HASH -> HASH, marked as
-// keyframe diff marks them. In JSON it is an object {"key", "partition", "here", "log"}, the hashes whole; one that is missing says that there is no
-// such row. Between them stand facts, and the last line is a summary.
+// keyframe diff marks them. In JSON it is an object {"key", "partition", "here", "log", "applied"}, the hashes whole; one that is missing says that there is no
+// such row. A row here that cannot be read is as none, and applied is what was applied of it. Between them stand facts, and the last line is a summary.
 type differPrinter struct {
 	text  *markedText // or
 	out   *output
@@ -44,7 +44,7 @@ func newDifferPrinter(cmd *cobra.Command, c *config, asJSON bool, sides differSi
 		return p, nil
 	}
 	var err error
-	p.out, err = newOutputIn(cmd, c, format, "key", "partition", "here", "log")
+	p.out, err = newOutputIn(cmd, c, format, "key", "partition", "here", "log", "applied")
 	return p, err
 }
 
@@ -63,8 +63,11 @@ func (p *differPrinter) key(d client.Difference) error {
 	if p.sides.toHere {
 		before, after = after, before
 	}
-	mark := "~"
+	mark, unreadable := "~", d.Applied != (digest.Entry{})
 	switch {
+	case unreadable && !d.LogUnknown && after == (digest.Entry{}):
+		mark = "-"
+		p.removed++
 	case before == (digest.Entry{}):
 		mark = "+"
 		p.added++
@@ -75,7 +78,7 @@ func (p *differPrinter) key(d client.Difference) error {
 		p.changed++
 	}
 	if p.out != nil {
-		return p.out.row(nonNil(d.Key), d.Partition, entryOf(d.Here), entryOf(d.Log))
+		return p.out.row(nonNil(d.Key), d.Partition, entryOf(d.Here), entryOf(d.Log), entryOf(d.Applied))
 	}
 	if !p.begun {
 		p.begun = true
@@ -87,10 +90,18 @@ func (p *differPrinter) key(d client.Difference) error {
 	if p.sides.partitions {
 		line += fmt.Sprintf(" (partition %d)", d.Partition)
 	}
-	switch mark {
-	case "+":
+	switch {
+	case d.LogUnknown:
+		line += "  cannot be read, " + shortEntry(d.Applied) + " was applied"
+	case unreadable && mark == "-":
+		line += "  cannot be read, " + shortEntry(d.Applied) + " was applied, and the log has none"
+	case unreadable && d.Applied != after:
+		line += "  " + shortEntry(after) + "  cannot be read, " + shortEntry(d.Applied) + " was applied"
+	case unreadable:
+		line += "  " + shortEntry(after) + "  cannot be read"
+	case mark == "+":
 		line += "  " + shortEntry(after)
-	case "-":
+	case mark == "-":
 		line += "  " + shortEntry(before)
 	default:
 		line += "  " + shortEntry(before) + " -> " + shortEntry(after)

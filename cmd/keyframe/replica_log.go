@@ -61,6 +61,16 @@ func (l replicaLines) fact(text string, _ []string, _ ...any) error {
 
 // key prints what was here and in the log under a key: the first bytes of the entries' hashes.
 func (l replicaLines) key(d client.Difference) error {
+	if applied := shortEntry(d.Applied); d.Applied != (digest.Entry{}) {
+		what := "cannot be read: " + applied + " was applied, as it is in the log"
+		switch {
+		case d.LogUnknown:
+			what = "cannot be read: " + applied + " was applied, what the log has is not known"
+		case d.Applied != d.Log:
+			what = fmt.Sprintf("differs, and cannot be read: %s was applied, %s in the log", applied, shortEntry(d.Log))
+		}
+		return l.fact(fmt.Sprintf("partition %d at %d: key %q %s", d.Partition, d.Cut, d.Key, what), nil)
+	}
 	return l.fact(fmt.Sprintf("partition %d at %d: key %q differs: %s here, %s in the log", d.Partition, d.Cut, d.Key, shortEntry(d.Here), shortEntry(d.Log)), nil)
 }
 
@@ -175,7 +185,7 @@ func verdictText(v client.Verdict) string {
 	case v.Scrub:
 		text = fmt.Sprintf("partition %d at %d", v.Partition, v.At)
 		v.Reason = ""
-	case errors.Is(v.Err, client.ErrCorrupt): // of our own rows, which need not have been read to the end
+	case errors.Is(v.Err, client.ErrCorrupt) && v.Outcome != client.Drifted: // of our own rows, which need not have been read to the end
 		v.Reason = ""
 	case v.Outcome == client.Equal:
 		text += fmt.Sprintf(", %s, digest %s", counted(v.Ours.Count, "row"), shortSum(v.Ours.Sum.Bytes()))

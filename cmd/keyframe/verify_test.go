@@ -17,6 +17,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/keyframelog/keyframe/client"
+	"github.com/keyframelog/keyframe/proto/digest"
 )
 
 // wrongly changes records on their way to a replica, by key: what it returns takes the place of the value, a nil key loses the record.
@@ -204,6 +205,53 @@ func TestRepairOfADamagedSstable(t *testing.T) {
 	require.Contains(t, out, "corruption found")
 	require.Contains(t, out, "repaired, local corruption")
 	require.Contains(t, out, "index")
+	require.Contains(t, n.run(t, "", "verify", "users", "--dir", dir), "partition 0 at 500: equal, 500 rows")
+}
+
+// Keys that drifted are named beside rows that cannot be read, each as what it is, and nothing is said to be in the log that is not.
+func TestVerifyOfDamageAndDrift(t *testing.T) {
+	n := startNode(t)
+	dir := filepath.Join(t.TempDir(), "replica")
+	n.run(t, "", "topic", "create", "users", "--cleanup-policy", "compact")
+	var lines strings.Builder
+	for i := range 500 {
+		fmt.Fprintf(&lines, "k%03d\tthe value of row %03d%0300d\n", i, i, 0)
+	}
+	n.run(t, lines.String(), "produce", "users")
+	n.copyTo(t, "users", dir, mutated(map[string]string{"k250": "mutated", "k400": "mutated"}))
+	flipByte(t, filepath.Join(dir, "table"), "the value of row 251")
+	entry := func(key, value string) string {
+		e := (&digest.Hasher{}).Entry([]byte(key), []byte(value))
+		return shortEntry(e)
+	}
+	of := func(i int) string {
+		return entry(fmt.Sprintf("k%03d", i), fmt.Sprintf("the value of row %03d%0300d", i, 0))
+	}
+	out, err := n.try(t, "", "verify", "users", "--dir", dir)
+	require.Equal(t, 1, statusOf(err), out)
+	require.Regexp(t, `partition 0 at 500: drifted: .*local corruption.*cannot be read`, out)
+	for _, line := range []string{
+		"~ k400  " + entry("k400", "mutated") + " -> " + of(400), "+ k251  " + of(251) + "  cannot be read",
+		"+ k250  " + of(250) + "  cannot be read, " + entry("k250", "mutated") + " was applied",
+	} {
+		require.Contains(t, out, line+"\n")
+	}
+	out, err = n.try(t, "", "repair", "users", "--dir", dir, "--dry-run", "--json")
+	require.Equal(t, 1, statusOf(err), out)
+	said := regexp.MustCompile(`"repair":\{"method":"sketch","keys":(\d+),"bytes":\d+`).FindStringSubmatch(out)
+	require.NotNil(t, said, out)
+	out, err = n.try(t, "", "replica", "run", "users", "--dir", dir, "--on-drift", "halt", "--exit")
+	require.Error(t, err)
+	for _, line := range []string{
+		`key "k400" differs: ` + entry("k400", "mutated") + " here, " + of(400) + " in the log",
+		`key "k251" cannot be read: ` + of(251) + " was applied, as it is in the log",
+		`key "k250" differs, and cannot be read: ` + entry("k250", "mutated") + " was applied, " + of(250) + " in the log",
+	} {
+		require.Contains(t, out, line+"\n")
+	}
+	out = n.run(t, "", "repair", "users", "--dir", dir)
+	require.Contains(t, out, "repaired, local corruption: "+said[1]+" keys by sketch")
+	require.Contains(t, out, "+ k250  "+of(250)+"  cannot be read, "+entry("k250", "mutated")+" was applied\n")
 	require.Contains(t, n.run(t, "", "verify", "users", "--dir", dir), "partition 0 at 500: equal, 500 rows")
 }
 

@@ -1,0 +1,90 @@
+package client
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/keyframelog/keyframe/proto/digest"
+)
+
+// unread are rows of a copy on disk that cannot be read. What was applied of them is in the index, and can be compared with the log as the others are.
+type unread struct {
+	of      *dirRows // nil: all can be read
+	applied map[string]digest.Entry
+	named   map[string]bool // by now
+}
+
+// lose notes a row that cannot be read.
+func (u *unread) lose(s rows, key []byte, e digest.Entry) {
+	if u.of == nil {
+		u.of, _ = s.(*dirRows)
+		u.applied, u.named = map[string]digest.Entry{}, map[string]bool{}
+	}
+	u.applied[string(key)] = e
+}
+
+// marked is a key that differs, whose row may be one that cannot be read.
+func (u *unread) marked(d Difference) Difference {
+	if e, ok := u.applied[string(d.Key)]; ok {
+		d.Here, d.Applied = digest.Entry{}, e
+		u.named[string(d.Key)] = true
+	}
+	return d
+}
+
+// rest are those that are not named yet, by key: with what the log has of them, which is what was applied, but for those of which that is not known.
+func (u *unread) rest(partition int32, at int64, unknown func(key string) bool) (keys []Difference) {
+	for _, key := range slices.Sorted(maps.Keys(u.applied)) {
+		if u.named[key] {
+			continue
+		}
+		d := u.marked(Difference{Partition: partition, Cut: at, Key: []byte(key)})
+		if d.LogUnknown = unknown(key); !d.LogUnknown {
+			d.Log = d.Applied
+		}
+		keys = append(keys, d)
+	}
+	return keys
+}
+
+// salvage hashes a copy of which not all rows can be read: these are in stored as they were applied. The error is that this does not help.
+func (c *dirCopy) salvage() (err error) {
+	c.stored, c.unread = digest.Digest{}, unread{}
+	c.kept, c.at, err = c.rows.salvage(func(_ []byte, e digest.Entry) { c.stored.Add(e) }, func(key []byte, e digest.Entry) {
+		c.stored.Add(e)
+		c.lose(c.rows, key, e)
+	})
+	return err
+}
+
+// nameUnread names the rows of a copy that cannot be read, and that are not named yet.
+func (v *dirVerifier) nameUnread(d DirVerdict, c *dirCopy) DirVerdict {
+	all := proof{v: v, keys: d.Differs}
+	for _, k := range c.rest(c.no, d.At, func(string) bool { return d.Outcome != Equal }) {
+		all.add(k)
+	}
+	d.Differs = all.keys
+	slices.SortFunc(d.Differs, compareKeys)
+	return d
+}
+
+// unreadIn adds to a verdict about a copy that rows of it cannot be read.
+func (v *dirVerifier) unreadIn(ctx context.Context, d DirVerdict, c *dirCopy, log logInfo, err error) DirVerdict {
+	d = v.nameUnread(d, c)
+	why := fmt.Errorf("%w: %d of them cannot be read: %w", ErrCorrupt, len(c.applied), err)
+	d.Cause = LocalCorruption
+	if d.Outcome == Drifted {
+		return d.is(Drifted, fmt.Sprintf("%s; %d rows cannot be read", d.Reason, len(c.applied)), why)
+	}
+	since := d.Repair
+	d.Repair = costOfUnread(ctx, c.rows, nearest(log.frames, c.at).Bytes)
+	if since.Method == ByDelta {
+		d.Repair.Bytes += since.Bytes
+	}
+	if d.Outcome != Equal {
+		why = fmt.Errorf("%w; not compared: %v, %s", why, d.Outcome, d.Reason)
+	}
+	return d.is(Error, "the stored rows cannot be read", why)
+}

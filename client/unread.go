@@ -79,7 +79,7 @@ func (v *dirVerifier) unreadIn(ctx context.Context, d DirVerdict, c *dirCopy, lo
 		return d.is(Drifted, fmt.Sprintf("%s; %d rows cannot be read", d.Reason, len(c.applied)), why)
 	}
 	since := d.Repair
-	d.Repair = costOfUnread(ctx, c.rows, nearest(log.frames, c.at).Bytes)
+	d.Repair = v.costOfUnread(ctx, c.rows, nearest(log.frames, c.at))
 	if since.Method == ByDelta {
 		d.Repair.Bytes += since.Bytes
 	}

@@ -38,7 +38,8 @@ type DirVerdict struct {
 // of the state plane.
 //
 // By digest first: one pass over the stored rows, and one call. Where that differs, the difference from the key frame that is nearest is found as for a
-// repair, after what the log changed between the position and its cut has been taken into account.
+// repair, after what the log changed between the position and its cut has been taken into account. What that frame takes as it is sent is told by its first
+// blocks, which are loaded for it.
 func VerifyDir(ctx context.Context, cfg Config) (verdicts []DirVerdict, err error) {
 	v, err := newDirVerifier(cfg)
 	if err != nil {
@@ -90,6 +91,8 @@ type dirVerifier struct {
 	// differ, where set, is handed the keys that differ as they are found; else they are collected in DirVerdict.Differs.
 	differ func(Difference)
 	handed bool // some of them were
+	// sampled are frames, by pub.
+	sampled map[[32]byte]wireCost
 }
 
 func newDirVerifier(cfg Config) (*dirVerifier, error) {
@@ -188,7 +191,7 @@ func (v *dirVerifier) verdict(ctx context.Context, no int32, log logInfo) DirVer
 	case err != nil:
 		return d.is(Error, "the stored state cannot be opened", err)
 	case !ok:
-		d.Repair = costOfWhole(log)
+		d.Repair = v.costOfWhole(ctx, log)
 		return d.is(Inconclusive, "the directory has no state of this partition", nil)
 	}
 	c := &dirCopy{rows: s, no: no, at: s.position(), start: s.logStart()}
@@ -202,7 +205,7 @@ func (v *dirVerifier) verdict(ctx context.Context, no int32, log logInfo) DirVer
 		return v.unreadIn(ctx, v.compareUntil(ctx, d, c, log), c, log, err)
 	}
 	if err != nil {
-		d.Cause, d.Repair = LocalCorruption, costOfUnread(ctx, s, nearest(log.frames, c.at).Bytes)
+		d.Cause, d.Repair = LocalCorruption, v.costOfUnread(ctx, s, nearest(log.frames, c.at))
 		return d.is(Error, "the stored rows cannot be read", fmt.Errorf("%w: %w", ErrCorrupt, err))
 	}
 	d.Ours = c.stored
@@ -236,10 +239,11 @@ func (v *dirVerifier) unopened(ctx context.Context, no int32, log logInfo) DirVe
 	d := DirVerdict{Verdict: Verdict{Topic: v.cfg.Topic, Partition: no, Time: v.cfg.Now()}}
 	i := v.stores.state.find(no)
 	if i < 0 || v.stores.state.Partitions[i].Lost {
-		d.Repair = costOfWhole(log)
+		d.Repair = v.costOfWhole(ctx, log)
 		return d.is(Inconclusive, "the directory has no state of this partition", nil)
 	}
-	d.Cause, d.Repair = LocalCorruption, RepairCost{Method: ByFrame, Bytes: newest(log.frames).Bytes, FrameBytes: newest(log.frames).Bytes}
+	whole := v.wire(ctx, newest(log.frames)).frame
+	d.Cause, d.Repair = LocalCorruption, RepairCost{Method: ByFrame, Bytes: whole, FrameBytes: whole}
 	if v.stores.copyable(ctx, v.stores.state.Partitions[i]) {
 		d.Repair.Method, d.Repair.Bytes = ByRows, 0
 	}

@@ -326,7 +326,7 @@ func TestVerifyDirFindsDamage(t *testing.T) {
 	require.Equal(t, ByIndex, d.Repair.Method)
 	require.Positive(t, d.Repair.Keys)
 	require.Less(t, d.Repair.Keys, int64(100), "those of a block")
-	require.InDelta(t, d.Repair.Keys*426, d.Repair.Bytes, 1)
+	require.InEpsilon(t, d.Repair.Keys*(426+17), d.Repair.Bytes, 0.01)
 
 	writeFile(t, g.fs, "replica/replica.json", "{")
 	_, err := VerifyDir(dirContext(t), g.cfg)

@@ -13,7 +13,7 @@ type RepairCost struct {
 	Method     Method
 	Keys       int64 // to be put right, without those that differ and that what follows in the log overwrites, as far as that is known
 	Bytes      int64 // to be received
-	FrameBytes int64 // of keys and values of a whole key frame, in place of which that is
+	FrameBytes int64 // of a whole key frame, in place of which that is
 	Refused    error // why the broker would give nothing to repair from (plane.ErrUnrepairable); nil: it would, or is not asked
 }
 
@@ -21,15 +21,14 @@ const (
 	cellBytes   = 13 // of a cell of a sketch; of one of many rows it is one more
 	manyRows    = 1 << 14
 	answerBytes = 135 // of an answer with cells, beside these
-	rowOverhead = 16  // of a row that is fetched, beside its key and value
 )
 
 // costOfWhole is that of loading the newest frame in place of a copy; zero where there is none.
-func costOfWhole(log logInfo) RepairCost {
+func (v *dirVerifier) costOfWhole(ctx context.Context, log logInfo) RepairCost {
 	if len(log.frames) == 0 {
 		return RepairCost{}
 	}
-	whole := newest(log.frames).Bytes
+	whole := v.wire(ctx, newest(log.frames)).frame
 	return RepairCost{Method: ByFrame, Bytes: whole, FrameBytes: whole}
 }
 
@@ -67,7 +66,7 @@ func (v *dirVerifier) overwritten(ctx context.Context, here *carried, keys []Dif
 
 // repairCost is what it costs to put right the keys that differ at the position. spent is what it took to find them with a frame. A repair is made at a cut
 // at or above the position, of the same frame or another, where those differ that nothing has overwritten by then.
-func (c *carried) repairCost(keys []Difference, overwritten map[string]bool, spent RepairCost, f plane.Frame, mendAt int64) RepairCost {
+func (c *carried) repairCost(keys []Difference, overwritten map[string]bool, spent RepairCost, f plane.Frame, w wireCost, mendAt int64) RepairCost {
 	left, moved := make([]Difference, 0, len(keys)), 0
 	for _, k := range keys {
 		_, is := c.moved[string(k.Key)]
@@ -86,15 +85,15 @@ func (c *carried) repairCost(keys []Difference, overwritten map[string]bool, spe
 	case len(left) == 0 && len(keys) > 0:
 		cost.Method, cost.Bytes = ByLog, 0
 	case spent.Method != ByFrame && (moved > 0 || mendAt != f.Cut):
-		cost = estimate(left, f)
+		cost = estimate(left, f, w)
 	}
-	cost.Keys, cost.FrameBytes, cost.Refused = int64(len(left)), f.Bytes, spent.Refused
+	cost.Keys, cost.FrameBytes, cost.Refused = int64(len(left)), w.frame, spent.Refused
 	return cost
 }
 
 // estimate is what a repair takes for keys that differ from a frame that is about as another one: how many cells tell them does not depend on the rows that
 // are equal.
-func estimate(keys []Difference, f plane.Frame) RepairCost {
+func estimate(keys []Difference, f plane.Frame, w wireCost) RepairCost {
 	var theirs, ours []uint64
 	for _, k := range keys {
 		if k.Log != (digest.Entry{}) {
@@ -108,13 +107,13 @@ func estimate(keys []Difference, f plane.Frame) RepairCost {
 	}
 	count, fetched := max(f.Digest.Count, 1), int64(len(theirs))
 	if fetched > max(fewKeys, count/2) {
-		return RepairCost{Method: ByFrame, Bytes: f.Bytes}
+		return RepairCost{Method: ByFrame, Bytes: w.frame}
 	}
 	size := int64(cellBytes)
 	if count > manyRows {
 		size++
 	}
-	cost := RepairCost{Method: BySketch, Bytes: fetched * (f.Bytes/count + rowOverhead)}
+	cost := RepairCost{Method: BySketch, Bytes: fetched * (f.Bytes/count + w.row)}
 	d, e := sketch.NewDecoder(ours), sketch.NewEncoder(theirs)
 	for n := d.More(); n > 0; n = d.More() {
 		if done := int64(d.Cells()); done > 0 && size*(done+int64(n)) > 8*count {
@@ -122,7 +121,7 @@ func estimate(keys []Difference, f plane.Frame) RepairCost {
 			break
 		}
 		if _, err := d.Add(e.Next(nil, n)); err != nil {
-			return RepairCost{Method: ByFrame, Bytes: f.Bytes}
+			return RepairCost{Method: ByFrame, Bytes: w.frame}
 		}
 		cost.Bytes += answerBytes + size*int64(n)
 	}
@@ -130,10 +129,10 @@ func estimate(keys []Difference, f plane.Frame) RepairCost {
 }
 
 // costOfOthers is the cost of a repair that fetches the rows that cannot be read with those that differ, but for those that the log changes until then.
-func (v *dirVerifier) costOfOthers(here *carried, keys []Difference, cost RepairCost, f plane.Frame) RepairCost {
-	others := int64(len(here.applied))
-	for key := range here.applied {
-		if _, moved := here.moved[key]; moved && here.cut > here.from || here.named[key] {
+func (c *carried) costOfOthers(cost RepairCost, f plane.Frame, w wireCost) RepairCost {
+	others := int64(len(c.applied))
+	for key := range c.applied {
+		if _, moved := c.moved[key]; moved && c.cut > c.from || c.named[key] {
 			others--
 		}
 	}
@@ -144,25 +143,26 @@ func (v *dirVerifier) costOfOthers(here *carried, keys []Difference, cost Repair
 		cost.Method = ByIndex
 	}
 	cost.Keys += others
-	cost.Bytes += others * (f.Bytes/max(f.Digest.Count, 1) + rowOverhead)
+	cost.Bytes += others * (f.Bytes/max(f.Digest.Count, 1) + w.row)
 	return cost
 }
 
 // costOfUnread estimates what it takes to bring back rows that cannot be read: the whole key frame, unless it is known which they are.
-func costOfUnread(ctx context.Context, s rows, frameBytes int64) RepairCost {
+func (v *dirVerifier) costOfUnread(ctx context.Context, s rows, f plane.Frame) RepairCost {
+	w := v.wire(ctx, f)
 	if d, ok := s.(*dirRows); ok {
 		if d.t.Reindexable(ctx) == nil {
-			return RepairCost{Method: ByRows, FrameBytes: frameBytes}
+			return RepairCost{Method: ByRows, FrameBytes: w.frame}
 		}
 	}
 	count, lost := int64(0), int64(0)
 	_, _, err := s.salvage(func([]byte, digest.Entry) { count++ }, func([]byte, digest.Entry) { lost++ })
 	if err != nil || lost == 0 {
-		return RepairCost{Method: ByFrame, Bytes: frameBytes, FrameBytes: frameBytes}
+		return RepairCost{Method: ByFrame, Bytes: w.frame, FrameBytes: w.frame}
 	}
-	size := frameBytes
+	size := f.Bytes
 	if d, ok := s.(*dirRows); ok { // it has as much, whether the log has a frame now or not
 		size = d.t.Bytes()
 	}
-	return RepairCost{Method: ByIndex, Keys: lost, Bytes: size * lost / (count + lost), FrameBytes: frameBytes}
+	return RepairCost{Method: ByIndex, Keys: lost, Bytes: lost * (size/(count+lost) + w.row), FrameBytes: w.frame}
 }

@@ -179,12 +179,15 @@ func TestVerifyDirSaysThatAFrameIsLoaded(t *testing.T) {
 	}
 }
 
-// received counts the bytes of bodies.
-type received struct{ bytes atomic.Int64 }
+// received counts the bytes of bodies, of what has a path with `of` in it, but for reports.
+type received struct {
+	of    string
+	bytes atomic.Int64
+}
 
 func (c *received) RoundTrip(r *http.Request) (*http.Response, error) {
 	resp, err := http.DefaultTransport.RoundTrip(r)
-	if err == nil && !strings.HasSuffix(r.URL.Path, "Report") {
+	if err == nil && strings.Contains(r.URL.Path, c.of) && !strings.HasSuffix(r.URL.Path, "Report") {
 		resp.Body = &receivedBody{resp.Body, c}
 	}
 	return resp, err

@@ -18,7 +18,7 @@ import (
 func (v *dirVerifier) compareAbove(ctx context.Context, d DirVerdict, c *dirCopy, log logInfo) (DirVerdict, error) {
 	if log.info.Horizon > c.at {
 		why := fmt.Sprintf("position %d is no longer in the log, nor what was deleted below %d", c.at, log.info.Horizon)
-		d.Repair = costOfWhole(log).refusedIn(log)
+		d.Repair = v.costOfWhole(ctx, log).refusedIn(log)
 		return d.is(Inconclusive, why, plane.ErrNotComparable), nil
 	}
 	f, err := lowestAbove(log.frames, c.at), error(nil)
@@ -30,7 +30,7 @@ func (v *dirVerifier) compareAbove(ctx context.Context, d DirVerdict, c *dirCopy
 		f = &cut
 	}
 	here := &carried{rows: c.rows, from: c.at, start: f.Start, cut: f.Cut, blind: true, unread: c.unread}
-	since := RepairCost{Method: ByDelta, FrameBytes: f.Bytes}
+	since := RepairCost{Method: ByDelta}
 	if here.moved, since.Bytes, err = v.since(ctx, c, *f); err != nil {
 		return d, err
 	}
@@ -41,6 +41,9 @@ func (v *dirVerifier) compareAbove(ctx context.Context, d DirVerdict, c *dirCopy
 	}
 	d.At, d.Ours, d.Logs, d.start = f.Cut, ours, f.Digest, f.Start
 	gone := fmt.Sprintf("position %d is no longer in the log: with the %d keys that have changed since, compared at %d", c.at, len(here.moved), f.Cut)
+	if ours != f.Digest || c.stored != c.kept || len(here.moved) > 0 {
+		since.FrameBytes = v.wire(ctx, *f).frame
+	}
 	switch {
 	case ours != f.Digest || c.stored != c.kept:
 	case len(here.moved) > 0:
@@ -59,7 +62,7 @@ func (v *dirVerifier) compareAbove(ctx context.Context, d DirVerdict, c *dirCopy
 		received *= 2 // that it leads to another state than the log's is known when it has been received, and then that is judged
 	}
 	if ours == f.Digest {
-		d.Repair = RepairCost{Method: ByRehash, Bytes: received, FrameBytes: f.Bytes}
+		d.Repair = RepairCost{Method: ByRehash, Bytes: received, FrameBytes: since.FrameBytes}
 		return d.is(Drifted, gone+"; the digest that is kept of the rows is not theirs", nil), nil
 	}
 	d, err = v.find(ctx, d.is(Drifted, gone+"; "+differs(ours, f.Digest), nil), here, *f, f.Cut)
@@ -122,15 +125,17 @@ func (v *dirVerifier) find(ctx context.Context, d DirVerdict, here *carried, f p
 	switch {
 	case err == nil && proof.holds():
 		if v.differ == nil { // else nobody is told
-			cost = here.repairCost(keys, v.overwritten(ctx, here, keys, f, mendAt), cost, f, mendAt)
+			w := v.wire(ctx, f)
+			cost = here.repairCost(keys, v.overwritten(ctx, here, keys, f, mendAt), cost, f, w, mendAt)
+			cost = here.costOfOthers(cost, f, w)
 		}
 		proof.handOver()
-		cost = v.costOfOthers(here, keys, cost, f)
 	case err == nil || ctx.Err() == nil && (!otherwise(err) || errors.Is(err, plane.ErrUnrepairable)):
 		if errors.Is(err, plane.ErrUnrepairable) {
 			cost.Refused = err
 		}
-		cost.Method, cost.Bytes, cost.FrameBytes = ByFrame, f.Bytes, f.Bytes
+		whole := v.wire(ctx, f).frame
+		cost.Method, cost.Bytes, cost.FrameBytes = ByFrame, whole, whole
 		proof = newProof(v, d, nil)
 		clear(here.named)
 		err = v.findOneByOne(ctx, here, f, proof)

@@ -31,9 +31,9 @@ func (v *dirVerifier) compare(ctx context.Context, d DirVerdict, c *dirCopy, log
 	if why, err := c.foreign(log); err != nil {
 		switch {
 		case errors.Is(err, plane.ErrOtherIncarnation):
-			d.Repair = costOfWhole(log)
+			d.Repair = v.costOfWhole(ctx, log)
 		case log.info != nil && c.at > log.info.LastStable && log.info.Failure == "":
-			d.Repair = costOfWhole(log).refusedIn(log)
+			d.Repair = v.costOfWhole(ctx, log).refusedIn(log)
 		}
 		return d.is(Inconclusive, why, err), nil
 	}

@@ -118,6 +118,7 @@ func TestVerifyOutput(t *testing.T) {
 	for what, is := range map[string]string{base: "", strconv.Itoa(os.Getpid()): "PID", "resource temporarily unavailable": "WHY", "lock held by current process": "WHY"} {
 		text = strings.ReplaceAll(text, what, is)
 	}
+	text = regexp.MustCompile(`(whole key frame has |"frame_bytes":)[2-3]\d\d\b`).ReplaceAllString(text, "${1}SIZE") // of times in it as well
 	requireGolden(t, "verify.golden", text)
 }
 
@@ -332,11 +333,11 @@ func TestWhatACopyThatSleptCosts(t *testing.T) {
 		return strings.Contains(out, "no longer in the log")
 	}, time.Minute, 10*time.Millisecond)
 	require.Equal(t, 2, statusOf(err), out)
-	require.Regexp(t, `partition 0: a repair takes the 2 keys that changed since, about \d{3} bytes; a whole key frame has 20\n`, out)
+	require.Regexp(t, `partition 0: a repair takes the 2 keys that changed since, about \d{3} bytes; a whole key frame has 2\d\d\n`, out)
 	require.Contains(t, out, "nothing was changed: without --dry-run it is made what the log has")
 	out, err = n.try(t, "", "repair", "users", "--dir", dir, "--dry-run", "--json")
 	require.Equal(t, 2, statusOf(err), out)
-	require.Regexp(t, `"repair":\{"method":"delta","keys":2,"bytes":\d{3},"frame_bytes":20\}`, out)
+	require.Regexp(t, `"repair":\{"method":"delta","keys":2,"bytes":\d{3},"frame_bytes":2\d\d\}`, out)
 	n.run(t, "", "repair", "users", "--dir", dir)
 	require.Contains(t, n.run(t, "", "verify", "users", "--dir", dir), "equal")
 }

@@ -33,7 +33,8 @@ func (t *Table) Since(fr *frame.Reader, unproved bool) (*Difference, error) {
 	if err := t.checkSince(h); err != nil {
 		return nil, err
 	}
-	d := &Difference{t: t, cut: h.Cut, before: t.digest, keys: map[string]bool{}}
+	d := &Difference{t: t, cut: h.Cut, keys: map[string]bool{}}
+	d.before, _ = t.Digest() // rebased by others
 	if err := d.read(fr); err != nil {
 		return nil, fmt.Errorf("rows since %d at cut %d: %w", h.Since, h.Cut, err)
 	}
@@ -122,7 +123,7 @@ func (d *Difference) read(fr *frame.Reader) error {
 
 // after computes the table's digest with the difference applied, and finds what expires. It needs no lock: nobody else writes.
 func (d *Difference) after(start int64) digest.Digest {
-	t, sum := d.t, d.t.digest
+	t, sum := d.t, d.before
 	for i := range d.blocks {
 		for row := range d.blocks[i].all() {
 			if _, id, ok := t.findLocked(t.hash(row.Key), row.Key); ok {

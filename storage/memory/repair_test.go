@@ -106,14 +106,23 @@ func (m model) values() mirror {
 }
 
 // A table that follows a log, loses deltas and rots, comes to the log's state by consolidated deltas and patches, whatever comes before and
-// after; whoever watches it does too. A scrub that runs through all that says equal unless something rotted.
+// after; whoever watches it does too. A scrub that runs through all that says equal unless something rotted, and then the rows stay as far from the digest that is
+// kept as they were found, until that is rebased.
 func TestConsolidateAndPatchMakeTheLogsState(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := &source{rows: map[string]frame.Row{}}
 		table := memory.New(id, 0, memory.Config{Fold: fold.LastValue})
 		told := mirror{}
 		end, scrub := int64(0), table.NewScrub()
-		rotten := false
+		rotten, gap := false, digest.Digest{}
+		legible := true // all rows
+		beyond := func() (d digest.Digest) {
+			v := table.View()
+			d = v.Scrub()
+			d.Sum.Sub(v.Digest.Sum.Bytes())
+			d.Count -= v.Digest.Count
+			return d
+		}
 		next := func() batch.Record {
 			rec := put(end, fmt.Sprintf("k%02d", rapid.IntRange(0, 60).Draw(t, "key")), string(bytes.Repeat([]byte{'v'}, rapid.SampledFrom([]int{0, 5, 40_000}).Draw(t, "len"))))
 			if rapid.IntRange(0, 3).Draw(t, "delete") == 0 {
@@ -161,7 +170,8 @@ func TestConsolidateAndPatchMakeTheLogsState(t *testing.T) {
 					if b := table.Stored([]byte(k)); b != nil { // the key, its length or the value's: offset and time are not in the digest
 						at := bytes.Index(b, []byte(k)) - 1
 						b[at+rapid.IntRange(0, len(k)+1).Draw(t, "byte")] ^= 1 << rapid.IntRange(0, 7).Draw(t, "bit")
-						rotten = true
+						v := table.View()
+						rotten, gap, legible = true, beyond(), v.Scrub().Count == int64(len(slices.Collect(v.All())))
 						return
 					}
 				}
@@ -201,8 +211,12 @@ func TestConsolidateAndPatchMakeTheLogsState(t *testing.T) {
 				if !rotten {
 					require.Equal(t, s.live().values(), told)
 				}
-				rotten, told = false, s.live().values()
+				rotten, legible, gap, told = false, true, digest.Digest{}, s.live().values()
 				scrub = table.NewScrub()
+			},
+			"rebase": func(*rapid.T) {
+				table.Rebase(gap)
+				gap = digest.Digest{}
 			},
 			"scan": func(*rapid.T) {
 				for range table.Scan(nil, nil) { // builds the order
@@ -218,6 +232,11 @@ func TestConsolidateAndPatchMakeTheLogsState(t *testing.T) {
 				}
 			},
 			"": func(t *rapid.T) {
+				if v := table.View(); legible {
+					require.Equal(t, gap, beyond())
+				} else if v.Digest.Merge(gap); v.Digest == s.live().digest() {
+					require.Equal(t, v.Digest, v.Scrub(), "it is the log's by what was found, and is not")
+				}
 				if !drifted() {
 					requireSame(t, s.live(), table, "")
 					require.Equal(t, s.live().values(), told)

@@ -22,14 +22,22 @@ type Scrub struct {
 }
 
 type hashed struct {
-	entry digest.Entry
-	ok    bool // false: a free number, or a row that cannot be read
+	entry digest.Entry // zero: it cannot be read
+	ok    bool         // false: a free number
 }
 
-// Scrubbed is what a pass found: damage of memory where Stored is not Kept.
+// Scrubbed is what a pass found: damage of memory where Stored is not Kept. Rows that cannot be read count in Stored, and add nothing to its sum.
 type Scrubbed struct {
 	Stored, Kept digest.Digest
 	Position     int64
+}
+
+// Rebase adds to the digest that is kept what rows that are not what was applied hash to beyond it: Stored less Kept. What is replaced goes out of the digest as
+// it is stored then. So the two stay as far apart until a Patch, whatever is applied, unless more rots, or a row that cannot be read is in the way.
+func (t *Table) Rebase(gap digest.Digest) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.digest.Merge(gap)
 }
 
 // NewScrub begins a pass. There is one at a time: another one that is under way ends without a result.
@@ -50,16 +58,16 @@ func (s *Scrub) Step(n int) (looked int, found *Scrubbed, done bool) {
 	}
 	s.hashed = s.hashed[:0]
 	for i := range s.rows {
-		s.hashed = append(s.hashed, s.hash(&s.rows[i], s.rows[i].Key != nil))
+		s.hashed = append(s.hashed, s.hash(s.refs[i], &s.rows[i], s.rows[i].Key != nil))
 	}
 	looked = len(s.refs)
 	clear(s.rows) // lets go of their chunks
 	return s.add(first, drops, looked)
 }
 
-func (s *Scrub) hash(row *frame.Row, ok bool) hashed {
-	if !ok {
-		return hashed{}
+func (s *Scrub) hash(r ref, row *frame.Row, ok bool) hashed {
+	if r == 0 || !ok {
+		return hashed{ok: r != 0}
 	}
 	return hashed{s.hasher.Entry(row.Key, row.Value), true}
 }
@@ -98,7 +106,7 @@ func (s *Scrub) add(first uint32, drops uint64, n int) (looked int, found *Scrub
 		x := s.hashed[i]
 		if r := t.rows[int(first)+i]; r != was || t.chunks.drops != drops {
 			row, _, ok := t.chunks.get(r)
-			x = s.hash(&row, r != 0 && ok)
+			x = s.hash(r, &row, ok)
 		}
 		if x.ok {
 			s.sum.Add(x.entry)

@@ -239,6 +239,7 @@ func (p *partition) show(s rows, start int64, is Event) error {
 	p.pending, p.compared, p.rehash = nil, at, false
 	p.forgetRestartLocked()
 	p.current.Store(&s)
+	p.rotten.Store(nil) // it has the former state
 	p.start.Store(start)
 	p.mu.Unlock()
 	is.Partition, is.Offset, is.Rows = p.no, at, d.Count

@@ -101,13 +101,14 @@ func TestRottenRowsHalt(t *testing.T) {
 	})
 }
 
-// Once they were repaired, or loaded anew, they are.
+// Once they were repaired, or loaded anew, they are, and the former are kept no longer.
 func TestRottenRowsAreEqualAgain(t *testing.T) {
 	for policy, kind := range map[Policy]EventKind{Repair: Repaired, Rebootstrap: Bootstrapped} {
 		g, _ := rotsInMemory(t, policy)
 		g.await("the right rows", func() bool { return g.count(kind) == map[EventKind]int{Repaired: 1, Bootstrapped: 2}[kind] })
 		awaitFollowing(t, g.r.partitions[0])
 		require.Equal(t, Equal, g.r.Verify(testContext(t))[0].Outcome)
+		require.Nil(t, g.r.partitions[0].rotten.Load())
 		require.NoError(t, g.r.Close())
 	}
 }

@@ -64,7 +64,7 @@ func (p *partition) unapplied(err error) restart {
 	why := restart{event: TailFailed, err: err, halt: true}
 	if unreadable(err) {
 		why.event, why.err = CorruptionFound, fmt.Errorf("%w: %w", ErrCorrupt, err)
-		p.rotted(p.rows(), why.err)
+		p.rotted(p.rows(), scrubbed{damage: why.err})
 		switch p.r.cfg.OnDrift {
 		case Repair:
 			why.halt, why.repair = false, &repairOrder{rehash: true}

@@ -172,8 +172,9 @@
 // after the other: a row that memory or disk changed is the Event CorruptionFound, whatever the log says, and is repaired as a drift is, or as
 // else the Policy says (Report reports it once). In memory the rows are summed up and the sum compared; on disk each row is compared with its index entry.
 // The digest that is compared with the log is kept beside the rows. So once rows are known to be corrupt, a comparison that finds it equal is the verdict
-// error, with ErrCorrupt, until they were repaired, another state took their place, or all rows, hashed anew, are what was applied. That they are corrupt is
-// known as long as the replica is open.
+// error, with ErrCorrupt, until they were repaired, another state took their place, or all rows, hashed anew, are what was applied. In memory a row that is
+// overwritten goes out of the digest as it is then: so what differs may be what was corrupt, and is that verdict too, until the log has overwritten all of it. Then
+// the rows, going by how they were hashed anew, have the log's digest, and are equal. That they are corrupt is known as long as the replica is open.
 //
 // # What a producer has said
 //

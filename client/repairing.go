@@ -25,7 +25,7 @@ type repairOrder struct {
 
 // stopHereLocked tells why following ends at the cut of a frame that has just been compared; nil: it goes on.
 func (p *partition) stopHereLocked(f plane.Frame, v Verdict) *restart {
-	rotten := p.rehash && v.Outcome == Equal
+	rotten := p.rehash && (v.Outcome == Equal || v.Outcome == Error)
 	if rotten || v.Outcome == Drifted {
 		p.rehash = false
 	}

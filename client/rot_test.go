@@ -12,8 +12,28 @@ import (
 	"github.com/keyframelog/keyframe/proto/state"
 )
 
-// rotsInMemory is a replica of which a row rots in memory, once it was found equal, and which is scrubbed. flip makes it what it was.
-func rotsInMemory(t *testing.T, policy Policy) (g *rig, flip func()) {
+// rot flips a bit of a row that is kept in memory; flip does so again.
+func (g *rig) rot(key string) (flip func()) {
+	row, _, err := g.r.Get(testContext(g.t), []byte(key))
+	require.NoError(g.t, err)
+	flip = func() { row.Value[0] ^= 1 }
+	flip()
+	return flip
+}
+
+// last is the latest verdict.
+func (g *rig) last() (v Verdict) {
+	g.told()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if n := len(g.verdicts); n > 0 {
+		v = g.verdicts[n-1]
+	}
+	return v
+}
+
+// rotsInMemory is a replica of which row a rots in memory, and others do, once it was found equal, and which is scrubbed. flip makes a what it was.
+func rotsInMemory(t *testing.T, policy Policy, others ...string) (g *rig, flip func()) {
 	g = newRig(t, fold.LastValue, 1)
 	g.cfg.OnDrift, g.cfg.ScrubRate, g.cfg.scrubPause = policy, 1_000_000, time.Hour
 	g.plane.interval.Store(never)
@@ -23,10 +43,10 @@ func rotsInMemory(t *testing.T, policy Policy) (g *rig, flip func()) {
 	awaitFollowing(t, r.partitions[0])
 	g.log.append(0, "b", "2")
 	g.awaitVerdict(g.log.cut(0), Equal)
-	row, _, err := r.Get(testContext(t), []byte("a"))
-	require.NoError(t, err)
-	flip = func() { row.Value[0] ^= 1 }
-	flip()
+	flip = g.rot("a")
+	for _, key := range others {
+		g.rot(key)
+	}
 	r.scrubAll(testContext(t))
 	return g, flip
 }
@@ -89,6 +109,135 @@ func TestRottenRowsAreNotEqualOnceCaughtUp(t *testing.T) {
 	g.requireRotten()
 	now, _ := g.r.partitions[0].lastVerified()
 	require.Equal(t, before, now, "nothing was verified since")
+}
+
+// Once the log has overwritten all that was rotten, the rows are the log's: the next comparison says so, and so does every one from then on, a scrub too. As long as
+// it has overwritten some, what differs may be the others: that is no drift.
+func TestRottenRowsAreOverwritten(t *testing.T) {
+	for name, overwrite := range map[string][]string{
+		"values": {"a", "new", "b", "new"}, "deletions": {"a", "-", "b", "-"}, "what is the same": {"a", "123456", "b", "2"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g, _ := rotsInMemory(t, Report, "b")
+			p := g.r.partitions[0]
+			awaitFollowing(t, p)
+			g.log.append(0, overwrite[:2]...)
+			g.awaitVerdict(g.log.cut(0), Error)
+			g.requireRotten()
+
+			g.log.append(0, overwrite[2:]...)
+			cut := g.log.cut(0)
+			g.awaitVerdict(cut, Equal)
+			g.requireState(0)
+			now, _ := p.lastVerified()
+			require.Equal(t, cut, now.offset)
+			require.Equal(t, Equal, g.r.Scrub(testContext(t))[0].Outcome)
+			require.Equal(t, Equal, g.r.Verify(testContext(t))[0].Outcome)
+			g.awaitTold("that it is equal", func(x *state.ReplicaPartition) bool {
+				return x.Outcome == state.Outcome_OUTCOME_EQUAL && x.Verified == cut
+			})
+			g.log.append(0, "c", "1")
+			g.awaitVerdict(g.log.cut(0), Equal)
+			require.Equal(t, 1, g.count(CorruptionFound))
+			require.Zero(t, g.count(DriftFound))
+		})
+	}
+}
+
+// So it is where that is found beside a frame, where what overwrites them came as what has changed, and where they were overwritten before they were found.
+func TestRottenRowsAreOverwrittenBesideAFrame(t *testing.T) {
+	t.Run("at the position", func(t *testing.T) {
+		g, _ := rotsInMemory(t, Report)
+		g.plane.silent.Store(true)
+		g.log.append(0, "a", "new")
+		g.log.cut(0)
+		require.NoError(t, g.r.WaitFor(testContext(t), 0, g.log.append(0, "c", "1")))
+		require.Equal(t, Equal, g.r.Verify(testContext(t))[0].Outcome)
+		require.Equal(t, Equal, g.r.Scrub(testContext(t))[0].Outcome)
+		equal := g.outcomes()[Equal]
+		g.plane.silent.Store(false)
+		g.log.changed.notify()
+		g.await("the frame that it has passed", func() bool { return g.outcomes()[Equal] > equal })
+		require.Equal(t, 1, g.outcomes()[Drifted], "by the scrub")
+	})
+	t.Run("what has changed", func(t *testing.T) {
+		g, _ := rotsInMemory(t, Report)
+		awaitFollowing(t, g.r.partitions[0])
+		g.log.append(0, "x", "1")
+		require.NoError(t, g.r.WaitFor(testContext(t), 0, 4))
+		g.tail.hold()
+		g.log.append(0, "a", "new", "c", "-")
+		cut := g.log.cut(0)
+		g.log.trim(0)
+		g.tail.release()
+		g.awaitVerdict(cut, Equal)
+		g.requireState(0)
+		require.Equal(t, Equal, g.r.Scrub(testContext(t))[0].Outcome)
+		require.Equal(t, 1, g.count(Bootstrapped))
+	})
+	t.Run("found later", func(t *testing.T) {
+		g := newRig(t, fold.LastValue, 1)
+		g.cfg.OnDrift, g.cfg.ScrubRate = Report, -1
+		g.log.append(0, "a", "123456")
+		g.log.cut(0)
+		awaitFollowing(t, g.open().partitions[0])
+		g.rot("a")
+		g.log.append(0, "a", "new")
+		cut := g.log.cut(0)
+		g.awaitVerdict(cut, Drifted) // nobody has looked
+		require.Equal(t, Drifted, g.r.Scrub(testContext(t))[0].Outcome)
+		require.Equal(t, Equal, g.r.Verify(testContext(t))[0].Outcome)
+		require.Equal(t, Equal, g.r.Scrub(testContext(t))[0].Outcome)
+	})
+}
+
+// Rows that are found to be rotten while others are known to be count as well.
+func TestMoreRottenRows(t *testing.T) {
+	g, _ := rotsInMemory(t, Report)
+	awaitFollowing(t, g.r.partitions[0])
+	g.rot("b")
+	g.r.scrubAll(testContext(t))
+	g.log.append(0, "a", "new")
+	g.awaitVerdict(g.log.cut(0), Error)
+	g.log.append(0, "b", "new")
+	g.awaitVerdict(g.log.cut(0), Equal)
+	require.Equal(t, 1, g.count(CorruptionFound))
+}
+
+// Where they are repaired at a key frame, all of them may have been overwritten on the way to it: then there is nothing to repair. Else that is no drift either.
+func TestRottenRowsAreOverwrittenBeforeTheirRepair(t *testing.T) {
+	for name, c := range map[string]struct {
+		overwritten []string
+		repairs     int
+	}{"all": {[]string{"a", "new", "b", "new"}, 0}, "one": {[]string{"a", "new"}, 1}} {
+		t.Run(name, func(t *testing.T) {
+			g := newRig(t, fold.LastValue, 1)
+			g.cfg.ScrubRate = -1
+			g.log.append(0, "a", "123456", "b", "1")
+			g.log.cut(0)
+			awaitFollowing(t, g.open().partitions[0])
+			require.NoError(t, g.r.WaitFor(testContext(t), 0, g.log.append(0, "behind", "the frame")))
+			g.rot("a")
+			g.rot("b")
+			g.tail.hold()
+			g.log.append(0, c.overwritten...)
+			cut := g.log.cut(0)
+			require.Equal(t, Drifted, g.r.Scrub(testContext(t))[0].Outcome)
+			g.tail.release()
+			g.await("the word that it is equal", func() bool {
+				v := g.last()
+				return v.At == cut && v.Outcome == Equal
+			})
+			g.requireState(0)
+			require.Equal(t, Equal, g.r.Scrub(testContext(t))[0].Outcome)
+			require.Equal(t, c.repairs, g.count(Repaired))
+			if c.repairs > 0 {
+				require.Equal(t, LocalCorruption, g.lastRepair().Cause)
+			}
+			require.Equal(t, 1, g.count(CorruptionFound))
+			require.Zero(t, g.count(DriftFound))
+		})
+	}
 }
 
 // Nor is one that has halted because of them.

@@ -62,7 +62,9 @@ func (p *partition) scrubOnce(ctx context.Context) (corrupt rows) {
 			}
 			return nil
 		case found.damage != nil:
-			if p.r.cfg.OnDrift != Report || p.rot() == nil { // such rows stay: it was told
+			if p.r.cfg.OnDrift == Report && p.rot() != nil { // such rows stay: it was told
+				p.rottedThere(s, found) // there may be more of them
+			} else {
 				p.corrupted(s, found)
 			}
 			return s
@@ -102,8 +104,7 @@ func (p *partition) scrub() Verdict {
 func (p *partition) corrupted(s rows, found scrubbed) Verdict {
 	v := p.verdict(found.at, Drifted, found.stored, found.kept, ErrCorrupt.Error(), found.damage)
 	v.Scrub = true
-	if p.rows() == s { // else it is gone already
-		p.rotted(s, v.Err)
+	if p.rottedThere(s, found) {
 		p.tell(v)
 		p.act(restart{event: CorruptionFound, err: v.Err}, v, repairOrder{rehash: true})
 	}

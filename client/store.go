@@ -141,6 +141,8 @@ func (m *memoryRows) digest() (digest.Digest, int64, error) {
 	return d, at, nil
 }
 
+func (m *memoryRows) rebase(gap digest.Digest) { m.t.Rebase(gap) }
+
 func (m *memoryRows) scrub() (stored, kept digest.Digest, at int64, err error) {
 	v := m.t.View()
 	return v.Scrub(), v.Digest, v.Position, nil

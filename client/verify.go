@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,6 +20,9 @@ func (p *partition) verdict(at int64, o Outcome, ours, logs digest.Digest, reaso
 
 // judgeLocked compares our digest at a frame's cut with the frame's.
 func (p *partition) judgeLocked(f plane.Frame, ours digest.Digest) Verdict {
+	if p.overwrittenLocked(p.knownRot(), ours, f.Digest) {
+		ours = f.Digest
+	}
 	switch {
 	case ours == f.Digest:
 		p.start.Store(max(f.Start, p.start.Load())) // without rows of ours that it passes
@@ -31,7 +35,7 @@ func (p *partition) judgeLocked(f plane.Frame, ours digest.Digest) Verdict {
 		p.restartLocked(restart{event: OutOfRange, err: fmt.Errorf("%w: log start moved from %d to %d", errOutOfRange, p.start.Load(), f.Start)})
 		return p.verdict(f.Cut, Inconclusive, ours, f.Digest, "the log start moved: rows expired", nil)
 	}
-	return p.verdict(f.Cut, Drifted, ours, f.Digest, differs(ours, f.Digest), nil)
+	return p.judged(p.verdict(f.Cut, Drifted, ours, f.Digest, differs(ours, f.Digest), nil))
 }
 
 // foldedOnLocked tells whether a state at a frame's cut had rows, folded on, that the frame's log start had passed: it may have taken effect at an earlier
@@ -164,7 +168,7 @@ func (p *partition) compareNow(ctx context.Context) Verdict {
 		return p.verdict(0, Inconclusive, digest.Digest{}, digest.Digest{}, "there is no state yet", nil)
 	}
 	ours, at, err := s.digest()
-	incarnation, start := s.identity().Incarnation, p.start.Load()
+	incarnation, start, was := s.identity().Incarnation, p.start.Load(), p.knownRot()
 	p.mu.Unlock()
 	is := func(o Outcome, logs digest.Digest, reason string, err error) Verdict {
 		v := p.verdict(at, o, ours, logs, reason, err)
@@ -189,13 +193,20 @@ func (p *partition) compareNow(ctx context.Context) Verdict {
 		return is(Inconclusive, logs, "the log does not know its digest at this offset", err)
 	case err != nil:
 		return is(Error, logs, "the state plane did not answer", err)
+	}
+	p.mu.Lock()
+	if p.overwrittenLocked(was, ours, logs) {
+		ours = logs
+	}
+	p.mu.Unlock()
+	switch {
 	case ours != logs && start != logStart:
 		if start < logStart {
 			p.learnStart(ctx, at, logStart)
 		}
 		return is(Inconclusive, logs, "the log start moved: rows expired", nil)
 	case ours != logs:
-		return is(Drifted, logs, differs(ours, logs), nil)
+		return cmp.Or(was, p.knownRot()).judge(is(Drifted, logs, differs(ours, logs), nil)) // more may have been overwritten by now
 	}
 	if p.rot() == nil {
 		p.verifiedHere(s, point{at, ours, start})

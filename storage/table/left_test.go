@@ -100,6 +100,11 @@ func rowsThatLeft(t *testing.T, settles bool) {
 		require.False(t, found)
 	}
 
+	require.NoError(t, x.Trim(background, 10))
+	v = view()
+	require.True(t, v.LeftSince(6, nil))
+	require.Equal(t, []string{"c6", "e8", "f10", "g11 deleted", "h12"}, left(v, 3, 3, 8), "what left at the cut or before is gone")
+
 	// A frame that is superseded where nothing has come since is the oldest, and its rows are all there.
 	y, err := s.db.Table(2, identity(fold.LastValue, 1))
 	require.NoError(t, err)

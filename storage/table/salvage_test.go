@@ -34,7 +34,7 @@ func newDamageable(t *testing.T, commits, names int, beside ...uint32) *damageab
 	tb, err := s.db.Table(7, identity(fold.LastValue, 0))
 	require.NoError(t, err)
 	rng := rand.New(rand.NewPCG(7, 7))
-	for range commits {
+	for i := range commits {
 		var deltas []oracleDelta
 		for range 100 {
 			x := oracleDelta{key: fmt.Sprintf("k%03d", rng.IntN(names)), offset: d.end, op: oraclePut, value: fmt.Sprintf("%0*d", 10+rng.IntN(60), d.end), time: 1000 + d.end}
@@ -49,6 +49,9 @@ func newDamageable(t *testing.T, commits, names int, beside ...uint32) *damageab
 			deltas = append(deltas, x)
 		}
 		require.NoError(t, s.db.Commit(background, []table.Fold{{Table: tb, Changes: collapse(deltas), End: d.end, Cut: true}}))
+		if i%2 == 1 { // to Trim it makes no difference
+			require.NoError(t, tb.Settle(background))
+		}
 	}
 	require.NoError(t, tb.Trim(background, d.end))
 	for _, ordinal := range beside {

@@ -1,6 +1,7 @@
 package table_test
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"testing"
@@ -10,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/keyframelog/keyframe/proto/fold"
+	"github.com/keyframelog/keyframe/proto/frame"
 	"github.com/keyframelog/keyframe/storage/keys"
 	"github.com/keyframelog/keyframe/storage/table"
 )
@@ -75,7 +77,7 @@ func stored(t fatal, pdb *pebble.DB, space keys.TableSpace, ordinal uint32) (n i
 // The newest frame is read at the cost of its rows, however often they were written, and however many older frames there are; these stay as they were.
 func TestNewestFrameIsReadAtTheCostOfItsRows(t *testing.T) {
 	t.Parallel()
-	const rows = 20_000
+	const rows = 10_000
 	h := newHistory(t, rows)
 	defer h.s.close(t)
 	for written := 0; written <= 30*rows; written += rows / 5 {
@@ -100,4 +102,41 @@ func TestNewestFrameIsReadAtTheCostOfItsRows(t *testing.T) {
 	frames := h.x.Frames()
 	require.NoError(t, h.x.Trim(background, frames[len(frames)-1].Cut))
 	require.Zero(t, stored(t, h.s.pdb, keys.TablePast, 1))
+}
+
+// Damage to a row that older frames alone show is met by who reads one of these, and by nobody else; it leaves with them.
+func TestDamagedPastRow(t *testing.T) {
+	t.Parallel()
+	const rows = 10_000
+	h := newHistory(t, rows)
+	defer h.s.close(t)
+	for range 8 {
+		h.write(t, rows)
+	}
+	frames := h.x.Frames()
+	oldest, newest := frames[0].Cut, frames[len(frames)-1].Cut
+	lower, upper := keys.TableSpan(keys.TablePast, 1)
+	it, err := h.s.pdb.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
+	require.NoError(t, err)
+	require.True(t, it.First())
+	damaged := bytes.Clone(it.Key())
+	require.NoError(t, it.Close())
+	require.NoError(t, h.s.pdb.Set(damaged, []byte("nonsense"), pebble.NoSync))
+	_, err = h.x.Verify(background, oldest)
+	require.ErrorIs(t, err, table.ErrCorrupt)
+	for _, cut := range []int64{newest, table.Current} {
+		_, err = h.x.Verify(background, cut)
+		require.NoError(t, err)
+	}
+	_, spans, err := h.x.Salvage(nil, func(*frame.Row) error { return nil }, func(table.LostRow) error { return nil })
+	require.NoError(t, err)
+	require.Empty(t, spans)
+	require.NoError(t, h.x.Reindexable(background))
+	h.write(t, rows)
+	require.NoError(t, h.x.Settle(background))
+	require.NoError(t, h.x.Trim(background, newest))
+	for _, f := range h.x.Frames() {
+		_, err = h.x.Verify(background, f.Cut)
+		require.NoError(t, err)
+	}
 }

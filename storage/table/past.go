@@ -1,14 +1,9 @@
 package table
 
 import (
-	"bytes"
 	"encoding/binary"
-	"fmt"
 	"slices"
 
-	"github.com/cockroachdb/pebble/v2"
-
-	"github.com/keyframelog/keyframe/storage/damage"
 	"github.com/keyframelog/keyframe/storage/keys"
 )
 
@@ -46,9 +41,6 @@ func (p *past) settle(cut int64) {
 		p.eras = []int64{p.settled}
 	}
 }
-
-// last is the era to which rows go.
-func (p *past) last() int64 { return p.eras[len(p.eras)-1] }
 
 // trim removes the eras in which all rows are named by cuts below the oldest one: those of an era are below where the next begins. rows of those that
 // were counted as unsettled are gone.
@@ -102,44 +94,6 @@ func readPast(r *reader) (p past) {
 	return p
 }
 
-// rowSource is a stream of rows in offset order: TableRows, or an era of TablePast.
-type rowSource struct {
-	it     *pebble.Iterator
-	past   bool
-	offset int64
-	ok     bool
-}
-
-// rowMerge goes through the rows stored in a range of offsets, in their order, whether they are still in TableRows or not. Each is in one place.
-type rowMerge struct {
-	ordinal uint32
-	cut     int64 // past rows of lower cuts are passed by
-	sources []*rowSource
-	current *rowSource
-}
-
-// openRows prepares what is stored in [from, end) of the rows that a reader needs who takes settled rows of lower cuts than cut for dead.
-func (v *View) openRows(from, end, cut int64) (*rowMerge, error) {
-	m := &rowMerge{ordinal: v.t.ordinal, cut: cut}
-	add := func(lower, upper []byte, past bool) error {
-		it, err := v.clone(lower, upper)
-		if err == nil {
-			m.sources = append(m.sources, &rowSource{it: it, past: past})
-		}
-		return err
-	}
-	err := add(v.rowsKey(from), v.rowsKey(end), false)
-	for _, era := range v.erasFor(cut) {
-		if err == nil {
-			err = add(keys.AppendTablePast(nil, m.ordinal, era, from), keys.AppendTablePast(nil, m.ordinal, era, end), true)
-		}
-	}
-	if err != nil {
-		return nil, damage.Join(err, m.close())
-	}
-	return m, nil
-}
-
 // erasFor are those in which there may be rows of such cuts, or higher ones: none for who reads a frame up to which the table is settled.
 func (v *View) erasFor(cut int64) []int64 {
 	eras := v.m.past.eras
@@ -147,56 +101,6 @@ func (v *View) erasFor(cut int64) []int64 {
 		eras = eras[1:]
 	}
 	return eras
-}
-
-func (m *rowMerge) close() (err error) {
-	for _, s := range m.sources {
-		err = damage.Join(err, s.it.Close())
-	}
-	return err
-}
-
-// next goes to the next row; nil: there is none. What lies behind the current one is not read before.
-func (m *rowMerge) next() (*rowSource, error) {
-	if m.current == nil {
-		for _, s := range m.sources {
-			if err := m.take(s, s.it.First()); err != nil {
-				return nil, err
-			}
-		}
-	} else if err := m.take(m.current, m.current.it.Next()); err != nil {
-		return nil, err
-	}
-	m.current = nil
-	for _, s := range m.sources {
-		if s.ok && (m.current == nil || s.offset < m.current.offset) {
-			m.current = s
-		}
-	}
-	return m.current, nil
-}
-
-// take leaves a source at the next row that counts, once its iterator was moved.
-func (m *rowMerge) take(s *rowSource, ok bool) error {
-	for ; ok; ok = s.it.Next() {
-		rest, cut, good := s.it.Key()[keys.TablePrefixLen:], int64(0), true
-		if s.past {
-			if cut, good = cutOf(s.it.Key()); good {
-				rest = rest[8:]
-			}
-		}
-		if s.offset, s.ok = keys.ParseTableOffset(rest); !good || !s.ok {
-			return &CorruptError{Ordinal: m.ordinal, What: "key", Offset: -1, Why: "malformed"}
-		}
-		if !s.past || cut >= m.cut {
-			return nil
-		}
-	}
-	s.ok = false
-	if err := damage.Of(s.it.Error()); err != nil {
-		return fmt.Errorf("table: read rows of ordinal %d: %w", m.ordinal, err)
-	}
-	return nil
 }
 
 // appendCut completes a key of TablePast.
@@ -208,27 +112,4 @@ func cutOf(k []byte) (cut int64, ok bool) {
 		return 0, false
 	}
 	return keys.ParseTableOffset(k[keys.TablePastLen:])
-}
-
-// pastRow looks for the row at an offset in TablePast, if it is one that the view may show. It is valid until the iterator moves.
-func (v *View) pastRow(offset int64) (b []byte, found bool, err error) {
-	for _, era := range v.erasFor(v.f.Cut) {
-		if v.former == nil {
-			if v.former, err = v.space(keys.TablePast); err != nil {
-				return nil, false, err
-			}
-		}
-		v.k = keys.AppendTablePast(v.k[:0], v.t.ordinal, era, offset)
-		if !v.former.SeekGE(v.k) {
-			if err := v.former.Error(); err != nil {
-				return nil, false, damage.Of(err)
-			}
-			continue
-		}
-		if cut, ok := cutOf(v.former.Key()); ok && bytes.HasPrefix(v.former.Key(), v.k) && cut >= v.f.Cut {
-			b, err = v.former.ValueAndErr()
-			return b, err == nil, damage.Of(err)
-		}
-	}
-	return nil, false, nil
 }

@@ -33,7 +33,7 @@ func TestEras(t *testing.T) {
 			p.settle(newest)
 		case 1:
 			if p.settled > oldest {
-				era := p.last()
+				era := p.eras[len(p.eras)-1]
 				highest[era] = max(highest[era], oldest+rng.Int64N(p.settled-oldest))
 			}
 		default:

@@ -114,10 +114,15 @@ func (w *rewriter) rows(it *pebble.Iterator) (live, settled int64, err error) {
 			continue
 		}
 		settled++
-		if w.m.needs(dead[0]) {
-			k = keys.AppendTablePast(k[:0], w.t.ordinal, w.m.past.last(), offset)
-			w.s.set(keys.TablePast, appendCut(k, dead[0].cut), v)
+		if !w.m.needs(dead[0]) {
+			continue
 		}
+		n := len(w.m.past.eras)
+		if n == 0 {
+			return live, settled, &CorruptError{Ordinal: w.t.ordinal, What: "segment", Offset: offset, Why: "a settled row, and no era for it"}
+		}
+		k = keys.AppendTablePast(k[:0], w.t.ordinal, w.m.past.eras[n-1], offset)
+		w.s.set(keys.TablePast, appendCut(k, dead[0].cut), v)
 	}
 	return live, settled, nil
 }

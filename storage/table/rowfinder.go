@@ -79,3 +79,26 @@ func (f *rowFinder) pastAt(i int, offset int64) (b []byte, found bool, err error
 	b, err = w.it.ValueAndErr()
 	return b, err == nil, err
 }
+
+// pastRow looks for the row at an offset in TablePast, if it is one that the view may show. It is valid until the iterator moves.
+func (v *View) pastRow(offset int64) (b []byte, found bool, err error) {
+	for _, era := range v.erasFor(v.f.Cut) {
+		if v.former == nil {
+			if v.former, err = v.space(keys.TablePast); err != nil {
+				return nil, false, err
+			}
+		}
+		v.k = keys.AppendTablePast(v.k[:0], v.t.ordinal, era, offset)
+		if !v.former.SeekGE(v.k) {
+			if err := v.former.Error(); err != nil {
+				return nil, false, damage.Of(err)
+			}
+			continue
+		}
+		if cut, ok := cutOf(v.former.Key()); ok && bytes.HasPrefix(v.former.Key(), v.k) && cut >= v.f.Cut {
+			b, err = v.former.ValueAndErr()
+			return b, err == nil, damage.Of(err)
+		}
+	}
+	return nil, false, nil
+}

@@ -163,6 +163,26 @@ func (g *haltRig) happened(kind EventKind) (n int) {
 	return n
 }
 
+// Who waits for keys that are being named goes on when they are, whatever becomes of that partition.
+func TestHaltingGoesOnWhenKeysAreNamed(t *testing.T) {
+	g := newHaltRig(t, 2, Memory())
+	g.cfg.haltWait = time.Nanosecond
+	g.open()
+	p := g.r.partitions[1]
+	p.unfollow() // as a partition that is found to differ is not followed
+	p.setUnnamed(true)
+	g.drift(0)
+	g.log.cut(0)
+	g.awaitHalted(0)
+	select {
+	case <-g.ended:
+		t.Fatal("partition 1 is being named")
+	case <-time.After(50 * time.Millisecond): // who does not wait has ended sooner
+	}
+	p.setUnnamed(false)
+	g.requireEnded([]string{"a0", "c0"}, 0)
+}
+
 // A frame that was cut before a partition halts counts, also where nobody has told of it yet.
 func TestHaltingAsksForFrames(t *testing.T) {
 	g := newHaltRig(t, 2, Memory())

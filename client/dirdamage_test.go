@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/keyframelog/keyframe/proto/fold"
+	"github.com/keyframelog/keyframe/proto/state"
 	"github.com/keyframelog/keyframe/storage/damage"
 	"github.com/keyframelog/keyframe/storage/engine"
 )
@@ -380,9 +381,10 @@ func TestEndWhileTablesAreSetAside(t *testing.T) {
 // key frame. A policy that repairs nothing ends following, with the reason.
 func TestDamageIsMetOnTheWay(t *testing.T) {
 	g := newDamagedRig(t)
-	state, err := decodeDirState([]byte(filesOf(t, g.whole, "replica")["replica/replica.json"]))
+	stored, err := decodeDirState([]byte(filesOf(t, g.whole, "replica")["replica/replica.json"]))
 	require.NoError(t, err)
-	no := state.Partitions[slices.IndexFunc(state.Partitions, func(p dirPartition) bool { return p.Ordinal == 0 })].Partition // whose index and rows come first
+	no := stored.Partitions[slices.IndexFunc(stored.Partitions, func(p dirPartition) bool { return p.Ordinal == 0 })].Partition // whose index and rows come first
+	g.plane.interval.Store(never)
 	for _, c := range []struct {
 		name   string
 		policy Policy
@@ -403,6 +405,7 @@ func TestDamageIsMetOnTheWay(t *testing.T) {
 			require.NoError(t, err)
 			g.r = r
 			g.t.Cleanup(func() { _ = r.Close() })
+			before := len(g.plane.parts())
 			for i := range damagedRows {
 				g.log.append(no, fmt.Sprintf("k%d-%09d", no, i), c.name)
 			}
@@ -412,12 +415,16 @@ func TestDamageIsMetOnTheWay(t *testing.T) {
 			if c.policy == Halt || c.policy == Report {
 				require.ErrorIs(t, r.WaitFor(testContext(t), no, end+1), ErrCorrupt)
 				require.Error(t, r.Close(), "what came is not stored")
+				require.True(t, slices.ContainsFunc(g.plane.parts()[before:], func(x *state.ReplicaPartition) bool {
+					return x.Partition == no && x.Outcome == state.Outcome_OUTCOME_ERROR && strings.HasPrefix(x.Reason, ErrCorrupt.Error())
+				}), "that its rows are rotten is told")
 				return
 			}
 			g.await("the damage", func() bool { return g.count(CorruptionFound) > 0 })
 			awaitFollowing(t, r.partitions[no])
 			require.NoError(t, r.WaitFor(testContext(t), no, end))
 			require.NoError(t, r.Err())
+			require.Equal(t, Equal, r.Verify(testContext(t))[no].Outcome)
 			require.Equal(t, c.policy == Repair && !c.rows, g.count(Repaired) == 1)
 			require.NoError(t, r.Close())
 			repairs, _ := g.followed()

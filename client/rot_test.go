@@ -72,24 +72,32 @@ func (g *rig) requireRotten() {
 // Rows that are known to be rotten, and stay, are not equal to the log at the next key frame either, though the digest beside them is; they are once all were
 // hashed anew and are what was applied.
 func TestRottenRowsAreNotEqual(t *testing.T) {
-	g, flip := rotsInMemory(t, Report)
-	p := g.r.partitions[0]
-	awaitFollowing(t, p)
-	before, _ := p.lastVerified()
-	g.log.append(0, "c", "1")
-	cut := g.log.cut(0)
-	g.awaitVerdict(cut, Error)
-	g.requireRotten()
-	now, _ := p.lastVerified()
-	require.Equal(t, before, now, "nothing was verified since")
+	for _, background := range []bool{false, true} {
+		t.Run(fmt.Sprint("background ", background), func(t *testing.T) {
+			g, flip := rotsInMemory(t, Report)
+			look := func() { require.Equal(t, Equal, g.r.Scrub(testContext(t))[0].Outcome) }
+			if background {
+				look = func() { g.r.scrubAll(testContext(t)) }
+			}
+			p := g.r.partitions[0]
+			awaitFollowing(t, p)
+			before, _ := p.lastVerified()
+			g.log.append(0, "c", "1")
+			cut := g.log.cut(0)
+			g.awaitVerdict(cut, Error)
+			g.requireRotten()
+			now, _ := p.lastVerified()
+			require.Equal(t, before, now, "nothing was verified since")
 
-	flip()
-	g.requireRotten() // nobody has looked
-	require.Equal(t, Equal, g.r.Scrub(testContext(t))[0].Outcome)
-	require.Equal(t, Equal, g.r.Verify(testContext(t))[0].Outcome)
-	g.awaitTold("that it is equal", func(x *state.ReplicaPartition) bool {
-		return x.Outcome == state.Outcome_OUTCOME_EQUAL && x.Compared.Offset == cut
-	})
+			flip()
+			g.requireRotten() // nobody has looked
+			look()
+			require.Equal(t, Equal, g.r.Verify(testContext(t))[0].Outcome)
+			g.awaitTold("that it is equal", func(x *state.ReplicaPartition) bool {
+				return x.Outcome == state.Outcome_OUTCOME_EQUAL && x.Compared.Offset == cut
+			})
+		})
+	}
 }
 
 // Nor is one that then catches up, its position having been trimmed: what came is the log's, and what was rotten is still there.
@@ -238,6 +246,21 @@ func TestRottenRowsAreOverwrittenBeforeTheirRepair(t *testing.T) {
 			require.Zero(t, g.count(DriftFound))
 		})
 	}
+}
+
+// Nor are rows equal that a repair finds to be rotten, and may not put right, when the log has overwritten what else differed.
+func TestRottenRowsThatARepairFindsAreNotEqual(t *testing.T) {
+	g := newDriftRig(t, 500, Memory())
+	g.plane.interval.Store(never)
+	g.start()
+	g.plane.dispute(true)
+	g.rot("k000000499")
+	g.drift(1)
+	g.await("the refusal", func() bool { return g.count(RepairRefused) == 1 })
+	require.Equal(t, 1, g.count(CorruptionFound))
+	require.NoError(t, g.r.WaitFor(testContext(t), 0, g.log.append(0, "k000000001", "x")))
+	g.awaitVerdict(g.log.cut(0), Error)
+	g.requireRotten()
 }
 
 // Nor is one that has halted because of them.

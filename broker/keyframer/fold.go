@@ -87,6 +87,8 @@ func (p *Partition) folded(fold table.Fold, err error) {
 		if fold.Cut {
 			p.logger.Debug("key frame", "cut", fold.End)
 			p.topic.notify()
+		}
+		if fold.Cut || p.table.SettleDue() {
 			p.k.upkeep.add(&p.upkeep)
 		}
 	case stopped != nil || errors.Is(err, ErrClosed):

@@ -1,6 +1,7 @@
 package table_test
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 
@@ -13,7 +14,7 @@ import (
 type tableChange struct {
 	name string
 	// prepare is done before
-	prepare func(t *testing.T, x *modelTable)
+	prepare func(t *testing.T, db *table.DB, x *modelTable)
 	// do changes the table; it must be repeatable
 	do func(t *testing.T, db *table.DB, x *modelTable)
 	// done tells the oracle, once the table shows that it was done, or a part of it
@@ -35,7 +36,7 @@ func (c *tableChange) tell(x *modelTable) {
 func fewerFrames(x *modelTable) bool { return len(x.t.Frames()) < len(x.frames) }
 
 // settled is a table of frames whose superseded rows are in TablePast, in part, and in segments.
-func settled(t *testing.T, x *modelTable) {
+func settled(t *testing.T, _ *table.DB, x *modelTable) {
 	require.True(t, x.t.SettleDue())
 	require.NoError(t, x.t.Settle(background))
 	require.False(t, x.t.SettleDue())
@@ -44,6 +45,28 @@ func settled(t *testing.T, x *modelTable) {
 var changes = []tableChange{
 	{
 		name: "settle",
+		do: func(t *testing.T, _ *table.DB, x *modelTable) {
+			require.NoError(t, x.t.Settle(background))
+		},
+		done: func(*modelTable) {},
+		was:  func(*modelTable) bool { return false },
+		end:  func(_, x *modelTable) bool { return !x.t.SettleDue() },
+	},
+	{
+		name: "settle an open interval",
+		prepare: func(t *testing.T, db *table.DB, x *modelTable) {
+			for range 2 { // of which the second supersedes what no frame shows, and the first also what the newest does
+				var deltas []oracleDelta
+				for i := range 20 {
+					d := oracleDelta{key: fmt.Sprintf("k%02d", i), offset: x.next, op: oraclePut, value: fmt.Sprint(x.next)}
+					x.next++
+					x.o.apply(d)
+					deltas = append(deltas, d)
+				}
+				require.NoError(t, db.Commit(background, []table.Fold{{Table: x.t, Changes: collapse(deltas), End: x.next}}))
+			}
+			require.True(t, x.t.SettleDue())
+		},
 		do: func(t *testing.T, _ *table.DB, x *modelTable) {
 			require.NoError(t, x.t.Settle(background))
 		},
@@ -95,7 +118,7 @@ var changes = []tableChange{
 	},
 	{
 		name: "expire",
-		prepare: func(t *testing.T, x *modelTable) {
+		prepare: func(t *testing.T, _ *table.DB, x *modelTable) {
 			cut := x.cuts()[3]
 			require.NoError(t, x.t.Trim(background, cut))
 			x.trimmed(cut, 0)

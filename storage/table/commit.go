@@ -292,15 +292,20 @@ func (m *meta) replace(keyLen int, old, row *indexed) {
 }
 
 func (j *job) writeVector() error {
-	own := len(j.dead)
-	if own > 0 && j.f.End == j.old.position {
+	newest, ok := j.old.lastCut()
+	passed := 0 // nobody needs these
+	for _, o := range j.dead {
+		if o >= max(newest, j.next.start) {
+			passed++
+		}
+	}
+	j.next.past.supersede(len(j.dead), passed, j.f.Cut || ok && newest == j.f.End)
+	if len(j.dead) > 0 && j.f.End == j.old.position {
 		if err := j.joinVector(); err != nil {
 			return err
 		}
 	}
 	slices.Sort(j.dead)
-	newest, ok := j.old.lastCut()
-	j.next.past.supersede(own, j.f.Cut || ok && newest == j.f.End)
 	writeVector(j.s, j.t.ordinal, j.f.End, j.dead)
 	return nil
 }

@@ -83,7 +83,7 @@ func TestCrash(t *testing.T) {
 			t.Parallel()
 			m, x, rec := recorded(t)
 			if c.prepare != nil {
-				c.prepare(t, x)
+				c.prepare(t, m.db, x)
 			}
 			rec.record(true)
 			c.do(t, m.db, x)

@@ -16,8 +16,8 @@
 // deletion vector. A frame at cut N in offset order is then one scan: the rows below N, less the vectors of the folds that ended at or
 // below N. Rows whose last delta lies in [c, N) are the same scan from c.
 //
-// So that a scan does not pass by all that was ever superseded, Settle takes that out of its way, up to a cut P, once it is an eighth of the table. What
-// the vectors list is noted in segments, which describe ranges of rows: that no frame shows it (it is gone), or the newest retained cut that may show it,
+// So that a scan does not pass by all that was ever superseded, Settle takes that out of its way, up to a cut P, once it is an eighth of the table, and
+// also what came and went above P. What the vectors list is noted in segments, which describe ranges of rows: that no frame shows it (it is gone), or the newest retained cut that may show it,
 // the one below the end of the fold that superseded it (it is settled). A segment that is half dead is rewritten: what lives stays, what is settled moves
 // to TablePast, under its offset and that cut. So the rows of the frame at N are those below N in TableRows, less what the segments name by cuts below
 // N and what the vectors up to N list; and, for N below P, those in TablePast below N that are named by N or a cut above. The newest frame is read at the

@@ -74,7 +74,7 @@ func readAtIngest(t *testing.T, c *tableChange, n int) bool {
 	first := s.pdb.NewSnapshot() // compactions zero no sequence number then, as those do not that end above other data
 	m.fill(t, x)
 	if c.prepare != nil {
-		c.prepare(t, x)
+		c.prepare(t, m.db, x)
 	}
 	gap.on = true
 	done := make(chan struct{})

@@ -14,8 +14,8 @@ import (
 type past struct {
 	settled   int64   // what folds ending at or below superseded is named by cuts below, see Settle
 	eras      []int64 // each by what was settled when it began, ascending
-	unsettled int64   // rows that folds up to the newest cut superseded, and that are not settled; uncounted: an earlier release did not count them
-	later     int64   // rows that folds above it did
+	unsettled int64   // superseded rows that Settle has not looked at yet and would name; uncounted: an earlier release did not count them
+	later     int64   // those that it would name behind the next cut
 }
 
 const (
@@ -23,21 +23,22 @@ const (
 	erasMax   = 2
 )
 
-// supersede counts what a fold superseded, and what was counted before if it ends at a cut.
-func (p *past) supersede(rows int, cut bool) {
-	if p.later += int64(rows); !cut {
-		return
+// supersede counts what a fold superseded: rows, of which those that passed come and went above the newest cut. cut: it ends at one.
+func (p *past) supersede(rows, passed int, cut bool) {
+	p.later += int64(rows - passed)
+	n := int64(passed)
+	if cut {
+		n, p.later = n+p.later, 0
 	}
 	if p.unsettled != uncounted {
-		p.unsettled += p.later
+		p.unsettled += n
 	}
-	p.later = 0
 }
 
-// settle notes that it was done up to a cut.
+// settle notes that it was done up to a cut; 0: there is none.
 func (p *past) settle(cut int64) {
 	p.settled, p.unsettled = max(p.settled, cut), 0
-	if len(p.eras) == 0 {
+	if len(p.eras) == 0 && p.settled > 0 {
 		p.eras = []int64{p.settled}
 	}
 }

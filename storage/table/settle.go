@@ -1,10 +1,13 @@
 package table
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"fmt"
 	"slices"
+
+	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/keyframelog/keyframe/storage/damage"
 	"github.com/keyframelog/keyframe/storage/keys"
@@ -16,19 +19,19 @@ const settleShare = 8
 // SettleDue tells whether it is time for Settle.
 func (t *Table) SettleDue() bool {
 	m := t.state.Load()
-	if len(m.frames) == 0 {
-		return false
-	}
 	n := m.past.unsettled
 	return n == uncounted || n >= t.db.sizes.settleRows && n >= m.digest.Count/settleShare
 }
 
-// Settle takes what was superseded up to the newest cut out of the way of whoever reads the newest frame, or the current table: these then read no more
-// than two rows for each that they show, whatever the history. All frames stay as they are.
+// Settle takes what was superseded out of the way of whoever reads the newest frame, or the current table: these then read no more than two rows for each
+// that they show, whatever the history. All frames stay as they are.
 //
-//  1. One Ingest: the deletion vectors of the folds up to the cut are deleted, and what they list is noted in the segments instead: each offset under
-//     the newest retained cut below the end of its fold, since just the frames up to that one may show it. Where the log start has moved at a cut to
-//     which was trimmed, what left there stays in its vector: no cut is below, and View.Left has to tell it from what left before the trim.
+//  1. One Ingest: what the deletion vectors list is noted in the segments instead. Of folds up to the newest cut that is each offset, under the newest
+//     retained cut below the end of its fold, since just the frames up to that one may show it. Of later folds it is what came and went above the newest
+//     cut: it is gone; what the newest frame shows stays in the vector until the next cut, so that this frame has nothing to look for in TablePast,
+//     and so does what left at a cut that was thinned.
+//     Where the log start has moved at a cut to which was trimmed, what left there stays too: no cut is below, and View.Left has to tell it from what
+//     left before the trim.
 //  2. Segments at least half dead are rewritten (see rewriter), each run by one IngestAndExcise: so in all a superseded row is moved once, and with it
 //     one that lives. What is left undone, the next Settle or Trim does.
 func (t *Table) Settle(ctx context.Context) error {
@@ -49,15 +52,28 @@ func (t *Table) settle(ctx context.Context) error {
 	}
 	defer end()
 	old := t.state.Load()
-	cut, ok := old.lastCut()
-	if !ok || old.past.unsettled == 0 {
+	if old.past.unsettled == 0 {
 		return nil
 	}
+	cut, _ := old.lastCut()
 	m := old.clone()
 	m.past.settle(cut)
 	s := t.db.sink()
 	defer s.discard()
-	if _, err := t.markDead(s, marking{first: m.trimmedTo() + 1, end: cut, name: m.label}); err != nil {
+	first, from := m.trimmedTo()+1, max(cut, m.start)
+	_, err = t.markDead(s, marking{first: first, end: m.position, name: func(offset, end int64) int64 {
+		switch {
+		case end <= cut:
+			return m.label(offset, end)
+		case offset >= from:
+			return gone
+		}
+		return stays
+	}})
+	if err == nil {
+		err = t.cutVectors(s, first, cut, from)
+	}
+	if err != nil {
 		return err
 	}
 	t.putMeta(s, m)
@@ -65,6 +81,66 @@ func (t *Table) settle(ctx context.Context) error {
 		return err
 	}
 	t.state.Store(m)
+	return nil
+}
+
+// stays stands for the cut of a row that no segment names yet.
+const stays = int64(-2)
+
+// cutVectors deletes the vectors of folds that ended in [first, cut], and of later ones what they list from an offset on.
+func (t *Table) cutVectors(s *sink, first, cut, from int64) (err error) {
+	key := func(end, offset int64) []byte { return keys.AppendTableVector(nil, t.ordinal, end, offset) }
+	if first <= cut {
+		s.deleteRange(keys.TableVectors, key(first, 0), key(cut+1, 0))
+	}
+	it, err := iterate(t.db.cfg.DB, keys.TableVectors, t.ordinal)
+	if err != nil {
+		return err
+	}
+	defer func() { err = damage.Join(err, it.Close()) }()
+	for fold := max(first, cut+1); it.SeekGE(key(fold, 0)); fold++ {
+		at, good := keys.ParseTableOffset(it.Key()[keys.TablePrefixLen:])
+		if !good {
+			return &CorruptError{Ordinal: t.ordinal, What: "key", Offset: -1, Why: "malformed"}
+		}
+		fold = at
+		if it.SeekLT(key(fold, from)) && bytes.HasPrefix(it.Key(), key(fold, 0)[:keys.TablePrefixLen+8]) {
+			if err := t.cutPiece(s, it, from); err != nil {
+				return err
+			}
+		}
+		if it.SeekGE(key(fold, from)) && bytes.HasPrefix(it.Key(), key(fold, 0)[:keys.TablePrefixLen+8]) {
+			s.deleteRange(keys.TableVectors, key(fold, from), key(fold+1, 0))
+		}
+	}
+	return damage.Of(it.Error())
+}
+
+// cutPiece leaves of the piece of a vector that an iterator stands at what lies below an offset.
+func (t *Table) cutPiece(s *sink, it *pebble.Iterator, from int64) error {
+	first, good := keys.ParseTableOffset(it.Key()[keys.TablePrefixLen+8:])
+	if !good {
+		return &CorruptError{Ordinal: t.ordinal, What: "key", Offset: -1, Why: "malformed"}
+	}
+	v, err := it.ValueAndErr()
+	if err != nil {
+		return damage.Of(err)
+	}
+	v, err = unseal(t.ordinal, "deletion vector", first, v, vectorVersion)
+	if err != nil {
+		return err
+	}
+	o := newOffsets(first, v)
+	var kept []int64
+	for ; o.ok && o.at < from; o.next() {
+		kept = append(kept, o.at)
+	}
+	switch {
+	case o.bad:
+		return &CorruptError{Ordinal: t.ordinal, What: "deletion vector", Offset: o.at, Why: "malformed"}
+	case o.ok:
+		s.set(keys.TableVectors, it.Key(), appendPiece(nil, kept))
+	}
 	return nil
 }
 
@@ -90,7 +166,7 @@ func (m *meta) needs(d deadRow) bool {
 type marking struct {
 	first  int64 // the vectors of folds that ended in [first, end] go
 	end    int64
-	name   func(offset, end int64) (cut int64) // what their rows are named by in the segments from then on
+	name   func(offset, end int64) (cut int64) // what their rows are named by in the segments from then on; stays: by nothing
 	oldest int64                               // settled rows of lower cuts are gone
 }
 
@@ -120,7 +196,10 @@ func (t *Table) markDead(s *sink, x marking) (n int64, err error) {
 		dead = dead[:0]
 		stray := int64(gone)
 		err = list.below(g.hi, func(o, end int64) {
-			if dead = append(dead, deadRow{o, x.name(o, end)}); o < g.lo {
+			if cut := x.name(o, end); cut != stays {
+				dead = append(dead, deadRow{o, cut})
+			}
+			if o < g.lo {
 				stray = o
 			}
 		})
@@ -142,8 +221,6 @@ func (t *Table) markDead(s *sink, x marking) (n int64, err error) {
 	if len(list.cursors) > 0 {
 		return n, unknownRow(t.ordinal, list.cursors[0].at)
 	}
-	s.deleteRange(keys.TableVectors, keys.AppendTableOffset(nil, keys.TableVectors, t.ordinal, x.first),
-		keys.AppendTableOffset(nil, keys.TableVectors, t.ordinal, x.end+1))
 	return n, nil
 }
 

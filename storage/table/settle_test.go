@@ -37,18 +37,27 @@ func newHistory(t *testing.T, keys int) *history {
 }
 
 func (h *history) write(t *testing.T, updates int) {
+	h.fold(t, updates, true)
+	if frames := h.x.Frames(); len(frames) > retained+1 {
+		require.NoError(t, h.x.Thin(background, thinnest(frames)))
+	}
+	h.upkeep(t)
+}
+
+func (h *history) upkeep(t *testing.T) {
+	if h.x.SettleDue() {
+		require.NoError(t, h.x.Settle(background))
+		require.False(t, h.x.SettleDue())
+	}
+}
+
+func (h *history) fold(t *testing.T, updates int, cut bool) {
 	list := make([]oracleDelta, 0, updates)
 	for range updates {
 		list = append(list, oracleDelta{key: fmt.Sprintf("k%05d", h.rng.IntN(h.keys)), op: oraclePut, value: fmt.Sprint(h.end), offset: h.end})
 		h.end++
 	}
-	require.NoError(t, h.s.db.Commit(background, []table.Fold{{Table: h.x, Changes: collapse(list), End: h.end, Cut: true}}))
-	if frames := h.x.Frames(); len(frames) > retained+1 {
-		require.NoError(t, h.x.Thin(background, thinnest(frames)))
-	}
-	if h.x.SettleDue() {
-		require.NoError(t, h.x.Settle(background))
-	}
+	require.NoError(t, h.s.db.Commit(background, []table.Fold{{Table: h.x, Changes: collapse(list), End: h.end, Cut: cut}}))
 }
 
 // thinnest is the cut between the oldest and the newest that leaves the shortest gap.
@@ -102,6 +111,31 @@ func TestNewestFrameIsReadAtTheCostOfItsRows(t *testing.T) {
 	frames := h.x.Frames()
 	require.NoError(t, h.x.Trim(background, frames[len(frames)-1].Cut))
 	require.Zero(t, stored(t, h.s.pdb, keys.TablePast, 1))
+}
+
+// What comes and goes between two cuts is not in the way either: not before there is any frame, and not of the next one.
+func TestLongIntervalIsReadAtTheCostOfItsRows(t *testing.T) {
+	t.Parallel()
+	const rows = 10_000
+	h := newHistory(t, rows)
+	defer h.s.close(t)
+	for cuts := range 3 {
+		for range 60 {
+			h.fold(t, rows/5, false)
+			h.upkeep(t)
+			// Those of the former frame stay in their place, and those that were written since.
+			require.LessOrEqual(t, stored(t, h.s.pdb, keys.TableRows, 1), (2+min(cuts, 1))*rows+2*rows)
+		}
+		h.fold(t, rows/5, true)
+		h.upkeep(t)
+		require.NoError(t, h.x.Settle(background))
+		require.LessOrEqual(t, stored(t, h.s.pdb, keys.TableRows, 1), 2*rows)
+		for _, f := range h.x.Frames() {
+			_, err := h.x.Verify(background, f.Cut)
+			require.NoError(t, err)
+		}
+		require.Zero(t, stored(t, h.s.pdb, keys.TableVectors, 1))
+	}
 }
 
 // Damage to a row that older frames alone show is met by who reads one of these, and by nobody else; it leaves with them.

@@ -71,8 +71,10 @@ func (t *Table) forget(ctx context.Context, old *meta, i int) error {
 	if err != nil {
 		return err
 	}
+	from, _ := keys.TableSpan(keys.TableVectors, t.ordinal)
+	s.deleteRange(keys.TableVectors, from, keys.AppendTableOffset(nil, keys.TableVectors, t.ordinal, cut+1))
 	excised := t.dropEras(s, m.past.trim(cut, n))
-	from, _ := keys.TableSpan(keys.TableUndo, t.ordinal)
+	from, _ = keys.TableSpan(keys.TableUndo, t.ordinal)
 	s.deleteRange(keys.TableUndo, from, keys.AppendTableOffset(nil, keys.TableUndo, t.ordinal, cut))
 	t.putMeta(s, m)
 	if err := s.commit(ctx, excised, t); err != nil {

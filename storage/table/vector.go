@@ -21,10 +21,15 @@ func writeVector(s *sink, ordinal uint32, end int64, offsets []int64) {
 	for len(offsets) > 0 {
 		n := min(len(offsets), s.db.sizes.pieceLen)
 		k = keys.AppendTableVector(k[:0], ordinal, end, offsets[0])
-		v = seal(appendOffsets(append(v[:0], vectorVersion), offsets[0], offsets[:n]))
+		v = appendPiece(v[:0], offsets[:n])
 		s.set(keys.TableVectors, k, v)
 		offsets = offsets[n:]
 	}
+}
+
+// appendPiece appends what is stored of one piece.
+func appendPiece(b []byte, offsets []int64) []byte {
+	return seal(appendOffsets(append(b, vectorVersion), offsets[0], offsets))
 }
 
 func putSegment(s *sink, ordinal uint32, g *segment) {

@@ -39,7 +39,9 @@
 // the answer by its entity tag, by its header before any row is loaded, and by the rows and bytes that the answer named while they come, and shown
 // only once row count, digest and pub agree with the rows: readers have the former state until then. Watchers are told of what changed, and of keys
 // that vanished as deletions. A delta that does not lead to the frame's digest is loaded once more; if it still does not, the state had drifted before: it
-// is applied all the same, as what follows in the log would have been, and at the frame's cut the drift is found, told and dealt with as any other.
+// is applied all the same, as what follows in the log would have been, and at the frame's cut the drift is found, told and dealt with as any other. Not where
+// the frame respects a higher log start than the state and the fold's deltas are no whole values: one may have been folded, before the position, onto a row
+// that was gone. That is no drift: the Event is OutOfRange, and the whole frame is loaded.
 //
 // Key frames are announced to it as they are cut. Where nothing comes for three times as long as the broker lets pass at most without a word, 30 s, the
 // stream of announcements is lost, whatever its connection looks like: what was missed is asked for, and the stream is opened again.

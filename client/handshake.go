@@ -244,7 +244,14 @@ func (p *partition) carryOut(ctx context.Context, a plane.Answer, have *standing
 			have.shown = true
 		}
 		err := p.catchUp(ctx, a, s, false)
-		if ctx.Err() == nil && (errors.Is(err, memory.ErrDigest) || errors.Is(err, table.ErrDigest)) {
+		wrong := ctx.Err() == nil && (errors.Is(err, memory.ErrDigest) || errors.Is(err, table.ErrDigest))
+		if wrong && a.Frame.Start > p.start.Load() && !s.kind().WholeValues() {
+			// A delta below the position may have been folded onto a row that was gone: that is no drift, and what changed since does not mend it.
+			p.r.event(Event{Kind: OutOfRange, Partition: p.no, Offset: s.position(), Err: outOfRangeAt(*a.Frame).err})
+			*have = standing{}
+			return errAskAgain
+		}
+		if wrong {
 			// What came was damaged on its way, or the state was wrong before. It is loaded again, and then judged as any state is at a frame's cut.
 			err = p.catchUp(ctx, a, s, true)
 			have.judged = err == nil

@@ -144,7 +144,7 @@ type replica struct {
 	r       *client.Replica
 
 	mu   sync.Mutex
-	told map[int32]time.Time // by partition, of the latest verdict that was told; guarded by mu
+	told map[int32]time.Time // by partition, of the latest verdict of those that were told; guarded by mu
 	more chan struct{}       // closed with the next one; guarded by mu
 }
 
@@ -179,7 +179,9 @@ func (r *replica) event(e client.Event) {
 func (r *replica) verdict(v client.Verdict) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.told[v.Partition] = v.Time
+	if v.Time.After(r.told[v.Partition]) { // of a comparison that was made before, it may be told afterwards
+		r.told[v.Partition] = v.Time
+	}
 	close(r.more)
 	r.more = make(chan struct{})
 }

@@ -312,7 +312,7 @@ func (l *fakeLog) encode(p int32, cut, since int64) (data []byte, pub [32]byte, 
 		cut = part.cuts[len(part.cuts)-1]
 	}
 	rows, ok := part.states[cut]
-	if !ok {
+	if !ok || since >= 0 && since < part.horizon { // a log that holds what it has answered with gives it, or nothing
 		return nil, pub, false
 	}
 	id := l.frameID(p, cut)
@@ -322,7 +322,7 @@ func (l *fakeLog) encode(p int32, cut, since int64) (data []byte, pub [32]byte, 
 	if since >= 0 {
 		rows = l.rowsLocked(p, cut)
 		maps.DeleteFunc(rows, func(_ string, row frame.Row) bool {
-			return row.Offset < max(since, id.Start) || row.Tombstone && row.Offset < part.horizon
+			return row.Offset < max(since, id.Start)
 		})
 	}
 	sorted := slices.SortedFunc(maps.Values(rows), func(a, b frame.Row) int { return cmp.Compare(a.Offset, b.Offset) })

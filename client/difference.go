@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 
 	"github.com/keyframelog/keyframe/client/plane"
@@ -30,11 +31,11 @@ type comparison struct {
 	bytesMax int    // of the rows that are fetched
 	names    *namer // of the keys that differ, before they are put right; nil: nobody names them
 
-	tags       []uint64      // of the stored rows, the lost ones included
-	lost       []uint64      // tags of those that cannot be read
-	unreadable bool          // they, or their index, cannot be read
-	stored     digest.Digest // of the stored rows, hashed anew, as far as they can be read
-	kept       digest.Digest // that was maintained while they were applied
+	tags       []uint64        // of the stored rows, the lost ones included
+	lost       map[uint64]bool // tags of those that cannot be read
+	unreadable bool            // they, or their index, cannot be read
+	stored     digest.Digest   // of the stored rows, hashed anew, as far as they can be read
+	kept       digest.Digest   // that was maintained while they were applied
 }
 
 // findings are what a state must change to be equal to the frame.
@@ -56,11 +57,11 @@ func newComparison(cfg *Config, log *slog.Logger, s rows, frame plane.Repair) *c
 
 // rehash hashes the stored rows.
 func (c *comparison) rehash() error {
-	c.tags, c.lost = c.tags[:0], c.lost[:0]
+	c.tags, c.lost = c.tags[:0], map[uint64]bool{}
 	c.stored = digest.Digest{}
 	kept, at, err := c.s.salvage(func(_ []byte, e digest.Entry) { c.add(e) }, func(_ []byte, e digest.Entry) {
 		c.add(e)
-		c.lost = append(c.lost, plane.TagOf(e))
+		c.lost[plane.TagOf(e)] = true
 	})
 	c.kept, c.unreadable = kept, err != nil
 	if err == nil && at != c.plane.Of.Cut {
@@ -110,7 +111,7 @@ func (c *comparison) resolve(ctx context.Context, theirs, ours []uint64) (findin
 	}
 	for key, l := range logs {
 		here, ok := mine[key]
-		if !ok && slices.Contains(c.lost, plane.TagOf(l.Entry)) {
+		if !ok && c.lost[plane.TagOf(l.Entry)] {
 			here = l.Entry // as it was applied
 		}
 		d.puts = append(d.puts, l.Row)
@@ -125,7 +126,7 @@ func (c *comparison) resolve(ctx context.Context, theirs, ours []uint64) (findin
 // difference is a key whose row is to be replaced: one that differs, or cannot be read.
 func (c *comparison) difference(key string, here, log digest.Entry) Difference {
 	d := Difference{Partition: c.no, Cut: c.plane.Of.Cut, Key: []byte(key), Here: here, Log: log}
-	if here != (digest.Entry{}) && slices.Contains(c.lost, plane.TagOf(here)) {
+	if here != (digest.Entry{}) && c.lost[plane.TagOf(here)] {
 		d.Here, d.Applied = digest.Entry{}, here
 	}
 	return d
@@ -142,11 +143,11 @@ func (c *comparison) proves(keys []Difference) bool {
 
 // mislaid are the tags of rows that cannot be read, and that the log has: all but ours alone.
 func (c *comparison) mislaid(ours []uint64) []uint64 {
-	gone := make(map[uint64]bool, len(ours))
+	left := maps.Clone(c.lost)
 	for _, t := range ours {
-		gone[t] = true
+		delete(left, t)
 	}
-	return slices.DeleteFunc(slices.Clone(c.lost), func(t uint64) bool { return gone[t] })
+	return slices.Sorted(maps.Keys(left))
 }
 
 // fetch resolves tags.

@@ -78,6 +78,9 @@ func (v *dirVerifier) sample(ctx context.Context, f plane.Frame) (w wireCost, er
 			alone += aloneOnWire(f.Partition, row)
 		}
 	}
+	if rows == 0 { // of a frame that is said to have some
+		return w, io.ErrUnexpectedEOF
+	}
 	if w.frame == 0 {
 		w.frame = body.At + f.Bytes - bytes + (f.Digest.Count-rows)*(body.At-head-bytes)/rows
 	}

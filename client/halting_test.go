@@ -163,6 +163,16 @@ func (g *haltRig) happened(kind EventKind) (n int) {
 	return n
 }
 
+// requireWaiting requires that the replica has not ended yet, and why.
+func (g *haltRig) requireWaiting(why string) {
+	g.t.Helper()
+	select {
+	case <-g.ended:
+		g.t.Fatal(why)
+	case <-time.After(50 * time.Millisecond): // who does not wait has ended sooner
+	}
+}
+
 // Who waits for keys that are being named goes on when they are, whatever becomes of that partition.
 func TestHaltingGoesOnWhenKeysAreNamed(t *testing.T) {
 	g := newHaltRig(t, 2, Memory())
@@ -174,11 +184,7 @@ func TestHaltingGoesOnWhenKeysAreNamed(t *testing.T) {
 	g.drift(0)
 	g.log.cut(0)
 	g.awaitHalted(0)
-	select {
-	case <-g.ended:
-		t.Fatal("partition 1 is being named")
-	case <-time.After(50 * time.Millisecond): // who does not wait has ended sooner
-	}
+	g.requireWaiting("partition 1 is being named")
 	p.setUnnamed(false)
 	g.requireEnded([]string{"a0", "c0"}, 0)
 }
@@ -213,11 +219,7 @@ func TestHaltingWaitsForAComparison(t *testing.T) {
 	<-asked
 	g.log.cut(0)
 	g.awaitHalted(0)
-	select {
-	case <-g.ended:
-		t.Fatal("partition 1 is being compared")
-	case <-time.After(50 * time.Millisecond): // who does not wait has ended sooner
-	}
+	g.requireWaiting("partition 1 is being compared")
 	release()
 	g.requireEnded([]string{"a0", "a1", "c0", "c1"}, 0, 1)
 }

@@ -181,16 +181,22 @@ func keysPrinted(out string) (keys []string) {
 	return keys
 }
 
-// A byte that changes on disk is told from drift, and repaired.
-func TestRepairOfADamagedSstable(t *testing.T) {
-	n := startNode(t)
-	dir := filepath.Join(t.TempDir(), "replica")
+// startUsers is a node with the topic users, of 500 rows that fill some blocks, and a directory for a replica of it.
+func startUsers(t *testing.T) (n *node, dir string) {
+	n = startNode(t)
+	dir = filepath.Join(t.TempDir(), "replica")
 	n.run(t, "", "topic", "create", "users", "--cleanup-policy", "compact")
 	var lines strings.Builder
 	for i := range 500 {
 		fmt.Fprintf(&lines, "k%03d\tthe value of row %03d%0300d\n", i, i, 0)
 	}
 	n.run(t, lines.String(), "produce", "users")
+	return n, dir
+}
+
+// A byte that changes on disk is told from drift, and repaired.
+func TestRepairOfADamagedSstable(t *testing.T) {
+	n, dir := startUsers(t)
 	n.copyTo(t, "users", dir)
 	flipByte(t, filepath.Join(dir, "table"), "the value of row 250")
 	before := contentsOf(t, dir)
@@ -211,14 +217,7 @@ func TestRepairOfADamagedSstable(t *testing.T) {
 
 // Keys that drifted are named beside rows that cannot be read, each as what it is, and nothing is said to be in the log that is not.
 func TestVerifyOfDamageAndDrift(t *testing.T) {
-	n := startNode(t)
-	dir := filepath.Join(t.TempDir(), "replica")
-	n.run(t, "", "topic", "create", "users", "--cleanup-policy", "compact")
-	var lines strings.Builder
-	for i := range 500 {
-		fmt.Fprintf(&lines, "k%03d\tthe value of row %03d%0300d\n", i, i, 0)
-	}
-	n.run(t, lines.String(), "produce", "users")
+	n, dir := startUsers(t)
 	n.copyTo(t, "users", dir, mutated(map[string]string{"k250": "mutated", "k400": "mutated"}))
 	flipByte(t, filepath.Join(dir, "table"), "the value of row 251")
 	entry := func(key, value string) string {

@@ -42,38 +42,33 @@ func settled(t *testing.T, _ *table.DB, x *modelTable) {
 	require.False(t, x.t.SettleDue())
 }
 
+func settling(name string, prepare func(*testing.T, *table.DB, *modelTable)) tableChange {
+	return tableChange{
+		name: name, prepare: prepare,
+		do: func(t *testing.T, _ *table.DB, x *modelTable) {
+			require.NoError(t, x.t.Settle(background))
+		},
+		done: func(*modelTable) {},
+		was:  func(*modelTable) bool { return false },
+		end:  func(_, x *modelTable) bool { return !x.t.SettleDue() },
+	}
+}
+
 var changes = []tableChange{
-	{
-		name: "settle",
-		do: func(t *testing.T, _ *table.DB, x *modelTable) {
-			require.NoError(t, x.t.Settle(background))
-		},
-		done: func(*modelTable) {},
-		was:  func(*modelTable) bool { return false },
-		end:  func(_, x *modelTable) bool { return !x.t.SettleDue() },
-	},
-	{
-		name: "settle an open interval",
-		prepare: func(t *testing.T, db *table.DB, x *modelTable) {
-			for range 2 { // of which the second supersedes what no frame shows, and the first also what the newest does
-				var deltas []oracleDelta
-				for i := range 20 {
-					d := oracleDelta{key: fmt.Sprintf("k%02d", i), offset: x.next, op: oraclePut, value: fmt.Sprint(x.next)}
-					x.next++
-					x.o.apply(d)
-					deltas = append(deltas, d)
-				}
-				require.NoError(t, db.Commit(background, []table.Fold{{Table: x.t, Changes: collapse(deltas), End: x.next}}))
+	settling("settle", nil),
+	settling("settle an open interval", func(t *testing.T, db *table.DB, x *modelTable) {
+		for range 2 { // of which the second supersedes what no frame shows, and the first also what the newest does
+			var deltas []oracleDelta
+			for i := range 20 {
+				d := oracleDelta{key: fmt.Sprintf("k%02d", i), offset: x.next, op: oraclePut, value: fmt.Sprint(x.next)}
+				x.next++
+				x.o.apply(d)
+				deltas = append(deltas, d)
 			}
-			require.True(t, x.t.SettleDue())
-		},
-		do: func(t *testing.T, _ *table.DB, x *modelTable) {
-			require.NoError(t, x.t.Settle(background))
-		},
-		done: func(*modelTable) {},
-		was:  func(*modelTable) bool { return false },
-		end:  func(_, x *modelTable) bool { return !x.t.SettleDue() },
-	},
+			require.NoError(t, db.Commit(background, []table.Fold{{Table: x.t, Changes: collapse(deltas), End: x.next}}))
+		}
+		require.True(t, x.t.SettleDue())
+	}),
 	{
 		name:    "trim what is settled",
 		prepare: settled,

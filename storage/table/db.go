@@ -55,6 +55,7 @@ type sizes struct {
 	expiryBytes int   // keys that leave at one cut, in memory
 	loadBytes   int   // index entries sorted at a time by Load
 	streamBytes int   // a stream of a commit that grows beyond gets an sstable of its own
+	apartBytes  int   // rows of one table that get an sstable of their own, beside those of another
 	tableBytes  int   // of one sstable
 }
 
@@ -63,7 +64,7 @@ const smallRun = 16
 
 func defaultSizes() sizes {
 	return sizes{windowBytes: 64 << 20, segmentRows: 1 << 16, pieceLen: 4096, cleanRows: 1 << 18, smallRows: 4096, settleRows: 4096, expireRows: 1 << 16, expiryBytes: 256 << 20,
-		loadBytes: 128 << 20, streamBytes: 128 << 10, tableBytes: 64 << 20}
+		loadBytes: 128 << 20, streamBytes: 128 << 10, apartBytes: 1 << 20, tableBytes: 64 << 20}
 }
 
 // Open prepares the database: sstables that an interrupted commit left behind are removed, and so are entries of ordinals without

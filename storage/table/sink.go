@@ -16,7 +16,9 @@ import (
 )
 
 // sink collects the writes of one commit, one sorted stream per key space, and makes them visible and durable with one Ingest. Small
-// streams share an sstable: closing and ingesting one costs two to three milliseconds, whatever is in it.
+// streams share an sstable: closing and ingesting one costs two to three milliseconds, whatever is in it. Many rows of one table have sstables
+// of their own: nothing else lies within their bounds, so that Pebble puts them where they stay, at its lowest level. In one sstable with rows of
+// another table they would lie above what is between them, to be merged with it, twice.
 //
 // Writer options are those of level 0: sstables made for level 6 mark their tombstones as obsolete, and once ingested above other
 // data such tombstones are silently ignored.
@@ -31,8 +33,9 @@ type sink struct {
 type stream struct {
 	pending []byte // entries that wait for an sstable: op, key length, key, value length, value
 	w       *sstable.Writer
-	bytes   int
+	bytes   int // in w
 	own     bool
+	ordinal [4]byte // of the last key
 }
 
 type op byte
@@ -67,6 +70,13 @@ func (s *sink) add(space keys.TableSpace, o op, k, v []byte) {
 	if s.failed != nil {
 		return
 	}
+	ordinal := [4]byte(k[1:keys.TablePrefixLen])
+	if st.w != nil && space == keys.TableRows && st.bytes >= s.db.sizes.apartBytes && ordinal != st.ordinal {
+		if s.failed = s.endTable(st); s.failed != nil {
+			return
+		}
+	}
+	st.ordinal = ordinal
 	if st.w == nil {
 		b := binary.AppendUvarint(append(st.pending, byte(o)), uint64(len(k)))
 		b = binary.AppendUvarint(append(b, k...), uint64(len(v)))
@@ -79,9 +89,15 @@ func (s *sink) add(space keys.TableSpace, o op, k, v []byte) {
 	st.bytes += len(k) + len(v)
 	s.failed = write(st.w, o, k, v)
 	if s.failed == nil && st.bytes >= s.db.sizes.tableBytes {
-		s.failed = st.w.Close()
-		st.w, st.bytes = nil, 0
+		s.failed = s.endTable(st)
 	}
+}
+
+// endTable ends the sstable of a stream, which goes on in another.
+func (s *sink) endTable(st *stream) error {
+	err := st.w.Close()
+	st.w, st.bytes = nil, 0
+	return err
 }
 
 func write(w *sstable.Writer, o op, k, v []byte) error {

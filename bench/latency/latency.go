@@ -33,6 +33,7 @@ type Config struct {
 	Rate     int64         `json:"rate"`      // records a second
 	Warmup   time.Duration `json:"warmup_ns"` // at the beginning, not counted
 	Duration time.Duration `json:"duration_ns"`
+	Disk     time.Duration `json:"disk_ns,omitempty"` // half before it and half after: what the disk alone takes for the same bytes
 }
 
 // DefaultConfig is 20,000 records of 1 KiB a second, each sent at once.
@@ -51,8 +52,8 @@ func (c Config) Validate() error {
 	switch {
 	case c.Duration <= 0 || c.Rate <= 0:
 		return errors.New("duration and rate are above zero")
-	case c.Warmup < 0:
-		return fmt.Errorf("a warm-up of %s", c.Warmup)
+	case c.Warmup < 0 || c.Disk < 0:
+		return fmt.Errorf("a warm-up of %s, and the disk alone for %s", c.Warmup, c.Disk)
 	case c.ValueBytes < stampBytes:
 		return fmt.Errorf("a value has at least %d bytes: the time is in it", stampBytes)
 	case c.Acks == "0":
@@ -69,7 +70,12 @@ const late = 30 * time.Second
 
 // Run implements bench.Workload. A record that is refused, or does not come, fails it.
 func (c Config) Run(ctx context.Context, t *target.Target, p bench.Progress) (*result.Result, error) {
-	return t.Measure(ctx, "latency", c, c.Topic, func(_ *target.Created, r *result.Result) error { return c.on(ctx, t, r, p) })
+	return t.Measure(ctx, "latency", c, c.Topic, func(_ *target.Created, r *result.Result) error {
+		if c.Disk == 0 {
+			return c.on(ctx, t, r, p)
+		}
+		return c.besideDisk(ctx, t, r, p)
+	})
 }
 
 // on is the run on its topic.

@@ -2,7 +2,10 @@
 
 package probe
 
-import "time"
+import (
+	"os"
+	"time"
+)
 
 // Alive says whether the process is there.
 func (p Process) Alive() bool { return false }
@@ -27,6 +30,9 @@ func Listening(int) (Process, error) { return Process{}, ErrUnsupported }
 
 // Sync cannot be done here.
 func Sync(string) error { return ErrUnsupported }
+
+// SyncData cannot be done here.
+func SyncData(*os.File) error { return ErrUnsupported }
 
 // SyncAll cannot be done here.
 func SyncAll() error { return ErrUnsupported }

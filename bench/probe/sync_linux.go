@@ -20,6 +20,14 @@ func Sync(dir string) error {
 	return nil
 }
 
+// SyncData has the system write what a file holds to disk, and waits for it, as a log does at each acknowledgement: fdatasync.
+func SyncData(f *os.File) error {
+	if err := unix.Fdatasync(int(f.Fd())); err != nil {
+		return fmt.Errorf("probe: sync of %s: %w", f.Name(), err)
+	}
+	return nil
+}
+
 // SyncAll is Sync of all file systems.
 func SyncAll() error {
 	unix.Sync()

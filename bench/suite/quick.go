@@ -41,7 +41,7 @@ func quickly(w bench.Workload) bench.Workload {
 		w.Duration = quickDuration
 		return w
 	case latency.Config:
-		w.Warmup, w.Duration = 0, quickDuration
+		w.Warmup, w.Duration, w.Disk = 0, quickDuration, min(w.Disk, quickDuration)
 		return w
 	case consume.Config:
 		w.Bytes /= quickPart

@@ -23,6 +23,7 @@ until it was acknowledged. A broker that holds up the sender is blamed for what 
 			flags.Int64Var(&cfg.Rate, "rate", cfg.Rate, "records a second")
 			flags.DurationVar(&cfg.Warmup, "warmup", cfg.Warmup, "at the beginning, not counted")
 			flags.DurationVar(&cfg.Duration, "duration", cfg.Duration, "how long records are sent and counted")
+			flags.DurationVar(&cfg.Disk, "disk", cfg.Disk, "also measure what the disk below a broker of this machine takes for the same bytes, half before and half after")
 			return func() (bench.Workload, error) {
 				err := topic()
 				return cfg, err

@@ -38,6 +38,42 @@ func TestSettlesWhatIsSuperseded(t *testing.T) {
 	require.Equal(t, "0", string(row.Value))
 }
 
+// A damaged block of one partition keeps no other from being settled, and nobody says that the other is damaged.
+func TestSettlesBesideDamage(t *testing.T) {
+	n := newNode(t, keyframer.Config{})
+	logs := n.add(fold.LastValue, calm(), 2)
+	for i := range logs {
+		n.overwrite(logs, i)
+	}
+	n.damageStopped(logs, "of 0: 004999")
+	was := n.partition(1)
+	for range 3 {
+		n.overwrite(logs, 1)
+	}
+	n.eventually("settled", func() bool { return !n.table(1).SettleDue() && n.inTheWay(2) < 2*overwritten })
+	require.NotContains(t, n.logged.String(), "ERROR")
+	require.Zero(t, n.metric("keyframe_scrub_corrupt_total"))
+	require.Same(t, was, n.partition(1))
+}
+
+const overwritten = 5000
+
+// overwrite appends a row of each of so many keys to a log, and cuts.
+func (n *node) overwrite(logs []*memlog.Log, i int) {
+	for k := range overwritten {
+		logs[i].Append(memlog.Put(fmt.Sprint("k", k), fmt.Sprintf("of %d: %06d, folded when there were %d, %0100d", i, k, logs[i].Bounds().LastStable, 0)))
+	}
+	n.cut()
+}
+
+// damageStopped stops the node, flips a bit of a value, and starts it again.
+func (n *node) damageStopped(logs []*memlog.Log, value string) {
+	n.stop()
+	n.flip([]byte(value))
+	n.start()
+	require.NoError(n.t, n.k.Add(spec(fold.LastValue, logs...), calm()))
+}
+
 // inTheWay is how many rows a reader of the newest frame passes by or shows.
 func (n *node) inTheWay(ordinal uint32) (rows int) {
 	lower, upper := keys.TableSpan(keys.TableRows, ordinal)

@@ -56,9 +56,14 @@
 // # Crash safety
 //
 // Every commit is one Ingest, a Patch too, so recovery is reading the meta entry. Trim and Settle take several steps, each of which is one Ingest and
-// leaves a table that reads the same: a row goes from TableRows to TablePast in one IngestAndExcise, with the segment that described it. Load and Drop put
+// leaves a table that reads the same: a row goes from TableRows to TablePast in one Ingest, with the segment that described it. Load and Drop put
 // their visible step last and first, and Open removes entries of ordinals without a meta entry. What is stored is read back by Verify in one pass, by a
 // Scrub piece by piece.
+//
+// # Damage beside
+//
+// A table is cleaned, trimmed and settled though a block of its neighbour is damaged. Pebble's excise would take that along: there the range is deleted,
+// and its space comes back with compactions.
 //
 // # Reading beside ingests
 //

@@ -10,7 +10,7 @@ import (
 	"github.com/keyframelog/keyframe/storage/keys"
 )
 
-// rewriter replaces the rows of a run of segments by those that live, with one IngestAndExcise: settled rows that somebody still needs go to TablePast,
+// rewriter replaces the rows of a run of segments by those that live, with one Ingest that removes what was there (see sink.remove): settled rows that somebody still needs go to TablePast,
 // and the run becomes one segment. The rows are the only copy there is: one that cannot be read, or is not there, ends it before anything is removed.
 type rewriter struct {
 	t       *Table
@@ -57,9 +57,7 @@ func (w *rewriter) run(ctx context.Context) error {
 		Start: keys.AppendTableOffset(nil, keys.TableRows, w.t.ordinal, w.los[0]),
 		End:   keys.AppendTableOffset(nil, keys.TableRows, w.t.ordinal, w.hi),
 	}
-	if err := w.t.db.readableBeside(span); err != nil {
-		return err
-	}
+	excised := w.s.remove(keys.TableRows, span)
 	it, err := w.t.db.cfg.DB.NewIter(&pebble.IterOptions{LowerBound: span.Start, UpperBound: span.End})
 	if err != nil {
 		return fmt.Errorf("table: %w", err)
@@ -82,7 +80,7 @@ func (w *rewriter) run(ctx context.Context) error {
 	if err := w.s.finish(); err != nil { // the slow part, while readers may still come
 		return fmt.Errorf("table: write sstable: %w", err)
 	}
-	return w.s.commit(ctx, &span, w.t)
+	return w.s.commit(ctx, excised, w.t)
 }
 
 // rows writes the rows to where they belong from now on.

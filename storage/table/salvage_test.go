@@ -75,10 +75,14 @@ func newDamageable(t *testing.T, commits, names int, beside ...uint32) *damageab
 
 const neighbourEnd = 60
 
-// neighbour is what tables beside have folded.
+// neighbour is what tables beside have folded. The first row and the last fill a block.
 func neighbour() (deltas []oracleDelta) {
 	for i := range int64(neighbourEnd) {
-		deltas = append(deltas, oracleDelta{key: fmt.Sprint("n", i), value: fmt.Sprint(i), op: oraclePut, offset: i})
+		d := oracleDelta{key: fmt.Sprint("n", i), value: fmt.Sprint(i), op: oraclePut, offset: i}
+		if i == 0 || i == neighbourEnd-1 {
+			d.value = fmt.Sprintf("%0600d", i)
+		}
+		deltas = append(deltas, d)
 	}
 	return deltas
 }

@@ -32,7 +32,7 @@ func (t *Table) SettleDue() bool {
 //     and so does what left at a cut that was thinned.
 //     Where the log start has moved at a cut to which was trimmed, what left there stays too: no cut is below, and View.Left has to tell it from what
 //     left before the trim.
-//  2. Segments at least half dead are rewritten (see rewriter), each run by one IngestAndExcise: so in all a superseded row is moved once, and with it
+//  2. Segments at least half dead are rewritten (see rewriter), each run by one Ingest: so in all a superseded row is moved once, and with it
 //     one that lives. What is left undone, the next Settle or Trim does.
 func (t *Table) Settle(ctx context.Context) error {
 	if err := t.settle(ctx); err != nil {

@@ -1,6 +1,7 @@
 package table
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -36,6 +37,10 @@ type stream struct {
 	bytes   int // in w
 	own     bool
 	ordinal [4]byte // of the last key
+	last    []byte  // key of the last entry since from
+	// [from, to) is what the last range deletion is yet to delete: its part of that is written when an sstable ends, as those of one Ingest must not
+	// overlap. to is nil: nothing.
+	from, to []byte
 }
 
 type op byte
@@ -64,6 +69,17 @@ func (s *sink) deleteRange(space keys.TableSpace, start, end []byte) {
 	s.add(space, opDeleteRange, start, end)
 }
 
+// remove removes what was stored in a range before this commit: by an excise, which the commit is to be told of, and which leaves nothing to compact. Where
+// what lies beside cannot be read, of another table maybe, that would go as well; there the range is deleted, which takes it out of readers' way
+// at once, and leaves it to compactions to give back the space.
+func (s *sink) remove(space keys.TableSpace, r pebble.KeyRange) (excise *pebble.KeyRange) {
+	if s.db.readableBeside(r) != nil {
+		s.deleteRange(space, r.Start, r.End)
+		return nil
+	}
+	return &r
+}
+
 // add keeps the first failure; commit reports it.
 func (s *sink) add(space keys.TableSpace, o op, k, v []byte) {
 	st := &s.streams[spaceIndex(space)]
@@ -72,7 +88,7 @@ func (s *sink) add(space keys.TableSpace, o op, k, v []byte) {
 	}
 	ordinal := [4]byte(k[1:keys.TablePrefixLen])
 	if st.w != nil && space == keys.TableRows && st.bytes >= s.db.sizes.apartBytes && ordinal != st.ordinal {
-		if s.failed = s.endTable(st); s.failed != nil {
+		if s.failed = errors.Join(st.endRange(st.w), s.endTable(st)); s.failed != nil {
 			return
 		}
 	}
@@ -87,27 +103,53 @@ func (s *sink) add(space keys.TableSpace, o op, k, v []byte) {
 		return
 	}
 	st.bytes += len(k) + len(v)
-	s.failed = write(st.w, o, k, v)
-	if s.failed == nil && st.bytes >= s.db.sizes.tableBytes {
+	s.failed = st.write(st.w, o, k, v)
+	if s.failed == nil && st.bytes >= s.db.sizes.tableBytes && o != opDeleteRange {
 		s.failed = s.endTable(st)
 	}
 }
 
 // endTable ends the sstable of a stream, which goes on in another.
 func (s *sink) endTable(st *stream) error {
-	err := st.w.Close()
+	err := st.cutRange(st.w)
+	err = errors.Join(err, st.w.Close())
 	st.w, st.bytes = nil, 0
 	return err
 }
 
-func write(w *sstable.Writer, o op, k, v []byte) error {
-	switch o {
-	case opDelete:
+func (st *stream) write(w *sstable.Writer, o op, k, v []byte) error {
+	if o == opDeleteRange {
+		err := st.endRange(w)
+		st.from, st.to, st.last = bytes.Clone(k), bytes.Clone(v), nil
+		return err
+	}
+	if st.to != nil {
+		st.last = append(st.last[:0], k...)
+	}
+	if o == opDelete {
 		return w.Delete(k)
-	case opDeleteRange:
-		return w.DeleteRange(k, v)
 	}
 	return w.Set(k, v)
+}
+
+// endRange deletes what is left of a range.
+func (st *stream) endRange(w *sstable.Writer) (err error) {
+	if st.to != nil {
+		err = w.DeleteRange(st.from, st.to)
+		st.to = nil
+	}
+	return err
+}
+
+// cutRange deletes what of it is not behind the last entry.
+func (st *stream) cutRange(w *sstable.Writer) error {
+	next := append(bytes.Clone(st.last), 0)
+	if st.to == nil || bytes.Compare(next, st.to) >= 0 {
+		return st.endRange(w)
+	}
+	from := st.from
+	st.from = next
+	return w.DeleteRange(from, next)
 }
 
 // spill gives a stream an sstable of its own.
@@ -124,7 +166,7 @@ func (s *sink) drain(st *stream, w *sstable.Writer) error {
 	for len(r.b) > 0 {
 		o := op(r.bytes(1)[0])
 		k := r.bytes(r.uvarint())
-		if err := write(w, o, k, r.bytes(r.uvarint())); err != nil {
+		if err := st.write(w, o, k, r.bytes(r.uvarint())); err != nil {
 			return err
 		}
 	}
@@ -161,13 +203,13 @@ func (s *sink) finish() error {
 		}
 		if st.own {
 			endShared()
-			if s.failed == nil && len(st.pending) > 0 { // after a split
+			if s.failed == nil && (len(st.pending) > 0 || st.w == nil && st.to != nil) { // after a split
 				if st.w, s.failed = s.create(); s.failed == nil {
 					s.failed = s.drain(st, st.w)
 				}
 			}
 			if st.w != nil && s.failed == nil {
-				s.failed = st.w.Close()
+				s.failed = errors.Join(st.endRange(st.w), st.w.Close())
 				st.w = nil
 			}
 			continue
@@ -180,7 +222,9 @@ func (s *sink) finish() error {
 				return s.failed
 			}
 		}
-		s.failed = s.drain(st, shared)
+		if s.failed = s.drain(st, shared); s.failed == nil {
+			s.failed = st.endRange(shared)
+		}
 	}
 	endShared()
 	return s.failed

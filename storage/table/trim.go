@@ -84,18 +84,13 @@ func (t *Table) forget(ctx context.Context, old *meta, i int) error {
 	return nil
 }
 
-// dropEras deletes the first eras of TablePast, by an excise, which leaves nothing to compact, where what lies beside can be read.
+// dropEras deletes the first eras of TablePast.
 func (t *Table) dropEras(s *sink, eras []int64) (excised *pebble.KeyRange) {
 	if len(eras) == 0 {
 		return nil
 	}
 	from, _ := keys.TableSpan(keys.TablePast, t.ordinal)
-	span := &pebble.KeyRange{Start: from, End: keys.AppendTablePast(nil, t.ordinal, eras[len(eras)-1]+1, 0)}
-	if t.db.readableBeside(*span) != nil {
-		s.deleteRange(keys.TablePast, span.Start, span.End)
-		return nil
-	}
-	return span
+	return s.remove(keys.TablePast, pebble.KeyRange{Start: from, End: keys.AppendTablePast(nil, t.ordinal, eras[len(eras)-1]+1, 0)})
 }
 
 // Thin drops the frame at cut, between the oldest and the current table. The interval after it joins the one before: of the index

@@ -3,6 +3,7 @@ package keyframer_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -54,6 +55,28 @@ func TestSettlesBesideDamage(t *testing.T) {
 	require.NotContains(t, n.logged.String(), "ERROR")
 	require.Zero(t, n.metric("keyframe_scrub_corrupt_total"))
 	require.Same(t, was, n.partition(1))
+}
+
+// Damage that is met where rows are taken out of the way is dealt with as any other, though no frame from now on shows them: the log has it all.
+func TestDamageThatSettlingMeetsIsMended(t *testing.T) {
+	n := newNode(t, keyframer.Config{})
+	logs := n.add(fold.LastValue, calm(), 2)
+	for i := range logs {
+		n.overwrite(logs, i)
+	}
+	n.damageStopped(logs, "of 0: 000003")
+	was, sound := n.table(0), n.table(1)
+	n.overwrite(logs, 0)
+	n.eventually("folded again", func() bool {
+		t, err := n.partition(0).Table()
+		return err == nil && t != was && slices.Contains(cuts(t), 2*overwritten)
+	})
+	_, err := n.table(0).Verify(t.Context(), 2*overwritten)
+	require.NoError(t, err)
+	require.EqualValues(t, 1, n.metric("keyframe_scrub_corrupt_total"))
+	require.Zero(t, n.metric("keyframe_rows_damaged"))
+	require.NotContains(t, n.logged.String(), "is tried again")
+	require.Same(t, sound, n.table(1))
 }
 
 const overwritten = 5000

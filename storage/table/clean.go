@@ -62,7 +62,7 @@ func (t *Table) rewriteRun(ctx context.Context, run []segment) error {
 	w := rewriter{t: t, m: t.state.Load(), s: t.db.sink()}
 	defer w.s.discard()
 	if there, err := w.take(run); err != nil || !there {
-		return err
+		return t.damaged(w.m.position, err)
 	}
 	return w.run(ctx)
 }
@@ -74,7 +74,8 @@ func (t *Table) segmentsNow(ctx context.Context) ([]segment, error) {
 		return nil, err
 	}
 	defer end()
-	return t.segments()
+	list, err := t.segments()
+	return list, t.damaged(t.Position(), err)
 }
 
 // segments reads the descriptions, without the dead offsets.

@@ -64,7 +64,7 @@ func (w *rewriter) run(ctx context.Context) error {
 	}
 	live, settled, err := w.rows(it)
 	if err = damage.Join(err, it.Error(), it.Close()); err != nil {
-		return err
+		return w.t.damaged(w.m.position, err)
 	}
 	if live != w.live || settled != w.settled {
 		return &CorruptError{Ordinal: w.t.ordinal, What: "segment", Offset: w.los[0],

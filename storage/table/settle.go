@@ -34,6 +34,8 @@ func (t *Table) SettleDue() bool {
 //     left before the trim.
 //  2. Segments at least half dead are rewritten (see rewriter), each run by one Ingest: so in all a superseded row is moved once, and with it
 //     one that lives. What is left undone, the next Settle or Trim does.
+//
+// The error is ErrCorrupt where a row or a block of the table itself is damaged.
 func (t *Table) Settle(ctx context.Context) error {
 	if err := t.settle(ctx); err != nil {
 		return fmt.Errorf("table: settle ordinal %d: %w", t.ordinal, err)
@@ -74,7 +76,7 @@ func (t *Table) settle(ctx context.Context) error {
 		err = t.cutVectors(s, first, cut, from)
 	}
 	if err != nil {
-		return err
+		return t.damaged(m.position, err)
 	}
 	t.putMeta(s, m)
 	if err := s.commit(ctx, nil, t); err != nil {

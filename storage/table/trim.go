@@ -18,7 +18,8 @@ import (
 //     settled rows that older frames alone show. Such rows in TablePast leave with their eras.
 //  2. Segments at least half dead are rewritten, as by Settle.
 //
-// Trim(oldest cut) does the second step alone, so that a caller who crashed may just call it again.
+// Trim(oldest cut) does the second step alone, so that a caller who crashed may just call it again. The error is ErrCorrupt where a row or a block of the
+// table itself is damaged.
 func (t *Table) Trim(ctx context.Context, cut int64) error {
 	if err := t.trim(ctx, cut); err != nil {
 		return err
@@ -69,7 +70,7 @@ func (t *Table) forget(ctx context.Context, old *meta, i int) error {
 	}
 	n, err := t.markDead(s, x)
 	if err != nil {
-		return err
+		return t.damaged(m.position, err)
 	}
 	from, _ := keys.TableSpan(keys.TableVectors, t.ordinal)
 	s.deleteRange(keys.TableVectors, from, keys.AppendTableOffset(nil, keys.TableVectors, t.ordinal, cut+1))
@@ -117,7 +118,7 @@ func (t *Table) Thin(ctx context.Context, cut int64) error {
 	defer s.discard()
 	t.putMeta(s, m)
 	if err := t.joinIntervals(s, before, cut); err != nil {
-		return fmt.Errorf("table: thin ordinal %d at %d: %w", t.ordinal, cut, err)
+		return fmt.Errorf("table: thin ordinal %d at %d: %w", t.ordinal, cut, t.damaged(m.position, err))
 	}
 	if err := s.commit(ctx, nil, t); err != nil {
 		return fmt.Errorf("table: thin ordinal %d at %d: %w", t.ordinal, cut, err)

@@ -50,9 +50,10 @@ type node struct {
 	registry *prometheus.Registry
 	config   keyframer.Config
 	logged   *logged
-	noTables atomic.Bool  // sstables cannot be created
-	slow     sync.RWMutex // locked: creating one waits
-	creating atomic.Int64 // how often one was about to be created
+	noTables atomic.Bool                 // sstables cannot be created
+	noTable  atomic.Pointer[func() bool] // nor one for which it says so
+	slow     sync.RWMutex                // locked: creating one waits
+	creating atomic.Int64                // how often one was about to be created
 }
 
 func newNode(t *testing.T, config keyframer.Config) *node {
@@ -80,7 +81,7 @@ func (n *node) start() {
 			n.creating.Add(1)
 			n.slow.RLock()
 			defer n.slow.RUnlock()
-			if n.noTables.Load() {
+			if no := n.noTable.Load(); n.noTables.Load() || no != nil && (*no)() {
 				return errors.New("no space left on device")
 			}
 		}

@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/stretchr/testify/require"
@@ -77,6 +79,45 @@ func TestDamageThatSettlingMeetsIsMended(t *testing.T) {
 	require.Zero(t, n.metric("keyframe_rows_damaged"))
 	require.NotContains(t, n.logged.String(), "is tried again")
 	require.Same(t, sound, n.table(1))
+}
+
+// A settling that fails is tried again on an idle topic too, in ever longer intervals, by another process as well; and in between there is nothing to do.
+func TestSettlesAgain(t *testing.T) {
+	n := newNode(t, keyframer.Config{})
+	logs := n.add(fold.LastValue, calm(), 1)
+	n.overwrite(logs, 0)
+	for k := range overwritten {
+		logs[0].Append(memlog.Put(fmt.Sprint("k", k), "another"))
+	}
+	tab, written := n.table(0), 0
+	full := func() bool { // from the second sstable on that is written behind the fold
+		if tab.Position() == 2*overwritten {
+			written++
+		}
+		return written > 1
+	}
+	n.noTable.Store(&full)
+	n.cut()
+	failed := func(times int) {
+		n.t.Helper()
+		n.eventually("failed", func() bool { return strings.Count(n.logged.String(), "could not be settled") == times })
+	}
+	failed(1)
+	n.clock.advance(5 * time.Second)
+	n.settle(calm())
+	failed(2)
+	n.clock.advance(5 * time.Second)
+	n.settle(calm()) // too early
+	n.clock.advance(5 * time.Second)
+	n.settle(calm())
+	failed(3)
+	require.True(t, n.table(0).SettleDue())
+	n.stop()
+	n.noTable.Store(nil)
+	n.start()
+	require.NoError(t, n.k.Add(spec(fold.LastValue, logs...), calm()))
+	n.eventually("settled", func() bool { return !n.table(0).SettleDue() })
+	require.Less(t, n.inTheWay(1), 2*overwritten)
 }
 
 const overwritten = 5000

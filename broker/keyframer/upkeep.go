@@ -14,6 +14,9 @@ type upkeepState struct {
 	// stopped: a frame's rows did not hash to its digest. Nothing is trimmed before the partition is opened again.
 	stopped bool
 	rows    rowBytes
+	// settleMs: Settle has failed so many times, and is not tried again before.
+	settleMs      int64
+	settleRetries int
 }
 
 const (
@@ -24,6 +27,8 @@ const (
 	heldEveryMs = 1000
 	// upkeepRetryMs is when upkeep that failed is tried again.
 	upkeepRetryMs = 5000
+	// settleRetryMaxMs: a Settle that fails is tried again after upkeepRetryMs, then twice that, up to this.
+	settleRetryMaxMs = 10 * 60 * 1000
 )
 
 // maintain does one step of upkeep: move the log start, thin a frame, trim to a frame, settle what was superseded, expire tombstones. It runs in one worker at a time, of
@@ -83,11 +88,12 @@ func (p *Partition) maintainOnce(ctx context.Context) (again bool, wakeMs int64,
 	if cut := thinTarget(h.frames, settings.Retain, p.holds().cuts); cut >= 0 {
 		return true, 0, p.thin(ctx, cut)
 	}
-	if p.table.SettleDue() { // when frames that do not stay have gone
-		return true, 0, p.settle(ctx)
+	settled, settleMs, err := p.settle(ctx, nowMs) // when frames that do not stay have gone
+	if settled || err != nil {
+		return settled, 0, err
 	}
 	expireMs, err := p.expire(ctx, settings, nowMs, h.deltaStart)
-	return false, earliest(earliest(trimMs, expireMs), retainMs), err
+	return false, earliest(earliest(trimMs, expireMs), earliest(retainMs, settleMs)), err
 }
 
 // trimmableTo lowers a trim that is due to what is held; -1: it has to wait. Those who hold it up are told: they may hold too much.
@@ -115,12 +121,28 @@ func (p *Partition) thin(ctx context.Context, cut int64) error {
 	return nil
 }
 
-// settle keeps the newest frame readable at the cost of its rows.
-func (p *Partition) settle(ctx context.Context) error {
-	if err := p.table.Settle(ctx); err != nil {
-		return fmt.Errorf("settle what was superseded: %w", err)
+// settle keeps the newest frame readable at the cost of its rows, if that is due. It reads and writes much, so where it fails it waits longer each time, and nothing
+// else waits for it.
+func (p *Partition) settle(ctx context.Context, nowMs int64) (done bool, againMs int64, err error) {
+	k := &p.keep
+	if !p.table.SettleDue() {
+		return false, 0, nil
 	}
-	return nil
+	if nowMs < k.settleMs {
+		return false, k.settleMs, nil
+	}
+	err = p.table.Settle(ctx)
+	switch {
+	case err == nil:
+		k.settleMs, k.settleRetries = 0, 0
+		return true, 0, nil
+	case ctx.Err() != nil || errors.Is(err, table.ErrClosed) || isDamage(err):
+		return false, 0, fmt.Errorf("settle what was superseded: %w", err)
+	}
+	p.logger.Error("what was superseded could not be settled, and that is tried again", "attempt", k.settleRetries, "error", err)
+	k.settleMs = p.k.nowMs() + min(int64(upkeepRetryMs)<<min(k.settleRetries, 10), settleRetryMaxMs)
+	k.settleRetries++
+	return false, k.settleMs, nil
 }
 
 // holdings reads what retention depends on.

@@ -32,8 +32,8 @@ func (t *Table) segmentAt(it *pebble.Iterator) (segment, error) {
 }
 
 // clean rewrites runs of neighbouring segments that are at least half dead, and joins small neighbours. Between two runs the table is free for
-// others to write to. Memory: the dead offsets of one run, and one description per segment.
-func (t *Table) clean(ctx context.Context) error {
+// others to write to. Then it notes that so many rows are out of the way. Memory: the dead offsets of one run, and one description per segment.
+func (t *Table) clean(ctx context.Context, rows int64) error {
 	segments, err := t.segmentsNow(ctx)
 	if err != nil {
 		return err
@@ -49,6 +49,26 @@ func (t *Table) clean(ctx context.Context) error {
 		}
 		segments = segments[n:]
 	}
+	if rows == 0 {
+		return nil
+	}
+	return t.cleaned(ctx, rows)
+}
+
+func (t *Table) cleaned(ctx context.Context, rows int64) error {
+	end, err := t.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer end()
+	m := t.state.Load().clone()
+	m.past.clean(rows)
+	s := t.db.sink()
+	t.putMeta(s, m)
+	if err := s.commit(ctx, nil, t); err != nil {
+		return err
+	}
+	t.state.Store(m)
 	return nil
 }
 

@@ -95,7 +95,7 @@
 //	                     A digest is the sum (32 bytes) and the uvarint count. Then uvarint number of moves of the log
 //	                     start above the oldest frame, each: uvarints cut, start; uvarint number of frames that are kept, each: uvarint
 //	                     cut; uvarint cut up to which the table is settled, 0 = never; rows superseded up to the newest cut and not
-//	                     settled, signed varint, -1 = not known; uvarint of those behind it; uvarint number of eras, each the distance
+//	                     out of the way, signed varint, -1 = not known; uvarint of those behind it; uvarint number of eras, each the distance
 //	                     from the one before as a uvarint. Versions 2 and 3 are read: 3 ends behind the moves, 2 before them
 //	0x32 offset          tombstone: version 1, key
 //	0x33 end, first      piece of a deletion vector, sealed, version 1: offsets as in a segment without cuts, the first from first. end is where the

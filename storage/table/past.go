@@ -14,7 +14,7 @@ import (
 type past struct {
 	settled   int64   // what folds ending at or below superseded is named by cuts below, see Settle
 	eras      []int64 // each by what was settled when it began, ascending
-	unsettled int64   // superseded rows that Settle has not looked at yet and would name; uncounted: an earlier release did not count them
+	unsettled int64   // superseded rows that are not out of the way yet, and that Settle would name, or has named; uncounted: an earlier release did not count them
 	later     int64   // those that it would name behind the next cut
 }
 
@@ -35,20 +35,26 @@ func (p *past) supersede(rows, passed int, cut bool) {
 	}
 }
 
-// settle notes that it was done up to a cut; 0: there is none.
-func (p *past) settle(cut int64) {
-	p.settled, p.unsettled = max(p.settled, cut), 0
+// settle notes that rows were named, up to a cut; 0: there is none.
+func (p *past) settle(cut, rows int64) {
+	p.settled = max(p.settled, cut)
+	if p.unsettled == uncounted {
+		p.unsettled = rows
+	}
 	if len(p.eras) == 0 && p.settled > 0 {
 		p.eras = []int64{p.settled}
 	}
 }
 
-// trim removes the eras in which all rows are named by cuts below the oldest one: those of an era are below where the next begins. rows of those that
-// were counted as unsettled are gone.
-func (p *past) trim(oldest, rows int64) (removed []int64) {
+// clean notes that so many of the rows that are named are out of the way.
+func (p *past) clean(rows int64) {
 	if p.unsettled != uncounted {
 		p.unsettled = max(0, p.unsettled-rows)
 	}
+}
+
+// trim removes the eras in which all rows are named by cuts below the oldest one: those of an era are below where the next begins.
+func (p *past) trim(oldest int64) (removed []int64) {
 	n := 0
 	for n < len(p.eras) && oldest >= p.end(n) {
 		n++

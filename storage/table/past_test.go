@@ -10,15 +10,15 @@ import (
 // There are two eras at most, and one that goes has no row that somebody needs: all are named by cuts below the oldest one.
 func TestEras(t *testing.T) {
 	var p past
-	p.settle(8)
-	require.Empty(t, p.trim(5, 0))
-	p.settle(20)
-	require.Empty(t, p.trim(8, 0))
+	p.settle(8, 0)
+	require.Empty(t, p.trim(5))
+	p.settle(20, 0)
+	require.Empty(t, p.trim(8))
 	require.Equal(t, []int64{8, 20}, p.eras)
-	p.settle(30)
-	require.Equal(t, []int64{8}, p.trim(20, 0))
+	p.settle(30, 0)
+	require.Equal(t, []int64{8}, p.trim(20))
 	require.Equal(t, []int64{20, 30}, p.eras)
-	require.Equal(t, []int64{20, 30}, p.trim(30, 0))
+	require.Equal(t, []int64{20, 30}, p.trim(30))
 	require.Empty(t, p.eras)
 
 	seed := rand.Uint64()
@@ -30,7 +30,7 @@ func TestEras(t *testing.T) {
 		switch rng.IntN(3) {
 		case 0:
 			newest += 1 + rng.Int64N(5)
-			p.settle(newest)
+			p.settle(newest, 0)
 		case 1:
 			if p.settled > oldest {
 				era := p.eras[len(p.eras)-1]
@@ -38,7 +38,7 @@ func TestEras(t *testing.T) {
 			}
 		default:
 			oldest += rng.Int64N(newest - oldest + 1)
-			for _, era := range p.trim(oldest, 0) {
+			for _, era := range p.trim(oldest) {
 				require.Less(t, highest[era], oldest)
 				delete(highest, era)
 			}

@@ -33,37 +33,38 @@ func (t *Table) SettleDue() bool {
 //     Where the log start has moved at a cut to which was trimmed, what left there stays too: no cut is below, and View.Left has to tell it from what
 //     left before the trim.
 //  2. Segments at least half dead are rewritten (see rewriter), each run by one Ingest: so in all a superseded row is moved once, and with it
-//     one that lives. What is left undone, the next Settle or Trim does.
+//     one that lives.
+//  3. One Ingest: it is noted that it was done. Till then Settle is due, also where it failed, or the process has ended.
 //
 // The error is ErrCorrupt where a row or a block of the table itself is damaged.
 func (t *Table) Settle(ctx context.Context) error {
-	if err := t.settle(ctx); err != nil {
+	rows, err := t.settle(ctx)
+	if err != nil {
 		return fmt.Errorf("table: settle ordinal %d: %w", t.ordinal, err)
 	}
-	if err := t.clean(ctx); err != nil {
+	if err := t.clean(ctx, rows); err != nil {
 		return fmt.Errorf("table: clean ordinal %d: %w", t.ordinal, err)
 	}
 	return nil
 }
 
-// settle is the first step.
-func (t *Table) settle(ctx context.Context) error {
+// settle is the first step. rows is how many are out of the way behind the second.
+func (t *Table) settle(ctx context.Context) (rows int64, err error) {
 	end, err := t.begin(ctx)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer end()
 	old := t.state.Load()
 	if old.past.unsettled == 0 {
-		return nil
+		return 0, nil
 	}
 	cut, _ := old.lastCut()
 	m := old.clone()
-	m.past.settle(cut)
 	s := t.db.sink()
 	defer s.discard()
 	first, from := m.trimmedTo()+1, max(cut, m.start)
-	_, err = t.markDead(s, marking{first: first, end: m.position, name: func(offset, end int64) int64 {
+	n, err := t.markDead(s, marking{first: first, end: m.position, name: func(offset, end int64) int64 {
 		switch {
 		case end <= cut:
 			return m.label(offset, end)
@@ -76,14 +77,15 @@ func (t *Table) settle(ctx context.Context) error {
 		err = t.cutVectors(s, first, cut, from)
 	}
 	if err != nil {
-		return t.damaged(m.position, err)
+		return 0, t.damaged(m.position, err)
 	}
+	m.past.settle(cut, n)
 	t.putMeta(s, m)
 	if err := s.commit(ctx, nil, t); err != nil {
-		return err
+		return 0, err
 	}
 	t.state.Store(m)
-	return nil
+	return m.past.unsettled, nil
 }
 
 // stays stands for the cut of a row that no segment names yet.

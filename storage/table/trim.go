@@ -16,38 +16,39 @@ import (
 //  1. One Ingest: the older frames leave the meta entry, the undo entries of the intervals before the cut and the deletion vectors
 //     up to it are deleted, and the offsets of those vectors, dead for every frame from now on, are noted in their segments, as are those of
 //     settled rows that older frames alone show. Such rows in TablePast leave with their eras.
-//  2. Segments at least half dead are rewritten, as by Settle.
+//  2. Segments at least half dead are rewritten, as by Settle; where that fails, or the process ends, Settle may be due.
 //
 // Trim(oldest cut) does the second step alone, so that a caller who crashed may just call it again. The error is ErrCorrupt where a row or a block of the
 // table itself is damaged.
 func (t *Table) Trim(ctx context.Context, cut int64) error {
-	if err := t.trim(ctx, cut); err != nil {
+	rows, err := t.trim(ctx, cut)
+	if err != nil {
 		return err
 	}
-	if err := t.clean(ctx); err != nil {
+	if err := t.clean(ctx, rows); err != nil {
 		return fmt.Errorf("table: clean ordinal %d: %w", t.ordinal, err)
 	}
 	return nil
 }
 
-// trim is the first step, if it is to be done.
-func (t *Table) trim(ctx context.Context, cut int64) error {
+// trim is the first step, if it is to be done. rows is how many are out of the way behind the second.
+func (t *Table) trim(ctx context.Context, cut int64) (rows int64, err error) {
 	end, err := t.begin(ctx)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer end()
 	m := t.state.Load()
 	i, ok := m.find(cut)
 	if !ok {
-		return fmt.Errorf("%w: %d of ordinal %d", ErrNoFrame, cut, t.ordinal)
+		return 0, fmt.Errorf("%w: %d of ordinal %d", ErrNoFrame, cut, t.ordinal)
 	}
 	if i > 0 || t.undead(m) {
-		if err := t.forget(ctx, m, i); err != nil {
-			return fmt.Errorf("table: trim of ordinal %d to %d: %w", t.ordinal, cut, err)
+		if rows, err = t.forget(ctx, m, i); err != nil {
+			return 0, fmt.Errorf("table: trim of ordinal %d to %d: %w", t.ordinal, cut, err)
 		}
 	}
-	return nil
+	return rows, nil
 }
 
 // undead tells whether the oldest frame was never trimmed to, so that vectors below it may be left: it is the first cut there was.
@@ -56,7 +57,7 @@ func (t *Table) undead(m *meta) bool {
 }
 
 // forget lets go of the frames before the i-th.
-func (t *Table) forget(ctx context.Context, old *meta, i int) error {
+func (t *Table) forget(ctx context.Context, old *meta, i int) (rows int64, err error) {
 	m := old.clone()
 	m.frames = slices.Delete(m.frames, 0, i)
 	cut := m.frames[0].Cut
@@ -68,21 +69,21 @@ func (t *Table) forget(ctx context.Context, old *meta, i int) error {
 	if m.past.settled > 0 {
 		x.oldest = cut
 	}
-	n, err := t.markDead(s, x)
+	rows, err = t.markDead(s, x)
 	if err != nil {
-		return t.damaged(m.position, err)
+		return 0, t.damaged(m.position, err)
 	}
 	from, _ := keys.TableSpan(keys.TableVectors, t.ordinal)
 	s.deleteRange(keys.TableVectors, from, keys.AppendTableOffset(nil, keys.TableVectors, t.ordinal, cut+1))
-	excised := t.dropEras(s, m.past.trim(cut, n))
+	excised := t.dropEras(s, m.past.trim(cut))
 	from, _ = keys.TableSpan(keys.TableUndo, t.ordinal)
 	s.deleteRange(keys.TableUndo, from, keys.AppendTableOffset(nil, keys.TableUndo, t.ordinal, cut))
 	t.putMeta(s, m)
 	if err := s.commit(ctx, excised, t); err != nil {
-		return err
+		return 0, err
 	}
 	t.state.Store(m)
-	return nil
+	return rows, nil
 }
 
 // dropEras deletes the first eras of TablePast.

@@ -94,7 +94,7 @@ func (t *Table) census(ctx context.Context, cut int64) (*census, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%w: %d of ordinal %d", err, cut, t.ordinal)
 		}
-		if c := t.counted.Load(); c != nil && c.of == f {
+		if c := t.counted.Load(); c != nil && c.of.same(&f) {
 			return c, nil
 		}
 		return nil, nil

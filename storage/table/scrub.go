@@ -96,7 +96,7 @@ func (p *framePass) at(t *Table) (cut int64, ok bool) {
 }
 
 func (p *framePass) goes(v *View) bool {
-	if v != nil && v.f == p.frame {
+	if v != nil && v.f.same(&p.frame) {
 		return false
 	}
 	*p = framePass{lost: true}

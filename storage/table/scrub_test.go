@@ -49,8 +49,9 @@ func TestScrubFrame(t *testing.T) {
 		return rows
 	}
 	require.Equal(t, 60, read(60))
+	require.NoError(t, s.db.Keep(background, map[*table.Table]int64{a: 200}))
 	commit(200, 300)
-	require.Equal(t, 140, read(1000), "the frame is as it was, whatever is folded since")
+	require.Equal(t, 140, read(1000), "the frame is as it was, whatever is folded since, and whether it is kept")
 
 	scrub = a.ScrubFrame()
 	read(60)

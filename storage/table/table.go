@@ -33,6 +33,12 @@ type Frame struct {
 // Rows returns the number of live rows.
 func (f *Frame) Rows() int64 { return f.Digest.Count }
 
+// same tells whether it is the same frame, marked or not.
+func (f Frame) same(as *Frame) bool {
+	f.Kept = as.Kept
+	return f == *as
+}
+
 // Table is the folded table of one partition. Its methods may be called concurrently; those that write wait for one another.
 type Table struct {
 	db      *DB

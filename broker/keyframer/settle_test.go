@@ -120,6 +120,27 @@ func TestSettlesAgain(t *testing.T) {
 	require.Less(t, n.inTheWay(1), 2*overwritten)
 }
 
+// A topic of which all was deleted takes no space once its tombstones have expired.
+func TestSettlesWhatExpired(t *testing.T) {
+	n := newNode(t, keyframer.Config{})
+	logs := n.add(fold.LastValue, calm(), 1)
+	n.overwrite(logs, 0)
+	for k := range overwritten {
+		logs[0].Append(memlog.Delete(fmt.Sprint("k", k)))
+	}
+	n.cut()
+	logs[0].Append(memlog.Put("last", ""))
+	n.cut()
+	require.GreaterOrEqual(t, n.inTheWay(1), overwritten)
+	s := calm()
+	s.DeltaRetentionMs, s.DeleteRetentionMs = 0, 0
+	n.eventually("expired and settled", func() bool {
+		n.clock.advance(time.Second)
+		n.settle(s)
+		return n.inTheWay(1) == 1
+	})
+}
+
 const overwritten = 5000
 
 // overwrite appends a row of each of so many keys to a log, and cuts.

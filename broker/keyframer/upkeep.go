@@ -93,6 +93,9 @@ func (p *Partition) maintainOnce(ctx context.Context) (again bool, wakeMs int64,
 		return settled, 0, err
 	}
 	expireMs, err := p.expire(ctx, settings, nowMs, h.deltaStart)
+	if err == nil && settleMs == 0 && p.table.SettleDue() {
+		return true, 0, nil // tombstones have gone
+	}
 	return false, earliest(earliest(trimMs, expireMs), earliest(retainMs, settleMs)), err
 }
 

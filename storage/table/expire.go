@@ -12,7 +12,7 @@ import (
 )
 
 // ExpireTombstones removes the tombstones whose deltas were given up (by Trim) before beforeMs, ms since the epoch, and moves the
-// horizon past them. It returns how many rows went. Tombstones above the oldest frame never expire: frames between hang on their
+// horizon past them. It returns how many rows went; Settle may be due then, to give back their space. Tombstones above the oldest frame never expire: frames between hang on their
 // index entries.
 func (t *Table) ExpireTombstones(ctx context.Context, beforeMs int64) (removed int, err error) {
 	return t.ExpireBelow(ctx, t.Expirable(beforeMs))
@@ -74,6 +74,7 @@ func (t *Table) expire(ctx context.Context, limit int64) (removed int, more bool
 	if len(gone) > 0 {
 		slices.Sort(gone)
 		m.horizon = max(m.horizon, gone[len(gone)-1]+1)
+		m.past.expire(int64(len(gone)))
 		if err := t.markGone(s, gone); err != nil {
 			return 0, false, err
 		}

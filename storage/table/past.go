@@ -14,7 +14,7 @@ import (
 type past struct {
 	settled   int64   // what folds ending at or below superseded is named by cuts below, see Settle
 	eras      []int64 // each by what was settled when it began, ascending
-	unsettled int64   // superseded rows that are not out of the way yet, and that Settle would name, or has named; uncounted: an earlier release did not count them
+	unsettled int64   // superseded rows that are not out of the way yet, and that Settle would name, or has named, tombstones that expired among them; uncounted: an earlier release did not count them
 	later     int64   // those that it would name behind the next cut
 }
 
@@ -32,6 +32,13 @@ func (p *past) supersede(rows, passed int, cut bool) {
 	}
 	if p.unsettled != uncounted {
 		p.unsettled += n
+	}
+}
+
+// expire counts rows that are gone, in their segments too.
+func (p *past) expire(rows int64) {
+	if p.unsettled != uncounted {
+		p.unsettled += rows
 	}
 }
 

@@ -2,6 +2,8 @@ package table_test
 
 import (
 	"errors"
+	"fmt"
+	"math"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -12,6 +14,7 @@ import (
 
 	"github.com/keyframelog/keyframe/proto/fold"
 	"github.com/keyframelog/keyframe/storage/keys"
+	"github.com/keyframelog/keyframe/storage/table"
 )
 
 // What was superseded is still to be settled after a Settle, or a Trim, that has failed in between, also when the table is opened again.
@@ -58,7 +61,31 @@ func TestSettleStaysDue(t *testing.T) {
 	}
 }
 
-// So it is after a crash: whoever settles what is due then has as little in the way as if there had been none.
+// Tombstones that have expired take no space for long, though nothing else happens.
+func TestSettleIsDueWhenTombstonesHaveExpired(t *testing.T) {
+	t.Parallel()
+	const rows = 5000
+	h := newHistory(t, rows)
+	defer h.s.close(t)
+	for _, op := range []oracleOp{oraclePut, oracleDelete} {
+		list := make([]oracleDelta, rows)
+		for i := range list {
+			list[i] = oracleDelta{key: fmt.Sprintf("k%05d", i), op: op, offset: h.end}
+			h.end++
+		}
+		require.NoError(t, h.s.db.Commit(background, []table.Fold{{Table: h.x, Changes: collapse(list), End: h.end, Cut: true}}))
+	}
+	require.NoError(t, h.x.Trim(background, h.end))
+	require.False(t, h.x.SettleDue())
+	n, err := h.x.ExpireTombstones(background, math.MaxInt64)
+	require.NoError(t, err)
+	require.Equal(t, rows, n)
+	require.True(t, h.x.SettleDue())
+	h.upkeep(t)
+	require.Zero(t, stored(t, h.s.pdb, keys.TableRows, 1))
+}
+
+// What a crash leaves behind in a Settle is due: whoever settles what is due then has as little in the way as if there had been none.
 func TestCrashInSettle(t *testing.T) {
 	t.Parallel()
 	m, x, rec := recorded(t)

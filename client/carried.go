@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/keyframelog/keyframe/proto/digest"
+	"github.com/keyframelog/keyframe/storage/table"
 )
 
 // move is what the log did to a key between a position and the cut of a key frame: the entries of its rows there; zero: there is none.
@@ -44,14 +45,14 @@ func (c *carried) entries(visit func(key []byte, e digest.Entry)) (sum digest.Di
 }
 
 // salvage finds nothing lost: rows that cannot be read are compared as they were applied.
-func (c *carried) salvage(visit, _ func(key []byte, e digest.Entry)) (sum digest.Digest, at int64, err error) {
+func (c *carried) salvage(visit func(key []byte, e digest.Entry), _ func(table.LostRow)) (sum digest.Digest, at int64, err error) {
 	return c.entries(visit)
 }
 
 // each visits the rows at the position that the log start has not passed.
 func (c *carried) each(visit func(key []byte, e digest.Entry)) error {
 	if c.of != nil {
-		_, _, err := c.of.salvageFrom(c.start, visit, visit)
+		_, _, err := c.of.salvageFrom(c.start, visit, func(row table.LostRow) { visit(row.Key, row.Entry) })
 		return err
 	}
 	changed, _, err := c.since(c.start, false)
@@ -107,7 +108,7 @@ func replace(d *digest.Digest, k Difference) {
 		return
 	}
 	for _, ours := range []digest.Entry{k.Here, k.Applied} {
-		if ours != (digest.Entry{}) {
+		if ours != (digest.Entry{}) && !k.Expired {
 			d.Sub(ours)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/keyframelog/keyframe/client/plane"
 	"github.com/keyframelog/keyframe/proto/digest"
 	"github.com/keyframelog/keyframe/proto/frame"
+	"github.com/keyframelog/keyframe/storage/table"
 )
 
 const (
@@ -59,9 +60,9 @@ func newComparison(cfg *Config, log *slog.Logger, s rows, frame plane.Repair) *c
 func (c *comparison) rehash() error {
 	c.tags, c.lost = c.tags[:0], map[uint64]bool{}
 	c.stored = digest.Digest{}
-	kept, at, err := c.s.salvage(func(_ []byte, e digest.Entry) { c.add(e) }, func(_ []byte, e digest.Entry) {
-		c.add(e)
-		c.lost[plane.TagOf(e)] = true
+	kept, at, err := c.s.salvage(func(_ []byte, e digest.Entry) { c.add(e) }, func(row table.LostRow) {
+		c.add(row.Entry)
+		c.lost[plane.TagOf(row.Entry)] = true
 	})
 	c.kept, c.unreadable = kept, err != nil
 	if err == nil && at != c.plane.Of.Cut {
@@ -178,6 +179,6 @@ func (c *comparison) keysOf(tags []uint64) (map[string]digest.Entry, error) {
 			out[string(key)] = e
 		}
 	}
-	_, _, err := c.s.salvage(name, name)
+	_, _, err := c.s.salvage(name, func(row table.LostRow) { name(row.Key, row.Entry) })
 	return out, err
 }

@@ -223,12 +223,12 @@ type lostRows struct {
 }
 
 // salvage remembers what it passed by until the patch that brings it back; while the rows are the same, a second call does not try it again.
-func (d *dirRows) salvage(visit, lost func(key []byte, e digest.Entry)) (kept digest.Digest, at int64, err error) {
+func (d *dirRows) salvage(visit func(key []byte, e digest.Entry), lost func(table.LostRow)) (kept digest.Digest, at int64, err error) {
 	return d.salvageFrom(0, visit, lost)
 }
 
 // salvageFrom is salvage without the rows whose last delta lies below an offset.
-func (d *dirRows) salvageFrom(from int64, visit, lost func(key []byte, e digest.Entry)) (kept digest.Digest, at int64, err error) {
+func (d *dirRows) salvageFrom(from int64, visit func(key []byte, e digest.Entry), lost func(table.LostRow)) (kept digest.Digest, at int64, err error) {
 	if err := d.s.gate.enter(); err != nil {
 		return kept, at, err
 	}
@@ -247,7 +247,7 @@ func (d *dirRows) salvageFrom(from int64, visit, lost func(key []byte, e digest.
 		return nil
 	}, func(row table.LostRow) error {
 		if row.Offset >= from {
-			lost(row.Key, row.Entry)
+			lost(row)
 		}
 		return nil
 	})

@@ -121,8 +121,8 @@
 //
 // Whatever the policy, the keys that differ are named, all of them: what names them is a log. Of a row on disk that cannot be read the index has what was
 // applied (Difference.Applied), and that is compared with the log as the others are: so a key that has drifted is told from one whose row has rotted,
-// and nothing is said of the log's row that the log has not said. The partition stands still meanwhile, and nobody else
-// waits for who logs slowly. Where nothing is repaired they are found as VerifyDir finds them, at the position, without a key frame there, and
+// and nothing is said of the log's row that the log has not said; of one that the log start has passed (Difference.Expired) it has none. The partition
+// stands still meanwhile, and nobody else waits for who logs slowly. Where nothing is repaired they are found as VerifyDir finds them, at the position, without a key frame there, and
 // also while the broker repairs nobody: once, until other keys differ, or other rows of theirs (KeysNamed).
 //
 // With the policy Halt a partition that differs is no longer followed, at once; the Event Stopped, and what waits for its end, comes once nothing is due in

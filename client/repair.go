@@ -62,15 +62,21 @@ type Difference struct {
 	// Here and Log are the entries (proto/digest) of the two rows; zero: there is no such row, or it cannot be read.
 	Here, Log digest.Entry
 	// Applied is what was applied of a row on disk that cannot be read, as the index has it; zero: the row can be read, or there is none. Where it is Log, the
-	// row has rotted and nothing else is wrong with it; else the key has drifted as well.
+	// row has rotted and nothing else is wrong with it; else the key has drifted as well, unless Expired says why the log has none.
 	Applied digest.Entry
+	// Expired: the log start has passed the row that was applied and cannot be read. It is no row of the log's any more, and was not compared with one.
+	Expired bool
 	// LogUnknown: what the log has of a row that cannot be read is not known, and Log is zero.
 	LogUnknown bool
 }
 
 // drifted tells whether another row was applied than the log's, as far as is known.
 func (d *Difference) drifted() bool {
-	return d.Applied == (digest.Entry{}) || !d.LogUnknown && d.Applied != d.Log
+	ours := d.Applied
+	if d.Expired {
+		ours = digest.Entry{}
+	}
+	return d.Applied == (digest.Entry{}) || !d.LogUnknown && ours != d.Log
 }
 
 // lastRepair is the latest repair of the partition, and how many there were since the replica was opened.

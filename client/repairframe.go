@@ -24,9 +24,9 @@ func (p *partition) repairByFrame(ctx context.Context, c *comparison, why error)
 			old.unread = unread{}
 		}
 		err = compareRows(old, s, func(key []byte, here, log digest.Entry) {
-			n.name(old.marked(Difference{Partition: p.no, Cut: f.Cut, Key: key, Here: here, Log: log}))
+			n.name(old.marked(Difference{Partition: p.no, Cut: f.Cut, Key: key, Here: here, Log: log}, 0))
 		})
-		for _, d := range old.rest(p.no, f.Cut, func(string) bool { return err != nil }) {
+		for _, d := range old.rest(p.no, f.Cut, 0, func(string) bool { return err != nil }) {
 			n.name(d)
 		}
 	}
@@ -49,8 +49,8 @@ func (p *partition) repairByFrame(ctx context.Context, c *comparison, why error)
 func compareRows(old *dirCopy, now rows, differ func(key []byte, old, now digest.Entry)) error {
 	var h digest.Hasher
 	entryIn := func(s rows, key []byte) (digest.Entry, error) {
-		if e, ok := old.applied[string(key)]; ok && s != now {
-			return e, nil
+		if was, ok := old.applied[string(key)]; ok && s != now {
+			return was.entry, nil
 		}
 		row, ok, err := s.get(key)
 		if err != nil || !ok {

@@ -191,3 +191,58 @@ func TestVerifyDirOfRottenRowsAndDrift(t *testing.T) {
 	require.InEpsilon(t, done.Bytes, d.Repair.Bytes, 0.05)
 	g.requireNamed(g.named, cut)
 }
+
+// Rows that the log start has passed have left the log, those that cannot be read too: it has none of these, which is no drift, unless it has another one since.
+func TestVerifyDirOfRottenRowsThatHaveExpired(t *testing.T) {
+	for name, c := range map[string]struct{ drift, trim bool }{
+		"equal": {}, "drifted": {drift: true}, "drifted, behind the trim": {drift: true, trim: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := newRottenDriftRig(t, Report)
+			g.rotLargest()
+			if c.drift {
+				g.drift(100)
+				g.await("what differs is named", func() bool { return g.count(KeysNamed) > 0 })
+			}
+			require.NoError(t, g.r.Close())
+			const start = 3800 // within the damaged block: row i was written at offset i
+			if c.trim {
+				g.log.append(0, "later", "1")
+			}
+			log := g.log.stateAt(0, g.log.cutExpiring(0, start))
+			if c.trim {
+				g.log.trim(0)
+			}
+			cfg := g.cfg
+			cfg.OnDifference, cfg.OnEvent, cfg.OnVerdict = nil, nil, nil
+			verdicts, err := VerifyDir(testContext(t), cfg)
+			require.NoError(t, err)
+			d := verdicts[0]
+			require.NoError(t, d.Unnamed)
+			require.Equal(t, c.drift, d.Outcome == Drifted)
+			gone, both := 0, 0
+			for _, x := range d.Differs {
+				want := digest.Entry{}
+				if v, ok := log[string(x.Key)]; ok {
+					want = entry(string(x.Key), v)
+				}
+				require.Equal(t, want, x.Log, "%s", x.Key)
+				require.False(t, x.LogUnknown)
+				var row int
+				_, _ = fmt.Sscanf(string(x.Key), "k%d", &row)
+				require.Equal(t, x.Applied != digest.Entry{} && row < start, x.Expired, "%s", x.Key)
+				switch {
+				case x.Expired && x.Log == digest.Entry{}:
+					require.False(t, x.drifted())
+					gone++
+				case x.Expired:
+					require.True(t, x.drifted())
+					both++
+				}
+			}
+			require.Positive(t, gone)
+			require.Equal(t, c.drift, both > 0)
+			require.Equal(t, int64(len(d.Differs)-gone), d.Repair.Keys, "what has expired is not fetched")
+		})
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"github.com/keyframelog/keyframe/proto/fold"
 	"github.com/keyframelog/keyframe/proto/frame"
 	"github.com/keyframelog/keyframe/storage/memory"
+	"github.com/keyframelog/keyframe/storage/table"
 )
 
 // identity names a partition and the life of its log that a store follows.
@@ -65,7 +66,7 @@ type rows interface {
 	entries(visit func(key []byte, e digest.Entry)) (kept digest.Digest, at int64, err error)
 	// salvage is entries for a repair: rows that cannot be read, and of which is known which they were, are handed to lost instead, after the
 	// others. Nothing is applied between it and the patch that brings them back.
-	salvage(visit, lost func(key []byte, e digest.Entry)) (kept digest.Digest, at int64, err error)
+	salvage(visit func(key []byte, e digest.Entry), lost func(table.LostRow)) (kept digest.Digest, at int64, err error)
 	// reindex makes what leads to the rows anew from them, where it cannot be read and all of them can. done: they have the digest that was kept. It
 	// runs while nothing is applied.
 	reindex() (done bool, err error)
@@ -194,7 +195,7 @@ func (m *memoryRows) entries(visit func(key []byte, e digest.Entry)) (kept diges
 	return v.Digest, v.Position, nil
 }
 
-func (m *memoryRows) salvage(visit, _ func(key []byte, e digest.Entry)) (kept digest.Digest, at int64, err error) {
+func (m *memoryRows) salvage(visit func(key []byte, e digest.Entry), _ func(table.LostRow)) (kept digest.Digest, at int64, err error) {
 	return m.entries(visit)
 }
 

@@ -7,41 +7,52 @@ import (
 	"slices"
 
 	"github.com/keyframelog/keyframe/proto/digest"
+	"github.com/keyframelog/keyframe/storage/table"
 )
 
 // unread are rows of a copy on disk that cannot be read. What was applied of them is in the index, and can be compared with the log as the others are.
 type unread struct {
 	of      *dirRows // nil: all can be read
-	applied map[string]digest.Entry
+	applied map[string]appliedRow
 	named   map[string]bool // by now
 }
 
-// lose notes a row that cannot be read.
-func (u *unread) lose(s rows, key []byte, e digest.Entry) {
-	if u.of == nil {
-		u.of, _ = s.(*dirRows)
-		u.applied, u.named = map[string]digest.Entry{}, map[string]bool{}
-	}
-	u.applied[string(key)] = e
+// appliedRow is what was applied of a row.
+type appliedRow struct {
+	entry  digest.Entry
+	offset int64
 }
 
-// marked is a key that differs, whose row may be one that cannot be read.
-func (u *unread) marked(d Difference) Difference {
-	if e, ok := u.applied[string(d.Key)]; ok {
-		d.Here, d.Applied = digest.Entry{}, e
+// lose notes a row that cannot be read.
+func (u *unread) lose(s rows, row table.LostRow) {
+	if u.of == nil {
+		u.of, _ = s.(*dirRows)
+		u.applied, u.named = map[string]appliedRow{}, map[string]bool{}
+	}
+	u.applied[string(row.Key)] = appliedRow{row.Entry, row.Offset}
+}
+
+// marked is a key that differs, whose row may be one that cannot be read. Rows below start were not compared: they have left the log.
+func (u *unread) marked(d Difference, start int64) Difference {
+	if was, ok := u.applied[string(d.Key)]; ok {
+		d.Here, d.Applied, d.Expired = digest.Entry{}, was.entry, was.offset < start
 		u.named[string(d.Key)] = true
 	}
 	return d
 }
 
-// rest are those that are not named yet, by key: with what the log has of them, which is what was applied, but for those of which that is not known.
-func (u *unread) rest(partition int32, at int64, unknown func(key string) bool) (keys []Difference) {
+// rest are those that are not named yet, by key: with what the log has of them, which is what was applied, and nothing of those below start; but for those of
+// which it is not known what it has.
+func (u *unread) rest(partition int32, at, start int64, unknown func(key string) bool) (keys []Difference) {
 	for _, key := range slices.Sorted(maps.Keys(u.applied)) {
 		if u.named[key] {
 			continue
 		}
-		d := u.marked(Difference{Partition: partition, Cut: at, Key: []byte(key)})
-		if d.LogUnknown = unknown(key); !d.LogUnknown {
+		d := u.marked(Difference{Partition: partition, Cut: at, Key: []byte(key)}, start)
+		switch {
+		case unknown(key):
+			d.LogUnknown, d.Expired = true, false
+		case !d.Expired:
 			d.Log = d.Applied
 		}
 		keys = append(keys, d)
@@ -52,9 +63,9 @@ func (u *unread) rest(partition int32, at int64, unknown func(key string) bool) 
 // salvage hashes a copy of which not all rows can be read: these are in stored as they were applied. The error is that this does not help.
 func (c *dirCopy) salvage() (err error) {
 	c.stored, c.unread = digest.Digest{}, unread{}
-	c.kept, c.at, err = c.rows.salvage(func(_ []byte, e digest.Entry) { c.stored.Add(e) }, func(key []byte, e digest.Entry) {
-		c.stored.Add(e)
-		c.lose(c.rows, key, e)
+	c.kept, c.at, err = c.rows.salvage(func(_ []byte, e digest.Entry) { c.stored.Add(e) }, func(row table.LostRow) {
+		c.stored.Add(row.Entry)
+		c.lose(c.rows, row)
 	})
 	return err
 }
@@ -62,7 +73,7 @@ func (c *dirCopy) salvage() (err error) {
 // nameUnread names the rows of a copy that cannot be read, and that are not named yet.
 func (v *dirVerifier) nameUnread(d DirVerdict, c *dirCopy) DirVerdict {
 	all := proof{v: v, keys: d.Differs}
-	for _, k := range c.rest(c.no, d.At, func(string) bool { return d.Outcome != Equal }) {
+	for _, k := range c.rest(c.no, d.At, d.start, func(string) bool { return d.Outcome != Equal }) {
 		all.add(k)
 	}
 	d.Differs = all.keys
@@ -79,7 +90,7 @@ func (v *dirVerifier) unreadIn(ctx context.Context, d DirVerdict, c *dirCopy, lo
 		return d.is(Drifted, fmt.Sprintf("%s; %d rows cannot be read", d.Reason, len(c.applied)), why)
 	}
 	since := d.Repair
-	d.Repair = v.costOfUnread(ctx, c.rows, nearest(log.frames, c.at))
+	d.Repair = v.costOfUnread(ctx, c.rows, d.start, nearest(log.frames, c.at))
 	if since.Method == ByDelta {
 		d.Repair.Bytes += since.Bytes
 	}

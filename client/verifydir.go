@@ -22,7 +22,7 @@ type DirVerdict struct {
 	// Cause tells of what differs, and of rows that cannot be read (an Outcome of Error), whether the rows are those that were applied; 0: nothing is
 	// wrong with them.
 	Cause Cause
-	// Differs are the keys that differ at At, and those of rows that cannot be read, by key: all of them, unless Unnamed says why they could not be found out,
+	// Differs are the keys that differ at At, and those of rows that cannot be read, by key, also where the log start has passed them: all of them, unless Unnamed says why they could not be found out,
 	// or the Outcome is Error; then those alone that cannot be read. The rows here with these replaced have the log's digest. Their size bounds the memory that
 	// it takes.
 	Differs []Difference
@@ -205,7 +205,7 @@ func (v *dirVerifier) verdict(ctx context.Context, no int32, log logInfo) DirVer
 		return v.unreadIn(ctx, v.compareUntil(ctx, d, c, log), c, log, err)
 	}
 	if err != nil {
-		d.Cause, d.Repair = LocalCorruption, v.costOfUnread(ctx, s, nearest(log.frames, c.at))
+		d.Cause, d.Repair = LocalCorruption, v.costOfUnread(ctx, s, d.start, nearest(log.frames, c.at))
 		return d.is(Error, "the stored rows cannot be read", fmt.Errorf("%w: %w", ErrCorrupt, err))
 	}
 	d.Ours = c.stored

@@ -6,6 +6,7 @@ import (
 	"github.com/keyframelog/keyframe/client/plane"
 	"github.com/keyframelog/keyframe/proto/digest"
 	"github.com/keyframelog/keyframe/proto/sketch"
+	"github.com/keyframelog/keyframe/storage/table"
 )
 
 // RepairCost is what putting a copy right is expected to cost.
@@ -131,8 +132,8 @@ func estimate(keys []Difference, f plane.Frame, w wireCost) RepairCost {
 // costOfOthers is the cost of a repair that fetches the rows that cannot be read with those that differ, but for those that the log changes until then.
 func (c *carried) costOfOthers(cost RepairCost, f plane.Frame, w wireCost) RepairCost {
 	others := int64(len(c.applied))
-	for key := range c.applied {
-		if _, moved := c.moved[key]; moved && c.cut > c.from || c.named[key] {
+	for key, was := range c.applied {
+		if _, moved := c.moved[key]; moved && c.cut > c.from || c.named[key] || was.offset < c.start {
 			others--
 		}
 	}
@@ -147,8 +148,8 @@ func (c *carried) costOfOthers(cost RepairCost, f plane.Frame, w wireCost) Repai
 	return cost
 }
 
-// costOfUnread estimates what it takes to bring back rows that cannot be read: the whole key frame, unless it is known which they are.
-func (v *dirVerifier) costOfUnread(ctx context.Context, s rows, f plane.Frame) RepairCost {
+// costOfUnread estimates what it takes to bring back rows that cannot be read, but for those below start, which have left the log: the whole key frame, unless it is known which they are.
+func (v *dirVerifier) costOfUnread(ctx context.Context, s rows, start int64, f plane.Frame) RepairCost {
 	w := v.wire(ctx, f)
 	if d, ok := s.(*dirRows); ok {
 		if d.t.Reindexable(ctx) == nil {
@@ -156,7 +157,11 @@ func (v *dirVerifier) costOfUnread(ctx context.Context, s rows, f plane.Frame) R
 		}
 	}
 	count, lost := int64(0), int64(0)
-	_, _, err := s.salvage(func([]byte, digest.Entry) { count++ }, func([]byte, digest.Entry) { lost++ })
+	_, _, err := s.salvage(func([]byte, digest.Entry) { count++ }, func(row table.LostRow) {
+		if row.Offset >= start {
+			lost++
+		}
+	})
 	if err != nil || lost == 0 {
 		return RepairCost{Method: ByFrame, Bytes: w.frame, FrameBytes: w.frame}
 	}

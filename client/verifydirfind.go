@@ -145,7 +145,7 @@ func (v *dirVerifier) find(ctx context.Context, d DirVerdict, here *carried, f p
 		err = fmt.Errorf("%w: more keys differ than the %d that were found", errMovedOn, proof.n)
 	}
 	if err == nil {
-		for _, k := range here.rest(f.Partition, d.At, func(key string) bool { _, moved := here.moved[key]; return moved && here.blind }) {
+		for _, k := range here.rest(f.Partition, d.At, here.start, func(key string) bool { _, moved := here.moved[key]; return moved && here.blind }) {
 			proof.add(k)
 		}
 		slices.SortFunc(proof.keys, compareKeys)
@@ -207,7 +207,7 @@ func (v *dirVerifier) findBySketch(ctx context.Context, here *carried, f plane.F
 	}
 	keys, err = here.differences(found.keys, f.Partition)
 	for i, k := range keys {
-		keys[i] = here.marked(k)
+		keys[i] = here.marked(k, here.start)
 	}
 	return keys, RepairCost{Method: method, Bytes: c.plane.Bytes}, err
 }
@@ -225,7 +225,7 @@ func (v *dirVerifier) findOneByOne(ctx context.Context, ours *carried, f plane.F
 		m := merge{next: next, differ: func(key []byte, here, log digest.Entry) {
 			if last == nil || bytes.Compare(key, last) > 0 {
 				last = bytes.Clone(key)
-				all.add(ours.marked(Difference{Partition: f.Partition, Cut: at, Key: last, Here: here, Log: log}))
+				all.add(ours.marked(Difference{Partition: f.Partition, Cut: at, Key: last, Here: here, Log: log}, ours.start))
 			}
 		}}
 		if err := v.plane.Scan(ctx, f.Partition, f.Incarnation, at, func(row frame.Row) error {

@@ -53,6 +53,7 @@ func (v *dirVerifier) compare(ctx context.Context, d DirVerdict, c *dirCopy, log
 		if ours, err = here.digestHere(); err != nil {
 			return d.is(Error, "the stored rows cannot be read", err), nil
 		}
+		d.start = start
 	}
 	d.Ours, d.Logs = ours, logs
 	switch {

@@ -93,6 +93,8 @@ func (p *differPrinter) key(d client.Difference) error {
 	switch {
 	case d.LogUnknown:
 		line += "  cannot be read, " + shortEntry(d.Applied) + " was applied"
+	case d.Expired && mark == "-":
+		line += "  cannot be read, " + shortEntry(d.Applied) + " was applied, and has expired"
 	case unreadable && mark == "-":
 		line += "  cannot be read, " + shortEntry(d.Applied) + " was applied, and the log has none"
 	case unreadable && d.Applied != after:

@@ -13,20 +13,9 @@ import (
 )
 
 // printDiffers prints one key of each kind with a printer and returns what it printed.
-func printDiffers(t *testing.T, sides differSides, asJSON bool) string {
-	var (
-		out  bytes.Buffer
-		text string
-	)
-	cmd := &cobra.Command{Use: "verify", RunE: func(cmd *cobra.Command, _ []string) error {
-		c, err := loadConfig(cmd)
-		if err != nil {
-			return err
-		}
-		p, err := newDifferPrinter(cmd, c, asJSON, sides)
-		if err != nil {
-			return err
-		}
+func printDiffers(t *testing.T, sides differSides, asJSON bool) (out string) {
+	var text string
+	out = printed(t, sides, asJSON, func(p *differPrinter) error {
 		var h digest.Hasher
 		one, two := h.Entry([]byte("k"), []byte("1")), h.Entry([]byte("k"), []byte("2"))
 		require.NoError(t, p.fact("partition 3 at 70: drifted", []string{"partition", "verdict"}, int32(3), "drifted"))
@@ -36,12 +25,29 @@ func printDiffers(t *testing.T, sides differSides, asJSON bool) string {
 		text = p.summary()
 		require.Equal(t, 3, p.keys())
 		return p.close([]string{"verdict"}, "drifted")
+	})
+	require.Equal(t, "1 new, 1 gone, 1 changed", text)
+	return out
+}
+
+// printed is what is printed with a printer.
+func printed(t *testing.T, sides differSides, asJSON bool, print func(*differPrinter) error) string {
+	var out bytes.Buffer
+	cmd := &cobra.Command{Use: "verify", RunE: func(cmd *cobra.Command, _ []string) error {
+		c, err := loadConfig(cmd)
+		if err != nil {
+			return err
+		}
+		p, err := newDifferPrinter(cmd, c, asJSON, sides)
+		if err != nil {
+			return err
+		}
+		return print(p)
 	}}
 	addSettings(cmd, "format")
 	cmd.SetOut(&out)
 	cmd.SetArgs(nil)
 	require.NoError(t, cmd.Execute())
-	require.Equal(t, "1 new, 1 gone, 1 changed", text)
 	return out.String()
 }
 
@@ -74,4 +80,15 @@ func TestKeysThatDifferAsJSON(t *testing.T) {
 	require.Regexp(t, `^\{"key_base64":"Y/8=","partition":3,"here":"[0-9a-f]{64}"\}$`, lines[3])
 	require.Equal(t, `{"new":1,"gone":1,"changed":1,"verdict":"drifted"}`, lines[4])
 	require.Empty(t, lines[5])
+}
+
+// A row that cannot be read and has left the log is not said to be in it.
+func TestRowsThatHaveExpiredAndCannotBeRead(t *testing.T) {
+	var h digest.Hasher
+	one := h.Entry([]byte("k"), []byte("1"))
+	require.Regexp(t, `(?m)^- k  cannot be read, [0-9a-f]{16} was applied, and has expired$`, printed(t, differSides{}, false, func(p *differPrinter) error {
+		require.NoError(t, p.key(client.Difference{Key: []byte("k"), Applied: one, Expired: true}))
+		require.Equal(t, "0 new, 1 gone, 0 changed", p.summary())
+		return p.close(nil)
+	}))
 }

@@ -66,6 +66,8 @@ func (l replicaLines) key(d client.Difference) error {
 		switch {
 		case d.LogUnknown:
 			what = "cannot be read: " + applied + " was applied, what the log has is not known"
+		case d.Expired && d.Log == digest.Entry{}:
+			what = "cannot be read: " + applied + " was applied, and has expired"
 		case d.Applied != d.Log:
 			what = fmt.Sprintf("differs, and cannot be read: %s was applied, %s in the log", applied, shortEntry(d.Log))
 		}

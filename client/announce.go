@@ -55,8 +55,8 @@ func (p *partition) announce(f plane.Frame) {
 	p.publishAnd(why, verdicts)
 }
 
-// recallLocked takes up the frames that were announced before the state that is there was followed: those that are still to be compared, and the
-// log start that they have moved.
+// recallLocked takes up the frames that were announced while the state that is there was not followed: those that are still to be compared, at their cut
+// or, where it stands there already or has passed it, at its position; and the log start that they have moved.
 func (p *partition) recallLocked(s rows) {
 	incarnation, position := s.identity().Incarnation, s.position()
 	passed := plane.Frame{Start: p.start.Load()}
@@ -67,6 +67,9 @@ func (p *partition) recallLocked(s rows) {
 			p.waitForLocked(f)
 		case f.Start > passed.Start:
 			passed = f
+		case p.following && f.Cut > p.compared:
+			p.compared = f.Cut
+			p.askNow()
 		}
 	}
 	if passed.Start > p.start.Load() {

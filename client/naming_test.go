@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/stretchr/testify/require"
@@ -347,4 +348,45 @@ func TestNamingAsksForNoCost(t *testing.T) {
 	require.Equal(t, []string{"a0", "c0"}, g.named)
 	require.NoError(t, r.Close())
 	require.EqualValues(t, 1, count.asked.Load(), "from the frame below the position")
+}
+
+// A key frame that is announced while keys are being named, at the offset where the state stands, is compared once it is followed on. Where no frame comes, what
+// the log has put right by then is said to be: what was drifted is not for ever.
+func TestWhatTheLogHealsWhileKeysAreNamedIsEqual(t *testing.T) {
+	for name, frame := range map[string]bool{"a frame there": true, "no frame": false} {
+		t.Run(name, func(t *testing.T) {
+			g := newDriftRig(t, 50, Memory())
+			g.cfg.OnDrift = Report
+			g.plane.interval.Store(never)
+			g.start()
+			p := g.r.partitions[0]
+			awaitFollowing(t, p)
+			g.log.mu.Lock()
+			g.lose = true
+			g.log.mu.Unlock()
+			require.NoError(t, g.r.WaitFor(testContext(t), 0, g.log.append(0, "k000000001", "lost", "k000000002", "lost")))
+			g.log.mu.Lock()
+			g.lose = false
+			g.log.mu.Unlock()
+			var healed int64
+			whileNaming := func() {
+				if !frame {
+					return
+				}
+				g.log.cut(0)
+				require.Eventually(t, func() bool { return p.highestKnown() == healed }, guard, time.Millisecond)
+			}
+			whileComparing := func() {
+				healed = g.log.append(0, "k000000001", "heals", "k000000002", "heals")
+				require.NoError(t, g.r.WaitFor(testContext(t), 0, healed))
+				g.plane.before.Store(&whileNaming)
+			}
+			g.plane.before.Store(&whileComparing)
+			require.Equal(t, Drifted, g.r.Verify(testContext(t))[0].Outcome)
+			g.awaitVerdict(healed, Equal)
+			g.awaitTold("that it is equal", func(x *state.ReplicaPartition) bool {
+				return x.Outcome == state.Outcome_OUTCOME_EQUAL && x.Compared.Offset == healed
+			})
+		})
+	}
 }

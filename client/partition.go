@@ -41,6 +41,7 @@ type partition struct {
 	lease    *keeper       // nil: none is kept
 	unmended int           // how many repairs in a row came to nothing, though another may not
 	retry    time.Duration // after which one is tried again; 0: none is due
+	asks     bool          // a comparison is due once the state is followed on
 
 	current atomic.Pointer[rows] // for readers; nil before ready
 	start   atomic.Int64         // log start offset in force at our state; written under mu
@@ -139,8 +140,9 @@ func (p *partition) run(ctx context.Context) {
 		switch {
 		case why.goOn:
 			p.follow()
-			if why.event == 0 {
-				p.askNow() // frames at the position that came meanwhile were not compared
+			if p.asks {
+				p.asks = false
+				p.askNow()
 			}
 		case why.repair != nil && p.repair(ctx, why):
 			p.holds() // a lease that the frame came with has served: it ends where the log did
@@ -238,6 +240,7 @@ func (p *partition) wait(ctx context.Context) (restart, bool) {
 func (p *partition) check(ctx context.Context) (v Verdict, ok bool) {
 	defer p.checked()
 	if p.awaitTold(toldBehind); len(p.restart) > 0 {
+		p.asks = true
 		return v, false // what is about to be replaced is not judged
 	}
 	if v = p.compareNow(ctx); ctx.Err() != nil {

@@ -86,11 +86,28 @@ type naming struct {
 // named returns what was named last, if it is the keys that differ according to a verdict; else nil.
 func (p *partition) named(v *Verdict) *naming {
 	last := p.lastNamed.Load()
-	if v == nil || v.Outcome != Drifted || v.Scrub || last == nil || last.gap != gapBetween(v.Ours, v.Logs) {
+	if v == nil || v.Scrub || last == nil || v.Outcome != Drifted && !v.rotten() {
+		return nil
+	}
+	ours := v.Ours
+	if r := p.knownRot(); r != nil && r.gap != nil { // what is named is what the rows are, hashed anew
+		ours.Merge(*r.gap)
+	}
+	if last.gap != gapBetween(ours, v.Logs) {
 		return nil
 	}
 	return last
 }
+
+// moreDiffer tells whether other keys differ than were named, though it is no drift that a comparison finds, since rows are known to be rotten whose bytes the
+// digest follows, and stay (Report).
+func (p *partition) moreDiffer(v *Verdict) bool {
+	r := p.knownRot()
+	return p.r.cfg.OnDrift == Report && r != nil && r.gap != nil && v.rotten() && p.named(v) == nil
+}
+
+// moreKeys has the keys named, and the state followed on: what is wrong with it has been told.
+func moreKeys(v *Verdict) restart { return restart{drift: v, goOn: true, more: true} }
 
 // nameFor names the keys that differ according to a verdict, unless they were named already.
 func (p *partition) nameFor(ctx context.Context, v *Verdict) {

@@ -82,9 +82,10 @@ type restart struct {
 	event  EventKind // 0: none, it has been told
 	err    error
 	halt   bool
-	drift  *Verdict // of DriftFound
+	drift  *Verdict // of DriftFound, or more
 	resume bool     // the state is right as far as is known: the log is asked how it becomes current again
 	goOn   bool     // the state is followed on as it is, once it has been told what is wrong with it, or whatever there was too much of to tell
+	more   bool     // drift is beside rows that are known to be rotten, and other keys differ than were named
 	// repair, if not nil: the state that is there is to be repaired.
 	repair *repairOrder
 }
@@ -96,7 +97,7 @@ func (why restart) wrong() bool {
 
 // names tells whether the keys that differ are to be named, and nothing else is done about them: a repair names them itself.
 func (why restart) names() bool {
-	return (why.event == DriftFound || why.event == CorruptionFound) && why.repair == nil
+	return (why.event == DriftFound || why.event == CorruptionFound || why.more) && why.repair == nil
 }
 
 func newPartition(r *Replica, no int32) *partition {

@@ -40,6 +40,8 @@ func (p *partition) stopHereLocked(f plane.Frame, v Verdict) *restart {
 		why.repair = nil
 	case policy == Report && v.Outcome == Drifted && p.named(&v) == nil:
 		why.repair, why.goOn = nil, true
+	case p.moreDiffer(&v):
+		why = moreKeys(&v)
 	default:
 		return nil
 	}

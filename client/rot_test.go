@@ -34,7 +34,13 @@ func (g *rig) last() (v Verdict) {
 
 // rotsInMemory is a replica of which row a rots in memory, and others do, once it was found equal, and which is scrubbed. flip makes a what it was.
 func rotsInMemory(t *testing.T, policy Policy, others ...string) (g *rig, flip func()) {
+	return rotsInMemoryWith(t, policy, func(*rig) {}, others...)
+}
+
+// rotsInMemoryWith is rotsInMemory of a rig that is changed before the replica is opened.
+func rotsInMemoryWith(t *testing.T, policy Policy, change func(*rig), others ...string) (g *rig, flip func()) {
 	g = newRig(t, fold.LastValue, 1)
+	change(g)
 	g.cfg.OnDrift, g.cfg.ScrubRate, g.cfg.scrubPause = policy, 1_000_000, time.Hour
 	g.plane.interval.Store(never)
 	g.log.append(0, "a", "123456", "b", "1")
@@ -303,4 +309,58 @@ func TestUnreadableRowsAreNotEqual(t *testing.T) {
 	g.log.append(0, "k0001", "x")
 	g.awaitVerdict(g.log.cut(0), Error)
 	g.requireRotten()
+}
+
+// A row that is known to be rotten, and stays, hides no drift of other keys: they are named, once, at a key frame and beside one, and again when others differ. What
+// is rotten alone is named once.
+func TestDriftBesideRottenRowsIsNamed(t *testing.T) {
+	for name, frame := range map[string]bool{"at a frame": true, "beside one": false} {
+		t.Run(name, func(t *testing.T) {
+			named, lose := map[string]int{}, false
+			g, _ := rotsInMemoryWith(t, Report, func(g *rig) {
+				g.cfg.OnDifference = func(d Difference) { named[string(d.Key)]++ }
+				g.tail.fault = func(s segment) []segment {
+					if lose {
+						s.records = nil
+					}
+					return []segment{s}
+				}
+			})
+			p := g.r.partitions[0]
+			look := func(names int) {
+				t.Helper()
+				if frame {
+					cut := g.log.cut(0)
+					g.awaitVerdict(cut, Error)
+				} else {
+					require.Equal(t, Error, g.r.Verify(testContext(t))[0].Outcome)
+				}
+				g.await("the names", func() bool { return g.count(KeysNamed) >= names })
+				awaitFollowing(t, p)
+				g.told()
+				require.Equal(t, names, g.count(KeysNamed))
+			}
+			write := func(key string, lost bool) {
+				t.Helper()
+				g.log.mu.Lock()
+				lose = lost
+				g.log.mu.Unlock()
+				require.NoError(t, g.r.WaitFor(testContext(t), 0, g.log.append(0, key, "2")))
+			}
+			awaitFollowing(t, p)
+			write("x", false)
+			look(1)
+			require.Equal(t, map[string]int{"a": 1}, named)
+			write("c", true)
+			look(2)
+			require.Equal(t, map[string]int{"a": 2, "c": 1}, named)
+			write("y", false)
+			look(2)
+			write("d", true)
+			look(3)
+			require.Equal(t, map[string]int{"a": 3, "c": 2, "d": 1}, named)
+			require.Zero(t, g.count(DriftFound))
+			require.Equal(t, 1, g.count(CorruptionFound))
+		})
+	}
 }

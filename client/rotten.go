@@ -103,6 +103,11 @@ func (r *rotten) judge(v Verdict) Verdict {
 	return v
 }
 
+// rotten tells whether it was judged so by rotten rows.
+func (v *Verdict) rotten() bool {
+	return v.Outcome == Error && v.Reason == errRotten.Error() && errors.Is(v.Err, ErrCorrupt)
+}
+
 // corruption makes known that rows of the state are rotten.
 func (p *partition) corruption(s rows, at int64, why error) {
 	p.rotted(s, scrubbed{damage: why}) // what a repair has hashed is without rows that it cannot read: no gap

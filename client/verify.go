@@ -220,6 +220,8 @@ func (p *partition) publish(verdicts ...Verdict) {
 		p.tell(v)
 		if v.Outcome == Drifted {
 			p.act(restart{event: DriftFound, err: driftError(v), drift: &v}, v, repairOrder{})
+		} else if p.moreDiffer(&v) {
+			p.restartWith(moreKeys(&v))
 		}
 	}
 }

@@ -15,7 +15,8 @@ import (
 // fakePast is what a fakePlane does when it is asked about offsets of the past.
 type fakePast struct {
 	diffs, scans atomic.Int64
-	refuse       atomic.Bool // scans fail, for good
+	refuse       atomic.Bool                         // scans fail, for good
+	breaks       atomic.Pointer[func(row int) error] // why a scan breaks off before a row, counted from 0; nil: it does not
 }
 
 // refuseRepairs has the plane say that its rows are damaged.
@@ -84,8 +85,13 @@ func (f *fakePlane) Scan(_ context.Context, req *connect.Request[state.ScanReque
 	if err := s.Send(&state.ScanResponse{AsOf: []*state.AsOf{asOf}}); err != nil {
 		return err
 	}
-	for _, key := range slices.Sorted(maps.Keys(rows)) {
+	for i, key := range slices.Sorted(maps.Keys(rows)) {
 		row := rows[key]
+		if b := f.past.breaks.Load(); b != nil {
+			if err := (*b)(i); err != nil {
+				return err
+			}
+		}
 		if err := s.Send(&state.ScanResponse{Rows: []*state.Row{{Key: row.Key, Value: row.Value, Offset: row.Offset}}}); err != nil {
 			return err
 		}

@@ -1,9 +1,11 @@
 package client
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 
+	"connectrpc.com/connect"
 	"github.com/stretchr/testify/require"
 
 	"github.com/keyframelog/keyframe/proto/digest"
@@ -245,4 +247,54 @@ func TestVerifyDirOfRottenRowsThatHaveExpired(t *testing.T) {
 			require.Equal(t, int64(len(d.Differs)-gone), d.Repair.Keys, "what has expired is not fetched")
 		})
 	}
+}
+
+// Where the first attempt to find what differs came to nothing, since the connection broke and the log was trimmed meanwhile, all rows that cannot be read are
+// listed by the next: those too that the first one had met.
+func TestRottenRowsAreListedWhenComparedAgain(t *testing.T) {
+	g := newRottenDriftRig(t, Report)
+	g.rotLargest()
+	g.drift(2)
+	g.await("what differs is named", func() bool { return g.count(KeysNamed) > 0 })
+	require.NoError(t, g.r.Close())
+	var unreadable []string
+	for key, d := range g.named {
+		if d.Applied != (digest.Entry{}) {
+			unreadable = append(unreadable, key)
+		}
+	}
+	oneByOne := func(call string) state.Reason {
+		if call == "sketch" || call == "tags" {
+			return state.Reason_REASON_TOO_FAR_ABOVE_FRAME
+		}
+		return state.Reason_REASON_UNSPECIFIED
+	}
+	g.plane.repair.refuse.Store(&oneByOne)
+	breaks := func(row int) error {
+		if row < 15_000 { // behind the damaged block
+			return nil
+		}
+		g.plane.past.breaks.Store(nil)
+		for _, key := range unreadable {
+			g.log.append(0, key, "later")
+		}
+		g.log.cut(0)
+		g.log.trim(0)
+		g.plane.repair.refuse.Store(nil)
+		return connect.NewError(connect.CodeUnavailable, errors.New("the connection broke"))
+	}
+	g.plane.past.breaks.Store(&breaks)
+	cfg := g.cfg
+	cfg.OnDifference, cfg.OnEvent, cfg.OnVerdict = nil, nil, nil
+	verdicts, err := VerifyDir(testContext(t), cfg)
+	require.NoError(t, err)
+	require.Nil(t, g.plane.past.breaks.Load())
+	require.NoError(t, verdicts[0].Unnamed)
+	var listed []string
+	for _, d := range verdicts[0].Differs {
+		if d.Applied != (digest.Entry{}) {
+			listed = append(listed, string(d.Key))
+		}
+	}
+	require.ElementsMatch(t, unreadable, listed)
 }

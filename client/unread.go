@@ -41,6 +41,13 @@ func (u *unread) marked(d Difference, start int64) Difference {
 	return d
 }
 
+// forget is for keys that were found by what came to nothing: nobody has been told of them.
+func (u *unread) forget(v *dirVerifier) {
+	if !v.handed {
+		clear(u.named)
+	}
+}
+
 // rest are those that are not named yet, by key: with what the log has of them, which is what was applied, and nothing of those below start; but for those of
 // which it is not known what it has.
 func (u *unread) rest(partition int32, at, start int64, unknown func(key string) bool) (keys []Difference) {

@@ -215,6 +215,7 @@ func (v *dirVerifier) verdict(ctx context.Context, no int32, log logInfo) DirVer
 // compareUntil is compare, again where the log moved on meanwhile.
 func (v *dirVerifier) compareUntil(ctx context.Context, d DirVerdict, c *dirCopy, log logInfo) DirVerdict {
 	for try := 1; ; try++ {
+		c.forget(v)
 		is, err := v.compare(ctx, d, c, log)
 		if err == nil || ctx.Err() != nil {
 			return is
@@ -227,6 +228,7 @@ func (v *dirVerifier) compareUntil(ctx context.Context, d DirVerdict, c *dirCopy
 			}
 		}
 		if is.Outcome == Drifted { // that much is known
+			c.forget(v)
 			is.Differs, is.Unnamed = nil, err
 			return is
 		}

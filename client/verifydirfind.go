@@ -152,6 +152,7 @@ func (v *dirVerifier) find(ctx context.Context, d DirVerdict, here *carried, f p
 	}
 	d.Differs, d.Repair = proof.keys, cost
 	if err != nil && !movedOn(err) {
+		here.forget(v)
 		d.Differs, d.Unnamed = nil, err
 		return d, nil
 	}

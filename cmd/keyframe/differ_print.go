@@ -21,15 +21,17 @@ type differSides struct {
 }
 
 // differPrinter prints keys whose rows differ, by the hashes of the rows, a line each: + KEY  HASH, - KEY  HASH, ~ KEY  HASH -> HASH, marked as
-// keyframe diff marks them. In JSON it is an object {"key", "partition", "here", "log", "applied"}, the hashes whole; one that is missing says that there is no
-// such row. A row here that cannot be read is as none, and applied is what was applied of it. Between them stand facts, and the last line is a summary.
+// keyframe diff marks them, and ? KEY where the log's row is not known. In JSON it is an object {"key", "partition", "here", "log", "applied", "log_unknown"}, the
+// hashes whole; one that is missing says that there is no such row. A row here that cannot be read is as none, and applied is what was applied of it; log_unknown,
+// true or missing, says that what the log has of such a row is not known: that log is missing says nothing then. Between them stand facts, and the last line is a
+// summary: {"new", "gone", "changed", "unknown"}, the last of these where there are any, which the others do not count.
 type differPrinter struct {
 	text  *markedText // or
 	out   *output
 	sides differSides
 	begun bool
 
-	added, removed, changed int
+	added, removed, changed, unknown int
 }
 
 // newDifferPrinter takes the format from the settings; asJSON is short for jsonl.
@@ -44,7 +46,7 @@ func newDifferPrinter(cmd *cobra.Command, c *config, asJSON bool, sides differSi
 		return p, nil
 	}
 	var err error
-	p.out, err = newOutputIn(cmd, c, format, "key", "partition", "here", "log", "applied")
+	p.out, err = newOutputIn(cmd, c, format, "key", "partition", "here", "log", "applied", "log_unknown")
 	return p, err
 }
 
@@ -65,7 +67,10 @@ func (p *differPrinter) key(d client.Difference) error {
 	}
 	mark, unreadable := "~", d.Applied != (digest.Entry{})
 	switch {
-	case unreadable && !d.LogUnknown && after == (digest.Entry{}):
+	case d.LogUnknown:
+		mark = "?"
+		p.unknown++
+	case unreadable && after == (digest.Entry{}):
 		mark = "-"
 		p.removed++
 	case before == (digest.Entry{}):
@@ -78,7 +83,11 @@ func (p *differPrinter) key(d client.Difference) error {
 		p.changed++
 	}
 	if p.out != nil {
-		return p.out.row(nonNil(d.Key), d.Partition, entryOf(d.Here), entryOf(d.Log), entryOf(d.Applied))
+		unknown := any(absent{})
+		if d.LogUnknown {
+			unknown = true
+		}
+		return p.out.row(nonNil(d.Key), d.Partition, entryOf(d.Here), entryOf(d.Log), entryOf(d.Applied), unknown)
 	}
 	if !p.begun {
 		p.begun = true
@@ -92,7 +101,7 @@ func (p *differPrinter) key(d client.Difference) error {
 	}
 	switch {
 	case d.LogUnknown:
-		line += "  cannot be read, " + shortEntry(d.Applied) + " was applied"
+		line += "  cannot be read, " + shortEntry(d.Applied) + " was applied, and what the log has is not known"
 	case d.Expired && mark == "-":
 		line += "  cannot be read, " + shortEntry(d.Applied) + " was applied, and has expired"
 	case unreadable && mark == "-":
@@ -128,10 +137,14 @@ func entryOf(e digest.Entry) any {
 	return hex.EncodeToString(e[:])
 }
 
-func (p *differPrinter) keys() int { return p.added + p.removed + p.changed }
+func (p *differPrinter) keys() int { return p.added + p.removed + p.changed + p.unknown }
 
 func (p *differPrinter) summary() string {
-	return fmt.Sprintf("%d new, %d gone, %d changed", p.added, p.removed, p.changed)
+	text := fmt.Sprintf("%d new, %d gone, %d changed", p.added, p.removed, p.changed)
+	if p.unknown > 0 {
+		text += fmt.Sprintf(", %d not known", p.unknown)
+	}
+	return text
 }
 
 // flush hands what was printed so far to the reader.
@@ -148,8 +161,12 @@ func (p *differPrinter) close(columns []string, values ...any) error {
 	if p.text != nil {
 		return p.text.to.Flush()
 	}
-	columns = append([]string{"new", "gone", "changed"}, columns...)
-	if err := writeObject(p.out.json, columns, append([]any{p.added, p.removed, p.changed}, values...)); err != nil {
+	unknown := any(absent{})
+	if p.unknown > 0 {
+		unknown = p.unknown
+	}
+	columns = append([]string{"new", "gone", "changed", "unknown"}, columns...)
+	if err := writeObject(p.out.json, columns, append([]any{p.added, p.removed, p.changed, unknown}, values...)); err != nil {
 		return err
 	}
 	return p.out.close()

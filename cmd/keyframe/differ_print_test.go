@@ -92,3 +92,23 @@ func TestRowsThatHaveExpiredAndCannotBeRead(t *testing.T) {
 		return p.close(nil)
 	}))
 }
+
+// A row of which the log's is not known is told from one that the log has deleted, and counted as neither new nor gone.
+func TestRowsOfWhichTheLogIsNotKnown(t *testing.T) {
+	var h digest.Hasher
+	one := h.Entry([]byte("k"), []byte("1"))
+	both := func(p *differPrinter) error {
+		require.NoError(t, p.key(client.Difference{Key: []byte("k"), Applied: one, LogUnknown: true}))
+		require.NoError(t, p.key(client.Difference{Key: []byte("l"), Applied: one}))
+		require.Equal(t, "0 new, 1 gone, 0 changed, 1 not known", p.summary())
+		require.Equal(t, 2, p.keys())
+		return p.close([]string{"verdict"}, "error")
+	}
+	lines := strings.Split(printed(t, differSides{}, true, both), "\n")
+	require.Regexp(t, `^\{"key":"k","partition":0,"applied":"[0-9a-f]{64}","log_unknown":true\}$`, lines[0])
+	require.Regexp(t, `^\{"key":"l","partition":0,"applied":"[0-9a-f]{64}"\}$`, lines[1])
+	require.Equal(t, `{"new":0,"gone":1,"changed":0,"unknown":1,"verdict":"error"}`, lines[2])
+	text := printed(t, differSides{}, false, both)
+	require.Regexp(t, `(?m)^\? k  cannot be read, [0-9a-f]{16} was applied, and what the log has is not known$`, text)
+	require.Regexp(t, `(?m)^- l  cannot be read, [0-9a-f]{16} was applied, and the log has none$`, text)
+}

@@ -26,7 +26,7 @@ func newVerifyCommand() *cobra.Command {
 in it. By digest first: the stored rows are hashed anew, and where all is well the log is asked for its digest and no more. Where it differs, the
 keys are found at the cost of the difference, and printed as keyframe diff prints them: + the log alone has the key, - the copy alone has it, ~ the
 values differ; behind the key stand the hashes of the rows, here and in the log. A row that the disk has damaged is said to be one that cannot be read, and
-where the log has another one than was applied, so is what was applied. keyframe repair puts right what differs; where the broker would refuse that, this
+where the log has another one than was applied, so is what was applied; ? says that what the log has of it is not known. keyframe repair puts right what differs; where the broker would refuse that, this
 is said.
 
 Without it, it compares a dump of rows of any system, FILE or standard input, with the topic at a cut that is made before the first line is read, or

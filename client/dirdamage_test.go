@@ -207,7 +207,7 @@ func TestReplicaRepairsItsDirectory(t *testing.T) {
 				before := filesOf(t, g.fs, "replica")
 				cfg := g.cfg
 				cfg.OnEvent, cfg.OnVerdict = nil, nil
-				verdicts, err := VerifyDir(testContext(t), cfg)
+				verdicts, err := VerifyDirCosts(testContext(t), cfg)
 				require.NoError(t, err)
 				require.Len(t, verdicts, 2)
 				require.Equal(t, before, filesOf(t, g.fs, "replica"))

@@ -148,7 +148,7 @@ func TestVerifyDirOfRottenRowsAndDrift(t *testing.T) {
 	verify := func() (DirVerdict, map[string]Difference) {
 		cfg := g.cfg
 		cfg.OnDifference, cfg.OnEvent, cfg.OnVerdict = nil, nil, nil
-		verdicts, err := VerifyDir(testContext(t), cfg)
+		verdicts, err := VerifyDirCosts(testContext(t), cfg)
 		require.NoError(t, err)
 		named := map[string]Difference{}
 		for _, d := range verdicts[0].Differs {

@@ -27,7 +27,7 @@ type DirVerdict struct {
 	// it takes.
 	Differs []Difference
 	Unnamed error
-	// Repair is what it would cost to make the rows the log's. A zero Method: it is not known, or there is nothing to repair.
+	// Repair is what it would cost to make the rows the log's, closely by VerifyDirCosts. A zero Method: it is not known, or there is nothing to repair.
 	Repair RepairCost
 }
 
@@ -38,13 +38,24 @@ type DirVerdict struct {
 // of the state plane.
 //
 // By digest first: one pass over the stored rows, and one call. Where that differs, the difference from the key frame that is nearest is found as for a
-// repair, after what the log changed between the position and its cut has been taken into account. What that frame takes as it is sent is told by its first
-// blocks, which are loaded for it.
-func VerifyDir(ctx context.Context, cfg Config) (verdicts []DirVerdict, err error) {
+// repair, after what the log changed between the position and its cut has been taken into account. What is received is about what differs. So of the bytes in
+// DirVerdict.Repair it is known what keys and values take, and not what offsets, times and headers do; VerifyDirCosts tells.
+func VerifyDir(ctx context.Context, cfg Config) ([]DirVerdict, error) {
+	return verifyDir(ctx, cfg, false)
+}
+
+// VerifyDirCosts is VerifyDir for who is to know what a repair would take: what key frames take as they are sent is told by their first blocks, 256 KiB of each,
+// which are loaded for it.
+func VerifyDirCosts(ctx context.Context, cfg Config) ([]DirVerdict, error) {
+	return verifyDir(ctx, cfg, true)
+}
+
+func verifyDir(ctx context.Context, cfg Config, costs bool) (verdicts []DirVerdict, err error) {
 	v, err := newDirVerifier(cfg)
 	if err != nil {
 		return nil, err
 	}
+	v.costs = costs
 	defer func() { err = errors.Join(err, v.stores.close()) }()
 	stop := context.AfterFunc(ctx, v.stores.gate.close) // ends a pass over the rows
 	defer stop()
@@ -91,6 +102,7 @@ type dirVerifier struct {
 	// differ, where set, is handed the keys that differ as they are found; else they are collected in DirVerdict.Differs.
 	differ func(Difference)
 	handed bool // some of them were
+	costs  bool // somebody is told what a repair takes on the wire
 	// sampled are frames, by pub.
 	sampled map[[32]byte]wireCost
 }

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -268,4 +269,29 @@ func TestVerifyDirKeepsWhatDiffersAlone(t *testing.T) {
 	f := newest(logs[0].frames)
 	over := v.overwritten(dirContext(t), &carried{from: position}, []Difference{{Key: []byte("a")}, {Key: []byte("b")}}, f, logs[0].info.LastStable)
 	require.Equal(t, map[string]bool{"a": true, "b": false}, over)
+}
+
+// A key that differs is found at the cost of the difference; the first blocks of a key frame are loaded for who is to know what a repair takes, and for nobody else.
+func TestVerifyDirLoadsNoFrameToFindAKey(t *testing.T) {
+	g := newDirRig(t, fold.LastValue)
+	kv := make([]string, 0, 20_000)
+	for i := range 10_000 {
+		kv = append(kv, fmt.Sprintf("k%06d", i), fmt.Sprintf("%0100d", i))
+	}
+	g.log.append(0, kv...)
+	cut := g.log.cut(0)
+	copied := g.at(cut)
+	copied["k000007"] = frame.Row{Key: []byte("k000007"), Value: []byte("x"), Offset: 7}
+	g.store(copied, cut, 0)
+	take := func(verify func(context.Context, Config) ([]DirVerdict, error)) int64 {
+		count := received{of: "/"}
+		g.cfg.HTTPClient = &http.Client{Transport: &count}
+		verdicts, err := verify(testContext(t), g.cfg)
+		require.NoError(t, err)
+		require.Equal(t, []string{"~ k000007"}, verdicts[0].keys())
+		require.Equal(t, BySketch, verdicts[0].Repair.Method)
+		return count.bytes.Load()
+	}
+	require.Less(t, take(VerifyDir), int64(8<<10))
+	require.Greater(t, take(VerifyDirCosts), int64(128<<10))
 }

@@ -80,7 +80,7 @@ func (g *dirRig) at(offset int64) map[string]frame.Row {
 
 func (g *dirRig) verify() DirVerdict {
 	before := filesOf(g.t, g.fs, "replica")
-	verdicts, err := VerifyDir(dirContext(g.t), g.cfg)
+	verdicts, err := VerifyDirCosts(dirContext(g.t), g.cfg)
 	require.NoError(g.t, err)
 	require.Len(g.t, verdicts, 1)
 	require.Equal(g.t, before, filesOf(g.t, g.fs, "replica"), "the directory stays as it is")

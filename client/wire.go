@@ -30,7 +30,7 @@ type wireCost struct {
 // cannot be read is told by what is known of every frame. It is asked for once a frame.
 func (v *dirVerifier) wire(ctx context.Context, f plane.Frame) wireCost {
 	w := wireCost{f.Bytes, rowOverhead}
-	if v.differ != nil || f.Digest.Count == 0 { // nobody is told what it costs
+	if !v.costs || f.Digest.Count == 0 { // nobody is told what it costs
 		return w
 	}
 	if known, ok := v.sampled[f.Pub]; ok {

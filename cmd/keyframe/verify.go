@@ -73,7 +73,11 @@ func verifyDir(cmd *cobra.Command, c *config, topic, dir string, asJSON, costs b
 	if err != nil {
 		return err
 	}
-	verdicts, err := client.VerifyDir(cmd.Context(), client.Config{
+	verify := client.VerifyDir
+	if costs {
+		verify = client.VerifyDirCosts
+	}
+	verdicts, err := verify(cmd.Context(), client.Config{
 		StateURL: c.str("state-url"), Topic: topic, Store: client.Dir(dir), Logger: slog.New(slog.DiscardHandler), // what is wrong is printed here
 	})
 	if err != nil {

@@ -29,6 +29,11 @@ func sampleMeta() *meta {
 		trims:  []trimmed{{cut: 500, atMs: 1700000000001}}}
 }
 
+// sampleDue are frames that are due in a sampleMeta.
+func sampleDue() []Frame {
+	return []Frame{{Cut: 1500, Start: 20, CutTimeMs: 1700000000002}, {Cut: 70000, Start: 300, CutTimeMs: 1700000000003, Kept: true}}
+}
+
 func sampleRows() []frame.Row {
 	h := batch.AppendHeaders(nil, batch.Header{Key: "a", Value: []byte("b")})
 	return []frame.Row{
@@ -62,6 +67,8 @@ func TestGolden(t *testing.T) {
 	put("meta-kept", appendMeta(nil, m))
 	m.past = past{settled: 900, unsettled: uncounted, later: 300, eras: []int64{500, 900}}
 	put("meta-settled", appendMeta(nil, m))
+	m.due = sampleDue()
+	put("meta-due", appendMeta(nil, m))
 	put("segment", appendSegment(nil, sampleSegment(gone, gone, gone)))
 	put("segment-settled", appendSegment(nil, sampleSegment(500, gone, 900)))
 	put("vector", seal(appendOffsets([]byte{vectorVersion}, 7, []int64{7, 8, 1000})))
@@ -132,9 +139,12 @@ func TestRoundTrip(t *testing.T) {
 		require.Equal(t, m, got)
 	}
 	m.past = past{settled: 900, unsettled: 70000, later: 3, eras: []int64{0, 500}}
-	got, err = decodeMeta(1, appendMeta(nil, m))
-	require.NoError(t, err)
-	require.Equal(t, m, got)
+	for _, due := range [][]Frame{nil, sampleDue()} {
+		m.due = due
+		got, err = decodeMeta(1, appendMeta(nil, m))
+		require.NoError(t, err)
+		require.Equal(t, m, got)
+	}
 	for _, g := range []*segment{sampleSegment(gone, gone, gone), sampleSegment(900, 0, gone), sampleSegment(500, 500, 500)} {
 		s, err := decodeSegment(1, 100, appendSegment(nil, g))
 		require.NoError(t, err)
@@ -210,6 +220,8 @@ func FuzzDecode(f *testing.F) {
 	f.Add(appendMeta(nil, sampleMeta()))
 	m := sampleMeta()
 	m.frames[0].Kept = true
+	f.Add(appendMeta(nil, m))
+	m.due = sampleDue()
 	f.Add(appendMeta(nil, m))
 	for _, r := range sampleRows() {
 		f.Add(appendRow(nil, &r))

@@ -316,10 +316,13 @@ func (j *job) writeMeta() error {
 		return fmt.Errorf("%w: %d rows at %d, want %d", ErrDigest, m.digest.Count, m.position, j.f.Expect.Count)
 	}
 	last, ok := m.lastCut()
+	again := m.passDue()
 	switch {
 	case !j.f.Cut:
 	case !ok || last < m.position:
-		m.frames = append(m.frames, m.now(j.f.CutTimeMs))
+		f := m.now(j.f.CutTimeMs)
+		f.Kept = again.Kept
+		m.frames = append(m.frames, f)
 	case m.start > j.old.start:
 		f := &m.frames[len(m.frames)-1]
 		kept := f.Kept

@@ -88,7 +88,7 @@
 //	                     from the one before. Then the offsets of gone and settled rows as uvarints, each the distance from the one before,
 //	                     the first from the segment's offset; with cuts, each is followed by the uvarint 0 (gone) or 1 + the place of its
 //	                     cut. Version 1, which is read, has neither settled rows nor cuts, and nothing in their place
-//	0x31                 meta, sealed, version 4: topic id 16; partition 4; incarnation 16; fold 1; uvarints: position, start, horizon,
+//	0x31                 meta, sealed, version 4 or 5: topic id 16; partition 4; incarnation 16; fold 1; uvarints: position, start, horizon,
 //	                     bytes; signed varint leader epoch of the last batch below position, -1 = not known; digest; uvarint number of
 //	                     rejection counters, each a uvarint; uvarint number of frames, each: uvarints cut, start; digest; uvarints
 //	                     bytes, rejected; signed varint time, ms; uvarint number of trims, each: uvarint cut, signed varint time, ms.
@@ -96,7 +96,9 @@
 //	                     start above the oldest frame, each: uvarints cut, start; uvarint number of frames that are kept, each: uvarint
 //	                     cut; uvarint cut up to which the table is settled, 0 = never; rows superseded up to the newest cut and not
 //	                     out of the way, signed varint, -1 = not known; uvarint of those behind it; uvarint number of eras, each the distance
-//	                     from the one before as a uvarint. Versions 2 and 3 are read: 3 ends behind the moves, 2 before them
+//	                     from the one before as a uvarint. Version 5, which is written only then: uvarint number of frames that are due
+//	                     again (see CutAgain), each: uvarints cut, start; signed varint time, ms; 1 if it is kept, else 0. Versions 2 and
+//	                     3 are read: 3 ends behind the moves, 2 before them
 //	0x32 offset          tombstone: version 1, key
 //	0x33 end, first      piece of a deletion vector, sealed, version 1: offsets as in a segment without cuts, the first from first. end is where the
 //	                     fold ended that superseded them

@@ -23,6 +23,7 @@ type meta struct {
 	trims    []trimmed
 	starts   []StartMove // ascending; those at or below the oldest frame's cut are forgotten
 	past     past
+	due      []Frame // ascending, above the position; see CutAgain
 }
 
 // StartMove is a cut at which the log start offset that the rows respect moved. It is kept where the frame was thinned too: the state
@@ -38,7 +39,8 @@ type trimmed struct {
 }
 
 const (
-	metaVersion   = 4
+	metaVersion   = 5       // where frames are due
+	metaSettled   = 4       // as 5, and none are
 	metaUnsettled = 3       // as 4, before any table was settled: it is read
 	metaPlain     = 2       // as 3, without moves of the log start: it is read
 	trimsMax      = 64      // remembered; beyond that, every other one is forgotten, which only keeps tombstones longer
@@ -124,7 +126,11 @@ func readDigest(r *reader) (d digest.Digest) {
 }
 
 func appendMeta(b []byte, m *meta) []byte {
-	b = append(b, metaVersion)
+	version := byte(metaSettled)
+	if len(m.due) > 0 {
+		version = metaVersion
+	}
+	b = append(b, version)
 	b = append(b, m.id.TopicID[:]...)
 	b = binary.BigEndian.AppendUint32(b, uint32(m.id.Partition))
 	b = append(b, m.id.Incarnation[:]...)
@@ -155,7 +161,11 @@ func appendMeta(b []byte, m *meta) []byte {
 	for _, cut := range kept {
 		b = binary.AppendUvarint(b, uint64(cut))
 	}
-	return seal(appendPast(b, &m.past))
+	b = appendPast(b, &m.past)
+	if version == metaVersion {
+		b = appendDue(b, m.due)
+	}
+	return seal(b)
 }
 
 // greatest returns the newest cut at or below an offset; ok is false where there is none.
@@ -217,7 +227,7 @@ func decodeMeta(ordinal uint32, b []byte) (*meta, error) {
 		return nil, &CorruptError{Ordinal: ordinal, What: "meta", Offset: -1, Why: why}
 	}
 	version := byte(metaVersion)
-	if len(b) > 0 && (b[0] == metaPlain || b[0] == metaUnsettled) {
+	if len(b) > 0 && b[0] >= metaPlain && b[0] < metaVersion {
 		version = b[0]
 	}
 	b, err := unseal(ordinal, "meta", -1, b, version)
@@ -263,11 +273,14 @@ func decodeMeta(ordinal uint32, b []byte) (*meta, error) {
 		}
 	}
 	m.past = past{unsettled: uncounted}
-	if version == metaVersion {
+	if version >= metaSettled {
 		if !m.decodeKept(&r) {
 			return corrupt("a frame is kept that is none")
 		}
 		m.past = readPast(&r)
+	}
+	if version == metaVersion && !m.decodeDue(&r) {
+		return corrupt("frames that are due are out of order")
 	}
 	if r.bad || len(r.b) != 0 {
 		return corrupt("malformed")

@@ -261,11 +261,14 @@ func (t *Topic) Resolve(name string) ([]int64, error) {
 	var frames []PartitionFrame
 	for i, p := range partitions {
 		tab, err := p.Table()
+		if errors.Is(err, ErrReopening) {
+			return nil, err
+		}
 		if err != nil {
 			return nil, fmt.Errorf("%w: %s of %s: %w", ErrUnknownCut, name, t.Name, err)
 		}
 		f := table.Frame{}
-		for _, older := range tab.Frames() {
+		for _, older := range tab.Named() {
 			if older.CutTimeMs <= n.timeMs {
 				f = older
 			}

@@ -1,5 +1,7 @@
 package keyframer
 
+import "github.com/keyframelog/keyframe/storage/table"
+
 // situation is all that a step's decision depends on. The decision is a pure function of it, so that every case can be
 // written down in a test.
 type situation struct {
@@ -25,6 +27,7 @@ type situation struct {
 	held      bool // a cut of the topic is under way: no other may come in between
 	preparing bool // its request comes next
 	request   *request
+	due       *table.Frame // a frame that a table had which is folded again, and that comes before any other; nil: none does
 
 	limits Settings
 }
@@ -64,10 +67,11 @@ const (
 
 type action struct {
 	kind      actionKind
-	end       int64 // doApply
-	cut       bool  // doFold
-	cutTimeMs int64 // doFold with cut; 0: now
-	wakeMs    int64 // doNothing: look again at this time; 0: only when something happens
+	end       int64        // doApply
+	cut       bool         // doFold
+	cutTimeMs int64        // doFold with cut; 0: now
+	due       *table.Frame // doFold with cut: the frame that is cut again
+	wakeMs    int64        // doNothing: look again at this time; 0: only when something happens
 }
 
 // decide says what a partition does next.
@@ -85,6 +89,12 @@ func decide(s *situation) action {
 
 func decideFold(s *situation) (action, bool) {
 	if s.paused {
+		return action{kind: doFold}, s.full && s.nowMs >= s.retryMs
+	}
+	if s.due != nil {
+		if s.position == s.due.Cut {
+			return action{kind: doFold, cut: true, cutTimeMs: s.due.CutTimeMs, due: s.due}, s.nowMs >= s.retryMs
+		}
 		return action{kind: doFold}, s.full && s.nowMs >= s.retryMs
 	}
 	if s.request != nil && s.position >= s.request.target {
@@ -145,6 +155,9 @@ func applyEnd(s *situation) int64 {
 	if s.paused || s.throttled || s.full || s.expiring {
 		return s.position
 	}
+	if s.due != nil { // also while it is being cut: the next one is known only then
+		return min(s.due.Cut, s.lastStable)
+	}
 	if s.request != nil {
 		return min(s.request.target, s.lastStable)
 	}
@@ -161,7 +174,7 @@ func wake(s *situation) int64 {
 		return 0 // the end of that is an event
 	case s.retryMs > s.nowMs:
 		return s.retryMs // nothing is folded before
-	case s.held || s.paused || s.since.firstMs == 0 || s.limits.IntervalMs <= 0 || s.position == s.lastCut:
+	case s.due != nil || s.held || s.paused || s.since.firstMs == 0 || s.limits.IntervalMs <= 0 || s.position == s.lastCut:
 		return 0
 	}
 	if at := s.dueMs(); at > s.nowMs {

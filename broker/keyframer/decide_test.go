@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/keyframelog/keyframe/storage/table"
 )
 
 // Every row is one situation and what is done in it.
@@ -11,6 +13,7 @@ func TestDecide(t *testing.T) {
 	limits := Settings{IntervalRecords: 100, IntervalBytes: 1000, IntervalMs: 60}
 	some := interval{records: 10, bytes: 100, firstMs: 1000}
 	ask := &request{target: 50, timeMs: 7}
+	due := &table.Frame{Cut: 50, CutTimeMs: 3}
 	for _, c := range []struct {
 		name string
 		s    situation
@@ -57,6 +60,12 @@ func TestDecide(t *testing.T) {
 		{"... while a cut of the topic is under way", situation{nowMs: 1001, position: 50, lastStable: 50, lastCut: 50, logStart: 30, held: true}, action{}},
 		{"... and a request comes: its frame has none of the rows", situation{position: 50, lastStable: 50, lastCut: 50, logStart: 30, held: true, request: ask}, action{kind: doFold, cut: true, cutTimeMs: 7}},
 		{"... which failed", situation{nowMs: 5000, position: 50, lastStable: 50, lastCut: 50, logStart: 30, retryMs: 5100}, action{wakeMs: 5100}},
+		{"a frame is due again: apply up to it", situation{nowMs: 5000, position: 40, lastStable: 60, lastCut: 30, since: some, due: due}, action{kind: doApply, end: 50}},
+		{"... cut with its time, whatever else asks for a cut", situation{nowMs: 5000, position: 50, lastStable: 60, lastCut: 30, since: some, due: due, logStart: 30, request: &request{target: 60, timeMs: 7}, held: true}, action{kind: doFold, cut: true, cutTimeMs: 3, due: due}},
+		{"... nothing else is cut before", situation{nowMs: 5000, position: 40, lastStable: 40, lastCut: 30, since: some, due: due, logStart: 30}, action{}},
+		{"... but memory asks for a fold", situation{nowMs: 5000, position: 40, lastStable: 60, lastCut: 30, since: some, due: due, full: true}, action{kind: doFold}},
+		{"... while it is cut", situation{nowMs: 5000, position: 50, lastStable: 60, lastCut: 30, due: due, folding: true}, action{}},
+		{"... which failed", situation{nowMs: 5000, position: 50, lastStable: 60, lastCut: 30, since: some, due: due, retryMs: 5100}, action{wakeMs: 5100}},
 		{"paused", situation{nowMs: 5000, position: 40, lastStable: 60, lastCut: -1, since: some, paused: true}, action{}},
 		{"paused, but memory is needed", situation{nowMs: 5000, position: 40, lastStable: 60, lastCut: -1, since: some, paused: true, full: true}, action{kind: doFold}},
 	} {

@@ -45,7 +45,9 @@
 // compared with the frame's digest. Where a row or a block is damaged, or the digest differs, the partition is not trimmed any more; it is
 // served as before. So it is where a fold, a fetch, or who else reads the rows comes upon damage first, and says so (Partition.Damaged). While its log
 // reaches back to its start, and can be read to its end, the table is dropped and folded again at once, as at a start; the frames of the damaged table go
-// with it, and Holds is told. When the log is folded as far as the newest of them was, a frame is cut. Where the log was trimmed nothing is folded
+// with it, and Holds is told. They are cut again, at the same cuts and with the same times (table.CutAgain), before any other: the names of cuts are good
+// all the while. What they were is lost with a table whose meta cannot be read, which is told; and where deltas are folded onto rows and the log start
+// has moved (see below), a frame is cut when the log is folded as far as the newest of them was. Where the log was trimmed nothing is folded
 // again, and whoever resumes is offered the newest frame that nobody found damaged (Retained.Sound).
 //
 // # The log start

@@ -27,12 +27,15 @@ func (p *Partition) startFold(a action) {
 		a.cutTimeMs = max(p.k.nowMs(), p.lastCutMs+1) // times of cuts increase, so that they can name cuts
 	}
 	if a.cut && !anew {
-		p.lastCutMs = a.cutTimeMs
+		p.lastCutMs = max(p.lastCutMs, a.cutTimeMs)
 		p.cutting, p.since = p.since, interval{}
 	}
 	p.full = false
 	p.folding = make(chan struct{})
 	start := min(p.log.Bounds().LogStart, p.live.Position())
+	if a.due != nil {
+		start = a.due.Start
+	}
 	from := p.table.Start()
 	p.expiring = a.cut && start > from
 	expiring := p.expiring
@@ -108,6 +111,7 @@ func (p *Partition) foldedLocked(fold table.Fold) {
 		return
 	}
 	p.lastCut = fold.End
+	p.passDueLocked(fold.End)
 	p.cutting = interval{}
 	p.changedLocked()
 	if p.request != nil && p.request.target == fold.End {

@@ -135,7 +135,7 @@ func (k *Keyframer) mendPartition(ctx context.Context, p *Partition) {
 	case err != nil:
 		p.tellLost("refold", err)
 		k.giveUp(p)
-	case cut > 0 && !p.topic.Settings().Paused:
+	case cut > 0 && !p.topic.Settings().Paused && !k.cutsAgain(p):
 		k.running.Go(func() { k.recut(ctx, p, cut) })
 	}
 }
@@ -191,9 +191,11 @@ func (k *Keyframer) refold(ctx context.Context, p *Partition) error {
 		if err := k.cfg.Tables.Separable(p.ordinal); err != nil {
 			return err // what can be read of the table is better than nothing
 		}
+		had := p.frames()
 		if err := k.cfg.Tables.Drop(ctx, p.ordinal); err != nil {
 			return err
 		}
+		p.cutAgain(ctx, had)
 		if err := k.cfg.Holds.Lost(p.topic.ID, p.Index); err != nil {
 			p.logger.Error("replicas that hold frames which are gone find out when they ask for them", "error", err)
 		}

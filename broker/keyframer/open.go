@@ -53,7 +53,11 @@ func (p *Partition) openTable(ctx context.Context, bounds log.Bounds) (*table.Ta
 		if !rebuildable(bounds) {
 			return nil, err
 		}
-		return p.rebuild(ctx, err.Error())
+		why := err.Error()
+		if errors.Is(err, table.ErrCorrupt) {
+			why += "; which key frames it had cannot be read: the names of cuts that were taken before are not good any more"
+		}
+		return p.rebuild(ctx, why)
 	}
 	return nil, err
 }
@@ -192,6 +196,7 @@ func (p *Partition) resume(ctx context.Context, t *table.Table) error {
 		newest := frames[len(frames)-1]
 		p.lastCut, p.lastCutMs = newest.Cut, newest.CutTimeMs
 	}
+	p.resumeDue(t)
 	cut, position := max(p.lastCut, 0), t.Position()
 	if cut == position {
 		return nil

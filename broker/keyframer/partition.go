@@ -52,8 +52,9 @@ type Partition struct {
 	full             bool          // memory wants a fold
 	retryMs          int64
 	retries          int
-	lastCut          int64 // newest frame's cut, or -1
-	lastCutMs        int64 // its time; also of one that is being cut
+	lastCut          int64         // newest frame's cut, or -1
+	lastCutMs        int64         // its time; also of one that is being cut, or is due
+	due              []table.Frame // to be cut again, ascending; see cutAgain
 	since, cutting   interval
 	held, preparing  bool // see situation
 	request          *request

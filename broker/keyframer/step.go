@@ -58,6 +58,7 @@ func (p *Partition) situation() (situation, bool) {
 	}
 	s.paused = s.limits.Paused
 	s.limits.IntervalMs = s.limits.intervalMs()
+	s.due = p.nextDueLocked(s.position)
 	p.lagLocked(&s)
 	return s, true
 }

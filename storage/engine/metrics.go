@@ -51,12 +51,9 @@ type counters struct {
 
 // listener counts. Damage is logged and left to the read that met it: Pebble's default would end the process for one
 // flipped bit.
-func (c *counters) listener(kind Kind, log *slog.Logger, now func() time.Time) *pebble.EventListener {
+func (c *counters) listener(kind Kind, name string, log *slog.Logger, now func() time.Time) *pebble.EventListener {
 	var failures repeats
-	damaged := "a file is damaged: " + damage.Advice
-	if kind == Replica {
-		damaged = "a file is damaged: what cannot be read of the copy is had anew from the log" // by its owner, as far as its policy allows
-	}
+	damaged := "a file is damaged: " + damagedAdvice(kind, name)
 	return &pebble.EventListener{
 		WriteStallBegin: func(pebble.WriteStallBeginInfo) { c.stalls.Add(1); c.stallFrom.Store(now().UnixNano()) },
 		WriteStallEnd:   func() { c.stallNs.Add(max(0, now().UnixNano()-c.stallFrom.Load())) },
@@ -82,6 +79,17 @@ func (c *counters) listener(kind Kind, log *slog.Logger, now func() time.Time) *
 		},
 		DiskSlow: func(pebble.DiskSlowInfo) { c.slowed.Add(1) }, // must not block: no logging
 	}
+}
+
+// damagedAdvice is what comes of a damaged file of a database, or is to be done. Of a table, its owner says more.
+func damagedAdvice(kind Kind, name string) string {
+	switch {
+	case kind == Replica:
+		return "what cannot be read of the copy is had anew from the log" // as far as its policy allows
+	case name == tableDir:
+		return "rows that the log still has are folded from it again, once they are read; where it has not, that is said, and what to do"
+	}
+	return damage.Advice
 }
 
 // repeats logs the first failure of a kind, and then one in failureEvery at most: on a full disk Pebble tries a flush again at once,

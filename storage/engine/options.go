@@ -163,7 +163,7 @@ func (d *Dir) baseOptions(stats *counters, name string) *pebble.Options {
 		FormatMajorVersion: formatVersion,
 		BytesPerSync:       1 << 20,
 		Logger:             pebbleLogger{d: d, log: d.cfg.Logger.With("db", name)},
-		EventListener:      stats.listener(d.cfg.Kind, d.cfg.Logger.With("db", name), d.cfg.Now),
+		EventListener:      stats.listener(d.cfg.Kind, name, d.cfg.Logger.With("db", name), d.cfg.Now),
 	}
 	for i := range o.Levels {
 		o.Levels[i].Compression = func() *sstable.CompressionProfile { return sstable.NoCompression }

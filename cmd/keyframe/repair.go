@@ -142,39 +142,13 @@ func repairNow(ctx context.Context, c *config, cfg client.Config, log *replicaLo
 		return err
 	}
 	defer func() { err = errors.Join(err, replica.Close()) }()
-	for p, end := range ends {
-		if err := replica.WaitFor(ctx, p, end); err != nil {
-			return err
-		}
+	if err := waitForEnds(ctx, replica, ends); err != nil {
+		return err
 	}
 	if err := scrubNow(ctx, replica, log); err != nil {
 		return err
 	}
-	return verifyNow(ctx, replica, log)
-}
-
-// scrubNow hashes the stored rows anew, until they are what was applied: where they are not, it waits until something has come of it. A way of
-// fetching them that failed is followed by another one.
-func scrubNow(ctx context.Context, replica *client.Replica, log *replicaLog) error {
-	for {
-		log.expectAnswers(true)
-		var rotten []int32
-		for _, v := range replica.Scrub(ctx) {
-			switch v.Outcome {
-			case client.Equal:
-			case client.Error:
-				return v.Err
-			default:
-				rotten = append(rotten, v.Partition)
-			}
-		}
-		if len(rotten) == 0 {
-			return nil
-		}
-		if !log.putRight(ctx, rotten) {
-			return fmt.Errorf("%d partition(s) %w", len(rotten), errNotEqual)
-		}
-	}
+	return verifyNow(ctx, replica, ends, log)
 }
 
 // flushed prints at once: what comes next may take a while.

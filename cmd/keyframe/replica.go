@@ -219,14 +219,8 @@ func endOffsets(ctx context.Context, c *config, do, topic string) (map[int32]int
 }
 
 func followReplica(ctx context.Context, replica *client.Replica, ends map[int32]int64, flags replicaFlags, log *replicaLog, began time.Time) error {
-	for p, end := range ends {
-		err := replica.WaitFor(ctx, p, end)
-		if err != nil && ctx.Err() == nil {
-			err = cmp.Or(replica.Err(), err) // of all that have ended by now
-		}
-		if err != nil {
-			return err
-		}
+	if err := waitForEnds(ctx, replica, ends); err != nil {
+		return err
 	}
 	log.printf("current after %s", time.Since(began).Round(time.Millisecond))
 	if flags.exit {
@@ -234,7 +228,7 @@ func followReplica(ctx context.Context, replica *client.Replica, ends map[int32]
 		if err := scrubNow(ctx, replica, log); err != nil {
 			return err
 		}
-		return verifyNow(ctx, replica, log)
+		return verifyNow(ctx, replica, ends, log)
 	}
 	ticker := time.NewTicker(flags.interval)
 	defer ticker.Stop()
@@ -246,31 +240,6 @@ func followReplica(ctx context.Context, replica *client.Replica, ends map[int32]
 		case <-log.stopped:
 			return replica.Err()
 		case <-ticker.C:
-		}
-	}
-}
-
-var errNotEqual = errors.New("are not proved equal to the log")
-
-// verifyNow compares every partition, which prints the verdicts as those at frames; only equal passes. What differs is put right first, where
-// the policy is to do so; else the keys have been named, of all partitions, when it returns.
-func verifyNow(ctx context.Context, replica *client.Replica, log *replicaLog) error {
-	for {
-		log.expectAnswers(false)
-		failed, drifted := 0, []int32(nil)
-		for _, v := range replica.Verify(ctx) {
-			if v.Outcome != client.Equal {
-				failed++
-			}
-			if v.Outcome == client.Drifted {
-				drifted = append(drifted, v.Partition)
-			}
-		}
-		if failed == 0 {
-			return nil
-		}
-		if len(drifted) == 0 || !log.putRight(ctx, drifted) {
-			return cmp.Or(replica.Err(), fmt.Errorf("%d partition(s) %w", failed, errNotEqual))
 		}
 	}
 }

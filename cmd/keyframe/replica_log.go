@@ -32,6 +32,7 @@ type replicaLog struct {
 	said    map[int32]string // the last verdict of each partition, or what failed and is tried again (of all: -1), until something else happens to it
 	answers map[int32]bool   // since expectAnswers: what came of a partition that differed; true: it is equal, or to be compared again
 	ended   map[int32]bool   // partitions that are no longer followed, from which no answer comes: all false
+	equal   map[int32]int64  // the newest offset at which a partition was equal, since anything else happened to it
 	rotten  bool             // answers are about rows that are not what was applied
 	away    bool             // the last attempt to connect failed
 	anew    map[int32]bool   // partitions that were loaded anew
@@ -47,7 +48,7 @@ type replicaOutput interface {
 func newReplicaLog(out replicaOutput, acts bool) *replicaLog {
 	return &replicaLog{
 		out: out, acts: acts, stopped: make(chan struct{}, 1), answered: make(chan struct{}, 1), said: map[int32]string{}, ended: map[int32]bool{},
-		anew: map[int32]bool{},
+		anew: map[int32]bool{}, equal: map[int32]int64{},
 	}
 }
 
@@ -96,6 +97,7 @@ func (l *replicaLog) reopened() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	clear(l.ended)
+	clear(l.equal)
 	l.answers = nil
 	for _, c := range []chan struct{}{l.stopped, l.answered} {
 		select {
@@ -164,7 +166,15 @@ func (l *replicaLog) OnBrokerConnect(broker kgo.BrokerMetadata, _ time.Duration,
 
 // verdict prints a verdict once: that at the end repeats the one at a frame that was cut there.
 func (l *replicaLog) verdict(v client.Verdict) {
-	if v.Scrub && (v.Outcome == client.Equal || l.brief) {
+	if v.Scrub && v.Outcome == client.Equal {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if l.rotten { // the rows are what was applied, whatever was wrong with them before
+			l.answerLocked(v.Partition, true)
+		}
+		return
+	}
+	if v.Scrub && l.brief {
 		return // it says nothing of the log, and there is an event
 	}
 	text := verdictText(v)
@@ -172,9 +182,28 @@ func (l *replicaLog) verdict(v client.Verdict) {
 	defer l.mu.Unlock()
 	columns, values := verdictFact(v)
 	l.sayLocked(v.Partition, text, columns, values...)
+	switch {
+	case v.Scrub:
+	case v.Outcome == client.Drifted:
+		delete(l.equal, v.Partition)
+	case v.Outcome == client.Equal:
+		l.equal[v.Partition] = max(v.At, l.equal[v.Partition])
+	}
 	if v.Outcome == client.Equal && !l.rotten {
 		l.answerLocked(v.Partition, true)
 	}
+}
+
+// provedEqual tells whether a partition, which stands at position now, is equal at or behind an end: by its last verdict or, where that could not be told, by one
+// that was told of the same state or a newer one.
+func (l *replicaLog) provedEqual(last client.Verdict, position, end int64) bool {
+	if last.Outcome == client.Equal {
+		return last.At >= end
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	at, told := l.equal[last.Partition]
+	return told && last.Outcome != client.Drifted && !errors.Is(last.Err, client.ErrCorrupt) && at >= last.At && at >= end && at <= position
 }
 
 // verdictText is a verdict on one line.
@@ -238,6 +267,7 @@ func (l *replicaLog) event(e client.Event) {
 	}
 	delete(l.said, e.Partition)
 	delete(l.said, -1)
+	delete(l.equal, e.Partition)
 	_ = l.out.fact(text, columns, values...)
 	l.mended = l.mended || e.Kind == client.Repaired || e.Kind == client.CorruptionFound
 	if e.Kind == client.Bootstrapped || e.Repair != nil && e.Repair.Method == client.ByFrame && e.Repair.Keys == 0 {

@@ -52,6 +52,7 @@ type partition struct {
 
 	lastNamed atomic.Pointer[naming] // nil: no keys that differ were named since we were equal
 	rotten    atomic.Pointer[rotten] // nil: no row is known to be rotten
+	patched   atomic.Uint64          // how often rows were put right; changed under mu
 
 	checks atomic.Int64 // comparisons that were asked for or are under way, and verdicts that are not acted upon yet
 

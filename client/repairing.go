@@ -126,7 +126,10 @@ func (p *partition) reindexed() bool {
 	if !done {
 		return false
 	}
+	p.mu.Lock()
+	p.patched.Add(1)
 	p.rotten.Store(nil)
+	p.mu.Unlock()
 	p.mend(RepairResult{Cut: s.position(), Cause: LocalCorruption, Method: ByRows}, began)
 	p.askNow()
 	return true
@@ -231,6 +234,10 @@ func (p *partition) repairAt(ctx context.Context, c *comparison, told bool) erro
 	}
 	done.Method, done.Bytes, done.RoundTrips = method, c.plane.Bytes, c.plane.Trips
 	done.Keys = int64(len(d.keys))
+	if done.Cause == LogicalDrift && done.Keys == 0 {
+		p.sane(f)
+		return nil
+	}
 	p.repaired(done, began, f)
 	return nil
 }
@@ -243,6 +250,7 @@ func (p *partition) patch(c *comparison, d findings) error {
 	if err := c.s.patch(d.puts, d.deletes, c.plane.Of.Digest); err != nil {
 		return err
 	}
+	p.patched.Add(1)
 	p.rotten.Store(nil)
 	if c.s.perRecord() || p.watched {
 		p.history.replace(p.way(d, c.s.identity(), position), position, position)
@@ -287,6 +295,19 @@ func (p *partition) repaired(done RepairResult, began time.Time, f plane.Frame) 
 	v := p.verdict(f.Cut, Equal, f.Digest, f.Digest, "", nil)
 	v.start = f.Start // rows may have left at the cut by now
 	p.tell(v)
+}
+
+// sane tells that all rows are what was applied, and the frame's, after they were looked at: what was wrong with them was put right or overwritten before.
+func (p *partition) sane(f plane.Frame) {
+	p.unmended = 0
+	p.followOn()
+	p.moved.notify()
+	p.r.changed.notify()
+	for _, scrub := range []bool{true, false} {
+		v := p.verdict(f.Cut, Equal, f.Digest, f.Digest, "", nil)
+		v.start, v.Scrub = f.Start, scrub
+		p.tell(v)
+	}
 }
 
 // mend tells what was done, and follows on.

@@ -37,12 +37,12 @@ func (p *partition) rotted(s rows, found scrubbed) {
 	p.rotten.Store(r)
 }
 
-// rottedThere is rotted of the state that is there; false: it is gone.
+// rottedThere is rotted of the state that is there; false: it is gone, or rows of it were put right since it was begun to look at them.
 func (p *partition) rottedThere(s rows, found scrubbed) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.rows() != s {
-		return false
+	if p.rows() != s || p.patched.Load() != found.patched {
+		return false // or the rows are other ones by now
 	}
 	p.rotted(s, found)
 	return true

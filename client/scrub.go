@@ -22,6 +22,7 @@ type scrubbed struct {
 	stored, kept digest.Digest // where rows are summed up
 	at           int64
 	damage       error
+	patched      uint64 // that of the partition when it was begun to look at the rows
 }
 
 // runScrub hashes the rows of one partition after the other at the configured rate, and begins anew after a pause.
@@ -52,9 +53,11 @@ func (p *partition) scrubOnce(ctx context.Context) (corrupt rows) {
 	if s == nil {
 		return nil
 	}
+	patched := p.patched.Load()
 	pass, was := s.scrubPass(), p.rotten.Load()
 	for p.rows() == s {
 		n, found, done, err := pass(scrubRows)
+		found.patched = patched
 		switch {
 		case err != nil:
 			if !errors.Is(err, ErrClosed) && !errors.Is(err, table.ErrClosed) {
@@ -79,15 +82,24 @@ func (p *partition) scrubOnce(ctx context.Context) (corrupt rows) {
 	return nil
 }
 
-// scrub hashes all rows at once, and does what the policy says if they are not what was applied.
+// scrub hashes all rows at once, and does what the policy says if they are not what was applied. Where rows were put right meanwhile, it looks again.
 func (p *partition) scrub() Verdict {
+	for {
+		patched := p.patched.Load()
+		if v := p.scrubAsOf(patched); v.Outcome != Drifted || p.patched.Load() == patched {
+			return v
+		}
+	}
+}
+
+func (p *partition) scrubAsOf(patched uint64) Verdict {
 	s, was := p.rows(), p.rotten.Load()
 	stored, kept, at, err := s.scrub()
 	switch {
 	case errors.Is(err, table.ErrCorrupt):
-		return p.corrupted(s, scrubbed{kept: kept, at: at, damage: fmt.Errorf("%w: %w", ErrCorrupt, err)})
+		return p.corrupted(s, scrubbed{kept: kept, at: at, damage: fmt.Errorf("%w: %w", ErrCorrupt, err), patched: patched})
 	case err == nil && stored != kept:
-		return p.corrupted(s, scrubbed{stored, kept, at, fmt.Errorf("%w, at offset %d: %s", ErrCorrupt, at, differs(stored, kept))})
+		return p.corrupted(s, scrubbed{stored, kept, at, fmt.Errorf("%w, at offset %d: %s", ErrCorrupt, at, differs(stored, kept)), patched})
 	}
 	v := p.verdict(at, Equal, stored, kept, "", nil)
 	if err != nil {

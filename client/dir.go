@@ -69,7 +69,10 @@ func openDirStores(cfg Config) (_ *dirStores, err error) {
 	if s.state, err = readDirState(s.fs, s.cfg.Store.dir, s.cfg.Topic); err != nil {
 		return nil, err // whose tables these are comes first
 	}
-	if err = s.openTables(); unreadable(err) {
+	if err = s.openTables(); err == nil && s.mayReplace() {
+		err = s.state.damaged()
+	}
+	if unreadable(err) {
 		err = s.setAside(err)
 	}
 	if err != nil {
@@ -103,7 +106,7 @@ func openDirReadOnly(cfg Config) (_ *dirStores, sick, err error) {
 		return nil, nil, ours(err)
 	}
 	if s.state, err = readDirState(s.fs, s.cfg.Store.dir, s.cfg.Topic); err == nil {
-		if err = s.openTables(); unreadable(err) {
+		if err = cmp.Or(s.openTables(), s.state.damaged()); unreadable(err) {
 			return s, err, nil
 		}
 	}

@@ -31,14 +31,34 @@ func damagedBeside(err error) bool {
 	return errors.As(damage.Of(err), &damaged)
 }
 
+// mayReplace tells whether the policy is to put right what is stored.
+func (s *dirStores) mayReplace() bool { return s.cfg.OnDrift == Repair || s.cfg.OnDrift == Rebootstrap }
+
+// damaged is why the tables are to be set aside although they can be opened; nil: they are not.
+func (s dirState) damaged() error {
+	if s.Damaged == "" {
+		return nil
+	}
+	return fmt.Errorf("%w: %s", table.ErrCorrupt, s.Damaged)
+}
+
+func (s *dirStores) keepDamaged(why error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	state := s.state
+	state.Damaged = why.Error()
+	return s.replaceLocked(state)
+}
+
 // setAside puts a new database in the place of one that is damaged beyond what a repair of rows could mend, unless the policy is to leave things as they
 // are. Whose state was in it stays known. The rows that can all be read of a partition are copied.
 func (s *dirStores) setAside(why error) error {
-	if policy := s.cfg.OnDrift; policy != Repair && policy != Rebootstrap {
+	if !s.mayReplace() {
 		return fmt.Errorf("%w: %w: with the policy Repair or Rebootstrap the tables are set aside, and a key frame is loaded", ErrCorrupt, why)
 	}
 	was := s.state
 	lost := was
+	lost.Damaged = ""
 	lost.Partitions = slices.Clone(was.Partitions)
 	for i := range lost.Partitions {
 		lost.Partitions[i].Lost = true

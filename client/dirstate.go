@@ -35,6 +35,8 @@ type dirState struct {
 	Topic      string         `json:"topic"`
 	Name       string         `json:"name"`
 	Partitions []dirPartition `json:"partitions"`
+	// Damaged is why nothing could be loaded beside what is damaged in the tables: who opens them next sets them aside. Empty: nothing is known of such damage.
+	Damaged string `json:"damaged,omitempty"`
 }
 
 type dirPartition struct {

@@ -156,8 +156,9 @@
 // A block of rows that cannot be read costs these rows, as said. An index that cannot be read is made anew from the rows, and nothing is received. Where
 // a file, or the database, cannot be opened as a directory is, or tables could not be written beside what is damaged, table/ is renamed to table.damaged/, in
 // place of what was set aside before. Partitions of which all rows can be read there are copied, the others load a key frame; the Event of each is
-// CorruptionFound, and the replica keeps its name. VerifyDir says so beforehand. A replica that meets such damage while it is open stops with ErrReopen. With the policies Report and Halt OpenReplica returns ErrCorrupt, and with any where
-// VERSION or replica.json is damaged, a *damage.Error: whose directory it is cannot be told.
+// CorruptionFound, and the replica keeps its name. VerifyDir says so beforehand. A replica that meets such damage while it is open stops with ErrReopen, and
+// replica.json says so: the tables are set aside as it is opened again, whether that meets the damage or not. With the policies Report and Halt OpenReplica
+// returns ErrCorrupt where the tables cannot be opened, and with any where VERSION or replica.json is damaged, a *damage.Error: whose directory it is cannot be told.
 //
 // # What it reports
 //
@@ -246,6 +247,8 @@
 //	  halted      number: the offset at which the state was found to differ from the log when that ended following (policy Halt), until it is
 //	              equal to the log there or above; may be missing: it was not
 //	  distrusted  number: up to this offset, itself included, nobody resumes to watch; may be missing: none
+//	damaged       text: why nothing could be loaded beside what is damaged, so that who opens the tables next sets them aside; may be missing: nothing is known
+//	              of such damage
 //
 // It is never torn: it is written under another name (replica.json.tmp), synced, renamed, and the directory is synced. The tables hold topic id,
 // partition, incarnation and fold too, checksummed, and are refused where they differ.

@@ -65,7 +65,7 @@ func (p *partition) establish(ctx context.Context, why restart) error {
 			return nil
 		}
 		var refused *ReplaceRefusedError
-		if errors.As(err, &refused) {
+		if errors.As(err, &refused) || errors.Is(err, ErrCorrupt) {
 			return err
 		}
 		p.failed(ctx, err)
@@ -73,7 +73,7 @@ func (p *partition) establish(ctx context.Context, why restart) error {
 			return err
 		}
 		if damagedBeside(err) {
-			return fmt.Errorf("%w: %w: %w", ErrCorrupt, err, ErrReopen)
+			return errors.Join(fmt.Errorf("%w: %w: %w", ErrCorrupt, err, ErrReopen), p.r.stores.keepDamaged(err))
 		}
 		if err := plane.Wait(ctx, p.r.cfg.Retry<<min(try, 5)); err != nil {
 			return err
@@ -255,6 +255,9 @@ func (p *partition) carryOut(ctx context.Context, a plane.Answer, have *standing
 			// What came was damaged on its way, or the state was wrong before. It is loaded again, and then judged as any state is at a frame's cut.
 			err = p.catchUp(ctx, a, s, true)
 			have.judged = err == nil
+		}
+		if ctx.Err() == nil && unreadable(err) {
+			return p.unappliedSince(ctx, have, err)
 		}
 		if err != nil && ctx.Err() == nil && useless(err) {
 			*have = standing{} // the whole frame helps

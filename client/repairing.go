@@ -59,6 +59,8 @@ func (p *partition) repair(ctx context.Context, why restart) (kept bool) {
 	p.mending.Store(true)
 	defer p.mending.Store(false)
 	if why.repair.rehash && p.reindexed() {
+		p.followOn()
+		p.askNow()
 		return true
 	}
 	if p.r.plane == nil {
@@ -130,8 +132,7 @@ func (p *partition) reindexed() bool {
 	p.patched.Add(1)
 	p.rotten.Store(nil)
 	p.mu.Unlock()
-	p.mend(RepairResult{Cut: s.position(), Cause: LocalCorruption, Method: ByRows}, began)
-	p.askNow()
+	p.tellMended(p.note(RepairResult{Cut: s.position(), Cause: LocalCorruption, Method: ByRows}, began))
 	return true
 }
 
@@ -312,12 +313,22 @@ func (p *partition) sane(f plane.Frame) {
 
 // mend tells what was done, and follows on.
 func (p *partition) mend(done RepairResult, began time.Time) {
+	done = p.note(done, began)
+	p.followOn()
+	p.tellMended(done)
+}
+
+// note notes what was done.
+func (p *partition) note(done RepairResult, began time.Time) RepairResult {
 	p.unmended = 0
 	done.Time = p.r.cfg.Now()
 	done.Duration = done.Time.Sub(began)
 	p.repairs.Add(1)
 	p.mended.Store(&done)
-	p.followOn()
+	return done
+}
+
+func (p *partition) tellMended(done RepairResult) {
 	p.moved.notify()
 	p.r.changed.notify()
 	p.log.Warn("repaired", "cut", done.Cut, "cause", done.Cause.String(), "keys", done.Keys, "method", string(done.Method), "bytes", done.Bytes,

@@ -12,6 +12,22 @@ import (
 // errNoDelta says that what changed since a position cannot be had.
 var errNoDelta = errors.New("the log cannot tell what changed since the position")
 
+// unappliedSince deals with stored rows to which what changed since could not be applied, as the policy says, and as with those to which what follows in the
+// log cannot be. ErrCorrupt: following ends.
+func (p *partition) unappliedSince(ctx context.Context, have *standing, err error) error {
+	why := p.unapplied(err)
+	p.r.event(Event{Kind: why.event, Partition: p.no, Offset: have.rows.position(), Err: why.err})
+	p.distrust(why)
+	if why.repair != nil && p.reindexed() {
+		return errAskAgain
+	}
+	if p.nameDifferences(ctx, have.rows); why.halt {
+		return why.err
+	}
+	*have = standing{} // the whole frame helps
+	return errAskAgain
+}
+
 // catchUp loads what changed since the position of s, and applies it as one: nothing is visible before the stream has come to its end and
 // the digest afterwards is the frame's; unproved: or another one. Readers have the former state until then; watchers see the changes.
 func (p *partition) catchUp(ctx context.Context, a plane.Answer, s rows, unproved bool) error {

@@ -34,6 +34,9 @@ type stores interface {
 	// again, or another has taken its place. keepHalted stores it.
 	haltedAt(partition int32) int64
 	keepHalted(partition int32, at int64) error
+	// keepDamaged stores why nothing can be loaded beside what is damaged: who opens the stores next, and may, sets the tables aside, whether opening them
+	// meets the damage or not.
+	keepDamaged(why error) error
 	close() error
 }
 
@@ -108,6 +111,7 @@ func (m *memoryStores) keepVerified(int32, []verifiedCut) error { return nil }
 func (m *memoryStores) distrusted(int32) int64                  { return 0 }
 func (m *memoryStores) haltedAt(int32) int64                    { return 0 }
 func (m *memoryStores) keepHalted(int32, int64) error           { return nil }
+func (m *memoryStores) keepDamaged(error) error                 { return nil }
 
 func (m *memoryStores) load(_ int32, fr *frame.Reader) (rows, error) {
 	t, _, err := memory.LoadFrom(fr, m.cfg)

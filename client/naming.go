@@ -149,7 +149,7 @@ func (p *partition) findDifferences(ctx context.Context, s rows, n *namer) error
 		c.start = s.logStart()
 	}
 	_, _, stale := s.digest() // else what was applied last is not stored, and what is stored is compared
-	if err := c.salvage(); err != nil {
+	if err := c.salvage(); err != nil && c.hashAll() != nil {
 		return errors.Join(stale, fmt.Errorf("%w: %w", ErrCorrupt, err))
 	}
 	v := &dirVerifier{cfg: p.r.cfg, plane: p.r.plane, name: p.r.name, differ: n.name}

@@ -213,8 +213,14 @@ func (p *partition) seek(ctx context.Context, o *repairOrder) (goOn bool, err er
 // repairAt finds what differs from the frame, at whose cut the state stands, and puts it right. told: that rows are rotten is known.
 func (p *partition) repairAt(ctx context.Context, c *comparison, told bool) error {
 	began, f := p.r.cfg.Now(), c.plane.Of
-	if err := c.rehash(); err != nil {
+	err := c.rehash()
+	if err != nil {
 		p.corruption(c.s, f.Cut, fmt.Errorf("%w: they cannot be read: %w", ErrCorrupt, err))
+		if p.reindexed() {
+			err = c.rehash()
+		}
+	}
+	if err != nil {
 		return err
 	}
 	switch n := len(c.lost); {

@@ -15,6 +15,8 @@ type unread struct {
 	of      *dirRows // nil: all can be read
 	applied map[string]appliedRow
 	named   map[string]bool // by now
+	// unindexed: all rows can be read, but not what leads to them.
+	unindexed bool
 }
 
 // appliedRow is what was applied of a row.
@@ -25,7 +27,7 @@ type appliedRow struct {
 
 // lose notes a row that cannot be read.
 func (u *unread) lose(s rows, row table.LostRow) {
-	if u.of == nil {
+	if u.applied == nil {
 		u.of, _ = s.(*dirRows)
 		u.applied, u.named = map[string]appliedRow{}, map[string]bool{}
 	}
@@ -74,6 +76,9 @@ func (c *dirCopy) salvage() (err error) {
 		c.stored.Add(row.Entry)
 		c.lose(c.rows, row)
 	})
+	if d, ok := c.rows.(*dirRows); ok && err == nil && len(d.lost.spans) > 0 {
+		c.of = d // also where the damaged blocks have superseded rows alone
+	}
 	return err
 }
 
@@ -93,13 +98,20 @@ func (v *dirVerifier) unreadIn(ctx context.Context, d DirVerdict, c *dirCopy, lo
 	d = v.nameUnread(d, c)
 	why := fmt.Errorf("%w: %d of them cannot be read: %w", ErrCorrupt, len(c.applied), err)
 	d.Cause = LocalCorruption
+	since := d.Repair
+	if d.Outcome != Drifted && since.Method != ByFrame { // else the copy is of no use, whether its rows can be read or not
+		d.Repair = v.costOfUnread(ctx, c.rows, d.start, nearest(log.frames, c.at))
+		if since.Method == ByDelta {
+			d.Repair.Bytes += since.Bytes
+		}
+	}
+	if folded, err := v.foldedOn(ctx, c, log); folded {
+		d.Repair = v.costOfWhole(ctx, log)
+	} else if err != nil {
+		d.Repair = RepairCost{}
+	}
 	if d.Outcome == Drifted {
 		return d.is(Drifted, fmt.Sprintf("%s; %d rows cannot be read", d.Reason, len(c.applied)), why)
-	}
-	since := d.Repair
-	d.Repair = v.costOfUnread(ctx, c.rows, d.start, nearest(log.frames, c.at))
-	if since.Method == ByDelta {
-		d.Repair.Bytes += since.Bytes
 	}
 	if d.Outcome != Equal {
 		why = fmt.Errorf("%w; not compared: %v, %s", why, d.Outcome, d.Reason)

@@ -210,7 +210,10 @@ func (v *dirVerifier) verdict(ctx context.Context, no int32, log logInfo) DirVer
 	d.At, d.Position, d.start = c.at, c.at, c.start
 	c.kept, _, err = s.entries(func(_ []byte, e digest.Entry) { c.stored.Add(e) })
 	if dir, ok := s.(*dirRows); err == nil && ok {
-		err = dir.t.VerifyIndex(ctx) // else no key may lead to them
+		if index := dir.t.VerifyIndex(ctx); index != nil { // else no key may lead to them
+			c.unindexed, d.Ours = true, c.stored
+			return v.unindexedIn(ctx, v.compareUntil(ctx, d, c, log), c, log, index)
+		}
 	}
 	if err != nil && c.salvage() == nil && c.of != nil {
 		d.Ours = c.stored

@@ -162,12 +162,15 @@ func (v *dirVerifier) costOfUnread(ctx context.Context, s rows, start int64, f p
 			lost++
 		}
 	})
-	if err != nil || lost == 0 {
-		return RepairCost{Method: ByFrame, Bytes: w.frame, FrameBytes: w.frame}
-	}
-	size := f.Bytes
+	size, beside := f.Bytes, false
 	if d, ok := s.(*dirRows); ok { // it has as much, whether the log has a frame now or not
-		size = d.t.Bytes()
+		size, beside = d.t.Bytes(), len(d.lost.spans) > 0
+	}
+	switch {
+	case err == nil && lost == 0 && beside: // the damaged blocks have superseded rows alone
+		return RepairCost{Method: ByRehash, FrameBytes: w.frame}
+	case err != nil || lost == 0:
+		return RepairCost{Method: ByFrame, Bytes: w.frame, FrameBytes: w.frame}
 	}
 	return RepairCost{Method: ByIndex, Keys: lost, Bytes: lost * (size/(count+lost) + w.row), FrameBytes: w.frame}
 }

@@ -266,6 +266,9 @@ func byKey(s rows, u unread, from int64) iter.Seq2[entryOfKey, error] {
 	if u.of != nil {
 		return u.of.appliedByKey(from)
 	}
+	if u.unindexed {
+		return sortedByKey(s, from)
+	}
 	return func(yield func(entryOfKey, error) bool) {
 		var h digest.Hasher
 		for row, err := range s.scan(nil, nil) {

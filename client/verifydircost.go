@@ -148,7 +148,8 @@ func (c *carried) costOfOthers(cost RepairCost, f plane.Frame, w wireCost) Repai
 	return cost
 }
 
-// costOfUnread estimates what it takes to bring back rows that cannot be read, but for those below start, which have left the log: the whole key frame, unless it is known which they are.
+// costOfUnread estimates what it takes to bring back rows that cannot be read, but for those below start, which have left the log: the whole key frame,
+// unless it is known which they are.
 func (v *dirVerifier) costOfUnread(ctx context.Context, s rows, start int64, f plane.Frame) RepairCost {
 	w := v.wire(ctx, f)
 	if d, ok := s.(*dirRows); ok {

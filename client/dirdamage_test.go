@@ -123,8 +123,8 @@ func (g *damagedRig) requireWhole() {
 	}
 }
 
-// followed opens the directory of a case, follows the log to its end, and has what a scrub finds repaired. It returns what was repaired, and what was told as the directory was
-// opened.
+// followed opens the directory of a case, follows the log to its end, and has what a scrub finds repaired. It returns what was repaired, and what was told as
+// the directory was opened.
 func (g *damagedRig) followed() (repairs []RepairResult, aside []error) {
 	g.open()
 	g.wait()

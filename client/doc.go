@@ -122,8 +122,8 @@
 // Whatever the policy, the keys that differ are named, all of them: what names them is a log. Of a row on disk that cannot be read the index has what was
 // applied (Difference.Applied), and that is compared with the log as the others are: so a key that has drifted is told from one whose row has rotted,
 // and nothing is said of the log's row that the log has not said; of one that the log start has passed (Difference.Expired) it has none. The partition
-// stands still meanwhile, and nobody else waits for who logs slowly. Where nothing is repaired they are found as VerifyDir finds them, at the position, without a key frame there, and
-// also while the broker repairs nobody: once, until other keys differ, or other rows of theirs (KeysNamed).
+// stands still meanwhile, and nobody else waits for who logs slowly. Where nothing is repaired they are found as VerifyDir finds them, at the position, without
+// a key frame there, and also while the broker repairs nobody: once, until other keys differ, or other rows of theirs (KeysNamed).
 //
 // With the policy Halt a partition that differs is no longer followed, at once; the Event Stopped, and what waits for its end, comes once nothing is due in
 // any other partition: every one has been compared at the key frames that are known when it halts, for which the log is asked, or has halted itself. So who
@@ -158,7 +158,8 @@
 // place of what was set aside before. Partitions of which all rows can be read there are copied, the others load a key frame; the Event of each is
 // CorruptionFound, and the replica keeps its name. VerifyDir says so beforehand. A replica that meets such damage while it is open stops with ErrReopen, and
 // replica.json says so: the tables are set aside as it is opened again, whether that meets the damage or not. With the policies Report and Halt OpenReplica
-// returns ErrCorrupt where the tables cannot be opened, and with any where VERSION or replica.json is damaged, a *damage.Error: whose directory it is cannot be told.
+// returns ErrCorrupt where the tables cannot be opened, and with any where VERSION or replica.json is damaged, a *damage.Error: whose directory it is cannot be
+// told.
 //
 // # What it reports
 //
@@ -176,9 +177,9 @@
 // else the Policy says (Report reports it once). In memory the rows are summed up and the sum compared; on disk each row is compared with its index entry.
 // The digest that is compared with the log is kept beside the rows. So once rows are known to be corrupt, a comparison that finds it equal is the verdict
 // error, with ErrCorrupt, until they were repaired, another state took their place, or all rows, hashed anew, are what was applied. In memory a row that is
-// overwritten goes out of the digest as it is then: so what differs may be what was corrupt, and is that verdict too, also where other keys have drifted, until the
-// log has overwritten all that was corrupt. With the policy Report the keys are named all the same, corrupt ones and others, at the next comparison and again
-// whenever what is between the rows, hashed anew, and the log is another (KeysNamed, without DriftFound). Once the log has overwritten what was corrupt
+// overwritten goes out of the digest as it is then: so what differs may be what was corrupt, and is that verdict too, also where other keys have drifted, until
+// the log has overwritten all that was corrupt. With the policy Report the keys are named all the same, corrupt ones and others, at the next comparison and
+// again whenever what is between the rows, hashed anew, and the log is another (KeysNamed, without DriftFound). Once the log has overwritten what was corrupt
 // the rows, going by how they were hashed anew, have the log's digest, and are equal. That they are corrupt is known as long as the replica is open.
 //
 // # What a producer has said

@@ -125,8 +125,8 @@ func TestRottenRowsAreNotEqualOnceCaughtUp(t *testing.T) {
 	require.Equal(t, before, now, "nothing was verified since")
 }
 
-// Once the log has overwritten all that was rotten, the rows are the log's: the next comparison says so, and so does every one from then on, a scrub too. As long as
-// it has overwritten some, what differs may be the others: that is no drift.
+// Once the log has overwritten all that was rotten, the rows are the log's: the next comparison says so, and so does every one from then on, a scrub too. As
+// long as it has overwritten some, what differs may be the others: that is no drift.
 func TestRottenRowsAreOverwritten(t *testing.T) {
 	for name, overwrite := range map[string][]string{
 		"values": {"a", "new", "b", "new"}, "deletions": {"a", "-", "b", "-"}, "what is the same": {"a", "123456", "b", "2"},
@@ -311,8 +311,8 @@ func TestUnreadableRowsAreNotEqual(t *testing.T) {
 	g.requireRotten()
 }
 
-// A row that is known to be rotten, and stays, hides no drift of other keys: they are named, once, at a key frame and beside one, and again when others differ. What
-// is rotten alone is named once.
+// A row that is known to be rotten, and stays, hides no drift of other keys: they are named, once, at a key frame and beside one, and again when others differ.
+// What is rotten alone is named once.
 func TestDriftBesideRottenRowsIsNamed(t *testing.T) {
 	for name, frame := range map[string]bool{"at a frame": true, "beside one": false} {
 		t.Run(name, func(t *testing.T) {

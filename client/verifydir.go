@@ -14,17 +14,18 @@ import (
 
 // DirVerdict is how the copy of one partition in a directory stands to the log.
 type DirVerdict struct {
-	// Verdict is about the stored rows, hashed anew: Ours is their digest, those that cannot be read in it as they were applied. At is where they were compared: their position, or, where that is no
-	// longer in the log, the cut of a key frame above it, up to which they were taken by what has changed since. Its Reason says so.
+	// Verdict is about the stored rows, hashed anew: Ours is their digest, those that cannot be read in it as they were applied. At is where they were compared:
+	// their position, or, where that is no longer in the log, the cut of a key frame above it, up to which they were taken by what has changed since. Its Reason
+	// says so.
 	Verdict
 	// Position is where the directory goes on: everything below it is applied.
 	Position int64
 	// Cause tells of what differs, and of rows that cannot be read (an Outcome of Error), whether the rows are those that were applied; 0: nothing is
 	// wrong with them.
 	Cause Cause
-	// Differs are the keys that differ at At, and those of rows that cannot be read, by key, also where the log start has passed them: all of them, unless Unnamed says why they could not be found out,
-	// or the Outcome is Error; then those alone that cannot be read. The rows here with these replaced have the log's digest. Their size bounds the memory that
-	// it takes.
+	// Differs are the keys that differ at At, and those of rows that cannot be read, by key, also where the log start has passed them: all of them, unless Unnamed
+	// says why they could not be found out, or the Outcome is Error; then those alone that cannot be read. The rows here with these replaced have the log's
+	// digest. Their size bounds the memory that it takes.
 	Differs []Difference
 	Unnamed error
 	// Repair is what it would cost to make the rows the log's, closely by VerifyDirCosts. A zero Method: it is not known, or there is nothing to repair.

@@ -271,7 +271,8 @@ func TestVerifyDirKeepsWhatDiffersAlone(t *testing.T) {
 	require.Equal(t, map[string]bool{"a": true, "b": false}, over)
 }
 
-// A key that differs is found at the cost of the difference; the first blocks of a key frame are loaded for who is to know what a repair takes, and for nobody else.
+// A key that differs is found at the cost of the difference; the first blocks of a key frame are loaded for who is to know what a repair takes, and for nobody
+// else.
 func TestVerifyDirLoadsNoFrameToFindAKey(t *testing.T) {
 	g := newDirRig(t, fold.LastValue)
 	kv := make([]string, 0, 20_000)

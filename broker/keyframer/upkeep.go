@@ -31,8 +31,8 @@ const (
 	settleRetryMaxMs = 10 * 60 * 1000
 )
 
-// maintain does one step of upkeep: move the log start, thin a frame, trim to a frame, settle what was superseded, expire tombstones. It runs in one worker at a time, of
-// all partitions.
+// maintain does one step of upkeep: move the log start, thin a frame, trim to a frame, settle what was superseded, expire tombstones. It runs in one worker at
+// a time, of all partitions.
 func (p *Partition) maintain(ctx context.Context) (again bool, wakeMs int64) {
 	p.mu.Lock()
 	ok := p.errLocked() == nil
@@ -124,8 +124,8 @@ func (p *Partition) thin(ctx context.Context, cut int64) error {
 	return nil
 }
 
-// settle keeps the newest frame readable at the cost of its rows, if that is due. It reads and writes much, so where it fails it waits longer each time, and nothing
-// else waits for it.
+// settle keeps the newest frame readable at the cost of its rows, if that is due. It reads and writes much, so where it fails it waits longer each time, and
+// nothing else waits for it.
 func (p *Partition) settle(ctx context.Context, nowMs int64) (done bool, againMs int64, err error) {
 	k := &p.keep
 	if !p.table.SettleDue() {
@@ -167,7 +167,8 @@ func (p *Partition) holdings(ctx context.Context) (h holdings, err error) {
 	return h, nil
 }
 
-// trim moves the delta start offset to the frame at cut, unless that is held by the time the frame has been read back. The order is what makes it safe, see the package doc.
+// trim moves the delta start offset to the frame at cut, unless that is held by the time the frame has been read back. The order is what makes it safe, see the
+// package doc.
 func (p *Partition) trim(ctx context.Context, cut int64) error {
 	start := p.k.cfg.Now()
 	if _, err := p.table.Verify(ctx, cut); err != nil {

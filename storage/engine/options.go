@@ -102,8 +102,8 @@ func (d *Dir) open(name string, opts *pebble.Options) (*pebble.DB, error) {
 // logOptions: batches are large, written once in offset order and dropped from the front. Values go to blob files, so that
 // compaction moves keys only (write amplification 2 instead of 6), and nothing is compressed: batches are already, by
 // their producers. Pebble counts the blobs that a table refers to as its size, so tables and levels are four times as large as
-// where tables have the values: a table of 64 MiB so counted was a file of 2 KB, and compactions made four of them for each flush. The value separation numbers and the range delete delay are what gives space back after a trim; the
-// Compact that belongs to them is package log's.
+// where tables have the values: a table of 64 MiB so counted was a file of 2 KB, and compactions made four of them for each flush. The value separation numbers
+// and the range delete delay are what gives space back after a trim; the Compact that belongs to them is package log's.
 func (d *Dir) logOptions() *pebble.Options {
 	o := d.baseOptions(&d.logStats, "log")
 	o.FS = newBlobFS(o.FS, d.cfg.Logger.With("db", "log"), o.EventListener.DataCorruption) // a pointer: Pebble compares file systems

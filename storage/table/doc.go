@@ -17,11 +17,11 @@
 // below N. Rows whose last delta lies in [c, N) are the same scan from c.
 //
 // So that a scan does not pass by all that was ever superseded, Settle takes that out of its way, up to a cut P, once it is an eighth of the table, and
-// also what came and went above P. What the vectors list is noted in segments, which describe ranges of rows: that no frame shows it (it is gone), or the newest retained cut that may show it,
-// the one below the end of the fold that superseded it (it is settled). A segment that is half dead is rewritten: what lives stays, what is settled moves
-// to TablePast, under its offset and that cut. So the rows of the frame at N are those below N in TableRows, less what the segments name by cuts below
-// N and what the vectors up to N list; and, for N below P, those in TablePast below N that are named by N or a cut above. The newest frame is read at the
-// cost of no more than two rows for each that it shows, and an eighth, whatever the history.
+// also what came and went above P. What the vectors list is noted in segments, which describe ranges of rows: that no frame shows it (it is gone), or the
+// newest retained cut that may show it, the one below the end of the fold that superseded it (it is settled). A segment that is half dead is rewritten: what
+// lives stays, what is settled moves to TablePast, under its offset and that cut. So the rows of the frame at N are those below N in TableRows, less what the
+// segments name by cuts below N and what the vectors up to N list; and, for N below P, those in TablePast below N that are named by N or a cut above. The
+// newest frame is read at the cost of no more than two rows for each that it shows, and an eighth, whatever the history.
 //
 // A row is named by a cut G when no cut between G and the end of the fold is retained, and none will be. So it makes no difference when the frame at G
 // is thinned: any frame that is left lies at or below G, and shows the row if that lies below it, or above the fold. Rows that no frame shows any more for

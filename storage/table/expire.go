@@ -12,8 +12,8 @@ import (
 )
 
 // ExpireTombstones removes the tombstones whose deltas were given up (by Trim) before beforeMs, ms since the epoch, and moves the
-// horizon past them. It returns how many rows went; Settle may be due then, to give back their space. Tombstones above the oldest frame never expire: frames between hang on their
-// index entries.
+// horizon past them. It returns how many rows went; Settle may be due then, to give back their space. Tombstones above the oldest frame never expire: frames
+// between hang on their index entries.
 func (t *Table) ExpireTombstones(ctx context.Context, beforeMs int64) (removed int, err error) {
 	return t.ExpireBelow(ctx, t.Expirable(beforeMs))
 }

@@ -10,8 +10,9 @@ import (
 	"github.com/keyframelog/keyframe/storage/keys"
 )
 
-// rewriter replaces the rows of a run of segments by those that live, with one Ingest that removes what was there (see sink.remove): settled rows that somebody still needs go to TablePast,
-// and the run becomes one segment. The rows are the only copy there is: one that cannot be read, or is not there, ends it before anything is removed.
+// rewriter replaces the rows of a run of segments by those that live, with one Ingest that removes what was there (see sink.remove): settled rows that somebody
+// still needs go to TablePast, and the run becomes one segment. The rows are the only copy there is: one that cannot be read, or is not there, ends it before
+// anything is removed.
 type rewriter struct {
 	t       *Table
 	m       *meta

@@ -77,9 +77,16 @@ func (m measured) kept() bool {
 	return !slices.ContainsFunc(m.Lines, func(l line) bool { return !l.kept() })
 }
 
+func (m measured) pairs() string {
+	if m.Pairs == 1 {
+		return "1 pair"
+	}
+	return fmt.Sprintf("%d pairs", m.Pairs)
+}
+
 func (m measured) print(to io.Writer) {
 	out := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(out, "%s (%d pairs)\t%s\t%s\ttimes better\tfrom, to\taim\t\n", m.Title, m.Pairs, m.A.Name, m.B.Name)
+	fmt.Fprintf(out, "%s (%s)\t%s\t%s\ttimes better\tfrom, to\taim\t\n", m.Title, m.pairs(), m.A.Name, m.B.Name)
 	for _, l := range m.Lines {
 		fmt.Fprintf(out, "  %s\t%s %s\t%s %s\t%s\t%s, %s\t%s\t%s\n", l.Figure, report.Quantity(l.A.Median), l.Unit, report.Quantity(l.B.Median), l.Unit,
 			report.Ratio(l.Times.Median), report.Ratio(l.Times.Min), report.Ratio(l.Times.Max), l.aim(), l.verdict())
@@ -166,7 +173,7 @@ func (t *table) markdown() string {
 		for i, l := range m.Lines {
 			title, when := "", ""
 			if i == 0 {
-				title, when = m.Title, fmt.Sprintf("%s, %d pairs, %s", m.Date, m.Pairs, m.B.Name)
+				title, when = m.Title, fmt.Sprintf("%s, %s, %s", m.Date, m.pairs(), m.B.Name)
 			}
 			aim := l.aim()
 			if !l.kept() {

@@ -36,9 +36,9 @@ type LostRow struct {
 }
 
 // Salvage visits the live rows at Position in offset order, as View.Offsets does, and passes by those that lie in damaged blocks: it returns the
-// spans in which they were, ascending, for Patch. A span begins behind a row that was visited, and ends before one. So it may have a few rows
-// that could be read: where a block ends is estimated by what the index says of the rows in it. lost is called for each live row in a span, in
-// key order, when the others were visited. known are spans of the same rows that an earlier call returned, which are not tried again.
+// spans in which they were, ascending, for Patch. A span begins behind a row that was visited, and ends before one. No live row beside a damaged
+// block is in it, unless another such block follows within what the index says of the rows that one block can have. lost is called for each live row
+// in a span, in key order, when the others were visited. known are spans of the same rows that an earlier call returned, which are not tried again.
 //
 // The error is ErrCorrupt where that does not help: the index (which is read to its end), the segments or the head of a file are damaged, or too
 // many blocks. visit and lost
@@ -64,7 +64,11 @@ type salvager struct {
 }
 
 // place is where the index says that a row is, and what it takes there at least.
-type place struct{ offset, bytes int64 }
+type place struct {
+	offset int64
+	bytes  uint32
+	live   bool
+}
 
 func (s *salvager) run(visit func(*frame.Row) error) error {
 	last := int64(-1) // row that was visited
@@ -103,16 +107,21 @@ func (s *salvager) past(from int64) (to int64, err error) {
 			return 0, err
 		}
 	}
-	it, err := s.v.clone(nil, nil)
+	it, err := s.v.space(keys.TableRows)
 	if err != nil {
 		return 0, err
 	}
-	defer func() { err = damage.Join(err, it.Close()) }()
-	i, _ := slices.BinarySearchFunc(s.places, from, func(p place, o int64) int { return cmp.Compare(p.offset, o) })
+	defer func() {
+		if cerr := it.Close(); !pebble.IsCorruptionError(cerr) { // it repeats what the last row said that was tried
+			err = damage.Join(err, cerr)
+		}
+	}()
+	first, _ := slices.BinarySearchFunc(s.places, from, func(p place, o int64) int { return cmp.Compare(p.offset, o) })
+	i := first
 	for run := 0; run < damagedRun && s.damaged < damagedMax; run++ {
 		s.damaged++
 		for size := int64(0); i < len(s.places) && size < s.v.t.db.blockMax(); i++ {
-			size += s.places[i].bytes
+			size += int64(s.places[i].bytes)
 		}
 		to = s.v.f.Cut
 		if i < len(s.places) {
@@ -128,11 +137,38 @@ func (s *salvager) past(from int64) (to int64, err error) {
 			}
 		case !there && i < len(s.places):
 			return 0, &CorruptError{Ordinal: s.v.t.ordinal, What: "row", Offset: to, Why: "missing"}
+		case len(s.spans) > 0 && s.spans[len(s.spans)-1].To == from:
+			return to, nil // the row there could be found, and not be visited: it is no block of rows that is damaged
 		default:
-			return to, nil
+			return s.nearest(it, s.places[first:i], to)
 		}
 	}
 	return 0, fmt.Errorf("%w: %d blocks cannot be read, and more may be damaged", ErrCorrupt, s.damaged)
+}
+
+// nearest goes down from where rows can be read again, while live ones can: superseded rows, whose size the index does not know, may fill most of
+// the damaged block, and blocks behind it. Only the last row that it tries cannot be read, since to find that out takes long. Tombstones do not
+// count: they were not visited, and may lie before the block.
+func (s *salvager) nearest(it *pebble.Iterator, places []place, to int64) (int64, error) {
+	for _, p := range slices.Backward(places) {
+		if !p.live {
+			continue
+		}
+		k := s.v.rowsKey(p.offset)
+		there := it.SeekGE(k) && bytes.Equal(it.Key(), k)
+		err := it.Error()
+		if there {
+			_, err = it.ValueAndErr()
+		}
+		if err != nil && !pebble.IsCorruptionError(err) {
+			return 0, err
+		}
+		if err != nil || !there {
+			break
+		}
+		to = p.offset
+	}
+	return to, nil
 }
 
 // blockMax is how large a block of rows is at most; one row alone may be larger.
@@ -164,7 +200,7 @@ func (v *View) eachEntry(visit func(key []byte, e *entry) error) (err error) {
 
 func (v *View) places() (list []place, err error) {
 	err = v.eachEntry(func(key []byte, e *entry) error {
-		list = append(list, place{e.offset, int64(len(key)) + int64(e.valueLen) + lostOverhead})
+		list = append(list, place{e.offset, uint32(len(key)) + e.valueLen + lostOverhead, !e.tombstone})
 		return nil
 	})
 	slices.SortFunc(list, func(a, b place) int { return cmp.Compare(a.offset, b.offset) })

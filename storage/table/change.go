@@ -37,7 +37,9 @@ type Fold struct {
 	// there. It counts only where a frame is cut, and never moves back. Where there is a frame at End already, it is superseded by one with
 	// this start, and the same time. Where very many rows would leave at once, those at the lowest offsets do: Table.Start tells how far it
 	// came.
-	Start   int64
+	Start int64
+	// Unread lets rows leave that cannot be read, by what the index has of them. Else they are the error.
+	Unread  bool
 	Skipped Rejects // deltas below End that were skipped before they came here
 	// Expect, if not nil, is what the table's digest must be afterwards; if it is not, nothing is committed and the error is
 	// ErrDigest.

@@ -2,7 +2,9 @@ package table
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -48,7 +50,11 @@ func (j *job) beginExpiry(ctx context.Context) error {
 		return nil
 	}
 	j.expiry.start = f.Start
-	if err := j.collectExpired(ctx); err != nil {
+	err := j.collectExpired(ctx)
+	if f.Unread && (pebble.IsCorruptionError(err) || errors.Is(err, ErrCorrupt)) {
+		err = j.collectIndexed()
+	}
+	if err != nil {
 		return fmt.Errorf("rows below %d: %w", f.Start, err)
 	}
 	if j.next.start = j.expiry.start; j.next.start > j.old.start {
@@ -58,7 +64,6 @@ func (j *job) beginExpiry(ctx context.Context) error {
 	if len(j.expiry.rows) == 0 {
 		return nil
 	}
-	var err error
 	if j.expiry.it, err = iterate(j.t.db.cfg.DB, keys.TableIndex, j.t.ordinal); err != nil {
 		return err
 	}
@@ -144,6 +149,43 @@ func (j *job) collectExpired(ctx context.Context) (err error) {
 		held += len(row.Key) + expiredBytes
 	}
 	return damage.Of(it.Error())
+}
+
+// collectIndexed is collectExpired by the index. Memory: 16 bytes a row beside the keys.
+func (j *job) collectIndexed() (err error) {
+	v, err := j.t.View(Current)
+	if err != nil {
+		return err
+	}
+	defer func() { err = damage.Join(err, v.Close()) }()
+	upper := min(j.f.Start, j.old.position)
+	type leaving struct{ offset, bytes int64 }
+	var list []leaving
+	err = v.eachEntry(func(key []byte, e *entry) error {
+		if e.offset < upper {
+			list = append(list, leaving{e.offset, int64(len(key)) + expiredBytes})
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	slices.SortFunc(list, func(a, b leaving) int { return cmp.Compare(a.offset, b.offset) })
+	held := int64(0)
+	for _, p := range list {
+		if held > int64(j.t.db.sizes.expiryBytes) {
+			upper, j.expiry.start = p.offset, p.offset
+			break
+		}
+		held += p.bytes
+	}
+	j.expiry.rows = nil
+	return v.eachEntry(func(key []byte, e *entry) error {
+		if e.offset < upper {
+			j.expiry.rows = append(j.expiry.rows, tombstone{e.offset, slices.Clone(key)})
+		}
+		return nil
+	})
 }
 
 // moveStart notes a move; of several at one cut the last.

@@ -135,7 +135,7 @@ func (p *partition) comparePendingLocked(s rows) (Verdict, error) {
 	p.compared = max(p.compared, f.Cut)
 	expires := f.Start > p.start.Load() && s.position() == f.Cut
 	if expires {
-		stale, without, err := foldedOnLocked(s, f)
+		stale, without, err := p.foldedOnLocked(s, f)
 		if stale {
 			p.restartLocked(outOfRangeAt(f))
 			return p.verdict(f.Cut, Inconclusive, without, f.Digest, "the log start moved: rows expired", nil), nil

@@ -10,7 +10,7 @@ import (
 // of the frame afterwards is not asked.
 func (p *partition) consolidate(s rows, fr *frame.Reader, unproved bool) error {
 	h := fr.Header()
-	err := s.consolidate(fr, unproved, func(apply func(memory.Changed) error) error {
+	err := s.consolidate(fr, unproved, p.rot() != nil, func(apply func(memory.Changed) error) error {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		return p.consolidateLocked(s, h, apply)

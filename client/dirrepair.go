@@ -2,6 +2,7 @@ package client
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,7 +21,7 @@ import (
 var errTwoCommits = errors.New("two commits of a partition at once")
 
 // consolidate is one commit, in which the rows that the log start has passed leave too.
-func (d *dirRows) consolidate(fr *frame.Reader, unproved bool, within func(apply func(memory.Changed) error) error) error {
+func (d *dirRows) consolidate(fr *frame.Reader, unproved, unread bool, within func(apply func(memory.Changed) error) error) error {
 	if err := d.commit(); err != nil {
 		return err
 	}
@@ -47,7 +48,7 @@ func (d *dirRows) consolidate(fr *frame.Reader, unproved bool, within func(apply
 	if unproved {
 		want = nil
 	}
-	return inside(within, func(changed memory.Changed) error { return d.commitSince(h, want, rows, changed) })
+	return inside(within, func(changed memory.Changed) error { return d.commitSince(h, want, rows, unread, changed) })
 }
 
 // readSince reads a consolidated delta, in offset order. Memory: its size.
@@ -80,7 +81,7 @@ func eachSince(fr *frame.Reader, visit func(frame.Row)) error {
 	}
 }
 
-func (d *dirRows) commitSince(h frame.Header, want *digest.Digest, rows []frame.Row, changed memory.Changed) error {
+func (d *dirRows) commitSince(h frame.Header, want *digest.Digest, rows []frame.Row, unread bool, changed memory.Changed) error {
 	changes := make([]table.Change, len(rows))
 	for i := range rows {
 		row := &rows[i]
@@ -99,7 +100,7 @@ func (d *dirRows) commitSince(h frame.Header, want *digest.Digest, rows []frame.
 	var gone []frame.Row
 	var err error
 	if changed != nil && h.Start > d.t.Start() {
-		if gone, err = d.expiring(h.Start, changes); err != nil {
+		if gone, err = d.expiring(h.Start, unread, changes); err != nil {
 			return err
 		}
 	}
@@ -107,7 +108,7 @@ func (d *dirRows) commitSince(h frame.Header, want *digest.Digest, rows []frame.
 	if !ok {
 		return errTwoCommits
 	}
-	f.Expect = want
+	f.Expect, f.Unread = want, unread
 	ctx := context.Background() // a commit under way is finished
 	err = d.s.db.Commit(ctx, []table.Fold{f})
 	finish(err)
@@ -124,19 +125,23 @@ func (d *dirRows) commitSince(h frame.Header, want *digest.Digest, rows []frame.
 		}
 	}
 	if f.Cut {
-		return d.t.Trim(ctx, f.End)
+		return d.trimmed(f.End, unread)
 	}
 	return nil
 }
 
-// expiring lists the rows below a log start whose keys are not among sorted changes.
-func (d *dirRows) expiring(start int64, changes []table.Change) (gone []frame.Row, err error) {
+// expiring lists the rows below a log start whose keys are not among sorted changes, in offset order. unread is that of leaving.
+func (d *dirRows) expiring(start int64, unread bool, changes []table.Change) (gone []frame.Row, err error) {
 	v, err := d.t.View(table.Current)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = damage.Join(err, v.Close()) }()
-	for row, err := range v.Offsets(0, false) {
+	rows := v.Offsets(0, false)
+	if unread {
+		rows = d.leaving(start, true)
+	}
+	for row, err := range rows {
 		if err != nil {
 			return nil, err
 		}
@@ -148,6 +153,7 @@ func (d *dirRows) expiring(start int64, changes []table.Change) (gone []frame.Ro
 			gone = append(gone, kept(row))
 		}
 	}
+	slices.SortFunc(gone, func(a, b frame.Row) int { return cmp.Compare(a.Offset, b.Offset) })
 	return gone, nil
 }
 
@@ -260,21 +266,8 @@ func (d *dirRows) salvageFrom(from int64, visit func(key []byte, e digest.Entry)
 // appliedByKey yields what was applied of each row whose last delta lies at an offset or above, by key, as the index has it: no row is read.
 func (d *dirRows) appliedByKey(from int64) iter.Seq2[entryOfKey, error] {
 	return func(yield func(entryOfKey, error) bool) {
-		if err := d.s.gate.enter(); err != nil {
-			yield(entryOfKey{}, err)
-			return
-		}
-		defer d.s.gate.leave()
-		all := []table.Span{{From: 0, To: d.t.Position()}} // as if none could be read
-		stopped := false
-		_, _, err := d.t.Salvage(all, nil, func(row table.LostRow) error {
-			if stopped = row.Offset >= from && !yield(entryOfKey{row.Key, row.Entry}, nil); stopped || d.s.gate.closing.Load() {
-				return ErrClosed
-			}
-			return nil
+		d.yieldApplied(func(row *table.LostRow, err error) bool {
+			return err == nil && row.Offset < from || yield(entryOfKey{row.Key, row.Entry}, err)
 		})
-		if err != nil && !stopped {
-			yield(entryOfKey{}, err)
-		}
 	}
 }

@@ -81,15 +81,10 @@ func (d *dirRows) commit() error {
 }
 
 // expire commits what is applied together with the log start, at a cut; at the newest where nothing was applied since.
-func (d *dirRows) expire(start int64, gone func(frame.Row)) error {
+func (d *dirRows) expire(start int64, unread bool, gone func(frame.Row)) error {
 	if gone != nil {
-		for row, err := range d.all() {
-			if err != nil {
-				return err
-			}
-			if row.Offset < start {
-				gone(row)
-			}
+		if err := d.tellLeaving(start, unread, gone); err != nil {
+			return err
 		}
 	}
 	if err := d.s.gate.enter(); err != nil {
@@ -103,18 +98,28 @@ func (d *dirRows) expire(start int64, gone func(frame.Row)) error {
 		if !ok {
 			return errors.New("two commits of a partition at once")
 		}
+		f.Unread = unread
 		ctx := context.Background() // a commit under way is finished
 		err := d.s.db.Commit(ctx, []table.Fold{f})
 		finish(err)
 		d.committed = d.s.cfg.Now()
 		if err == nil {
-			err = d.t.Trim(ctx, f.End)
+			err = d.trimmed(f.End, unread)
 		}
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// trimmed gives up the past below a cut; unread: what cannot be read is left as it is.
+func (d *dirRows) trimmed(cut int64, unread bool) error {
+	err := d.t.Trim(context.Background(), cut)
+	if unread && unreadable(err) {
+		return nil
+	}
+	return err
 }
 
 func (d *dirRows) logStart() int64 { return d.t.Start() }

@@ -133,6 +133,9 @@ func (p *partition) become(ctx context.Context, have *standing) error {
 		have.judged = false
 		p.compareWith(*a.Frame)
 	}
+	if a.Kind == state.Answer_ANSWER_DELTA {
+		p.repairRot()
+	}
 	if p.holds() {
 		return nil
 	}

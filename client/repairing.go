@@ -213,6 +213,7 @@ func (p *partition) seek(ctx context.Context, o *repairOrder) (goOn bool, err er
 // repairAt finds what differs from the frame, at whose cut the state stands, and puts it right. told: that rows are rotten is known.
 func (p *partition) repairAt(ctx context.Context, c *comparison, told bool) error {
 	began, f := p.r.cfg.Now(), c.plane.Of
+	told = told || p.rot() != nil
 	err := c.rehash()
 	if err != nil {
 		p.corruption(c.s, f.Cut, fmt.Errorf("%w: they cannot be read: %w", ErrCorrupt, err))

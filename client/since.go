@@ -15,10 +15,13 @@ var errNoDelta = errors.New("the log cannot tell what changed since the position
 // unappliedSince deals with stored rows to which what changed since could not be applied, as the policy says, and as with those to which what follows in the
 // log cannot be. ErrCorrupt: following ends.
 func (p *partition) unappliedSince(ctx context.Context, have *standing, err error) error {
+	was := p.rot()
 	why := p.unapplied(err)
-	p.r.event(Event{Kind: why.event, Partition: p.no, Offset: have.rows.position(), Err: why.err})
+	if was == nil { // else it has been told
+		p.r.event(Event{Kind: why.event, Partition: p.no, Offset: have.rows.position(), Err: why.err})
+	}
 	p.distrust(why)
-	if why.repair != nil && p.reindexed() {
+	if why.repair != nil && (p.reindexed() || was == nil) { // known now, rows that leave need not be read
 		return errAskAgain
 	}
 	if p.nameDifferences(ctx, have.rows); why.halt {
@@ -26,6 +29,13 @@ func (p *partition) unappliedSince(ctx context.Context, have *standing, err erro
 	}
 	*have = standing{} // the whole frame helps
 	return errAskAgain
+}
+
+// repairRot has rows put right that are known to be rotten, where that is the policy. They have been told of.
+func (p *partition) repairRot() {
+	if err := p.rot(); err != nil && p.r.cfg.OnDrift == Repair {
+		p.restartWith(restart{err: err, repair: &repairOrder{rehash: true}})
+	}
 }
 
 // catchUp loads what changed since the position of s, and applies it as one: nothing is visible before the stream has come to its end and

@@ -54,12 +54,13 @@ type rows interface {
 	// in offset order; see memory.Applied. It may be nil. perRecord: with the digest after each record; else with none, and each key
 	// once.
 	apply(records []batch.Record, next int64, epoch int32, changed memory.Applied) error
-	// expire removes the rows whose last delta lies below a log start, at the position; gone, if not nil, is called for each.
-	expire(start int64, gone func(frame.Row)) error
+	// expire removes the rows whose last delta lies below a log start, at the position; gone, if not nil, is called for each. unread: also those that
+	// cannot be read, by what is known of them; else these are the error.
+	expire(start int64, unread bool, gone func(frame.Row)) error
 	// consolidate applies what changed from the position on (a frame with Since == position), as one; nothing is visible unless the digest
 	// afterwards is the footer's. The stream is read first, and the state is free for readers meanwhile; then within is called, which calls
-	// apply. nil: as if it did no more than that. changed, which may be nil, is called in offset order, for rows that expired last.
-	consolidate(fr *frame.Reader, unproved bool, within func(apply func(changed memory.Changed) error) error) error
+	// apply. nil: as if it did no more than that. changed, which may be nil, is called in offset order, for rows that expired last. unread is that of expire.
+	consolidate(fr *frame.Reader, unproved, unread bool, within func(apply func(changed memory.Changed) error) error) error
 	// patch replaces rows at the position, as one: puts as they stand (key, value, offset, time, headers), deletes by key; nothing is visible
 	// unless the digest of the stored rows (hashed anew) is want. What salvage has said to be lost must be among them. Any other error too says that
 	// the whole frame is needed: a Dir store has one row at an offset.
@@ -158,7 +159,7 @@ func (m *memoryRows) apply(records []batch.Record, next int64, epoch int32, chan
 	return m.t.Apply(records, next, changed)
 }
 
-func (m *memoryRows) expire(start int64, gone func(frame.Row)) error {
+func (m *memoryRows) expire(start int64, _ bool, gone func(frame.Row)) error {
 	m.t.Expire(start, func(_ digest.Digest, row frame.Row) {
 		if gone != nil {
 			gone(row)
@@ -167,7 +168,7 @@ func (m *memoryRows) expire(start int64, gone func(frame.Row)) error {
 	return nil
 }
 
-func (m *memoryRows) consolidate(fr *frame.Reader, unproved bool, within func(apply func(memory.Changed) error) error) error {
+func (m *memoryRows) consolidate(fr *frame.Reader, unproved, _ bool, within func(apply func(memory.Changed) error) error) error {
 	d, err := m.t.Since(fr, unproved)
 	if err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 	"github.com/keyframelog/keyframe/client/plane"
 	"github.com/keyframelog/keyframe/proto/digest"
 	"github.com/keyframelog/keyframe/proto/frame"
+	"github.com/keyframelog/keyframe/storage/table"
 )
 
 func (p *partition) verdict(at int64, o Outcome, ours, logs digest.Digest, reason string, err error) Verdict {
@@ -41,13 +42,22 @@ func (p *partition) judgeLocked(f plane.Frame, ours digest.Digest) Verdict {
 // foldedOnLocked tells whether a state at a frame's cut had rows, folded on, that the frame's log start had passed: it may have taken effect at an earlier
 // frame, which was thinned before we heard of it. Such a state is not the frame's without the rows that leave, and what is stored must not say that it
 // respects the log start: whoever opens it later would take it for drifted. without is its digest without these rows.
-func foldedOnLocked(s rows, f plane.Frame) (is bool, without digest.Digest, err error) {
+func (p *partition) foldedOnLocked(s rows, f plane.Frame) (is bool, without digest.Digest, err error) {
 	if s.kind().WholeValues() {
 		return false, without, nil
 	}
 	without, _, err = s.digest()
 	if err != nil {
 		return false, without, err
+	}
+	if d, ok := s.(*dirRows); ok && p.rot() != nil {
+		d.yieldApplied(func(row *table.LostRow, failed error) bool {
+			if err = failed; err == nil && row.Offset < f.Start {
+				without.Sub(row.Entry)
+			}
+			return true
+		})
+		return without != f.Digest, without, err
 	}
 	var h digest.Hasher
 	for row, err := range s.all() {
@@ -82,7 +92,7 @@ func (p *partition) expireLocked(s rows, start int64) error {
 			held = append(held[:0], c)
 		}
 	}
-	err := s.expire(start, gone)
+	err := s.expire(start, p.rot() != nil, gone)
 	if err == nil {
 		p.start.Store(start)
 	}
@@ -103,7 +113,7 @@ func (p *partition) startPassedLocked(s rows, f plane.Frame) {
 	stale := s.position() != f.Cut && !s.kind().WholeValues()
 	var err error
 	if !stale {
-		stale, _, err = foldedOnLocked(s, f)
+		stale, _, err = p.foldedOnLocked(s, f)
 	}
 	if stale {
 		p.restartLocked(outOfRangeAt(f))

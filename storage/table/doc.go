@@ -62,8 +62,9 @@
 //
 // # Damage beside
 //
-// A table is cleaned, trimmed and settled though a block of its neighbour is damaged. Pebble's excise would take that along: there the range is deleted,
-// and its space comes back with compactions.
+// A table is folded, cleaned, trimmed and settled though a block of its neighbour is damaged. Pebble's excise would take that along: there the range is
+// deleted, and its space comes back with compactions. Pebble's ingest would look into that: there sstables begin where those that enclose them do, as
+// of which it does not look; compactions merge them with more than others.
 //
 // # Reading beside ingests
 //

@@ -25,6 +25,7 @@ type damageable struct {
 	log   rowsByKey
 	end   int64
 	files map[string]int64 // sstables and their sizes
+	part  int32            // of table 7
 }
 
 // newDamageable folds in many commits, so that rows are overwritten and deleted; deleted ones may be left among the others, or cleaned away.
@@ -54,13 +55,36 @@ func newDamageable(t *testing.T, commits, names int, beside ...uint32) *damageab
 		}
 	}
 	require.NoError(t, tb.Trim(background, d.end))
-	for _, ordinal := range beside {
+	d.fill(t, s, beside)
+	return d
+}
+
+// newNeighbours has tables that have folded the same, in sstables of about so many bytes.
+func newNeighbours(t *testing.T, fileBytes int64, ordinals ...uint32) *damageable {
+	d := &damageable{fs: vfs.NewMem(), log: rowsByKey{}, files: map[string]int64{}, end: neighbourEnd, part: 7}
+	s := &store{fs: d.fs, clock: new(int64), max: 4096, opts: options(d.fs, true)}
+	for i := range s.opts.TargetFileSizes {
+		s.opts.TargetFileSizes[i] = fileBytes
+	}
+	s.open(t)
+	d.fill(t, s, ordinals)
+	return d
+}
+
+// fill adds tables, compacts all, and closes the store.
+func (d *damageable) fill(t *testing.T, s *store, ordinals []uint32) {
+	for _, ordinal := range ordinals {
 		other, err := s.db.Table(ordinal, identity(fold.LastValue, int32(ordinal)))
 		require.NoError(t, err)
 		require.NoError(t, s.db.Commit(background, []table.Fold{{Table: other, Changes: collapse(neighbour()), End: neighbourEnd, Cut: true}}))
 	}
 	require.NoError(t, s.pdb.Compact(background, []byte{0}, []byte{0xff}, false))
 	s.close(t)
+	d.list(t)
+}
+
+func (d *damageable) list(t *testing.T) {
+	clear(d.files)
 	files, err := d.fs.List("db")
 	require.NoError(t, err)
 	for _, name := range files {
@@ -70,7 +94,6 @@ func newDamageable(t *testing.T, commits, names int, beside ...uint32) *damageab
 			d.files[name] = info.Size()
 		}
 	}
-	return d
 }
 
 const neighbourEnd = 60
@@ -115,7 +138,7 @@ func (d *damageable) flipped(t *testing.T, name string, at ...int64) *copied {
 	s.db, err = table.Open(table.Config{DB: s.pdb, Options: s.opts, FS: s.fs, Dir: "tmp", Limits: table.Limits{RowBytesMax: s.max}})
 	if err == nil {
 		c := &copied{store: s, log: maps.Clone(d.log), own: maps.Clone(d.log), end: d.end, cuts: map[int64]rowsByKey{}, trimmed: d.end}
-		if c.t, err = s.db.Table(7, identity(fold.LastValue, 0)); err == nil {
+		if c.t, err = s.db.Table(7, identity(fold.LastValue, d.part)); err == nil {
 			return c
 		}
 		require.NoError(t, s.db.Close())

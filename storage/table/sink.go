@@ -27,6 +27,7 @@ type sink struct {
 	db      *DB
 	streams [keys.TableSpaceCount]stream
 	paths   []string
+	starts  map[string][]byte // of sstables that begin before their first key (see ingest)
 	failed  error
 }
 
@@ -247,10 +248,8 @@ func (s *sink) commit(ctx context.Context, excise *pebble.KeyRange, tables ...*T
 	switch {
 	case excise != nil && len(s.paths) == 0:
 		err = s.db.cfg.DB.Excise(context.WithoutCancel(ctx), *excise)
-	case excise != nil:
-		_, err = s.db.cfg.DB.IngestAndExcise(context.WithoutCancel(ctx), s.paths, nil, nil, *excise)
 	case len(s.paths) > 0:
-		err = s.db.cfg.DB.Ingest(context.WithoutCancel(ctx), s.paths)
+		err = s.ingest(context.WithoutCancel(ctx), excise)
 	}
 	release() // not if Pebble panicked: nobody knows what there is to read then
 	if err != nil {

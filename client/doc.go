@@ -153,13 +153,13 @@
 //
 // # Damage of a directory
 //
-// A block of rows that cannot be read costs these rows, as said; those of them that the log start has passed leave with the others, by what the index has of them. An index that cannot be read is made anew from the rows, and nothing is received. Where
-// a file, or the database, cannot be opened as a directory is, or tables could not be written beside what is damaged, table/ is renamed to table.damaged/, in
-// place of what was set aside before. Partitions of which all rows can be read there are copied, the others load a key frame; the Event of each is
-// CorruptionFound, and the replica keeps its name. VerifyDir says so beforehand. A replica that meets such damage while it is open stops with ErrReopen, and
-// replica.json says so: the tables are set aside as it is opened again, whether that meets the damage or not. With the policies Report and Halt OpenReplica
-// returns ErrCorrupt where the tables cannot be opened, and with any where VERSION or replica.json is damaged, a *damage.Error: whose directory it is cannot be
-// told.
+// A block of rows that cannot be read costs these rows, as said; those of them that the log start has passed leave with the others, by what the index has of
+// them. An index that cannot be read is made anew from the rows, and nothing is received. Where a file, or the database, cannot be opened as a directory is, or
+// tables could not be written beside what is damaged, table/ is renamed to table.damaged/, in place of what was set aside before. Partitions of which all rows
+// can be read there are copied, the others load a key frame; the Event of each is CorruptionFound, and the replica keeps its name. VerifyDir says so
+// beforehand. A replica that meets such damage while it is open stops with ErrReopen, and replica.json says so: the tables are set aside as it is opened again,
+// whether that meets the damage or not. With the policies Report and Halt OpenReplica returns ErrCorrupt where the tables cannot be opened, and with any where
+// VERSION or replica.json is damaged, a *damage.Error: whose directory it is cannot be told.
 //
 // # What it reports
 //

@@ -79,7 +79,8 @@ func TestCleanBesideDamage(t *testing.T) {
 	require.Greater(t, read, names-10, "all but those of one block")
 }
 
-// Whichever byte is changed of the files in which a table lies between others: while it is sound it is settled and trimmed, and what can be read of the others stays.
+// Whichever byte is changed of the files in which a table lies between others: while it is sound it is settled and trimmed, and what can be read of the others
+// stays.
 func TestCleanBesideEveryByte(t *testing.T) {
 	t.Parallel()
 	d := newDamageable(t, 4, 200, 6, 8)

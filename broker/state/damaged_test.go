@@ -65,7 +65,7 @@ func (n *node) foldedAgain(was *keyframer.Partition) {
 	n.t.Helper()
 	require.Eventually(n.t, func() bool {
 		t, err := n.partition().Table()
-		return n.partition() != was && err == nil && len(t.Frames()) > 0
+		return n.partition() != was && err == nil && len(t.Frames()) > 0 && len(t.Due()) == 0 // all of them are there again
 	}, time.Minute, time.Millisecond)
 }
 

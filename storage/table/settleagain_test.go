@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -22,12 +23,12 @@ func TestSettleStaysDue(t *testing.T) {
 	t.Parallel()
 	const rows = 5000
 	for _, trims := range []bool{false, true} {
-		creations := 0 // before one fails; 0: none does
+		var creations atomic.Int32 // before one fails; 0: none does
 		fs := errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
-			if creations == 0 || op.Kind != errorfs.OpCreate || !strings.HasPrefix(op.Path, "tmp/") {
+			if creations.Load() == 0 || op.Kind != errorfs.OpCreate || !strings.HasPrefix(op.Path, "tmp/") {
 				return nil
 			}
-			if creations--; creations > 0 {
+			if creations.Add(-1) > 0 {
 				return nil
 			}
 			return errors.New("no space left on device")
@@ -43,7 +44,7 @@ func TestSettleStaysDue(t *testing.T) {
 			h.fold(t, 2*rows, true)
 		}
 		before := stored(t, h.s.pdb, keys.TableRows, 1)
-		creations = 2 // the second is the first of those rows that stay
+		creations.Store(2) // the second is the first of those rows that stay
 		if trims {
 			require.ErrorContains(t, h.x.Trim(background, h.end), "clean ordinal 1")
 		} else {

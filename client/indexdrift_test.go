@@ -117,25 +117,14 @@ func TestVerifyDirOfRottenIndexAndDrift(t *testing.T) {
 	cut := g.drift(100)
 	g.await("what differs is named", func() bool { return g.count(KeysNamed) > 0 })
 	require.NoError(t, g.r.Close())
-	verify := func() (DirVerdict, map[string]Difference) {
-		cfg := g.cfg
-		cfg.OnDifference, cfg.OnEvent, cfg.OnVerdict = nil, nil, nil
-		verdicts, err := VerifyDir(testContext(t), cfg)
-		require.NoError(t, err)
-		named := map[string]Difference{}
-		for _, d := range verdicts[0].Differs {
-			named[string(d.Key)] = d
-		}
-		return verdicts[0], named
-	}
-	d, named := verify()
+	d, named := g.verified()
 	require.Equal(t, Drifted, d.Outcome)
 	require.ErrorIs(t, d.Err, ErrCorrupt)
 	require.Equal(t, LogicalDrift, d.Cause, "the rows are what was applied")
 	g.requireDrift(named, cut)
 	nothing := func(call string) state.Reason { return state.Reason_REASON_TOO_FAR_ABOVE_FRAME }
 	g.plane.repair.refuse.Store(&nothing)
-	one, named := verify()
+	one, named := g.verified()
 	require.NoError(t, one.Unnamed)
 	g.requireDrift(named, cut)
 	g.plane.repair.refuse.Store(nil)

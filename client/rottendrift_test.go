@@ -138,6 +138,20 @@ func TestRottenRowsAndDriftAreNamed(t *testing.T) {
 	}
 }
 
+// verified is what VerifyDir says of the directory, closed, with what a repair takes, and the keys that it names.
+func (g *rottenDriftRig) verified() (DirVerdict, map[string]Difference) {
+	cfg := g.cfg
+	cfg.OnDifference, cfg.OnEvent, cfg.OnVerdict = nil, nil, nil
+	verdicts, err := VerifyDirCosts(testContext(g.t), cfg)
+	require.NoError(g.t, err)
+	named := map[string]Difference{}
+	for _, d := range verdicts[0].Differs {
+		named[string(d.Key)] = d
+	}
+	require.Len(g.t, named, len(verdicts[0].Differs))
+	return verdicts[0], named
+}
+
 // VerifyDir names both too, and says what a repair of them takes. Where the log cannot be compared with, it makes no claim about what that has.
 func TestVerifyDirOfRottenRowsAndDrift(t *testing.T) {
 	g := newRottenDriftRig(t, Report)
@@ -145,19 +159,7 @@ func TestVerifyDirOfRottenRowsAndDrift(t *testing.T) {
 	cut := g.drift(100)
 	g.await("what differs is named", func() bool { return g.count(KeysNamed) > 0 })
 	require.NoError(t, g.r.Close())
-	verify := func() (DirVerdict, map[string]Difference) {
-		cfg := g.cfg
-		cfg.OnDifference, cfg.OnEvent, cfg.OnVerdict = nil, nil, nil
-		verdicts, err := VerifyDirCosts(testContext(t), cfg)
-		require.NoError(t, err)
-		named := map[string]Difference{}
-		for _, d := range verdicts[0].Differs {
-			named[string(d.Key)] = d
-		}
-		require.Len(t, named, len(verdicts[0].Differs))
-		return verdicts[0], named
-	}
-	d, named := verify()
+	d, named := g.verified()
 	require.Equal(t, Drifted, d.Outcome)
 	require.Equal(t, LocalCorruption, d.Cause)
 	require.ErrorIs(t, d.Err, ErrCorrupt)
@@ -169,7 +171,7 @@ func TestVerifyDirOfRottenRowsAndDrift(t *testing.T) {
 	topic := g.log.parts[0].incarnation
 	g.log.parts[0].incarnation[0]++
 	g.log.mu.Unlock()
-	other, of := verify()
+	other, of := g.verified()
 	require.Equal(t, Error, other.Outcome)
 	require.ErrorIs(t, other.Err, ErrCorrupt)
 	require.Len(t, of, unreadable)

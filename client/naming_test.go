@@ -353,7 +353,9 @@ func TestNamingAsksForNoCost(t *testing.T) {
 // A key frame that is announced while keys are being named, at the offset where the state stands, is compared once it is followed on. Where no frame comes, what
 // the log has put right by then is said to be: what was drifted is not for ever.
 func TestWhatTheLogHealsWhileKeysAreNamedIsEqual(t *testing.T) {
-	for name, frame := range map[string]bool{"a frame there": true, "no frame": false} {
+	for name, c := range map[string]struct{ frame, stays bool }{
+		"a frame there": {frame: true}, "no frame": {}, "a frame there, and it differs still": {frame: true, stays: true},
+	} {
 		t.Run(name, func(t *testing.T) {
 			g := newDriftRig(t, 50, Memory())
 			g.cfg.OnDrift = Report
@@ -370,23 +372,27 @@ func TestWhatTheLogHealsWhileKeysAreNamedIsEqual(t *testing.T) {
 			g.log.mu.Unlock()
 			var healed int64
 			whileNaming := func() {
-				if !frame {
+				if !c.frame {
 					return
 				}
 				g.log.cut(0)
 				require.Eventually(t, func() bool { return p.highestKnown() == healed }, guard, time.Millisecond)
 			}
 			whileComparing := func() {
-				healed = g.log.append(0, "k000000001", "heals", "k000000002", "heals")
+				if healed = g.log.append(0, "k000000001", "heals"); !c.stays {
+					healed = g.log.append(0, "k000000002", "heals")
+				}
 				require.NoError(t, g.r.WaitFor(testContext(t), 0, healed))
 				g.plane.before.Store(&whileNaming)
 			}
 			g.plane.before.Store(&whileComparing)
 			require.Equal(t, Drifted, g.r.Verify(testContext(t))[0].Outcome)
-			g.awaitVerdict(healed, Equal)
-			g.awaitTold("that it is equal", func(x *state.ReplicaPartition) bool {
-				return x.Outcome == state.Outcome_OUTCOME_EQUAL && x.Compared.Offset == healed
-			})
+			is, told := Equal, state.Outcome_OUTCOME_EQUAL
+			if c.stays {
+				is, told = Drifted, state.Outcome_OUTCOME_DRIFTED
+			}
+			g.awaitVerdict(healed, is)
+			g.awaitTold("that it is so", func(x *state.ReplicaPartition) bool { return x.Outcome == told && x.Compared.Offset == healed })
 		})
 	}
 }

@@ -68,6 +68,9 @@ func Start(ctx context.Context, cfg Config) (*Broker, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
+	if cfg.IntervalMemoryBytes == 0 {
+		cfg.IntervalMemoryBytes = intervalMemory(processMemory())
+	}
 	began := cfg.Now()
 	b := &Broker{cfg: cfg, metrics: prometheus.NewRegistry()}
 	b.metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -78,7 +81,7 @@ func Start(ctx context.Context, cfg Config) (*Broker, error) {
 	}
 	b.serve()
 	cfg.Logger.Info("serving", "kafka_addr", b.KafkaAddr().String(), "state_addr", b.StateAddr().String(), "data_dir", cfg.DataDir,
-		"topics", len(b.topics.List()), "took", cfg.Now().Sub(began).Round(time.Millisecond/10).String())
+		"interval_memory_mib", cfg.IntervalMemoryBytes>>20, "topics", len(b.topics.List()), "took", cfg.Now().Sub(began).Round(time.Millisecond/10).String())
 	return b, nil
 }
 

@@ -38,7 +38,7 @@ type Config struct {
 
 	MemTableBytes       int64
 	TailCacheBytes      int64 // batches kept in memory for consumers at the tail
-	IntervalMemoryBytes int64 // open intervals of all partitions
+	IntervalMemoryBytes int64 // open intervals of all partitions; 0: a sixteenth of the memory that the process may have, from 64 MiB to 1 GiB
 	ScrubRows           int   // read back in the background and hashed, a second; 0: none
 
 	// DrainTimeout bounds how long Close waits for answers in work.
@@ -66,7 +66,6 @@ func DefaultConfig() Config {
 		ConnectionIdleTimeout: 10 * time.Minute,
 		MemTableBytes:         32 << 20,
 		TailCacheBytes:        64 << 20,
-		IntervalMemoryBytes:   256 << 20,
 		ScrubRows:             10_000,
 		DrainTimeout:          10 * time.Second,
 		Now:                   time.Now,
@@ -105,8 +104,8 @@ func (c Config) Validate() error {
 	if c.TailCacheBytes < 0 {
 		wrong("tail cache of %d bytes: not below 0", c.TailCacheBytes)
 	}
-	if c.IntervalMemoryBytes < 1<<20 {
-		wrong("interval memory of %d bytes: at least 1 MiB", c.IntervalMemoryBytes)
+	if c.IntervalMemoryBytes != 0 && c.IntervalMemoryBytes < 1<<20 {
+		wrong("interval memory of %d bytes: at least 1 MiB, or 0 for a share of the memory", c.IntervalMemoryBytes)
 	}
 	if c.ScrubRows < 0 {
 		wrong("scrub of %d rows a second: not below 0", c.ScrubRows)

@@ -33,7 +33,7 @@ func settings() []setting {
 		{"transaction-max-timeout", 15 * time.Minute, "the longest time-out that a transactional producer may ask for"},
 		{"memtable-size", byteSize(32 << 20), "Pebble memtable of the log"},
 		{"tail-cache-size", byteSize(64 << 20), "memory for batches that consumers at the tail read"},
-		{"interval-memory", byteSize(256 << 20), "memory of all open intervals before they are folded"},
+		{"interval-memory", byteSize(0), "memory of all open intervals before they are folded; 0: a sixteenth of what the process may have, from 64MiB to 1GiB"},
 		{"scrub-rate", 10_000, "rows a second that are read back in the background and compared with their key frame; 0: none"},
 		{"max-connections", 10_000, "Kafka connections; more are refused"},
 		{"max-connections-per-ip", 0, "Kafka connections from one address; 0: as many as there may be"},

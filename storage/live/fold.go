@@ -160,20 +160,20 @@ func (p *Partition) absorbed(a, b *interval) *interval {
 		}
 		chain = e.head.oldestFirst(chain[:0])
 		for _, n := range chain {
-			m.push(m.touch(e.key), *n)
+			m.push(m.touch(e.key, m.hash(e.key)), *n)
 		}
 	}
 	for _, e := range b.entries {
 		switch {
 		case e.head == nil || e.head.kind == unchanged:
 		case e.head.kind == known:
-			t, n := m.touch(e.key), *e.head
+			t, n := m.touch(e.key, m.hash(e.key)), *e.head
 			if t.head != nil && t.head.kind == pending && !p.lastValue {
 				n.kind = pending // a put or delete on top: what the chain below rejects is still to be counted
 			}
 			m.push(t, n)
 		default:
-			t := m.touch(e.key)
+			t := m.touch(e.key, m.hash(e.key))
 			chain = e.head.oldestFirst(chain[:0])
 			for _, n := range chain {
 				p.collapse(m, t, n.delta(e.key))

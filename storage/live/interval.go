@@ -63,14 +63,19 @@ func (n *node) oldestFirst(dst []*node) []*node {
 // entry is a key of the interval. The writer replaces head under the partition's lock.
 type entry struct {
 	key  []byte
-	hash uint64
 	head *node
+}
+
+// slot is a place of the hash table; free without an entry. The hash beside the pointer spares most looks at other keys' entries.
+type slot struct {
+	hash  uint64
+	entry *entry
 }
 
 // interval is the tail of the log collapsed per key. One goroutine writes; readers hold the partition's lock, or have a frozen one.
 type interval struct {
 	seed    maphash.Seed
-	slots   []*entry // by hash, open addressing
+	slots   []slot // by hash, open addressing
 	entries []*entry
 	runs    [][]*entry // sorted; together the first sorted entries
 	sorted  int
@@ -128,54 +133,82 @@ func newInterval() *interval {
 
 // find returns the key's entry, nil if the interval does not touch it.
 func (iv *interval) find(key []byte) *entry {
-	if iv == nil || len(iv.slots) == 0 {
+	if iv == nil {
 		return nil
 	}
-	return iv.lookUp(key, maphash.Bytes(iv.seed, key))
+	return iv.lookUp(key, iv.hash(key))
 }
 
+func (iv *interval) hash(key []byte) uint64 { return maphash.Bytes(iv.seed, key) }
+
 func (iv *interval) lookUp(key []byte, hash uint64) *entry {
+	if len(iv.slots) == 0 {
+		return nil
+	}
 	mask := uint64(len(iv.slots) - 1)
 	for i := hash & mask; ; i = (i + 1) & mask {
-		e := iv.slots[i]
-		if e == nil || e.hash == hash && bytes.Equal(e.key, key) {
-			return e
+		s := &iv.slots[i]
+		if s.entry == nil || s.hash == hash && bytes.Equal(s.entry.key, key) {
+			return s.entry
 		}
 	}
 }
 
-// touch returns the key's entry, a new one without a head if need be.
-func (iv *interval) touch(key []byte) *entry {
-	hash := maphash.Bytes(iv.seed, key)
-	if len(iv.slots) > 0 {
-		if e := iv.lookUp(key, hash); e != nil {
-			return e
+// approach reads what touch will read of keys with these hashes. Each read of a large interval is a miss of the processor's caches; here they do not
+// depend on each other, so that they are under way together. It returns something that depends on all of them.
+func (iv *interval) approach(hashes []uint64) (seen int) {
+	if len(iv.slots) == 0 {
+		return 0
+	}
+	var found [lookAhead]*entry
+	mask := uint64(len(iv.slots) - 1)
+	for n, hash := range hashes {
+		i := hash & mask
+		for iv.slots[i].entry != nil && iv.slots[i].hash != hash {
+			i = (i + 1) & mask
 		}
+		found[n] = iv.slots[i].entry
+	}
+	for _, e := range found[:len(hashes)] {
+		if e != nil && len(e.key) > 0 && e.head != nil {
+			seen += int(e.key[0]) + int(e.head.kind)
+		}
+	}
+	return seen
+}
+
+// touch returns the key's entry, a new one without a head if need be. hash is that of the key.
+func (iv *interval) touch(key []byte, hash uint64) *entry {
+	if e := iv.lookUp(key, hash); e != nil {
+		return e
 	}
 	if (len(iv.entries)+1)*4 > len(iv.slots)*3 {
 		iv.grow()
 	}
 	e := iv.names.entry()
-	e.key, e.hash = iv.names.copy(key), hash
+	e.key = iv.names.copy(key)
 	iv.entries = append(iv.entries, e)
-	iv.place(e)
+	iv.place(slot{hash, e})
 	iv.bytes += entryBytes + int64(len(key))
 	return e
 }
 
-func (iv *interval) place(e *entry) {
+func (iv *interval) place(s slot) {
 	mask := uint64(len(iv.slots) - 1)
-	i := e.hash & mask
-	for iv.slots[i] != nil {
+	i := s.hash & mask
+	for iv.slots[i].entry != nil {
 		i = (i + 1) & mask
 	}
-	iv.slots[i] = e
+	iv.slots[i] = s
 }
 
 func (iv *interval) grow() {
-	iv.slots = make([]*entry, max(64, 2*len(iv.slots)))
-	for _, e := range iv.entries {
-		iv.place(e)
+	before := iv.slots
+	iv.slots = make([]slot, max(64, 2*len(before)))
+	for _, s := range before {
+		if s.entry != nil {
+			iv.place(s)
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -58,9 +59,9 @@ func (c Config) withDefaults() Config {
 }
 
 const (
-	lockRecords = 256      // applied under one hold of the lock, so that readers wait microseconds
-	chainMax    = 32       // pending deltas of one key before the row below them is read
-	chainBytes  = 64 << 10 // or so many bytes of them
+	lookAhead  = 32       // records whose keys are looked for together, and applied under one hold of the lock, so that readers wait microseconds
+	chainMax   = 32       // pending deltas of one key before the row below them is read
+	chainBytes = 64 << 10 // or so many bytes of them
 )
 
 // Partition is the table of one partition with its open interval on top. One goroutine applies and folds; any number reads.
@@ -73,7 +74,8 @@ type Partition struct {
 
 	// of the writer
 	collapser
-	reader *batch.Reader
+	reader     *batch.Reader
+	approached int // keeps the reads of approach from being left out as useless
 
 	mu sync.RWMutex
 	// guarded by mu; the writer alone changes them, finishFold aside
@@ -172,22 +174,24 @@ func (p *Partition) applyBatch(b batch.Batch) error {
 	if err := p.reader.Reset(b); err != nil {
 		return fmt.Errorf("live: batch at offset %d: %w", b.BaseOffset(), err)
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for n := 1; ; n++ {
-		r, ok, err := p.reader.Next()
-		if err != nil {
-			return fmt.Errorf("live: batch at offset %d: %w", b.BaseOffset(), err)
+	var ahead [lookAhead]batch.Record
+	for {
+		n := 0
+		for ; n < len(ahead); n++ {
+			r, ok, err := p.reader.Next()
+			if err != nil {
+				return fmt.Errorf("live: batch at offset %d: %w", b.BaseOffset(), err)
+			}
+			if !ok {
+				break
+			}
+			ahead[n] = r
 		}
-		if !ok {
-			return nil
-		}
-		if err := p.applyRecordLocked(&r); err != nil {
+		if err := p.applyRecords(ahead[:n]); err != nil {
 			return err
 		}
-		if n%lockRecords == 0 {
-			p.mu.Unlock() // readers that wait go first
-			p.mu.Lock()
+		if n < len(ahead) {
+			return nil
 		}
 	}
 }
@@ -198,15 +202,29 @@ func (p *Partition) ApplyRecords(records []batch.Record, end int64, epoch int32)
 	if p.full() {
 		return ErrFull
 	}
-	p.mu.Lock()
-	for i := range records {
-		if err := p.applyRecordLocked(&records[i]); err != nil {
-			p.mu.Unlock()
+	for part := range slices.Chunk(records, lookAhead) {
+		if err := p.applyRecords(part); err != nil {
 			return err
 		}
 	}
-	p.mu.Unlock()
 	p.advance(end, epoch)
+	return nil
+}
+
+// applyRecords takes at most lookAhead of them.
+func (p *Partition) applyRecords(records []batch.Record) error {
+	var hashes [lookAhead]uint64
+	for i := range records {
+		hashes[i] = p.open.hash(records[i].Key)
+	}
+	p.approached += p.open.approach(hashes[:len(records)])
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i := range records {
+		if err := p.applyRecordLocked(&records[i], hashes[i]); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -225,8 +243,8 @@ func (p *Partition) advance(end int64, epoch int32) {
 	p.mu.Unlock()
 }
 
-// applyRecordLocked may let go of the lock for a while, to read the table.
-func (p *Partition) applyRecordLocked(r *batch.Record) error {
+// applyRecordLocked takes a record and its key's hash. It may let go of the lock for a while, to read the table.
+func (p *Partition) applyRecordLocked(r *batch.Record, hash uint64) error {
 	if r.Offset < p.position {
 		return nil
 	}
@@ -235,7 +253,7 @@ func (p *Partition) applyRecordLocked(r *batch.Record) error {
 	if why != 0 {
 		iv.rejects.Count(why)
 	} else {
-		e := iv.touch(d.Key)
+		e := iv.touch(d.Key, hash)
 		if crowded(e.head) {
 			if err := p.resolveLocked(iv, e); err != nil {
 				return err

@@ -141,7 +141,7 @@ func (s *Past) apply(b batch.Batch, r *batch.Reader) error {
 			s.iv.rejects.Count(why)
 			continue
 		}
-		e := s.iv.touch(d.Key)
+		e := s.iv.touch(d.Key, s.iv.hash(d.Key))
 		if crowded(e.head) {
 			below, exists, err := s.below(d.Key)
 			if err != nil {

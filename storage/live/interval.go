@@ -30,15 +30,15 @@ const (
 
 // node is a delta of one key, or the folded state of a key. It never changes once a reader can see it.
 type node struct {
+	kind      kind
+	op        delta.Op
+	length    int32 // nodes in the chain
+	bytes     int32 // memory of the chain
 	prev      *node // the delta before it, for pending ones
 	value     []byte
 	headers   batch.Headers
 	offset    int64
 	timestamp int64
-	length    int32 // nodes in the chain
-	bytes     int32 // memory of the chain
-	op        delta.Op
-	kind      kind
 }
 
 func (n *node) delta(key []byte) table.Delta {
@@ -171,7 +171,7 @@ func (iv *interval) approach(hashes []uint64) (seen int) {
 	}
 	for _, e := range found[:len(hashes)] {
 		if e != nil && len(e.key) > 0 && e.head != nil {
-			seen += int(e.key[0]) + int(e.head.kind)
+			seen += int(e.key[0]) + int(e.head.kind) + len(e.head.value) // a node may lie on two lines of a cache
 		}
 	}
 	return seen

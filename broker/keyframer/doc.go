@@ -21,8 +21,8 @@
 //
 // # Memory
 //
-// The open intervals of all partitions share Config.MemoryBytes. From half of it on, the largest intervals are folded
-// without a cut; when it is used up, nothing is applied until a fold ends.
+// The open intervals of all partitions share Config.MemoryBytes. From half of it on, the largest intervals give back what was replaced in them, or,
+// where that is too little, are folded without a cut; when it is used up, nothing is applied until memory is given back.
 //
 // # What is durable, and in which order
 //

@@ -138,6 +138,23 @@ func TestBoundedMemory(t *testing.T) {
 	require.Greater(t, n.metric("keyframe_folds_total"), float64(4))
 }
 
+// What later deltas replaced is given back without a fold, also by a partition that memory keeps from being applied further.
+func TestMemoryOfReplacedDeltas(t *testing.T) {
+	const keys, limit = 50, 1 << 20
+	n := newNode(t, keyframer.Config{MemoryBytes: limit})
+	logs := n.add(fold.LastValue, calm(), 4)
+	for i := range 40 * keys {
+		for _, l := range logs {
+			l.Append(memlog.Put(fmt.Sprint(i%keys), fmt.Sprintf("%01000d", i)))
+		}
+	}
+	n.applied()
+	require.Less(t, n.metric("keyframe_keyframer_memory_bytes"), float64(limit), "8 MB were applied")
+	require.Zero(t, n.metric("keyframe_folds_total"))
+	v, _ := n.get(3, "7")
+	require.Equal(t, fmt.Sprintf("%01000d", 39*keys+7), v)
+}
+
 // fillTwice gives a partition more than half of 1 MiB, whose fold does not end before goOn is called, and then a next interval.
 func fillTwice(n *node, l *memlog.Log) (goOn func()) {
 	goOn = n.holdUp()

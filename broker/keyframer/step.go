@@ -31,7 +31,9 @@ func (p *Partition) step(ctx context.Context) (again bool, wakeMs int64) {
 		}
 		return err == nil, 0
 	case doFold:
-		p.startFold(a)
+		if a.cut || !p.reclaim() {
+			p.startFold(a)
+		}
 		return true, 0
 	case doAnswer:
 		p.answer()
@@ -39,6 +41,19 @@ func (p *Partition) step(ctx context.Context) (again bool, wakeMs int64) {
 	default:
 		return false, a.wakeMs
 	}
+}
+
+// reclaim gives memory back without a fold, if much of what the partition holds was replaced since.
+func (p *Partition) reclaim() bool {
+	if !p.live.Reclaim() {
+		return false
+	}
+	p.mu.Lock()
+	p.full = false
+	p.mu.Unlock()
+	p.k.memory.folded(p)
+	p.k.memory.release(p.k.steps)
+	return true
 }
 
 // situation collects what decide needs; false if the partition is not folded.

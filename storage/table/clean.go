@@ -4,22 +4,17 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/cockroachdb/pebble/v2"
-
 	"github.com/keyframelog/keyframe/storage/damage"
 	"github.com/keyframelog/keyframe/storage/keys"
 )
 
 // undoSpan is the interval that follows the frame at cut.
-func undoSpan(ordinal uint32, cut int64) *pebble.IterOptions {
-	return &pebble.IterOptions{
-		LowerBound: keys.AppendTableOffset(nil, keys.TableUndo, ordinal, cut),
-		UpperBound: keys.AppendTableOffset(nil, keys.TableUndo, ordinal, cut+1),
-	}
+func undoSpan(ordinal uint32, cut int64) (lower, upper []byte) {
+	return keys.AppendTableOffset(nil, keys.TableUndo, ordinal, cut), keys.AppendTableOffset(nil, keys.TableUndo, ordinal, cut+1)
 }
 
 // segmentAt decodes the segment that an iterator stands at.
-func (t *Table) segmentAt(it *pebble.Iterator) (segment, error) {
+func (t *Table) segmentAt(it *spanIter) (segment, error) {
 	lo, ok := keys.ParseTableOffset(it.Key()[keys.TablePrefixLen:])
 	if !ok {
 		return segment{}, &CorruptError{Ordinal: t.ordinal, What: "key", Offset: -1, Why: "malformed"}
@@ -100,7 +95,7 @@ func (t *Table) segmentsNow(ctx context.Context) ([]segment, error) {
 
 // segments reads the descriptions, without the dead offsets.
 func (t *Table) segments() (list []segment, err error) {
-	it, err := iterate(t.db.cfg.DB, keys.TableSegments, t.ordinal)
+	it, err := t.db.iterate(keys.TableSegments, t.ordinal)
 	if err != nil {
 		return nil, err
 	}

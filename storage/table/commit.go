@@ -209,7 +209,7 @@ func (j *job) lookUp() error {
 	if n == 0 || j.old.position == 0 && j.old.digest.Count == 0 {
 		return nil // an empty table
 	}
-	it, err := iterate(j.t.db.cfg.DB, keys.TableIndex, j.t.ordinal)
+	it, err := j.t.db.iterate(keys.TableIndex, j.t.ordinal)
 	if err != nil {
 		return err
 	}

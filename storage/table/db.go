@@ -300,7 +300,7 @@ func (db *DB) exciseOrder(ordinal uint32) (order []keys.TableSpace, err error) {
 }
 
 func (db *DB) emptySpace(space keys.TableSpace, ordinal uint32) (bool, error) {
-	it, err := iterate(db.cfg.DB, space, ordinal)
+	it, err := db.iterate(space, ordinal)
 	if err != nil {
 		return false, err
 	}

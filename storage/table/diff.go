@@ -18,7 +18,7 @@ type Difference struct {
 // At opens another view of what v sees, as if both had been opened at the same moment. Each is closed by itself. Errors: those of
 // Table.View.
 func (v *View) At(cut int64) (*View, error) {
-	base, err := v.clone(nil, nil)
+	base, err := v.clone()
 	if err != nil {
 		return nil, err
 	}
@@ -165,7 +165,7 @@ type entryWalker struct {
 func (v *View) openLookUp() (*entryWalker, error) {
 	w := &entryWalker{ordinal: v.t.ordinal, heads: v.indexHeads(v.undo)}
 	for _, head := range w.heads {
-		it, err := v.clone(head, successor(head))
+		it, err := v.span(head, successor(head))
 		if err != nil {
 			return nil, damage.Join(err, w.close())
 		}

@@ -62,7 +62,8 @@
 //
 // # Damage beside
 //
-// A table is folded, cleaned, trimmed and settled though a block of its neighbour is damaged. Pebble's excise would take that along: there the range is
+// A table is read, folded, cleaned, trimmed and settled though a block of its neighbour is damaged. Pebble's iterators would read that: here they are asked
+// from the other side whether the table has any key there (see spanIter). Pebble's excise would take that along: there the range is
 // deleted, and its space comes back with compactions. Pebble's ingest would look into that: there sstables begin where those that enclose them do, as
 // of which it does not look; compactions merge them with more than others.
 //

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/cockroachdb/pebble/v2"
-
 	"github.com/keyframelog/keyframe/storage/damage"
 	"github.com/keyframelog/keyframe/storage/keys"
 )
@@ -90,9 +88,8 @@ func (t *Table) expire(ctx context.Context, limit int64) (removed int, more bool
 }
 
 func (t *Table) tombstones(limit int64) (list []tombstone, err error) {
-	from, _ := keys.TableSpan(keys.TableTombstones, t.ordinal)
-	it, err := t.db.cfg.DB.NewIter(&pebble.IterOptions{LowerBound: from,
-		UpperBound: keys.AppendTableOffset(nil, keys.TableTombstones, t.ordinal, limit)})
+	from, _ := spaceSpan(keys.TableTombstones, t.ordinal)
+	it, err := t.db.iterateSpan(from, keys.AppendTableOffset(nil, keys.TableTombstones, t.ordinal, limit))
 	if err != nil {
 		return nil, err
 	}
@@ -117,7 +114,7 @@ func (t *Table) tombstones(limit int64) (list []tombstone, err error) {
 // deleteCurrent deletes the index entries of those tombstones that still are their keys' rows. The others were superseded: a
 // deletion vector has them.
 func (t *Table) deleteCurrent(s *sink, sorted []tombstone) (gone []int64, err error) {
-	it, err := iterate(t.db.cfg.DB, keys.TableIndex, t.ordinal)
+	it, err := t.db.iterate(keys.TableIndex, t.ordinal)
 	if err != nil {
 		return nil, err
 	}
@@ -143,7 +140,7 @@ func (t *Table) deleteCurrent(s *sink, sorted []tombstone) (gone []int64, err er
 
 // markGone notes ascending offsets as dead in their segments.
 func (t *Table) markGone(s *sink, expired []int64) error {
-	it, err := iterate(t.db.cfg.DB, keys.TableSegments, t.ordinal)
+	it, err := t.db.iterate(keys.TableSegments, t.ordinal)
 	if err != nil {
 		return err
 	}

@@ -133,7 +133,7 @@ func (w *rowWriter) fold(order []at) error {
 	}
 	slices.SortFunc(based, byOffset)
 	if w.bases == nil {
-		it, err := iterate(w.t.db.cfg.DB, keys.TableRows, w.t.ordinal)
+		it, err := w.t.db.iterate(keys.TableRows, w.t.ordinal)
 		if err != nil {
 			return err
 		}

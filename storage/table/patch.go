@@ -216,7 +216,7 @@ func (p *patcher) writeSegments() error {
 		come = append(come, o)
 	}
 	slices.Sort(come)
-	it, err := iterate(p.t.db.cfg.DB, keys.TableSegments, p.t.ordinal)
+	it, err := p.t.db.iterate(keys.TableSegments, p.t.ordinal)
 	if err != nil {
 		return err
 	}

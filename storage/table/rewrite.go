@@ -26,7 +26,7 @@ type rewriter struct {
 
 // take reads what the segments have dead; false: these are no neighbours any more.
 func (w *rewriter) take(run []segment) (there bool, err error) {
-	it, err := iterate(w.t.db.cfg.DB, keys.TableSegments, w.t.ordinal)
+	it, err := w.t.db.iterate(keys.TableSegments, w.t.ordinal)
 	if err != nil {
 		return false, err
 	}
@@ -59,9 +59,9 @@ func (w *rewriter) run(ctx context.Context) error {
 		End:   keys.AppendTableOffset(nil, keys.TableRows, w.t.ordinal, w.hi),
 	}
 	excised := w.s.remove(keys.TableRows, span)
-	it, err := w.t.db.cfg.DB.NewIter(&pebble.IterOptions{LowerBound: span.Start, UpperBound: span.End})
+	it, err := w.t.db.iterateSpan(span.Start, span.End)
 	if err != nil {
-		return fmt.Errorf("table: %w", err)
+		return err
 	}
 	live, settled, err := w.rows(it)
 	if err = damage.Join(err, it.Error(), it.Close()); err != nil {
@@ -85,7 +85,7 @@ func (w *rewriter) run(ctx context.Context) error {
 }
 
 // rows writes the rows to where they belong from now on.
-func (w *rewriter) rows(it *pebble.Iterator) (live, settled int64, err error) {
+func (w *rewriter) rows(it *spanIter) (live, settled int64, err error) {
 	var k []byte
 	dead := w.dead
 	for ok := it.First(); ok; ok = it.Next() {

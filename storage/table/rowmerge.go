@@ -3,15 +3,13 @@ package table
 import (
 	"fmt"
 
-	"github.com/cockroachdb/pebble/v2"
-
 	"github.com/keyframelog/keyframe/storage/damage"
 	"github.com/keyframelog/keyframe/storage/keys"
 )
 
 // rowSource is a stream of rows in offset order: TableRows, or an era of TablePast.
 type rowSource struct {
-	it     *pebble.Iterator
+	it     *spanIter
 	past   bool
 	offset int64
 	ok     bool
@@ -29,7 +27,7 @@ type rowMerge struct {
 func (v *View) openRows(from, end, cut int64) (*rowMerge, error) {
 	m := &rowMerge{ordinal: v.t.ordinal, cut: cut}
 	add := func(lower, upper []byte, past bool) error {
-		it, err := v.clone(lower, upper)
+		it, err := v.span(lower, upper)
 		if err == nil {
 			m.sources = append(m.sources, &rowSource{it: it, past: past})
 		}

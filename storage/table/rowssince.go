@@ -77,7 +77,7 @@ func (t *Table) stored(cut, from, end, max int64) (n int64, err error) {
 	if len(v.erasFor(cut)) > 0 {
 		return max, nil
 	}
-	it, err := v.clone(v.rowsKey(from), v.rowsKey(end))
+	it, err := v.span(v.rowsKey(from), v.rowsKey(end))
 	if err != nil {
 		return 0, err
 	}

@@ -149,7 +149,7 @@ func (s *salvager) past(from int64) (to int64, err error) {
 // nearest goes down from where rows can be read again, while live ones can: superseded rows, whose size the index does not know, may fill most of
 // the damaged block, and blocks behind it. Only the last row that it tries cannot be read, since to find that out takes long. Tombstones do not
 // count: they were not visited, and may lie before the block.
-func (s *salvager) nearest(it *pebble.Iterator, places []place, to int64) (int64, error) {
+func (s *salvager) nearest(it *spanIter, places []place, to int64) (int64, error) {
 	for _, p := range slices.Backward(places) {
 		if !p.live {
 			continue

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"path"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -25,12 +26,13 @@ type damageable struct {
 	log   rowsByKey
 	end   int64
 	files map[string]int64 // sstables and their sizes
-	part  int32            // of table 7
+	own   uint32           // ordinal of that table
+	part  int32
 }
 
 // newDamageable folds in many commits, so that rows are overwritten and deleted; deleted ones may be left among the others, or cleaned away.
 func newDamageable(t *testing.T, commits, names int, beside ...uint32) *damageable {
-	d := &damageable{fs: vfs.NewMem(), log: rowsByKey{}, files: map[string]int64{}}
+	d := &damageable{fs: vfs.NewMem(), log: rowsByKey{}, files: map[string]int64{}, own: 7}
 	s := openStore(t, d.fs, new(int64), 4096, true)
 	tb, err := s.db.Table(7, identity(fold.LastValue, 0))
 	require.NoError(t, err)
@@ -59,9 +61,9 @@ func newDamageable(t *testing.T, commits, names int, beside ...uint32) *damageab
 	return d
 }
 
-// newNeighbours has tables that have folded the same, in sstables of about so many bytes.
+// newNeighbours has tables that have folded the same, of which the second is the one that it is about, in sstables of about so many bytes.
 func newNeighbours(t *testing.T, fileBytes int64, ordinals ...uint32) *damageable {
-	d := &damageable{fs: vfs.NewMem(), log: rowsByKey{}, files: map[string]int64{}, end: neighbourEnd, part: 7}
+	d := &damageable{fs: vfs.NewMem(), log: rowsByKey{}, files: map[string]int64{}, end: neighbourEnd, own: ordinals[1], part: int32(ordinals[1])}
 	s := &store{fs: d.fs, clock: new(int64), max: 4096, opts: options(d.fs, true)}
 	for i := range s.opts.TargetFileSizes {
 		s.opts.TargetFileSizes[i] = fileBytes
@@ -98,12 +100,15 @@ func (d *damageable) list(t *testing.T) {
 
 const neighbourEnd = 60
 
-// neighbour is what tables beside have folded. The first row and the last fill a block.
+// neighbour is what tables beside have folded. The first row and the last fill a block, and so do the first and the last entry of the index.
 func neighbour() (deltas []oracleDelta) {
 	for i := range int64(neighbourEnd) {
 		d := oracleDelta{key: fmt.Sprint("n", i), value: fmt.Sprint(i), op: oraclePut, offset: i}
 		if i == 0 || i == neighbourEnd-1 {
 			d.value = fmt.Sprintf("%0600d", i)
+		}
+		if i == 0 || i == 9 {
+			d.key += strings.Repeat("-", 600)
 		}
 		deltas = append(deltas, d)
 	}
@@ -138,7 +143,7 @@ func (d *damageable) flipped(t *testing.T, name string, at ...int64) *copied {
 	s.db, err = table.Open(table.Config{DB: s.pdb, Options: s.opts, FS: s.fs, Dir: "tmp", Limits: table.Limits{RowBytesMax: s.max}})
 	if err == nil {
 		c := &copied{store: s, log: maps.Clone(d.log), own: maps.Clone(d.log), end: d.end, cuts: map[int64]rowsByKey{}, trimmed: d.end}
-		if c.t, err = s.db.Table(7, identity(fold.LastValue, d.part)); err == nil {
+		if c.t, err = s.db.Table(d.own, identity(fold.LastValue, d.part)); err == nil {
 			return c
 		}
 		require.NoError(t, s.db.Close())

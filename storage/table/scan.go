@@ -6,8 +6,6 @@ import (
 	"iter"
 	"slices"
 
-	"github.com/cockroachdb/pebble/v2"
-
 	"github.com/keyframelog/keyframe/proto/batch"
 	"github.com/keyframelog/keyframe/proto/digest"
 	"github.com/keyframelog/keyframe/proto/frame"
@@ -155,7 +153,7 @@ type mergedIndex struct {
 }
 
 type layer struct {
-	it   *pebble.Iterator
+	it   *spanIter
 	skip int // bytes before the record key
 	ok   bool
 }
@@ -184,7 +182,7 @@ func (v *View) openLayers(heads [][]byte, prefix, after []byte) (*mergedIndex, e
 		if after != nil && bytes.Compare(after, prefix) >= 0 {
 			lower = append(slices.Concat(head, after), 0)
 		}
-		it, err := v.clone(lower, upper)
+		it, err := v.span(lower, upper)
 		if err != nil {
 			return err
 		}

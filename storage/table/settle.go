@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/cockroachdb/pebble/v2"
-
 	"github.com/keyframelog/keyframe/storage/damage"
 	"github.com/keyframelog/keyframe/storage/keys"
 )
@@ -97,7 +95,7 @@ func (t *Table) cutVectors(s *sink, first, cut, from int64) (err error) {
 	if first <= cut {
 		s.deleteRange(keys.TableVectors, key(first, 0), key(cut+1, 0))
 	}
-	it, err := iterate(t.db.cfg.DB, keys.TableVectors, t.ordinal)
+	it, err := t.db.iterate(keys.TableVectors, t.ordinal)
 	if err != nil {
 		return err
 	}
@@ -121,7 +119,7 @@ func (t *Table) cutVectors(s *sink, first, cut, from int64) (err error) {
 }
 
 // cutPiece leaves of the piece of a vector that an iterator stands at what lies below an offset.
-func (t *Table) cutPiece(s *sink, it *pebble.Iterator, from int64) error {
+func (t *Table) cutPiece(s *sink, it *spanIter, from int64) error {
 	first, good := keys.ParseTableOffset(it.Key()[keys.TablePrefixLen+8:])
 	if !good {
 		return &CorruptError{Ordinal: t.ordinal, What: "key", Offset: -1, Why: "malformed"}
@@ -186,7 +184,7 @@ func (t *Table) markDead(s *sink, x marking) (n int64, err error) {
 		return 0, err
 	}
 	defer func() { err = damage.Join(err, list.close()) }()
-	it, err := iterate(t.db.cfg.DB, keys.TableSegments, t.ordinal)
+	it, err := t.db.iterate(keys.TableSegments, t.ordinal)
 	if err != nil {
 		return 0, err
 	}

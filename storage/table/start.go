@@ -28,7 +28,7 @@ import (
 type expiry struct {
 	start int64       // S from the cut on
 	rows  []tombstone // that were there before the fold, in key order; those that the fold replaces among them
-	it    *pebble.Iterator
+	it    *spanIter
 	index *walker
 	undo  *walker // nil: no key has left since the newest frame
 	k     []byte
@@ -40,7 +40,7 @@ func (j *job) beginExpiry(ctx context.Context) error {
 	j.expiry = expiry{start: j.old.start}
 	last, cuts := j.before()
 	if n := len(j.old.starts); cuts && n > 0 && j.old.starts[n-1].Cut > last {
-		it, err := j.t.db.cfg.DB.NewIter(undoSpan(j.t.ordinal, last))
+		it, err := j.t.db.iterateSpan(undoSpan(j.t.ordinal, last))
 		if err != nil {
 			return err
 		}
@@ -64,7 +64,7 @@ func (j *job) beginExpiry(ctx context.Context) error {
 	if len(j.expiry.rows) == 0 {
 		return nil
 	}
-	if j.expiry.it, err = iterate(j.t.db.cfg.DB, keys.TableIndex, j.t.ordinal); err != nil {
+	if j.expiry.it, err = j.t.db.iterate(keys.TableIndex, j.t.ordinal); err != nil {
 		return err
 	}
 	j.expiry.index = newWalker(j.expiry.it, int64(len(j.expiry.rows)), j.old.digest.Count)
@@ -108,10 +108,8 @@ func (j *job) collectExpired(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = damage.Join(err, list.close()) }()
-	it, err := base.Clone(pebble.CloneOptions{IterOptions: &pebble.IterOptions{
-		LowerBound: keys.AppendTableOffset(nil, keys.TableRows, j.t.ordinal, j.old.start),
-		UpperBound: keys.AppendTableOffset(nil, keys.TableRows, j.t.ordinal, upper),
-	}})
+	it, err := cloneSpan(base, keys.AppendTableOffset(nil, keys.TableRows, j.t.ordinal, j.old.start),
+		keys.AppendTableOffset(nil, keys.TableRows, j.t.ordinal, upper))
 	if err != nil {
 		return err
 	}

@@ -130,11 +130,11 @@ func (t *Table) Thin(ctx context.Context, cut int64) error {
 
 func (t *Table) joinIntervals(s *sink, before, cut int64) error {
 	from := keys.AppendTableOffset(nil, keys.TableUndo, t.ordinal, cut)
-	it, err := t.db.cfg.DB.NewIter(undoSpan(t.ordinal, cut))
+	it, err := t.db.iterateSpan(undoSpan(t.ordinal, cut))
 	if err != nil {
 		return err
 	}
-	stays, err := t.db.cfg.DB.NewIter(undoSpan(t.ordinal, before))
+	stays, err := t.db.iterateSpan(undoSpan(t.ordinal, before))
 	if err != nil {
 		return damage.Join(err, it.Close())
 	}

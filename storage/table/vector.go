@@ -54,59 +54,69 @@ func frameAt(cut int64) standing { return standing{cut, cut} }
 
 // deadList merges all that is dead in a frame, for a reader that goes through the offsets upwards. One iterator serves all vectors.
 type deadList struct {
-	ordinal uint32
-	cut     int64            // of settled rows, those of lower cuts are dead
-	it      *pebble.Iterator // over vectors and segments
-	cursors []*cursor
-	k       []byte
+	ordinal  uint32
+	cut      int64     // of settled rows, those of lower cuts are dead
+	segments *spanIter // nil: they are not looked at
+	vectors  *spanIter
+	cursors  []*cursor
+	k        []byte
 }
 
 // newDeadList prepares what is dead at or above from. base is cloned.
 func newDeadList(base *pebble.Iterator, ordinal uint32, from int64, as standing) (*deadList, error) {
-	lower, _ := keys.TableSpan(keys.TableSegments, ordinal)
-	_, upper := keys.TableSpan(keys.TableVectors, ordinal)
-	it, err := base.Clone(pebble.CloneOptions{IterOptions: &pebble.IterOptions{LowerBound: lower, UpperBound: upper}})
+	l, err := openDeadList(base, ordinal)
 	if err != nil {
-		return nil, fmt.Errorf("table: %w", err)
+		return nil, err
 	}
-	l := &deadList{ordinal: ordinal, cut: as.cut, it: it}
-	err = l.openSegments(from)
+	l.cut = as.cut
+	lower, upper := spaceSpan(keys.TableSegments, ordinal)
+	if l.segments, err = cloneSpan(base, lower, upper); err == nil {
+		err = l.openSegments(from)
+	}
 	if err == nil {
 		err = l.openVectors(from, 0, as.folded)
 	}
 	if err != nil {
-		return nil, damage.Join(err, it.Close())
+		return nil, damage.Join(err, l.close())
 	}
 	return l, nil
 }
 
 // newVectorList prepares the vectors of folds that ended in [first, end], without what the segments hold.
 func newVectorList(base *pebble.Iterator, ordinal uint32, first, end int64) (*deadList, error) {
-	lower, upper := keys.TableSpan(keys.TableVectors, ordinal)
-	it, err := base.Clone(pebble.CloneOptions{IterOptions: &pebble.IterOptions{LowerBound: lower, UpperBound: upper}})
+	l, err := openDeadList(base, ordinal)
 	if err != nil {
-		return nil, fmt.Errorf("table: %w", err)
+		return nil, err
 	}
-	l := &deadList{ordinal: ordinal, it: it}
 	if err := l.openVectors(0, first, end); err != nil {
-		return nil, damage.Join(err, it.Close())
+		return nil, damage.Join(err, l.close())
 	}
 	return l, nil
 }
 
-func (l *deadList) close() error { return l.it.Close() }
+func openDeadList(base *pebble.Iterator, ordinal uint32) (*deadList, error) {
+	lower, upper := spaceSpan(keys.TableVectors, ordinal)
+	it, err := cloneSpan(base, lower, upper)
+	return &deadList{ordinal: ordinal, vectors: it}, err
+}
+
+func (l *deadList) close() (err error) {
+	if l.segments != nil {
+		err = l.segments.Close()
+	}
+	return damage.Join(err, l.vectors.Close())
+}
 
 // openSegments starts with the segment that holds from.
 func (l *deadList) openSegments(from int64) error {
 	c := &cursor{end: -1, next: from}
-	lower, _ := keys.TableSpan(keys.TableSegments, l.ordinal)
-	if l.it.SeekLT(keys.AppendTableOffset(nil, keys.TableSegments, l.ordinal, from+1)) && string(l.it.Key()) >= string(lower) {
-		lo, err := l.offsetOf(keys.TableSegments)
+	if l.segments.SeekLT(keys.AppendTableOffset(nil, keys.TableSegments, l.ordinal, from+1)) {
+		lo, err := l.offsetOf(l.segments)
 		if err != nil {
 			return err
 		}
 		c.next = lo
-	} else if err := damage.Of(l.it.Error()); err != nil {
+	} else if err := damage.Of(l.segments.Error()); err != nil {
 		return err
 	}
 	return l.add(c, from)
@@ -115,10 +125,10 @@ func (l *deadList) openSegments(from int64) error {
 // openVectors finds every vector of folds that ended in [first, end]; of each, the piece that may hold from.
 func (l *deadList) openVectors(from, first, end int64) error {
 	for fold := first; fold <= end; {
-		if !l.it.SeekGE(keys.AppendTableOffset(l.k[:0], keys.TableVectors, l.ordinal, fold)) {
-			return damage.Of(l.it.Error())
+		if !l.vectors.SeekGE(keys.AppendTableOffset(l.k[:0], keys.TableVectors, l.ordinal, fold)) {
+			return damage.Of(l.vectors.Error())
 		}
-		at, err := l.offsetOf(keys.TableVectors)
+		at, err := l.offsetOf(l.vectors)
 		if err != nil {
 			return err
 		}
@@ -127,14 +137,13 @@ func (l *deadList) openVectors(from, first, end int64) error {
 		}
 		c := &cursor{end: at, next: 0}
 		// The last piece that begins at or below from, if the vector has one.
-		if l.it.SeekLT(keys.AppendTableVector(l.k[:0], l.ordinal, at, from+1)) {
-			space, ordinal, rest, _ := keys.ParseTableKey(l.it.Key())
-			if space == keys.TableVectors && ordinal == l.ordinal && len(rest) == 16 {
+		if l.vectors.SeekLT(keys.AppendTableVector(l.k[:0], l.ordinal, at, from+1)) {
+			if rest := l.vectors.Key()[keys.TablePrefixLen:]; len(rest) == 16 {
 				if e, _ := keys.ParseTableOffset(rest); e == at {
 					c.next, _ = keys.ParseTableOffset(rest[8:])
 				}
 			}
-		} else if err := damage.Of(l.it.Error()); err != nil {
+		} else if err := damage.Of(l.vectors.Error()); err != nil {
 			return err
 		}
 		if err := l.add(c, from); err != nil {
@@ -145,11 +154,10 @@ func (l *deadList) openVectors(from, first, end int64) error {
 	return nil
 }
 
-// offsetOf reads the offset after the prefix of the current key.
-func (l *deadList) offsetOf(want keys.TableSpace) (int64, error) {
-	space, ordinal, rest, _ := keys.ParseTableKey(l.it.Key())
-	o, good := keys.ParseTableOffset(rest)
-	if !good || space != want || ordinal != l.ordinal {
+// offsetOf reads the offset after the prefix of the key that an iterator stands at.
+func (l *deadList) offsetOf(it *spanIter) (int64, error) {
+	o, good := keys.ParseTableOffset(it.Key()[keys.TablePrefixLen:])
+	if !good {
 		return 0, &CorruptError{Ordinal: l.ordinal, What: "key", Offset: -1, Why: "malformed"}
 	}
 	return o, nil
@@ -195,18 +203,17 @@ func (l *deadList) load(c *cursor) error {
 }
 
 func (l *deadList) piece(c *cursor) (found bool, err error) {
+	it := l.vectors
 	if c.end < 0 {
+		it = l.segments
 		l.k = keys.AppendTableOffset(l.k[:0], keys.TableSegments, l.ordinal, c.next)
 	} else {
 		l.k = keys.AppendTableVector(l.k[:0], l.ordinal, c.end, c.next)
 	}
-	if !l.it.SeekGE(l.k) {
-		return false, damage.Of(l.it.Error())
+	if !it.SeekGE(l.k) {
+		return false, damage.Of(it.Error())
 	}
-	space, ordinal, rest, _ := keys.ParseTableKey(l.it.Key())
-	if ordinal != l.ordinal || c.end < 0 && space != keys.TableSegments || c.end >= 0 && space != keys.TableVectors {
-		return false, nil
-	}
+	rest := it.Key()[keys.TablePrefixLen:]
 	first, good := keys.ParseTableOffset(rest)
 	if c.end >= 0 {
 		if !good || len(rest) != 16 || first != c.end {
@@ -218,7 +225,7 @@ func (l *deadList) piece(c *cursor) (found bool, err error) {
 		return false, &CorruptError{Ordinal: l.ordinal, What: "key", Offset: -1, Why: "malformed"}
 	}
 	c.next = first + 1
-	v, err := l.it.ValueAndErr()
+	v, err := it.ValueAndErr()
 	if err != nil {
 		return false, fmt.Errorf("table: read deletion vector of ordinal %d: %w", l.ordinal, err)
 	}

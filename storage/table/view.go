@@ -26,7 +26,7 @@ type View struct {
 	f      Frame
 	undo   []int64 // cuts whose intervals follow the frame, ascending
 	point  *pebble.Iterator
-	former *pebble.Iterator // over TablePast
+	former *spanIter // over TablePast
 	k      []byte
 	closed bool
 }
@@ -87,10 +87,11 @@ func (v *View) Close() error {
 	}
 	v.closed = true
 	var err error
-	for _, it := range []*pebble.Iterator{v.point, v.former} {
-		if it != nil {
-			err = damage.Join(err, it.Close())
-		}
+	if v.point != nil {
+		err = damage.Join(err, v.point.Close())
+	}
+	if v.former != nil {
+		err = damage.Join(err, v.former.Close())
 	}
 	return damage.Join(err, v.base.Close())
 }
@@ -115,34 +116,32 @@ func above(list []StartMove, cut int64) []StartMove {
 	return slices.DeleteFunc(slices.Clone(list), func(x StartMove) bool { return x.Cut <= cut })
 }
 
-// iterate opens an iterator over one partition's keys in a space.
-func iterate(r pebble.Reader, space keys.TableSpace, ordinal uint32) (*pebble.Iterator, error) {
-	lower, upper := keys.TableSpan(space, ordinal)
-	it, err := r.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
-	if err != nil {
-		return nil, fmt.Errorf("table: %w", err)
-	}
-	return it, nil
-}
-
-// clone opens an iterator over [lower, upper) of what the view sees.
-func (v *View) clone(lower, upper []byte) (*pebble.Iterator, error) {
+// clone opens an iterator over all keys that the view sees.
+func (v *View) clone() (*pebble.Iterator, error) {
 	if v.closed {
 		return nil, ErrClosed
 	}
-	it, err := v.base.Clone(pebble.CloneOptions{IterOptions: &pebble.IterOptions{LowerBound: lower, UpperBound: upper}})
+	it, err := v.base.Clone(pebble.CloneOptions{IterOptions: &pebble.IterOptions{}})
 	if err != nil {
 		return nil, fmt.Errorf("table: %w", err)
 	}
 	return it, nil
 }
 
-func (v *View) space(space keys.TableSpace) (*pebble.Iterator, error) {
-	return v.clone(keys.TableSpan(space, v.t.ordinal))
+// span opens an iterator over [lower, upper) of what the view sees.
+func (v *View) span(lower, upper []byte) (*spanIter, error) {
+	if v.closed {
+		return nil, ErrClosed
+	}
+	return cloneSpan(v.base, lower, upper)
+}
+
+func (v *View) space(space keys.TableSpace) (*spanIter, error) {
+	return v.span(spaceSpan(space, v.t.ordinal))
 }
 
 // currentEntry decodes the index or undo entry that an iterator stands at.
-func currentEntry(it *pebble.Iterator, ordinal uint32) (entry, error) {
+func currentEntry(it *spanIter, ordinal uint32) (entry, error) {
 	b, err := it.ValueAndErr()
 	if err != nil {
 		return entry{}, fmt.Errorf("table: read index of ordinal %d: %w", ordinal, err)
@@ -226,15 +225,21 @@ func (v *View) lookUp(key []byte) (e entry, ok bool, err error) {
 	return e, err == nil, err
 }
 
-// value reads one key. Prefix seeks let Bloom filters skip sstables, the whole key being its prefix.
+// value reads one key. Prefix seeks let Bloom filters skip sstables, the whole key being its prefix. Where the filters are of no use, they read on to the next
+// block as well, see spanIter.
 func (v *View) value(k []byte) (b []byte, found bool, err error) {
 	if v.point == nil {
-		if v.point, err = v.clone(nil, nil); err != nil {
+		if v.point, err = v.clone(); err != nil {
 			return nil, false, err
 		}
 	}
 	if !v.point.SeekPrefixGE(k) || string(v.point.Key()) != string(k) {
-		return nil, false, v.point.Error()
+		err := v.point.Error()
+		if err != nil {
+			_ = v.point.Close() // which says that again
+			v.point = nil
+		}
+		return nil, false, absent(k, err, v.span)
 	}
 	b, err = v.point.ValueAndErr()
 	if err != nil {
@@ -302,6 +307,9 @@ func (t *Table) indexEntry(k []byte) (e entry, found bool, err error) {
 		return e, false, nil
 	}
 	if err != nil {
+		if err = absent(k, err, t.db.iterateSpan); err == nil {
+			return e, false, nil
+		}
 		return e, false, fmt.Errorf("table: read index of ordinal %d: %w", t.ordinal, damage.Of(err))
 	}
 	e, err = decodeEntry(t.ordinal, b)

@@ -3,8 +3,6 @@ package table
 import (
 	"bytes"
 
-	"github.com/cockroachdb/pebble/v2"
-
 	"github.com/keyframelog/keyframe/storage/damage"
 )
 
@@ -16,14 +14,14 @@ const (
 
 // walker looks up ascending keys with one iterator.
 type walker struct {
-	it    *pebble.Iterator
+	it    *spanIter
 	steps int
 	begun bool
 	valid bool
 	k     []byte
 }
 
-func newWalker(it *pebble.Iterator, lookups, stored int64) *walker {
+func newWalker(it *spanIter, lookups, stored int64) *walker {
 	w := &walker{it: it}
 	if lookups*denseShare > stored {
 		w.steps = denseSteps

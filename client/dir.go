@@ -120,7 +120,8 @@ func (s *dirStores) engineConfig() engine.Config {
 	return engine.Config{Dir: s.cfg.Store.dir, Kind: engine.Replica, FS: s.fs, Logger: s.cfg.Logger, Now: s.cfg.Now}
 }
 
-// openTables opens the database, and finds out whether all tables can be had. What cannot be read in blocks of rows or of an index is none of its business.
+// openTables opens the database, and finds out whether all tables can be had, and others in their place if those may be put right. Else what cannot be read
+// in blocks of rows or of an index is none of its business.
 func (s *dirStores) openTables() error {
 	db, opts, err := s.dir.OpenTableDB()
 	if err != nil {
@@ -135,7 +136,8 @@ func (s *dirStores) openTables() error {
 	}); terr != nil || err != nil {
 		return cmp.Or(err, terr)
 	}
-	if opts.ReadOnly {
+	if opts.ReadOnly || s.mayReplace() {
+		// Open tells nothing of it: where no key frame could be loaded, the tables are set aside before one has to be.
 		if err := s.db.Examine(); err != nil {
 			return err
 		}
@@ -186,7 +188,10 @@ func (s *dirStores) dropLeftovers() error {
 	for _, o := range ordinals {
 		s.next = max(s.next, o+1)
 		if !slices.ContainsFunc(s.state.Partitions, func(p dirPartition) bool { return p.Ordinal == o && !p.Lost }) {
-			if err := s.db.Drop(context.Background(), o); err != nil {
+			err := s.db.Drop(context.Background(), o)
+			if unreadable(err) {
+				s.cfg.Logger.Warn("what is left of a former state cannot be removed", "topic", s.cfg.Topic, "err", err)
+			} else if err != nil {
 				return err
 			}
 		}

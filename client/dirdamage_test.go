@@ -1,6 +1,7 @@
 package client
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -307,6 +308,37 @@ func TestADamagedDirectoryIsLeftAlone(t *testing.T) {
 	before = contents()
 	require.ErrorContains(t, open(), "replica/replica.json is damaged")
 	require.Equal(t, before, contents())
+}
+
+// Whatever block of rows or of an index is damaged, a policy that leaves things as they are opens the directory: that rows are rotten is told of the partition
+// that has them, and the other is shown.
+func TestADirectoryWithRottenRowsIsShown(t *testing.T) {
+	g := newDamagedRig(t)
+	for _, policy := range []Policy{Report, Halt} {
+		g.cfg.OnDrift = policy
+		for at, of := range map[int64]int{200: 1, 200_000: 2, 410_000: 2, 440_000: 1, g.size / 2: 1, g.size - 65_000: 1} { // how many have rows there
+			g.damage(g.sst, at, 1, false)
+			r, err := openReplica(testContext(t), g.cfg.withDefaults(), g.tail)
+			require.NoError(t, err, "damaged at %d", at)
+			rotten := 0
+			for _, v := range r.Scrub(testContext(t)) {
+				if errors.Is(v.Err, ErrCorrupt) {
+					rotten++
+					continue
+				}
+				require.Equal(t, Equal, v.Outcome)
+				for key, value := range g.log.state(v.Partition) {
+					row, ok, err := r.Get(testContext(t), []byte(key))
+					require.NoError(t, err)
+					require.True(t, ok)
+					require.Equal(t, value, string(row.Value))
+					break
+				}
+			}
+			require.Equal(t, of, rotten, "damaged at %d", at)
+			_ = r.Close() // it may say that what came could not be stored
+		}
+	}
 }
 
 // What is set aside stays until the next time, and each time is told where it is.

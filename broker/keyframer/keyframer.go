@@ -293,7 +293,12 @@ func (k *Keyframer) Sweep(ctx context.Context, given Ordinals) error {
 			continue
 		}
 		k.cfg.Logger.Info("dropping the table of a deleted partition", "ordinal", ordinal)
-		if err := k.cfg.Tables.Drop(ctx, ordinal); err != nil {
+		var damaged *damage.Error
+		err := k.cfg.Tables.Drop(ctx, ordinal)
+		if errors.As(err, &damaged) {
+			k.cfg.Logger.Error("the table of a deleted partition cannot be dropped, since what lies beside it cannot be told from it: that is tried again at the next start",
+				"ordinal", ordinal, "error", err)
+		} else if err != nil {
 			return fmt.Errorf("drop the table of ordinal %d: %w", ordinal, err)
 		}
 	}

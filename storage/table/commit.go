@@ -32,6 +32,10 @@ func (db *DB) Commit(ctx context.Context, folds []Fold) error {
 		}
 	}
 	defer unlockJobs(jobs)
+	if slices.ContainsFunc(jobs, func(j *job) bool { return j.makes() }) {
+		db.making.RLock()
+		defer db.making.RUnlock()
+	}
 	err = db.try(ctx, jobs)
 	if errors.Is(err, errMoved) {
 		// A rejected delta left its row at an offset that was written past already. Where the rows go is known now.
@@ -62,6 +66,12 @@ func newJobs(db *DB, folds []Fold) ([]*job, error) {
 		}
 	}
 	return jobs, nil
+}
+
+// makes tells whether nothing is stored of the table but the meta entry, if that.
+func (j *job) makes() bool {
+	m := j.t.state.Load()
+	return m.position == 0 && len(m.frames) == 0
 }
 
 func unlockJobs(jobs []*job) {
@@ -137,6 +147,11 @@ func (j *job) run(ctx context.Context) error {
 	j.dead = j.dead[:0]
 	if err := j.check(); err != nil {
 		return err
+	}
+	if j.makes() {
+		if err := j.t.db.makeRoom(ctx, j.t.ordinal); err != nil {
+			return err
+		}
 	}
 	if err := j.lookUp(); err != nil {
 		return err

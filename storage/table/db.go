@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -36,6 +35,7 @@ type DB struct {
 	scratch  sync.Pool    // *scratch
 	sequence atomic.Int64 // names sstables in the making
 	writers  sync.WaitGroup
+	making   sync.RWMutex // read-locked while a table is made of an ordinal that has none; taken behind the tables' own
 	mu       sync.Mutex
 	// guarded by mu
 	closed bool
@@ -69,8 +69,8 @@ func defaultSizes() sizes {
 
 // Open prepares the database: sstables that an interrupted commit left behind are removed, and so are entries of ordinals without
 // a meta entry, which are what an interrupted Drop or Load leaves; a database that is open read-only stays as it is. No table is
-// read before it is asked for. The error is of damage (package damage) where meta entries cannot be read, or where new tables would be written beside
-// what cannot be read: Pebble refuses that.
+// read before it is asked for. The error is of damage (package damage) where meta entries cannot be read. Whether new tables can be made is told by
+// Examine, or when one is.
 func Open(cfg Config) (*DB, error) {
 	if cfg.DB == nil || cfg.Options == nil || cfg.FS == nil || cfg.Dir == "" {
 		return nil, errors.New("table: DB, Options, FS and Dir are required")
@@ -215,146 +215,6 @@ func (db *DB) Ordinals() (list []uint32, err error) {
 		ok = it.SeekGE(after)
 	}
 	return list, damage.Join(it.Error(), it.Close())
-}
-
-// Drop deletes all that an ordinal has, whether its table is open or not. The meta entry goes first: from then on there is no such
-// table, and what a crash leaves of the rest is removed by Open. Views keep what they see. What is damaged goes as well, unless it
-// cannot be told from what lies beside it, of other ordinals too: then the error is of damage, and nothing has happened.
-func (db *DB) Drop(ctx context.Context, ordinal uint32) error {
-	end, err := db.begin()
-	if err != nil {
-		return err
-	}
-	defer end()
-	t := db.opened(ordinal)
-	if t != nil {
-		if err := t.lock(ctx); err != nil {
-			return err
-		}
-		defer t.unlock()
-	}
-	spaces, err := db.exciseOrder(ordinal)
-	if err != nil {
-		return fmt.Errorf("table: drop ordinal %d: %w", ordinal, err)
-	}
-	if err := db.dropMeta(ctx, ordinal, t); err != nil {
-		return err
-	}
-	if t != nil {
-		db.mu.Lock()
-		delete(db.tables, ordinal)
-		db.mu.Unlock()
-	}
-	err = db.exciseAll(ctx, ordinal, spaces)
-	db.mu.Lock()
-	defer db.mu.Unlock()
-	if delete(db.halves, ordinal); err != nil {
-		db.halves[ordinal] = err
-	}
-	return err
-}
-
-// Separable returns an error of damage where Drop may come no further than the meta entry: a block that cannot be read, beside what the ordinal has, may hold
-// what another ordinal has as well.
-func (db *DB) Separable(ordinal uint32) error {
-	known, err := db.Ordinals()
-	if err != nil || !slices.ContainsFunc(known, func(o uint32) bool { return o != ordinal }) {
-		return err
-	}
-	for _, space := range keys.TableSpaces() {
-		start, end := keys.TableSpan(space, ordinal)
-		if err := db.readableBeside(pebble.KeyRange{Start: start, End: end}); err != nil {
-			return fmt.Errorf("table: ordinal %d: %w", ordinal, err)
-		}
-	}
-	return nil
-}
-
-// exciseOrder is in which order the spaces of an ordinal can be excised that may have something. A damaged block beside one of them may be the first or the
-// last of the next, which is excised before then.
-func (db *DB) exciseOrder(ordinal uint32) (order []keys.TableSpace, err error) {
-	type space struct {
-		is     keys.TableSpace
-		beside error
-	}
-	var list []space
-	for _, s := range keys.TableSpaces() {
-		if empty, err := db.emptySpace(s, ordinal); err == nil && empty {
-			continue
-		}
-		start, end := keys.TableSpan(s, ordinal)
-		list = append(list, space{s, db.readableBeside(pebble.KeyRange{Start: start, End: end})})
-	}
-	var last []keys.TableSpace
-	for i, s := range list {
-		switch {
-		case s.beside == nil:
-			order = append(order, s.is)
-		case (i == 0 || list[i-1].beside != nil) && (i == len(list)-1 || list[i+1].beside != nil):
-			return nil, s.beside
-		default:
-			last = append(last, s.is)
-		}
-	}
-	return append(order, last...), nil
-}
-
-func (db *DB) emptySpace(space keys.TableSpace, ordinal uint32) (bool, error) {
-	it, err := db.iterate(space, ordinal)
-	if err != nil {
-		return false, err
-	}
-	there := it.First()
-	return !there, damage.Join(it.Error(), it.Close())
-}
-
-// dropMeta makes the table dropped: who begins to read t, unless it is nil, sees what was before, or that it is gone.
-func (db *DB) dropMeta(ctx context.Context, ordinal uint32, t *Table) error {
-	s := db.sink()
-	s.delete(keys.TableMeta, keys.AppendTablePrefix(nil, keys.TableMeta, ordinal))
-	if t == nil {
-		return s.commit(ctx, nil)
-	}
-	release, err := db.hold(t)
-	if err != nil {
-		return err
-	}
-	if err = s.commit(ctx, nil); err == nil {
-		t.dropped.Store(true)
-	}
-	release()
-	return err
-}
-
-// exciseAll removes the spaces in this order; one beside which a block is damaged comes again behind the others, one of which may have had that.
-func (db *DB) exciseAll(ctx context.Context, ordinal uint32, spaces []keys.TableSpace) error {
-	for len(spaces) > 0 {
-		var again []keys.TableSpace
-		var failed error
-		for _, space := range spaces {
-			start, end := keys.TableSpan(space, ordinal)
-			err := db.excise(ctx, pebble.KeyRange{Start: start, End: end})
-			if err != nil {
-				failed = fmt.Errorf("table: drop ordinal %d: %w", ordinal, err)
-				if again = append(again, space); !pebble.IsCorruptionError(err) {
-					return failed
-				}
-			}
-		}
-		if len(again) == len(spaces) {
-			return failed
-		}
-		spaces = again
-	}
-	return nil
-}
-
-// excise removes what is in a range, and nothing beside it.
-func (db *DB) excise(ctx context.Context, span pebble.KeyRange) error {
-	if err := db.readableBeside(span); err != nil {
-		return err
-	}
-	return db.cfg.DB.Excise(context.WithoutCancel(ctx), span)
 }
 
 // begin registers a writer of this table alone, and waits for the others; the returned function ends it.

@@ -67,6 +67,9 @@
 // deleted, and its space comes back with compactions. Pebble's ingest would look into that: there sstables begin where those that enclose them do, as
 // of which it does not look; compactions merge them with more than others.
 //
+// A database is opened whatever rows cannot be read: who reads them is told. But nothing can be read of a table behind the last block of all others' rows while
+// that is damaged, in the same sstable: so none is made there (see DB.Examine). The last table can be dropped then, with what nobody has behind it.
+//
 // # Reading beside ingests
 //
 // Whoever begins to read a table while an ingest changes it sees the table as it was before; nobody waits. Pebble installs an ingest a

@@ -26,7 +26,8 @@ const (
 // Load makes an ordinal's table from a whole key frame, in bulk: rows go to sstables as they come, in offset order; a second
 // goroutine hashes them and collects the index, which is sorted and written afterwards. Nothing is ingested before the rows have
 // hashed to the footer's digest (else ErrDigest), and no table is there before the meta entry, which goes last; what a crash leaves
-// is removed by Open. The table then has one frame, the one loaded. ErrExists where the ordinal has a table.
+// is removed by Open. The table then has one frame, the one loaded. ErrExists where the ordinal has a table; an error of damage (package damage) where it
+// would lie beside what cannot be read.
 //
 // Memory: about 128 MiB of index entries, beyond which the index is written and ingested in several sorted runs.
 func (db *DB) Load(ctx context.Context, ordinal uint32, id Identity, src FrameSource) (*Table, error) {
@@ -46,10 +47,15 @@ func (db *DB) Load(ctx context.Context, ordinal uint32, id Identity, src FrameSo
 	}
 	l := &loader{db: db, ordinal: ordinal, header: src.Header(), rows: db.sink(), last: -1}
 	defer l.discard()
+	db.making.RLock()
+	defer db.making.RUnlock()
+	if err := db.makeRoom(ctx, ordinal); err != nil {
+		return nil, err
+	}
 	m, err := l.run(ctx, src)
 	if err != nil {
 		spaces := keys.TableSpaces()
-		return nil, fmt.Errorf("table: load ordinal %d: %w", ordinal, errors.Join(err, db.exciseAll(ctx, ordinal, spaces[:])))
+		return nil, fmt.Errorf("table: load ordinal %d: %w", ordinal, errors.Join(err, db.exciseAll(ctx, ordinal, spaces[:], false)))
 	}
 	return db.register(newTable(db, ordinal, m)), nil
 }

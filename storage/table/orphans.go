@@ -2,6 +2,7 @@ package table
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -9,12 +10,27 @@ import (
 	"github.com/keyframelog/keyframe/storage/keys"
 )
 
-// Examine is for a database that is open for reading only: it returns the error that Open would return if it were open for writing.
-func (db *DB) Examine() error { return db.removeOrphans() }
+// Examine tells whether a table can be made behind all others: the error is of damage (package damage) where it would lie beside what cannot be read, so
+// that it could not be read either, or where meta entries cannot be. It changes nothing.
+func (db *DB) Examine() error {
+	known, err := db.Ordinals()
+	if err != nil {
+		return err
+	}
+	next := uint32(0)
+	if n := len(known); n > 0 {
+		next = known[n-1] + 1
+	}
+	for _, space := range keys.TableSpaces() {
+		if _, err := db.emptySpace(space, next); err != nil {
+			return fmt.Errorf("table: no table can be made of ordinal %d: %w", next, err)
+		}
+	}
+	return nil
+}
 
-// removeOrphans drops what ordinals without a meta entry have, unless the database is open for reading only. It looks between the ordinals that have
-// one, at no block that only these are in: what is damaged there is their own business. What is damaged between two of them stays: tables are made
-// behind the last.
+// removeOrphans drops what ordinals without a meta entry have. It looks between the ordinals that have one, at no block that only these are in. What is
+// damaged there stays, and is a matter of who makes a table of such an ordinal: see makeRoom.
 func (db *DB) removeOrphans() error {
 	known, err := db.Ordinals()
 	if err != nil {
@@ -24,32 +40,54 @@ func (db *DB) removeOrphans() error {
 		lower := keys.AppendTablePrefix(nil, space, 0)
 		for _, o := range known {
 			start, after := keys.TableSpan(space, o)
-			if err := db.removeBetween(lower, start); err != nil && !pebble.IsCorruptionError(err) {
+			if err := db.removeReadable(lower, start); err != nil {
 				return err
-			} else if err != nil {
-				db.cfg.Logger.Warn("table: what an interrupted commit has left cannot be removed", "err", err)
 			}
 			lower = after
 		}
-		if err := db.removeBetween(lower, []byte{byte(space) + 1}); err != nil {
+		if err := db.removeReadable(lower, []byte{byte(space) + 1}); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+func (db *DB) removeReadable(lower, upper []byte) error {
+	err := db.removeBetween(context.Background(), lower, upper)
+	if pebble.IsCorruptionError(err) {
+		db.cfg.Logger.Warn("table: what an interrupted commit may have left cannot be removed", "err", err)
+		return nil
+	}
+	return err
+}
+
+// makeRoom removes what is left of an ordinal that has no table, before one is made. Where it cannot be read what that is, or whether there is anything, the
+// error is of damage: what is left would be among the table's own.
+func (db *DB) makeRoom(ctx context.Context, ordinal uint32) error {
+	for _, space := range keys.TableSpaces() {
+		if space == keys.TableMeta {
+			continue
+		}
+		lower, upper := keys.TableSpan(space, ordinal)
+		if err := db.removeBetween(ctx, lower, upper); err != nil {
+			return fmt.Errorf("table: no table can be made of ordinal %d: %w", ordinal, err)
+		}
+	}
+	return nil
+}
+
 // removeBetween removes what is in [lower, upper).
-func (db *DB) removeBetween(lower, upper []byte) error {
+func (db *DB) removeBetween(ctx context.Context, lower, upper []byte) error {
 	if string(lower) >= string(upper) {
 		return nil
 	}
-	it, err := db.cfg.DB.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
+	it, err := db.iterateSpan(lower, upper)
 	if err != nil {
 		return err
 	}
 	there := it.First()
-	if err := damage.Join(it.Error(), it.Close()); err != nil || !there || db.cfg.Options.ReadOnly {
+	if err := damage.Join(it.Error(), it.Close()); err != nil || !there {
 		return err
 	}
-	return db.excise(context.Background(), pebble.KeyRange{Start: lower, End: upper})
+	return db.excise(ctx, pebble.KeyRange{Start: lower, End: upper})
 }

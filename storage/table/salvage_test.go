@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"math/rand/v2"
 	"path"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/keyframelog/keyframe/proto/fold"
 	"github.com/keyframelog/keyframe/proto/frame"
+	"github.com/keyframelog/keyframe/storage/keys"
 	"github.com/keyframelog/keyframe/storage/table"
 )
 
@@ -115,7 +117,7 @@ func neighbour() (deltas []oracleDelta) {
 	return deltas
 }
 
-// flipped opens a copy in which bytes of a file are changed; nil: that cannot be opened.
+// flipped opens a copy in which bytes of a file are changed; nil: that cannot be opened, as no table could be found.
 func (d *damageable) flipped(t *testing.T, name string, at ...int64) *copied {
 	fs := vfs.NewMem()
 	for _, dir := range []string{"db", "tmp"} {
@@ -140,7 +142,8 @@ func (d *damageable) flipped(t *testing.T, name string, at ...int64) *copied {
 	if s.pdb, err = pebble.Open("db", s.opts); err != nil {
 		return nil
 	}
-	s.db, err = table.Open(table.Config{DB: s.pdb, Options: s.opts, FS: s.fs, Dir: "tmp", Limits: table.Limits{RowBytesMax: s.max}})
+	s.db, err = table.Open(table.Config{DB: s.pdb, Options: s.opts, FS: s.fs, Dir: "tmp", Limits: table.Limits{RowBytesMax: s.max}, Logger: slog.New(slog.DiscardHandler)})
+	require.Equal(t, metaReadable(s.pdb), err == nil, "%s at %v: %v", name, at, err)
 	if err == nil {
 		c := &copied{store: s, log: maps.Clone(d.log), own: maps.Clone(d.log), end: d.end, cuts: map[int64]rowsByKey{}, trimmed: d.end}
 		if c.t, err = s.db.Table(d.own, identity(fold.LastValue, d.part)); err == nil {
@@ -150,6 +153,17 @@ func (d *damageable) flipped(t *testing.T, name string, at ...int64) *copied {
 	}
 	require.NoError(t, s.pdb.Close())
 	return nil
+}
+
+// metaReadable tells whether all meta entries can be found.
+func metaReadable(pdb *pebble.DB) bool {
+	it, err := pdb.NewIter(&pebble.IterOptions{LowerBound: []byte{byte(keys.TableMeta)}, UpperBound: []byte{byte(keys.TableMeta) + 1}})
+	if err != nil {
+		return false
+	}
+	for ok := it.First(); ok; ok = it.Next() {
+	}
+	return it.Close() == nil
 }
 
 // salvage finds what is lost, and holds what is not to the log.

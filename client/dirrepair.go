@@ -175,7 +175,8 @@ func (d *dirRows) patch(puts []frame.Row, deletes [][]byte, want digest.Digest) 
 	}
 	d.committed = d.s.cfg.Now()
 	lost := d.lost.spans
-	if err := d.t.Trim(ctx, f.End); err != nil && len(lost) == 0 { // else it may have met what is lost: Patch tells whether the past is given up
+	// Behind the trim it may have met what is lost.
+	if err := d.t.Trim(ctx, f.End); err != nil && (len(lost) == 0 || !errors.Is(err, table.ErrTrimmed)) {
 		return err
 	}
 	if err := d.p.Patch(ctx, puts, deletes, lost, want); err != nil {

@@ -104,6 +104,33 @@ func TestDamageThatAFoldMeetsIsMended(t *testing.T) {
 	require.Equal(t, "another", v)
 }
 
+// A crash between the trim of the log and that of the table, and then damage to rows that a trim cleans: the partition is opened, the trim is done, and the
+// damage is told of once.
+func TestATrimThatMeetsDamageAtTheStart(t *testing.T) {
+	n := newNode(t, keyframer.Config{})
+	l := n.add(fold.LastValue, calm(), 1)[0]
+	for i := range 50 {
+		l.Append(memlog.Put(fmt.Sprint("k", i), fmt.Sprint("value of ", i)))
+	}
+	n.cut()
+	for i := range 40 {
+		l.Append(memlog.Put(fmt.Sprint("k", i), "another"))
+	}
+	n.cut()
+	l.Append(memlog.Put("later", "the last batch stays"))
+	n.stop()
+	require.NoError(t, l.TrimTo(t.Context(), 90))
+	n.start()
+	damage(t, n, []byte("value of 45")) // which lives, and lies among those that do not
+	require.NoError(t, n.k.Add(spec(fold.LastValue, l), calm()))
+	require.Equal(t, []int64{90}, cuts(n.table(0)))
+	require.EqualValues(t, 1, n.metric("keyframe_scrub_corrupt_total"))
+	require.EqualValues(t, 1, n.metric("keyframe_rows_damaged"))
+	require.Equal(t, 1, strings.Count(n.logged.String(), "ERROR rows are damaged on disk"), n.logged)
+	_, err := readAt(t, n.partition(0), 90)
+	require.ErrorIs(t, err, keyframer.ErrDamaged)
+}
+
 // A table is not dropped for a log that cannot replace it.
 func TestNoTableIsDroppedForALogThatCannotBeRead(t *testing.T) {
 	n, l := framed(t)

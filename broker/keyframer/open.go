@@ -184,7 +184,12 @@ func (p *Partition) agree(ctx context.Context, t *table.Table, b log.Bounds) (*t
 	}
 	if frames := t.Frames(); frames[0].Cut < b.DeltaStart {
 		// A crash came between the log's trim and the table's.
-		return t, t.Trim(ctx, b.DeltaStart)
+		err := t.Trim(ctx, b.DeltaStart)
+		if isDamage(err) {
+			p.k.rot(p, fmt.Errorf("trim the table to %d: %w", b.DeltaStart, err)) // no reason not to show what can be read: nothing is trimmed any more
+			err = nil
+		}
+		return t, err
 	}
 	return t, nil
 }

@@ -183,17 +183,18 @@ func (p *Partition) trim(ctx context.Context, cut int64) error {
 	if err := p.log.TrimTo(ctx, cut); err != nil {
 		return fmt.Errorf("trim the log to %d: %w", cut, err)
 	}
-	if err := p.trimTable(ctx, cut); err != nil {
+	err := p.trimTable(ctx, cut)
+	if err != nil && !errors.Is(err, table.ErrTrimmed) {
 		return err
 	}
 	p.counts.trims.Add(1)
 	p.k.metrics.verifySeconds.Observe(verified.Sub(start).Seconds())
 	p.logger.Info("trimmed", "delta_start", cut, "verify", verified.Sub(start), "trim", p.k.cfg.Now().Sub(verified))
 	p.topic.notify()
-	return nil
+	return err
 }
 
-// trimTable is the second half of a trim. Where it fails, or a crash comes between the halves, it is done before anything else: the
+// trimTable is the second half of a trim. Where it fails, unless with table.ErrTrimmed, or a crash comes between the halves, it is done before anything else: the
 // frame at the delta start offset is the only copy of the rows below it, and thinning spares the oldest frame alone.
 func (p *Partition) trimTable(ctx context.Context, cut int64) error {
 	if err := p.table.Trim(ctx, cut); err != nil {

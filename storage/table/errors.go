@@ -22,6 +22,8 @@ var (
 	ErrPatch = errors.New("table: not a valid patch")
 	// ErrFrames is returned by Patch where the frame at the position is not the only one that is kept: cut one, and trim to it.
 	ErrFrames = errors.New("table: the frame at the position is not the only one")
+	// ErrTrimmed is matched by an error of Trim where the trim is done, and durable, and what it left in the way could not be cleaned away.
+	ErrTrimmed = errors.New("table: trimmed, but what was superseded is still in the way")
 	// ErrClosed is returned after Close, and for a table that was dropped.
 	ErrClosed = errors.New("table: closed")
 	// ErrCorrupt is matched by every *CorruptError, and by whatever says of a read that a block is damaged.

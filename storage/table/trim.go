@@ -19,14 +19,14 @@ import (
 //  2. Segments at least half dead are rewritten, as by Settle; where that fails, or the process ends, Settle may be due.
 //
 // Trim(oldest cut) does the second step alone, so that a caller who crashed may just call it again. The error is ErrCorrupt where a row or a block of the
-// table itself is damaged.
+// table itself is damaged. Where it is ErrTrimmed (too), the first step is done, and there is no need to call it again for that; else nothing has happened.
 func (t *Table) Trim(ctx context.Context, cut int64) error {
 	rows, err := t.trim(ctx, cut)
 	if err != nil {
 		return err
 	}
 	if err := t.clean(ctx, rows); err != nil {
-		return fmt.Errorf("table: clean ordinal %d: %w", t.ordinal, err)
+		return fmt.Errorf("%w: clean ordinal %d: %w", ErrTrimmed, t.ordinal, err)
 	}
 	return nil
 }

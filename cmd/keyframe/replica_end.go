@@ -50,8 +50,8 @@ func scrubNow(ctx context.Context, replica *client.Replica, log *replicaLog) err
 }
 
 // verifyNow compares every partition at or behind the end that was seen of it, which prints the verdicts as those at frames; only equal passes. What
-// differs is put right first, where the policy is to do so; else the keys have been named, of all partitions, when it returns. What takes the place of a copy
-// may lie below the end, which is waited for again.
+// differs is put right first, where the policy is to do so; else the keys have been named, of all partitions, when it returns: a partition that cannot be compared
+// keeps none of the others from that. What takes the place of a copy may lie below the end, which is waited for again.
 func verifyNow(ctx context.Context, replica *client.Replica, ends map[int32]int64, log *replicaLog) error {
 	for {
 		if err := waitForEnds(ctx, replica, ends); err != nil {
@@ -73,12 +73,15 @@ func verifyNow(ctx context.Context, replica *client.Replica, ends map[int32]int6
 				failed++
 			}
 		}
+		if len(drifted) > 0 && log.putRight(ctx, drifted) {
+			again = true
+		}
 		switch {
-		case failed == 0 && !again:
-			return nil
-		case failed == len(drifted) && (failed == 0 || log.putRight(ctx, drifted)):
-		default:
+		case again && ctx.Err() == nil:
+		case failed > 0:
 			return cmp.Or(replica.Err(), fmt.Errorf("%d partition(s) %w", failed, errNotEqual))
+		default:
+			return ctx.Err()
 		}
 	}
 }

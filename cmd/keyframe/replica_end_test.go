@@ -1,17 +1,25 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/keyframelog/keyframe/client"
 	"github.com/keyframelog/keyframe/client/plane"
+	"github.com/keyframelog/keyframe/proto/state"
 )
 
 // A copy of which rows that later deltas are folded onto cannot be read is replaced by a key frame, which may lie below the end that the log had at the start: it is
@@ -40,6 +48,67 @@ func TestACopyThatIsReplacedIsFollowedToTheEnd(t *testing.T) {
 		end += keys + later
 		require.Contains(t, out, fmt.Sprintf("partition 0 at %d: equal", end))
 		require.Contains(t, n.run(t, "", "verify", "counts", "--dir", dir), fmt.Sprintf("partition 0 at %d: equal", end))
+	}
+}
+
+// untold is a state plane in front of the node's that does not tell the digests of one partition.
+func (n *node) untold(t *testing.T, partition int32) string {
+	t.Helper()
+	to, err := url.Parse(n.state)
+	require.NoError(t, err)
+	plane := httputil.NewSingleHostReverseProxy(to)
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/DigestAt") {
+			asked, err := io.ReadAll(r.Body)
+			var m state.DigestAtRequest
+			if err != nil || proto.Unmarshal(asked, &m) != nil || m.GetPartition() == partition {
+				http.Error(w, "no", http.StatusForbidden)
+				return
+			}
+			r.Body = io.NopCloser(bytes.NewReader(asked))
+		}
+		plane.ServeHTTP(w, r)
+	}))
+	t.Cleanup(front.Close)
+	return front.URL
+}
+
+// A partition that cannot be compared keeps no other one from being put right, or its keys from being named.
+func TestAPartitionThatCannotBeComparedHoldsUpNoOther(t *testing.T) {
+	n := startNode(t)
+	n.run(t, "", "topic", "create", "users", "--cleanup-policy", "compact", "--partitions", "2")
+	var lines strings.Builder
+	for i := range 50 {
+		fmt.Fprintf(&lines, "k%02d\tonline\n", i)
+	}
+	n.run(t, lines.String(), "produce", "users")
+	direct, front := n.state, n.untold(t, 1)
+	for _, args := range [][]string{{"replica", "run", "users", "--exit", "--on-drift", "report"}, {"replica", "run", "users", "--exit"}, {"repair", "users"}} {
+		t.Run(strings.Join(args, " "), func(t *testing.T) {
+			dir, wrong := filepath.Join(t.TempDir(), "replica"), ""
+			n.copyTo(t, "users", dir, wrongly(func(r *kgo.Record) {
+				if r.Partition == 0 && wrong == "" {
+					wrong, r.Value = string(r.Key), []byte("wrong")
+				}
+			}))
+			n.state = front
+			out, err := n.try(t, "", append(args, "--dir", dir)...)
+			n.state = direct
+			require.Error(t, err, out)
+			require.Contains(t, out+err.Error(), "are not proved equal to the log")
+			if args[0] == "repair" {
+				require.Equal(t, []string{"~ " + wrong}, keysPrinted(out), out)
+			} else {
+				require.Contains(t, out, fmt.Sprintf("key %q differs", wrong))
+			}
+			after, err := n.try(t, "", "verify", "users", "--dir", dir)
+			if args[len(args)-1] == "report" {
+				require.Equal(t, []string{"~ " + wrong}, keysPrinted(after), after)
+				return
+			}
+			require.Equal(t, 1, strings.Count(out, "repaired, logical drift: 1 key by"), out)
+			require.NoError(t, err, after)
+		})
 	}
 }
 

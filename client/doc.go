@@ -179,7 +179,7 @@
 // error, with ErrCorrupt, until they were repaired, another state took their place, or all rows, hashed anew, are what was applied. In memory a row that is
 // overwritten goes out of the digest as it is then: so what differs may be what was corrupt, and is that verdict too, also where other keys have drifted, until
 // the log has overwritten all that was corrupt. With the policy Report the keys are named all the same, corrupt ones and others, at the next comparison and
-// again whenever what is between the rows, hashed anew, and the log is another (KeysNamed, without DriftFound). Once the log has overwritten what was corrupt
+// again whenever what is between the rows, hashed anew, and the log is another (KeysNamed, without DriftFound). To name them all rows are hashed anew, too. Once the log has overwritten what was corrupt
 // the rows, going by how they were hashed anew, have the log's digest, and are equal. That they are corrupt is known as long as the replica is open.
 //
 // # What a producer has said

@@ -14,6 +14,7 @@ import (
 	"connectrpc.com/connect"
 
 	"github.com/keyframelog/keyframe/client/plane"
+	"github.com/keyframelog/keyframe/proto/digest"
 	"github.com/keyframelog/keyframe/proto/state"
 	"github.com/keyframelog/keyframe/proto/state/stateconnect"
 )
@@ -28,10 +29,11 @@ type fakePlane struct {
 	alive  atomic.Int64                                   // alive_ms of who follows, which is not kept
 	fault  atomic.Pointer[func(try int, b []byte) []byte] // of the frame's bytes that are left to send; a short result breaks the connection
 	tries  atomic.Int64
-	refuse atomic.Int64           // HTTP status instead of a frame; 0: none
-	asked  atomic.Int64           // DigestAt
-	before atomic.Pointer[func()] // of the next answer of DigestAt
-	broken atomic.Bool            // DigestAt
+	refuse atomic.Int64                                      // HTTP status instead of a frame; 0: none
+	asked  atomic.Int64                                      // DigestAt
+	before atomic.Pointer[func()]                            // of the next answer of DigestAt
+	says   atomic.Pointer[func(digest.Digest) digest.Digest] // what DigestAt answers instead of the log's
+	broken atomic.Bool                                       // DigestAt
 	reports
 
 	old    atomic.Bool                                                       // it knows no handshake
@@ -178,6 +180,9 @@ func (f *fakePlane) DigestAt(_ context.Context, req *connect.Request[state.Diges
 		return nil, refuse(connect.CodeOutOfRange, state.Reason_REASON_ABOVE_LAST_STABLE)
 	}
 	d := digestOf(f.log.stateLocked(m.Partition, m.Offset))
+	if says := f.says.Load(); says != nil {
+		d = (*says)(d)
+	}
 	sum := d.Sum.Bytes()
 	return connect.NewResponse(&state.DigestAtResponse{
 		AsOf:  &state.AsOf{Partition: m.Partition, Incarnation: part.incarnation[:], Offset: m.Offset},

@@ -81,12 +81,15 @@ func gapBetween(ours, logs digest.Digest) digest.Digest {
 type naming struct {
 	gap  digest.Digest
 	keys int64
+	// equal: none did, at an offset, though a comparison had found before that some do.
+	equal bool
+	at    int64
 }
 
 // named returns what was named last, if it is the keys that differ according to a verdict; else nil.
 func (p *partition) named(v *Verdict) *naming {
 	last := p.lastNamed.Load()
-	if v == nil || v.Scrub || last == nil || v.Outcome != Drifted && !v.rotten() {
+	if v == nil || v.Scrub || last == nil || last.equal || v.Outcome != Drifted && !v.rotten() {
 		return nil
 	}
 	ours := v.Ours
@@ -149,9 +152,11 @@ func (p *partition) findDifferences(ctx context.Context, s rows, n *namer) error
 		c.start = s.logStart()
 	}
 	_, _, stale := s.digest() // else what was applied last is not stored, and what is stored is compared
+	was := p.knownRot()
 	if err := c.salvage(); err != nil && c.hashAll() != nil {
 		return errors.Join(stale, fmt.Errorf("%w: %w", ErrCorrupt, err))
 	}
+	p.hashedAnew(was, c)
 	v := &dirVerifier{cfg: p.r.cfg, plane: p.r.plane, name: p.r.name, differ: n.name}
 	d, err := p.compareCopy(ctx, v, c)
 	if v.nameUnread(d, c); err != nil {
@@ -159,12 +164,15 @@ func (p *partition) findDifferences(ctx context.Context, s rows, n *namer) error
 	}
 	switch {
 	case d.Outcome == Equal:
-		p.asks = true // what differed has been overwritten since: that is to be said too
+		last := p.lastNamed.Swap(&naming{equal: true, at: c.at})
+		if last == nil || !last.equal || last.at != c.at { // else the log says now this and now that: what comes next is compared
+			p.asks = true // what differed has been overwritten since: that is to be said too
+		}
 		return nil
 	case d.Outcome != Drifted:
 		return errors.Join(errors.New(d.Reason), d.Err)
 	case d.Unnamed == nil:
-		p.lastNamed.Store(&naming{gapBetween(d.Ours, d.Logs), n.n})
+		p.lastNamed.Store(&naming{gap: gapBetween(d.Ours, d.Logs), keys: n.n})
 	}
 	return d.Unnamed
 }

@@ -91,6 +91,21 @@ func (p *partition) sound(was *rotten) {
 	}
 }
 
+// hashedAnew takes what all rows of a copy hash to now, where it was known before that some are rotten: what a scrub has read wrongly once, or what was put
+// right since, is so no more. Rows on disk are not judged by it: what leads to them may be what is rotten.
+func (p *partition) hashedAnew(was *rotten, c *dirCopy) {
+	if was == nil || was.gap == nil || was.of != c.rows {
+		return
+	}
+	switch gap := gapBetween(c.stored, c.kept); gap {
+	case *was.gap:
+	case digest.Digest{}:
+		p.sound(was)
+	default:
+		p.rotten.CompareAndSwap(was, &rotten{of: was.of, why: was.why, gap: &gap})
+	}
+}
+
 // judged is a comparison with the log, by what is known of the rows: of rotten ones none says that they are equal, nor, where that may be the rot, that they have
 // drifted.
 func (p *partition) judged(v Verdict) Verdict { return p.knownRot().judge(v) }

@@ -271,7 +271,10 @@ func (s *dirStores) remember(t *table.Table, distrusted int64) error {
 	if i := s.state.find(p.Partition); i >= 0 {
 		was := s.state.Partitions[i]
 		if was.Ordinal == p.Ordinal && !was.Lost {
-			return nil
+			if distrusted <= was.Distrusted {
+				return nil
+			}
+			p = was
 		}
 		if was.Incarnation == p.Incarnation {
 			distrusted = max(distrusted, was.Distrusted)

@@ -136,7 +136,8 @@
 //
 // Who waits in Watch is told what was put right as changes. Whoever comes back with a position at or below the cut was told of a wrong state, and what
 // was put right lies below that position too: *WatchResetError, up to the cut itself. So it is where another state takes the place of a wrong one, and
-// where the log took another way than the state (FUTURE_POSITION, DIVERGED): up to the position that the state had.
+// where the log took another way than the state (FUTURE_POSITION, DIVERGED): up to the position that the state had. A Dir store keeps that position, from
+// before what was put right is stored: so it is also once the directory is opened again, whoever repaired it, and however that process ended.
 //
 // Rows that the log start has passed (cleanup.policy=compact,delete) leave the log's table at a cut, and the replica's with it: at the cut, if
 // the frame is known by then. Where it is known later, the rows leave later, which is the same for a fold whose every delta is a whole
@@ -247,7 +248,8 @@
 //	  lost        true: the table was set aside, and there is no state; may be missing: false
 //	  halted      number: the offset at which the state was found to differ from the log when that ended following (policy Halt), until it is
 //	              equal to the log there or above; may be missing: it was not
-//	  distrusted  number: up to this offset, itself included, nobody resumes to watch; may be missing: none
+//	  distrusted  number: up to this offset, itself included, nobody resumes to watch, since rows were put right or replaced there, or were about to be;
+//	              may be missing: none
 //	damaged       text: why nothing could be loaded beside what is damaged, so that who opens the tables next sets them aside; may be missing: nothing is known
 //	              of such damage
 //

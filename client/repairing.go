@@ -250,8 +250,12 @@ func (p *partition) repairAt(ctx context.Context, c *comparison, told bool) erro
 	return nil
 }
 
-// patch applies a difference, as one with what watchers and the ring know, if the rows are the frame's afterwards.
+// patch applies a difference, as one with what watchers and the ring know, if the rows are the frame's afterwards. That nobody resumes at the cut is stored
+// before: no crash may leave rows that were put right and nothing that says so. Where the rows stay as they are, it is true all the same.
 func (p *partition) patch(c *comparison, d findings) error {
+	if err := c.s.remember(c.s.position()); err != nil {
+		return err
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	position := p.position()

@@ -30,6 +30,7 @@ func rot(t *testing.T, fs vfs.FS, dir, text string) {
 		if i >= 0 {
 			_, err = f.WriteAt([]byte("X"), int64(i))
 			require.NoError(t, err)
+			require.NoError(t, f.Sync())
 		}
 		require.NoError(t, f.Close())
 		if i >= 0 {

@@ -28,7 +28,7 @@ type stores interface {
 	// verified returns the cuts at which the stored state of a partition was equal to the log, and keepVerified stores them, newest first.
 	verified(partition int32) ([]verifiedCut, error)
 	keepVerified(partition int32, cuts []verifiedCut) error
-	// distrusted is what the stored state of a partition was remembered with.
+	// distrusted is the highest offset that the stored state of a partition was remembered with.
 	distrusted(partition int32) int64
 	// haltedAt is the offset at which the stored state of a partition was found to differ from the log when that ended following; 0: it was not, or is equal
 	// again, or another has taken its place. keepHalted stores it.
@@ -88,7 +88,8 @@ type rows interface {
 	// there. The sequence is to be ranged over once, and is nil where tombstones were asked for and are nowhere known.
 	since(from int64, tombstones bool) (changed iter.Seq2[frame.Row, error], known bool, err error)
 	// remember makes the rows the stored state of their partition, durably, in place of what was it before. distrusted is the highest offset at
-	// which nobody may resume to watch it, because what was told up to there was of a state that was wrong; 0: none.
+	// which nobody may resume to watch it, because what was told up to there was of a state that was wrong; 0: none. Within an incarnation it never
+	// goes back, and of rows that are the stored state already nothing else changes.
 	remember(distrusted int64) error
 	// close keeps what is stored, discard removes it.
 	close() error

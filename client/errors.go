@@ -60,8 +60,16 @@ type WatchResetError struct {
 }
 
 func (e *WatchResetError) Error() string {
-	return fmt.Sprintf("partition %d cannot be watched from offset %d of incarnation %x: the oldest position is %d of %x; watch from the start",
-		e.Partition, e.From.Offset, e.From.Incarnation, e.Horizon.Offset, e.Horizon.Incarnation)
+	from, oldest := fmt.Sprintf("offset %d", e.From.Offset), fmt.Sprint(e.Horizon.Offset)
+	switch {
+	case e.From.Incarnation != e.Horizon.Incarnation:
+		from += fmt.Sprintf(" of incarnation %x", e.From.Incarnation)
+		oldest = fmt.Sprintf("%s of another log, incarnation %x", oldest, e.Horizon.Incarnation)
+	case e.From.Offset >= e.Horizon.Offset && e.From.Start < e.Horizon.Start: // what has expired on the way is what is not known
+		from += fmt.Sprintf(" with log start %d", e.From.Start)
+		oldest += fmt.Sprintf(" with log start %d", e.Horizon.Start)
+	}
+	return fmt.Sprintf("partition %d cannot be watched from %s: the oldest position is %s; watch from the start", e.Partition, from, oldest)
 }
 
 // PartitionError names the partition and position at which following it failed.

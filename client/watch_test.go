@@ -271,3 +271,17 @@ func pullChanges(seq func(func(Change, error) bool)) (next func() (Change, error
 			}
 		}
 }
+
+// Of two positions it is named what tells them apart.
+func TestWatchResetErrorText(t *testing.T) {
+	one, other := [16]byte{0xaa}, [16]byte{0xbb}
+	for want, e := range map[string]WatchResetError{
+		"offset 5: the oldest position is 28":                                     {From: Position{one, 5, 0}, Horizon: Position{one, 28, 25}},
+		"offset 28 with log start 0: the oldest position is 28 with log start 25": {From: Position{one, 28, 0}, Horizon: Position{one, 28, 25}},
+		fmt.Sprintf("offset 28 of incarnation %x: the oldest position is 28 of another log, incarnation %x", one, other): {
+			From: Position{one, 28, 0}, Horizon: Position{other, 28, 25}},
+	} {
+		e.Partition = 3
+		require.EqualError(t, &e, "partition 3 cannot be watched from "+want+"; watch from the start")
+	}
+}

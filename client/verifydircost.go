@@ -14,7 +14,7 @@ type RepairCost struct {
 	Method     Method
 	Keys       int64 // to be put right, without those that differ and that what follows in the log overwrites, as far as that is known
 	Bytes      int64 // to be received
-	FrameBytes int64 // of a whole key frame, in place of which that is
+	FrameBytes int64 // of a whole key frame, in place of which that is; 0: there is none, or it has no rows
 	Refused    error // why the broker would give nothing to repair from (plane.ErrUnrepairable); nil: it would, or is not asked
 }
 

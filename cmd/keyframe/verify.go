@@ -197,7 +197,11 @@ func (r *dirReport) costOf(v client.DirVerdict) error {
 		return nil
 	}
 	r.cost.Keys, r.cost.Bytes, r.cost.FrameBytes = r.cost.Keys+cost.Keys, r.cost.Bytes+cost.Bytes, r.cost.FrameBytes+cost.FrameBytes
-	text := fmt.Sprintf("partition %d: a repair takes about %d bytes for %s by %s; a whole key frame has %d", v.Partition, cost.Bytes, counted(cost.Keys, "key"), cost.Method, cost.FrameBytes)
+	whole := fmt.Sprintf("a whole key frame has %d", cost.FrameBytes)
+	if cost.Method == client.ByIndex && cost.FrameBytes == 0 { // the rows are the log's as they were applied: nothing was compared with one
+		whole = "there is no key frame yet"
+	}
+	text := fmt.Sprintf("partition %d: a repair takes about %d bytes for %s by %s; %s", v.Partition, cost.Bytes, counted(cost.Keys, "key"), cost.Method, whole)
 	switch cost.Method {
 	case client.ByFrame:
 		text = fmt.Sprintf("partition %d: a repair loads a whole key frame", v.Partition)

@@ -17,18 +17,13 @@ const (
 	frameDomain = "keyframe/frame/1\x00"
 )
 
-// Hasher makes entries. Its buffer is reused, so it belongs to one goroutine; the zero value is ready.
-type Hasher struct{ buf []byte }
+// Hasher makes entries. Its buffers are reused, so it belongs to one goroutine; the zero value is ready.
+type Hasher struct{ one, other message }
 
-// Entry hashes one live row.
+// Entry hashes one live row. For many, Entries and Adder are faster.
 func (h *Hasher) Entry(key, value []byte) Entry {
-	b := append(h.buf[:0], rowDomain...)
-	b = binary.AppendUvarint(b, uint64(len(key)))
-	b = append(b, key...)
-	b = binary.AppendUvarint(b, uint64(len(value)))
-	b = append(b, value...)
-	h.buf = b
-	return sha256.Sum256(b)
+	h.one.row(key, value)
+	return h.one.alone()
 }
 
 // Sum is a number mod 2^256; limb 0 is the most significant, so that Bytes is big-endian throughout.

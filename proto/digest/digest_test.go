@@ -160,8 +160,15 @@ func TestPubBindsTheIdentity(t *testing.T) {
 func TestHashingAllocatesNothing(t *testing.T) {
 	var h digest.Hasher
 	var d digest.Digest
+	var a digest.Adder
 	key, value := make([]byte, 15), make([]byte, 100)
 	require.Zero(t, testing.AllocsPerRun(100, func() { d.Add(h.Entry(key, value)) }))
+	require.Zero(t, testing.AllocsPerRun(100, func() { a.Add(key, value) }))
+	require.Zero(t, testing.AllocsPerRun(100, func() {
+		for _, e := range h.Entries(3, func(int) ([]byte, []byte, bool) { return key, value, true }) {
+			d.Add(e)
+		}
+	}))
 	require.Zero(t, testing.AllocsPerRun(100, func() { d.Pub(vectorID) }))
 }
 

@@ -108,9 +108,8 @@ func (l *loader) run(fr *frame.Reader) error {
 	var workers sync.WaitGroup
 	for range l.t.cfg.Workers {
 		workers.Go(func() {
-			w := worker{seed: l.t.seed}
 			for j := range l.todo {
-				w.verify(j)
+				j.verify(l.t.seed)
 				close(j.done)
 			}
 		})
@@ -190,13 +189,9 @@ func (l *loader) collect() error {
 // rowBytesMin is what the smallest row of a block takes: flags, offset, time, and two empty strings.
 const rowBytesMin = 5
 
-// worker decodes and hashes blocks.
-type worker struct {
-	seed   maphash.Seed
-	hasher digest.Hasher
-}
-
-func (w *worker) verify(j *job) {
+// verify decodes and hashes a block.
+func (j *job) verify(seed maphash.Seed) {
+	var rows digest.Adder
 	ch := chunk{block: j.block}
 	rowsAtMost := min(j.block.Len(), (ch.end()-ch.begin())/rowBytesMin)
 	j.hashes, j.positions = make([]uint32, 0, rowsAtMost), make([]uint32, 0, rowsAtMost)
@@ -215,13 +210,13 @@ func (w *worker) verify(j *job) {
 			j.first = row.Offset
 		}
 		last = row.Offset
-		j.hashes = append(j.hashes, uint32(maphash.Bytes(w.seed, row.Key)>>32))
+		j.hashes = append(j.hashes, uint32(maphash.Bytes(seed, row.Key)>>32))
 		j.positions = append(j.positions, uint32(pos))
-		j.digest.Add(w.hasher.Entry(row.Key, row.Value))
+		rows.Add(row.Key, row.Value)
 		j.bytes += next - pos
 		pos = next
 	}
-	j.last = last
+	j.last, j.digest = last, rows.Digest()
 	if len(j.hashes) != j.block.Len() {
 		j.err = fmt.Errorf("%w: a block has %d rows and says %d", ErrFrame, len(j.hashes), j.block.Len())
 	}

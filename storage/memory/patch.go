@@ -74,7 +74,8 @@ func (p *patch) check(t *Table, puts []frame.Row, deletes [][]byte) error {
 }
 
 // after hashes what will be stored. It needs no lock: nobody else writes, and bytes of rows never change.
-func (p *patch) after(t *Table, puts []frame.Row) (d digest.Digest) {
+func (p *patch) after(t *Table, puts []frame.Row) digest.Digest {
+	var rows digest.Adder
 	for id, r := range t.rows {
 		if r == 0 {
 			continue
@@ -84,7 +85,7 @@ func (p *patch) after(t *Table, puts []frame.Row) (d digest.Digest) {
 		case !ok:
 			p.lost = append(p.lost, uint32(id))
 		case !p.keys[string(row.Key)]:
-			d.Add(t.hasher.Entry(row.Key, row.Value))
+			rows.Add(row.Key, row.Value)
 		default:
 			if _, found, ok := t.findLocked(t.hash(row.Key), row.Key); !ok || found != uint32(id) {
 				p.lost = append(p.lost, uint32(id))
@@ -92,9 +93,9 @@ func (p *patch) after(t *Table, puts []frame.Row) (d digest.Digest) {
 		}
 	}
 	for i := range puts {
-		d.Add(t.hasher.Entry(puts[i].Key, puts[i].Value))
+		rows.Add(puts[i].Key, puts[i].Value)
 	}
-	return d
+	return rows.Digest()
 }
 
 // dropLostLocked takes out rows whose key the index does not lead to, since its bytes are not those any more that were indexed. Their chunks are

@@ -115,8 +115,11 @@ func (v *View) All() iter.Seq[frame.Row] {
 // Scrub hashes the view's rows anew. A result that differs from Digest is damaged memory, not drift. Rows that cannot be read count, and add nothing to the sum:
 // with one of them it is the digest of no rows.
 func (v *View) Scrub() digest.Digest {
-	var d digest.Digest
-	v.Entries(func(_ []byte, e digest.Entry) { d.Sum.Add(e) })
+	var read digest.Adder
+	for row := range v.All() {
+		read.Add(row.Key, row.Value)
+	}
+	d := digest.Digest{Sum: read.Digest().Sum}
 	for _, r := range v.rows {
 		if r != 0 {
 			d.Count++

@@ -57,8 +57,10 @@ func (s *Scrub) Step(n int) (looked int, found *Scrubbed, done bool) {
 		return 0, nil, true
 	}
 	s.hashed = s.hashed[:0]
-	for i := range s.rows {
-		s.hashed = append(s.hashed, s.hash(s.refs[i], &s.rows[i], s.rows[i].Key != nil))
+	for i, e := range s.hasher.Entries(len(s.rows), func(i int) (key, value []byte, ok bool) {
+		return s.rows[i].Key, s.rows[i].Value, s.rows[i].Key != nil
+	}) {
+		s.hashed = append(s.hashed, hashed{e, s.refs[i] != 0})
 	}
 	looked = len(s.refs)
 	clear(s.rows) // lets go of their chunks

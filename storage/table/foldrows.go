@@ -204,18 +204,27 @@ func (w *rowWriter) write(dry bool) (moved bool) {
 		}
 	}
 	slices.SortFunc(w.places, byOffset)
-	for _, p := range w.places {
-		moved = moved || p.offset <= w.last
-		if dry || moved {
-			return moved
+	if dry {
+		return false
+	}
+	for i, hash := range w.hasher.Entries(len(w.places), w.hashed) {
+		p := w.places[i]
+		if p.offset <= w.last {
+			return true
 		}
 		w.last = p.offset
-		w.writeRow(&w.results[p.i])
+		w.writeRow(&w.results[p.i], hash)
 	}
 	return false
 }
 
-func (w *rowWriter) writeRow(r *result) {
+// hashed returns what is hashed of the row that is written as the window's i-th, if anything.
+func (w *rowWriter) hashed(i int) (key, value []byte, ok bool) {
+	r := &w.results[w.places[i].i]
+	return r.key, r.value, r.live && !w.expired(r.by.Offset)
+}
+
+func (w *rowWriter) writeRow(r *result, hash digest.Entry) {
 	d := r.by
 	row := frame.Row{Key: r.key, Value: r.value, Tombstone: !r.live, Offset: d.Offset, Timestamp: d.Timestamp,
 		Headers: w.t.id.Fold.RowHeaders(!r.live, d.Headers)}
@@ -226,7 +235,7 @@ func (w *rowWriter) writeRow(r *result) {
 		w.dead = append(w.dead, d.Offset)
 	case r.live:
 		e.valueLen = uint32(len(r.value))
-		e.hash = w.hasher.Entry(r.key, r.value)
+		e.hash = hash
 	default:
 		w.k = keys.AppendTableOffset(w.k[:0], keys.TableTombstones, w.t.ordinal, d.Offset)
 		w.v = append(append(w.v[:0], tombstoneVersion), r.key...)

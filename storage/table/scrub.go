@@ -105,8 +105,8 @@ func (p *framePass) goes(v *View) bool {
 
 func (p *framePass) read(ctx context.Context, v *View, limit int) (piece Piece, err error) {
 	piece, err = p.tally.read(ctx, v, limit)
-	if err == nil && piece.Done && p.tally.sum != p.frame.Digest {
-		piece.Done, err = false, v.t.differs(&p.frame, p.tally.sum)
+	if got := &p.tally.rows; err == nil && piece.Done && got.Digest() != p.frame.Digest {
+		piece.Done, err = false, v.t.differs(&p.frame, got.Digest())
 	}
 	return piece, err
 }
@@ -142,9 +142,9 @@ func (p *rowPass) read(ctx context.Context, v *View, limit int) (piece Piece, er
 	if err != nil {
 		return piece, err
 	}
-	for i := range g.found {
+	for i, e := range p.hasher.Entries(len(g.found), func(i int) (key, value []byte, ok bool) { return g.found[i].Key, g.found[i].Value, true }) {
 		r := &g.found[i]
-		if p.hasher.Entry(r.Key, r.Value) != g.hashes[i] {
+		if e != g.hashes[i] {
 			return piece, &CorruptError{Ordinal: v.t.ordinal, What: "row", Offset: r.Offset, Why: "does not hash to what its index entry says"}
 		}
 		piece.Rows++
@@ -158,15 +158,14 @@ func (p *rowPass) read(ctx context.Context, v *View, limit int) (piece Piece, er
 
 // tally sums up the rows of a view, in offset order.
 type tally struct {
-	sum    digest.Digest
-	next   int64 // everything below is read
-	hasher digest.Hasher
+	rows digest.Adder
+	next int64 // everything below is read
 }
 
 // read goes on by limit rows, or a KiB for each; 0: to the end. Done: that is reached. Errors: of what is read, and ctx's.
 func (y *tally) read(ctx context.Context, v *View, limit int) (p Piece, err error) {
 	more, err := v.offsets(y.next, false, func(r *frame.Row) bool {
-		y.sum.Add(y.hasher.Entry(r.Key, r.Value))
+		y.rows.Add(r.Key, r.Value)
 		y.next = r.Offset + 1
 		p.Rows++
 		p.Bytes += int64(len(r.Key) + len(r.Value) + len(r.Headers))

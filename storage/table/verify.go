@@ -28,10 +28,11 @@ func (t *Table) Verify(ctx context.Context, cut int64) (got digest.Digest, err e
 	defer v.Close()
 	var all tally
 	_, err = all.read(ctx, v, 0)
-	if err == nil && all.sum != v.f.Digest {
-		err = t.differs(&v.f, all.sum)
+	got = all.rows.Digest()
+	if err == nil && got != v.f.Digest {
+		err = t.differs(&v.f, got)
 	}
-	return all.sum, t.damaged(v.f.Cut, err)
+	return got, t.damaged(v.f.Cut, err)
 }
 
 // VerifyIndex reads the index of the table at Position, and compares the sum of its entries with the digest. Errors are as of Verify.

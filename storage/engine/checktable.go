@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/objstorage"
@@ -32,12 +33,24 @@ func (d *Dir) CheckTableFiles(ctx context.Context) error {
 				continue
 			}
 			seen[file] = true
-			if err := checkTableFile(ctx, opts, file); err != nil {
+			err := checkTableFile(ctx, opts, file)
+			if err != nil && !uses(db, info.BackingSSTNum.String()) {
+				continue // compacted since, and perhaps deleted
+			}
+			if err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// uses tells whether the file of a number is one of the database's now; true where that cannot be told.
+func uses(db *pebble.DB, number string) bool {
+	levels, err := db.SSTables()
+	return err != nil || slices.ContainsFunc(levels, func(level []pebble.SSTableInfo) bool {
+		return slices.ContainsFunc(level, func(info pebble.SSTableInfo) bool { return info.BackingSSTNum.String() == number })
+	})
 }
 
 // checkTableFile reads what leads to the keys of an sstable.

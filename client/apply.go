@@ -135,16 +135,12 @@ func (p *partition) comparePendingLocked(s rows) (Verdict, error) {
 	p.compared = max(p.compared, f.Cut)
 	expires := f.Start > p.start.Load() && s.position() == f.Cut
 	if expires {
-		stale, without, err := p.foldedOnLocked(s, f)
-		if stale {
-			p.restartLocked(outOfRangeAt(f))
-			return p.verdict(f.Cut, Inconclusive, without, f.Digest, "the log start moved: rows expired", nil), nil
-		}
-		if err == nil {
-			err = p.expireLocked(s, f.Start)
-		}
+		stale, without, err := p.letExpireLocked(s, f, false)
 		if err != nil {
 			return Verdict{}, err
+		}
+		if stale {
+			return p.verdict(f.Cut, Inconclusive, without, f.Digest, "the log start moved: rows expired", nil), nil
 		}
 	}
 	d, at, err := s.digest()

@@ -24,7 +24,11 @@ func (p *partition) unappliedSince(ctx context.Context, have *standing, err erro
 	if why.repair != nil && (p.reindexed() || was == nil) { // known now, rows that leave need not be read
 		return errAskAgain
 	}
-	if p.nameDifferences(ctx, have.rows); why.halt {
+	p.nameDifferences(ctx, have.rows)
+	if why.halt {
+		if p.r.cfg.OnDrift == Report && was == nil {
+			return errAskAgain // known now, rows that leave need not be read
+		}
 		return why.err
 	}
 	*have = standing{} // the whole frame helps

@@ -75,6 +75,36 @@ func outOfRangeAt(f plane.Frame) restart {
 	return restart{event: OutOfRange, err: fmt.Errorf("%w: rows below %d have expired at %d or below", errOutOfRange, f.Start, f.Cut)}
 }
 
+// letExpireLocked lets the rows go that the log start of a frame has passed. stale, whether it is known before or seen here: a delta may have been folded
+// onto one of them, and a frame is needed, which is asked for; without is the digest that the others have. Where some cannot be read, and the policy leaves
+// them as they are, they go all the same, as they do where it was known before: it is told, and the state is followed on.
+func (p *partition) letExpireLocked(s rows, f plane.Frame, known bool) (stale bool, without digest.Digest, err error) {
+	stale, without, err = p.tryExpireLocked(s, f, known)
+	if !unreadable(err) || p.r.cfg.OnDrift != Report || p.rot() != nil {
+		return stale, without, err
+	}
+	why := fmt.Errorf("%w: %w", ErrCorrupt, err)
+	p.rotted(s, scrubbed{damage: why})
+	if stale, without, err = p.tryExpireLocked(s, f, known); err == nil && !stale {
+		p.restartLocked(restart{event: CorruptionFound, err: why, goOn: true})
+	}
+	return stale, without, err
+}
+
+// tryExpireLocked is letExpireLocked where no row that leaves need be read that cannot be.
+func (p *partition) tryExpireLocked(s rows, f plane.Frame, known bool) (stale bool, without digest.Digest, err error) {
+	if stale = known; !stale {
+		if stale, without, err = p.foldedOnLocked(s, f); err != nil {
+			return false, without, err
+		}
+	}
+	if stale {
+		p.restartLocked(outOfRangeAt(f))
+		return true, without, nil
+	}
+	return false, without, p.expireLocked(s, f.Start)
+}
+
 // expireLocked lets the rows go that the log start has passed: at a cut, or behind it where that makes no difference.
 func (p *partition) expireLocked(s rows, start int64) error {
 	var gone func(frame.Row)
@@ -110,20 +140,11 @@ func (p *partition) expireLocked(s rows, start int64) error {
 // as well: none that was touched since lies below it. Else a delta may have been folded onto a row that was gone, and the frame is needed.
 func (p *partition) startPassedLocked(s rows, f plane.Frame) {
 	p.compared = max(p.compared, f.Cut)
-	stale := s.position() != f.Cut && !s.kind().WholeValues()
-	var err error
-	if !stale {
-		stale, _, err = p.foldedOnLocked(s, f)
-	}
-	if stale {
-		p.restartLocked(outOfRangeAt(f))
-		return
-	}
-	if err == nil {
-		err = p.expireLocked(s, f.Start)
-	}
+	stale, _, err := p.letExpireLocked(s, f, s.position() != f.Cut && !s.kind().WholeValues())
 	if err != nil {
 		p.restartLocked(p.unapplied(err))
+	}
+	if err != nil || stale {
 		return
 	}
 	d, at, err := s.digest()

@@ -126,5 +126,5 @@ func (b Batch) StampAppendTime(ms int64) {
 
 // seal writes the checksum.
 func (b Batch) seal() {
-	binary.BigEndian.PutUint32(b[posCRC:], crc32.Checksum(b[posAttributes:], castagnoli()))
+	binary.BigEndian.PutUint32(b[posCRC:], crc32.Checksum(b[posAttributes:], castagnoli))
 }

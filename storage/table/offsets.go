@@ -72,6 +72,7 @@ func (v *View) rows(from, end int64, superseded standing, tombstones bool, fn fu
 	}
 	defer func() { err = damage.Join(err, stored.close()) }()
 	m := &marks{list: list}
+	var row frame.Row // one for all: fn makes it escape
 	for {
 		s, err := stored.next()
 		if err != nil || s == nil {
@@ -89,8 +90,7 @@ func (v *View) rows(from, end int64, superseded standing, tombstones bool, fn fu
 		if err != nil {
 			return false, fmt.Errorf("table: read row at %d of ordinal %d: %w", s.offset, v.t.ordinal, err)
 		}
-		row, err := decodeRow(v.t.ordinal, s.offset, b)
-		if err != nil {
+		if row, err = decodeRow(v.t.ordinal, s.offset, b); err != nil {
 			return false, err
 		}
 		if row.Tombstone && !tombstones {

@@ -19,7 +19,7 @@ const (
 
 // rowSum is the row's CRC-32C. It starts from the offset, so that a row at another row's place is found too.
 func rowSum(offset int64, b []byte) uint32 {
-	return crc32.Update(uint32(offset)^uint32(offset>>32), castagnoli(), b)
+	return crc32.Update(uint32(offset)^uint32(offset>>32), castagnoli, b)
 }
 
 func appendRow(dst []byte, r *frame.Row) []byte {

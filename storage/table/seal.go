@@ -8,10 +8,10 @@ import (
 // Small values (meta, segments, deletion vectors) start with a version byte and end with a CRC-32C, big-endian, of all before it.
 const sealLen = 4
 
-func castagnoli() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) } // returns the package's one table
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 func seal(b []byte) []byte {
-	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli()))
+	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 }
 
 // unseal returns what lies between version and checksum.
@@ -20,7 +20,7 @@ func unseal(ordinal uint32, what string, offset int64, b []byte, version byte) (
 		return nil, &CorruptError{Ordinal: ordinal, What: what, Offset: offset, Why: "too short"}
 	}
 	body := b[:len(b)-sealLen]
-	if crc32.Checksum(body, castagnoli()) != binary.BigEndian.Uint32(b[len(b)-sealLen:]) {
+	if crc32.Checksum(body, castagnoli) != binary.BigEndian.Uint32(b[len(b)-sealLen:]) {
 		return nil, &CorruptError{Ordinal: ordinal, What: what, Offset: offset, Why: "checksum differs"}
 	}
 	if body[0] != version {

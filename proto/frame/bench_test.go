@@ -63,3 +63,20 @@ func count(b *testing.B, encoded, buffer []byte) (rows int) {
 		}
 	}
 }
+
+// What a reader is told to expect costs little beside the rows.
+func BenchmarkDecodeExpecting(b *testing.B) {
+	encoded := encode(b, header(1<<20, -1), someRows(benchRows, 100))
+	buffer := make([]byte, 0, 2*frame.BlockBytes)
+	b.SetBytes(int64(len(encoded)))
+	for b.Loop() {
+		r, err := frame.NewReader(bytes.NewReader(encoded), 0)
+		require.NoError(b, err)
+		r.Expect(benchRows, 1<<40)
+		for err == nil {
+			_, err = r.Next(buffer)
+		}
+		require.ErrorIs(b, err, io.EOF)
+	}
+	b.ReportMetric(float64(benchRows)*float64(b.N)/b.Elapsed().Seconds()/1e6, "Mrows/s")
+}

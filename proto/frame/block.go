@@ -44,6 +44,9 @@ func (b Block) Bytes() []byte { return b.payload }
 
 // Row decodes the row at a position, which must be one, and says where the next one is; no position makes it panic. Error: ErrCorrupt.
 func (b Block) Row(pos int) (row Row, next int, err error) {
+	if pos < payloadHead || pos >= len(b.payload) {
+		return Row{}, 0, fmt.Errorf("%w: no row at position %d of the block at offset %d", ErrCorrupt, pos, b.baseOffset)
+	}
 	d := decoder{b: b.payload, at: pos}
 	flags := d.byte()
 	row.Offset = b.baseOffset + int64(d.uvarint())
@@ -84,7 +87,26 @@ func (b Block) Rows() iter.Seq2[Row, error] {
 	}
 }
 
-// decoder reads one row. After a failure everything reads as zero.
+// live is how many rows of the block are no tombstones, and how large their keys and values are. It looks at nothing else of them.
+func (b Block) live() (s size, ok bool) {
+	d := decoder{b: b.payload, at: b.Begin()}
+	for d.at < b.End() && !d.failed {
+		flags := d.byte()
+		d.uvarint()
+		d.uvarint()
+		bytes := len(d.bytes())
+		if flags&flagHeaders != 0 {
+			d.bytes()
+		}
+		if flags&flagTombstone == 0 {
+			s.rows++
+			s.bytes += int64(bytes + len(d.bytes()))
+		}
+	}
+	return s, !d.failed
+}
+
+// decoder reads rows. What it reads after a failure means nothing, and is within its bytes.
 type decoder struct {
 	b      []byte
 	at     int
@@ -92,7 +114,7 @@ type decoder struct {
 }
 
 func (d *decoder) byte() byte {
-	if d.at < payloadHead || d.at >= len(d.b) {
+	if d.at >= len(d.b) {
 		d.failed = true
 		return 0
 	}
@@ -101,9 +123,14 @@ func (d *decoder) byte() byte {
 }
 
 func (d *decoder) uvarint() uint64 {
-	if d.failed {
-		return 0
+	if i := d.at; i < len(d.b) && d.b[i] < 0x80 {
+		d.at = i + 1
+		return uint64(d.b[i])
 	}
+	return d.long()
+}
+
+func (d *decoder) long() uint64 {
 	v, n := binary.Uvarint(d.b[d.at:])
 	if n <= 0 {
 		d.failed = true

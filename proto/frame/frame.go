@@ -78,7 +78,9 @@ const (
 	flagHeaders   = 2
 )
 
-func checksum(b []byte) uint32 { return crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)) }
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+func checksum(b []byte) uint32 { return crc32.Checksum(b, castagnoli) }
 
 func (h Header) append(b []byte) []byte {
 	start := len(b)

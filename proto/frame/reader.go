@@ -81,6 +81,14 @@ func (r *Reader) Footer() (Footer, bool) {
 // first Next. Tombstones, of a frame since an offset, are as many as there are offsets at most.
 func (r *Reader) Expect(rows, bytes int64) { r.expected = &size{rows, bytes} }
 
+// Expected is how many live rows were expected; false: that was not said.
+func (r *Reader) Expected() (rows int64, ok bool) {
+	if r.expected == nil {
+		return 0, false
+	}
+	return r.expected.rows, true
+}
+
 // Next reads and checks one block into dst's memory if it is large enough, else into new memory; the block keeps it. io.EOF
 // comes after the footer, which has been checked; nothing behind it is read. Errors are final: ErrCorrupt, ErrTruncated, ErrTooLarge,
 // ErrBeyond, the stream's own.
@@ -140,15 +148,12 @@ func (r *Reader) within(b Block) error {
 	if r.expected == nil {
 		return nil
 	}
-	for row, err := range b.Rows() {
-		if err != nil {
-			return err
-		}
-		if !row.Tombstone {
-			r.live.rows++
-			r.live.bytes += int64(len(row.Key) + len(row.Value))
-		}
+	live, ok := b.live()
+	if !ok {
+		return fmt.Errorf("%w: block at offset %d: malformed row", ErrCorrupt, b.baseOffset)
 	}
+	r.live.rows += live.rows
+	r.live.bytes += live.bytes
 	if r.live.rows > r.expected.rows || r.live.bytes > r.expected.bytes {
 		return fmt.Errorf("%w: %d rows of %d bytes up to the block at offset %d, expected %d of %d",
 			ErrBeyond, r.live.rows, r.live.bytes, b.baseOffset, r.expected.rows, r.expected.bytes)

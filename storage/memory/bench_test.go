@@ -50,7 +50,10 @@ func BenchmarkLoadMemory(b *testing.B) {
 	b.SetBytes(int64(len(encoded)))
 	before := cpuTime(b)
 	for b.Loop() {
-		_, _, err := memory.Load(bytes.NewReader(encoded), memory.Config{})
+		r, err := frame.NewReader(bytes.NewReader(encoded), 0)
+		require.NoError(b, err)
+		r.Expect(benchRows, int64(len(encoded)))
+		_, _, err = memory.LoadFrom(r, memory.Config{})
 		require.NoError(b, err)
 	}
 	b.ReportMetric(float64(cpuTime(b)-before)/float64(benchRows*b.N), "cpu-ns/row")

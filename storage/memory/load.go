@@ -43,6 +43,10 @@ func LoadFrom(fr *frame.Reader, cfg Config) (*Table, frame.Header, error) {
 		return nil, h, fmt.Errorf("%w: fold %v, expected %v", ErrFrame, h.Fold, cfg.Fold)
 	}
 	t := New(Identity{TopicID: h.TopicID, Partition: h.Partition, Incarnation: h.Incarnation}, h.Cut, cfg)
+	if rows, ok := fr.Expected(); ok {
+		t.idx = newIndex(int(min(rows, rowsMadeRoomFor)))
+		t.rows = make([]ref, 0, min(rows, rowsMadeRoomFor))
+	}
 	l := newLoader(t, h.Cut)
 	if err := l.run(fr); err != nil {
 		return nil, h, err
@@ -56,6 +60,9 @@ func LoadFrom(fr *frame.Reader, cfg Config) (*Table, frame.Header, error) {
 	}
 	return t, h, nil
 }
+
+// rowsMadeRoomFor bounds the memory that is made ready because somebody said how many rows will come: about 100 MiB.
+const rowsMadeRoomFor = 4 << 20
 
 func check(t *Table, h frame.Header, f frame.Footer) error {
 	if uint64(len(t.rows)) != f.Rows {
@@ -168,6 +175,9 @@ func (l *loader) collect() error {
 	t := l.t
 	no := t.chunks.add(chunk{block: j.block, size: j.bytes, live: j.bytes, rows: len(j.hashes)})
 	for i, hash := range j.hashes {
+		if i%aheadOf == 0 {
+			t.idx.readAhead(j.hashes[i:min(i+aheadOf, len(j.hashes))])
+		}
 		at := makeRef(no, int(j.positions[i]))
 		slot, _, twice := t.idx.find(hash, func(row uint32) bool {
 			a, _, _ := t.chunks.get(at)

@@ -13,6 +13,7 @@ type indexer struct {
 	hasher  digest.Hasher
 	digest  digest.Digest
 	bytes   int64
+	inBlock []frame.Row
 	entries // of the run that is being collected
 }
 
@@ -39,13 +40,17 @@ func (x *indexer) run(blocks <-chan frame.Block, free chan<- []byte) (err error)
 }
 
 func (x *indexer) block(b frame.Block) error {
+	x.inBlock = x.inBlock[:0]
 	for r, err := range b.Rows() {
 		if err != nil {
 			return err
 		}
-		e := entry{offset: r.Offset, valueLen: uint32(len(r.Value)), hash: x.hasher.Entry(r.Key, r.Value)}
-		x.add(r.Key, e)
-		x.digest.Add(e.hash)
+		x.inBlock = append(x.inBlock, r)
+	}
+	for i, hash := range x.hasher.Entries(len(x.inBlock), func(i int) (key, value []byte, ok bool) { return x.inBlock[i].Key, x.inBlock[i].Value, true }) {
+		r := &x.inBlock[i]
+		x.add(r.Key, entry{offset: r.Offset, valueLen: uint32(len(r.Value)), hash: hash})
+		x.digest.Add(hash)
 		x.bytes += int64(len(r.Key)) + int64(len(r.Value))
 		if x.size() >= x.db.sizes.loadBytes {
 			if err := x.endRun(); err != nil {

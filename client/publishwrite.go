@@ -12,7 +12,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/keyframelog/keyframe/client/reconcile"
-	"github.com/keyframelog/keyframe/proto/delta"
 )
 
 const (
@@ -36,9 +35,14 @@ type writing struct {
 	written, bytes int64           // acknowledged; keys and values of these
 }
 
-// all writes all of them, in a transaction if that has an id.
+// all writes all of them, in a transaction if that has an id. Where a row is too large, nothing is written.
 func (w *writing) all(ctx context.Context, transactionalID string) error {
-	opts := append(w.p.cl.Opts(), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.RequiredAcks(kgo.AllISRAcks()))
+	limit := w.p.batchBytes(ctx)
+	if err := w.p.checkSizes(w.writes, limit); err != nil {
+		return err
+	}
+	opts := append(w.p.cl.Opts(), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.RequiredAcks(kgo.AllISRAcks()),
+		kgo.ProducerBatchMaxBytes(int32(limit+batchPrefix)))
 	if transactionalID != "" {
 		opts = append(opts, kgo.TransactionalID(transactionalID), kgo.TransactionTimeout(transactionTime(w.p.cl, len(w.writes))))
 	}
@@ -94,15 +98,9 @@ func (w *writing) produce(ctx context.Context, cl *kgo.Client) error {
 		w.on(0, int64(len(w.writes)))
 	}
 	for _, x := range w.writes {
-		op, value := delta.Delete, x.Value
-		if value != nil {
-			op = delta.Put
-		}
-		r := w.p.record(op, x.Key, value)
-		r.Partition = x.Partition
-		cl.Produce(ctx, r, func(r *kgo.Record, err error) {
+		cl.Produce(ctx, w.p.written(x), func(r *kgo.Record, err error) {
 			if err != nil {
-				cancel(err) // those that wait are of no use any more; the first reason stays
+				cancel(fmt.Errorf("key %.40q: %w", r.Key, err)) // those that wait are of no use any more; the first reason stays
 				return
 			}
 			w.acknowledged(r)

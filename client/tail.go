@@ -238,21 +238,32 @@ func offsets(listed kadm.ListedOffsets, err error) (map[int32]int64, error) {
 
 // topicFold reads keyframe.fold from a topic's configs. A broker that knows no such config has compacted topics only: last-value.
 func topicFold(ctx context.Context, adm *kadm.Client, topic string) (fold.Kind, error) {
+	configs, err := topicConfigs(ctx, adm, topic)
+	if err != nil {
+		return 0, err
+	}
+	if name := configs["keyframe.fold"]; name != "" {
+		return fold.ParseKind(name)
+	}
+	return fold.LastValue, nil
+}
+
+// topicConfigs reads a topic's configs, by their names.
+func topicConfigs(ctx context.Context, adm *kadm.Client, topic string) (map[string]string, error) {
 	configs, err := adm.DescribeTopicConfigs(ctx, topic)
 	if err != nil {
-		return 0, fmt.Errorf("configs of topic %s: %w", topic, err)
+		return nil, fmt.Errorf("configs of topic %s: %w", topic, err)
 	}
 	c, err := configs.On(topic, nil)
 	if err == nil {
 		err = c.Err
 	}
 	if err != nil {
-		return 0, fmt.Errorf("configs of topic %s: %w", topic, err)
+		return nil, fmt.Errorf("configs of topic %s: %w", topic, err)
 	}
+	values := map[string]string{}
 	for _, x := range c.Configs {
-		if x.Key == "keyframe.fold" && x.MaybeValue() != "" {
-			return fold.ParseKind(x.MaybeValue())
-		}
+		values[x.Key] = x.MaybeValue()
 	}
-	return fold.LastValue, nil
+	return values, nil
 }

@@ -74,16 +74,20 @@ func produceLines(cmd *cobra.Command, c *config, topic string, flags produceFlag
 	if err != nil {
 		return err
 	}
-	opts := []kgo.Opt{kgo.DefaultProduceTopic(topic), kgo.ProducerBatchMaxBytes(1 << 20), kgo.RecordPartitioner(partitionOrKey{kgo.StickyKeyPartitioner(nil)})}
+	values, err := producedTo(cmd.Context(), c, topic)
+	if err != nil {
+		return err
+	}
+	refuse, err := recordCheck(topic, values)
+	if err != nil {
+		return err
+	}
+	opts := []kgo.Opt{kgo.DefaultProduceTopic(topic), batchLimit(values), kgo.RecordPartitioner(partitionOrKey{kgo.StickyKeyPartitioner(nil)})}
 	client, err := kafkaClient(cmd.Context(), c, opts...)
 	if err != nil {
 		return err
 	}
 	defer client.Close()
-	refuse, err := recordCheck(cmd.Context(), client, topic)
-	if err != nil {
-		return err
-	}
 	sent := newDeliveries(cmd.Context(), topic, flags.timeout, cmd.ErrOrStderr())
 	defer sent.stop()
 	in := bufio.NewScanner(cmd.InOrStdin())

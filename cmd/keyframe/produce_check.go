@@ -16,9 +16,13 @@ import (
 	"github.com/keyframelog/keyframe/proto/fold"
 )
 
-// recordCheck returns what a record has to pass before it is sent: the broker refuses a whole batch for one bad record, and with it the
-// good lines that happen to stand beside it. A topic that does not exist is an error here, before the first line.
-func recordCheck(ctx context.Context, client *kgo.Client, topic string) (func(*kgo.Record) error, error) {
+// producedTo reads the configs of a topic. One that does not exist is an error here, before the first line.
+func producedTo(ctx context.Context, c *config, topic string) (map[string]string, error) {
+	client, err := kafkaClient(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
 	configs, err := kadm.NewClient(client).DescribeTopicConfigs(ctx, topic)
 	if err != nil {
 		return nil, err
@@ -28,7 +32,22 @@ func recordCheck(ctx context.Context, client *kgo.Client, topic string) (func(*k
 			return nil, topicError("produce to", topic, r.Err, "")
 		}
 	}
-	values := configValues(configs, topic)
+	return configValues(configs, topic), nil
+}
+
+// batchLimit is how large batches for a topic may be: what it admits, so that it takes any record that it can, and refuses none for its neighbours.
+func batchLimit(values map[string]string) kgo.Opt {
+	limit, err := strconv.Atoi(values["max.message.bytes"])
+	if err != nil {
+		limit = 1 << 20
+	}
+	const least, prefix = 512, 4 // of franz-go, which counts what stands in front of a batch as well
+	return kgo.ProducerBatchMaxBytes(int32(min(max(limit, least), maxLineBytes) + prefix))
+}
+
+// recordCheck returns what a record has to pass before it is sent: the broker refuses a whole batch for one bad record, and with it the
+// good lines that happen to stand beside it. values are the topic's configs.
+func recordCheck(topic string, values map[string]string) (func(*kgo.Record) error, error) {
 	checkTime := timeCheck(values)
 	if !strings.Contains(values["cleanup.policy"], "compact") {
 		return checkTime, nil

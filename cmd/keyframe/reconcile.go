@@ -158,7 +158,7 @@ func newProducer(ctx context.Context, c *config, topic string, by *http.Client) 
 	probe.Close()
 	p, err := client.NewProducer(ctx, client.ProducerConfig{
 		Brokers: brokerList(c), Topic: topic, StateURL: c.str("state-url"), HTTPClient: by, Options: []kgo.Opt{
-			kgo.ClientID("keyframe"), kgo.ProducerBatchMaxBytes(1 << 20), kgo.RetryTimeout(30 * time.Second),
+			kgo.ClientID("keyframe"), kgo.RetryTimeout(30 * time.Second),
 		},
 	})
 	var code *kerr.Error
@@ -171,7 +171,10 @@ func newProducer(ctx context.Context, c *config, topic string, by *http.Client) 
 // reconcileError says what to do about what a comparison fails with.
 func reconcileError(c *config, topic string, err error) error {
 	var twice *reconcile.DuplicateKeyError
+	var large *client.RowTooLargeError
 	switch {
+	case errors.As(err, &large):
+		return fmt.Errorf("%w\n  Nothing was written. keyframe topic alter %s --topic-config %s=%d makes it admit the row", err, topic, "max.message.bytes", large.Bytes)
 	case errors.Is(err, client.ErrEmptySource):
 		return fmt.Errorf("%w\n  Nothing was written. If that is meant: --allow-empty", err)
 	case errors.Is(err, reconcile.ErrNotACut):

@@ -200,15 +200,46 @@ func TestTheSameVerdictAtAnEarlierCut(t *testing.T) {
 func TestReconcileThatFailsMidway(t *testing.T) {
 	n := startNode(t)
 	n.run(t, "", "topic", "create", "u", "--cleanup-policy", "compact", "--topic-config", "max.message.bytes=500")
-	tooLarge := make([]byte, 1000)
-	rand.Read(tooLarge)
-	out, err := n.try(t, "a\t1\nb\t"+hex.EncodeToString(tooLarge)+"\n", "reconcile", "u")
-	require.ErrorContains(t, err, "MESSAGE_TOO_LARGE")
+	dump := "a\t1\nb\t" + noise(434) + "\n" // a batch above 500 bytes, and below the 512 that clients make
+	out, err := n.try(t, dump, "reconcile", "u")
+	require.ErrorContains(t, err, `key "b": MESSAGE_TOO_LARGE`)
 	require.Contains(t, out, "+ a  ")
 	require.Contains(t, out, "inconclusive (not all of it was written: do it again)")
-	out, err = n.try(t, "a\t1\nb\t"+hex.EncodeToString(tooLarge)+"\n", "reconcile", "u", "--transactional-id", "copy")
+	out, err = n.try(t, dump, "reconcile", "u", "--transactional-id", "copy")
 	require.ErrorContains(t, err, "the transaction was aborted")
-	require.Contains(t, out, "2 new, 0 gone, 0 changed; 0 deltas written; inconclusive")
+	require.Contains(t, out, " new, 0 gone, 0 changed; 0 deltas written; inconclusive")
+}
+
+// noise is so much text that no compression makes smaller by more than half.
+func noise(bytes int) string {
+	random := make([]byte, bytes/2)
+	rand.Read(random)
+	return hex.EncodeToString(random)
+}
+
+// Any row is written that the topic takes, however large, and any number of them however small its batches are; one that it does not take is named before
+// any is written, with what would help.
+func TestReconcileOfRowsThatNeedLargeOrSmallBatches(t *testing.T) {
+	n := startNode(t)
+	n.run(t, "", "topic", "create", "u", "--cleanup-policy", "compact", "--partitions", "2", "--topic-config", "max.message.bytes=600")
+	var few strings.Builder
+	for i := range 200 {
+		fmt.Fprintf(&few, "key %d\t%s\n", i, noise(40))
+	}
+	n.run(t, few.String(), "produce", "u")
+	dump := strings.ReplaceAll(few.String(), "key", "other")
+	require.Contains(t, n.run(t, dump, "reconcile", "u"), "200 new, 200 gone, 0 changed; 400 deltas written; equal")
+
+	dump += "large\t" + noise(3_000_000) + "\n"
+	out, err := n.try(t, dump, "reconcile", "u")
+	require.ErrorContains(t, err, `key "large": the row takes a batch of 3000`)
+	require.ErrorContains(t, err, "and the topic admits 600 (max.message.bytes)\n  Nothing was written. keyframe topic alter u --topic-config max.message.bytes=3000")
+	require.Contains(t, out, "1 new, 0 gone, 0 changed; inconclusive (nothing was written)")
+	_, helps, _ := strings.Cut(err.Error(), "--topic-config ")
+	helps, _, _ = strings.Cut(helps, " ")
+	n.run(t, "", "topic", "alter", "u", "--topic-config", helps)
+	require.Contains(t, n.run(t, dump, "reconcile", "u"), "1 delta written; equal")
+	n.run(t, "large\t"+noise(3_000_000)+"\n", "produce", "u") // so does produce
 }
 
 // A broker that does not acknowledge, or does not answer, is given up; what differs is printed by then.

@@ -24,7 +24,8 @@ type sourceFlags struct {
 
 const sourceLong = `A line is a row: key and value with a tab between them (--separator), or a JSON object {"key", "value"}, bytes that are not UTF-8 as
 key_base64 and value_base64, as state scan --format jsonl prints them: other members of its rows are passed over. Which it is the first line shows, or
---input. Each key comes once, in any order. A line that is no row, or text that does not end with a newline, is an error that names the line.`
+--input. Each key comes once, in any order. A line that is no row, or text that does not end with a newline, is an error that names the line. All bytes of
+text are data: a carriage return before the newline belongs to the value, a byte order mark to the first key.`
 
 func (f *sourceFlags) addFlags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.input, "input", "", "text or jsonl (default: what the first line is)")

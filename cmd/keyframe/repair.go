@@ -145,10 +145,7 @@ func repairNow(ctx context.Context, c *config, cfg client.Config, log *replicaLo
 	if err := waitForEnds(ctx, replica, ends); err != nil {
 		return err
 	}
-	if err := scrubNow(ctx, replica, log); err != nil {
-		return err
-	}
-	return verifyNow(ctx, replica, ends, log)
+	return proveNow(ctx, replica, ends, log)
 }
 
 // flushed prints at once: what comes next may take a while.

@@ -198,7 +198,11 @@ func adviseDir(dir string, err error) error {
 	if dir == "" || !errors.As(err, &damaged) {
 		return err
 	}
-	if errors.Is(err, client.ErrCorrupt) || errors.Is(err, table.ErrCorrupt) {
+	var stopped *client.PartitionError
+	switch corrupt := errors.Is(err, client.ErrCorrupt) || errors.Is(err, table.ErrCorrupt); {
+	case corrupt && errors.As(err, &stopped) && !errors.Is(err, client.ErrReopen): // the rest can be read
+		return fmt.Errorf("%v\n  To go on: run it again: with --on-drift repair, the default, the rows that are damaged are fetched again", err)
+	case corrupt:
 		return fmt.Errorf("%v\n  To go on: run it again: with --on-drift repair, the default, %s is set aside as %s.damaged, and the copy is loaded anew from a key frame", err,
 			filepath.Join(dir, "table"), filepath.Join(dir, "table"))
 	}
@@ -225,10 +229,7 @@ func followReplica(ctx context.Context, replica *client.Replica, ends map[int32]
 	log.printf("current after %s", time.Since(began).Round(time.Millisecond))
 	if flags.exit {
 		log.positions(replica)
-		if err := scrubNow(ctx, replica, log); err != nil {
-			return err
-		}
-		return verifyNow(ctx, replica, ends, log)
+		return proveNow(ctx, replica, ends, log)
 	}
 	ticker := time.NewTicker(flags.interval)
 	defer ticker.Stop()

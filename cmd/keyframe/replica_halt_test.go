@@ -17,14 +17,14 @@ func TestReplicaRunWaitsForEachPartitionThatDiffers(t *testing.T) {
 			l := newReplicaLog(replicaLines{&bytes.Buffer{}}, policy != "report")
 			l.expectAnswers(false)
 			l.event(client.Event{Kind: named, Partition: 0})
-			ended := make(chan bool, 1)
-			go func() { ended <- l.putRight(t.Context(), []int32{0, 1}) }()
+			ended := make(chan int, 1)
+			go func() { ended <- l.stay(t.Context(), []int32{0, 1}) }()
 			synctest.Wait()
 			require.Empty(t, ended, policy)
 			l.event(client.Event{Kind: named, Partition: 1})
 			synctest.Wait()
 			require.Len(t, ended, 1, policy)
-			require.False(t, <-ended, policy)
+			require.Equal(t, 2, <-ended, policy)
 		})
 	}
 }

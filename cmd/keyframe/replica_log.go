@@ -108,23 +108,27 @@ func (l *replicaLog) reopened() {
 	l.printLocked("opening the directory again, to set aside what is damaged")
 }
 
-// putRight waits until something has come of each of these partitions, which differ: until then not all of their keys may be named. False: one
-// stays as it is.
-func (l *replicaLog) putRight(ctx context.Context, drifted []int32) bool {
+// stay waits until something has come of each of these partitions, which differ: until then not all of their keys may be named. It returns how many stay as
+// they are; of those of which nothing has come when ctx ends none is known to be put right.
+func (l *replicaLog) stay(ctx context.Context, differ []int32) int {
 	for {
-		missing, all := false, true
+		stay, missing := 0, 0
 		l.mu.Lock()
-		for _, p := range drifted {
-			again, ok := l.answers[p]
-			missing, all = missing || !ok, all && again
+		for _, p := range differ {
+			switch again, ok := l.answers[p]; {
+			case !ok:
+				missing++
+			case !again:
+				stay++
+			}
 		}
 		l.mu.Unlock()
-		if !missing {
-			return all
+		if missing == 0 {
+			return stay
 		}
 		select {
 		case <-ctx.Done():
-			return false
+			return stay + missing
 		case <-l.answered:
 		}
 	}

@@ -138,6 +138,10 @@ func TestReplicaRunOnADamagedDirectory(t *testing.T) {
 		require.Equal(t, is.Error()+": d/table/000004.sst is damaged: it is cut short\n  To go on: run it again: with --on-drift repair, the default, d/table is set aside as d/table.damaged, "+
 			"and the copy is loaded anew from a key frame", explain(adviseDir("d", fmt.Errorf("%w: %w", is, &damage.Error{Path: "d/table/000004.sst", Offset: -1, Why: "it is cut short"}))))
 	}
+	rotten := &client.PartitionError{Topic: "users", Partition: 3, Offset: 7, Err: fmt.Errorf("%w: %w", client.ErrCorrupt, &damage.Error{Path: "d/table/000004.sst", Offset: -1, Why: "checksum mismatch"})}
+	require.Equal(t, rotten.Error()+"\n  To go on: run it again: with --on-drift repair, the default, the rows that are damaged are fetched again", explain(adviseDir("d", rotten)))
+	rotten.Err = fmt.Errorf("%w: %w", rotten.Err, client.ErrReopen)
+	require.Contains(t, explain(adviseDir("d", rotten)), "d/table is set aside as d/table.damaged")
 }
 
 // What opening the directory again mends, replica run mends by itself, unless it is told to leave things as they are; and what the replica before has said of its
@@ -153,12 +157,12 @@ func TestReplicaRunOpensADamagedDirectoryAgain(t *testing.T) {
 	l := newReplicaLog(replicaLines{&out}, true)
 	l.event(client.Event{Kind: client.Stopped, Partition: 3, Err: why})
 	l.expectAnswers(false)
-	require.False(t, l.putRight(t.Context(), []int32{3}))
+	require.Equal(t, 1, l.stay(t.Context(), []int32{3}))
 	l.reopened()
 	require.Empty(t, l.stopped)
 	l.expectAnswers(false)
 	l.event(client.Event{Kind: client.Bootstrapped, Partition: 3})
-	require.True(t, l.putRight(t.Context(), []int32{3}))
+	require.Zero(t, l.stay(t.Context(), []int32{3}))
 	require.Contains(t, out.String(), "opening the directory again")
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -22,30 +24,80 @@ import (
 	"github.com/keyframelog/keyframe/proto/state"
 )
 
-// A copy of which rows that later deltas are folded onto cannot be read is replaced by a key frame, which may lie below the end that the log had at the start: it is
-// followed to that end all the same before the command says that it is equal.
+// replaced is a replica whose copy a key frame at 10 takes the place of when it is compared first. It gets to 30 as soon as it is moved.
+type replaced struct {
+	scripted
+	first client.Outcome // of the copy that was there, or of what has taken its place
+	moved chan struct{}
+	at    int64
+}
+
+func (r *replaced) Positions() client.Positions { return client.Positions{0: {Offset: r.at}} }
+
+func (r *replaced) WaitFor(_ context.Context, _ int32, end int64) error {
+	if r.at < end {
+		<-r.moved
+		r.at = 30
+	}
+	return nil
+}
+
+func (r *replaced) Verify(context.Context) []client.Verdict {
+	v := client.Verdict{At: r.at, Outcome: client.Equal}
+	if r.compare++; r.compare == 1 {
+		v.Outcome, r.at = r.first, 10
+		if r.first == client.Equal {
+			v.At = r.at
+		}
+		r.log.event(client.Event{Kind: client.Bootstrapped, Offset: r.at})
+	}
+	r.log.verdict(v)
+	return []client.Verdict{v}
+}
+
+// A copy that is replaced by a key frame, which may lie below the end that the log had at the start, is followed to that end all the same before the command says
+// that it is equal.
 func TestACopyThatIsReplacedIsFollowedToTheEnd(t *testing.T) {
-	const keys, later = 500, 20000
+	for _, first := range []client.Outcome{client.Drifted, client.Equal} {
+		synctest.Test(t, func(t *testing.T) {
+			l := newReplicaLog(replicaLines{io.Discard}, true)
+			r := &replaced{scripted: scripted{log: l}, first: first, moved: make(chan struct{}), at: 30}
+			ended := make(chan error, 1)
+			go func() { ended <- verifyNow(t.Context(), r, map[int32]int64{0: 30}, l) }()
+			synctest.Wait()
+			require.Empty(t, ended, "at 10")
+			require.Equal(t, 1, r.compare)
+			close(r.moved)
+			require.NoError(t, <-ended)
+			require.Equal(t, 2, r.compare)
+		})
+	}
+}
+
+// So is one of which rows that later deltas are folded onto cannot be read.
+func TestACopyThatCannotBeFoldedOntoIsReplaced(t *testing.T) {
+	const keys = 500
 	n := startNode(t)
 	n.run(t, "", "topic", "create", "counts", "--cleanup-policy", "compact", "--topic-config", "keyframe.fold=counter", "--topic-config", "keyframe.interval.ms=3600000")
-	add := func(adds int) {
+	add := func() {
 		var lines strings.Builder
-		for i := range adds {
-			fmt.Fprintf(&lines, "the counter of row %03d%0300d\t1\n", i%keys, 0)
+		for i := range keys {
+			fmt.Fprintf(&lines, "the counter of row %03d%0300d\t1\n", i, 0)
 		}
 		n.run(t, lines.String(), "produce", "counts")
 	}
-	add(keys)
+	add()
 	end := keys
 	for _, args := range [][]string{{"repair", "counts"}, {"replica", "run", "counts", "--exit"}} {
 		dir := filepath.Join(t.TempDir(), "replica")
 		n.copyTo(t, "counts", dir)
 		flipByte(t, filepath.Join(dir, "table"), "the counter of row 250")
-		add(keys)
+		add()
 		n.run(t, "", "frames", "cut", "counts")
-		add(later)
+		add()
 		out := n.run(t, "", append(args, "--dir", dir)...)
-		end += keys + later
+		end += 2 * keys
+		require.Contains(t, out, "corruption found")
 		require.Contains(t, out, fmt.Sprintf("partition 0 at %d: equal", end))
 		require.Contains(t, n.run(t, "", "verify", "counts", "--dir", dir), fmt.Sprintf("partition 0 at %d: equal", end))
 	}

@@ -213,6 +213,46 @@ func TestWatchersOfAStateThatWasReplaced(t *testing.T) {
 	g.requireReset(wrong)
 }
 
+// So it is where the log says that the state differs and does not reach back to it, also where what takes its place lies below: the replica comes by that position
+// again, with other rows.
+func TestWatchersOfAStateThatTheLogDoesNotReach(t *testing.T) {
+	for name, shown := range map[string]bool{"while it runs": true, "opened again": false} {
+		t.Run(name, func(t *testing.T) {
+			g := newRig(t, fold.LastValue, 1)
+			g.stored()
+			g.open()
+			end := g.log.append(0, "k0", "c")
+			g.requireState(0)
+			wrong := Position{Incarnation: g.log.parts[0].incarnation, Offset: end}
+			require.Equal(t, Positions{0: wrong}, g.r.Positions())
+			if !shown {
+				require.NoError(t, g.r.Close())
+			}
+			g.log.rewrite(0, "k1", "z")
+			a := g.spy(func(try int, m *state.ResumeResponse) {
+				if try == 1 {
+					m.Partition.DeltaStartOffset = 1 << 40
+					require.Less(t, m.Frame.Cut, end)
+				}
+			})
+			if shown {
+				g.r.partitions[0].restartWith(restart{event: OutOfRange, err: errOutOfRange, resume: true})
+			} else {
+				g.open()
+			}
+			g.await("the log's row", func() bool { return g.state()["k1"] == "z" })
+			require.Equal(t, []state.Answer{state.Answer_ANSWER_REPAIR}, a.all())
+			for range 2 {
+				g.log.append(0, "x", "1")
+				g.requireState(0)
+				g.requireReset(wrong)
+				require.NoError(t, g.r.Close())
+				g.open()
+			}
+		})
+	}
+}
+
 // gave tells whether an event had the log's reason.
 func (g *rig) gave(reason state.Reason) bool {
 	g.mu.Lock()

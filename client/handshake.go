@@ -284,6 +284,7 @@ func (p *partition) carryOut(ctx context.Context, a plane.Answer, have *standing
 			if p.nameTaken(ctx, s, refused); refused != nil {
 				return refused
 			}
+			p.history.distrust(Position{s.identity().Incarnation, s.position(), s.logStart()})
 		}
 		have.rows, have.shown = nil, false // the frame makes it right
 	case state.Answer_ANSWER_FRAME:

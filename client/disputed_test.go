@@ -205,6 +205,37 @@ func TestHaltBesideAFrameNamesTheKeys(t *testing.T) {
 	})
 }
 
+// Rows in memory that have rotted, and stay so in a dispute, are named once, however often a scrub finds them, and again when there are more.
+func TestADisputeNamesRottenRowsOnce(t *testing.T) {
+	g := newDriftRig(t, 500, Memory())
+	named := g.names()
+	g.cfg.ScrubRate = -1
+	g.start()
+	g.awaitVerdict(g.log.cut(0), Equal)
+	g.plane.dispute(true)
+	refused := 0
+	for _, rots := range [][]string{{"k000000007"}, nil, {"k000000008"}, nil} {
+		for _, key := range rots {
+			g.rot(key)
+		}
+		require.ErrorIs(t, g.r.Scrub(testContext(t))[0].Err, ErrCorrupt)
+		refused++
+		g.await("the refusal", func() bool { return g.count(RepairRefused) == refused })
+		g.settled()
+	}
+	var keys []string
+	for _, d := range named() {
+		keys = append(keys, string(d.Key))
+	}
+	require.Equal(t, []string{"k000000007", "k000000007", "k000000008"}, keys)
+	require.Equal(t, refused, g.count(KeysNamed))
+
+	g.plane.dispute(false)
+	g.await("the repair", func() bool { return g.count(Repaired) == 1 })
+	g.requireState(0)
+	require.Equal(t, Equal, g.r.Scrub(testContext(t))[0].Outcome)
+}
+
 // A repair that fails is no reason to load a whole frame of a disputed broker.
 func TestARepairThatFailsInADispute(t *testing.T) {
 	g := newDriftRig(t, 500, Memory()).start()

@@ -88,18 +88,22 @@ type naming struct {
 
 // named returns what was named last, if it is the keys that differ according to a verdict; else nil.
 func (p *partition) named(v *Verdict) *naming {
-	last := p.lastNamed.Load()
-	if v == nil || v.Scrub || last == nil || last.equal || v.Outcome != Drifted && !v.rotten() {
+	if v == nil || v.Scrub || v.Outcome != Drifted && !v.rotten() {
 		return nil
 	}
 	ours := v.Ours
 	if r := p.knownRot(); r != nil && r.gap != nil { // what is named is what the rows are, hashed anew
 		ours.Merge(*r.gap)
 	}
-	if last.gap != gapBetween(ours, v.Logs) {
-		return nil
+	return p.namedAs(ours, v.Logs)
+}
+
+// namedAs is named where it is known what the rows are, hashed anew.
+func (p *partition) namedAs(ours, logs digest.Digest) *naming {
+	if last := p.lastNamed.Load(); last != nil && !last.equal && last.gap == gapBetween(ours, logs) {
+		return last
 	}
-	return last
+	return nil
 }
 
 // moreDiffer tells whether other keys differ than were named, though it is no drift that a comparison finds, since rows are known to be rotten whose bytes the
@@ -112,13 +116,18 @@ func (p *partition) moreDiffer(v *Verdict) bool {
 // moreKeys has the keys named, and the state followed on: what is wrong with it has been told.
 func moreKeys(v *Verdict) restart { return restart{drift: v, goOn: true, more: true} }
 
-// nameFor names the keys that differ according to a verdict, unless they were named already.
+// nameFor names the keys that differ according to a verdict, which may be nil, unless they were named already.
 func (p *partition) nameFor(ctx context.Context, v *Verdict) {
 	if n := p.named(v); n != nil {
-		p.r.event(Event{Kind: KeysNamed, Partition: p.no, Offset: v.At, Rows: n.keys})
+		p.nameAgain(v.At, n)
 		return
 	}
 	p.nameDifferences(ctx, p.rows())
+}
+
+// nameAgain tells that the keys that differ at an offset are those that were named last.
+func (p *partition) nameAgain(at int64, n *naming) {
+	p.r.event(Event{Kind: KeysNamed, Partition: p.no, Offset: at, Rows: n.keys})
 }
 
 // nameDifferences names the keys in which a state, to which nothing is applied meanwhile, differs from the log at the state's position, or

@@ -234,8 +234,11 @@ func (p *partition) repairAt(ctx context.Context, c *comparison, told bool) erro
 	done := RepairResult{Cut: f.Cut, Cause: c.cause()}
 	d, method, err := c.mend(ctx, p.patch)
 	if plane.Disputed(err) {
-		v := p.verdict(f.Cut, Drifted, c.stored, f.Digest, "", nil)
-		p.nameFor(ctx, &v)
+		if n := p.namedAs(c.stored, f.Digest); n != nil {
+			p.nameAgain(f.Cut, n)
+		} else {
+			p.nameDifferences(ctx, p.rows())
+		}
 	}
 	if err != nil {
 		return err

@@ -302,7 +302,7 @@ func (p *partition) act(why restart, v Verdict, o repairOrder) {
 	default:
 		if n := p.named(&v); n != nil {
 			p.r.event(Event{Kind: why.event, Partition: p.no, Offset: v.At, Err: why.err})
-			p.r.event(Event{Kind: KeysNamed, Partition: p.no, Offset: v.At, Rows: n.keys})
+			p.nameAgain(v.At, n)
 			return
 		}
 		why.goOn = true

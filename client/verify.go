@@ -80,29 +80,35 @@ func outOfRangeAt(f plane.Frame) restart {
 // them as they are, they go all the same, as they do where it was known before: it is told, and the state is followed on.
 func (p *partition) letExpireLocked(s rows, f plane.Frame, known bool) (stale bool, without digest.Digest, err error) {
 	stale, without, err = p.tryExpireLocked(s, f, known)
-	if !unreadable(err) || p.r.cfg.OnDrift != Report || p.rot() != nil {
-		return stale, without, err
+	var rot error
+	if unreadable(err) && p.r.cfg.OnDrift == Report && p.rot() == nil {
+		rot = fmt.Errorf("%w: %w", ErrCorrupt, err)
+		p.rotted(s, scrubbed{damage: rot})
+		stale, without, err = p.tryExpireLocked(s, f, known)
 	}
-	why := fmt.Errorf("%w: %w", ErrCorrupt, err)
-	p.rotted(s, scrubbed{damage: why})
-	if stale, without, err = p.tryExpireLocked(s, f, known); err == nil && !stale {
-		p.restartLocked(restart{event: CorruptionFound, err: why, goOn: true})
+	switch {
+	case err != nil:
+	case stale && rot != nil:
+		p.restartLocked(restart{event: CorruptionFound, err: errors.Join(rot, outOfRangeAt(f).err)})
+	case stale:
+		p.restartLocked(outOfRangeAt(f))
+	case rot != nil:
+		p.restartLocked(restart{event: CorruptionFound, err: rot, goOn: true})
 	}
 	return stale, without, err
 }
 
-// tryExpireLocked is letExpireLocked where no row that leaves need be read that cannot be.
+// tryExpireLocked lets rows go unless the state is stale, both as in letExpireLocked. It fails where a row that goes cannot be read, unless that is known.
 func (p *partition) tryExpireLocked(s rows, f plane.Frame, known bool) (stale bool, without digest.Digest, err error) {
 	if stale = known; !stale {
 		if stale, without, err = p.foldedOnLocked(s, f); err != nil {
 			return false, without, err
 		}
 	}
-	if stale {
-		p.restartLocked(outOfRangeAt(f))
-		return true, without, nil
+	if !stale {
+		err = p.expireLocked(s, f.Start)
 	}
-	return false, without, p.expireLocked(s, f.Start)
+	return stale, without, err
 }
 
 // expireLocked lets the rows go that the log start has passed: at a cut, or behind it where that makes no difference.

@@ -52,6 +52,9 @@ func toPartition(x *state.Partition) (Partition, error) {
 // ToFrame checks that a frame's pub is the hash over what else it says.
 func ToFrame(x *state.Frame) (Frame, error) {
 	f := Frame{Partition: x.Partition, Cut: x.Cut, Start: x.Start, Bytes: x.Bytes}
+	if x.Count < 0 || x.Bytes < 0 {
+		return f, fmt.Errorf("%d rows of %d bytes", x.Count, x.Bytes)
+	}
 	var sum [32]byte
 	if err := errors.Join(fill(f.TopicID[:], x.TopicId), fill(f.Incarnation[:], x.Incarnation), fill(f.Pub[:], x.Pub), fill(sum[:], x.Sum)); err != nil {
 		return f, err

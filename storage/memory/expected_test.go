@@ -22,7 +22,7 @@ func TestRoomForWhatIsSaidToCome(t *testing.T) {
 	d.Add(h.Entry([]byte("k"), []byte("v")))
 	require.NoError(t, w.Append(&frame.Row{Key: []byte("k"), Value: []byte("v"), Offset: 3}))
 	require.NoError(t, w.Close(frame.Footer{Digest: d, Rows: 1, Pub: d.Pub(digest.FrameID{Cut: 10})}))
-	for _, said := range []int64{0, 1, 1000, math.MaxInt64} {
+	for _, said := range []int64{math.MinInt64, -1, 0, 1, 1000, math.MaxInt64} {
 		r, err := frame.NewReader(bytes.NewReader(out.Bytes()), 0)
 		require.NoError(t, err)
 		r.Expect(said, 100)
@@ -31,7 +31,7 @@ func TestRoomForWhatIsSaidToCome(t *testing.T) {
 		table, _, err := memory.LoadFrom(r, memory.Config{})
 		runtime.ReadMemStats(&after)
 		require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(128<<20), "%d", said)
-		if said == 0 {
+		if said <= 0 {
 			require.ErrorIs(t, err, frame.ErrBeyond)
 			continue
 		}

@@ -44,8 +44,8 @@ func LoadFrom(fr *frame.Reader, cfg Config) (*Table, frame.Header, error) {
 	}
 	t := New(Identity{TopicID: h.TopicID, Partition: h.Partition, Incarnation: h.Incarnation}, h.Cut, cfg)
 	if rows, ok := fr.Expected(); ok {
-		t.idx = newIndex(int(min(rows, rowsMadeRoomFor)))
-		t.rows = make([]ref, 0, min(rows, rowsMadeRoomFor))
+		room := min(max(rows, 0), rowsMadeRoomFor)
+		t.idx, t.rows = newIndex(int(room)), make([]ref, 0, room)
 	}
 	l := newLoader(t, h.Cut)
 	if err := l.run(fr); err != nil {

@@ -6,12 +6,14 @@ import (
 	"iter"
 	"log/slog"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -139,6 +141,43 @@ func TestPublishStateIsGivenUpWhileItCommits(t *testing.T) {
 	}
 	require.ErrorIs(t, err, context.Canceled)
 	require.ErrorContains(t, err, "it is not known whether the transaction was committed")
+}
+
+// A delta that the log refuses midway is named, and that not all of them were written; in a transaction none is.
+func TestPublishStateThatIsRefusedMidway(t *testing.T) {
+	b := startBroker(t)
+	s := b.sourced(t, "u", "last-value", 1)
+	admin := kadm.NewClient(s.cl)
+	limit := func(bytes string) {
+		_, err := admin.AlterTopicConfigs(s.ctx, []kadm.AlterConfig{{Op: kadm.SetConfig, Name: "max.message.bytes", Value: &bytes}}, "u")
+		require.NoError(t, err)
+	}
+	source := sourceOf(map[string]string{"large": strings.Repeat("0123456789abcdef", 64)})
+	for _, id := range []string{"", "publisher"} {
+		limit("100000")
+		_, err := s.p.PublishState(s.ctx, source, client.PublishOptions{TransactionalID: id, OnWritten: func(written, _ int64) {
+			if written == 0 {
+				limit("80")
+			}
+		}})
+		require.ErrorIs(t, err, kerr.MessageTooLarge)
+		require.ErrorContains(t, err, `key "large": `)
+		if id != "" {
+			require.ErrorContains(t, err, "the transaction was aborted: ")
+		}
+		require.Empty(t, s.state())
+	}
+}
+
+// A producer whose requests are smaller than what the topic admits is kept to that.
+func TestPublishStateInSmallRequests(t *testing.T) {
+	b := startBroker(t)
+	s := b.sourced(t, "u", "last-value", 1, kgo.BrokerMaxWriteBytes(1<<20))
+	source := map[string]string{"a": "1"}
+	done, err := s.p.PublishState(s.ctx, sourceOf(source), client.PublishOptions{})
+	require.NoError(t, err)
+	require.EqualValues(t, 1, done.Written)
+	require.Equal(t, source, s.state())
 }
 
 // A producer of its own transactions goes on with them: what is published is in one beside them.

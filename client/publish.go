@@ -61,10 +61,10 @@ type Published struct {
 // lacks or has with another value, a delete for each that vanished. To do it again writes nothing. For what a live producer of the same keys does
 // meanwhile see package client/reconcile; what this producer itself was given is flushed first. It needs ProducerConfig.StateURL.
 //
-// Deltas are written with acks=all, whatever the producer's Options say, by a client of their own. Errors: those of Compare, ErrEmptySource,
-// ErrNoStatePlane; *RowTooLargeError; reconcile.ErrOpenTransaction where a transaction of others stays open for two minutes; ctx's and franz-go's where writing
-// fails: without a transaction some deltas may have been written, and to do it again writes the rest. What was found by then comes with the error, its Topic
-// empty if nothing was.
+// Deltas are written with acks=all, whatever the producer's Options say, by a client of their own, in batches as large as the topic admits. Errors: those of
+// Compare, ErrEmptySource, ErrNoStatePlane; *RowTooLargeError; reconcile.ErrOpenTransaction where a transaction of others stays open for two minutes; ctx's and
+// franz-go's where writing fails: without a transaction some deltas may have been written, and to do it again writes the rest. What was found by then comes
+// with the error, its Topic empty if nothing was.
 //
 // With KeepState, what is handed to Produce meanwhile waits, and what the producer has said is the source afterwards, if the Verdict is Equal: so is then what
 // Assert says. ErrOpenTransaction where it has begun a transaction and said something in it.

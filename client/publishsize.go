@@ -1,6 +1,7 @@
 package client
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"strconv"
@@ -10,75 +11,107 @@ import (
 
 	"github.com/keyframelog/keyframe/client/reconcile"
 	"github.com/keyframelog/keyframe/proto/batch"
-	"github.com/keyframelog/keyframe/proto/delta"
-	"github.com/keyframelog/keyframe/proto/fold"
 )
 
 const (
-	batchBytesMin = 512                       // of franz-go
-	batchBytesMax = fold.RowBytesMax + 64<<10 // a row alone, with what is around it
-	batchAround   = batch.HeaderSize + 64     // what is around a key and a value at most, a header that names the op among it
-	batchPrefix   = 4                         // in front of a batch, which franz-go counts with it
-	batchConfig   = "max.message.bytes"       // in bytes of a batch
+	batchBytesMin = 512                   // of franz-go
+	batchPrefix   = 4                     // in front of a batch, which franz-go counts with it
+	batchAround   = batch.HeaderSize + 64 // what is around a key and a value at most, a header that names the op among it
 )
 
-// RowTooLargeError is why a state is not published: the topic takes no record with one of its rows. Nothing was written.
+// RowTooLargeError is why a state is not published: the topic admits no batch with one of its rows. Nothing was written.
 type RowTooLargeError struct {
 	Topic string
-	Key   []byte
-	Bytes int // of a batch with the record alone, not compressed
-	Limit int // max.message.bytes of the topic
+	Key   []byte // of the largest of them
+	Rows  int    // that are too large
+	Bytes int    // of a batch with the largest alone, as the producer compresses it
+	Limit int    // max.message.bytes of the topic
 }
 
 func (e *RowTooLargeError) Error() string {
-	return fmt.Sprintf("topic %s, key %.40q: the row takes a batch of %d bytes, and the topic admits %d (%s)", e.Topic, e.Key, e.Bytes, e.Limit, batchConfig)
+	return fmt.Sprintf("%s too large: that of key %.40q takes a batch of %d bytes, the topic admits %d (max.message.bytes)", counted(int64(e.Rows), "row"), e.Key, e.Bytes, e.Limit)
 }
 
-// batchBytes is how large batches for the topic may be: what it admits, so that any row can be written that it takes; no more, so that no batch is refused
-// for the number of its rows. Where that is not told it is what the producer's Options say.
-func (p *Producer) batchBytes(ctx context.Context) int {
-	own, _ := p.cl.OptValue(kgo.ProducerBatchMaxBytes).(int32)
-	configs, err := topicConfigs(ctx, kadm.NewClient(p.cl), p.topic)
-	if err != nil {
-		return int(own)
-	}
-	limit, err := strconv.Atoi(configs[batchConfig])
-	if err != nil {
-		return int(own)
-	}
-	return min(max(limit, batchBytesMin), batchBytesMax)
+// batchSizes is how large batches may be.
+type batchSizes struct {
+	topic  int // as the topic admits them, max.message.bytes; 0: that is not known
+	client int // as the client makes them: at least as large as the largest row, not compressed
 }
 
-// checkSizes looks for a row that no batch of the limit can have. Error: *RowTooLargeError.
-func (p *Producer) checkSizes(writes []reconcile.Write, limit int) error {
+// sizes finds out how large batches may be, so that any row can be written that the topic takes, and none is refused for its neighbours. Error:
+// *RowTooLargeError.
+func (w *writing) sizes(ctx context.Context) (batchSizes, error) {
+	own, _ := w.p.cl.OptValue(kgo.ProducerBatchMaxBytes).(int32)
+	request, _ := w.p.cl.OptValue(kgo.BrokerMaxWriteBytes).(int32)
+	configs, err := topicConfigs(ctx, kadm.NewClient(w.p.cl), w.p.topic)
+	if err != nil {
+		return batchSizes{client: int(own)}, nil // what is too large is refused when it is written
+	}
+	limit, err := strconv.Atoi(configs["max.message.bytes"])
+	if err != nil {
+		return batchSizes{client: int(own)}, nil
+	}
+	largest, err := w.p.largest(w.writes, limit)
+	return batchSizes{topic: limit, client: min(max(limit, largest, batchBytesMin)+batchPrefix, int(request))}, err
+}
+
+// apart tells whether the client may put more into a batch than the topic admits, unless it is kept from it.
+func (s batchSizes) apart() bool { return s.topic > 0 && s.client > s.topic+batchPrefix }
+
+// largest returns how large a batch is with the largest row alone, not compressed. Error: *RowTooLargeError.
+func (p *Producer) largest(writes []reconcile.Write, limit int) (largest int, err error) {
+	codecs, _ := p.cl.OptValue(kgo.ProducerBatchCompression).([]kgo.CompressionCodec)
+	compressor, err := kgo.DefaultCompressor(codecs...)
+	if err != nil {
+		return 0, err
+	}
 	b := batch.NewBuilder(batch.NewOptions())
-	for _, w := range writes {
-		if len(w.Key)+len(w.Value) <= limit-batchAround {
+	var refused *RowTooLargeError
+	for _, x := range writes {
+		if len(x.Key)+len(x.Value) <= limit-batchAround {
 			continue
 		}
-		r := p.written(w)
-		var headers batch.Headers
-		for _, h := range r.Headers {
-			headers = batch.AppendHeaders(nil, batch.Header{Key: h.Key, Value: h.Value})
+		plain, packed, err := batchBytes(b, p.written(x), compressor)
+		switch {
+		case err != nil:
+			return 0, err
+		case packed <= limit:
+			largest = max(largest, plain)
+			continue
+		case refused == nil:
+			refused = &RowTooLargeError{Topic: p.topic, Limit: limit}
 		}
-		b.Reset(batch.NewOptions())
-		if err := b.Append(batch.Record{Key: r.Key, Value: r.Value, Headers: headers}); err != nil {
-			return err
-		}
-		if b.Size() > limit {
-			return &RowTooLargeError{Topic: p.topic, Key: w.Key, Bytes: b.Size(), Limit: limit}
+		if refused.Rows++; packed > refused.Bytes {
+			refused.Key, refused.Bytes = x.Key, packed
 		}
 	}
-	return nil
+	if refused != nil {
+		return 0, refused
+	}
+	return largest, nil
 }
 
-// written is the record that is written for what differs.
-func (p *Producer) written(w reconcile.Write) *kgo.Record {
-	op := delta.Delete
-	if w.Value != nil {
-		op = delta.Put
+// batchBytes is how large a batch with a record alone is: plain, and as a compressor (nil: none) leaves it.
+func batchBytes(b *batch.Builder, r *kgo.Record, compressor kgo.Compressor) (plain, packed int, err error) {
+	hs := make([]batch.Header, len(r.Headers))
+	for i, h := range r.Headers {
+		hs[i] = batch.Header{Key: h.Key, Value: h.Value}
 	}
-	r := p.record(op, w.Key, w.Value)
-	r.Partition = w.Partition
-	return r
+	b.Reset(batch.NewOptions())
+	var headers batch.Headers
+	if len(hs) > 0 {
+		headers = batch.AppendHeaders(nil, hs...)
+	}
+	if err = b.Append(batch.Record{Key: r.Key, Value: r.Value, Headers: headers}); err != nil {
+		return 0, 0, err
+	}
+	if plain = b.Size(); compressor == nil {
+		return plain, plain, nil
+	}
+	encoded, err := b.Finish()
+	if err != nil {
+		return 0, 0, err
+	}
+	records, _ := compressor.Compress(new(bytes.Buffer), encoded[batch.HeaderSize:])
+	return plain, min(plain, batch.HeaderSize+len(records)), nil
 }

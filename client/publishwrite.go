@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/keyframelog/keyframe/client/reconcile"
+	"github.com/keyframelog/keyframe/proto/delta"
 )
 
 const (
@@ -37,12 +38,12 @@ type writing struct {
 
 // all writes all of them, in a transaction if that has an id. Where a row is too large, nothing is written.
 func (w *writing) all(ctx context.Context, transactionalID string) error {
-	limit := w.p.batchBytes(ctx)
-	if err := w.p.checkSizes(w.writes, limit); err != nil {
+	sizes, err := w.sizes(ctx)
+	if err != nil {
 		return err
 	}
 	opts := append(w.p.cl.Opts(), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.RequiredAcks(kgo.AllISRAcks()),
-		kgo.ProducerBatchMaxBytes(int32(limit+batchPrefix)))
+		kgo.ProducerBatchMaxBytes(int32(sizes.client)))
 	if transactionalID != "" {
 		opts = append(opts, kgo.TransactionalID(transactionalID), kgo.TransactionTimeout(transactionTime(w.p.cl, len(w.writes))))
 	}
@@ -52,21 +53,21 @@ func (w *writing) all(ctx context.Context, transactionalID string) error {
 	}
 	defer cl.Close()
 	if transactionalID == "" {
-		return w.produce(ctx, cl)
+		return w.produce(ctx, cl, sizes)
 	}
-	if err := w.transact(ctx, cl); err != nil {
+	if err := w.transact(ctx, cl, sizes); err != nil {
 		w.written, w.bytes = 0, 0
 		return err
 	}
 	return nil
 }
 
-func (w *writing) transact(ctx context.Context, cl *kgo.Client) error {
+func (w *writing) transact(ctx context.Context, cl *kgo.Client, sizes batchSizes) error {
 	if err := cl.BeginTransaction(); err != nil {
 		return err
 	}
 	became := "the transaction was aborted"
-	err := w.produce(ctx, cl)
+	err := w.produce(ctx, cl, sizes)
 	if err == nil {
 		if err = cl.EndTransaction(ctx, kgo.TryCommit); err == nil {
 			return nil
@@ -89,15 +90,38 @@ func transactionTime(cl *kgo.Client, writes int) time.Duration {
 	return max(own, min(time.Duration(writes)*deltaTime, transactionTimeMax))
 }
 
-// produce waits until all are acknowledged, or one has failed. The fold has admitted them when the source was read.
-func (w *writing) produce(ctx context.Context, cl *kgo.Client) error {
+// written is the record that is written for what differs.
+func (p *Producer) written(w reconcile.Write) *kgo.Record {
+	op := delta.Delete
+	if w.Value != nil {
+		op = delta.Put
+	}
+	r := p.record(op, w.Key, w.Value)
+	r.Partition = w.Partition
+	return r
+}
+
+// produce waits until all are acknowledged, or one has failed. The fold has admitted them when the source was read. Where batches might become too large, as
+// many rows are under way in a partition as one may have.
+func (w *writing) produce(ctx context.Context, cl *kgo.Client, sizes batchSizes) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	w.ends = map[int32]int64{}
 	if w.on != nil {
 		w.on(0, int64(len(w.writes)))
 	}
+	underWay := map[int32]int{}
 	for _, x := range w.writes {
+		if sizes.apart() {
+			size := len(x.Key) + len(x.Value) + batchAround
+			if before := underWay[x.Partition]; before > 0 && before+size > sizes.topic {
+				if cl.Flush(ctx) != nil {
+					break
+				}
+				clear(underWay)
+			}
+			underWay[x.Partition] += size
+		}
 		cl.Produce(ctx, w.p.written(x), func(r *kgo.Record, err error) {
 			if err != nil {
 				cancel(fmt.Errorf("key %.40q: %w", r.Key, err)) // those that wait are of no use any more; the first reason stays

@@ -35,7 +35,7 @@ func producedTo(ctx context.Context, c *config, topic string) (map[string]string
 	return configValues(configs, topic), nil
 }
 
-// batchLimit is how large batches for a topic may be: what it admits, so that it takes any record that it can, and refuses none for its neighbours.
+// batchLimit is how large batches for a topic may be before they are compressed: what it admits, so that it refuses no record for its neighbours.
 func batchLimit(values map[string]string) kgo.Opt {
 	limit, err := strconv.Atoi(values["max.message.bytes"])
 	if err != nil {

@@ -174,7 +174,7 @@ func reconcileError(c *config, topic string, err error) error {
 	var large *client.RowTooLargeError
 	switch {
 	case errors.As(err, &large):
-		return fmt.Errorf("%w\n  Nothing was written. keyframe topic alter %s --topic-config %s=%d makes it admit the row", err, topic, "max.message.bytes", large.Bytes)
+		return fmt.Errorf("%w\n  Nothing was written. keyframe topic alter %s --topic-config max.message.bytes=%d makes it admit them", err, topic, large.Bytes)
 	case errors.Is(err, client.ErrEmptySource):
 		return fmt.Errorf("%w\n  Nothing was written. If that is meant: --allow-empty", err)
 	case errors.Is(err, reconcile.ErrNotACut):

@@ -196,20 +196,6 @@ func TestTheSameVerdictAtAnEarlierCut(t *testing.T) {
 	}
 }
 
-// Where the log refuses a delta, what was found is printed all the same, and that not all of it was written.
-func TestReconcileThatFailsMidway(t *testing.T) {
-	n := startNode(t)
-	n.run(t, "", "topic", "create", "u", "--cleanup-policy", "compact", "--topic-config", "max.message.bytes=500")
-	dump := "a\t1\nb\t" + noise(434) + "\n" // a batch above 500 bytes, and below the 512 that clients make
-	out, err := n.try(t, dump, "reconcile", "u")
-	require.ErrorContains(t, err, `key "b": MESSAGE_TOO_LARGE`)
-	require.Contains(t, out, "+ a  ")
-	require.Contains(t, out, "inconclusive (not all of it was written: do it again)")
-	out, err = n.try(t, dump, "reconcile", "u", "--transactional-id", "copy")
-	require.ErrorContains(t, err, "the transaction was aborted")
-	require.Contains(t, out, " new, 0 gone, 0 changed; 0 deltas written; inconclusive")
-}
-
 // noise is so much text that no compression makes smaller by more than half.
 func noise(bytes int) string {
 	random := make([]byte, bytes/2)
@@ -230,15 +216,21 @@ func TestReconcileOfRowsThatNeedLargeOrSmallBatches(t *testing.T) {
 	dump := strings.ReplaceAll(few.String(), "key", "other")
 	require.Contains(t, n.run(t, dump, "reconcile", "u"), "200 new, 200 gone, 0 changed; 400 deltas written; equal")
 
-	dump += "large\t" + noise(3_000_000) + "\n"
+	dump += "packed\t" + strings.Repeat("x", 2000) + "\n" // which a batch of 600 bytes has room for, compressed
+	require.Contains(t, n.run(t, dump, "reconcile", "u"), "1 delta written; equal")
+	dump = strings.ReplaceAll(dump, "other", "next")
+	dump = strings.ReplaceAll(dump, "xx", "yy")
+	require.Contains(t, n.run(t, dump, "reconcile", "u", "--transactional-id", "copy"), "401 deltas written; equal")
+
+	dump += "large\t" + noise(3_000_000) + "\nsmaller\t" + noise(5000) + "\n"
 	out, err := n.try(t, dump, "reconcile", "u")
-	require.ErrorContains(t, err, `key "large": the row takes a batch of 3000`)
-	require.ErrorContains(t, err, "and the topic admits 600 (max.message.bytes)\n  Nothing was written. keyframe topic alter u --topic-config max.message.bytes=3000")
-	require.Contains(t, out, "1 new, 0 gone, 0 changed; inconclusive (nothing was written)")
+	require.ErrorContains(t, err, `2 rows too large: that of key "large" takes a batch of 3000`)
+	require.ErrorContains(t, err, ", the topic admits 600 (max.message.bytes)\n  Nothing was written. keyframe topic alter u --topic-config max.message.bytes=3000")
+	require.Contains(t, out, "2 new, 0 gone, 0 changed; inconclusive (nothing was written)")
 	_, helps, _ := strings.Cut(err.Error(), "--topic-config ")
 	helps, _, _ = strings.Cut(helps, " ")
 	n.run(t, "", "topic", "alter", "u", "--topic-config", helps)
-	require.Contains(t, n.run(t, dump, "reconcile", "u"), "1 delta written; equal")
+	require.Contains(t, n.run(t, dump, "reconcile", "u"), "2 deltas written; equal")
 	n.run(t, "large\t"+noise(3_000_000)+"\n", "produce", "u") // so does produce
 }
 

@@ -39,14 +39,14 @@ func (x *index) find(hash uint32, same func(row uint32) bool) (slot uint64, row 
 	}
 }
 
-// aheadOf is for how many hashes the index is read at once.
-const aheadOf = 32
+// prefetched is for how many hashes at once.
+const prefetched = 32
 
-// readAhead reads where rows of these hashes would be, so that the processor waits once for all of them, and not for each in find. It returns how many
+// prefetch reads where rows of these hashes would be, so that the processor waits once for all of them, and not for each in find. It returns how many
 // of the slots are taken, for no other reason than that a read of which nothing comes is left out.
 //
 //go:noinline
-func (x *index) readAhead(hashes []uint32) (taken int) {
+func (x *index) prefetch(hashes []uint32) (taken int) {
 	for _, hash := range hashes {
 		if x.slots[x.home(hash)] != 0 {
 			taken++

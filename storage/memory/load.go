@@ -175,8 +175,8 @@ func (l *loader) collect() error {
 	t := l.t
 	no := t.chunks.add(chunk{block: j.block, size: j.bytes, live: j.bytes, rows: len(j.hashes)})
 	for i, hash := range j.hashes {
-		if i%aheadOf == 0 {
-			t.idx.readAhead(j.hashes[i:min(i+aheadOf, len(j.hashes))])
+		if i%prefetched == 0 {
+			t.idx.prefetch(j.hashes[i:min(i+prefetched, len(j.hashes))])
 		}
 		at := makeRef(no, int(j.positions[i]))
 		slot, _, twice := t.idx.find(hash, func(row uint32) bool {

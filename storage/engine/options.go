@@ -143,7 +143,7 @@ func (d *Dir) tableOptions() *pebble.Options {
 	o.L0StopWritesThreshold = 1000
 	o.LBaseMaxBytes = 64 << 20
 	o.CompactionConcurrencyRange = func() (int, int) { return 1, 2 }
-	o.Experimental.ReadSamplingMultiplier = -1 // a frame that is read as a whole is no reason to compact, and counting what is read took 3 % of the CPU time of reading it
+	o.Experimental.ReadSamplingMultiplier = -1 // a frame that is read as a whole is no reason to compact; to count what is read took 3 % of the reading
 	for i := range o.TargetFileSizes {
 		o.TargetFileSizes[i] = 32 << 20
 	}

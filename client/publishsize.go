@@ -15,6 +15,7 @@ import (
 
 const (
 	batchBytesMin = 512                   // of franz-go
+	batchBytesMax = 16 << 20              // as large as a row, and no reason to make larger ones, however large the topic admits them
 	batchPrefix   = 4                     // in front of a batch, which franz-go counts with it
 	batchAround   = batch.HeaderSize + 64 // what is around a key and a value at most, a header that names the op among it
 )
@@ -52,7 +53,7 @@ func (w *writing) sizes(ctx context.Context) (batchSizes, error) {
 		return batchSizes{client: int(own)}, nil
 	}
 	largest, err := w.p.largest(w.writes, limit)
-	return batchSizes{topic: limit, client: min(max(limit, largest, batchBytesMin)+batchPrefix, int(request))}, err
+	return batchSizes{topic: limit, client: min(max(min(limit, batchBytesMax), largest, batchBytesMin)+batchPrefix, int(request))}, err
 }
 
 // apart tells whether the client may put more into a batch than the topic admits, unless it is kept from it.

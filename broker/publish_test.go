@@ -19,6 +19,7 @@ import (
 
 	"github.com/keyframelog/keyframe/client"
 	"github.com/keyframelog/keyframe/client/reconcile"
+	"github.com/keyframelog/keyframe/proto/fold"
 	"github.com/keyframelog/keyframe/proto/state"
 )
 
@@ -167,6 +168,19 @@ func TestPublishStateThatIsRefusedMidway(t *testing.T) {
 		}
 		require.Empty(t, s.state())
 	}
+}
+
+// A row of nearly all the bytes that one may have goes alone in its batch, which has more.
+func TestPublishStateOfAVeryLargeRow(t *testing.T) {
+	b := startBroker(t)
+	s := b.sourced(t, "u", "last-value", 1)
+	limit := "33554432"
+	_, err := kadm.NewClient(s.cl).AlterTopicConfigs(s.ctx, []kadm.AlterConfig{{Op: kadm.SetConfig, Name: "max.message.bytes", Value: &limit}}, "u")
+	require.NoError(t, err)
+	done, err := s.p.PublishState(s.ctx, sourceOf(map[string]string{"a": strings.Repeat("x", fold.RowBytesMax-32)}), client.PublishOptions{})
+	require.NoError(t, err)
+	require.Equal(t, client.Equal, done.Verdict, done.Reason)
+	require.EqualValues(t, 1, done.Written)
 }
 
 // A producer whose requests are smaller than what the topic admits is kept to that.

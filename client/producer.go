@@ -167,17 +167,23 @@ func (p *Producer) check(r *kgo.Record) (headers batch.Headers, err error) {
 	if r.Topic != "" && r.Topic != p.topic {
 		return nil, fmt.Errorf("%w: this producer writes to topic %s, the record is for %s", ErrConfig, p.topic, r.Topic)
 	}
-	if len(r.Headers) > 0 {
-		hs := make([]batch.Header, len(r.Headers))
-		for i, h := range r.Headers {
-			hs[i] = batch.Header{Key: h.Key, Value: h.Value}
-		}
-		headers = batch.AppendHeaders(nil, hs...)
-	}
+	headers = encodedHeaders(r)
 	if _, err := p.kind.Delta(r.Key, r.Value, headers); err != nil {
 		return nil, fmt.Errorf("topic %s, key %.40q: %w", p.topic, r.Key, err)
 	}
 	return headers, nil
+}
+
+// encodedHeaders are those of a record as a batch has them; nil: there are none.
+func encodedHeaders(r *kgo.Record) batch.Headers {
+	if len(r.Headers) == 0 {
+		return nil
+	}
+	hs := make([]batch.Header, len(r.Headers))
+	for i, h := range r.Headers {
+		hs[i] = batch.Header{Key: h.Key, Value: h.Value}
+	}
+	return batch.AppendHeaders(nil, hs...)
 }
 
 // Produce checks a record and hands it to franz-go; promise (may be nil) is called once it is acknowledged or failed, at once

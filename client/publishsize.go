@@ -11,13 +11,14 @@ import (
 
 	"github.com/keyframelog/keyframe/client/reconcile"
 	"github.com/keyframelog/keyframe/proto/batch"
+	"github.com/keyframelog/keyframe/proto/fold"
 )
 
 const (
-	batchBytesMin = 512                   // of franz-go
-	batchBytesMax = 16 << 20              // as large as a row, and no reason to make larger ones, however large the topic admits them
-	batchPrefix   = 4                     // in front of a batch, which franz-go counts with it
-	batchAround   = batch.HeaderSize + 64 // what is around a key and a value at most, a header that names the op among it
+	batchBytesMin = 512                            // of franz-go
+	batchBytesMax = fold.RowBytesMax + batchAround // the largest row alone; no reason to make larger ones, however large the topic admits them
+	batchPrefix   = 4                              // in front of a batch, which franz-go counts with it
+	batchAround   = batch.HeaderSize + 64          // what is around a key and a value at most, a header that names the op among it
 )
 
 // RowTooLargeError is why a state is not published: the topic admits no batch with one of its rows. Nothing was written.
@@ -94,16 +95,8 @@ func (p *Producer) largest(writes []reconcile.Write, limit int) (largest int, er
 
 // batchBytes is how large a batch with a record alone is: plain, and as a compressor (nil: none) leaves it.
 func batchBytes(b *batch.Builder, r *kgo.Record, compressor kgo.Compressor) (plain, packed int, err error) {
-	hs := make([]batch.Header, len(r.Headers))
-	for i, h := range r.Headers {
-		hs[i] = batch.Header{Key: h.Key, Value: h.Value}
-	}
 	b.Reset(batch.NewOptions())
-	var headers batch.Headers
-	if len(hs) > 0 {
-		headers = batch.AppendHeaders(nil, hs...)
-	}
-	if err = b.Append(batch.Record{Key: r.Key, Value: r.Value, Headers: headers}); err != nil {
+	if err = b.Append(batch.Record{Key: r.Key, Value: r.Value, Headers: encodedHeaders(r)}); err != nil {
 		return 0, 0, err
 	}
 	if plain = b.Size(); compressor == nil {

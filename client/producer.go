@@ -137,23 +137,10 @@ func (p *Producer) Add(key []byte, n int64) *kgo.Record {
 
 func (p *Producer) record(op delta.Op, key, value []byte) *kgo.Record {
 	r := &kgo.Record{Topic: p.topic, Key: key, Value: value}
-	if op != defaultOp(p.kind, value) || p.kind == fold.Debezium && op == delta.Put { // without the header it would be a change event
+	if p.kind.Names(op, value) {
 		r.Headers = []kgo.RecordHeader{{Key: delta.HeaderOp, Value: []byte(op.String())}}
 	}
 	return r
-}
-
-// defaultOp is what a record without the op header means.
-func defaultOp(kind fold.Kind, value []byte) delta.Op {
-	switch {
-	case value == nil:
-		return delta.Delete
-	case kind == fold.JSONMergePatch:
-		return delta.Merge
-	case kind == fold.Counter:
-		return delta.Add
-	}
-	return delta.Put
 }
 
 // Check tells whether the topic's fold takes a record; the error is a *delta.Refusal, as the broker would put it.

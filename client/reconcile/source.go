@@ -26,13 +26,16 @@ type Source = iter.Seq2[Row, error]
 type reader struct {
 	source Source
 	kind   fold.Kind
-	put    batch.Headers
+	put    batch.Headers // of a record that puts a row, which count for its size; nil: none
 	folder *fold.Folder
 	hasher digest.Hasher
 }
 
 func newReader(source Source, kind fold.Kind) *reader {
-	put := batch.AppendHeaders(nil, batch.Header{Key: delta.HeaderOp, Value: []byte(delta.Put.String())})
+	var put batch.Headers
+	if kind.Names(delta.Put, []byte{}) {
+		put = batch.AppendHeaders(nil, batch.Header{Key: delta.HeaderOp, Value: []byte(delta.Put.String())})
+	}
 	return &reader{source: source, kind: kind, put: put, folder: fold.NewFolder(kind, fold.RowBytesMax)}
 }
 

@@ -17,6 +17,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/keyframelog/keyframe/proto/fold"
 )
 
 // values is the state of a topic.
@@ -232,6 +234,17 @@ func TestReconcileOfRowsThatNeedLargeOrSmallBatches(t *testing.T) {
 	n.run(t, "", "topic", "alter", "u", "--topic-config", helps)
 	require.Contains(t, n.run(t, dump, "reconcile", "u"), "2 deltas written; equal")
 	n.run(t, "large\t"+noise(3_000_000)+"\n", "produce", "u") // so does produce
+}
+
+// A row is refused before anything is written where the broker would refuse its delta, to the byte.
+func TestReconcileOfTheLargestRow(t *testing.T) {
+	n := startNode(t)
+	n.run(t, "", "topic", "create", "u", "--cleanup-policy", "compact")
+	dump := func(bytes int) string { return "small\t1\nk\t" + strings.Repeat("x", bytes-len("k")) + "\n" }
+	const room = 20 // for a header that names the op
+	_, err := n.try(t, dump(fold.RowBytesMax-room+1), "reconcile", "u")
+	require.ErrorContains(t, err, "16777216")
+	require.Contains(t, n.run(t, dump(fold.RowBytesMax-room), "reconcile", "u"), "2 new, 0 gone, 0 changed; 2 deltas written; equal")
 }
 
 // A broker that does not acknowledge, or does not answer, is given up; what differs is printed by then.

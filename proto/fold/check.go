@@ -16,6 +16,14 @@ func (k Kind) defaultOp() delta.Op {
 	return delta.Put
 }
 
+// Names tells whether a record has to name its operation by keyframe.op: without, a value would be another one, or a change event.
+func (k Kind) Names(op delta.Op, value []byte) bool {
+	if value == nil {
+		return op != delta.Delete
+	}
+	return op != k.defaultOp() || k == Debezium
+}
+
 func (k Kind) admits(op delta.Op) bool {
 	return op == delta.Put || op == delta.Delete || op == k.defaultOp()
 }

@@ -9,16 +9,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/keyframelog/keyframe/client/batchsize"
 	"github.com/keyframelog/keyframe/client/reconcile"
 	"github.com/keyframelog/keyframe/proto/batch"
-	"github.com/keyframelog/keyframe/proto/fold"
-)
-
-const (
-	batchBytesMin = 512                            // of franz-go
-	batchBytesMax = fold.RowBytesMax + batchAround // the largest row alone; no reason to make larger ones, however large the topic admits them
-	batchPrefix   = 4                              // in front of a batch, which franz-go counts with it
-	batchAround   = batch.HeaderSize + 64          // what is around a key and a value at most, a header that names the op among it
 )
 
 // RowTooLargeError is why a state is not published: the topic admits no batch with one of its rows. Nothing was written.
@@ -36,44 +29,41 @@ func (e *RowTooLargeError) Error() string {
 
 // batchSizes is how large batches may be.
 type batchSizes struct {
-	topic  int // as the topic admits them, max.message.bytes; 0: that is not known
-	client int // as the client makes them: at least as large as the largest row, not compressed
+	topic  int   // as the topic admits them, max.message.bytes; 0: that is not known
+	client int32 // kgo.ProducerBatchMaxBytes: room for the largest row, not compressed
 }
 
 // sizes finds out how large batches may be, so that any row can be written that the topic takes, and none is refused for its neighbours. Error:
 // *RowTooLargeError.
 func (w *writing) sizes(ctx context.Context) (batchSizes, error) {
-	own, _ := w.p.cl.OptValue(kgo.ProducerBatchMaxBytes).(int32)
+	own, _ := w.p.cl.OptValue(kgo.ProducerBatchMaxBytesFn).(func(string) int32)
 	request, _ := w.p.cl.OptValue(kgo.BrokerMaxWriteBytes).(int32)
 	configs, err := topicConfigs(ctx, kadm.NewClient(w.p.cl), w.p.topic)
 	if err != nil {
-		return batchSizes{client: int(own)}, nil // what is too large is refused when it is written
+		return batchSizes{client: own(w.p.topic)}, nil // what is too large is refused when it is written
 	}
 	limit, err := strconv.Atoi(configs["max.message.bytes"])
 	if err != nil {
-		return batchSizes{client: int(own)}, nil
+		return batchSizes{client: own(w.p.topic)}, nil
 	}
 	largest, err := w.p.largest(w.writes, limit)
-	return batchSizes{topic: limit, client: min(max(min(limit, batchBytesMax), largest, batchBytesMin)+batchPrefix, int(request))}, err
+	return batchSizes{topic: limit, client: min(batchsize.Client(max(min(limit, batchsize.Useful), largest)), request)}, err
 }
 
 // apart tells whether the client may put more into a batch than the topic admits, unless it is kept from it.
-func (s batchSizes) apart() bool { return s.topic > 0 && s.client > s.topic+batchPrefix }
+func (s batchSizes) apart() bool { return s.topic > 0 && batchsize.Exceed(s.client, s.topic) }
 
-// largest returns how large a batch is with the largest row alone, not compressed. Error: *RowTooLargeError.
+// largest returns how large a batch is with the largest row alone, not compressed; 0: none is larger than limit. Error: *RowTooLargeError.
 func (p *Producer) largest(writes []reconcile.Write, limit int) (largest int, err error) {
-	codecs, _ := p.cl.OptValue(kgo.ProducerBatchCompression).([]kgo.CompressionCodec)
-	compressor, err := kgo.DefaultCompressor(codecs...)
-	if err != nil {
-		return 0, err
-	}
+	compressor, _ := p.cl.OptValue(kgo.WithCompressor).(kgo.Compressor)
 	b := batch.NewBuilder(batch.NewOptions())
 	var refused *RowTooLargeError
 	for _, x := range writes {
-		if len(x.Key)+len(x.Value) <= limit-batchAround {
+		r := p.written(x)
+		if batchsize.AtMost(r) <= limit {
 			continue
 		}
-		plain, packed, err := batchBytes(b, p.written(x), compressor)
+		plain, packed, err := batchBytes(b, r, compressor)
 		switch {
 		case err != nil:
 			return 0, err

@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/keyframelog/keyframe/client/batchsize"
 	"github.com/keyframelog/keyframe/client/reconcile"
 	"github.com/keyframelog/keyframe/proto/delta"
 )
@@ -43,7 +44,7 @@ func (w *writing) all(ctx context.Context, transactionalID string) error {
 		return err
 	}
 	opts := append(w.p.cl.Opts(), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.RequiredAcks(kgo.AllISRAcks()),
-		kgo.ProducerBatchMaxBytes(int32(sizes.client)))
+		kgo.ProducerBatchMaxBytes(sizes.client))
 	if transactionalID != "" {
 		opts = append(opts, kgo.TransactionalID(transactionalID), kgo.TransactionTimeout(transactionTime(w.p.cl, len(w.writes))))
 	}
@@ -112,8 +113,9 @@ func (w *writing) produce(ctx context.Context, cl *kgo.Client, sizes batchSizes)
 	}
 	underWay := map[int32]int{}
 	for _, x := range w.writes {
+		record := w.p.written(x)
 		if sizes.apart() {
-			size := len(x.Key) + len(x.Value) + batchAround
+			size := batchsize.AtMost(record)
 			if before := underWay[x.Partition]; before > 0 && before+size > sizes.topic {
 				if cl.Flush(ctx) != nil {
 					break
@@ -122,7 +124,7 @@ func (w *writing) produce(ctx context.Context, cl *kgo.Client, sizes batchSizes)
 			}
 			underWay[x.Partition] += size
 		}
-		cl.Produce(ctx, w.p.written(x), func(r *kgo.Record, err error) {
+		cl.Produce(ctx, record, func(r *kgo.Record, err error) {
 			if err != nil {
 				cancel(fmt.Errorf("key %.40q: %w", r.Key, err)) // those that wait are of no use any more; the first reason stays
 				return

@@ -82,12 +82,11 @@ func produceLines(cmd *cobra.Command, c *config, topic string, flags produceFlag
 	if err != nil {
 		return err
 	}
-	opts := []kgo.Opt{kgo.DefaultProduceTopic(topic), batchLimit(values), kgo.RecordPartitioner(partitionOrKey{kgo.StickyKeyPartitioner(nil)})}
-	client, err := kafkaClient(cmd.Context(), c, opts...)
+	to, err := connectProducing(cmd.Context(), c, topic, values)
 	if err != nil {
 		return err
 	}
-	defer client.Close()
+	defer to.close()
 	sent := newDeliveries(cmd.Context(), topic, flags.timeout, cmd.ErrOrStderr())
 	defer sent.stop()
 	in := bufio.NewScanner(cmd.InOrStdin())
@@ -106,9 +105,9 @@ func produceLines(cmd *cobra.Command, c *config, topic string, flags produceFlag
 			sent.end(line, err)
 			continue
 		}
-		client.Produce(sent.ctx, record, func(_ *kgo.Record, err error) { sent.end(line, err) })
+		to.produce(sent.ctx, record, func(_ *kgo.Record, err error) { sent.end(line, err) })
 	}
-	_ = client.Flush(sent.ctx) // it fails only with the context: then what is missing is counted
+	_ = to.Flush(sent.ctx) // it fails only with the context: then what is missing is counted
 	if err := cmd.Context().Err(); err != nil {
 		return err
 	}
@@ -134,24 +133,4 @@ func inputError(err error, line int) error {
 		return fmt.Errorf("line %d is longer than %s: this line and those after it were not produced", line, byteSize(maxLineBytes))
 	}
 	return fmt.Errorf("line %d cannot be read: %w", line, err)
-}
-
-// partitionOrKey takes the record's own partition where it names one, else partitions by key as Kafka's clients do.
-type partitionOrKey struct{ byKey kgo.Partitioner }
-
-func (p partitionOrKey) ForTopic(topic string) kgo.TopicPartitioner {
-	return &topicPartitioner{p.byKey.ForTopic(topic)}
-}
-
-type topicPartitioner struct{ kgo.TopicPartitioner }
-
-func (p *topicPartitioner) Partition(r *kgo.Record, n int) int {
-	if r.Partition >= 0 {
-		return int(r.Partition)
-	}
-	return p.TopicPartitioner.Partition(r, n)
-}
-
-func (p *topicPartitioner) RequiresConsistency(r *kgo.Record) bool {
-	return r.Partition >= 0 || p.TopicPartitioner.RequiresConsistency(r)
 }

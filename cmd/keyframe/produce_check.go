@@ -35,16 +35,6 @@ func producedTo(ctx context.Context, c *config, topic string) (map[string]string
 	return configValues(configs, topic), nil
 }
 
-// batchLimit is how large batches for a topic may be before they are compressed: what it admits, so that it refuses no record for its neighbours.
-func batchLimit(values map[string]string) kgo.Opt {
-	limit, err := strconv.Atoi(values["max.message.bytes"])
-	if err != nil {
-		limit = 1 << 20
-	}
-	const least, prefix = 512, 4 // of franz-go, which counts what stands in front of a batch as well
-	return kgo.ProducerBatchMaxBytes(int32(min(max(limit, least), maxLineBytes) + prefix))
-}
-
 // recordCheck returns what a record has to pass before it is sent: the broker refuses a whole batch for one bad record, and with it the
 // good lines that happen to stand beside it. values are the topic's configs.
 func recordCheck(topic string, values map[string]string) (func(*kgo.Record) error, error) {

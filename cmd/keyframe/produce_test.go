@@ -98,3 +98,22 @@ func TestTheNumberOfTheLineIsNamed(t *testing.T) {
 	require.Error(t, err)
 	require.Contains(t, out, `line 2: unknown field "vlaue": did you mean "value"?`)
 }
+
+// A record that is larger than the topic admits is taken where it is small enough compressed, between its neighbours; one that is not is named.
+func TestProduceOfRecordsThatCompress(t *testing.T) {
+	n := startNode(t)
+	n.run(t, "", "topic", "create", "t", "--topic-config", "max.message.bytes=2000")
+	packed := strings.Repeat("x", 30_000)
+	text := "k\t1\nk\t" + packed + "\nk\t2\n"
+	require.Contains(t, n.run(t, text, "produce", "t"), "3 record(s) produced")
+	var values []any
+	for _, line := range lines(t, n.run(t, "", "consume", "t", "--exit", "--format", "jsonl")) {
+		values = append(values, line["value"])
+	}
+	require.Equal(t, []any{"1", packed, "2"}, values, "in their order")
+
+	out, err := n.try(t, "k\t3\nk\t"+noise(20_000)+"\nk\t"+packed+"\nk\t4\n", "produce", "t")
+	require.ErrorContains(t, err, "1 line(s)")
+	require.Contains(t, out, "line 2: MESSAGE_TOO_LARGE")
+	require.Contains(t, out, "3 record(s) produced")
+}

@@ -19,7 +19,7 @@ type RowTooLargeError struct {
 	Topic string
 	Key   []byte // of the largest of them
 	Rows  int    // that are too large
-	Bytes int    // of a batch with the largest alone, as the producer compresses it
+	Bytes int    // of a batch with the largest alone, as the producer compresses it, where the topic does not undo that
 	Limit int    // max.message.bytes of the topic
 }
 
@@ -46,7 +46,11 @@ func (w *writing) sizes(ctx context.Context) (batchSizes, error) {
 	if err != nil {
 		return batchSizes{client: own(w.p.topic)}, nil
 	}
-	largest, err := w.p.largest(w.writes, limit)
+	var compressor kgo.Compressor // nil: none
+	if configs["compression.type"] != "uncompressed" {
+		compressor, _ = w.p.cl.OptValue(kgo.WithCompressor).(kgo.Compressor)
+	}
+	largest, err := w.p.largest(w.writes, limit, compressor)
 	return batchSizes{topic: limit, client: min(batchsize.Client(max(min(limit, batchsize.Useful), largest)), request)}, err
 }
 
@@ -54,8 +58,7 @@ func (w *writing) sizes(ctx context.Context) (batchSizes, error) {
 func (s batchSizes) apart() bool { return s.topic > 0 && batchsize.Exceed(s.client, s.topic) }
 
 // largest returns how large a batch is with the largest row alone, not compressed; 0: none is larger than limit. Error: *RowTooLargeError.
-func (p *Producer) largest(writes []reconcile.Write, limit int) (largest int, err error) {
-	compressor, _ := p.cl.OptValue(kgo.WithCompressor).(kgo.Compressor)
+func (p *Producer) largest(writes []reconcile.Write, limit int, compressor kgo.Compressor) (largest int, err error) {
 	b := batch.NewBuilder(batch.NewOptions())
 	var refused *RowTooLargeError
 	for _, x := range writes {

@@ -109,6 +109,7 @@ func produceLines(cmd *cobra.Command, c *config, topic string, flags produceFlag
 	}
 	_ = to.Flush(sent.ctx) // it fails only with the context: then what is missing is counted
 	if err := cmd.Context().Err(); err != nil {
+		sent.interrupted()
 		return err
 	}
 	return errors.Join(sent.report(), inputError(in.Err(), lines+1))

@@ -50,11 +50,15 @@ func recordCheck(topic string, values map[string]string) (func(*kgo.Record) erro
 }
 
 func deltaCheck(kind fold.Kind, r *kgo.Record) error {
-	headers := make([]batch.Header, len(r.Headers))
-	for i, h := range r.Headers {
-		headers[i] = batch.Header{Key: h.Key, Value: h.Value}
+	var headers batch.Headers
+	if len(r.Headers) > 0 {
+		list := make([]batch.Header, len(r.Headers))
+		for i, h := range r.Headers {
+			list[i] = batch.Header{Key: h.Key, Value: h.Value}
+		}
+		headers = batch.AppendHeaders(nil, list...)
 	}
-	_, err := kind.Delta(r.Key, r.Value, batch.AppendHeaders(nil, headers...))
+	_, err := kind.Delta(r.Key, r.Value, headers)
 	return err
 }
 

@@ -52,10 +52,12 @@ func (p *producing) produce(ctx context.Context, r *kgo.Record, promise func(*kg
 	if err == nil && p.large == nil {
 		p.large, err = p.open(ctx, maxLineBytes)
 	}
-	if err == nil {
-		err = p.large.ProduceSync(ctx, r).FirstErr()
+	if err != nil {
+		promise(r, err)
+		return
 	}
-	promise(r, err)
+	p.large.Produce(ctx, r, promise)
+	_ = p.large.Flush(ctx) // it fails only with the context, and then nobody waits for the promise
 }
 
 // partitionOrKey takes the record's own partition where it names one, else partitions by key as Kafka's clients do.

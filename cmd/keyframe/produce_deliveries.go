@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"time"
 
@@ -29,7 +31,7 @@ type deliveries struct {
 	waiting  int
 	produced int
 	failed   int
-	first    []string
+	first    []refusedLine
 	gaveUp   bool
 }
 
@@ -86,16 +88,23 @@ func (d *deliveries) end(line int, err error) {
 		err = fmt.Errorf("the broker cannot write to its disk (it may be full): %w", err)
 	}
 	if len(d.first) < maxShownFailures {
-		d.first = append(d.first, fmt.Sprintf("line %d: %v", line, err))
+		d.first = append(d.first, refusedLine{line, err})
 	}
+}
+
+// refusedLine is one that was not produced.
+type refusedLine struct {
+	number int
+	err    error
 }
 
 // report prints the first failures, how many more there are, and how many records were produced.
 func (d *deliveries) report() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for _, text := range d.first {
-		fmt.Fprintln(d.to, text)
+	slices.SortFunc(d.first, func(a, b refusedLine) int { return cmp.Compare(a.number, b.number) })
+	for _, refused := range d.first {
+		fmt.Fprintf(d.to, "line %d: %v\n", refused.number, refused.err)
 	}
 	lost := d.failed + d.waiting
 	if more := lost - len(d.first); more > 0 && !d.gaveUp {
@@ -109,4 +118,11 @@ func (d *deliveries) report() error {
 		return fmt.Errorf("%d line(s) were not produced to %s", lost, d.topic)
 	}
 	return nil
+}
+
+// interrupted says what is known of the lines that were read.
+func (d *deliveries) interrupted() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	fmt.Fprintf(d.to, "%d record(s) produced to %s; up to %d more may be there\n", d.produced, d.topic, d.failed+d.waiting)
 }

@@ -58,6 +58,11 @@ func TestProduceGivesUp(t *testing.T) {
 	require.ErrorContains(t, err, "2 line(s) were not acknowledged")
 	require.Contains(t, out, "nothing was acknowledged for 300ms")
 	require.Contains(t, out, "0 record(s) produced")
+
+	n.run(t, "", "topic", "alter", "t", "--topic-config", "max.message.bytes=2000")
+	out, err = n.try(t, "a\t"+strings.Repeat("x", 30_000)+"\nb\n", "produce", "t", "--timeout", "300ms")
+	require.ErrorContains(t, err, "1 line(s) were not acknowledged", "what comes after was not read")
+	require.Contains(t, out, "nothing was acknowledged for 300ms")
 }
 
 // Messages about JSON speak of the input's lines and fields.

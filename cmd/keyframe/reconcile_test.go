@@ -235,6 +235,10 @@ func TestReconcileOfRowsThatNeedLargeOrSmallBatches(t *testing.T) {
 	n.run(t, "", "topic", "alter", "u", "--topic-config", helps)
 	require.Contains(t, n.run(t, dump, "reconcile", "u"), "2 deltas written; equal")
 	n.run(t, "large\t"+noise(3_000_000)+"\n", "produce", "u") // so does produce
+
+	n.run(t, "", "topic", "create", "plain", "--cleanup-policy", "compact", "--topic-config", "max.message.bytes=600", "--topic-config", "compression.type=uncompressed")
+	_, err = n.try(t, few.String()+"packed\t"+strings.Repeat("x", 2000)+"\n", "reconcile", "plain")
+	require.ErrorContains(t, err, `1 row too large: that of key "packed"`)
 }
 
 // A row is refused before anything is written where the broker would refuse its delta, to the byte.
@@ -246,6 +250,7 @@ func TestReconcileOfTheLargestRow(t *testing.T) {
 	_, err := n.try(t, dump(fold.RowBytesMax-room+1), "reconcile", "u")
 	require.ErrorContains(t, err, "16777216")
 	require.Contains(t, n.run(t, dump(fold.RowBytesMax-room), "reconcile", "u"), "2 new, 0 gone, 0 changed; 2 deltas written; equal")
+	n.run(t, dump(fold.RowBytesMax-room), "produce", "u") // which refuses a row as well, before it is sent
 }
 
 // A broker that does not acknowledge, or does not answer, is given up; what differs is printed by then.

@@ -143,8 +143,8 @@ func (s *dirStores) openTables() error {
 		}
 	}
 	for _, p := range s.state.Partitions {
-		if id, err := p.identity(); err == nil && !p.Lost {
-			if _, err := s.db.Table(p.Ordinal, id); unreadable(err) {
+		if !p.Lost {
+			if _, err := p.table(s.db); unreadable(err) {
 				return err
 			}
 		}
@@ -217,11 +217,7 @@ func (s *dirStores) open(partition int32) (rows, bool, error) {
 	if entry.Lost {
 		return nil, false, nil
 	}
-	id, err := entry.identity()
-	if err != nil {
-		return nil, false, err
-	}
-	t, err := s.db.Table(entry.Ordinal, id)
+	t, err := entry.table(s.db)
 	if err != nil {
 		return nil, false, err
 	}

@@ -131,11 +131,7 @@ func (s *dirStores) copyReadable(was dirState, path string, why error) (err erro
 
 // copyTable loads the rows of a table of another database as those of a key frame.
 func (s *dirStores) copyTable(old *table.DB, p dirPartition) (*table.Table, error) {
-	id, err := p.identity()
-	if err != nil {
-		return nil, err
-	}
-	from, err := old.Table(p.Ordinal, id)
+	from, err := p.table(old)
 	if err != nil {
 		return nil, err
 	}
@@ -185,11 +181,10 @@ func writeFrame(to io.Writer, t *table.Table) (err error) {
 
 // copyable tells whether setAside would copy a partition.
 func (s *dirStores) copyable(ctx context.Context, p dirPartition) bool {
-	id, err := p.identity()
-	if err != nil || p.Lost || s.db == nil {
+	if p.Lost || s.db == nil {
 		return false
 	}
-	t, err := s.db.Table(p.Ordinal, id)
+	t, err := p.table(s.db)
 	if err != nil {
 		return false
 	}

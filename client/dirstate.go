@@ -106,6 +106,25 @@ func (p dirPartition) identity() (id table.Identity, err error) {
 	return id, nil
 }
 
+// table opens the partition's table. One that ends before a cut at which it was equal to the log has lost what it had, though all that is left can be read:
+// so it does where the database's manifest ends too early, with zeros, which are the end to who reads it.
+func (p dirPartition) table(db *table.DB) (*table.Table, error) {
+	id, err := p.identity()
+	if err != nil {
+		return nil, err
+	}
+	t, err := db.Table(p.Ordinal, id)
+	if err != nil {
+		return nil, err
+	}
+	for _, v := range p.Verified {
+		if at := t.Position(); at < v.Offset {
+			return nil, &table.CorruptError{Ordinal: p.Ordinal, What: "table", Offset: at, Why: fmt.Sprintf("it ends there, and was equal to the log at %d", v.Offset)}
+		}
+	}
+	return t, nil
+}
+
 // unhex decodes what must fill dst.
 func unhex(dst []byte, text string) error {
 	b, err := hex.DecodeString(text)

@@ -18,7 +18,7 @@ import (
 
 // blobFS refuses to open a blob file that Pebble 2.1.7 would find damaged as it opens it: that is where it panics (reportCorruption
 // does not know blob files), in a compaction too, where nobody can recover from it. An error that is none of its own is given to
-// the reader or the compaction. New ones it writes with a blobWriter.
+// the reader or the compaction. New ones it writes with a blobWriter, those of a flush at its pace.
 type blobFS struct {
 	vfs.FS
 	damaged func(pebble.DataCorruptionInfo)
@@ -26,18 +26,29 @@ type blobFS struct {
 
 	pieces    sync.Pool   // of a blobWriter
 	pageCache atomic.Bool // the file system takes no direct writes
+	pace      *flushPace
 }
 
-func newBlobFS(fs vfs.FS, log *slog.Logger, damaged func(pebble.DataCorruptionInfo)) *blobFS {
-	return &blobFS{FS: fs, damaged: damaged, log: log, pieces: sync.Pool{New: newPiece}}
+func newBlobFS(fs vfs.FS, log *slog.Logger, damaged func(pebble.DataCorruptionInfo), pace *flushPace) *blobFS {
+	return &blobFS{FS: fs, damaged: damaged, log: log, pace: pace, pieces: sync.Pool{New: newPiece}}
 }
 
 func (fs *blobFS) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
 	f, err := fs.FS.Create(name, category)
 	if err != nil || !strings.HasSuffix(name, ".blob") {
+		fs.pace.created(name)
 		return f, err
 	}
-	return fs.newWriter(f), nil
+	w := fs.newWriter(f)
+	if category == flushCategory {
+		w.flushing = fs.pace.begin()
+	}
+	return w, nil
+}
+
+func (fs *blobFS) ReuseForWrite(old, name string, category vfs.DiskWriteCategory) (vfs.File, error) {
+	fs.pace.created(name)
+	return fs.FS.ReuseForWrite(old, name, category)
 }
 
 func (fs *blobFS) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {

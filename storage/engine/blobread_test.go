@@ -94,7 +94,7 @@ func (fs *watchedFS) Open(name string, opts ...vfs.OpenOption) (vfs.File, error)
 // The blob files of the log are read ahead.
 func TestBlobFilesAreReadAhead(t *testing.T) {
 	base := &watchedFS{FS: written(t)}
-	fs := newBlobFS(base, slog.New(slog.DiscardHandler), nil)
+	fs := newBlobFS(base, slog.New(slog.DiscardHandler), nil, newFlushPace(1<<20))
 	met := 0
 	for path := range contents(t, base.FS, "/d/log") {
 		if !strings.HasSuffix(path, ".blob") {

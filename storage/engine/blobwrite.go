@@ -20,11 +20,12 @@ const (
 // Sync returns.
 type blobWriter struct {
 	vfs.File
-	fs     *blobFS
-	piece  *[pieceBytes]byte
-	n      int // bytes collected in it
-	direct bool
-	ended  bool // the end was written: what follows goes to File
+	fs       *blobFS
+	flushing *flushing
+	piece    *[pieceBytes]byte
+	n        int // bytes collected in it
+	direct   bool
+	ended    bool // the end was written: what follows goes to File
 }
 
 func (fs *blobFS) newWriter(f vfs.File) *blobWriter {
@@ -72,6 +73,7 @@ func (w *blobWriter) Write(p []byte) (n int, err error) {
 
 // put writes a whole piece. That a file system says it could, and then cannot (EINVAL), is found with the first one.
 func (w *blobWriter) put(p []byte) error {
+	w.flushing.wait(len(p))
 	n, err := w.File.Write(p)
 	if err == nil || !w.direct || !errors.Is(err, syscall.EINVAL) {
 		return err

@@ -55,7 +55,7 @@ func TestBlobFilesAreWrittenPastThePageCache(t *testing.T) {
 		}
 		return f.Write(p)
 	}}
-	f, err := newBlobFS(base, slog.New(slog.DiscardHandler), nil).Create(filepath.Join(dir, "1.blob"), vfs.WriteCategoryUnspecified)
+	f, err := newBlobFS(base, slog.New(slog.DiscardHandler), nil, newFlushPace(1<<20)).Create(filepath.Join(dir, "1.blob"), vfs.WriteCategoryUnspecified)
 	require.NoError(t, err)
 	_, err = f.Write(make([]byte, 2*pieceBytes+pieceAlign+1))
 	require.NoError(t, err)
@@ -80,7 +80,7 @@ func TestBlobFilesWithoutDirectWrites(t *testing.T) {
 		return f.Write(p)
 	}}
 	var text strings.Builder
-	fs := newBlobFS(base, slog.New(slog.NewTextHandler(&text, nil)), nil)
+	fs := newBlobFS(base, slog.New(slog.NewTextHandler(&text, nil)), nil, newFlushPace(1<<20))
 	dir := t.TempDir()
 	want := bytes.Repeat([]byte("value"), pieceBytes/2)
 	for _, name := range []string{"1.blob", "2.blob", "3.blob"} {

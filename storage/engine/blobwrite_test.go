@@ -16,7 +16,7 @@ func TestBlobFileHoldsWhatWasWritten(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			require.NoError(t, base.MkdirAll(dir, 0o755))
-			fs := newBlobFS(base, slog.New(slog.DiscardHandler), nil)
+			fs := newBlobFS(base, slog.New(slog.DiscardHandler), nil, newFlushPace(1<<20))
 			rnd := rand.New(rand.NewPCG(1, 2))
 			for _, size := range []int{0, 1, pieceAlign - 1, pieceAlign, pieceBytes - 1, pieceBytes, pieceBytes + 1, pieceBytes + pieceAlign, 3*pieceBytes + 5000} {
 				want := make([]byte, size)
@@ -47,7 +47,7 @@ func TestBlobFileHoldsWhatWasWritten(t *testing.T) {
 // What Sync has returned for survives a crash, and what is only closed need not.
 func TestBlobFileIsDurableWhenSyncReturns(t *testing.T) {
 	mem := vfs.NewCrashableMem()
-	fs := newBlobFS(mem, slog.New(slog.DiscardHandler), nil)
+	fs := newBlobFS(mem, slog.New(slog.DiscardHandler), nil, newFlushPace(1<<20))
 	want := bytes.Repeat([]byte("value"), pieceBytes/2)
 	f, err := fs.Create("/1.blob", vfs.WriteCategoryUnspecified)
 	require.NoError(t, err)

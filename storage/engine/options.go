@@ -106,7 +106,8 @@ func (d *Dir) open(name string, opts *pebble.Options) (*pebble.DB, error) {
 // and the range delete delay are what gives space back after a trim; the Compact that belongs to them is package log's.
 func (d *Dir) logOptions() *pebble.Options {
 	o := d.baseOptions(&d.logStats, "log")
-	o.FS = newBlobFS(o.FS, d.cfg.Logger.With("db", "log"), o.EventListener.DataCorruption) // a pointer: Pebble compares file systems
+	pace := newFlushPace(d.cfg.MemTableBytes)
+	o.FS = newBlobFS(o.FS, d.cfg.Logger.With("db", "log"), o.EventListener.DataCorruption, pace) // a pointer: Pebble compares file systems
 	o.MemTableSize = uint64(d.cfg.MemTableBytes)
 	o.MemTableStopWritesThreshold = 4
 	o.L0CompactionThreshold = 8

@@ -210,6 +210,9 @@ func (db *DB) Ordinals() (list []uint32, err error) {
 		if !valid {
 			return nil, errors.Join(&CorruptError{What: "key", Offset: -1, Why: "too short"}, it.Close())
 		}
+		if n := len(list); n > 0 && ordinal <= list[n-1] {
+			return nil, errors.Join(outOfOrder(it.Key()), it.Close())
+		}
 		list = append(list, ordinal)
 		_, after := keys.TableSpan(keys.TableMeta, ordinal)
 		ok = it.SeekGE(after)

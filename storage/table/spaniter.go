@@ -65,7 +65,7 @@ func (s *spanIter) First() bool { return s.SeekGE(s.lower) }
 func (s *spanIter) SeekGE(k []byte) bool {
 	s.err = nil
 	if s.it.SeekGE(k) {
-		return true
+		return s.inOrder(k, s.upper)
 	}
 	s.ended(k)
 	if pebble.IsCorruptionError(s.err) && bytes.Compare(k, s.lower) <= 0 {
@@ -73,7 +73,7 @@ func (s *spanIter) SeekGE(k []byte) bool {
 		if !s.it.SeekPrefixGE(s.lower) && s.it.Error() == nil {
 			if there := s.it.SeekGE(append(bytes.Clone(s.lower), 0)); s.it.Error() == nil {
 				s.err = nil
-				return there
+				return there && s.inOrder(s.lower, s.upper)
 			}
 		}
 	}
@@ -86,7 +86,7 @@ func (s *spanIter) Next() bool {
 	}
 	s.last = append(append(s.last[:0], s.it.Key()...), 0)
 	if s.it.Next() {
-		return true
+		return s.inOrder(s.last, s.upper)
 	}
 	s.ended(s.last)
 	return false
@@ -110,13 +110,29 @@ func (s *spanIter) ended(k []byte) {
 func (s *spanIter) SeekLT(k []byte) bool {
 	s.err = nil
 	if s.it.SeekLT(k) {
-		return true
+		return s.inOrder(s.lower, k)
 	}
 	err := s.it.Error()
 	if pebble.IsCorruptionError(err) && (s.First() && bytes.Compare(s.Key(), k) < 0 || s.Error() != nil) {
 		s.err = err
 	}
 	return false
+}
+
+// inOrder refuses the key that the iterator stands at, unless it is in [from, to), where a move was to go. Pebble takes from the MANIFEST what keys an sstable
+// has, and the first key of the next one as it comes: if that is another file, whoever seeks on from one key to the next might do so for ever.
+func (s *spanIter) inOrder(from, to []byte) bool {
+	k := s.it.Key()
+	if bytes.Compare(k, from) < 0 || bytes.Compare(k, to) >= 0 {
+		s.err = outOfOrder(s.lower)
+		return false
+	}
+	return true
+}
+
+func outOfOrder(key []byte) error {
+	space, ordinal, _, _ := keys.ParseTableKey(key)
+	return &CorruptError{Ordinal: ordinal, What: fmt.Sprintf("order of the keys in space %#x", space), Offset: -1, Why: "one comes where it does not belong: an sstable is not what was written"}
 }
 
 // Key is valid until the iterator moves.

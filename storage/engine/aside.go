@@ -74,7 +74,7 @@ func (d *Dir) OpenAside() (*pebble.DB, *pebble.Options, error) {
 	if err != nil {
 		return nil, nil, refused(asideDir, path, err)
 	}
-	db, err := pebble.Open(path, opts)
+	db, err := openBounded(path, opts)
 	if err != nil {
 		return nil, nil, refused(asideDir, path, err)
 	}

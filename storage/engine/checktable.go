@@ -2,8 +2,9 @@ package engine
 
 import (
 	"context"
-	"errors"
+	"maps"
 	"slices"
+	"strings"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/objstorage"
@@ -15,7 +16,8 @@ import (
 )
 
 // CheckTableFiles opens each sstable of the table database, which is open, and reads all of it but keys and values: footer, properties, index, filters.
-// Without one of these nothing, or no key, can be read of a file, and next to nothing written beside it. The error is a *damage.Error.
+// Without one of these nothing, or no key, can be read of a file, and next to nothing written beside it. From the first and the last key it sees whether the
+// file is the one that the MANIFEST means. The error is a *damage.Error.
 func (d *Dir) CheckTableFiles(ctx context.Context) error {
 	d.mu.Lock()
 	db := d.tabDB
@@ -25,21 +27,14 @@ func (d *Dir) CheckTableFiles(ctx context.Context) error {
 	if err != nil {
 		return damage.Of(err)
 	}
-	seen := map[string]bool{} // several virtual sstables may lie in one file
-	for _, level := range levels {
-		for _, info := range level {
-			file := opts.FS.PathJoin(path, info.BackingSSTNum.String()+".sst")
-			if seen[file] {
-				continue
-			}
-			seen[file] = true
-			err := checkTableFile(ctx, opts, file)
-			if err != nil && !uses(db, info.BackingSSTNum.String()) {
-				continue // compacted since, and perhaps deleted
-			}
-			if err != nil {
-				return err
-			}
+	files := boundsOf(levels) // several sstables may lie in one
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		err := checkTableFile(ctx, opts, opts.FS.PathJoin(path, name), files[name])
+		if err != nil && !uses(db, strings.TrimSuffix(name, ".sst")) {
+			continue // compacted since, and perhaps deleted
+		}
+		if err != nil {
+			return err
 		}
 	}
 	return nil
@@ -53,26 +48,22 @@ func uses(db *pebble.DB, number string) bool {
 	})
 }
 
-// checkTableFile reads what leads to the keys of an sstable.
-func checkTableFile(ctx context.Context, opts *pebble.Options, path string) (err error) {
-	defer func() {
-		if err != nil && ctx.Err() == nil {
-			err = &damage.Error{Path: path, Offset: -1, Why: damage.Why(err), Err: err}
+// checkTableFile reads what leads to the keys of an sstable, and whether it is the one that is meant.
+func checkTableFile(ctx context.Context, opts *pebble.Options, path string, want bounds) error {
+	err := withReader(ctx, opts, opts.FS, path, func(r *sstable.Reader) error {
+		if err := readIndex(ctx, r); err != nil {
+			return err
 		}
-	}()
-	f, err := opts.FS.Open(path)
-	if err != nil {
-		return err
+		return want.check(ctx, r, path)
+	})
+	if err != nil && ctx.Err() == nil {
+		return &damage.Error{Path: path, Offset: -1, Why: damage.Why(err), Err: err}
 	}
-	readable, err := sstable.NewSimpleReadable(f)
-	if err != nil {
-		return errors.Join(err, f.Close())
-	}
-	r, err := sstable.NewReader(ctx, readable, opts.MakeReaderOptions())
-	if err != nil {
-		return errors.Join(err, readable.Close())
-	}
-	defer func() { err = errors.Join(err, r.Close()) }()
+	return err
+}
+
+// readIndex reads all of an sstable but its keys and values.
+func readIndex(ctx context.Context, r *sstable.Reader) error {
 	l, err := r.Layout()
 	if err != nil {
 		return err

@@ -71,7 +71,7 @@ func (d *Dir) open(name string, opts *pebble.Options) (*pebble.DB, error) {
 			d.cfg.Logger.Warn(torn)
 		}
 	}
-	db, err := pebble.Open(path, opts)
+	db, err := openBounded(path, opts)
 	if err != nil {
 		return nil, refused(name, path, err)
 	}

@@ -39,7 +39,9 @@
 // Damage that Pebble would take for the end of a file, in a MANIFEST or in the last WAL, is looked for before a database is
 // opened: Pebble would delete or forget everything behind it. Such a directory is refused (*damage.Error) and nothing in it
 // changes. What a crash leaves is never taken for damage, so the last synced record of a WAL is not protected: a WAL that ends in
-// something that is no record is opened, with a warning (Dir.Notices). A blob file that is damaged at its end, or goes away, is an error
+// something that is no record is opened, with a warning (Dir.Notices); and zeros at the end of a MANIFEST that begin between two records may be one that was never written. An sstable whose
+// first and last key are not what the MANIFEST says is another file, which is an error of whoever reads it, and of CheckTableFiles; it is looked at before it is first
+// read, not when the database is opened. A blob file that is damaged at its end, or goes away, is an error
 // of whoever needs it, where Pebble would panic, and the rest of the database is there; one that is missing from the start is an
 // error of readers alone: check names it.
 //

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -140,6 +141,70 @@ func TestTornManifestIsOpened(t *testing.T) {
 	// The same gap with a record behind it is damage: that record was written after this one had been synced.
 	gap := torn[:whole] + strings.Repeat("\x00", len(torn)-int(whole)) + string(sealed(f, typeFull, 0, record))
 	require.Error(t, check(gap))
+}
+
+// Wherever the record begins, what a crash has not written of it are sectors.
+func TestTornManifestIsOpenedWhereverItsLastRecordBegins(t *testing.T) {
+	f := format{header: editHeader, typeMin: typeFull, typeMax: typeLast}
+	for first := 480; first < 520; first++ {
+		whole := string(sealed(f, typeFull, 0, bytes.Repeat([]byte("e"), first-editHeader)))
+		for _, size := range []int{40, 600, 1300} {
+			text := whole + string(sealed(f, typeFull, 0, bytes.Repeat([]byte("edit"), size/4)))
+			sectors := (len(text) + sectorBytes - 1) / sectorBytes
+			for lost := range 1 << sectors {
+				b := []byte(text)
+				for i := first; i < len(b); i++ {
+					if lost>>(i/sectorBytes)&1 != 0 {
+						b[i] = 0
+					}
+				}
+				fs := vfs.NewMem()
+				put(t, fs, "/m", string(b))
+				require.NoError(t, checkManifest(fs, "/m"), "record of %d at %d, without the sectors %b", size, first, lost)
+			}
+		}
+	}
+}
+
+// Zeros to the end of the file are damage, but where a crash may have left them: they begin at a record (in its header, for what that tells), or in the last one.
+func TestZeroTailOfManifestIsRefused(t *testing.T) {
+	f := format{header: editHeader, typeMin: typeFull, typeMax: typeLast}
+	var text string
+	var begins []int
+	for size := range 12 {
+		begins = append(begins, len(text))
+		text += string(sealed(f, typeFull, 0, bytes.Repeat([]byte{1}, 50+10*size)))
+	}
+	last := begins[len(begins)-1]
+	told := 0
+	for at := range len(text) {
+		fs := vfs.NewMem()
+		put(t, fs, "/m", text[:at]+strings.Repeat("\x00", len(text)-at))
+		err := checkManifest(fs, "/m")
+		begin := at - begins[max(0, sort.SearchInts(begins, at+1)-1)] // in its record
+		if at > last || at > 0 && begin < editHeader {
+			continue
+		}
+		var damaged *damage.Error
+		require.ErrorAs(t, err, &damaged, "from %d of %d", at, len(text))
+		require.Equal(t, int64(at-begin), damaged.Offset)
+		told++
+	}
+	require.Greater(t, told, len(text)*3/4)
+
+	clean := written(t)
+	path := lastFile(contents(t, clean, "/d/log"), "/MANIFEST-")
+	fs := vfs.NewMem()
+	_, err := vfs.Clone(clean, fs, "/d", "/d")
+	require.NoError(t, err)
+	put(t, fs, path, "")
+	d, err := OpenDir(Config{Dir: "/d", FS: fs})
+	require.NoError(t, err)
+	before := contents(t, fs, "/d/log")
+	_, err = d.OpenLogDB()
+	require.EqualError(t, err, "open log database: "+path+" is damaged at byte 0: it is empty: no data was changed")
+	require.Equal(t, before, contents(t, fs, "/d/log"))
+	require.NoError(t, d.Close())
 }
 
 // sealed is a chunk.

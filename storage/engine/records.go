@@ -50,6 +50,7 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 type chunk struct {
 	bytes   int
 	isFirst bool   // of a record
+	isLast  bool   // of a record
 	synced  uint64 // of a WAL's
 }
 
@@ -59,6 +60,8 @@ func (f format) chunkAt(b []byte) (c chunk, valid bool) {
 		return c, false
 	}
 	c.bytes = f.header + int(binary.LittleEndian.Uint16(b[4:]))
+	c.isFirst = (b[6]-f.typeMin)&^1 == 0 // full or first
+	c.isLast = b[6] == f.typeMin || b[6] == f.typeMax
 	if c.bytes > len(b) {
 		return c, false
 	}
@@ -68,7 +71,6 @@ func (f format) chunkAt(b []byte) (c chunk, valid bool) {
 		}
 		c.synced = binary.LittleEndian.Uint64(b[11:])
 	}
-	c.isFirst = (b[6]-f.typeMin)&^1 == 0 // full or first
 	return c, binary.LittleEndian.Uint32(b) == checksum(b[6:c.bytes])
 }
 
@@ -105,6 +107,7 @@ type reading struct {
 	format
 	evidence func(at int64, c chunk) bool // of a valid chunk behind the first invalid one: does it prove damage?
 	bad      int64                        // where the first invalid chunk is; -1: there is none
+	end      int64                        // of the record at bad, by what its header says, which is whole: it lies in one sector; 0: not known
 	proved   bool
 	behind   bool   // behind bad there is another valid chunk
 	earlier  bool   // behind bad, in a WAL, is a chunk of one that had the file before
@@ -142,6 +145,9 @@ func (r *reading) block(base int64, b []byte) {
 		c, valid := r.chunkAt(b[at:])
 		if !valid {
 			r.bad = base + int64(at)
+			if c.isLast && r.bad/sectorBytes == (r.bad+editHeader-1)/sectorBytes {
+				r.end = r.bad + int64(c.bytes)
+			}
 			r.cut = len(b)-at < r.header || c.bytes > len(b)-at
 			r.begun = bytes.Clone(b[at:])
 			break
@@ -179,8 +185,12 @@ func hasGap(b []byte, from int) bool {
 	return false
 }
 
-// checkManifest finds damage in a MANIFEST. Each record is synced before the next is written, so a crash harms the last
-// one only, and what it has not written of that one are whole sectors, zero or beyond the end of the file.
+// checkManifest finds damage in a MANIFEST. Each record is synced before the next is written, and the first before the file is the MANIFEST, so a crash harms
+// the last one only, of a file that ends with it: a MANIFEST is not preallocated (Pebble 2.1.7: only a WAL is), nor written to by a later process. What the crash
+// has not written of that one are whole sectors, zero or beyond the end of the file.
+//
+// So where zeros begin within a record, they are damage if the file goes on behind it. Where they begin between two, and go on to the end, they may be all
+// of one record of which no sector was written, as a file system leaves it that knows the new size before it has the data: that is not told from damage.
 func checkManifest(fs vfs.FS, path string) error {
 	r := reading{format: format{header: editHeader, typeMin: typeFull, typeMax: typeLast}}
 	r.evidence = func(_ int64, c chunk) bool { return c.isFirst }
@@ -188,7 +198,9 @@ func checkManifest(fs vfs.FS, path string) error {
 	switch {
 	case err != nil:
 		return err
-	case r.proved, r.bad >= 0 && !r.gap && !(r.cut && size%sectorBytes == 0):
+	case size == 0:
+		return &damage.Error{Path: path, Offset: 0, Why: "it is empty"}
+	case r.proved, r.bad == 0, r.bad > 0 && r.end > 0 && size > r.end, r.bad > 0 && !r.gap && !(r.cut && size%sectorBytes == 0):
 		return &damage.Error{Path: path, Offset: r.bad, Why: "a record is not as it was written"}
 	}
 	return nil

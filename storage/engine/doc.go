@@ -29,7 +29,8 @@
 // the file system takes that, in pieces of 1 MiB: to take up new pages for them cost half of the CPU time of a produced byte. So what
 // leaves the tail cache of package log comes from the device when it is first read, with a read-ahead of 2 MiB for each reader through Pebble, and from the page
 // cache after that. OpenBlob opens a file for long reads beside Pebble, with the system's own read-ahead: to ask for more (readahead) took a third more CPU time
-// and was slower, the system takes large pages for what it reads ahead itself and small ones for what it is asked for. A file system that takes no direct writes is said in the log, once, and everything goes through the page cache there.
+// and was slower, the system takes large pages for what it reads ahead itself and small ones for what it is asked for. A file system that takes no direct
+// writes is said in the log, once, and everything goes through the page cache there.
 //
 // # Failures
 //
@@ -39,11 +40,11 @@
 // Damage that Pebble would take for the end of a file, in a MANIFEST or in the last WAL, is looked for before a database is
 // opened: Pebble would delete or forget everything behind it. Such a directory is refused (*damage.Error) and nothing in it
 // changes. What a crash leaves is never taken for damage, so the last synced record of a WAL is not protected: a WAL that ends in
-// something that is no record is opened, with a warning (Dir.Notices); and zeros at the end of a MANIFEST that begin between two records may be one that was never written. An sstable whose
-// first and last key are not what the MANIFEST says is another file, which is an error of whoever reads it, and of CheckTableFiles; it is looked at before it is first
-// read, not when the database is opened. A blob file that is damaged at its end, or goes away, is an error
-// of whoever needs it, where Pebble would panic, and the rest of the database is there; one that is missing from the start is an
-// error of readers alone: check names it.
+// something that is no record is opened, with a warning (Dir.Notices); and zeros at the end of a MANIFEST that begin between two records may be one that was
+// never written. An sstable whose first and last key are not what the MANIFEST says is another file, which is an error of whoever reads it, and of
+// CheckTableFiles; it is looked at before it is first read, not when the database is opened. A blob file that is damaged at its end, or goes away, is an error
+// of whoever needs it, where Pebble would panic, and the rest of the database is there; one that is missing from the start is an error of readers alone: check
+// names it.
 //
 // A full disk is kept away from Pebble, which retries a flush for ever and lets writers hang on ENOSPC: Reserve refuses
 // writes while there is still room for everything that Pebble has accepted.

@@ -31,6 +31,8 @@
 // cache after that. OpenBlob opens a file for long reads beside Pebble, with the system's own read-ahead: to ask for more (readahead) took a third more CPU time
 // and was slower, the system takes large pages for what it reads ahead itself and small ones for what it is asked for. A file system that takes no direct
 // writes is said in the log, once, and everything goes through the page cache there.
+// A flush gives time away: it takes half of that in which a memtable was filled, so that the syncs of the WAL, which producers wait for, do not stand behind
+// 32 MiB at once; it does not once the next memtable is full.
 //
 // # Failures
 //

@@ -147,8 +147,10 @@ func TestMemoryOfReplacedDeltas(t *testing.T) {
 		for _, l := range logs {
 			l.Append(memlog.Put(fmt.Sprint(i%keys), fmt.Sprintf("%01000d", i)))
 		}
+		if i%keys == keys-1 {
+			n.applied() // what is read ahead of it is held as it is
+		}
 	}
-	n.applied()
 	require.Less(t, n.metric("keyframe_keyframer_memory_bytes"), float64(limit), "8 MB were applied")
 	require.Zero(t, n.metric("keyframe_folds_total"))
 	v, _ := n.get(3, "7")

@@ -141,7 +141,7 @@ func TestErrorsOfThePast(t *testing.T) {
 		require.NotContains(t, out, "---", line)
 	}
 	root := newRootCommand()
-	for line, want := range map[string]int{"diff": 2, "history": 2, "state history": 2, "state diff": 2, "state get": 1} {
+	for line, want := range map[string]int{"diff": 2, "history": 2, "state history": 2, "state diff": 2, "state get": 2, "state scan": 1} {
 		cmd, _, err := root.Find(strings.Fields(line))
 		require.NoError(t, err)
 		require.Equal(t, want, failureStatus(cmd), line)

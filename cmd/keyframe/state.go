@@ -20,7 +20,8 @@ func newStateCommand() *cobra.Command {
 	cmd := group("state", "Read the folded state of a key-framed topic, now or at any offset or time",
 		newStateGetCommand(), newStateScanCommand(), newStateWatchCommand(), newStateExportCommand(),
 		newDiffCommand(), newHistoryCommand())
-	cmd.Long = cmd.Short + ".\n\nkeyframe diff and keyframe history are short for keyframe state diff and keyframe state history."
+	cmd.Long = cmd.Short + ".\n\nkeyframe diff and keyframe history are short for keyframe state diff and keyframe state history.\n\n" +
+		"A time names what the broker had appended by then, by its clock: the timestamps that rows and versions are printed with are the records' own."
 	return cmd
 }
 
@@ -89,9 +90,10 @@ func newStateGetCommand() *cobra.Command {
 	var where readPoint
 	cmd := &cobra.Command{
 		Use:               "get TOPIC KEY",
-		Short:             "Print the row of one key; the exit status is 1 if there is none",
+		Short:             "Print the row of one key; the exit status is 1 if there is none, 2 for trouble",
 		Args:              arguments("TOPIC", "KEY"),
 		ValidArgsFunction: completeTopic,
+		Annotations:       map[string]string{troubleAnnotation: ""},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := loadConfig(cmd)
 			if err != nil {
@@ -117,7 +119,8 @@ func newStateGetCommand() *cobra.Command {
 				}
 			}
 			if len(answer.Msg.Rows) == 0 {
-				return fmt.Errorf("topic %s has no key %q", args[0], args[1])
+				fmt.Fprintf(cmd.ErrOrStderr(), "topic %s has no key %q\n", args[0], args[1])
+				return exitError(1)
 			}
 			return out.close()
 		},

@@ -18,7 +18,7 @@ type readPoint struct {
 }
 
 func (r *readPoint) addFlags(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&r.at, "at", "", "read the state at an offset, at P:OFFSET,..., at a time (RFC 3339), or at a cut's name (default: now)")
+	cmd.Flags().StringVar(&r.at, "at", "", "read the state at an offset, at P:OFFSET,..., at a time of the broker (RFC 3339), or at a cut's name (default: now)")
 	cmd.Flags().Int32Var(&r.partition, "partition", -1, "this partition only")
 }
 
@@ -63,7 +63,7 @@ type readSpan struct {
 }
 
 func (r *readSpan) addFlags(cmd *cobra.Command, from string) {
-	const point = "an offset, P:OFFSET,..., a time (RFC 3339), or a cut's name"
+	const point = "an offset, P:OFFSET,..., a time of the broker (RFC 3339), or a cut's name"
 	cmd.Flags().StringVar(&r.from, "from", "", "where it begins: "+point+from)
 	cmd.Flags().StringVar(&r.to, "to", "", "where it ends, likewise (default: now)")
 	cmd.Flags().Int32Var(&r.partition, "partition", -1, "this partition only")

@@ -37,6 +37,11 @@ func TestCheckTableFilesBesideCompactions(t *testing.T) {
 			require.NoError(t, err)
 			db, _, err := d.OpenTableDB()
 			require.NoError(t, err)
+			it, err := db.NewIter(nil)
+			require.NoError(t, err)
+			for it.First(); it.Valid(); it.Next() { // Pebble has opened all that it reads, also in the background
+			}
+			require.NoError(t, it.Close())
 			gone := func() {
 				if !compacted {
 					require.NoError(t, mem.Remove(path))

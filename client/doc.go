@@ -155,12 +155,12 @@
 // # Damage of a directory
 //
 // A block of rows that cannot be read costs these rows, as said; those of them that the log start has passed leave with the others, by what the index has of
-// them. An index that cannot be read is made anew from the rows, and nothing is received. Where a file, or the database, cannot be opened as a directory is, or
-// tables could not be written beside what is damaged, table/ is renamed to table.damaged/, in place of what was set aside before. Partitions of which all rows
-// can be read there are copied, the others load a key frame; the Event of each is CorruptionFound, and the replica keeps its name. VerifyDir says so
-// beforehand. A replica that meets such damage while it is open stops with ErrReopen, and replica.json says so: the tables are set aside as it is opened again,
-// whether that meets the damage or not. With the policies Report and Halt OpenReplica returns ErrCorrupt where the tables cannot be opened, and with any where
-// VERSION or replica.json is damaged, a *damage.Error: whose directory it is cannot be told.
+// them. An index that cannot be read is made anew from the rows, and nothing is received. Where a file, or the database, cannot be opened as a directory is, a
+// table ends before a cut at which it was verified, or tables could not be written beside what is damaged, table/ is renamed to table.damaged/, in place of
+// what was set aside before. Partitions of which all rows can be read there are copied, the others load a key frame; the Event of each is CorruptionFound, and
+// the replica keeps its name. VerifyDir says so beforehand. A replica that meets such damage while it is open stops with ErrReopen, and replica.json says so:
+// the tables are set aside as it is opened again, whether that meets the damage or not. With the policies Report and Halt OpenReplica returns ErrCorrupt where
+// the tables cannot be opened, and with any where VERSION or replica.json is damaged, a *damage.Error: whose directory it is cannot be told.
 //
 // # What it reports
 //
@@ -180,8 +180,9 @@
 // error, with ErrCorrupt, until they were repaired, another state took their place, or all rows, hashed anew, are what was applied. In memory a row that is
 // overwritten goes out of the digest as it is then: so what differs may be what was corrupt, and is that verdict too, also where other keys have drifted, until
 // the log has overwritten all that was corrupt. With the policy Report the keys are named all the same, corrupt ones and others, at the next comparison and
-// again whenever what is between the rows, hashed anew, and the log is another (KeysNamed, without DriftFound). To name them all rows are hashed anew, too. Once the log has overwritten what was corrupt
-// the rows, going by how they were hashed anew, have the log's digest, and are equal. That they are corrupt is known as long as the replica is open.
+// again whenever what is between the rows, hashed anew, and the log is another (KeysNamed, without DriftFound). To name them all rows are hashed anew, too.
+// Once the log has overwritten what was corrupt the rows, going by how they were hashed anew, have the log's digest, and are equal. That they are corrupt is
+// known as long as the replica is open.
 //
 // # What a producer has said
 //
@@ -241,7 +242,8 @@
 //	  ordinal     number, of its table; tables with other ordinals are left over from a crash and are dropped
 //	  topic_id, incarnation   32 hexadecimal digits each: the log that the table follows
 //	  fold        the topic's keyframe.fold
-//	  verified    array of cuts at which the state was equal to the log, newest first, at most 15; may be missing, and may be behind
+//	  verified    array of cuts at which the state was equal to the log, newest first, at most 15; may be missing, and may be behind;
+//	              a table that ends before one of them is damaged
 //	    offset, count, start   numbers
 //	    sum       64 hexadecimal digits
 //	    time_ms   number, when that was first found, since the epoch; may be missing: not known

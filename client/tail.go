@@ -187,15 +187,9 @@ func toSegment(partition int32, records []*kgo.Record) segment {
 		if r.Attrs.IsControl() {
 			continue
 		}
-		rec := batch.Record{Offset: r.Offset, Timestamp: r.Timestamp.UnixMilli(), Key: r.Key, Value: r.Value}
-		if len(r.Headers) > 0 {
-			hs := make([]batch.Header, len(r.Headers))
-			for i, h := range r.Headers {
-				hs[i] = batch.Header{Key: h.Key, Value: h.Value}
-			}
-			rec.Headers = batch.AppendHeaders(nil, hs...)
-		}
-		s.records = append(s.records, rec)
+		s.records = append(s.records, batch.Record{
+			Offset: r.Offset, Timestamp: r.Timestamp.UnixMilli(), Key: r.Key, Value: r.Value, Headers: encodedHeaders(r),
+		})
 	}
 	return s
 }

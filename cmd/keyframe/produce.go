@@ -32,8 +32,7 @@ func newProduceCommand() *cobra.Command {
 "op", "value", "headers": [{"key", "value"}], "partition", "timestamp"}; bytes that are not UTF-8 as key_base64 and value_base64; a
 missing or null value is a tombstone. The output of consume --format jsonl is valid input.
 
-Every record is acknowledged by acks=all. Refused lines are named, the first ten of them, the others
-are produced, and the exit status is 1.`,
+Every record is acknowledged by acks=all. Refused lines are named, ten of them at most, the others are produced, and the exit status is 1.`,
 		Example: `  printf 'alice\tonline\nbob\taway\n' | keyframe produce users
   echo '{"key":"apples","op":"add","value":"3"}' | keyframe produce stock --input jsonl`,
 		Args:              arguments("TOPIC"),
